@@ -1,0 +1,41 @@
+"""What all commands share: parsing flags, quiet TensorFlow, errors as sentences."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from absl import app, flags
+
+from keras_r3d.errors import R3DError
+
+# Exit code of an error that was explained, as that of a wrong flag in absl.
+EXPLAINED = 1
+
+
+def run(define_flags: Callable[[], None], main: Callable[[], None]) -> None:
+    """Parses the flags and runs a command.
+
+    Args:
+        define_flags: defines the command's flags (at import they would collide).
+        main: the command; an `R3DError` it raises is printed without traceback.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up notes of CPU builds
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+    def guarded(arguments: list[str]) -> None:
+        if len(arguments) > 1:
+            raise app.UsageError(f"Unknown argument '{arguments[1]}': flags start with `--`.")
+        try:
+            main()
+        except R3DError as error:
+            sys.exit(f"Error: {error}")
+        except KeyboardInterrupt:
+            sys.exit("Interrupted.")
+
+    define_flags()
+    app.run(guarded)
+
+
+def value(name: str):
+    """Returns the value of a flag."""
+    return flags.FLAGS[name].value

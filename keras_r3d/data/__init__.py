@@ -1,0 +1,1 @@
+"""From labelled video files to batches of clips."""

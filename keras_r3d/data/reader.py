@@ -1,0 +1,162 @@
+"""Frames of labelled videos by number: counted exactly, kept in memory where it allows.
+
+The reader also keeps the book of broken videos: each is named once, with the reason.
+"""
+
+import dataclasses
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.video import Frame, VideoError, iterate_frames, probe, read_frames
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What is wrong with a video.
+
+    Attributes:
+        status: "unreadable" (it gives no frames) or "short" (the container promises more frames
+            than decode; those that decode are used).
+    """
+
+    name: str
+    status: str
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """What the first pass over a video found: its frames, or where they are in the file."""
+
+    first: int
+    count: int
+    frames: Frame | None
+
+
+class VideoReader:
+    """Reads frames of videos, from several threads at once.
+
+    Args:
+        short_side: frames are shrunk to this short side in pixels; 0 keeps them.
+        cache_gib: memory for decoded frames. Videos are kept whole, first come, first kept;
+            the others are decoded again each time.
+    """
+
+    def __init__(self, short_side: int, cache_gib: float):
+        self._short_side = short_side
+        self._bytes_left = int(cache_gib * 2**30)
+        self._known: dict[Video, _Known | VideoError] = {}
+        self._locks: dict[Video, threading.Lock] = {}
+        self._lock = threading.Lock()
+        self._problems: dict[str, Problem] = {}
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The broken videos met so far, by name."""
+        return [self._problems[name] for name in sorted(self._problems)]
+
+    def count(self, video: Video) -> int:
+        """Returns the number of frames of a video, found by decoding.
+
+        Raises:
+            VideoError: the video gives no frames.
+        """
+        return self._know(video).count
+
+    def read(self, video: Video, indices: NDArray[np.int64]) -> Frame:
+        """Returns frames of a video.
+
+        Args:
+            indices: int64 `(n,)`, counted from the first frame of the video or segment.
+
+        Returns:
+            uint8 `(n, height, width, 3)`, RGB.
+
+        Raises:
+            VideoError: the video gives no frames, or fewer than it did before.
+        """
+        known = self._know(video)
+        if known.frames is not None:
+            return known.frames[indices]
+        return read_frames(video.path, known.first + indices, self._short_side)
+
+    def stream(self, video: Video) -> Iterator[Frame]:
+        """Yields the frames of a video in order, uint8 `(height, width, 3)`, RGB.
+
+        A video that is not in memory is decoded once and not put there.
+
+        Raises:
+            VideoError: the video gives no frames.
+        """
+        known = self._known.get(video)
+        if isinstance(known, VideoError):
+            raise known
+        if known is not None and known.frames is not None:
+            yield from known.frames
+            return
+        try:
+            yield from iterate_frames(
+                video.path, self._short_side, video.start_seconds, video.end_seconds
+            )
+        except VideoError as error:
+            self._note(video, "unreadable", str(error))
+            raise
+
+    def _know(self, video: Video) -> _Known:
+        with self._lock:
+            lock = self._locks.setdefault(video, threading.Lock())
+        with lock:
+            known = self._known.get(video)
+            if known is None:
+                try:
+                    known = self._first_pass(video)
+                except VideoError as error:
+                    self._note(video, "unreadable", str(error))
+                    known = error
+                self._known[video] = known
+        if isinstance(known, VideoError):
+            raise known
+        return known
+
+    def _first_pass(self, video: Video) -> _Known:
+        info = probe(video.path)
+        shown = (info.seconds >= video.start_seconds) & (info.seconds < video.end_seconds)
+        if not shown.any():
+            raise VideoError(
+                f"{video.name}: no frame is shown in this range; the last is shown at "
+                f"{info.seconds[-1]:g} s."
+            )
+        # Containers that overstate by a frame or two are the rule, not a fault.
+        if info.header_count - info.frame_count > max(2, 0.05 * info.frame_count):
+            self._note(
+                video,
+                "short",
+                f"{video.path}: the container promises {info.header_count} frames, "
+                f"{info.frame_count} decode; these are used.",
+            )
+        first, count = int(np.argmax(shown)), int(np.count_nonzero(shown))
+        return _Known(first, count, self._keep(video, count))
+
+    def _keep(self, video: Video, count: int) -> Frame | None:
+        """Decodes a video into memory, unless the memory for it is used up."""
+        stream = iterate_frames(
+            video.path, self._short_side, video.start_seconds, video.end_seconds
+        )
+        frame = next(stream)
+        with self._lock:
+            if count * frame.nbytes > self._bytes_left:
+                return None
+            self._bytes_left -= count * frame.nbytes
+        frames = np.empty((count, *frame.shape), np.uint8)
+        frames[0] = frame
+        for place, frame in zip(frames[1:], stream, strict=True):
+            place[...] = frame
+        return frames
+
+    def _note(self, video: Video, status: str, detail: str) -> None:
+        with self._lock:
+            self._problems[video.name] = Problem(video.name, status, detail)

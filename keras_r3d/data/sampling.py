@@ -1,0 +1,62 @@
+"""Which frames make a clip: pure arithmetic on frame numbers, counted from 0."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Indices = NDArray[np.int64]
+
+
+def loop(indices: Indices, frames: int) -> Indices:
+    """Repeats `indices` from their start until there are `frames` of them; cuts off what is over.
+
+    Args:
+        indices: int64 `(n,)`, n >= 1.
+
+    Returns:
+        int64 `(frames,)`.
+    """
+    return np.resize(indices, frames)
+
+
+def random_window(
+    rng: np.random.Generator, frame_count: int, frames: int, frame_stride: int
+) -> Indices:
+    """Draws a clip of consecutive frames; every start that leaves a whole clip is as likely.
+
+    A video shorter than the clip is taken from its start and looped.
+
+    Returns:
+        int64 `(frames,)`.
+    """
+    span = (frames - 1) * frame_stride + 1
+    start = int(rng.integers(max(1, frame_count - span + 1)))
+    return loop(np.arange(start, frame_count, frame_stride)[:frames], frames)
+
+
+def middle_window(frame_count: int, frames: int, frame_stride: int) -> Indices:
+    """Returns the clip of consecutive frames in the middle of the video, looped where too short.
+
+    Returns:
+        int64 `(frames,)`.
+    """
+    span = (frames - 1) * frame_stride + 1
+    start = max(0, frame_count - span) // 2
+    return loop(np.arange(start, frame_count, frame_stride)[:frames], frames)
+
+
+def spread(frame_count: int, frames: int, rng: np.random.Generator | None = None) -> Indices:
+    """Spreads a clip over the whole video: one frame from each of `frames` equal parts.
+
+    Args:
+        rng: draws the place inside each part; None takes its middle.
+
+    Returns:
+        int64 `(frames,)`, increasing; frames repeat where the video has fewer than `frames`.
+    """
+    place = np.full(frames, 0.5) if rng is None else rng.random(frames)
+    return ((np.arange(frames) + place) * frame_count / frames).astype(np.int64)
+
+
+def window_count(frame_count: int, frames: int, frame_stride: int) -> int:
+    """Counts the non-overlapping windows that cover a video; the last may be incomplete."""
+    return -(-frame_count // (frames * frame_stride))

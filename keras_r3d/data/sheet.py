@@ -1,0 +1,63 @@
+"""A contact sheet of training clips, to look at colours, crops and flips before training."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from keras_r3d.data import clips
+from keras_r3d.data.annotations import AnnotationError, Video
+from keras_r3d.data.reader import VideoReader
+from keras_r3d.data.video import VideoError
+from keras_r3d.recipe import Data
+
+_MOST_CLIPS = 8
+_MOST_FRAMES = 8
+
+
+def training_sheet(
+    reader: VideoReader, videos: Sequence[Video], data: Data, seed: int
+) -> Figure:
+    """Draws training clips of up to 8 classes as strips of up to 8 frames, left to right in time.
+
+    Raises:
+        AnnotationError: no video can be read.
+    """
+    by_class: dict[str, list[Video]] = {}
+    for video in videos:
+        by_class.setdefault(video.label, []).append(video)
+    rng = np.random.default_rng([seed, len(videos)])
+    drawn = []
+    for candidates in by_class.values():
+        if len(drawn) < _MOST_CLIPS:
+            readable = (_draw(reader, video, data, rng) for video in candidates)
+            drawn += itertools.islice((clip for clip in readable if clip), 1)
+    if not drawn:
+        reasons = "\n".join(f"  {problem.detail}" for problem in reader.problems[:5])
+        raise AnnotationError(
+            f"None of the {len(videos)} training videos can be read. The first:\n{reasons}"
+        )
+    shown = np.linspace(0, data.frames - 1, min(_MOST_FRAMES, data.frames)).round().astype(int)
+    figure = Figure(figsize=(1.2 * len(shown), 1.5 * len(drawn)), layout="constrained")
+    for axes, (video, clip) in zip(
+        figure.subplots(len(drawn), 1, squeeze=False)[:, 0], drawn, strict=True
+    ):
+        axes.imshow(np.concatenate(list(clip.pixels[shown]), axis=1))
+        axes.set_axis_off()
+        crop = clip.crop
+        axes.set_title(
+            f"{video.label} · frames {clip.frame_numbers[0]}-{clip.frame_numbers[-1]} · crop "
+            f"{crop.side} px at ({crop.left}, {crop.top}){' · flipped' if crop.flip else ''}",
+            fontsize=8,
+        )
+    return figure
+
+
+def _draw(
+    reader: VideoReader, video: Video, data: Data, rng: np.random.Generator
+) -> tuple[Video, clips.Clip] | None:
+    try:
+        return video, clips.training_clip(reader, video, data, rng)
+    except VideoError:  # the reader has noted it
+        return None

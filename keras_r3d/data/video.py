@@ -1,0 +1,183 @@
+"""Opening and decoding video files: the only place that does so with OpenCV.
+
+Frames are counted by decoding, in order: containers lie about their number, and seeking is never
+relied on. Rotation metadata is applied, so frames are upright.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_r3d._opencv import cv2
+from keras_r3d.errors import R3DError
+
+Frame = NDArray[np.uint8]
+
+
+class VideoError(R3DError):
+    """A video that cannot be opened or has no frame where one was expected."""
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoInfo:
+    """What decoding a video to its end shows.
+
+    Attributes:
+        frame_count: frames that decode.
+        header_count: frames the container promises (often wrong).
+        seconds: float64 `(frame_count,)`, presentation times, increasing.
+    """
+
+    frame_count: int
+    header_count: int
+    seconds: NDArray[np.float64]
+
+
+def probe(path: str) -> VideoInfo:
+    """Decodes a video to its end without keeping any frame.
+
+    Raises:
+        VideoError: the file does not exist, is no video, or no frame of it decodes.
+    """
+    decoder = _Decoder(path)
+    seconds = [decoder.seconds for _ in decoder]
+    return VideoInfo(len(seconds), decoder.header_count, np.array(seconds))
+
+
+def iterate_frames(
+    path: str, short_side: int = 0, start_seconds: float = 0.0, end_seconds: float = np.inf
+) -> Iterator[Frame]:
+    """Decodes the frames shown from `start_seconds` to before `end_seconds`, in order.
+
+    Args:
+        short_side: frames are shrunk, never enlarged, to this short side in pixels; 0 keeps them.
+
+    Yields:
+        uint8 `(height, width, 3)`, RGB; all of one size, that of the first.
+
+    Raises:
+        VideoError: the file cannot be opened, or no frame lies in the range.
+    """
+    size = None
+    decoder = _Decoder(path)
+    for _ in decoder:
+        if decoder.seconds < start_seconds:
+            continue
+        if decoder.seconds >= end_seconds:
+            break
+        frame = decoder.frame()
+        if size is None:
+            size = _shrunk(*frame.shape[:2], short_side)
+        yield _resize(frame, *size)
+    if size is None:
+        raise VideoError(
+            f"{path}: no frame is shown from {start_seconds:g} to {end_seconds:g} s; the last is "
+            f"shown at {decoder.seconds:g} s."
+        )
+
+
+def read_frames(path: str, indices: NDArray[np.int64], short_side: int = 0) -> Frame:
+    """Decodes chosen frames of a video.
+
+    Args:
+        indices: int64 `(n,)`, frame numbers counted from 0; any order, repeats are allowed.
+        short_side: as in `iterate_frames`.
+
+    Returns:
+        uint8 `(n, height, width, 3)`, RGB.
+
+    Raises:
+        VideoError: the file cannot be opened, or ends before the last index.
+    """
+    wanted, places = np.unique(indices, return_inverse=True)
+    frames: list[Frame] = []
+    decoder = _Decoder(path)
+    for number, _ in enumerate(decoder):
+        if number == wanted[len(frames)]:
+            frame = decoder.frame()
+            size = frames[0].shape[:2] if frames else _shrunk(*frame.shape[:2], short_side)
+            frames.append(_resize(frame, *size))
+            if len(frames) == len(wanted):
+                return np.stack(frames)[places]
+    raise VideoError(f"{path}: frame {wanted[-1]} was asked for, but only {number + 1} decode.")
+
+
+def cut(frames: Frame, crop_top: int, crop_left: int, crop_side: int, size: int) -> Frame:
+    """Cuts a square out of frames and scales it to `size` pixels (area average or bilinear).
+
+    Args:
+        frames: uint8 `(frames, height, width, 3)`.
+
+    Returns:
+        uint8 `(frames, size, size, 3)`.
+    """
+    clip = np.empty((len(frames), size, size, 3), np.uint8)
+    for frame, out in zip(frames, clip, strict=True):
+        square = frame[crop_top : crop_top + crop_side, crop_left : crop_left + crop_side]
+        out[...] = _resize(square, size, size)
+    return clip
+
+
+def _shrunk(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """Returns the size of a frame shrunk to `short_side`, its shape kept."""
+    scale = short_side / min(height, width) if short_side else 1.0
+    if scale >= 1:
+        return height, width
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _resize(frame: Frame, height: int, width: int) -> Frame:
+    if frame.shape[:2] == (height, width):
+        return frame
+    smaller = height * width < frame.shape[0] * frame.shape[1]
+    # INTER_AREA averages what a shrunk pixel covers; bilinear would alias.
+    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return cv2.resize(frame, (width, height), interpolation=interpolation)
+
+
+class _Decoder:
+    """Goes through a video frame by frame; `frame` converts the pixels of the one it stands on."""
+
+    def __init__(self, path: str):
+        if not Path(path).is_file():
+            raise VideoError(f"{path}: there is no such file.")
+        if Path(path).stat().st_size == 0:
+            raise VideoError(f"{path}: the file is empty.")
+        # One thread each: the pipeline decodes several videos at a time.
+        self._capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        if not self._capture.isOpened():
+            raise VideoError(
+                f"{path}: OpenCV cannot open it as a video (truncated, audio only, or no video)."
+            )
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        self.path = path
+        self.header_count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self._frame_seconds = 1 / fps if 0 < fps < 1000 else 1 / 25
+        self.seconds = -self._frame_seconds
+
+    def __iter__(self) -> Iterator[None]:
+        count = 0
+        while self._capture.grab():
+            seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            # Some containers give no time for a frame (AVI, for the last one): it is then put one
+            # nominal frame after the one before.
+            later = seconds > self.seconds
+            self.seconds = seconds if later else self.seconds + self._frame_seconds
+            count += 1
+            yield
+        self._capture.release()
+        if count == 0:
+            raise VideoError(
+                f"{self.path}: it opens as a video, but no frame of it decodes "
+                "(encrypted, damaged, or a codec that OpenCV lacks)."
+            )
+
+    def frame(self) -> Frame:
+        ok, bgr = self._capture.retrieve()
+        if not ok or bgr is None:
+            raise VideoError(f"{self.path}: the frame at {self.seconds:g} s cannot be converted.")
+        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)

@@ -1,0 +1,69 @@
+"""Evaluates the best model of a run: `python -m keras_r3d.evaluate --workdir RUN`."""
+
+import sys
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from keras_r3d import _command
+from keras_r3d.errors import R3DError
+
+if TYPE_CHECKING:
+    from keras_r3d.run_folder import Run
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("workdir", None, "Folder of the run.")
+    flags.DEFINE_string("data_dir", None, "Folder of videos or CSV file. Default: the training's.")
+    flags.DEFINE_string("split", None, "Split to evaluate. Default: the recipe's.")
+
+
+def _main() -> None:
+    if _command.value("workdir") is None:
+        raise R3DError("--workdir is missing: the folder of a run, such as runs/demo.")
+    from keras_r3d import run_folder
+
+    run = run_folder.open_run(_command.value("workdir"))
+    evaluate_run(run, _command.value("data_dir"), _command.value("split"))
+
+
+def evaluate_run(run: "Run", data_dir: str | None = None, split: str | None = None) -> None:
+    """Evaluates a run: prints a table, writes `evaluation.json` and `confusion.png` into it."""
+    import keras
+
+    from keras_r3d import run_folder
+    from keras_r3d.data.reader import VideoReader
+    from keras_r3d.inference import protocol, report
+    from keras_r3d.training import devices
+    from keras_r3d.training import run as training
+
+    split = split or run.recipe.eval.split
+    hardware = devices.visible()
+    found = training.read_annotations(run.recipe, data_dir or run.summary["data_dir"])
+    reader = VideoReader(run.recipe.data.short_side, 0)
+    with hardware.strategy.scope():
+        model = keras.models.load_model(run.model_path())
+    evaluation = protocol.evaluate(
+        model,
+        reader,
+        found.split(split),
+        run.classes,
+        run.recipe.data,
+        batch_size=run.recipe.eval.batch_size,
+        jit_compile=hardware.jit_compile,
+        verbose=1 if sys.stdout.isatty() else 0,
+    )
+    print(report.table(evaluation))
+    report.write_json(evaluation, split, run.path / run_folder.EVALUATION)
+    report.draw_confusion(evaluation, run.path / run_folder.CONFUSION)
+    run.update_summary(evaluation={"split": split, **evaluation.figures()})
+    print(f"Written: {run.path / run_folder.EVALUATION}, {run.path / run_folder.CONFUSION}")
+
+
+def main() -> None:
+    """Entry point of the command."""
+    _command.run(_define_flags, _main)
+
+
+if __name__ == "__main__":
+    main()

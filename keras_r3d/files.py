@@ -1,0 +1,72 @@
+"""Writing files so that a reader sees the old one or the new one, never half of one."""
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_r3d.errors import R3DError
+
+
+class WriteError(R3DError, OSError):
+    """A file that could not be written; an older one in its place is untouched."""
+
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some space there (your quota is used up)",
+    errno.EACCES: "choose a folder you may write to",
+    errno.EPERM: "choose a folder you may write to",
+    errno.EROFS: "choose a folder that is not read-only",
+}
+
+
+def explain(path: str | os.PathLike[str], error: OSError) -> str:
+    """Says in one sentence why writing `path` failed and what to do."""
+    remedy = _REMEDIES.get(error.errno or 0, "see that the folder is there and can be written")
+    return f"Could not write {path} ({error.strerror or error}): {remedy}, then run again."
+
+
+@contextlib.contextmanager
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a temporary path beside `path`, to write a file or folder at; then puts it in place.
+
+    If the block fails the temporary is removed and what stood at `path` stays. The temporary keeps
+    the suffixes of `path`, which many writers look at.
+
+    Raises:
+        WriteError: the disk is full, the folder read-only, …
+    """
+    path = Path(path)
+    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        try:
+            yield temporary
+            if temporary.is_file():
+                with temporary.open("rb") as file:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            if temporary.is_dir():
+                shutil.rmtree(temporary)
+            else:
+                temporary.unlink(missing_ok=True)
+    except WriteError:
+        raise
+    except OSError as error:
+        raise WriteError(explain(path, error)) from error
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes a text file in UTF-8, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Writes a JSON file, atomically."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")

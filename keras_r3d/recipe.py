@@ -1,0 +1,335 @@
+"""Recipes: one experiment as a TOML file, read into frozen dataclasses.
+
+A recipe says what the experiment is; where it runs (folders, devices) are flags of the commands.
+No key has a default here: what defines an experiment stands in its file.
+"""
+
+import dataclasses
+import difflib
+import importlib.resources
+import json
+import tomllib
+import typing
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from keras_r3d.errors import R3DError
+
+
+class RecipeError(R3DError, ValueError):
+    """A recipe that cannot be found, read or accepted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The network.
+
+    Attributes:
+        name: builder in `keras_r3d.applications`, in lower case.
+        shortcut: "A" (identity, zero-padded channels) or "B" (1x1x1 projection).
+        width: multiplies the number of filters of every convolution.
+        dropout: rate before the classifier.
+        mean: per-channel mean of the input, RGB, 0-255.
+        std: per-channel standard deviation of the input, RGB, 0-255; all 1 to leave the scale.
+    """
+
+    name: Literal["r3d10", "r3d18", "r3d34"]
+    shortcut: Literal["A", "B"]
+    width: float
+    dropout: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """The videos, and how clips are cut from them.
+
+    Attributes:
+        annotations: "folders" (class folders), or the name of a CSV file in the data folder.
+        rendered: render the demo videos when no data folder is given.
+        validation_fraction: share of each class's training videos that is held out where the
+            annotations have no validation split.
+        test_fraction: likewise for the test split.
+        frames: frames of a clip.
+        frame_stride: distance between frames of a clip (consecutive sampling).
+        sampling: "consecutive" (a window at a random place) or "uniform" (spread over the video).
+        short_side: every frame is first shrunk to this short side, in pixels (0: never).
+        size: side of the square clip the network sees, in pixels.
+        scales: sides of the training crops, as shares of the short side.
+        positions: places of the training crops.
+        flip: mirror half of the training clips (wrong where left and right are different classes).
+        cache_gib: memory for decoded frames, in GiB; a video that fits is decoded only once.
+    """
+
+    annotations: str
+    rendered: bool
+    validation_fraction: float
+    test_fraction: float
+    frames: int
+    frame_stride: int
+    sampling: Literal["consecutive", "uniform"]
+    short_side: int
+    size: int
+    scales: tuple[float, ...]
+    positions: tuple[
+        Literal["centre", "top_left", "top_right", "bottom_left", "bottom_right"], ...
+    ]
+    flip: bool
+    cache_gib: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """The optimisation.
+
+    Attributes:
+        seed: of weights, order, crops and hold-out.
+        epochs: passes over the training videos, at most.
+        clips_per_video: clips drawn from each video in an epoch.
+        batch_size: clips in a step, over all replicas.
+        optimizer: "sgd" (L2 in the gradient, as the paper) or "adamw" (decoupled decay).
+        learning_rate: at the start of the schedule.
+        momentum: of sgd; adamw does not use it.
+        weight_decay: L2 factor of sgd, decay of adamw.
+        schedule: "plateau" (divide when validation loss saturates) or "cosine" (to zero).
+        plateau_factor: multiplies the rate at a plateau.
+        plateau_patience: epochs without improvement that make a plateau.
+        plateau_drops: most drops of the rate.
+        warmup_epochs: linear rise of the rate before the cosine.
+        label_smoothing: share of the target spread over all classes.
+    """
+
+    seed: int
+    epochs: int
+    clips_per_video: int
+    batch_size: int
+    optimizer: Literal["sgd", "adamw"]
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    schedule: Literal["plateau", "cosine"]
+    plateau_factor: float
+    plateau_patience: int
+    plateau_drops: int
+    warmup_epochs: int
+    label_smoothing: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Eval:
+    """The evaluation.
+
+    Attributes:
+        split: split of the annotations that is evaluated.
+        batch_size: windows in a step, over all replicas.
+    """
+
+    split: str
+    batch_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One whole experiment."""
+
+    model: Model
+    data: Data
+    train: Train
+    eval: Eval
+
+
+def names() -> list[str]:
+    """Lists the recipes that come with keras_r3d."""
+    folder = importlib.resources.files("keras_r3d.recipes")
+    return sorted(f.name[: -len(".toml")] for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def load(recipe: str, overrides: Iterable[str] = ()) -> Recipe:
+    """Reads a recipe.
+
+    Args:
+        recipe: name of a recipe that comes with keras_r3d, or path of a TOML file.
+        overrides: "section.key=value", the value in TOML.
+
+    Raises:
+        RecipeError: no such recipe, not TOML, an unknown, missing or ill-typed key, a value
+            out of range.
+    """
+    tables = _read(recipe)
+    for override in overrides:
+        _override(tables, override)
+    return parse(tables)
+
+
+def parse(tables: dict[str, Any]) -> Recipe:
+    """Checks the tables of a recipe and freezes them.
+
+    Raises:
+        RecipeError: an unknown, missing or ill-typed key, a value out of range.
+    """
+    sections = {f.name: f.type for f in dataclasses.fields(Recipe)}
+    for name in tables:
+        if name not in sections:
+            raise RecipeError(f"Unknown recipe section [{name}].{_suggest(name, sections)}")
+    parts = {}
+    for name, section in sections.items():
+        if not isinstance(tables.get(name), dict):
+            raise RecipeError(f"Recipe section [{name}] is missing. Sections: {list(sections)}")
+        parts[name] = _parse_section(name, typing.cast(type, section), tables[name])
+    recipe = Recipe(**parts)
+    _check_values(recipe)
+    return recipe
+
+
+def dumps(recipe: Recipe) -> str:
+    """Writes a recipe as TOML that `load` reads back to an equal recipe."""
+    lines = []
+    for section in dataclasses.fields(recipe):
+        lines.append(f"[{section.name}]")
+        values = dataclasses.asdict(getattr(recipe, section.name))
+        lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _read(recipe: str) -> dict[str, Any]:
+    if recipe in names():
+        source = importlib.resources.files("keras_r3d.recipes") / f"{recipe}.toml"
+    elif Path(recipe).is_file():
+        source = Path(recipe)
+    else:
+        raise RecipeError(
+            f"Unknown recipe '{recipe}'.{_suggest(recipe, names())} It must be the path of a TOML "
+            f"file or one of {names()}."
+        )
+    try:
+        return tomllib.loads(source.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"Recipe {source} is not valid TOML: {error}") from error
+
+
+def _override(tables: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    section, dot, key = path.strip().partition(".")
+    if not equals or not dot:
+        raise RecipeError(f"`--set` takes section.key=value. Received: {override}")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        raise RecipeError(
+            f"`--set {override}`: the value must be TOML, so text needs quotes: "
+            f"--set '{path}=\"{text.strip()}\"'"
+        ) from None
+    tables.setdefault(section, {})[key] = value
+
+
+def _parse_section(name: str, section: type, table: dict[str, Any]) -> Any:
+    types = typing.get_type_hints(section)
+    for key in table:
+        if key not in types:
+            raise RecipeError(f"Unknown recipe key '{name}.{key}'.{_suggest(key, types)}")
+    for key in types:
+        if key not in table:
+            raise RecipeError(f"Recipe key '{name}.{key}' is missing.")
+    return section(**{key: _convert(f"{name}.{key}", types[key], table[key]) for key in types})
+
+
+def _convert(key: str, expected: Any, value: Any) -> Any:
+    """Returns `value` as the type a dataclass field states, or raises RecipeError."""
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if origin is Literal:
+        if value not in arguments:
+            raise RecipeError(
+                f"Recipe key '{key}' must be one of {list(arguments)}. Received: {value!r}"
+            )
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise RecipeError(f"Recipe key '{key}' must be a list. Received: {value!r}")
+        return tuple(_convert(f"{key}[{i}]", arguments[0], v) for i, v in enumerate(value))
+    if expected is float and type(value) is int:
+        return float(value)
+    if type(value) is not expected:
+        raise RecipeError(f"Recipe key '{key}' must be {expected.__name__}. Received: {value!r}")
+    return value
+
+
+# (key, smallest value allowed, largest value allowed); None: no bound.
+_RANGES: tuple[tuple[str, float | None, float | None], ...] = (
+    ("model.width", 1 / 64, None),
+    ("model.dropout", 0, 0.99),
+    ("data.validation_fraction", 0, 0.9),
+    ("data.test_fraction", 0, 0.9),
+    ("data.frames", 1, None),
+    ("data.frame_stride", 1, None),
+    ("data.short_side", 0, None),
+    ("data.size", 16, None),
+    ("data.scales", 0.05, 1),
+    ("data.cache_gib", 0, None),
+    ("model.std", 1e-6, None),
+    ("train.seed", 0, 2**31 - 1),
+    ("train.epochs", 1, None),
+    ("train.clips_per_video", 1, None),
+    ("train.batch_size", 1, None),
+    ("train.learning_rate", 0, None),
+    ("train.momentum", 0, 0.9999),
+    ("train.weight_decay", 0, None),
+    ("train.plateau_factor", 1e-6, 0.999),
+    ("train.plateau_patience", 1, None),
+    ("train.plateau_drops", 0, None),
+    ("train.warmup_epochs", 0, None),
+    ("train.label_smoothing", 0, 0.99),
+    ("eval.batch_size", 1, None),
+)
+
+
+def _check_values(recipe: Recipe) -> None:
+    for key, low, high in _RANGES:
+        section, name = key.split(".")
+        value = getattr(getattr(recipe, section), name)
+        for number in value if isinstance(value, tuple) else (value,):
+            # `not (a <= b)` also refuses NaN.
+            if (low is not None and not number >= low) or (high is not None and not number <= high):
+                bounds = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+                raise RecipeError(f"Recipe key '{key}' must be {bounds}. Received: {number!r}")
+    for key, channels in (("model.mean", recipe.model.mean), ("model.std", recipe.model.std)):
+        if len(channels) != 3:
+            raise RecipeError(
+                f"Recipe key '{key}' must hold 3 numbers (red, green, blue). "
+                f"Received: {list(channels)}"
+            )
+    for key, choices in (
+        ("data.scales", recipe.data.scales),
+        ("data.positions", recipe.data.positions),
+    ):
+        if not choices:
+            raise RecipeError(f"Recipe key '{key}' must not be empty.")
+    if recipe.data.validation_fraction + recipe.data.test_fraction >= 1:
+        raise RecipeError(
+            "Recipe keys 'data.validation_fraction' and 'data.test_fraction' leave no video to "
+            "train on: their sum must be below 1. Received: "
+            f"{recipe.data.validation_fraction} + {recipe.data.test_fraction}"
+        )
+    if recipe.train.warmup_epochs >= recipe.train.epochs:
+        raise RecipeError(
+            f"Recipe key 'train.warmup_epochs' must be below 'train.epochs' "
+            f"({recipe.train.epochs}). Received: {recipe.train.warmup_epochs}"
+        )
+
+
+def _suggest(word: str, choices: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(choices), n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    return repr(value)

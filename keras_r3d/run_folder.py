@@ -1,0 +1,131 @@
+"""The folder of one training: what is in it under which name, making a new one, opening an old one.
+
+`evaluate` and `export` read all they need from here, so they cannot disagree with the training
+about frames, size, mean or labels.
+"""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_r3d import files, recipe
+from keras_r3d.errors import R3DError
+
+RECIPE = "recipe.toml"
+CLASSES = "classes.txt"
+SUMMARY = "summary.json"
+BEST_MODEL = "best.keras"
+LOG = "log.csv"
+CURVES = "curves.png"
+CLIPS = "clips.png"
+EVALUATION = "evaluation.json"
+CONFUSION = "confusion.png"
+PROBLEMS = "problems.csv"
+TENSORBOARD = "tensorboard"
+EXPORT = "export"
+
+
+class RunError(R3DError):
+    """A run folder that is not what was expected."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """An opened run folder.
+
+    Attributes:
+        summary: `summary.json`: status, data folder, versions, results.
+    """
+
+    path: Path
+    recipe: recipe.Recipe
+    classes: list[str]
+    summary: dict[str, Any]
+
+    def model_path(self) -> Path:
+        """Returns the path of the best model.
+
+        Raises:
+            RunError: the training has not kept one.
+        """
+        path = self.path / BEST_MODEL
+        if not path.is_file():
+            raise RunError(
+                f"{self.path} has no {BEST_MODEL}: the training stopped before its first epoch "
+                "ended. Train again into another --workdir."
+            )
+        return path
+
+    def update_summary(self, **values: Any) -> None:
+        """Adds to `summary.json`."""
+        self.summary.update(values)
+        files.write_json(self.path / SUMMARY, self.summary)
+
+
+def next_free(root: Path, name: str) -> Path:
+    """Returns `root/name`, or the first of `root/name-2`, `root/name-3`, … that does not exist."""
+    path, number = root / name, 2
+    while path.exists():
+        path, number = root / f"{name}-{number}", number + 1
+    return path
+
+
+def check_free(path: Path) -> None:
+    """Raises RunError if a new run cannot be made at `path`."""
+    if path.exists() and not path.is_dir():
+        raise RunError(f"--workdir {path} is a file: choose a folder that does not exist yet.")
+    if (path / RECIPE).exists():
+        raise RunError(
+            f"--workdir {path} already holds a run, which is left as it is: choose another folder, "
+            "or remove this one first."
+        )
+    if path.is_dir() and any(path.iterdir()):
+        raise RunError(
+            f"--workdir {path} is not empty and is left as it is: choose a folder that does not "
+            "exist yet."
+        )
+
+
+def create(
+    path: Path, experiment: recipe.Recipe, classes: Sequence[str], summary: dict[str, Any]
+) -> Run:
+    """Makes the folder of a new run.
+
+    Raises:
+        RunError: the folder holds something already.
+        WriteError: it cannot be written.
+    """
+    check_free(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise files.WriteError(files.explain(path, error)) from error
+    run = Run(path, experiment, list(classes), {})
+    files.write_text(path / RECIPE, recipe.dumps(experiment))
+    files.write_text(path / CLASSES, "".join(f"{name}\n" for name in classes))
+    run.update_summary(**summary)
+    return run
+
+
+def open_run(path: str | Path) -> Run:
+    """Opens the folder of an earlier training.
+
+    Raises:
+        RunError: the folder is missing or is not a run.
+        RecipeError: its recipe was changed to something that cannot be read.
+    """
+    path = Path(path)
+    if not (path / RECIPE).is_file():
+        there = "is not the folder of a run" if path.is_dir() else "does not exist"
+        raise RunError(
+            f"--workdir {path} {there}: {RECIPE} was expected in it. Train first with "
+            f"`python -m keras_r3d.train --recipe … --workdir {path}`."
+        )
+    try:
+        classes = (path / CLASSES).read_text(encoding="utf-8").splitlines()
+        summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"The run folder {path} is damaged: {error}") from error
+    return Run(path, recipe.load(str(path / RECIPE)), classes, summary)

@@ -1,0 +1,5 @@
+"""Optimiser, schedule, callbacks and the training of a run."""
+
+from keras_r3d.training.sgd import SGD
+
+__all__ = ["SGD"]
