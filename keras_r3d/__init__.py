@@ -5,11 +5,19 @@ from typing import TYPE_CHECKING
 
 from keras_r3d import _checkout
 
-if TYPE_CHECKING:
-    from keras_r3d import applications, data, export, inference, recipe, training
+if TYPE_CHECKING:  # `export` stands beside the package, where a type checker does not look
+    from keras_r3d import applications, data, inference, recipe, training
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "applications", "data", "export", "inference", "recipe", "training"]
+__all__ = [
+    "__version__",
+    "applications",
+    "data",
+    "export",
+    "inference",
+    "recipe",
+    "training",
+]
 
 _checkout.install()
 

@@ -34,4 +34,4 @@ class _Finder:
 def install() -> None:
     """Puts the finder first, once."""
     if not any(getattr(finder, "__module__", "") == __name__ for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _Finder())

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from keras_r3d.errors import R3DError
 
@@ -23,6 +23,7 @@ def run(define_flags: Callable[[], None], main: Callable[[], None]) -> None:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
     def guarded(arguments: list[str]) -> None:
+        logging.set_verbosity(logging.WARNING)  # TensorFlow logs its export through absl
         if len(arguments) > 1:
             raise app.UsageError(f"Unknown argument '{arguments[1]}': flags start with `--`.")
         try:

@@ -60,6 +60,8 @@ class Data:
         scales: sides of the training crops, as shares of the short side.
         positions: places of the training crops.
         flip: mirror half of the training clips (wrong where left and right are different classes).
+        colour_jitter: strength of random contrast, brightness and tint of training clips, alike in
+            all frames (0: none).
         cache_gib: memory for decoded frames, in GiB; a video that fits is decoded only once.
     """
 
@@ -73,10 +75,9 @@ class Data:
     short_side: int
     size: int
     scales: tuple[float, ...]
-    positions: tuple[
-        Literal["centre", "top_left", "top_right", "bottom_left", "bottom_right"], ...
-    ]
+    positions: tuple[Literal["centre", "top_left", "top_right", "bottom_left", "bottom_right"], ...]
     flip: bool
+    colour_jitter: float
     cache_gib: float
 
 
@@ -267,6 +268,7 @@ _RANGES: tuple[tuple[str, float | None, float | None], ...] = (
     ("data.short_side", 0, None),
     ("data.size", 16, None),
     ("data.scales", 0.05, 1),
+    ("data.colour_jitter", 0, 1),
     ("data.cache_gib", 0, None),
     ("model.std", 1e-6, None),
     ("train.seed", 0, 2**31 - 1),

@@ -13,8 +13,12 @@ from pathlib import Path
 from keras_r3d.errors import R3DError
 
 VIDEO_SUFFIXES = frozenset(
-    ".3gp .asf .avi .f4v .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogg .ogv .ts "
-    ".vob .webm .wmv".split()
+    f".{name}"
+    for names in (
+        "3gp asf avi f4v flv gif m2ts m4v mkv mov mp4 mpeg mpg",
+        "mts mxf ogg ogv ts vob webm wmv",
+    )
+    for name in names.split()
 )
 SPLIT_FOLDERS = {
     "train": "train",
@@ -136,9 +140,7 @@ def _read_folders(data_dir: Path) -> tuple[dict[str, list[Video]], list[str]]:
         videos = []
         for class_folder in _folders(split_folder):
             files = sorted(
-                p
-                for p in class_folder.rglob("*")
-                if p.is_file() and not p.name.startswith(".")
+                p for p in class_folder.rglob("*") if p.is_file() and not p.name.startswith(".")
             )
             found = [p for p in files if p.suffix.lower() in VIDEO_SUFFIXES]
             others += [p for p in files if p.suffix.lower() not in VIDEO_SUFFIXES]
@@ -246,9 +248,7 @@ def _read_row(row: dict[str, str | None], folder: Path, where: str) -> tuple[Vid
     return video, SPLIT_FOLDERS.get(split, split)
 
 
-def _hold_out(
-    videos: list[Video], fraction: float, seed: str
-) -> tuple[list[Video], list[Video]]:
+def _hold_out(videos: list[Video], fraction: float, seed: str) -> tuple[list[Video], list[Video]]:
     """Draws `fraction` of each class; segments of one file stay together."""
     files: dict[str, list[str]] = defaultdict(list)
     for video in videos:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_r3d.data import cropping, sampling, video
+from keras_r3d.data import colour, cropping, sampling, video
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import VideoReader
 from keras_r3d.data.video import Frame
@@ -27,10 +27,8 @@ class Clip:
     crop: cropping.Crop
 
 
-def training_clip(
-    reader: VideoReader, source: Video, data: Data, rng: np.random.Generator
-) -> Clip:
-    """Draws frames and a crop at random.
+def training_clip(reader: VideoReader, source: Video, data: Data, rng: np.random.Generator) -> Clip:
+    """Draws frames, a crop and colours at random.
 
     Raises:
         VideoError: the video gives no frames.
@@ -43,7 +41,10 @@ def training_clip(
     frames = reader.read(source, numbers)
     height, width = frames.shape[1:3]
     crop = cropping.random_crop(rng, height, width, data.scales, data.positions, data.flip)
-    return Clip(_cut(frames, crop, data.size), numbers, crop)
+    pixels = _cut(frames, crop, data.size)
+    if data.colour_jitter:
+        pixels = colour.apply(colour.random_table(rng, data.colour_jitter), pixels)
+    return Clip(pixels, numbers, crop)
 
 
 def middle_clip(reader: VideoReader, source: Video, data: Data) -> Clip:

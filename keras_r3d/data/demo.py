@@ -1,9 +1,9 @@
 """Renders the demo videos: six classes that only motion over time tells apart.
 
-In every video one shape slides, turns and grows at once, before a textured background. The class is
-the one of the three motions that goes one way (and starts over); the two others go there and back.
-Both visit the same values equally often, so neither a single frame nor the frames in shuffled order
-say which class it is. Shapes and backgrounds of the three splits differ.
+In every video one shape moves sideways, moves up and down and turns, all at once, before a textured
+background. The class is the one of the three motions that goes one way (and starts over); the two
+others go there and back. Both visit the same values equally often, so neither a single frame nor
+the frames in shuffled order say which class it is. Shapes and backgrounds of the splits differ.
 """
 
 import os
@@ -15,36 +15,36 @@ from keras_r3d import files
 from keras_r3d._opencv import cv2
 from keras_r3d.errors import R3DError
 
-CLASSES = ("approaching", "clockwise", "counterclockwise", "left", "receding", "right")
+CLASSES = ("clockwise", "counterclockwise", "down", "left", "right", "up")
 # Motion that goes one way, and its direction.
 _ONE_WAY = {
-    "left": ("slide", -1),
-    "right": ("slide", 1),
+    "left": ("sideways", -1),
+    "right": ("sideways", 1),
+    "up": ("vertical", -1),
+    "down": ("vertical", 1),
     "clockwise": ("turn", 1),
     "counterclockwise": ("turn", -1),
-    "approaching": ("grow", 1),
-    "receding": ("grow", -1),
 }
-_MOTIONS = ("slide", "turn", "grow")
-VIDEOS_PER_CLASS = {"train": 48, "validation": 10, "test": 16}
-SIDE, FRAMES, FPS = 96, 32, 16
+_MOTIONS = ("sideways", "vertical", "turn")
+VIDEOS_PER_CLASS = {"train": 96, "validation": 10, "test": 16}
+SIDE, FRAMES, FPS = 96, 64, 32
+# Frames in which a motion goes there and back, or twice one way.
+PERIOD = 32
+# Way of the moves, in pixels.
+WAY = 30
 # Changes when the pictures do, so that an old cache is not mistaken for the new videos.
 VERSION = "v1"
 
-# Outlines in units of the shape's size. None looks the same when turned by less than a full turn.
-_SHAPES = {
-    "train": (
-        ((0, -1.2), (0.7, 0.9), (0, 0.5), (-0.7, 0.9)),  # arrow head
-        ((-0.5, -1), (0.1, -1), (0.1, 0.4), (0.9, 0.4), (0.9, 1), (-0.5, 1)),  # L
-        ((0, -1.2), (0.8, 0.8), (-0.4, 0.8)),  # leaning triangle
-    ),
+# Corners of half an outline, in units of the shape's size; the other half is its point reflection,
+# so a shape looks the same after half a turn. Training shapes are drawn at random.
+_HALF_OUTLINES = {
     "validation": (
-        ((-0.3, -1.1), (0.3, -1.1), (0.9, 0.9), (-0.9, 0.9)),  # trapezium
-        ((0, -1.3), (0.5, 0), (0.3, 1), (-0.3, 1), (-0.5, 0)),  # pencil
+        ((-0.3, -1.1), (0.5, 0.0)),  # rhombus, leaning
+        ((-0.45, -0.9), (0.45, -0.9)),  # rectangle
     ),
     "test": (
-        ((-0.4, -1.1), (0.9, -0.7), (0.2, -0.3), (0.2, 1), (-0.4, 1)),  # flag
-        ((0, -1.2), (0.9, 0), (0.35, 0), (0.35, 1), (-0.35, 1), (-0.35, 0), (-0.9, 0)),  # arrow
+        ((0, -1.2), (0.4, -0.5), (0.4, 0.5)),  # hexagon
+        ((-0.1, -1.1), (0.5, -1.1)),  # parallelogram
     ),
 }
 
@@ -89,31 +89,45 @@ def frames(label: str, split: str, rng: np.random.Generator) -> np.ndarray:
     Returns:
         uint8 `(FRAMES, SIDE, SIDE, 3)`, BGR.
     """
-    outline = np.array(_SHAPES[split][rng.integers(len(_SHAPES[split]))], np.float32)
+    outline = _outline(split, rng)
     background = _texture(split, rng)
     # Bright shapes on dark backgrounds and the other way round.
     colour = rng.uniform(170, 255, 3) if background.mean() < 128 else rng.uniform(0, 85, 3)
-    top = rng.uniform(0.4, 0.6) * SIDE
+    centre = rng.uniform(0.4, 0.6, 2) * SIDE - WAY / 2
+    size = rng.uniform(0.2, 0.28) * SIDE
     motion = {name: _there_and_back(rng) for name in _MOTIONS}
     name, direction = _ONE_WAY[label]
     motion[name] = _one_way(rng, direction)
     video = np.empty((FRAMES, SIDE, SIDE, 3), np.uint8)
     for number in range(FRAMES):
-        slide, turn, grow = (motion[name][number] for name in _MOTIONS)
-        size = SIDE * 0.09 * 2.2**grow
-        left = SIDE * (-0.1 + 1.2 * slide)
-        video[number] = _draw(background, outline, colour, left, top, size, 2 * np.pi * turn)
+        sideways, vertical, turn = (motion[name][number] for name in _MOTIONS)
+        place = centre + WAY * np.array([sideways, vertical])
+        video[number] = _draw(background, outline, colour, place, size, np.pi * turn)
     return video
 
 
+def _outline(split: str, rng: np.random.Generator) -> np.ndarray:
+    """Returns the corners of a shape, float32 `(corners, 2)`."""
+    if split in _HALF_OUTLINES:
+        choices = _HALF_OUTLINES[split]
+        half = np.array(choices[rng.integers(len(choices))], np.float32)
+    else:
+        corners = int(rng.integers(2, 5))
+        angles = np.pi * (np.arange(corners) + rng.uniform(-0.2, 0.2, corners)) / corners
+        # One long diagonal, so that the turn is seen.
+        radii = np.concatenate([[1.2], rng.uniform(0.25, 0.5, corners - 1)])
+        half = radii[:, None] * np.stack([np.sin(angles), -np.cos(angles)], axis=1)
+    return np.concatenate([half, -half]).astype(np.float32)
+
+
 def _one_way(rng: np.random.Generator, direction: int) -> np.ndarray:
-    """From 0 to 1 twice over the video, starting anywhere: float `(FRAMES,)` in [0, 1)."""
-    return (rng.random() + direction * np.arange(FRAMES) * 2 / FRAMES) % 1
+    """From 0 to 1 twice a period, starting anywhere: float `(FRAMES,)` in [0, 1)."""
+    return (rng.random() + direction * np.arange(FRAMES) * 2 / PERIOD) % 1
 
 
 def _there_and_back(rng: np.random.Generator) -> np.ndarray:
-    """From 0 to 1 and back once over the video, starting anywhere: float `(FRAMES,)` in [0, 1]."""
-    phase = (rng.random() + np.arange(FRAMES) / FRAMES) % 1
+    """From 0 to 1 and back once a period, starting anywhere: float `(FRAMES,)` in [0, 1]."""
+    phase = (rng.random() + np.arange(FRAMES) / PERIOD) % 1
     return 1 - np.abs(2 * phase - 1)
 
 
@@ -133,12 +147,12 @@ def _texture(split: str, rng: np.random.Generator) -> np.ndarray:
     return np.clip(level + 35 * pattern, 0, 255).astype(np.uint8)
 
 
-def _draw(background, outline, colour, left, top, size, angle) -> np.ndarray:
+def _draw(background, outline, colour, place, size, angle) -> np.ndarray:
     frame = background.copy()
     turned = outline @ np.array(
         [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float32
     )
-    points = turned * size + np.array([left, top], np.float32)
+    points = turned * size + place
     # 4 bits of sub-pixel position.
     cv2.fillPoly(frame, [(points * 16).round().astype(np.int32)], colour, cv2.LINE_AA, shift=4)
     return frame
@@ -154,4 +168,3 @@ def _write(path: Path, video: np.ndarray) -> None:
     for frame in video:
         writer.write(frame)
     writer.release()
-

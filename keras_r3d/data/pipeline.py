@@ -61,9 +61,7 @@ def training_clips(
 
     stream = tf.data.Dataset.counter()
     stream = stream.map(
-        lambda position: _clip_and(
-            tf.numpy_function(draw, [position], (tf.uint8, tf.int32)), data
-        ),
+        lambda position: _clip_and(tf.numpy_function(draw, [position], (tf.uint8, tf.int32)), data),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
@@ -86,7 +84,7 @@ def validation_clips(
     labels = {name: label for label, name in enumerate(classes)}
 
     def take(place: np.int64) -> tuple[np.ndarray, np.int32]:
-        source = videos[place]
+        source = videos[int(place)]
         try:
             return clips.middle_clip(reader, source, data).pixels, np.int32(labels[source.label])
         except VideoError:  # the reader has noted it
@@ -114,7 +112,7 @@ def evaluation_windows(
 
     def of_video(place: np.int64):
         try:
-            for number, clip in enumerate(clips.windows(reader, videos[place], data)):
+            for number, clip in enumerate(clips.windows(reader, videos[int(place)], data)):
                 yield {"clip": clip, "video": np.int32(place), "window": np.int32(number)}
         except VideoError:  # the reader has noted it
             return

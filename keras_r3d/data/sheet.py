@@ -16,9 +16,7 @@ _MOST_CLIPS = 8
 _MOST_FRAMES = 8
 
 
-def training_sheet(
-    reader: VideoReader, videos: Sequence[Video], data: Data, seed: int
-) -> Figure:
+def training_sheet(reader: VideoReader, videos: Sequence[Video], data: Data, seed: int) -> Figure:
     """Draws training clips of up to 8 classes as strips of up to 8 frames, left to right in time.
 
     Raises:
@@ -28,7 +26,7 @@ def training_sheet(
     for video in videos:
         by_class.setdefault(video.label, []).append(video)
     rng = np.random.default_rng([seed, len(videos)])
-    drawn = []
+    drawn: list[tuple[Video, clips.Clip]] = []
     for candidates in by_class.values():
         if len(drawn) < _MOST_CLIPS:
             readable = (_draw(reader, video, data, rng) for video in candidates)

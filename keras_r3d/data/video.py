@@ -70,7 +70,7 @@ def iterate_frames(
             break
         frame = decoder.frame()
         if size is None:
-            size = _shrunk(*frame.shape[:2], short_side)
+            size = _shrunk(frame, short_side)
         yield _resize(frame, *size)
     if size is None:
         raise VideoError(
@@ -98,8 +98,8 @@ def read_frames(path: str, indices: NDArray[np.int64], short_side: int = 0) -> F
     for number, _ in enumerate(decoder):
         if number == wanted[len(frames)]:
             frame = decoder.frame()
-            size = frames[0].shape[:2] if frames else _shrunk(*frame.shape[:2], short_side)
-            frames.append(_resize(frame, *size))
+            height, width = frames[0].shape[:2] if frames else _shrunk(frame, short_side)
+            frames.append(_resize(frame, height, width))
             if len(frames) == len(wanted):
                 return np.stack(frames)[places]
     raise VideoError(f"{path}: frame {wanted[-1]} was asked for, but only {number + 1} decode.")
@@ -121,8 +121,9 @@ def cut(frames: Frame, crop_top: int, crop_left: int, crop_side: int, size: int)
     return clip
 
 
-def _shrunk(height: int, width: int, short_side: int) -> tuple[int, int]:
-    """Returns the size of a frame shrunk to `short_side`, its shape kept."""
+def _shrunk(frame: Frame, short_side: int) -> tuple[int, int]:
+    """Returns height and width of a frame shrunk to `short_side`, its shape kept."""
+    height, width = frame.shape[:2]
     scale = short_side / min(height, width) if short_side else 1.0
     if scale >= 1:
         return height, width

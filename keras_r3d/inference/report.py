@@ -54,9 +54,7 @@ def draw_confusion(evaluation: Evaluation, path: Path) -> None:
         axes.set_yticks(range(len(classes)), classes)
         for row, column in zip(*matrix.nonzero(), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(
-                column, row, str(matrix[row, column]), ha="center", va="center", color=colour
-            )
+            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     right = int(np.trace(matrix))

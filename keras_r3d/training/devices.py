@@ -14,8 +14,8 @@ class Devices:
 
     Attributes:
         strategy: mirrors the model over all visible GPUs; the default strategy without one.
-        jit_compile: for `model.compile`. On CPU off: XLA has no fast Conv3D there (docs/performance.md).
-            On GPU "auto", Keras's own choice.
+        jit_compile: for `model.compile`. On CPU off, XLA's Conv3D being slow there
+            (docs/performance.md); on GPU "auto", Keras's own choice.
     """
 
     strategy: tf.distribute.Strategy

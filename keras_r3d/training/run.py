@@ -17,8 +17,8 @@ import keras_r3d
 from keras_r3d import applications, files, run_folder
 from keras_r3d.data import annotations, pipeline, sheet
 from keras_r3d.data.reader import VideoReader
-from keras_r3d.recipe import Recipe, Train
 from keras_r3d.recipe import Model as ModelRecipe
+from keras_r3d.recipe import Recipe, Train
 from keras_r3d.training import callbacks, devices
 from keras_r3d.training.sgd import SGD
 
@@ -198,7 +198,7 @@ def _fit(
             batch_size=recipe.eval.batch_size,
         ).map(one_hot)
     else:
-        say("Note: there is no validation split; the best model is that of the lowest training loss.")
+        say("Note: there is no validation split; the model of the lowest training loss is kept.")
     monitor = "loss" if validation is None else "val_loss"
 
     with hardware.strategy.scope():

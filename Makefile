@@ -1,0 +1,60 @@
+# make demo   sets up .venv and runs the main job, without any data at hand
+# make test   sets up .venv and runs the tests
+
+# The first Python of a version that requirements.txt serves with tensorflow-io.
+PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
+	&& echo $$p && break; done)
+PYTHON_NEWEST ?= python3.13
+VENV ?= .venv
+VENV_NEWEST ?= .venv-newest
+PYTEST_FLAGS ?=
+
+.PHONY: demo test test-newest test-slow test-real lint clean
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/python -m keras_r3d.train --recipe demo
+
+test: $(VENV)/.installed lint
+	$(VENV)/bin/python -m pytest $(PYTEST_FLAGS)
+
+# The same tests with the newest TensorFlow, without tensorflow-io.
+test-newest: $(VENV_NEWEST)/.installed
+	$(VENV_NEWEST)/bin/python -m pytest $(PYTEST_FLAGS)
+
+test-slow: $(VENV)/.installed
+	$(VENV)/bin/python -m pytest -m slow $(PYTEST_FLAGS)
+
+test-real: $(VENV)/.installed
+	@test -n "$$KERAS_R3D_REAL_DATA" || { echo "Set KERAS_R3D_REAL_DATA to the folder of real videos."; exit 1; }
+	$(VENV)/bin/python -m pytest -m real $(PYTEST_FLAGS)
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 was not found; name one: make PYTHON=…"; exit 1; }
+	@$(call install,$(PYTHON),$(VENV))
+
+$(VENV_NEWEST)/.installed: requirements.txt pyproject.toml
+	@$(PYTHON_NEWEST) --version || { echo "Python 3.13 was not found; name one: make PYTHON_NEWEST=…"; exit 1; }
+	@$(call install,$(PYTHON_NEWEST),$(VENV_NEWEST))
+
+# $(1) Python, $(2) folder of the virtual environment.
+define install
+	set -e; \
+	echo "Setting up $(2) (once; TensorFlow takes a few minutes) …"; \
+	$(1) -m venv $(2) 2>/dev/null || $(1) .ci/venv_without_ensurepip.py $(2); \
+	$(2)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	if ! $(2)/bin/python -c 'import cv2' 2>/dev/null; then \
+		echo "OpenCV needs libGL, which this machine lacks: installing opencv-python-headless instead."; \
+		$(2)/bin/python -m pip uninstall --quiet -y opencv-python; \
+		$(2)/bin/python -m pip install --quiet --force-reinstall --no-deps 'opencv-python-headless>=4.11,<4.12'; \
+	fi; \
+	touch $(2)/.installed
+endef
+
+clean:
+	rm -rf $(VENV) $(VENV_NEWEST) build dist *.egg-info

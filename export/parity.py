@@ -1,0 +1,102 @@
+"""Exporting a run and proving, on its own clips, that the export computes what Keras computes."""
+
+import dataclasses
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import keras
+import numpy as np
+
+from keras_r3d.data import clips
+from keras_r3d.data.reader import VideoReader
+from keras_r3d.data.video import VideoError
+from keras_r3d.errors import R3DError
+from keras_r3d.run_folder import Run
+from keras_r3d.training import run as training
+
+# Largest difference of a probability that counts as the same (float32, another order of sums).
+TOLERANCE = 1e-4
+_CLIPS = 16
+
+Scorer = Callable[[np.ndarray], np.ndarray]
+
+
+class ExportError(R3DError):
+    """An export that could not be made, or that does not compute what Keras computes."""
+
+
+class Format(Protocol):
+    """A module that exports to one format."""
+
+    def write(self, model: keras.Model, classes: list[str], path: Path) -> Path:
+        """Writes the model at `path`; returns where it stands."""
+
+    def load(self, path: Path) -> Scorer:
+        """Reads an export: uint8 clips `(batch, frames, size, size, 3)` -> probabilities."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Parity:
+    """How an export agrees with Keras on clips of the run."""
+
+    clips: int
+    same_class: int
+    largest_difference: float
+
+    def __str__(self) -> str:
+        return (
+            f"Against Keras on {self.clips} clips of the run's videos: same class in "
+            f"{self.same_class}, largest difference of a probability {self.largest_difference:.1e}"
+        )
+
+
+def export_and_compare(run: Run, form: Format, path: Path) -> tuple[Path, Parity]:
+    """Exports the best model of a run, loads the export again and compares it with Keras.
+
+    Returns:
+        Where the export stands, and how it agrees.
+
+    Raises:
+        ExportError: it exists already, cannot be made, or differs by more than `TOLERANCE`.
+        R3DError: the run has no model, or its videos are gone.
+    """
+    model = keras.models.load_model(run.model_path())
+    batch = _clips(run)
+    written = form.write(model, run.classes, path)
+    parity = compare(lambda x: model.predict(x, verbose=0), form.load(written), batch)
+    if parity.largest_difference > TOLERANCE:
+        raise ExportError(f"{written} differs from Keras by more than {TOLERANCE}. {parity}")
+    return written, parity
+
+
+def compare(keras_scores: Scorer, export_scores: Scorer, batch: np.ndarray) -> Parity:
+    """Compares two scorers on uint8 clips `(batch, frames, size, size, 3)`."""
+    expected, received = keras_scores(batch), export_scores(batch)
+    return Parity(
+        clips=len(batch),
+        same_class=int((expected.argmax(axis=1) == received.argmax(axis=1)).sum()),
+        largest_difference=float(np.abs(expected - received).max()),
+    )
+
+
+def _clips(run: Run) -> np.ndarray:
+    """Takes the middle clip of the first readable videos of the evaluated split."""
+    found = training.read_annotations(run.recipe, run.summary["data_dir"])
+    reader = VideoReader(run.recipe.data.short_side, 0)
+
+    def readable():
+        for video in found.split(run.recipe.eval.split):
+            try:
+                yield clips.middle_clip(reader, video, run.recipe.data).pixels
+            except VideoError:  # counted by the training and the evaluation
+                continue
+
+    batch = list(itertools.islice(readable(), _CLIPS))
+    if not batch:
+        raise ExportError(
+            f"No video of split '{run.recipe.eval.split}' can be read to compare the export with "
+            f"Keras: {found.split(run.recipe.eval.split)[0].path}, …"
+        )
+    return np.stack(batch)

@@ -1,0 +1,74 @@
+"""Small videos whose brightness encodes the frame number, and a recipe to go with them."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from keras_r3d import recipe
+
+STEP = 6  # levels of brightness from one frame to the next
+
+
+def write_video(
+    path: Path, frames: int = 20, height: int = 32, width: int = 48, tint=(1.0, 1.0, 1.0), base=0
+) -> Path:
+    """Writes a Motion-JPEG AVI; frame i has the value `base + STEP * i`, times `tint` (RGB)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (width, height))
+    assert writer.isOpened()
+    for number in range(frames):
+        colour = np.array(tint)[::-1] * (base + STEP * number)
+        writer.write(np.broadcast_to(colour.astype(np.uint8), (height, width, 3)))
+    writer.release()
+    return path
+
+
+def frame_numbers(clip: np.ndarray) -> list[int]:
+    """Reads the frame numbers back from a clip `(frames, height, width, 3)`."""
+    return np.rint(clip.mean(axis=(1, 2, 3)) / STEP).astype(int).tolist()
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Path:
+    return write_video(tmp_path / "video.avi")
+
+
+@pytest.fixture
+def class_folders(tmp_path: Path) -> Path:
+    """Two classes, red and green, with six videos each, in `tmp_path/data`."""
+    for number in range(6):
+        write_video(tmp_path / "data" / "red" / f"{number}.avi", 12, tint=(1, 0.2, 0.2))
+        write_video(tmp_path / "data" / "green" / f"{number}.avi", 12, tint=(0.2, 1, 0.2))
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="session")
+def small() -> recipe.Recipe:
+    """A recipe that trains in seconds."""
+    demo = recipe.load("demo")
+    return dataclasses.replace(
+        demo,
+        model=dataclasses.replace(demo.model, width=0.0625),
+        data=dataclasses.replace(
+            demo.data,
+            rendered=False,
+            validation_fraction=0.2,
+            test_fraction=0.2,
+            frames=4,
+            frame_stride=1,
+            size=16,
+            colour_jitter=0.0,
+        ),
+        train=dataclasses.replace(
+            demo.train, epochs=2, clips_per_video=2, batch_size=4, warmup_epochs=0
+        ),
+        eval=dataclasses.replace(demo.eval, batch_size=4),
+    )

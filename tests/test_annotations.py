@@ -1,0 +1,142 @@
+from pathlib import Path
+
+import pytest
+
+from keras_r3d.data import annotations
+
+
+def read(data_dir, source="folders", validation=0.0, test=0.0):
+    return annotations.read(
+        data_dir, source, validation_fraction=validation, test_fraction=test, seed=1
+    )
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return root
+
+
+def manifest(root: Path, text: str) -> Path:
+    root.mkdir(exist_ok=True)
+    (root / "manifest.csv").write_text(text, encoding="utf-8")
+    return root
+
+
+def test_class_folders_in_split_folders(tmp_path):
+    root = touch(tmp_path, "train/a/1.mp4", "train/b/2.AVI", "val/a/3.mkv", "test/b/4.webm")
+    found = read(root)
+    assert found.classes == ["a", "b"]
+    names = {s: [(Path(v.path).name, v.label) for v in vs] for s, vs in found.splits.items()}
+    assert names == {
+        "train": [("1.mp4", "a"), ("2.AVI", "b")],
+        "validation": [("3.mkv", "a")],
+        "test": [("4.webm", "b")],
+    }
+
+
+def test_bare_class_folders_are_held_out_by_class(tmp_path):
+    root = touch(tmp_path, *[f"{c}/{i}.mp4" for c in "ab" for i in range(10)])
+    found = read(root, validation=0.25, test=0.2)
+    labels = {s: sorted(v.label for v in vs) for s, vs in found.splits.items()}
+    assert labels == {
+        "train": ["a"] * 6 + ["b"] * 6,
+        "test": ["a"] * 2 + ["b"] * 2,
+        "validation": ["a"] * 2 + ["b"] * 2,
+    }
+    assert read(root, validation=0.25, test=0.2).splits == found.splits
+    paths = [v.path for vs in found.splits.values() for v in vs]
+    assert len(set(paths)) == len(paths) == 20
+    assert len(found.notes) == 2
+
+
+def test_other_files_are_left_aside_and_said(tmp_path):
+    root = touch(tmp_path, "a/1.mp4", "b/2.mp4", "b/readme.txt", "b/.hidden.mp4")
+    found = read(root)
+    assert len(found.split("train")) == 2
+    assert "1 files are no videos by their suffix" in found.notes[0]
+    assert "readme.txt" in found.notes[0]
+
+
+def test_csv_with_splits_and_segments(tmp_path):
+    touch(tmp_path, "x/1.mp4", "2.mp4", "3.mp4")
+    manifest(
+        tmp_path,
+        "path,label,split,start_seconds,end_seconds,extra\n"
+        "x/1.mp4,a,train,0,1.5,?\nx/1.mp4,b,train,1.5,,?\n2.mp4,a,val,,,?\n3.mp4,b,TEST,,,?\n",
+    )
+    found = read(tmp_path, "manifest.csv")
+    first, second = found.split("train")
+    assert (first.label, first.start_seconds, first.end_seconds) == ("a", 0, 1.5)
+    assert (second.label, second.start_seconds, second.end_seconds) == ("b", 1.5, float("inf"))
+    assert first.name.endswith("1.mp4 [0-1.5 s]")
+    assert [v.name for v in found.split("validation")] == [str(tmp_path / "2.mp4")]
+    assert found.split("test")[0].label == "b"
+    # The file itself will do as the data folder.
+    assert read(tmp_path / "manifest.csv").splits == found.splits
+
+
+def test_segments_of_a_file_are_held_out_together(tmp_path):
+    touch(tmp_path, *[f"{i}.mp4" for i in range(8)])
+    rows = [f"{i}.mp4,{'ab'[i % 2]},{s},{s + 1}" for i in range(8) for s in range(3)]
+    manifest(tmp_path, "\n".join(["path,label,start_seconds,end_seconds", *rows]))
+    found = read(tmp_path, "manifest.csv", validation=0.5)
+    train = {v.path for v in found.split("train")}
+    held = {v.path for v in found.split("validation")}
+    assert not train & held
+    assert len(train) == len(held) == 4
+
+
+def test_a_missing_split_is_named(tmp_path):
+    root = touch(tmp_path, "a/1.mp4", "b/2.mp4")
+    with pytest.raises(annotations.AnnotationError, match=r"no videos in split 'test'.*'train': 2"):
+        read(root).split("test")
+
+
+@pytest.mark.parametrize(
+    ("files", "text", "message"),
+    [
+        ([], None, r"holds? no|No class folders with videos"),
+        (["a/1.mp4"], None, r"only one class \(a\)"),
+        (["a/1.mp4", "b/readme.txt"], None, r"class folder .*b holds no video"),
+        (["train/a/1.mp4", "train/b/1.mp4", "val/a/1.mp4", "valid/a/2.mp4"], None, "two folders"),
+        (["train/a/1.mp4", "train/b/1.mp4", "val/c/1.mp4"], None, r"without training videos: c"),
+        (["val/a/1.mp4"], None, r"No training videos in .*Splits found: \['validation'\]"),
+        (["1.mp4"], "path,label\n1.mp4,a\n1.mp4,b\n", r"line 3: .*stands there twice .*line 2"),
+        (["1.mp4"], "path,label\n1.mp4,a\n2.mp4,b\n", r"1 of 2 videos .*2\.mp4 \(line 3\)"),
+        (["1.mp4"], "file,label\n1.mp4,a\n", r"must have the columns path,label.*file,label"),
+        (["1.mp4"], "path,label\n1.mp4,\n", r"line 2: the column 'label' is empty"),
+        (["1.mp4"], "path,label\n", r"lists no videos"),
+        (["1.mp4"], "", r"must have the columns"),
+        (
+            ["1.mp4"],
+            "path,label,start_seconds,end_seconds\n1.mp4,a,2,1\n",
+            r"line 2: start_seconds must be 0 or more and below end_seconds. Received: 2 and 1",
+        ),
+        (
+            ["1.mp4"],
+            "path,label,start_seconds\n1.mp4,a,two\n",
+            r"line 2: start_seconds and end_seconds must be numbers. Received: 'two'",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_on_is_named(tmp_path, files, text, message):
+    touch(tmp_path, *files)
+    if text is not None:
+        manifest(tmp_path, text)
+    with pytest.raises(annotations.AnnotationError, match=message):
+        read(tmp_path, "folders" if text is None else "manifest.csv")
+
+
+def test_a_missing_folder_and_a_missing_csv_are_named(tmp_path):
+    with pytest.raises(annotations.AnnotationError, match=r"nowhere does not exist\. Expected:"):
+        read(tmp_path / "nowhere")
+    with pytest.raises(annotations.AnnotationError, match=r"list\.csv does not exist"):
+        read(tmp_path, "list.csv")
+
+
+def test_a_binary_csv_is_named(tmp_path):
+    (tmp_path / "manifest.csv").write_bytes(b"path,label\n\xff\xfe\x00")
+    with pytest.raises(annotations.AnnotationError, match="is not a CSV file in UTF-8"):
+        read(tmp_path, "manifest.csv")

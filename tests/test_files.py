@@ -1,0 +1,87 @@
+import errno
+import os
+
+import pytest
+
+from keras_r3d import files, recipe, run_folder
+from keras_r3d.run_folder import RunError
+
+
+def test_a_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+    files.write_text(path, "new")
+    assert path.read_text() == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+
+    def fail() -> None:
+        with files.atomic(path) as temporary:
+            temporary.write_text("half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(files.WriteError) as error:
+        fail()
+    assert str(error.value) == (
+        f"Could not write {path} (No space left on device): free some space there, then run again."
+    )
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_is_put_in_place_whole(tmp_path):
+    with files.atomic(tmp_path / "folder") as temporary:
+        temporary.mkdir()
+        (temporary / "a").write_text("x")
+        assert not (tmp_path / "folder").exists()
+    assert (tmp_path / "folder" / "a").read_text() == "x"
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(files.WriteError, match="see that the folder is there"):
+        files.write_text(tmp_path / "nowhere" / "a.txt", "x")
+
+
+def test_a_run_is_made_once_and_opened_again(tmp_path):
+    demo = recipe.load("demo")
+    path = tmp_path / "run"
+    run = run_folder.create(path, demo, ["a", "b"], {"data_dir": "d"})
+    run.update_summary(status="trained")
+    again = run_folder.open_run(path)
+    assert again.recipe == demo
+    assert again.classes == ["a", "b"]
+    assert again.summary == {"data_dir": "d", "status": "trained"}
+    with pytest.raises(RunError, match="already holds a run, which is left as it is"):
+        run_folder.create(path, demo, ["a", "b"], {})
+    with pytest.raises(RunError, match=r"has no best\.keras"):
+        again.model_path()
+
+
+def test_a_folder_that_is_not_a_run_is_left_alone(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(RunError, match="is not empty and is left as it is"):
+        run_folder.check_free(tmp_path)
+    with pytest.raises(RunError, match="is a file"):
+        run_folder.check_free(tmp_path / "letter.txt")
+    with pytest.raises(RunError, match="is not the folder of a run"):
+        run_folder.open_run(tmp_path)
+    with pytest.raises(RunError, match="does not exist"):
+        run_folder.open_run(tmp_path / "nowhere")
+
+
+def test_a_damaged_run_is_named(tmp_path):
+    run_folder.create(tmp_path / "run", recipe.load("demo"), ["a", "b"], {})
+    (tmp_path / "run" / "summary.json").write_text("{")
+    with pytest.raises(RunError, match="is damaged"):
+        run_folder.open_run(tmp_path / "run")
+
+
+def test_the_next_free_folder(tmp_path):
+    assert run_folder.next_free(tmp_path, "demo").name == "demo"
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo-2").mkdir()
+    assert run_folder.next_free(tmp_path, "demo").name == "demo-3"

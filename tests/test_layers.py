@@ -1,0 +1,110 @@
+"""Imports point down only: this is the table, and nothing else imports anything of ours."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+BASE = {"errors"}
+ALLOWED = {
+    "errors": set(),
+    "_checkout": set(),
+    "_opencv": BASE,
+    "_command": BASE,
+    "files": BASE,
+    "recipe": BASE,
+    "run_folder": BASE | {"files", "recipe"},
+    "applications": set(),
+    "data.annotations": BASE,
+    "data.sampling": set(),
+    "data.cropping": set(),
+    "data.colour": set(),
+    "data.video": BASE | {"_opencv"},
+    "data.reader": {"data.annotations", "data.video"},
+    "data.clips": {
+        "recipe",
+        "data.annotations",
+        "data.colour",
+        "data.cropping",
+        "data.reader",
+        "data.sampling",
+        "data.video",
+    },
+    "data.sheet": BASE | {"recipe", "data.annotations", "data.clips", "data.reader", "data.video"},
+    "data.pipeline": {"recipe", "data.annotations", "data.clips", "data.reader", "data.video"},
+    "data.demo": BASE | {"_opencv", "files"},
+    "training": BASE | {"applications", "data", "files", "recipe", "run_folder"},
+    "inference": BASE | {"data", "files", "recipe"},
+    "export": BASE | {"_command", "data", "files", "run_folder", "training"},
+}
+COMMANDS = {"train", "evaluate", "benchmark"}
+STDLIB_AND_NUMPY = {"recipe", "data.annotations", "data.sampling", "data.cropping", "data.colour"}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in [*ROOT.glob("keras_r3d/**/*.py"), *ROOT.glob("export/*.py")]:
+        parts = list(path.relative_to(ROOT).with_suffix("").parts)
+        name = ".".join(parts[1:] if parts[0] == "keras_r3d" else parts)
+        found[name.removesuffix(".__init__")] = path
+    return found
+
+
+def imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def ours(path: Path) -> set[str]:
+    return {
+        name.removeprefix("keras_r3d.") for name in imports(path) if name.startswith("keras_r3d.")
+    }
+
+
+def covers(allowed: set[str], name: str) -> bool:
+    return any(name == one or name.startswith(one + ".") for one in allowed)
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_imports_point_down(name):
+    path = modules()[name]
+    found = ours(path)
+    if name in COMMANDS:
+        return  # the top: commands may import all
+    if name in ("", "__init__"):
+        assert not {n for n in found if covers(COMMANDS, n)}
+        return
+    owner = max((o for o in ALLOWED if covers({o}, name)), key=len, default=None)
+    if owner is None:
+        assert path.name == "__init__.py", f"{name} is not in the table"
+        assert not found
+        return
+    beyond = {n for n in found if not covers(ALLOWED[owner] | {owner}, n)}
+    assert not beyond, f"{name} may not import {sorted(beyond)}"
+
+
+def test_networks_import_keras_only():
+    for path in (ROOT / "keras_r3d" / "applications").glob("*.py"):
+        assert not {n for n in imports(path) if n.split(".")[0] == "tensorflow"}, path
+
+
+@pytest.mark.parametrize("name", sorted(STDLIB_AND_NUMPY))
+def test_pure_modules_stay_pure(name):
+    heavy = {"tensorflow", "keras", "cv2", "matplotlib"}
+    assert not {n for n in imports(modules()[name]) if n.split(".")[0] in heavy}
+
+
+def test_only_one_module_opens_videos():
+    users = {
+        name
+        for name, path in modules().items()
+        if "VideoCapture" in path.read_text(encoding="utf-8")
+    }
+    assert users == {"data.video"}

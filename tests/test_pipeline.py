@@ -1,0 +1,183 @@
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import STEP, frame_numbers, write_video
+
+from keras_r3d.data import clips, pipeline
+from keras_r3d.data.annotations import AnnotationError, Video
+from keras_r3d.data.reader import VideoReader
+from keras_r3d.data.sheet import training_sheet
+
+CLASSES = ["a", "b"]
+BASE = 100
+
+
+@pytest.fixture
+def data(small):
+    return small.data
+
+
+@pytest.fixture
+def videos(tmp_path) -> list[Video]:
+    """Ten videos of 20 frames; the tint tells them apart."""
+    return [
+        Video(str(write_video(tmp_path / f"{i}.avi", tint=(1, i / 10, 0), base=BASE)), label)
+        for i, label in enumerate(CLASSES * 5)
+    ]
+
+
+def which(clip: np.ndarray) -> int:
+    red, green, _ = clip.reshape(-1, 3).mean(axis=0)
+    return round(10 * green / red)
+
+
+def numbers(clip: np.ndarray) -> list[int]:
+    """Reads the frame numbers back from the red channel."""
+    return np.rint((clip[..., 0].mean(axis=(1, 2)) - BASE) / STEP).astype(int).tolist()
+
+
+def take(dataset, batches: int):
+    return [tuple(x.numpy() for x in batch) for batch in dataset.take(batches)]
+
+
+def test_training_clip_is_consecutive_and_cropped(videos, data):
+    data = dataclasses.replace(data, frame_stride=2, scales=(0.5,), positions=("bottom_right",))
+    reader = VideoReader(0, 0)
+    clip = clips.training_clip(reader, videos[0], data, np.random.default_rng(3))
+    assert clip.pixels.shape == (4, 16, 16, 3)
+    assert clip.pixels.dtype == np.uint8
+    assert np.diff(clip.frame_numbers).tolist() == [2, 2, 2]
+    assert numbers(clip.pixels) == clip.frame_numbers.tolist()
+    assert (clip.crop.top, clip.crop.left, clip.crop.side) == (16, 32, 16)
+
+
+def test_flip_mirrors(tmp_path, data):
+    reader = VideoReader(0, 1.0)
+    source = Video(str(write_video(tmp_path / "v.avi")), "a")
+    # Paint the left half black in memory, where the pixels are exact.
+    reader._know(source).frames[:, :, :24] = 0
+    data = dataclasses.replace(data, scales=(1.0,), positions=("centre",), flip=True)
+    seen = set()
+    for seed in range(20):
+        clip = clips.training_clip(reader, source, data, np.random.default_rng(seed))
+        dark = "left" if clip.pixels[-1, :, :8].mean() < clip.pixels[-1, :, 8:].mean() else "right"
+        assert dark == ("right" if clip.crop.flip else "left")
+        seen.add(dark)
+    assert seen == {"left", "right"}
+
+
+@pytest.mark.parametrize("cache_gib", [0.0, 1.0])
+def test_windows_do_not_overlap_and_the_last_is_looped(tmp_path, data, cache_gib):
+    source = Video(str(write_video(tmp_path / "v.avi", 20)), "a")
+    data = dataclasses.replace(data, frames=3, frame_stride=2)
+    reader = VideoReader(0, cache_gib)
+    if cache_gib:
+        reader.count(source)
+    found = [frame_numbers(w) for w in clips.windows(reader, source, data)]
+    assert found == [[0, 2, 4], [6, 8, 10], [12, 14, 16], [18, 18, 18]]
+
+
+def test_uniform_sampling_has_one_window_over_the_video(tmp_path, data):
+    source = Video(str(write_video(tmp_path / "v.avi", 20)), "a")
+    data = dataclasses.replace(data, sampling="uniform")
+    found = [frame_numbers(w) for w in clips.windows(VideoReader(0, 0), source, data)]
+    assert found == [[2, 7, 12, 17]]
+
+
+def test_a_short_video_is_looped(tmp_path, data):
+    source = Video(str(write_video(tmp_path / "v.avi", 3)), "a")
+    reader = VideoReader(0, 0)
+    assert [frame_numbers(w) for w in clips.windows(reader, source, data)] == [[0, 1, 2, 0]]
+    clip = clips.training_clip(reader, source, data, np.random.default_rng(0))
+    assert frame_numbers(clip.pixels) == [0, 1, 2, 0]
+
+
+def test_every_video_comes_once_an_epoch_and_the_order_is_the_seed_s(videos, data):
+    def stream(seed):
+        dataset = pipeline.training_clips(
+            VideoReader(0, 1.0), videos, CLASSES, data, batch_size=5, seed=seed
+        )
+        return take(dataset, 6)
+
+    first, again, other = stream(1), stream(1), stream(2)
+    for x, y in zip(first, again, strict=True):
+        assert (x[0] == y[0]).all()
+        assert (x[1] == y[1]).all()
+    order = [which(clip) for batch in first for clip in batch[0]]
+    for epoch in range(3):
+        assert sorted(order[10 * epoch : 10 * epoch + 10]) == list(range(10))
+    assert order[:10] != order[10:20]
+    assert order != [which(clip) for batch in other for clip in batch[0]]
+    labels = [label for batch in first for label in batch[1]]
+    assert labels == [number % 2 for number in order]
+
+
+def test_tf_data_gives_what_eager_cutting_gives(videos, data):
+    dataset = pipeline.training_clips(
+        VideoReader(0, 1.0), videos, CLASSES, data, batch_size=10, seed=5
+    )
+    ((batch, _),) = take(dataset, 1)
+    reader = VideoReader(0, 0)
+    order = np.random.default_rng([5, 0]).permutation(10)
+    for place, clip in enumerate(batch):
+        rng = np.random.default_rng([5, 0, place])
+        expected = clips.training_clip(reader, videos[order[place]], data, rng)
+        assert (clip == expected.pixels).all()
+
+
+def test_a_broken_video_is_replaced_and_named(videos, data, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    videos = [*videos[:3], Video(str(broken), "b")]
+    reader = VideoReader(0, 1.0)
+    dataset = pipeline.training_clips(reader, videos, CLASSES, data, batch_size=4, seed=1)
+    for batch, labels in take(dataset, 5):
+        assert batch.shape == (4, 4, 16, 16, 3)
+        assert list(labels) == [which(clip) % 2 for clip in batch]
+    assert [(p.name, p.status) for p in reader.problems] == [(str(broken), "unreadable")]
+
+
+def test_validation_takes_the_middle_once_and_leaves_broken_videos_out(videos, data, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    reader = VideoReader(0, 0)
+    dataset = pipeline.validation_clips(
+        reader, [*videos[:5], Video(str(broken), "a"), *videos[5:]], CLASSES, data, batch_size=4
+    )
+    batches = take(dataset, 10)
+    assert [len(labels) for _, labels in batches] == [4, 4, 2]
+    assert [which(clip) for batch, _ in batches for clip in batch] == list(range(10))
+    assert numbers(batches[0][0][0]) == [8, 9, 10, 11]
+    assert len(reader.problems) == 1
+
+
+def test_every_window_of_every_video_comes_once(videos, data, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    videos = [*videos, Video(str(broken), "a")]
+    reader = VideoReader(0, 0)
+    dataset = pipeline.evaluation_windows(reader, videos, data, batch_size=7)
+    seen: Counter = Counter()
+    for batch in dataset:
+        for clip, video, window in zip(
+            batch["clip"].numpy(), batch["video"].numpy(), batch["window"].numpy(), strict=True
+        ):
+            seen[int(video), int(window)] += 1
+            assert numbers(clip)[0] == 4 * window
+            assert which(clip) == video
+    assert seen == Counter({(video, window): 1 for video in range(10) for window in range(5)})
+    assert [Path(p.name).name for p in reader.problems] == ["broken.mp4"]
+
+
+def test_the_sheet_needs_one_readable_video(tmp_path, data, videos):
+    broken = Video(str(tmp_path / "broken.mp4"), "a")
+    figure = training_sheet(VideoReader(0, 0), [broken, *videos], data, 1)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert [title.split(" · ")[0] for title in titles] == ["a", "b"]
+    with pytest.raises(
+        AnnotationError, match=r"None of the 1 training videos can be read.*\n.*no such"
+    ):
+        training_sheet(VideoReader(0, 0), [broken], data, 1)

@@ -1,0 +1,99 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from conftest import write_video
+
+from keras_r3d.data.annotations import AnnotationError, Video
+from keras_r3d.data.reader import VideoReader
+from keras_r3d.inference import protocol, report
+
+CLASSES = ["green", "red"]
+
+
+@pytest.fixture(scope="module")
+def colour_model() -> keras.Model:
+    """Says "red" with the share of red in red and green."""
+    clip = keras.Input((4, 16, 16, 3))
+    means = keras.layers.GlobalAveragePooling3D()(clip)
+    dense = keras.layers.Dense(2, activation="softmax", name="predictions")
+    model = keras.Model(clip, dense(means))
+    dense.set_weights([np.array([[0, 0.05], [0.05, 0], [0, 0]]), np.zeros(2)])
+    return model
+
+
+def evaluate(model, videos, data, batch_size=3):
+    return protocol.evaluate(
+        model,
+        VideoReader(0, 0),
+        videos,
+        CLASSES,
+        data,
+        batch_size=batch_size,
+        jit_compile=False,
+        verbose=0,
+    )
+
+
+@pytest.fixture
+def videos(tmp_path) -> list[Video]:
+    made = [
+        Video(str(write_video(tmp_path / f"r{n}.avi", n, tint=(1, 0, 0), base=100)), "red")
+        for n in (3, 10, 17)
+    ]
+    # Labelled "red", but green.
+    wrong = write_video(tmp_path / "g.avi", 8, tint=(0, 1, 0), base=100)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    return [*made, Video(str(broken), "green"), Video(str(wrong), "red")]
+
+
+def test_every_video_is_scored_once_and_errors_count_wrong(colour_model, videos, small):
+    evaluation = evaluate(colour_model, videos, small.data)
+    figures = evaluation.figures()
+    assert figures["videos"] == 5
+    assert figures["errors"] == 1
+    assert figures["windows"] == 1 + 3 + 5 + 2
+    assert figures["clip_top1"] == pytest.approx(9 / 11)
+    assert figures["video_top1"] == pytest.approx(3 / 5)
+    assert figures["readable_video_top1"] == pytest.approx(3 / 4)
+    assert figures["clip_top5"] == 1
+    assert figures["video_top5"] == pytest.approx(4 / 5)
+    records = evaluation.records()
+    assert [r["video"] for r in records] == [v.name for v in videos]
+    assert [r["windows"] for r in records] == [1, 3, 5, 0, 2]
+    assert [r["status"] for r in records] == ["ok", "ok", "ok", "error", "ok"]
+    assert "cannot open" in records[3]["detail"]
+    assert [r.get("correct") for r in records] == [True, True, True, None, False]
+    assert evaluation.confusion().tolist() == [[0, 0], [1, 3]]
+
+
+def test_scores_do_not_depend_on_batches(colour_model, videos, small):
+    first, second = (evaluate(colour_model, videos, small.data, n) for n in (1, 4))
+    assert first.video_scores == pytest.approx(second.video_scores, abs=1e-6, nan_ok=True)
+
+
+def test_the_report_is_written(colour_model, videos, small, tmp_path):
+    evaluation = evaluate(colour_model, videos, small.data)
+    text = report.table(evaluation)
+    assert "81.8%" in text
+    assert "60.0%" in text
+    assert "broken.mp4" in text
+    report.write_json(evaluation, "test", tmp_path / "e.json")
+    written = json.loads((tmp_path / "e.json").read_text())
+    assert {"videos", "errors", "clip_top1", "clip_top5", "video_top1", "video_top5"} <= set(written)
+    assert written["split"] == "test"
+    assert len(written["records"]) == 5
+    report.draw_confusion(evaluation, tmp_path / "c.png")
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unknown_class_is_named(colour_model, videos, small):
+    with pytest.raises(AnnotationError, match="has the class 'blue', which the model was not"):
+        evaluate(colour_model, [Video(videos[0].path, "blue")], small.data)
+
+
+def test_no_readable_video_is_an_error(colour_model, videos, small):
+    with pytest.raises(AnnotationError, match=r"None of the 1 videos can be read"):
+        evaluate(colour_model, [videos[3]], small.data)

@@ -1,0 +1,174 @@
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_r3d.applications import R3D10, R3D18, R3D34, r3d
+
+CLIP = np.random.default_rng(0).integers(0, 256, (2, 16, 32, 32, 3), dtype=np.uint8)
+
+
+def trainable(model: keras.Model) -> int:
+    return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("builder", "shortcut", "parameters"),
+    [
+        (R3D18, "A", 33_235_280),
+        (R3D18, "B", 33_409_104),
+        (R3D34, "A", 63_544_912),
+        (R3D34, "B", 63_718_736),
+    ],
+)
+def test_parameter_counts_are_the_paper_s(builder, shortcut, parameters):
+    assert trainable(builder(shortcut=shortcut)) == parameters
+
+
+def test_feature_maps_have_the_paper_s_shapes():
+    model = R3D18(input_shape=(16, 112, 112, 3), width=0.125)
+    shapes = {
+        "conv1": (16, 56, 56, 8),
+        "pool1": (8, 28, 28, 8),
+        "conv2_2_out": (8, 28, 28, 8),
+        "conv3_2_out": (4, 14, 14, 16),
+        "conv4_2_out": (2, 7, 7, 32),
+        "conv5_2_out": (1, 4, 4, 64),
+        "avg_pool": (64,),
+        "predictions": (400,),
+    }
+    assert {n: model.get_layer(n).output.shape[1:] for n in shapes} == shapes
+    strided = [
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv3D) and layer.strides == (2, 2, 2)
+    ]
+    assert strided == ["conv3_1_conv1", "conv4_1_conv1", "conv5_1_conv1"]
+
+
+def test_shortcut_a_subsamples_and_pads_with_zeros():
+    x = keras.Input((4, 5, 6, 2))
+    model = keras.Model(x, r3d._shortcut_a(x, 5, 2, "s"))
+    values = np.random.default_rng(0).random((1, 4, 5, 6, 2), np.float32)
+    out = keras.ops.convert_to_numpy(model(values))
+    assert out.shape == (1, 2, 3, 3, 5)
+    assert (out[..., :2] == values[:, ::2, ::2, ::2]).all()
+    assert (out[..., 2:] == 0).all()
+    assert model.count_params() == 0
+
+
+@pytest.mark.parametrize("side", [7, 8])
+def test_padding_is_symmetric_at_stride_2(side):
+    """Against a convolution written out in NumPy."""
+    x = keras.Input((side, side, side, 1))
+    model = keras.Model(x, r3d._conv(x, 1, "c", strides=2))
+    values = np.random.default_rng(0).random((side, side, side)).astype(np.float32)
+    kernel = model.get_layer("c").kernel.numpy()[..., 0, 0]
+    padded = np.pad(values, 1)
+    out = (side + 1) // 2
+    expected = np.array(
+        [
+            (padded[2 * t : 2 * t + 3, 2 * h : 2 * h + 3, 2 * w : 2 * w + 3] * kernel).sum()
+            for t in range(out)
+            for h in range(out)
+            for w in range(out)
+        ]
+    )
+    received = keras.ops.convert_to_numpy(model(values[None, ..., None])).ravel()
+    assert received == pytest.approx(expected, abs=1e-5)
+
+
+def test_max_pooling_padding_never_wins():
+    model = R3D10(input_shape=(16, 32, 32, 3), width=0.125, include_top=False)
+    part = keras.Model(model.inputs, [model.get_layer(n).output for n in ("conv1_relu", "pool1")])
+    before, after = (keras.ops.convert_to_numpy(y) for y in part(CLIP))
+    padded = np.pad(before, ((0, 0), (1, 1), (1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
+    views = np.lib.stride_tricks.sliding_window_view(padded, (3, 3, 3), (1, 2, 3))
+    assert (views[:, ::2, ::2, ::2].max(axis=(-3, -2, -1)) == after).all()
+
+
+def test_input_is_normalised_inside():
+    model = R3D10(input_shape=(16, 32, 32, 3), width=0.125, mean=(10, 20, 30), std=(2, 4, 5))
+    normalised = keras.Model(model.inputs, model.get_layer("normalization").output)
+    expected = (CLIP - np.array([10, 20, 30])) / np.array([2, 4, 5])
+    received = keras.ops.convert_to_numpy(normalised(CLIP))
+    assert received == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def test_uint8_and_float_give_the_same():
+    model = R3D10(input_shape=(16, 32, 32, 3), width=0.125, classes=3)
+    out = keras.ops.convert_to_numpy(model(CLIP))
+    assert out.sum(axis=1) == pytest.approx(1)
+    assert (out == keras.ops.convert_to_numpy(model(CLIP.astype(np.float32)))).all()
+
+
+def test_options():
+    maps = R3D10(include_top=False, width=0.125)
+    assert maps(CLIP).shape == (2, 1, 1, 1, 64)
+    for pooling in ("avg", "max"):
+        assert R3D10(include_top=False, pooling=pooling, width=0.125)(CLIP).shape == (2, 64)
+    logits = R3D10(classifier_activation=None, classes=3, width=0.125, dropout=0.5)
+    assert not np.allclose(keras.ops.convert_to_numpy(logits(CLIP)).sum(axis=1), 1)
+    bare = R3D10(include_preprocessing=False, width=0.125)
+    assert "normalization" not in [layer.name for layer in bare.layers]
+    given = keras.Input((16, 32, 32, 3))
+    doubled = R3D10(input_tensor=keras.layers.Rescaling(2.0)(given), width=0.125, name="mine")
+    assert doubled.name == "mine"
+    assert doubled.inputs[0] is given
+    assert [layer.name for layer in R3D18(shortcut="B", width=0.125).layers].count(
+        "conv3_1_shortcut_conv"
+    ) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"shortcut": "C"},
+            r"`shortcut` must be one of \['A', 'B'\] or None. Received: shortcut=C",
+        ),
+        ({"pooling": "mean"}, "`pooling` must be one of"),
+        ({"classes": 0}, "`classes` must be an int of at least 1. Received: classes=0"),
+        ({"width": 0}, "`width` must be above 0. Received: width=0"),
+        ({"input_shape": (112, 112, 3)}, r"`input_shape` must be \(frames, height, width, 3\)"),
+        ({"input_shape": (16, 8, 112, 3)}, r"at least 16.*Received: input_shape=\(16, 8, 112, 3\)"),
+        ({"input_tensor": CLIP}, "`input_tensor` must be a Keras tensor"),
+        ({"weights": "kinetics"}, r"`weights` must be None or the path .*weights=kinetics"),
+        ({"weights": "nowhere.keras"}, r"there is no file nowhere\.keras"),
+    ],
+)
+def test_a_wrong_argument_is_refused_by_name(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        R3D10(**{"width": 0.125, **arguments})
+
+
+def test_weights_are_loaded_from_a_file_and_checked(tmp_path):
+    first = R3D10(width=0.125, classes=3)
+    for name in ("m.keras", "m.weights.h5"):
+        path = tmp_path / name
+        (first.save if name.endswith("keras") else first.save_weights)(path)
+        second = R3D10(width=0.125, classes=3, weights=str(path))
+        assert (
+            keras.ops.convert_to_numpy(first(CLIP)) == keras.ops.convert_to_numpy(second(CLIP))
+        ).all()
+        with pytest.raises(ValueError, match="does not fit the network r3d18"):
+            R3D18(width=0.125, classes=3, weights=str(path))
+        with pytest.raises(ValueError, match="does not fit the network r3d10"):
+            R3D10(width=0.125, classes=4, weights=str(path))
+
+
+def test_a_saved_model_loads_without_keras_r3d(tmp_path):
+    model = R3D18(width=0.125, classes=3, input_shape=(16, 32, 32, 3))
+    model.save(tmp_path / "m.keras")
+    np.save(tmp_path / "clip.npy", CLIP)
+    np.save(tmp_path / "scores.npy", keras.ops.convert_to_numpy(model(CLIP)))
+    script = (
+        "import sys, keras, numpy as np\n"
+        "model = keras.models.load_model('m.keras')\n"
+        "difference = abs(np.array(model(np.load('clip.npy'))) - np.load('scores.npy')).max()\n"
+        "assert 'keras_r3d' not in sys.modules\n"
+        "assert difference < 1e-6, difference\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)

@@ -1,0 +1,101 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_r3d import recipe
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_every_recipe_loads_and_round_trips(name, tmp_path):
+    loaded = recipe.load(name)
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe.dumps(loaded), encoding="utf-8")
+    assert recipe.load(str(path)) == loaded
+
+
+def test_the_named_recipes_are_there():
+    assert {"demo", "gestures", "interactions", "kinetics34"} <= set(recipe.names())
+
+
+def test_kinetics34_is_the_paper():
+    paper = recipe.load("kinetics34")
+    assert (paper.model.name, paper.model.shortcut, paper.model.width) == ("r3d34", "A", 1.0)
+    assert (paper.data.frames, paper.data.size, paper.data.flip) == (16, 112, True)
+    assert paper.data.scales == pytest.approx([2 ** (-k / 4) for k in range(5)])
+    assert len(paper.data.positions) == 5
+    train = paper.train
+    assert (train.optimizer, train.learning_rate, train.momentum) == ("sgd", 0.1, 0.9)
+    assert (train.weight_decay, train.batch_size, train.plateau_drops) == (1e-3, 256, 3)
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    st.floats(1e-6, 1e6),
+    st.lists(st.floats(0.05, 1), min_size=1, max_size=4),
+)
+def test_any_text_and_number_round_trips(text, rate, scales):
+    demo = recipe.load("demo")
+    changed = dataclasses.replace(
+        demo,
+        data=dataclasses.replace(demo.data, annotations=text, scales=tuple(scales)),
+        train=dataclasses.replace(demo.train, learning_rate=rate),
+    )
+    assert recipe.parse(recipe.tomllib.loads(recipe.dumps(changed))) == changed
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "train.learning_rat=0.1",
+            "Unknown recipe key 'train.learning_rat'. Did you mean 'learning_rate'?",
+        ),
+        ("train.epochs=2.5", "Recipe key 'train.epochs' must be int. Received: 2.5"),
+        ("train.epochs=true", "Recipe key 'train.epochs' must be int. Received: True"),
+        ("train.epochs=0", "Recipe key 'train.epochs' must be at least 1. Received: 0"),
+        (
+            "data.test_fraction=nan",
+            "Recipe key 'data.test_fraction' must be from 0 to 0.9. Received: nan",
+        ),
+        (
+            "model.name='r3d35'",
+            "Recipe key 'model.name' must be one of ['r3d10', 'r3d18', 'r3d34']. Received: 'r3d35'",
+        ),
+        ("model.mean=[1, 2]", "Recipe key 'model.mean' must hold 3 numbers"),
+        ("data.scales=[]", "Recipe key 'data.scales' must not be empty"),
+        ("data.scales=1", "Recipe key 'data.scales' must be a list. Received: 1"),
+        ("tran.epochs=1", "Unknown recipe section [tran]. Did you mean 'train'?"),
+        ("train.epochs", "`--set` takes section.key=value"),
+        ("eval.split=test", "the value must be TOML, so text needs quotes"),
+        ("train.warmup_epochs=100", "must be below 'train.epochs'"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(override, message):
+    with pytest.raises(recipe.RecipeError) as error:
+        recipe.load("demo", [override])
+    assert message in str(error.value)
+
+
+def test_an_override_counts():
+    assert recipe.load("demo", ["train.epochs=7", 'eval.split="train"']).train.epochs == 7
+
+
+def test_a_missing_key_is_named(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(recipe.dumps(recipe.load("demo")).replace("epochs = ", "# ", 1))
+    with pytest.raises(recipe.RecipeError, match=r"Recipe key 'train.epochs' is missing"):
+        recipe.load(str(path))
+
+
+def test_an_unknown_recipe_is_named():
+    with pytest.raises(recipe.RecipeError, match=r"Unknown recipe 'dmo'\. Did you mean 'demo'\?"):
+        recipe.load("dmo")
+
+
+def test_a_file_that_is_no_toml_is_named(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(b"\xff\xfe = [")
+    with pytest.raises(recipe.RecipeError, match="is not valid TOML"):
+        recipe.load(str(path))

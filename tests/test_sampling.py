@@ -1,0 +1,59 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_r3d.data import sampling
+
+counts = st.integers(1, 400)
+lengths = st.integers(1, 64)
+strides = st.integers(1, 8)
+
+
+@given(counts, lengths, strides, st.integers(0, 2**32))
+def test_random_window_is_consecutive_and_inside(count, frames, stride, seed):
+    clip = sampling.random_window(np.random.default_rng(seed), count, frames, stride)
+    assert clip.shape == (frames,)
+    assert clip.min() >= 0
+    assert clip.max() < count
+    if count >= (frames - 1) * stride + 1:
+        assert (np.diff(clip) == stride).all()
+    else:  # from the start, looped
+        once = np.arange(0, count, stride)
+        assert (clip == np.resize(once, frames)).all()
+
+
+def test_random_window_reaches_every_legal_start_and_none_beyond():
+    rng = np.random.default_rng(0)
+    starts = {int(sampling.random_window(rng, 20, 4, 3)[0]) for _ in range(2000)}
+    assert starts == set(range(11))  # 20 - (3 * 3 + 1) + 1
+
+
+@given(counts, lengths, strides)
+def test_middle_window_is_in_the_middle(count, frames, stride):
+    clip = sampling.middle_window(count, frames, stride)
+    assert clip.shape == (frames,)
+    span = (frames - 1) * stride + 1
+    if count >= span:
+        before, after = clip[0], count - 1 - clip[-1]
+        assert 0 <= after - before <= 1
+
+
+@given(counts, lengths, st.integers(0, 2**32))
+def test_spread_takes_one_frame_from_each_part(count, frames, seed):
+    for rng in (None, np.random.default_rng(seed)):
+        clip = sampling.spread(count, frames, rng)
+        parts = np.arange(frames + 1) * count / frames
+        assert (clip >= np.floor(parts[:-1])).all()
+        assert (clip < np.ceil(parts[1:])).all()
+        assert clip.max() < count
+
+
+@given(counts, lengths, strides)
+def test_windows_cover_the_video_without_overlap(count, frames, stride):
+    windows = sampling.window_count(count, frames, stride)
+    assert (windows - 1) * frames * stride < count <= windows * frames * stride
+
+
+def test_loop_repeats_from_the_start():
+    assert sampling.loop(np.array([3, 5, 7]), 8).tolist() == [3, 5, 7, 3, 5, 7, 3, 5]
+    assert sampling.loop(np.array([3, 5, 7]), 2).tolist() == [3, 5]

@@ -1,0 +1,139 @@
+import numpy as np
+import pytest
+from conftest import STEP, frame_numbers, write_video
+
+from keras_r3d.data import reader as readers
+from keras_r3d.data import video as videos
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.reader import VideoReader
+
+
+def test_frames_are_counted_by_decoding(video):
+    info = videos.probe(str(video))
+    assert info.frame_count == 20
+    assert info.seconds == pytest.approx(np.arange(20) / 10)
+
+
+def test_read_frames_are_exact(video):
+    for indices in ([0], [19], [3, 4, 9], [7, 7, 2, 19, 0]):
+        frames = videos.read_frames(str(video), np.array(indices))
+        assert frames.shape == (len(indices), 32, 48, 3)
+        assert frame_numbers(frames) == indices
+
+
+def test_frames_are_rgb(tmp_path):
+    path = write_video(tmp_path / "red.avi", 20, tint=(1, 0, 0))
+    frame = videos.read_frames(str(path), np.array([19]))[0]
+    red, green, blue = frame.reshape(-1, 3).mean(axis=0)
+    assert red == pytest.approx(19 * STEP, abs=4)
+    assert max(green, blue) < 12
+
+
+def test_iterate_frames_takes_a_segment(video):
+    frames = list(videos.iterate_frames(str(video), start_seconds=0.5, end_seconds=0.9))
+    assert frame_numbers(np.stack(frames)) == [5, 6, 7, 8]
+
+
+def test_frames_are_shrunk_and_never_enlarged(video):
+    assert next(videos.iterate_frames(str(video), 16)).shape == (16, 24, 3)
+    assert next(videos.iterate_frames(str(video), 64)).shape == (32, 48, 3)
+
+
+def test_cut_takes_the_square():
+    frames = np.zeros((2, 10, 20, 3), np.uint8)
+    frames[:, 2:6, 8:12] = 200
+    cut = videos.cut(frames, 2, 8, 4, 8)
+    assert cut.shape == (2, 8, 8, 3)
+    assert (cut == 200).all()
+
+
+def test_a_truncated_video_gives_what_decodes(tmp_path, video):
+    short = tmp_path / "short.avi"
+    data = video.read_bytes()
+    short.write_bytes(data[: (data.index(b"movi") + data.index(b"idx1")) // 2])
+    info = videos.probe(str(short))
+    assert 0 < info.frame_count < 20
+    reader = VideoReader(0, 1.0)
+    assert reader.count(Video(str(short), "a")) == info.frame_count
+    (problem,) = reader.problems
+    assert problem.status == "short"
+    assert f"promises 20 frames, {info.frame_count} decode" in problem.detail
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "there is no such file"),
+        (b"", "the file is empty"),
+        (b"RIFF....WAVEfmt not a video", "OpenCV cannot open it as a video"),
+        (b"<html>", "OpenCV cannot open it as a video"),
+    ],
+)
+def test_what_is_no_video_is_named(tmp_path, content, message):
+    path = tmp_path / "broken.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    for attempt in (
+        lambda: videos.probe(str(path)),
+        lambda: next(videos.iterate_frames(str(path))),
+        lambda: videos.read_frames(str(path), np.array([0])),
+    ):
+        with pytest.raises(videos.VideoError, match=message) as error:
+            attempt()
+        assert str(path) in str(error.value)
+
+
+def test_a_video_without_frames_is_named(tmp_path, video):
+    headers = tmp_path / "headers.avi"
+    data = video.read_bytes()
+    headers.write_bytes(data[: data.index(b"movi") + 4])
+    with pytest.raises(videos.VideoError, match=r"no frame of it decodes|cannot open"):
+        videos.probe(str(headers))
+
+
+def test_a_folder_is_no_video(tmp_path):
+    with pytest.raises(videos.VideoError, match="there is no such file"):
+        videos.probe(str(tmp_path))
+
+
+def test_reading_beyond_the_end_says_how_many_there_are(video):
+    with pytest.raises(videos.VideoError, match="frame 20 was asked for, but only 20 decode"):
+        videos.read_frames(str(video), np.array([3, 20]))
+
+
+@pytest.mark.parametrize("cache_gib", [0.0, 1.0])
+def test_reader_gives_the_same_frames_from_memory_and_from_the_file(video, cache_gib):
+    reader = VideoReader(16, cache_gib)
+    part = Video(str(video), "a", 0.5, 1.5)
+    assert reader.count(part) == 10
+    assert frame_numbers(reader.read(part, np.array([0, 9, 3]))) == [5, 14, 8]
+    assert frame_numbers(np.stack(list(reader.stream(part)))) == list(range(5, 15))
+    assert reader.read(part, np.array([0])).shape == (1, 16, 24, 3)
+
+
+def test_reader_decodes_a_kept_video_once(video, monkeypatch):
+    reader = VideoReader(0, 1.0)
+    source = Video(str(video), "a")
+    reader.count(source)
+    monkeypatch.setattr(readers, "read_frames", None)
+    monkeypatch.setattr(readers, "iterate_frames", None)
+    assert frame_numbers(reader.read(source, np.array([4]))) == [4]
+    assert len(list(reader.stream(source))) == 20
+
+
+def test_reader_keeps_within_its_memory(tmp_path):
+    frame_bytes = 32 * 48 * 3
+    reader = VideoReader(0, 25 * frame_bytes / 2**30)
+    first, second = (Video(str(write_video(tmp_path / f"{i}.avi", 20)), "a") for i in range(2))
+    for source in (first, second):
+        assert frame_numbers(reader.read(source, np.array([1]))) == [1]
+    assert reader._known[first].frames is not None
+    assert reader._known[second].frames is None
+
+
+def test_reader_names_an_empty_segment(video):
+    reader = VideoReader(0, 0)
+    for attempt in (reader.count, lambda v: next(reader.stream(v))):
+        with pytest.raises(videos.VideoError, match=r"the last is shown at 1\.9 s"):
+            attempt(Video(str(video), "a", 5.0, 6.0))
+    assert [p.status for p in reader.problems] == ["unreadable"]
