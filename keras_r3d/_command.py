@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 
 from absl import app, flags, logging
@@ -21,6 +22,9 @@ def run(define_flags: Callable[[], None], main: Callable[[], None]) -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up notes of CPU builds
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+    # How many windows a video has shows when it is decoded, so our data sets have no known length.
+    warnings.filterwarnings("ignore", message="Your input ran out of data")
 
     def guarded(arguments: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # TensorFlow logs its export through absl

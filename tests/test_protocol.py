@@ -82,7 +82,8 @@ def test_the_report_is_written(colour_model, videos, small, tmp_path):
     assert "broken.mp4" in text
     report.write_json(evaluation, "test", tmp_path / "e.json")
     written = json.loads((tmp_path / "e.json").read_text())
-    assert {"videos", "errors", "clip_top1", "clip_top5", "video_top1", "video_top5"} <= set(written)
+    keys = {"videos", "errors", "clip_top1", "clip_top5", "video_top1", "video_top5"}
+    assert keys <= set(written)
     assert written["split"] == "test"
     assert len(written["records"]) == 5
     report.draw_confusion(evaluation, tmp_path / "c.png")

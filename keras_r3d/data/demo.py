@@ -26,12 +26,12 @@ _ONE_WAY = {
     "counterclockwise": ("turn", -1),
 }
 _MOTIONS = ("sideways", "vertical", "turn")
-VIDEOS_PER_CLASS = {"train": 96, "validation": 10, "test": 16}
+VIDEOS_PER_CLASS = {"train": 128, "validation": 10, "test": 16}
 SIDE, FRAMES, FPS = 96, 64, 32
 # Frames in which a motion goes there and back, or twice one way.
 PERIOD = 32
 # Way of the moves, in pixels.
-WAY = 30
+WAY = 36
 # Changes when the pictures do, so that an old cache is not mistaken for the new videos.
 VERSION = "v1"
 

@@ -250,6 +250,7 @@ def _fit(
             epochs=train.epochs,
             steps_per_epoch=steps_per_epoch,
             callbacks=steps,
+            shuffle=False,  # the pipeline has done so
             verbose=1 if sys.stdout.isatty() else 2,
         )
     except OSError as error:

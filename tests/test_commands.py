@@ -1,0 +1,192 @@
+"""The commands as a user runs them: in processes of their own, from folders to exports."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keras_r3d import recipe
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*arguments, code: int = 0, **environment) -> str:
+    """Runs `python -m …` in the checkout; returns what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", *[str(argument) for argument in arguments]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        env={**os.environ, **environment},
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output
+    assert code == 0 or "Traceback" not in output, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, small) -> Path:
+    """A run on red and green videos, one of them broken; read by the tests below."""
+    from conftest import write_video
+
+    root = tmp_path_factory.mktemp("commands")
+    for number in range(8):
+        for label, tint in (("red", (1, 0.2, 0.2)), ("green", (0.2, 1, 0.2))):
+            write_video(root / "data" / label / f"{number}.avi", 12, tint=tint, base=60)
+    (root / "data" / "red" / "broken.mp4").write_bytes(b"no video")
+    (root / "recipe.toml").write_text(recipe.dumps(small), encoding="utf-8")
+    output = run(
+        "keras_r3d.train",
+        f"--recipe={root / 'recipe.toml'}",
+        f"--data_dir={root / 'data'}",
+        f"--workdir={root / 'run'}",
+        "--set=train.epochs=3",
+    )
+    (root / "output.txt").write_text(output)
+    return root
+
+
+def test_training_fills_the_run_folder(trained):
+    folder = trained / "run"
+    assert {p.name for p in folder.iterdir()} >= {
+        "recipe.toml",
+        "classes.txt",
+        "best.keras",
+        "log.csv",
+        "tensorboard",
+        "curves.png",
+        "clips.png",
+        "summary.json",
+        "evaluation.json",
+        "confusion.png",
+    }
+    assert (folder / "classes.txt").read_text() == "green\nred\n"
+    assert recipe.load(str(folder / "recipe.toml")).train.epochs == 3
+    with (folder / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert {"loss", "clip_top1", "val_loss", "val_clip_top1", "learning_rate"} <= set(rows[0])
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "trained"
+    assert summary["videos"] == {"train": 11, "test": 4, "validation": 2}
+
+
+def test_the_broken_video_is_named_wherever_it_fell(trained):
+    output = (trained / "output.txt").read_text()
+    assert "broken.mp4: OpenCV cannot open it as a video" in output
+    problems = trained / "run" / "problems.csv"
+    evaluation = json.loads((trained / "run" / "evaluation.json").read_text())
+    in_training = problems.is_file() and "broken.mp4" in problems.read_text()
+    assert in_training != (evaluation["errors"] == 1)
+
+
+def test_the_output_says_what_to_run_next(trained):
+    output = (trained / "output.txt").read_text()
+    assert "top-1 accuracy" in output
+    assert f"python -m keras_r3d.evaluate --workdir {trained / 'run'}" in output
+    assert "UserWarning" not in output
+
+
+def test_evaluate_repeats_the_result(trained):
+    path = trained / "run" / "evaluation.json"
+    before = json.loads(path.read_text())
+    output = run("keras_r3d.evaluate", f"--workdir={trained / 'run'}")
+    assert json.loads(path.read_text()) == before
+    assert "top-1 accuracy" in output
+    run("keras_r3d.evaluate", f"--workdir={trained / 'run'}", "--split=train")
+    assert json.loads(path.read_text())["split"] == "train"
+
+
+@pytest.mark.parametrize("module", ["export", "keras_r3d.export"])
+def test_exports_agree_with_keras(trained, tmp_path, module):
+    run_folder = f"--workdir={trained / 'run'}"
+    output = run(module, run_folder, "--format=saved_model", f"--output={tmp_path / 'served'}")
+    assert f"Written: {tmp_path / 'served' / '1'}" in output
+    assert "largest difference" in output
+    output = run(module, run_folder, "--format=tflite", f"--output={tmp_path / 'm.tflite'}")
+    assert "largest difference" in output
+    assert (tmp_path / "m.tflite").stat().st_size > 1000
+
+
+def test_a_folder_with_another_run_is_left_alone(trained):
+    before = sorted((p, p.stat().st_mtime_ns) for p in (trained / "run").rglob("*"))
+    output = run(
+        "keras_r3d.train",
+        f"--recipe={trained / 'recipe.toml'}",
+        f"--data_dir={trained / 'data'}",
+        f"--workdir={trained / 'run'}",
+        code=1,
+    )
+    assert "already holds a run, which is left as it is" in output
+    assert sorted((p, p.stat().st_mtime_ns) for p in (trained / "run").rglob("*")) == before
+
+
+def test_no_space_while_saving_is_one_sentence(trained, tmp_path):
+    """A file-size limit stands in for a full disk: the same error comes from the same writes."""
+    script = (
+        "ulimit -f 100; trap '' XFSZ; "
+        f"{sys.executable} -m keras_r3d.train --recipe={trained / 'recipe.toml'} "
+        f"--data_dir={trained / 'data'} --workdir={tmp_path / 'run'}"
+    )
+    done = subprocess.run(["bash", "-c", script], cwd=ROOT, capture_output=True, text=True)
+    output = done.stdout + done.stderr
+    assert done.returncode == 1, output
+    assert "Error: Could not write" in output
+    assert "Traceback" not in output
+    assert not list((tmp_path / "run").glob("*partial*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["keras_r3d.train"], "--recipe is missing: one of ['demo', 'gestures'"),
+        (["keras_r3d.train", "--recipe=dmo"], "Unknown recipe 'dmo'. Did you mean 'demo'?"),
+        (
+            ["keras_r3d.train", "--recipe=demo", "--set=train.epoch=3"],
+            "Unknown recipe key 'train.epoch'. Did you mean 'epochs'?",
+        ),
+        (
+            ["keras_r3d.train", "--recipe=kinetics34"],
+            "Recipe 'kinetics34' needs videos: pass --data_dir DATA_DIR, where it expects",
+        ),
+        (
+            ["keras_r3d.train", "--recipe=gestures"],
+            "DATA_DIR/manifest.csv: a CSV file with the columns path,label[,split]",
+        ),
+        (
+            ["keras_r3d.train", "--recipe=kinetics34", "--data_dir=/nowhere"],
+            "The data folder /nowhere does not exist",
+        ),
+        (["keras_r3d.train", "demo"], "Unknown argument 'demo': flags start with `--`."),
+        (["keras_r3d.evaluate"], "--workdir is missing"),
+        (["keras_r3d.evaluate", "--workdir=/nowhere"], "--workdir /nowhere does not exist"),
+        (["export", "--workdir=/nowhere", "--format=onnx"], "--format must be one of"),
+        (["export", "--format=tflite"], "--workdir is missing"),
+    ],
+)
+def test_a_wrong_call_ends_in_one_message(arguments, message):
+    assert message in run(*arguments, code=1)
+
+
+def test_help_names_the_flags():
+    output = run("keras_r3d.train", "--help", code=1)
+    assert "--recipe" in output
+    assert "--data_dir" in output
+
+
+def test_a_missing_libgl_is_one_sentence(tmp_path):
+    broken = tmp_path / "cv2"
+    broken.mkdir()
+    (broken / "__init__.py").write_text(
+        "raise ImportError('libGL.so.1: cannot open shared object file: No such file')"
+    )
+    output = run("keras_r3d.train", "--recipe=demo", code=1, PYTHONPATH=str(tmp_path))
+    assert "OpenCV could not be loaded (libGL.so.1" in output
+    assert "apt-get install libgl1" in output
+    assert "opencv-python-headless" in output
