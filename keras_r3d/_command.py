@@ -3,22 +3,22 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from absl import app, flags, logging
 
 from keras_r3d.errors import R3DError
 
-# Exit code of an error that was explained, as that of a wrong flag in absl.
-EXPLAINED = 1
 
-
-def run(define_flags: Callable[[], None], main: Callable[[], None]) -> None:
+def run(
+    define_flags: Callable[[], None], main: Callable[[], None] | Mapping[str, Callable[[], None]]
+) -> None:
     """Parses the flags and runs a command.
 
     Args:
         define_flags: defines the command's flags (at import they would collide).
-        main: the command; an `R3DError` it raises is printed without traceback.
+        main: the command, or its subcommands by name; an `R3DError` it raises is printed without
+            traceback.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up notes of CPU builds
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -28,10 +28,17 @@ def run(define_flags: Callable[[], None], main: Callable[[], None]) -> None:
 
     def guarded(arguments: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # TensorFlow logs its export through absl
-        if len(arguments) > 1:
-            raise app.UsageError(f"Unknown argument '{arguments[1]}': flags start with `--`.")
+        words = arguments[1:]
+        if isinstance(main, Mapping):
+            if not words or words[0] not in main:
+                raise app.UsageError(f"Name what to do first: one of {list(main)}.")
+            command = main[words.pop(0)]
+        else:
+            command = main
+        if words:
+            raise app.UsageError(f"Unknown argument '{words[0]}': flags start with `--`.")
         try:
-            main()
+            command()
         except R3DError as error:
             sys.exit(f"Error: {error}")
         except KeyboardInterrupt:

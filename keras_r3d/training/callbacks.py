@@ -22,10 +22,8 @@ class LogLearningRate(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is not None:
-            logs["learning_rate"] = float(keras.ops.convert_to_numpy(self._rate()))
-
-    def _rate(self) -> Any:
-        return self.model.optimizer.learning_rate
+            rate = self.model.optimizer.learning_rate
+            logs["learning_rate"] = float(keras.ops.convert_to_numpy(rate))
 
 
 class KeepBest(keras.callbacks.Callback):
@@ -100,13 +98,15 @@ def draw_curves(log: Path, picture: Path) -> None:
         (loss_axes, "loss", "loss"),
         (accuracy_axes, "clip_top1", "clip top-1 accuracy"),
     ):
-        axes.plot(epochs, [float(row[name]) for row in rows], ".-", label="training")
-        if f"val_{name}" in rows[0]:
-            axes.plot(epochs, [float(row[f"val_{name}"]) for row in rows], ".-", label="validation")
+        for column, label in ((name, "training"), (f"val_{name}", "validation")):
+            # Keras writes NA where there is no validation.
+            if rows[0].get(column, "NA") != "NA":
+                axes.plot(epochs, [float(row[column]) for row in rows], ".-", label=label)
         axes.set_title(title)
         axes.legend()
     accuracy_axes.set_ylim(0, 1.02)
-    rate_axes.plot(epochs, [float(row["learning_rate"]) for row in rows], ".-")
+    rates = [float(row["learning_rate"]) or math.nan for row in rows]  # a cosine ends at 0
+    rate_axes.plot(epochs, rates, ".-")
     rate_axes.set_title("learning rate")
     rate_axes.set_yscale("log")
     for axes in (loss_axes, accuracy_axes, rate_axes):

@@ -22,7 +22,7 @@ from keras_r3d.recipe import Recipe, Train
 from keras_r3d.training import callbacks, devices
 from keras_r3d.training.sgd import SGD
 
-_BUILDERS = {
+BUILDERS = {
     "r3d10": applications.R3D10,
     "r3d18": applications.R3D18,
     "r3d34": applications.R3D34,
@@ -120,7 +120,7 @@ def read_annotations(recipe: Recipe, data_dir: str | Path) -> annotations.Annota
 
 def build_model(recipe: ModelRecipe, input_shape: tuple[int, ...], classes: int) -> keras.Model:
     """Builds the network of a recipe for clips `(frames, height, width, 3)`."""
-    return _BUILDERS[recipe.name](
+    return BUILDERS[recipe.name](
         input_shape=input_shape,
         classes=classes,
         shortcut=recipe.shortcut,

@@ -1,0 +1,140 @@
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_r3d import run_folder
+from keras_r3d.data.annotations import AnnotationError
+from keras_r3d.training import SGD, callbacks, devices
+from keras_r3d.training import run as training
+
+
+def replace(recipe, **sections):
+    return dataclasses.replace(
+        recipe,
+        **{
+            name: dataclasses.replace(getattr(recipe, name), **values)
+            for name, values in sections.items()
+        },
+    )
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+def test_two_runs_of_one_seed_are_the_same(class_folders, small, tmp_path, said):
+    logs = []
+    for name in ("one", "two"):
+        keras.backend.clear_session()
+        run = training.train(small, class_folders, tmp_path / name, say=said.append)
+        logs.append((run.path / run_folder.LOG).read_text())
+    assert logs[0] == logs[1]
+
+
+def test_without_validation_split_the_training_loss_decides(class_folders, small, tmp_path, said):
+    recipe = replace(small, data={"validation_fraction": 0.0})
+    run = training.train(recipe, class_folders, tmp_path / "run", say=said.append)
+    assert any("no validation split" in line for line in said)
+    assert run.model_path().is_file()
+    assert (run.path / run_folder.CURVES).is_file()
+
+
+def test_the_best_model_is_plain_keras_and_of_the_best_epoch(class_folders, small, tmp_path, said):
+    recipe = replace(small, train={"epochs": 4, "optimizer": "sgd", "schedule": "plateau"})
+    run = training.train(recipe, class_folders, tmp_path / "run", say=said.append)
+    model = keras.models.load_model(run.model_path())
+    assert model.input_shape == (None, 4, 16, 16, 3)
+    assert isinstance(model.optimizer, keras.optimizers.SGD)
+    assert model.jit_compile is False
+    lines = (run.path / run_folder.LOG).read_text().splitlines()
+    column = lines[0].split(",").index("val_loss")
+    losses = [float(line.split(",")[column]) for line in lines[1:]]
+    summary = json.loads((run.path / run_folder.SUMMARY).read_text())
+    assert summary["best_epoch"] == int(np.argmin(losses)) + 1
+    assert summary["best_loss"] == pytest.approx(min(losses))
+
+
+def test_broken_videos_are_named_counted_and_reported(class_folders, small, tmp_path, said):
+    for label in ("red", "green"):
+        for number in range(3):
+            (class_folders / label / f"broken{number}.mp4").write_bytes(b"no video")
+    run = training.train(small, class_folders, tmp_path / "run", say=said.append)
+    text = (run.path / run_folder.PROBLEMS).read_text()
+    assert text.startswith("video,status,detail\n")
+    found = text.count("unreadable")
+    assert 1 <= found <= 6
+    assert f"{found} broken videos ({run.path / run_folder.PROBLEMS}):" in said
+    assert run.summary["broken_videos"] == found
+
+
+def test_only_broken_videos_are_an_error_before_any_folder_is_made(small, tmp_path, said):
+    for label in ("red", "green"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(5):
+            (tmp_path / "data" / label / f"{number}.mp4").write_bytes(b"no video")
+    with pytest.raises(AnnotationError, match=r"None of the .* training videos can be read"):
+        training.train(small, tmp_path / "data", tmp_path / "run", say=said.append)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_no_number_stops_the_run(class_folders, small, tmp_path, said):
+    recipe = replace(small, train={"optimizer": "sgd", "learning_rate": 1e30, "epochs": 3})
+    with pytest.raises(callbacks.TrainingError, match=r"The loss became .* lower `train.learning"):
+        training.train(recipe, class_folders, tmp_path / "run", say=said.append)
+
+
+def test_optimisers_and_schedules(small):
+    sgd = training.build_optimizer(
+        replace(small, train={"optimizer": "sgd", "schedule": "plateau"}).train, 10
+    )
+    assert isinstance(sgd, SGD)
+    assert float(sgd.learning_rate) == pytest.approx(small.train.learning_rate)
+    recipe = replace(
+        small, train={"schedule": "cosine", "epochs": 10, "warmup_epochs": 2, "learning_rate": 0.5}
+    )
+    adamw = training.build_optimizer(recipe.train, 10)
+    assert isinstance(adamw, keras.optimizers.AdamW)
+    rate = adamw._learning_rate
+    steps = [0, 10, 20, 60, 100]
+    assert [float(rate(step)) for step in steps] == pytest.approx(
+        [0.0, 0.25, 0.5, 0.25, 0.0], abs=1e-6
+    )
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    class Four:
+        num_replicas_in_sync = 4
+
+    hardware = devices.Devices(Four(), False, "4 GPUs")
+    hardware.check_batch("train.batch_size", 8)
+    with pytest.raises(Exception, match=r"'train.batch_size' must be divisible by the 4 replicas"):
+        hardware.check_batch("train.batch_size", 6)
+
+
+def test_training_runs_mirrored(class_folders, small, tmp_path, said):
+    """On two virtual CPU devices, in a process of its own: devices are set up once."""
+    import subprocess
+    import sys
+
+    script = f"""
+import dataclasses, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from keras_r3d import recipe
+from keras_r3d.training import devices, run
+from pathlib import Path
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+devices.visible = lambda: devices.Devices(strategy, False, "2 virtual CPUs")
+small = recipe.load({str(tmp_path / "recipe.toml")!r})
+done = run.train(small, {str(class_folders)!r}, Path({str(tmp_path / "run")!r}))
+assert done.summary["status"] == "trained"
+"""
+    from keras_r3d import recipe
+
+    (tmp_path / "recipe.toml").write_text(recipe.dumps(small))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
