@@ -15,6 +15,9 @@ FORMATS = ("saved_model", "tflite")
 
 def _define_flags() -> None:
     flags.DEFINE_string("workdir", None, "Folder of the run.")
+    flags.DEFINE_string(
+        "data_dir", None, "Videos to compare the export on. Default: the training's."
+    )
     flags.DEFINE_string("format", None, f"One of {', '.join(FORMATS)}.")
     flags.DEFINE_string(
         "output",
@@ -41,7 +44,7 @@ def _main() -> None:
         "tflite": (tflite, "model.tflite"),
     }[form]
     path = Path(output) if output else run.path / run_folder.EXPORT / default
-    written, scores = parity.export_and_compare(run, module, path)
+    written, scores = parity.export_and_compare(run, module, path, _command.value("data_dir"))
     print(f"Written: {written}\n{scores}")
 
 

@@ -52,8 +52,13 @@ class Parity:
         )
 
 
-def export_and_compare(run: Run, form: Format, path: Path) -> tuple[Path, Parity]:
+def export_and_compare(
+    run: Run, form: Format, path: Path, data_dir: str | None = None
+) -> tuple[Path, Parity]:
     """Exports the best model of a run, loads the export again and compares it with Keras.
+
+    Args:
+        data_dir: where the videos are; None is where they were in training.
 
     Returns:
         Where the export stands, and how it agrees.
@@ -63,7 +68,7 @@ def export_and_compare(run: Run, form: Format, path: Path) -> tuple[Path, Parity
         R3DError: the run has no model, or its videos are gone.
     """
     model = keras.models.load_model(run.model_path())
-    batch = _clips(run)
+    batch = _clips(run, data_dir or run.summary["data_dir"])
     written = form.write(model, run.classes, path)
     parity = compare(lambda x: model.predict(x, verbose=0), form.load(written), batch)
     if parity.largest_difference > TOLERANCE:
@@ -81,9 +86,9 @@ def compare(keras_scores: Scorer, export_scores: Scorer, batch: np.ndarray) -> P
     )
 
 
-def _clips(run: Run) -> np.ndarray:
+def _clips(run: Run, data_dir: str) -> np.ndarray:
     """Takes the middle clip of the first readable videos of the evaluated split."""
-    found = training.read_annotations(run.recipe, run.summary["data_dir"])
+    found = training.read_annotations(run.recipe, data_dir)
     reader = VideoReader(run.recipe.data.short_side, 0)
 
     def readable():

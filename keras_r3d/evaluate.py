@@ -1,15 +1,11 @@
 """Evaluates the best model of a run: `python -m keras_r3d.evaluate --workdir RUN`."""
 
 import sys
-from typing import TYPE_CHECKING
 
 from absl import flags
 
-from keras_r3d import _command
+from keras_r3d import _command, run_folder
 from keras_r3d.errors import R3DError
-
-if TYPE_CHECKING:
-    from keras_r3d.run_folder import Run
 
 
 def _define_flags() -> None:
@@ -21,17 +17,16 @@ def _define_flags() -> None:
 def _main() -> None:
     if _command.value("workdir") is None:
         raise R3DError("--workdir is missing: the folder of a run, such as runs/demo.")
-    from keras_r3d import run_folder
-
     run = run_folder.open_run(_command.value("workdir"))
     evaluate_run(run, _command.value("data_dir"), _command.value("split"))
 
 
-def evaluate_run(run: "Run", data_dir: str | None = None, split: str | None = None) -> None:
+def evaluate_run(
+    run: run_folder.Run, data_dir: str | None = None, split: str | None = None
+) -> None:
     """Evaluates a run: prints a table, writes `evaluation.json` and `confusion.png` into it."""
     import keras
 
-    from keras_r3d import run_folder
     from keras_r3d.data.reader import VideoReader
     from keras_r3d.inference import protocol, report
     from keras_r3d.training import devices

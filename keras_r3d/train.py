@@ -1,10 +1,12 @@
 """Trains a model: `python -m keras_r3d.train --recipe demo`."""
 
+import os
+import sys
 from pathlib import Path
 
 from absl import flags
 
-from keras_r3d import _command, recipe
+from keras_r3d import _command, recipe, run_folder
 from keras_r3d.errors import R3DError
 
 
@@ -29,7 +31,7 @@ def _main() -> None:
         raise R3DError(_no_data(name, experiment))
 
     # Loaded when all else is in order: TensorFlow takes seconds.
-    from keras_r3d import evaluate, run_folder
+    from keras_r3d import evaluate
     from keras_r3d.data import demo
     from keras_r3d.training import run as training
 
@@ -42,16 +44,28 @@ def _main() -> None:
     run = training.train(experiment, data_dir, path)
     print(f"\nEvaluation on split '{experiment.eval.split}':", flush=True)
     evaluate.evaluate_run(run)
-    print(
-        f"\nLook at {run.path / run_folder.CURVES} and {run.path / run_folder.CONFUSION}."
-        "\nNext:"
-        f"\n  tensorboard --logdir {run.path / run_folder.TENSORBOARD}"
-        f"\n  python -m keras_r3d.evaluate --workdir {run.path}"
-        f"\n  python -m keras_r3d.export --workdir {run.path} --format saved_model"
-        f"\n  python -m keras_r3d.export --workdir {run.path} --format tflite"
-    )
+    print(_what_next(run, experiment))
+
+
+def _what_next(run: run_folder.Run, experiment: recipe.Recipe) -> str:
+    python = os.path.relpath(sys.executable)
+    if python.startswith(".."):
+        python = "python"
+    lines = [
+        "",
+        f"Look at {run.path / run_folder.CURVES} and {run.path / run_folder.CONFUSION}. Next:",
+        f"  {python} -m tensorboard.main --logdir {run.path / run_folder.TENSORBOARD}",
+        f"  {python} -m keras_r3d.evaluate --workdir {run.path}",
+        f"  {python} -m keras_r3d.export --workdir {run.path} --format saved_model",
+        f"  {python} -m keras_r3d.export --workdir {run.path} --format tflite",
+    ]
     if experiment.data.rendered:
-        print("  python -m keras_r3d.train --recipe gestures --data_dir YOUR_VIDEOS")
+        lines += [
+            "With videos of your own, a folder for each class:",
+            f"  {python} -m keras_r3d.train --recipe gestures --data_dir YOUR_VIDEOS "
+            "--set 'data.annotations=\"folders\"'",
+        ]
+    return "\n".join(lines)
 
 
 def _no_data(name: str, experiment: recipe.Recipe) -> str:

@@ -89,7 +89,7 @@ def test_the_broken_video_is_named_wherever_it_fell(trained):
 def test_the_output_says_what_to_run_next(trained):
     output = (trained / "output.txt").read_text()
     assert "top-1 accuracy" in output
-    assert f"python -m keras_r3d.evaluate --workdir {trained / 'run'}" in output
+    assert f" -m keras_r3d.evaluate --workdir {trained / 'run'}" in output
     assert "UserWarning" not in output
 
 
@@ -163,6 +163,8 @@ def test_no_space_while_saving_is_one_sentence(trained, tmp_path):
             ["keras_r3d.train", "--recipe=kinetics34", "--data_dir=/nowhere"],
             "The data folder /nowhere does not exist",
         ),
+        (["keras_r3d.benchmark"], "Name what to do first: one of ['train']"),
+        (["keras_r3d.benchmark", "train", "--model=r3d9"], "--model must be one of"),
         (["keras_r3d.train", "demo"], "Unknown argument 'demo': flags start with `--`."),
         (["keras_r3d.evaluate"], "--workdir is missing"),
         (["keras_r3d.evaluate", "--workdir=/nowhere"], "--workdir /nowhere does not exist"),
@@ -172,6 +174,36 @@ def test_no_space_while_saving_is_one_sentence(trained, tmp_path):
 )
 def test_a_wrong_call_ends_in_one_message(arguments, message):
     assert message in run(*arguments, code=1)
+
+
+def test_benchmark_train_writes_its_figures(tmp_path):
+    output = run(
+        "keras_r3d.benchmark",
+        "train",
+        "--model=r3d10",
+        "--batch_size=1",
+        "--frames=2",
+        "--size=16",
+        "--rounds=2",
+        f"--json={tmp_path / 'b.json'}",
+    )
+    assert "clips/s" in output
+    figures = json.loads((tmp_path / "b.json").read_text())
+    rates = figures["clips_per_second"]
+    assert figures["xla_against_plain"] == pytest.approx(rates["XLA"] / rates["plain TensorFlow"])
+
+
+def test_a_missing_split_is_said_before_the_training(trained, tmp_path):
+    output = run(
+        "keras_r3d.train",
+        f"--recipe={trained / 'recipe.toml'}",
+        f"--data_dir={trained / 'data'}",
+        f"--workdir={tmp_path / 'run'}",
+        "--set=data.test_fraction=0.0",
+        code=1,
+    )
+    assert "There are no videos in split 'test'" in output
+    assert not (tmp_path / "run").exists()
 
 
 def test_help_names_the_flags():

@@ -143,6 +143,8 @@ class VideoReader:
 
     def _keep(self, video: Video, count: int) -> Frame | None:
         """Decodes a video into memory, unless the memory for it is used up."""
+        if self._bytes_left <= 0:
+            return None
         stream = iterate_frames(
             video.path, self._short_side, video.start_seconds, video.end_seconds
         )

@@ -60,6 +60,7 @@ def train(
 
     reader = VideoReader(recipe.data.short_side, recipe.data.cache_gib)
     videos = found.split("train")
+    found.split(recipe.eval.split)  # better missed now than after the training
     clip_sheet = sheet.training_sheet(reader, videos, recipe.data, recipe.train.seed)
 
     run = run_folder.create(
@@ -213,7 +214,7 @@ def _fit(
             metrics=["accuracy"],
             jit_compile=hardware.jit_compile,
         )
-        model = keras.Model(network.inputs, network.outputs)
+        model = keras.Model(network.input, network.output)
         model.compile(
             optimizer=build_optimizer(train, steps_per_epoch),
             loss=keras.losses.CategoricalCrossentropy(label_smoothing=train.label_smoothing),
