@@ -78,9 +78,9 @@ class Annotations:
         if not self.splits.get(name):
             there = {split: len(videos) for split, videos in self.splits.items()}
             raise AnnotationError(
-                f"There are no videos in split '{name}'. Videos by split: {there}. Name another split "
-                "(`eval.split`), add it to the annotations, or set `data.validation_fraction` or "
-                "`data.test_fraction` to hold some of the training videos out."
+                f"There are no videos in split '{name}'. Videos by split: {there}. Name another "
+                "split (`eval.split`), add it to the annotations, or set "
+                "`data.validation_fraction` or `data.test_fraction` to hold training videos out."
             )
         return self.splits[name]
 
