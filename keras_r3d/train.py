@@ -39,8 +39,8 @@ def _main() -> None:
     path = Path(workdir) if workdir else run_folder.next_free(Path("runs"), Path(name).stem)
     run_folder.check_free(path)
     if data_dir is None:
-        print("No --data_dir: the demo videos are rendered (once).", flush=True)
         data_dir = demo.render()
+        print(f"No --data_dir: the demo videos are rendered into {data_dir}.", flush=True)
     run = training.train(experiment, data_dir, path)
     print(f"\nEvaluation on split '{experiment.eval.split}':", flush=True)
     evaluate.evaluate_run(run)
