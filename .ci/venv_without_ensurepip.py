@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import urllib.parse
 import urllib.request
 import venv
 from pathlib import Path
@@ -17,9 +18,10 @@ from pathlib import Path
 def main(folder: Path) -> None:
     venv.create(folder, with_pip=False, clear=True)
     with urllib.request.urlopen("https://pypi.org/pypi/pip/json", timeout=60) as answer:
+        index = answer.url
         release = json.load(answer)["urls"]
     wheel = next(file for file in release if file["packagetype"] == "bdist_wheel")
-    with urllib.request.urlopen(wheel["url"], timeout=60) as answer:
+    with urllib.request.urlopen(urllib.parse.urljoin(index, wheel["url"]), timeout=60) as answer:
         data = answer.read()
     if hashlib.sha256(data).hexdigest() != wheel["digests"]["sha256"]:
         sys.exit(f"{wheel['url']} arrived damaged: run again.")

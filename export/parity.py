@@ -9,6 +9,7 @@ from typing import Protocol
 import keras
 import numpy as np
 
+from keras_r3d import files
 from keras_r3d.data import clips
 from keras_r3d.data.reader import VideoReader
 from keras_r3d.data.video import VideoError
@@ -30,8 +31,14 @@ class ExportError(R3DError):
 class Format(Protocol):
     """A module that exports to one format."""
 
-    def write(self, model: keras.Model, classes: list[str], path: Path) -> Path:
-        """Writes the model at `path`; returns where it stands."""
+    def destination(self, path: Path) -> Path:
+        """Returns where an export asked for at `path` goes; ExportError if that is taken."""
+
+    def write(self, model: keras.Model, path: Path) -> None:
+        """Writes the model at `path`, which does not exist."""
+
+    def names_file(self, path: Path) -> Path:
+        """Returns where the class names of the export at `path` stand."""
 
     def load(self, path: Path) -> Scorer:
         """Reads an export: uint8 clips `(batch, frames, size, size, 3)` -> probabilities."""
@@ -67,13 +74,25 @@ def export_and_compare(
         ExportError: it exists already, cannot be made, or differs by more than `TOLERANCE`.
         R3DError: the run has no model, or its videos are gone.
     """
-    model = keras.models.load_model(run.model_path())
-    batch = _clips(run, data_dir or run.summary["data_dir"])
-    written = form.write(model, run.classes, path)
-    parity = compare(lambda x: model.predict(x, verbose=0), form.load(written), batch)
-    if parity.largest_difference > TOLERANCE:
-        raise ExportError(f"{written} differs from Keras by more than {TOLERANCE}. {parity}")
-    return written, parity
+    destination = form.destination(path)
+    model = run.load_model()
+    batch = _clips(run, data_dir)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise files.WriteError(files.explain(destination.parent, error)) from error
+    with files.atomic(destination) as temporary:
+        form.write(model, temporary)
+        parity = compare(lambda x: model.predict(x, verbose=0), form.load(temporary), batch)
+        # Not written as `>`: a NaN must fail.
+        if not parity.largest_difference <= TOLERANCE:
+            raise ExportError(
+                f"The export differs from Keras by more than {TOLERANCE} and is not kept. {parity}"
+            )
+    names = form.names_file(destination)
+    names.parent.mkdir(exist_ok=True)
+    files.write_text(names, "".join(f"{name}\n" for name in run.classes))
+    return destination, parity
 
 
 def compare(keras_scores: Scorer, export_scores: Scorer, batch: np.ndarray) -> Parity:
@@ -86,9 +105,9 @@ def compare(keras_scores: Scorer, export_scores: Scorer, batch: np.ndarray) -> P
     )
 
 
-def _clips(run: Run, data_dir: str) -> np.ndarray:
+def _clips(run: Run, data_dir: str | None) -> np.ndarray:
     """Takes the middle clip of the first readable videos of the evaluated split."""
-    found = training.read_annotations(run.recipe, data_dir)
+    found = training.recorded_annotations(run, data_dir)
     reader = VideoReader(run.recipe.data.short_side, 0)
 
     def readable():

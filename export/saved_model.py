@@ -11,15 +11,25 @@ from keras_r3d import files
 from .parity import Scorer
 
 
-def write(model: keras.Model, classes: list[str], path: Path) -> Path:
-    """Writes `path/VERSION/`, VERSION being the next free number; a server never sees half of it.
+def destination(path: Path) -> Path:
+    """Returns `path/VERSION`, VERSION being the next free number."""
+    taken = [int(p.name) for p in path.iterdir() if p.name.isdecimal()] if path.is_dir() else []
+    return path / str(max(taken, default=0) + 1)
+
+
+def names_file(path: Path) -> Path:
+    """Returns where the class names of the export at `path` stand."""
+    return path / "assets.extra" / "classes.txt"
+
+
+def write(model: keras.Model, path: Path) -> None:
+    """Writes a SavedModel.
 
     The signature `serving_default` takes `clip`: uint8 `(batch, frames, height, width, 3)`, RGB,
-    and gives `probabilities`: float32 `(batch, classes)`. `assets.extra/classes.txt` holds the
-    class names.
+    and gives `probabilities`: float32 `(batch, classes)`.
 
     Raises:
-        WriteError: the folder cannot be written.
+        WriteError: it cannot be written.
     """
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="clip")
     archive = keras.export.ExportArchive()
@@ -28,17 +38,12 @@ def write(model: keras.Model, classes: list[str], path: Path) -> Path:
         "serving_default", lambda clip: {"probabilities": model(clip)}, input_signature=[spec]
     )
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        taken = [int(p.name) for p in path.iterdir() if p.name.isdecimal()]
-    except OSError as error:
-        raise files.WriteError(files.explain(path, error)) from error
-    version = path / str(max(taken, default=0) + 1)
-    with files.atomic(version) as temporary:
-        archive.write_out(str(temporary), verbose=False)
-        extra = temporary / "assets.extra"
-        extra.mkdir()
-        (extra / "classes.txt").write_text("".join(f"{n}\n" for n in classes), encoding="utf-8")
-    return version
+        archive.write_out(str(path), verbose=False)
+    except tf.errors.OpError as error:
+        raise files.WriteError(
+            f"Could not write {path} ({error.message.splitlines()[0]}): if the disk is full, free "
+            "some space there, then run again."
+        ) from error
 
 
 def load(path: Path) -> Scorer:

@@ -12,8 +12,6 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from keras_r3d import files
-
 from .parity import ExportError, Scorer
 
 
@@ -71,18 +69,31 @@ def without_pooling(model: keras.Model) -> keras.Model:
     return lowered
 
 
-def write(model: keras.Model, classes: list[str], path: Path) -> Path:
-    """Writes a `.tflite` file and, beside it, its class names (`NAME.classes.txt`).
+def destination(path: Path) -> Path:
+    """Returns `path`.
+
+    Raises:
+        ExportError: it is no `.tflite`, or it or the file of its class names exists.
+    """
+    if path.suffix != ".tflite":
+        raise ExportError(f"--output must end in .tflite. Received: {path}")
+    for taken in (path, names_file(path)):
+        if taken.exists():
+            raise ExportError(f"{taken} exists and is left as it is: pass another --output.")
+    return path
+
+
+def names_file(path: Path) -> Path:
+    """Returns where the class names of the export at `path` stand: `NAME.classes.txt` beside it."""
+    return path.with_suffix(".classes.txt")
+
+
+def write(model: keras.Model, path: Path) -> None:
+    """Writes a `.tflite` file.
 
     The input is one uint8 clip `(1, frames, height, width, 3)`, RGB; the output float32
     `(1, classes)`.
-
-    Raises:
-        ExportError: `path` exists.
-        WriteError: it cannot be written.
     """
-    if path.exists():
-        raise ExportError(f"{path} exists and is left as it is: pass another --output.")
     lowered = without_pooling(model)
     spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.uint8, name="clip")
     function = tf.function(
@@ -90,17 +101,8 @@ def write(model: keras.Model, classes: list[str], path: Path) -> Path:
     )
     # Given the model, too, the converter would take a detour through a SavedModel, which crashes on
     # Keras 3 models; alone, the function is frozen first.
-    converted = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function.get_concrete_function()]
-    ).convert()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise files.WriteError(files.explain(path, error)) from error
-    files.write_text(path.with_suffix(".classes.txt"), "".join(f"{name}\n" for name in classes))
-    with files.atomic(path) as temporary:
-        temporary.write_bytes(converted)
-    return path
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
+    path.write_bytes(converter.convert())
 
 
 def load(path: Path) -> Scorer:

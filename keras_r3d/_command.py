@@ -39,7 +39,7 @@ def run(
             raise app.UsageError(f"Unknown argument '{words[0]}': flags start with `--`.")
         try:
             command()
-        except R3DError as error:
+        except (R3DError, OSError) as error:  # an OSError names its file
             sys.exit(f"Error: {error}")
         except KeyboardInterrupt:
             sys.exit("Interrupted.")

@@ -15,6 +15,12 @@ class OpenCVError(R3DError, ImportError):
 
 try:
     import cv2
+except ModuleNotFoundError as error:
+    if error.name != "cv2":
+        raise
+    raise OpenCVError(
+        "OpenCV is not installed: `pip install 'opencv-python>=4.11,<4.12'`."
+    ) from error
 except ImportError as error:
     raise OpenCVError(
         f"OpenCV could not be loaded ({error}): install the system libraries it needs with "

@@ -1,6 +1,7 @@
 """Evaluates the best model of a run: `python -m keras_r3d.evaluate --workdir RUN`."""
 
 import sys
+from pathlib import Path
 
 from absl import flags
 
@@ -24,9 +25,11 @@ def _main() -> None:
 def evaluate_run(
     run: run_folder.Run, data_dir: str | None = None, split: str | None = None
 ) -> None:
-    """Evaluates a run: prints a table, writes `evaluation.json` and `confusion.png` into it."""
-    import keras
+    """Evaluates a run: prints a table, writes `evaluation.json` and `confusion.png` into it.
 
+    Of another split or folder than the recipe's, `evaluation-SPLIT.json` and
+    `confusion-SPLIT.png`.
+    """
     from keras_r3d.data.reader import VideoReader
     from keras_r3d.inference import protocol, report
     from keras_r3d.training import devices
@@ -34,25 +37,34 @@ def evaluate_run(
 
     split = split or run.recipe.eval.split
     hardware = devices.visible()
-    found = training.read_annotations(run.recipe, data_dir or run.summary["data_dir"])
+    found = training.recorded_annotations(run, data_dir)
     reader = VideoReader(run.recipe.data.short_side, 0)
     with hardware.strategy.scope():
-        model = keras.models.load_model(run.model_path())
+        model = run.load_model()
     evaluation = protocol.evaluate(
         model,
         reader,
         found.split(split),
         run.classes,
         run.recipe.data,
+        split=split,
         batch_size=run.recipe.eval.batch_size,
         jit_compile=hardware.jit_compile,
         verbose=1 if sys.stdout.isatty() else 0,
     )
     print(report.table(evaluation))
-    report.write_json(evaluation, split, run.path / run_folder.EVALUATION)
-    report.draw_confusion(evaluation, run.path / run_folder.CONFUSION)
-    run.update_summary(evaluation={"split": split, **evaluation.figures()})
-    print(f"Written: {run.path / run_folder.EVALUATION}, {run.path / run_folder.CONFUSION}")
+    training.report_problems(run, reader)
+    own = split == run.recipe.eval.split and data_dir is None
+    paths = [
+        # What the training wrote is not replaced by the result of other videos.
+        run.path / (name if own else f"{Path(name).stem}-{split}{Path(name).suffix}")
+        for name in (run_folder.EVALUATION, run_folder.CONFUSION)
+    ]
+    report.write_json(evaluation, split, paths[0])
+    report.draw_confusion(evaluation, paths[1])
+    if own:
+        run.update_summary(evaluation={"split": split, **evaluation.figures()})
+    print(f"Written: {paths[0]}, {paths[1]}")
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ class WriteError(R3DError, OSError):
 
 _REMEDIES = {
     errno.ENOSPC: "free some space there",
+    errno.EFBIG: "free some space there",
     errno.EDQUOT: "free some space there (your quota is used up)",
     errno.EACCES: "choose a folder you may write to",
     errno.EPERM: "choose a folder you may write to",
@@ -44,6 +45,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
+        _remove(temporary)  # of a process with this number that was killed
         try:
             yield temporary
             if temporary.is_file():
@@ -51,14 +53,18 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
                     os.fsync(file.fileno())
             os.replace(temporary, path)
         finally:
-            if temporary.is_dir():
-                shutil.rmtree(temporary)
-            else:
-                temporary.unlink(missing_ok=True)
+            _remove(temporary)
     except WriteError:
         raise
     except OSError as error:
         raise WriteError(explain(path, error)) from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import importlib.resources
 import json
+import math
 import tomllib
 import typing
 from collections.abc import Iterable
@@ -223,7 +224,9 @@ def _override(tables: dict[str, Any], override: str) -> None:
             f"`--set {override}`: the value must be TOML, so text needs quotes: "
             f"--set '{path}=\"{text.strip()}\"'"
         ) from None
-    tables.setdefault(section, {})[key] = value
+    if not isinstance(tables.setdefault(section, {}), dict):
+        raise RecipeError(f"Recipe section [{section}] must be a table.")
+    tables[section][key] = value
 
 
 def _parse_section(name: str, section: type, table: dict[str, Any]) -> Any:
@@ -260,6 +263,7 @@ def _convert(key: str, expected: Any, value: Any) -> Any:
 # (key, smallest value allowed, largest value allowed); None: no bound.
 _RANGES: tuple[tuple[str, float | None, float | None], ...] = (
     ("model.width", 1 / 64, None),
+    ("model.mean", None, None),
     ("model.dropout", 0, 0.99),
     ("data.validation_fraction", 0, 0.9),
     ("data.test_fraction", 0, 0.9),
@@ -292,9 +296,14 @@ def _check_values(recipe: Recipe) -> None:
         section, name = key.split(".")
         value = getattr(getattr(recipe, section), name)
         for number in value if isinstance(value, tuple) else (value,):
-            # `not (a <= b)` also refuses NaN.
-            if (low is not None and not number >= low) or (high is not None and not number <= high):
-                bounds = f"at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+            if (
+                not math.isfinite(number)
+                or (low is not None and number < low)
+                or (high is not None and number > high)
+            ):
+                bounds = "finite" if low is None else f"at least {low:g}"
+                if high is not None:
+                    bounds = f"from {low:g} to {high:g}"
                 raise RecipeError(f"Recipe key '{key}' must be {bounds}. Received: {number!r}")
     for key, channels in (("model.mean", recipe.model.mean), ("model.std", recipe.model.std)):
         if len(channels) != 3:

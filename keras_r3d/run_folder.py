@@ -1,12 +1,14 @@
 """The folder of one training: what is in it under which name, making a new one, opening an old one.
 
 `evaluate` and `export` read all they need from here, so they cannot disagree with the training
-about frames, size, mean or labels.
+about frames, size, mean, labels or which video belongs to which split.
 """
 
+import csv
 import dataclasses
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from keras_r3d.errors import R3DError
 
 RECIPE = "recipe.toml"
 CLASSES = "classes.txt"
+VIDEOS = "videos.csv"
 SUMMARY = "summary.json"
 BEST_MODEL = "best.keras"
 LOG = "log.csv"
@@ -58,6 +61,40 @@ class Run:
             )
         return path
 
+    def load_model(self):
+        """Loads the best model with Keras.
+
+        Raises:
+            RunError: there is none, or its file is damaged.
+        """
+        import keras  # takes seconds, and most of this module needs none of it
+
+        path = self.model_path()
+        try:
+            return keras.models.load_model(path)
+        except Exception as error:  # Keras, zipfile and h5py raise many kinds
+            raise RunError(f"{path} is damaged, Keras cannot load it: {error}") from error
+
+    def add_problems(self, problems: Iterable[tuple[str, str, str]]) -> int:
+        """Adds broken videos (name, status, detail) to `problems.csv`; none, no file.
+
+        Returns:
+            How many the file names now.
+        """
+        path = self.path / PROBLEMS
+        known: dict[str, tuple[str, ...]] = {}
+        if path.is_file():
+            with path.open(newline="", encoding="utf-8") as file:
+                known = {row[0]: tuple(row) for row in list(csv.reader(file))[1:]}
+        known.update({problem[0]: problem for problem in problems})
+        if known:
+            text = io.StringIO()
+            rows = csv.writer(text, lineterminator="\n")
+            rows.writerow(["video", "status", "detail"])
+            rows.writerows(known[name] for name in sorted(known))
+            files.write_text(path, text.getvalue())
+        return len(known)
+
     def update_summary(self, **values: Any) -> None:
         """Adds to `summary.json`."""
         self.summary.update(values)
@@ -89,9 +126,16 @@ def check_free(path: Path) -> None:
 
 
 def create(
-    path: Path, experiment: recipe.Recipe, classes: Sequence[str], summary: dict[str, Any]
+    path: Path,
+    experiment: recipe.Recipe,
+    classes: Sequence[str],
+    videos: str,
+    summary: dict[str, Any],
 ) -> Run:
     """Makes the folder of a new run.
+
+    Args:
+        videos: text of `videos.csv`, all videos with their splits.
 
     Raises:
         RunError: the folder holds something already.
@@ -105,6 +149,7 @@ def create(
     run = Run(path, experiment, list(classes), {})
     files.write_text(path / RECIPE, recipe.dumps(experiment))
     files.write_text(path / CLASSES, "".join(f"{name}\n" for name in classes))
+    files.write_text(path / VIDEOS, videos)
     run.update_summary(**summary)
     return run
 

@@ -1,6 +1,7 @@
 """Trains a model: `python -m keras_r3d.train --recipe demo`."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -50,14 +51,15 @@ def _main() -> None:
 def _what_next(run: run_folder.Run, experiment: recipe.Recipe) -> str:
     python = os.path.relpath(sys.executable)
     if python.startswith(".."):
-        python = "python"
+        python = sys.executable
+    path = shlex.quote(str(run.path))
     lines = [
         "",
         f"Look at {run.path / run_folder.CURVES} and {run.path / run_folder.CONFUSION}. Next:",
-        f"  {python} -m tensorboard.main --logdir {run.path / run_folder.TENSORBOARD}",
-        f"  {python} -m keras_r3d.evaluate --workdir {run.path}",
-        f"  {python} -m keras_r3d.export --workdir {run.path} --format saved_model",
-        f"  {python} -m keras_r3d.export --workdir {run.path} --format tflite",
+        f"  {python} -m tensorboard.main --logdir {path}/{run_folder.TENSORBOARD}",
+        f"  {python} -m keras_r3d.evaluate --workdir {path}",
+        f"  {python} -m keras_r3d.export --workdir {path} --format saved_model",
+        f"  {python} -m keras_r3d.export --workdir {path} --format tflite",
     ]
     if experiment.data.rendered:
         lines += [

@@ -6,7 +6,7 @@ import numpy as np
 from keras_r3d.data.reader import VideoReader
 from keras_r3d.inference import protocol
 from keras_r3d.run_folder import Run
-from keras_r3d.training.run import read_annotations
+from keras_r3d.training.run import recorded_annotations
 
 
 def video_top1(run: Run, *, shuffle: bool) -> float:
@@ -19,9 +19,10 @@ def video_top1(run: Run, *, shuffle: bool) -> float:
     evaluation = protocol.evaluate(
         model,
         VideoReader(run.recipe.data.short_side, 0),
-        read_annotations(run.recipe, run.summary["data_dir"]).split(run.recipe.eval.split),
+        recorded_annotations(run).split(run.recipe.eval.split),
         run.classes,
         run.recipe.data,
+        split=run.recipe.eval.split,
         batch_size=run.recipe.eval.batch_size,
         jit_compile=False,
         verbose=0,

@@ -86,6 +86,33 @@ def test_segments_of_a_file_are_held_out_together(tmp_path):
     held = {v.path for v in found.split("validation")}
     assert not train & held
     assert len(train) == len(held) == 4
+    # Also where a file has segments of several classes.
+    rows = [f"{i}.mp4,{'ab'[s % 2]},{s},{s + 1}" for i in range(8) for s in range(4)]
+    manifest(tmp_path, "\n".join(["path,label,start_seconds,end_seconds", *rows]))
+    found = read(tmp_path, "manifest.csv", validation=0.5)
+    assert not {v.path for v in found.split("train")} & {v.path for v in found.split("validation")}
+
+
+def test_to_csv_reads_back(tmp_path):
+    touch(tmp_path, *[f"{i}.mp4" for i in range(4)])
+    manifest(
+        tmp_path,
+        "path,label,split,start_seconds,end_seconds\n0.mp4,a,train,0.1,0.3\n1.mp4,b,train,,\n"
+        '2.mp4,"a",test,,2\n3.mp4,b,test,3,\n',
+    )
+    found = read(tmp_path, "manifest.csv")
+    (tmp_path / "again.csv").write_text(annotations.to_csv(found), encoding="utf-8")
+    assert read(tmp_path / "again.csv").splits == found.splits
+
+
+def test_too_few_videos_to_hold_any_out_is_said(tmp_path):
+    with pytest.raises(annotations.AnnotationError, match="so none can be held out"):
+        read(touch(tmp_path, "a/1.mp4", "b/2.mp4"), test=0.2)
+
+
+def test_videos_outside_class_folders_are_said(tmp_path):
+    found = read(touch(tmp_path, "a/1.mp4", "b/2.mp4", "3.mp4"))
+    assert "1 videos lie in no class folder" in found.notes[0]
 
 
 def test_a_missing_split_is_named(tmp_path):
@@ -108,6 +135,8 @@ def test_a_missing_split_is_named(tmp_path):
         (["1.mp4"], "file,label\n1.mp4,a\n", r"must have the columns path,label.*file,label"),
         (["1.mp4"], "path,label\n1.mp4,\n", r"line 2: the column 'label' is empty"),
         (["1.mp4"], "path,label\n", r"lists no videos"),
+        (["1.mp4"], 'path,label\n1.mp4,"a\nb"\n', r"a label must be one line"),
+        (["1.mp4"], "path,label\n1.mp4,a\nx/../1.mp4,b\n", r"stands there twice"),
         (["1.mp4"], "", r"must have the columns"),
         (
             ["1.mp4"],

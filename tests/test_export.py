@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_r3d.export import parity, saved_model, tflite
 
 from keras_r3d.applications import R3D10, R3D18
+from keras_r3d.export import parity, saved_model, tflite
+from keras_r3d.training import run as training
 
 CLIPS = np.random.default_rng(0).integers(0, 256, (3, 16, 32, 32, 3), dtype=np.uint8)
-CLASSES = ["a", "b", "c"]
 
 
 def moved(model: keras.Model) -> keras.Model:
@@ -31,9 +31,9 @@ def scores(model):
 
 
 def test_saved_model_computes_what_keras_computes(model, tmp_path):
-    path = saved_model.write(model, CLASSES, tmp_path / "r3d")
+    path = saved_model.destination(tmp_path / "r3d")
     assert path == tmp_path / "r3d" / "1"
-    assert (path / "assets.extra" / "classes.txt").read_text() == "a\nb\nc\n"
+    saved_model.write(model, path)
     found = parity.compare(scores(model), saved_model.load(path), CLIPS)
     assert found.same_class == 3
     assert found.largest_difference < 1e-5
@@ -44,16 +44,14 @@ def test_saved_model_computes_what_keras_computes(model, tmp_path):
 
 
 def test_a_second_export_gets_the_next_version(tmp_path):
-    model = R3D10(input_shape=(4, 16, 16, 3), width=0.0625, classes=3)
     (tmp_path / "notes").mkdir()
     (tmp_path / "7").mkdir()
-    assert saved_model.write(model, CLASSES, tmp_path).name == "8"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["7", "8", "notes"]
+    assert saved_model.destination(tmp_path) == tmp_path / "8"
 
 
 def test_tflite_computes_what_keras_computes_with_builtin_operators(model, tmp_path):
-    path = tflite.write(model, CLASSES, tmp_path / "out" / "model.tflite")
-    assert (tmp_path / "out" / "model.classes.txt").read_text() == "a\nb\nc\n"
+    path = tmp_path / "model.tflite"
+    tflite.write(model, path)
     found = parity.compare(scores(model), tflite.load(path), CLIPS)
     assert found.same_class == 3
     assert found.largest_difference < 1e-5
@@ -68,12 +66,26 @@ def test_tflite_computes_what_keras_computes_with_builtin_operators(model, tmp_p
     assert plain.get_input_details()[0]["dtype"] == np.uint8
 
 
-def test_an_existing_tflite_file_is_left_alone(model, tmp_path):
-    path = tmp_path / "model.tflite"
-    path.write_text("mine")
-    with pytest.raises(parity.ExportError, match="exists and is left as it is"):
-        tflite.write(model, CLASSES, path)
-    assert path.read_text() == "mine"
+@pytest.mark.parametrize("name", ["model.tflite", "model.classes.txt"])
+def test_existing_tflite_files_are_left_alone(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(parity.ExportError, match=f"{name} exists and is left as it is"):
+        tflite.destination(tmp_path / "model.tflite")
+    with pytest.raises(parity.ExportError, match=r"must end in \.tflite"):
+        tflite.destination(tmp_path / "model")
+
+
+@pytest.mark.parametrize("wrong", [0.01, np.nan])
+def test_an_export_that_differs_is_not_kept(class_folders, small, tmp_path, monkeypatch, wrong):
+    run = training.train(small, class_folders, tmp_path / "run", say=lambda line: None)
+    right = tflite.load
+    monkeypatch.setattr(tflite, "load", lambda path: lambda clips: right(path)(clips) + wrong)
+    with pytest.raises(parity.ExportError, match=r"differs from Keras .* is not kept"):
+        parity.export_and_compare(run, tflite, tmp_path / "out" / "model.tflite")
+    assert not list((tmp_path / "out").iterdir())
+    monkeypatch.setattr(tflite, "load", right)
+    parity.export_and_compare(run, tflite, tmp_path / "out" / "model.tflite")
+    assert (tmp_path / "out" / "model.classes.txt").read_text() == "green\nred\n"
 
 
 @pytest.mark.parametrize("shape", [(7, 33, 32, 3), (8, 16, 48, 3)])

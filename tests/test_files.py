@@ -49,16 +49,30 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_a_run_is_made_once_and_opened_again(tmp_path):
     demo = recipe.load("demo")
     path = tmp_path / "run"
-    run = run_folder.create(path, demo, ["a", "b"], {"data_dir": "d"})
+    run = run_folder.create(path, demo, ["a", "b"], "path,label\n", {"data_dir": "d"})
     run.update_summary(status="trained")
     again = run_folder.open_run(path)
     assert again.recipe == demo
     assert again.classes == ["a", "b"]
     assert again.summary == {"data_dir": "d", "status": "trained"}
     with pytest.raises(RunError, match="already holds a run, which is left as it is"):
-        run_folder.create(path, demo, ["a", "b"], {})
+        run_folder.create(path, demo, ["a", "b"], "", {})
     with pytest.raises(RunError, match=r"has no best\.keras"):
-        again.model_path()
+        again.load_model()
+    (path / "best.keras").write_bytes(b"PK")
+    with pytest.raises(RunError, match=r"best\.keras is damaged"):
+        again.load_model()
+
+
+def test_problems_are_added_up(tmp_path):
+    run = run_folder.create(tmp_path / "run", recipe.load("demo"), ["a", "b"], "", {})
+    assert run.add_problems([]) == 0
+    assert not (run.path / "problems.csv").exists()
+    assert run.add_problems([("b.mp4", "short", "x, y")]) == 1
+    assert run.add_problems([("a.mp4", "unreadable", "z"), ("b.mp4", "short", "x, y")]) == 2
+    assert (run.path / "problems.csv").read_text() == (
+        'video,status,detail\na.mp4,unreadable,z\nb.mp4,short,"x, y"\n'
+    )
 
 
 def test_a_folder_that_is_not_a_run_is_left_alone(tmp_path):
@@ -74,7 +88,7 @@ def test_a_folder_that_is_not_a_run_is_left_alone(tmp_path):
 
 
 def test_a_damaged_run_is_named(tmp_path):
-    run_folder.create(tmp_path / "run", recipe.load("demo"), ["a", "b"], {})
+    run_folder.create(tmp_path / "run", recipe.load("demo"), ["a", "b"], "", {})
     (tmp_path / "run" / "summary.json").write_text("{")
     with pytest.raises(RunError, match="is damaged"):
         run_folder.open_run(tmp_path / "run")

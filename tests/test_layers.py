@@ -34,7 +34,7 @@ ALLOWED = {
     },
     "data.sheet": BASE | {"recipe", "data.annotations", "data.clips", "data.reader", "data.video"},
     "data.pipeline": {"recipe", "data.annotations", "data.clips", "data.reader", "data.video"},
-    "data.demo": BASE | {"_opencv", "files"},
+    "data.demo": BASE | {"_opencv", "data.video", "files"},
     "training": BASE | {"applications", "data", "files", "recipe", "run_folder"},
     "inference": BASE | {"data", "files", "recipe"},
     "export": BASE | {"_command", "data", "files", "run_folder", "training"},

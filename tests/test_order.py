@@ -9,7 +9,7 @@ from shuffling import video_top1
 
 from keras_r3d import recipe, run_folder
 from keras_r3d.data import demo
-from keras_r3d.data.video import iterate_frames
+from keras_r3d.data.video import Decoder
 from keras_r3d.training import run as training
 
 CHANCE = 1 / len(demo.CLASSES)
@@ -35,7 +35,7 @@ def test_a_model_of_the_demo_is_near_chance_on_shuffled_frames(videos, tmp_path)
 def rewrite(source: Path, target: Path, order) -> None:
     """Writes the demo videos again, with `order(frames)` as the frame numbers of each."""
     for path in sorted(source.rglob("*.mp4")):
-        frames = list(iterate_frames(str(path)))
+        frames = list(Decoder(str(path)).frames())
         out = target / path.relative_to(source)
         out.parent.mkdir(parents=True, exist_ok=True)
         size = frames[0].shape[1::-1]

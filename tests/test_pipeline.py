@@ -178,6 +178,6 @@ def test_the_sheet_needs_one_readable_video(tmp_path, data, videos):
     titles = [axes.get_title() for axes in figure.axes]
     assert [title.split(" · ")[0] for title in titles] == ["a", "b"]
     with pytest.raises(
-        AnnotationError, match=r"None of the 1 training videos can be read.*\n.*no such"
+        AnnotationError, match=r"None of the 1 videos of split 'train' .*\n.*no such"
     ):
         training_sheet(VideoReader(0, 0), [broken], data, 1)

@@ -30,6 +30,7 @@ def evaluate(model, videos, data, batch_size=3):
         videos,
         CLASSES,
         data,
+        split="test",
         batch_size=batch_size,
         jit_compile=False,
         verbose=0,
@@ -96,5 +97,5 @@ def test_an_unknown_class_is_named(colour_model, videos, small):
 
 
 def test_no_readable_video_is_an_error(colour_model, videos, small):
-    with pytest.raises(AnnotationError, match=r"None of the 1 videos can be read"):
+    with pytest.raises(AnnotationError, match=r"None of the 1 videos of split .test. can be read"):
         evaluate(colour_model, [videos[3]], small.data)

@@ -59,6 +59,8 @@ def test_any_text_and_number_round_trips(text, rate, scales):
             "data.test_fraction=nan",
             "Recipe key 'data.test_fraction' must be from 0 to 0.9. Received: nan",
         ),
+        ("data.cache_gib=inf", "Recipe key 'data.cache_gib' must be at least 0. Received: inf"),
+        ("model.mean=[1, 2, nan]", "Recipe key 'model.mean' must be finite. Received: nan"),
         (
             "model.name='r3d35'",
             "Recipe key 'model.name' must be one of ['r3d10', 'r3d18', 'r3d34']. Received: 'r3d35'",

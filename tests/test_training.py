@@ -4,8 +4,10 @@ import json
 import keras
 import numpy as np
 import pytest
+from conftest import write_video
 
 from keras_r3d import run_folder
+from keras_r3d.data import pipeline
 from keras_r3d.data.annotations import AnnotationError
 from keras_r3d.training import SGD, callbacks, devices
 from keras_r3d.training import run as training
@@ -62,13 +64,55 @@ def test_broken_videos_are_named_counted_and_reported(class_folders, small, tmp_
     for label in ("red", "green"):
         for number in range(3):
             (class_folders / label / f"broken{number}.mp4").write_bytes(b"no video")
-    run = training.train(small, class_folders, tmp_path / "run", say=said.append)
+    recipe = replace(small, data={"test_fraction": 0.0}, eval={"split": "validation"})
+    run = training.train(recipe, class_folders, tmp_path / "run", say=said.append)
     text = (run.path / run_folder.PROBLEMS).read_text()
     assert text.startswith("video,status,detail\n")
-    found = text.count("unreadable")
-    assert 1 <= found <= 6
-    assert f"{found} broken videos ({run.path / run_folder.PROBLEMS}):" in said
-    assert run.summary["broken_videos"] == found
+    assert text.count("unreadable") == 6  # all, from training and validation
+    assert f"6 broken videos ({run.path / run_folder.PROBLEMS}):" in said
+    assert run.summary["broken_videos"] == 6
+
+
+def test_an_unreadable_validation_split_is_said_before_the_training(
+    class_folders, small, tmp_path, said
+):
+    lines = ["path,label,split"]
+    lines += [f"{p},{p.parent.name},train" for p in sorted(class_folders.rglob("*.avi"))]
+    for label in ("red", "green"):
+        (tmp_path / f"{label}.mp4").write_bytes(b"no video")
+        lines.append(f"{label}.mp4,{label},validation")
+        lines.append(f"{next(class_folders.glob(f'{label}/*.avi'))},{label},test,0,1")
+    lines[0] += ",start_seconds,end_seconds"
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    with pytest.raises(AnnotationError, match=r"None of the 2 videos of split 'validation'"):
+        training.train(small, tmp_path / "list.csv", tmp_path / "run", say=said.append)
+
+
+def test_a_moved_data_folder_stops_the_training_in_one_sentence(
+    class_folders, small, tmp_path, said, monkeypatch
+):
+    recipe = replace(small, data={"cache_gib": 0.0, "validation_fraction": 0.0})
+    monkeypatch.setattr(pipeline, "_MOST_DRAWS", 5)
+
+    def say(line: str) -> None:
+        if line.startswith("Model:"):
+            class_folders.rename(tmp_path / "moved")
+
+    with pytest.raises(callbacks.TrainingError, match=r"5 training videos drawn .* Is the data"):
+        training.train(recipe, class_folders, tmp_path / "run", say=say)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "stopped"
+    assert "there is no such file" in (tmp_path / "run" / "problems.csv").read_text()
+
+
+def test_splits_stay_what_they_were_in_training(class_folders, small, tmp_path, said):
+    run = training.train(small, class_folders, tmp_path / "run", say=said.append)
+    before = training.recorded_annotations(run)
+    for name in ("00", "000"):
+        write_video(class_folders / "red" / f"{name}.avi", 12)
+    assert training.recorded_annotations(run).splits == before.splits
+    assert len(training.recorded_annotations(run, class_folders).splits["train"]) > len(
+        before.splits["train"]
+    )
 
 
 def test_only_broken_videos_are_an_error_before_any_folder_is_made(small, tmp_path, said):
@@ -76,7 +120,9 @@ def test_only_broken_videos_are_an_error_before_any_folder_is_made(small, tmp_pa
         (tmp_path / "data" / label).mkdir(parents=True)
         for number in range(5):
             (tmp_path / "data" / label / f"{number}.mp4").write_bytes(b"no video")
-    with pytest.raises(AnnotationError, match=r"None of the .* training videos can be read"):
+    with pytest.raises(
+        AnnotationError, match=r"None of the .* videos of split 'train' can be read"
+    ):
         training.train(small, tmp_path / "data", tmp_path / "run", say=said.append)
     assert not (tmp_path / "run").exists()
 

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from conftest import STEP, frame_numbers, write_video
@@ -29,14 +31,14 @@ def test_frames_are_rgb(tmp_path):
     assert max(green, blue) < 12
 
 
-def test_iterate_frames_takes_a_segment(video):
-    frames = list(videos.iterate_frames(str(video), start_seconds=0.5, end_seconds=0.9))
+def test_a_segment_is_cut_by_time(video):
+    frames = list(videos.Decoder(str(video)).frames(0, 0.5, 0.9))
     assert frame_numbers(np.stack(frames)) == [5, 6, 7, 8]
 
 
 def test_frames_are_shrunk_and_never_enlarged(video):
-    assert next(videos.iterate_frames(str(video), 16)).shape == (16, 24, 3)
-    assert next(videos.iterate_frames(str(video), 64)).shape == (32, 48, 3)
+    assert next(videos.Decoder(str(video)).frames(16)).shape == (16, 24, 3)
+    assert next(videos.Decoder(str(video)).frames(64)).shape == (32, 48, 3)
 
 
 def test_cut_takes_the_square():
@@ -75,7 +77,7 @@ def test_what_is_no_video_is_named(tmp_path, content, message):
         path.write_bytes(content)
     for attempt in (
         lambda: videos.probe(str(path)),
-        lambda: next(videos.iterate_frames(str(path))),
+        lambda: next(videos.Decoder(str(path)).frames()),
         lambda: videos.read_frames(str(path), np.array([0])),
     ):
         with pytest.raises(videos.VideoError, match=message) as error:
@@ -116,7 +118,7 @@ def test_reader_decodes_a_kept_video_once(video, monkeypatch):
     source = Video(str(video), "a")
     reader.count(source)
     monkeypatch.setattr(readers, "read_frames", None)
-    monkeypatch.setattr(readers, "iterate_frames", None)
+    monkeypatch.setattr(readers, "Decoder", None)
     assert frame_numbers(reader.read(source, np.array([4]))) == [4]
     assert len(list(reader.stream(source))) == 20
 
@@ -134,6 +136,52 @@ def test_reader_keeps_within_its_memory(tmp_path):
 def test_reader_names_an_empty_segment(video):
     reader = VideoReader(0, 0)
     for attempt in (reader.count, lambda v: next(reader.stream(v))):
-        with pytest.raises(videos.VideoError, match=r"the last is shown at 1\.9 s"):
+        with pytest.raises(videos.VideoError, match=r"no frame is shown .*1\.9 s"):
             attempt(Video(str(video), "a", 5.0, 6.0))
     assert [p.status for p in reader.problems] == ["unreadable"]
+
+
+def test_a_broken_video_is_looked_at_once_and_its_error_does_not_grow(tmp_path):
+    reader = VideoReader(0, 0)
+    broken = Video(str(tmp_path / "broken.mp4"), "a")
+    errors = []
+    for _ in range(50):
+        with pytest.raises(videos.VideoError) as error:
+            reader.count(broken)
+        errors.append(error)
+    assert len(errors[-1].traceback) == len(errors[1].traceback)
+
+
+def test_a_name_that_is_not_utf8_is_an_error(tmp_path, video):
+    path = os.fsencode(tmp_path) + b"/\xff.avi"
+    with open(path, "wb") as file:
+        file.write(video.read_bytes())
+    with pytest.raises(videos.VideoError, match="the file name is not UTF-8: rename the file"):
+        videos.probe(os.fsdecode(path))
+
+
+def test_a_colon_in_a_relative_path_is_no_protocol(tmp_path, video, monkeypatch):
+    (tmp_path / "10:30").mkdir()
+    (tmp_path / "10:30" / "1.avi").write_bytes(video.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert videos.probe("10:30/1.avi").frame_count == 20
+
+
+def test_streaming_names_a_video_that_ends_early(tmp_path, video):
+    short = tmp_path / "short.avi"
+    data = video.read_bytes()
+    short.write_bytes(data[: (data.index(b"movi") + data.index(b"idx1")) // 2])
+    reader = VideoReader(0, 0)
+    frames = sum(1 for _ in reader.stream(Video(str(short), "a")))
+    assert 0 < frames < 20
+    assert [problem.status for problem in reader.problems] == ["short"]
+
+
+def test_a_video_that_vanishes_is_noted(tmp_path, video):
+    reader = VideoReader(0, 0)
+    source = Video(str(video), "a")
+    assert reader.count(source) == 20
+    video.unlink()
+    with pytest.raises(videos.VideoError, match="there is no such file"):
+        reader.read(source, np.array([0]))
+    assert [problem.status for problem in reader.problems] == ["unreadable"]

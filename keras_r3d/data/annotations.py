@@ -5,7 +5,9 @@ Only names are read here; no video is opened.
 
 import csv
 import dataclasses
+import io
 import math
+import os
 import random
 from collections import defaultdict
 from pathlib import Path
@@ -131,6 +133,21 @@ def read(
     return Annotations(splits, classes, notes)
 
 
+def to_csv(annotations: Annotations) -> str:
+    """Returns all videos as the text of a CSV file that `read` reads back, with absolute paths."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["path", "label", "split", "start_seconds", "end_seconds"])
+    for split, videos in annotations.splits.items():
+        for video in videos:
+            segment = [
+                "" if seconds == default else repr(seconds)
+                for seconds, default in ((video.start_seconds, 0.0), (video.end_seconds, math.inf))
+            ]
+            rows.writerow([os.path.abspath(video.path), video.label, split, *segment])
+    return text.getvalue()
+
+
 def _read_folders(data_dir: Path) -> tuple[dict[str, list[Video]], list[str]]:
     folders = _folders(data_dir)
     split_folders = [f for f in folders if f.name.lower() in SPLIT_FOLDERS]
@@ -142,8 +159,8 @@ def _read_folders(data_dir: Path) -> tuple[dict[str, list[Video]], list[str]]:
             files = sorted(
                 p for p in class_folder.rglob("*") if p.is_file() and not p.name.startswith(".")
             )
-            found = [p for p in files if p.suffix.lower() in VIDEO_SUFFIXES]
-            others += [p for p in files if p.suffix.lower() not in VIDEO_SUFFIXES]
+            found = [p for p in files if _is_video(p)]
+            others += [p for p in files if not _is_video(p)]
             if not found:
                 raise AnnotationError(
                     f"The class folder {class_folder} holds no video "
@@ -157,18 +174,28 @@ def _read_folders(data_dir: Path) -> tuple[dict[str, list[Video]], list[str]]:
                 f"({', '.join(f.name for f in split_folders)}): keep one."
             )
         splits[name] = videos
+    loose = [f for f in [data_dir, *split_folders] for f in sorted(f.iterdir()) if _is_video(f)]
     if not any(splits.values()):
         raise AnnotationError(f"No class folders with videos in {data_dir}. Expected:\n{LAYOUT}")
     notes = []
     if split_folders and len(split_folders) < len(folders):
         left = [f.name for f in folders if f not in split_folders]
         notes.append(f"Folders beside the splits are left aside: {_some(left)}.")
+    if loose:
+        notes.append(
+            f"{len(loose)} videos lie in no class folder and are left aside: "
+            f"{_some([str(p) for p in loose])}."
+        )
     if others:
         notes.append(
             f"{len(others)} files are no videos by their suffix and are left aside: "
             f"{_some([str(p) for p in others])}."
         )
     return splits, notes
+
+
+def _is_video(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -227,6 +254,8 @@ def _read_row(row: dict[str, str | None], folder: Path, where: str) -> tuple[Vid
     for column in ("path", "label"):
         if not cell(column):
             raise AnnotationError(f"{where}: the column '{column}' is empty.")
+    if len(cell("label").splitlines()) > 1:
+        raise AnnotationError(f"{where}: a label must be one line. Received: {cell('label')!r}")
     start, end = 0.0, math.inf
     try:
         if cell("start_seconds"):
@@ -244,23 +273,30 @@ def _read_row(row: dict[str, str | None], folder: Path, where: str) -> tuple[Vid
             f"Received: {start:g} and {end:g}"
         )
     split = cell("split").lower() or "train"
-    video = Video(str(folder / cell("path")), cell("label"), start, end)
+    video = Video(os.path.normpath(folder / cell("path")), cell("label"), start, end)
     return video, SPLIT_FOLDERS.get(split, split)
 
 
 def _hold_out(videos: list[Video], fraction: float, seed: str) -> tuple[list[Video], list[Video]]:
     """Draws `fraction` of each class; segments of one file stay together."""
-    files: dict[str, list[str]] = defaultdict(list)
+    # A file with segments of several classes goes with the first.
+    labels: dict[str, str] = {}
     for video in videos:
-        if video.path not in files[video.label]:
-            files[video.label].append(video.path)
-    held: set[tuple[str, str]] = set()
+        labels.setdefault(video.path, video.label)
+    files: dict[str, list[str]] = defaultdict(list)
+    for path, label in labels.items():
+        files[label].append(path)
+    held: set[str] = set()
     for label, paths in files.items():
         count = min(max(1, round(fraction * len(paths))), len(paths) - 1)
-        drawn = random.Random(f"{seed} {label}").sample(range(len(paths)), count)
-        held |= {(label, paths[i]) for i in drawn}
-    kept = [v for v in videos if (v.label, v.path) not in held]
-    return kept, [v for v in videos if (v.label, v.path) in held]
+        held |= set(random.Random(f"{seed} {label}").sample(paths, count))
+    if not held:
+        raise AnnotationError(
+            "There is no class with two videos or more, so none can be held out for validation or "
+            "test: add videos."
+        )
+    kept = [v for v in videos if v.path not in held]
+    return kept, [v for v in videos if v.path in held]
 
 
 def _check_classes(splits: dict[str, list[Video]], classes: list[str], notes: list[str]) -> None:

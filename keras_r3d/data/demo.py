@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_r3d import files
 from keras_r3d._opencv import cv2
+from keras_r3d.data.video import VideoError, probe
 from keras_r3d.errors import R3DError
 
 CLASSES = ("clockwise", "counterclockwise", "down", "left", "right", "up")
@@ -72,7 +73,17 @@ def render(cache: Path | None = None) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise files.WriteError(files.explain(cache, error)) from error
+    try:
+        _render_all(folder)
+    except files.WriteError:
+        if not folder.is_dir():  # another process may have been quicker
+            raise
+    return folder
+
+
+def _render_all(folder: Path) -> None:
     with files.atomic(folder) as temporary:
+        temporary.mkdir()
         for split_number, (split, count) in enumerate(VIDEOS_PER_CLASS.items()):
             for class_number, label in enumerate(CLASSES):
                 (temporary / split / label).mkdir(parents=True)
@@ -80,7 +91,6 @@ def render(cache: Path | None = None) -> Path:
                     rng = np.random.default_rng([split_number, class_number, number])
                     path = temporary / split / label / f"{number:03}.mp4"
                     _write(path, frames(label, split, rng))
-    return folder
 
 
 def frames(label: str, split: str, rng: np.random.Generator) -> np.ndarray:
@@ -167,4 +177,13 @@ def _write(path: Path, video: np.ndarray) -> None:
         )
     for frame in video:
         writer.write(frame)
-    writer.release()
+    writer.release()  # which says nothing of a full disk
+    try:
+        written = probe(str(path)).frame_count
+    except VideoError:
+        written = 0
+    if written != len(video):
+        raise files.WriteError(
+            f"Could not write {path}: {written} of {len(video)} frames arrived. Free some space "
+            "there, then run again."
+        )

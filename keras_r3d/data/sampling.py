@@ -55,8 +55,3 @@ def spread(frame_count: int, frames: int, rng: np.random.Generator | None = None
     """
     place = np.full(frames, 0.5) if rng is None else rng.random(frames)
     return ((np.arange(frames) + place) * frame_count / frames).astype(np.int64)
-
-
-def window_count(frame_count: int, frames: int, frame_stride: int) -> int:
-    """Counts the non-overlapping windows that cover a video; the last may be incomplete."""
-    return -(-frame_count // (frames * frame_stride))

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_r3d.data import clips
-from keras_r3d.data.annotations import AnnotationError, Video
+from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import VideoReader
 from keras_r3d.data.video import VideoError
 from keras_r3d.recipe import Data
@@ -22,6 +22,7 @@ def training_sheet(reader: VideoReader, videos: Sequence[Video], data: Data, see
     Raises:
         AnnotationError: no video can be read.
     """
+    reader.require_readable(videos, "train")
     by_class: dict[str, list[Video]] = {}
     for video in videos:
         by_class.setdefault(video.label, []).append(video)
@@ -31,11 +32,6 @@ def training_sheet(reader: VideoReader, videos: Sequence[Video], data: Data, see
         if len(drawn) < _MOST_CLIPS:
             readable = (_draw(reader, video, data, rng) for video in candidates)
             drawn += itertools.islice((clip for clip in readable if clip), 1)
-    if not drawn:
-        reasons = "\n".join(f"  {problem.detail}" for problem in reader.problems[:5])
-        raise AnnotationError(
-            f"None of the {len(videos)} training videos can be read. The first:\n{reasons}"
-        )
     shown = np.linspace(0, data.frames - 1, min(_MOST_FRAMES, data.frames)).round().astype(int)
     figure = Figure(figsize=(1.2 * len(shown), 1.5 * len(drawn)), layout="constrained")
     for axes, (video, clip) in zip(
@@ -48,6 +44,7 @@ def training_sheet(reader: VideoReader, videos: Sequence[Video], data: Data, see
             f"{video.label} · frames {clip.frame_numbers[0]}-{clip.frame_numbers[-1]} · crop "
             f"{crop.side} px at ({crop.left}, {crop.top}){' · flipped' if crop.flip else ''}",
             fontsize=8,
+            parse_math=False,
         )
     return figure
 

@@ -5,8 +5,8 @@ relied on. Rotation metadata is applied, so frames are upright.
 """
 
 import dataclasses
+import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,41 +42,9 @@ def probe(path: str) -> VideoInfo:
     Raises:
         VideoError: the file does not exist, is no video, or no frame of it decodes.
     """
-    decoder = _Decoder(path)
+    decoder = Decoder(path)
     seconds = [decoder.seconds for _ in decoder]
     return VideoInfo(len(seconds), decoder.header_count, np.array(seconds))
-
-
-def iterate_frames(
-    path: str, short_side: int = 0, start_seconds: float = 0.0, end_seconds: float = np.inf
-) -> Iterator[Frame]:
-    """Decodes the frames shown from `start_seconds` to before `end_seconds`, in order.
-
-    Args:
-        short_side: frames are shrunk, never enlarged, to this short side in pixels; 0 keeps them.
-
-    Yields:
-        uint8 `(height, width, 3)`, RGB; all of one size, that of the first.
-
-    Raises:
-        VideoError: the file cannot be opened, or no frame lies in the range.
-    """
-    size = None
-    decoder = _Decoder(path)
-    for _ in decoder:
-        if decoder.seconds < start_seconds:
-            continue
-        if decoder.seconds >= end_seconds:
-            break
-        frame = decoder.frame()
-        if size is None:
-            size = _shrunk(frame, short_side)
-        yield _resize(frame, *size)
-    if size is None:
-        raise VideoError(
-            f"{path}: no frame is shown from {start_seconds:g} to {end_seconds:g} s; the last is "
-            f"shown at {decoder.seconds:g} s."
-        )
 
 
 def read_frames(path: str, indices: NDArray[np.int64], short_side: int = 0) -> Frame:
@@ -84,7 +52,7 @@ def read_frames(path: str, indices: NDArray[np.int64], short_side: int = 0) -> F
 
     Args:
         indices: int64 `(n,)`, frame numbers counted from 0; any order, repeats are allowed.
-        short_side: as in `iterate_frames`.
+        short_side: frames are shrunk, never enlarged, to this short side in pixels; 0 keeps them.
 
     Returns:
         uint8 `(n, height, width, 3)`, RGB.
@@ -94,7 +62,7 @@ def read_frames(path: str, indices: NDArray[np.int64], short_side: int = 0) -> F
     """
     wanted, places = np.unique(indices, return_inverse=True)
     frames: list[Frame] = []
-    decoder = _Decoder(path)
+    decoder = Decoder(path)
     for number, _ in enumerate(decoder):
         if number == wanted[len(frames)]:
             frame = decoder.frame()
@@ -139,16 +107,37 @@ def _resize(frame: Frame, height: int, width: int) -> Frame:
     return cv2.resize(frame, (width, height), interpolation=interpolation)
 
 
-class _Decoder:
-    """Goes through a video frame by frame; `frame` converts the pixels of the one it stands on."""
+class Decoder:
+    """Goes through a video frame by frame.
+
+    Iterating moves from frame to frame; `seconds` and `frame` are of the one it stands on.
+
+    Attributes:
+        header_count: frames the container promises.
+        count: frames decoded so far.
+        ended: the end of the file was reached.
+        seconds: presentation time of the current frame.
+
+    Raises:
+        VideoError: the file does not exist or is no video; when iterating, no frame of it decodes.
+    """
 
     def __init__(self, path: str):
-        if not Path(path).is_file():
+        if not path.isascii():
+            try:
+                path.encode()
+            except UnicodeEncodeError:
+                shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+                raise VideoError(f"{shown}: the file name is not UTF-8: rename the file.") from None
+        if not os.path.isfile(path):
             raise VideoError(f"{path}: there is no such file.")
-        if Path(path).stat().st_size == 0:
+        if os.path.getsize(path) == 0:
             raise VideoError(f"{path}: the file is empty.")
-        # One thread each: the pipeline decodes several videos at a time.
-        self._capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        # Absolute, or FFmpeg takes the part before a colon for a protocol. One thread each: the
+        # pipeline decodes several videos at a time.
+        self._capture = cv2.VideoCapture(
+            os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1]
+        )
         if not self._capture.isOpened():
             raise VideoError(
                 f"{path}: OpenCV cannot open it as a video (truncated, audio only, or no video)."
@@ -156,29 +145,72 @@ class _Decoder:
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         self.path = path
         self.header_count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.count = 0
+        self.ended = False
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self._frame_seconds = 1 / fps if 0 < fps < 1000 else 1 / 25
         self.seconds = -self._frame_seconds
 
     def __iter__(self) -> Iterator[None]:
-        count = 0
         while self._capture.grab():
             seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
             # Some containers give no time for a frame (AVI, for the last one): it is then put one
             # nominal frame after the one before.
             later = seconds > self.seconds
             self.seconds = seconds if later else self.seconds + self._frame_seconds
-            count += 1
+            self.count += 1
             yield
+        self.ended = True
         self._capture.release()
-        if count == 0:
+        if self.count == 0:
             raise VideoError(
                 f"{self.path}: it opens as a video, but no frame of it decodes "
                 "(encrypted, damaged, or a codec that OpenCV lacks)."
             )
 
     def frame(self) -> Frame:
-        ok, bgr = self._capture.retrieve()
-        if not ok or bgr is None:
-            raise VideoError(f"{self.path}: the frame at {self.seconds:g} s cannot be converted.")
-        return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        """Returns the current frame, uint8 `(height, width, 3)`, RGB.
+
+        Raises:
+            VideoError: it cannot be converted.
+        """
+        try:
+            ok, bgr = self._capture.retrieve()
+            if ok:
+                return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            reason = ""
+        except cv2.error as error:
+            reason = f" ({error})"
+        raise VideoError(
+            f"{self.path}: the frame at {self.seconds:g} s cannot be converted{reason}."
+        )
+
+    def frames(
+        self, short_side: int = 0, start_seconds: float = 0.0, end_seconds: float = np.inf
+    ) -> Iterator[Frame]:
+        """Decodes the frames shown from `start_seconds` to before `end_seconds`, in order.
+
+        Args:
+            short_side: as in `read_frames`.
+
+        Yields:
+            uint8 `(height, width, 3)`, RGB; all of one size, that of the first.
+
+        Raises:
+            VideoError: no frame decodes, or none is shown in the range.
+        """
+        size = None
+        for _ in self:
+            if self.seconds < start_seconds:
+                continue
+            if self.seconds >= end_seconds:
+                break
+            frame = self.frame()
+            if size is None:
+                size = _shrunk(frame, short_side)
+            yield _resize(frame, *size)
+        if size is None:
+            raise VideoError(
+                f"{self.path}: no frame is shown from {start_seconds:g} to {end_seconds:g} s; the "
+                f"last decoded is shown at {self.seconds:g} s."
+            )

@@ -11,7 +11,6 @@ import tensorflow as tf
 from keras_r3d.data import pipeline
 from keras_r3d.data.annotations import AnnotationError, Video
 from keras_r3d.data.reader import VideoReader
-from keras_r3d.data.video import VideoError
 from keras_r3d.inference import metrics
 from keras_r3d.recipe import Data
 
@@ -69,6 +68,7 @@ class Evaluation:
     def records(self) -> list[dict[str, Any]]:
         """Returns one record a video: label, status, windows, best classes with scores."""
         windows = np.bincount(self.window_videos, minlength=len(self.videos))
+        correct = metrics.topk_correct(self.video_scores, self.labels, 1)
         records = []
         for number, video in enumerate(self.videos):
             record: dict[str, Any] = {"video": video.name, "label": video.label}
@@ -78,7 +78,7 @@ class Evaluation:
                 scores = self.video_scores[number]
                 best = np.argsort(-scores, kind="stable")[:_TOP]
                 record |= {"status": "ok", "windows": int(windows[number])}
-                record["correct"] = bool(best[0] == self.labels[number])
+                record["correct"] = bool(correct[number])
                 record["top"] = [
                     {"label": self.classes[i], "score": float(scores[i])} for i in best
                 ]
@@ -93,6 +93,7 @@ def evaluate(
     classes: Sequence[str],
     data: Data,
     *,
+    split: str,
     batch_size: int,
     jit_compile: bool | str,
     verbose: int,
@@ -100,6 +101,7 @@ def evaluate(
     """Scores every window of every video, each video exactly once.
 
     Args:
+        split: name of the videos' split, for messages.
         model: takes uint8 clips `(batch, frames, size, size, 3)`, gives probabilities
             `(batch, classes)`.
         jit_compile: whether XLA compiles the model.
@@ -115,7 +117,7 @@ def evaluate(
                 f"{video.name} has the class '{video.label}', which the model was not trained "
                 f"on. Its classes: {list(classes)}"
             )
-    _check_any_readable(reader, videos)
+    reader.require_readable(videos, split)
     windows = pipeline.evaluation_windows(reader, videos, data, batch_size=batch_size)
     scores = _score(model, windows, jit_compile, verbose)
     # The order of windows is that of batches, not of videos: sort, so that it never matters.
@@ -151,14 +153,3 @@ def _score(
     scorer = keras.Model(inputs, outputs)
     scorer.compile(jit_compile=jit_compile)
     return scorer.predict(windows, verbose=verbose)
-
-
-def _check_any_readable(reader: VideoReader, videos: Sequence[Video]) -> None:
-    for video in videos:
-        try:
-            next(reader.stream(video))
-        except VideoError:  # the reader has noted it
-            continue
-        return
-    reasons = "\n".join(f"  {problem.detail}" for problem in reader.problems[:5])
-    raise AnnotationError(f"None of the {len(videos)} videos can be read. The first:\n{reasons}")

@@ -50,8 +50,8 @@ def draw_confusion(evaluation: Evaluation, path: Path) -> None:
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(classes) <= 60:
-        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-        axes.set_yticks(range(len(classes)), classes)
+        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", parse_math=False)
+        axes.set_yticks(range(len(classes)), classes, parse_math=False)
         for row, column in zip(*matrix.nonzero(), strict=True):
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)

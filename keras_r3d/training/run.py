@@ -1,9 +1,7 @@
 """One training, from annotations to the best model in its run folder."""
 
-import csv
 import dataclasses
 import datetime
-import io
 import math
 import sys
 import time
@@ -63,10 +61,14 @@ def train(
     found.split(recipe.eval.split)  # better missed now than after the training
     clip_sheet = sheet.training_sheet(reader, videos, recipe.data, recipe.train.seed)
 
+    if found.splits.get("validation"):
+        reader.require_readable(found.split("validation"), "validation")
+
     run = run_folder.create(
         workdir,
         recipe,
         found.classes,
+        annotations.to_csv(found),
         {
             "status": "training",
             "data_dir": str(Path(data_dir).resolve()),
@@ -89,18 +91,19 @@ def train(
 
     try:
         best = _fit(recipe, found, reader, run, hardware, say)
-    finally:
-        write_problems(run, reader)
+    except BaseException:
+        run.update_summary(status="stopped")
+        report_problems(run, reader, say)
+        raise
     minutes = (time.monotonic() - started) / 60
     run.update_summary(
         status="trained",
         best_epoch=best.best_epoch,
         best_loss=best.best,
         training_minutes=round(minutes, 2),
-        broken_videos=len(reader.problems),
     )
     say(f"Trained in {minutes:.1f} minutes; the best model is that of epoch {best.best_epoch}.")
-    say_problems(run, reader, say)
+    report_problems(run, reader, say)
     return run
 
 
@@ -116,6 +119,24 @@ def read_annotations(recipe: Recipe, data_dir: str | Path) -> annotations.Annota
         validation_fraction=recipe.data.validation_fraction,
         test_fraction=recipe.data.test_fraction,
         seed=recipe.train.seed,
+    )
+
+
+def recorded_annotations(
+    run: run_folder.Run, data_dir: str | Path | None = None
+) -> annotations.Annotations:
+    """Returns the videos of a run with the splits they had in training.
+
+    Args:
+        data_dir: other videos instead, read as the run's recipe says.
+
+    Raises:
+        AnnotationError: videos are gone.
+    """
+    if data_dir is not None:
+        return read_annotations(run.recipe, data_dir)
+    return annotations.read(
+        run.path / run_folder.VIDEOS, "", validation_fraction=0.0, test_fraction=0.0, seed=0
     )
 
 
@@ -148,26 +169,19 @@ def build_optimizer(train: Train, steps_per_epoch: int) -> keras.optimizers.Opti
     return SGD(rate, momentum=train.momentum, weight_decay=train.weight_decay)
 
 
-def write_problems(run: run_folder.Run, reader: VideoReader) -> None:
-    """Writes the broken videos met so far to `problems.csv`; none, no file."""
-    if not reader.problems:
-        return
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["video", "status", "detail"])
-    rows.writerows(dataclasses.astuple(problem) for problem in reader.problems)
-    files.write_text(run.path / run_folder.PROBLEMS, text.getvalue())
-
-
-def say_problems(run: run_folder.Run, reader: VideoReader, say: Callable[[str], None]) -> None:
-    """Names the broken videos, ten of them if there are more."""
-    if not reader.problems:
-        return
-    say(f"{len(reader.problems)} broken videos ({run.path / run_folder.PROBLEMS}):")
-    for problem in reader.problems[:10]:
+def report_problems(
+    run: run_folder.Run, reader: VideoReader, say: Callable[[str], None] = print
+) -> None:
+    """Adds the broken videos a reader met to the run's `problems.csv` and names them (most ten)."""
+    problems = reader.problems
+    count = run.add_problems(dataclasses.astuple(problem) for problem in problems)
+    run.update_summary(broken_videos=count)
+    if problems:
+        say(f"{len(problems)} broken videos ({run.path / run_folder.PROBLEMS}):")
+    for problem in problems[:10]:
         say(f"  {problem.status}: {problem.detail}")
-    if len(reader.problems) > 10:
-        say(f"  … and {len(reader.problems) - 10} more")
+    if len(problems) > 10:
+        say(f"  … and {len(problems) - 10} more")
 
 
 def _fit(
@@ -256,6 +270,14 @@ def _fit(
         )
     except OSError as error:
         raise files.WriteError(files.explain(run.path, error)) from error
+    except tf.errors.OpError as error:
+        # Of a video (the reader's error, wrapped), of memory, or of TensorBoard's files.
+        lines = [line for line in error.message.splitlines() if line.strip()]
+        reason = next((line for line in lines if "Error: " in line), lines[0])
+        raise callbacks.TrainingError(
+            f"TensorFlow stopped the training: {reason} (If the disk of {run.path} is full, free "
+            "some space there, then run again.)"
+        ) from error
     if not math.isfinite(best.best):
         raise callbacks.TrainingError(
             f"No epoch had a finite {monitor}: lower `train.learning_rate`. Log: "
