@@ -15,7 +15,6 @@ from keras_r3d.data.reader import VideoReader
 from keras_r3d.data.video import VideoError
 from keras_r3d.errors import R3DError
 from keras_r3d.run_folder import Run
-from keras_r3d.training import run as training
 
 # Largest difference of a probability that counts as the same (float32, another order of sums).
 TOLERANCE = 1e-4
@@ -107,7 +106,7 @@ def compare(keras_scores: Scorer, export_scores: Scorer, batch: np.ndarray) -> P
 
 def _clips(run: Run, data_dir: str | None) -> np.ndarray:
     """Takes the middle clip of the first readable videos of the evaluated split."""
-    found = training.recorded_annotations(run, data_dir)
+    found = run.read_annotations(data_dir)
     reader = VideoReader(run.recipe.data.short_side, 0)
 
     def readable():

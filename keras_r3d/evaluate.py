@@ -33,11 +33,10 @@ def evaluate_run(
     from keras_r3d.data.reader import VideoReader
     from keras_r3d.inference import protocol, report
     from keras_r3d.training import devices
-    from keras_r3d.training import run as training
 
     split = split or run.recipe.eval.split
     hardware = devices.visible()
-    found = training.recorded_annotations(run, data_dir)
+    found = run.read_annotations(data_dir)
     reader = VideoReader(run.recipe.data.short_side, 0)
     with hardware.strategy.scope():
         model = run.load_model()
@@ -53,7 +52,7 @@ def evaluate_run(
         verbose=1 if sys.stdout.isatty() else 0,
     )
     print(report.table(evaluation))
-    training.report_problems(run, reader)
+    run.report_problems(reader.problems)
     own = split == run.recipe.eval.split and data_dir is None
     paths = [
         # What the training wrote is not replaced by the result of other videos.

@@ -8,11 +8,13 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_r3d import files, recipe
+from keras_r3d.data import annotations
+from keras_r3d.data.annotations import Problem
 from keras_r3d.errors import R3DError
 
 RECIPE = "recipe.toml"
@@ -75,30 +77,64 @@ class Run:
         except Exception as error:  # Keras, zipfile and h5py raise many kinds
             raise RunError(f"{path} is damaged, Keras cannot load it: {error}") from error
 
-    def add_problems(self, problems: Iterable[tuple[str, str, str]]) -> int:
-        """Adds broken videos (name, status, detail) to `problems.csv`; none, no file.
+    def read_annotations(self, data_dir: str | Path | None = None) -> annotations.Annotations:
+        """Returns the videos of the run with the splits they had in training.
 
-        Returns:
-            How many the file names now.
+        Args:
+            data_dir: other videos instead, read as the run's recipe says.
+
+        Raises:
+            AnnotationError: videos are gone.
         """
+        if data_dir is not None:
+            return read_annotations(self.recipe, data_dir)
+        return annotations.read(
+            self.path / VIDEOS, "", validation_fraction=0.0, test_fraction=0.0, seed=0
+        )
+
+    def report_problems(
+        self, problems: Sequence[Problem], say: Callable[[str], None] = print
+    ) -> None:
+        """Adds broken videos to `problems.csv` and the summary, and names them (ten at most)."""
         path = self.path / PROBLEMS
         known: dict[str, tuple[str, ...]] = {}
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as file:
                 known = {row[0]: tuple(row) for row in list(csv.reader(file))[1:]}
-        known.update({problem[0]: problem for problem in problems})
-        if known:
-            text = io.StringIO()
-            rows = csv.writer(text, lineterminator="\n")
-            rows.writerow(["video", "status", "detail"])
-            rows.writerows(known[name] for name in sorted(known))
-            files.write_text(path, text.getvalue())
-        return len(known)
+        known.update({problem.name: dataclasses.astuple(problem) for problem in problems})
+        self.update_summary(broken_videos=len(known))
+        if not problems:
+            return
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["video", "status", "detail"])
+        rows.writerows(known[name] for name in sorted(known))
+        files.write_text(path, text.getvalue())
+        say(f"{len(problems)} broken videos ({path}):")
+        for problem in problems[:10]:
+            say(f"  {problem.status}: {problem.detail}")
+        if len(problems) > 10:
+            say(f"  … and {len(problems) - 10} more")
 
     def update_summary(self, **values: Any) -> None:
         """Adds to `summary.json`."""
         self.summary.update(values)
         files.write_json(self.path / SUMMARY, self.summary)
+
+
+def read_annotations(experiment: recipe.Recipe, data_dir: str | Path) -> annotations.Annotations:
+    """Reads the annotations of a data folder as a recipe says.
+
+    Raises:
+        AnnotationError: the videos cannot be trained on as they are.
+    """
+    return annotations.read(
+        data_dir,
+        experiment.data.annotations,
+        validation_fraction=experiment.data.validation_fraction,
+        test_fraction=experiment.data.test_fraction,
+        seed=experiment.train.seed,
+    )
 
 
 def next_free(root: Path, name: str) -> Path:

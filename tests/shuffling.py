@@ -6,7 +6,6 @@ import numpy as np
 from keras_r3d.data.reader import VideoReader
 from keras_r3d.inference import protocol
 from keras_r3d.run_folder import Run
-from keras_r3d.training.run import recorded_annotations
 
 
 def video_top1(run: Run, *, shuffle: bool) -> float:
@@ -19,7 +18,7 @@ def video_top1(run: Run, *, shuffle: bool) -> float:
     evaluation = protocol.evaluate(
         model,
         VideoReader(run.recipe.data.short_side, 0),
-        recorded_annotations(run).split(run.recipe.eval.split),
+        run.read_annotations().split(run.recipe.eval.split),
         run.classes,
         run.recipe.data,
         split=run.recipe.eval.split,

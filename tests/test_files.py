@@ -4,6 +4,7 @@ import os
 import pytest
 
 from keras_r3d import files, recipe, run_folder
+from keras_r3d.data.annotations import Problem
 from keras_r3d.run_folder import RunError
 
 
@@ -66,10 +67,19 @@ def test_a_run_is_made_once_and_opened_again(tmp_path):
 
 def test_problems_are_added_up(tmp_path):
     run = run_folder.create(tmp_path / "run", recipe.load("demo"), ["a", "b"], "", {})
-    assert run.add_problems([]) == 0
+    said: list[str] = []
+    run.report_problems([], said.append)
     assert not (run.path / "problems.csv").exists()
-    assert run.add_problems([("b.mp4", "short", "x, y")]) == 1
-    assert run.add_problems([("a.mp4", "unreadable", "z"), ("b.mp4", "short", "x, y")]) == 2
+    assert said == []
+    first, second = Problem("b.mp4", "short", "x, y"), Problem("a.mp4", "unreadable", "z")
+    run.report_problems([first], said.append)
+    run.report_problems([second, first], said.append)
+    assert said[-3:] == [
+        f"2 broken videos ({run.path / 'problems.csv'}):",
+        "  unreadable: z",
+        "  short: x, y",
+    ]
+    assert run.summary["broken_videos"] == 2
     assert (run.path / "problems.csv").read_text() == (
         'video,status,detail\na.mp4,unreadable,z\nb.mp4,short,"x, y"\n'
     )

@@ -15,7 +15,7 @@ ALLOWED = {
     "_command": BASE,
     "files": BASE,
     "recipe": BASE,
-    "run_folder": BASE | {"files", "recipe"},
+    "run_folder": BASE | {"data.annotations", "files", "recipe"},
     "applications": set(),
     "data.annotations": BASE,
     "data.sampling": set(),
@@ -37,7 +37,7 @@ ALLOWED = {
     "data.demo": BASE | {"_opencv", "data.video", "files"},
     "training": BASE | {"applications", "data", "files", "recipe", "run_folder"},
     "inference": BASE | {"data", "files", "recipe"},
-    "export": BASE | {"_command", "data", "files", "run_folder", "training"},
+    "export": BASE | {"_command", "data", "files", "run_folder"},
 }
 COMMANDS = {"train", "evaluate", "benchmark"}
 STDLIB_AND_NUMPY = {"recipe", "data.annotations", "data.sampling", "data.cropping", "data.colour"}

@@ -106,13 +106,11 @@ def test_a_moved_data_folder_stops_the_training_in_one_sentence(
 
 def test_splits_stay_what_they_were_in_training(class_folders, small, tmp_path, said):
     run = training.train(small, class_folders, tmp_path / "run", say=said.append)
-    before = training.recorded_annotations(run)
+    before = run.read_annotations()
     for name in ("00", "000"):
         write_video(class_folders / "red" / f"{name}.avi", 12)
-    assert training.recorded_annotations(run).splits == before.splits
-    assert len(training.recorded_annotations(run, class_folders).splits["train"]) > len(
-        before.splits["train"]
-    )
+    assert run.read_annotations().splits == before.splits
+    assert len(run.read_annotations(class_folders).splits["train"]) > len(before.splits["train"])
 
 
 def test_only_broken_videos_are_an_error_before_any_folder_is_made(small, tmp_path, said):

@@ -58,6 +58,20 @@ class Video:
 
 
 @dataclasses.dataclass(frozen=True)
+class Problem:
+    """What is wrong with a video.
+
+    Attributes:
+        status: "unreadable" (it gives no frames) or "short" (the container promises more frames
+            than decode; those that decode are used).
+    """
+
+    name: str
+    status: str
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Annotations:
     """Labelled videos by split.
 

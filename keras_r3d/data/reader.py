@@ -12,22 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data.annotations import AnnotationError, Video
+from keras_r3d.data.annotations import AnnotationError, Problem, Video
 from keras_r3d.data.video import Decoder, Frame, VideoError, probe, read_frames
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """What is wrong with a video.
-
-    Attributes:
-        status: "unreadable" (it gives no frames) or "short" (the container promises more frames
-            than decode; those that decode are used).
-    """
-
-    name: str
-    status: str
-    detail: str
 
 
 @dataclasses.dataclass(frozen=True)

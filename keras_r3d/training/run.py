@@ -1,6 +1,5 @@
 """One training, from annotations to the best model in its run folder."""
 
-import dataclasses
 import datetime
 import math
 import sys
@@ -50,7 +49,7 @@ def train(
     """
     started = time.monotonic()
     run_folder.check_free(workdir)
-    found = read_annotations(recipe, data_dir)
+    found = run_folder.read_annotations(recipe, data_dir)
     hardware = devices.visible()
     hardware.check_batch("train.batch_size", recipe.train.batch_size)
     hardware.check_batch("eval.batch_size", recipe.eval.batch_size)
@@ -93,7 +92,7 @@ def train(
         best = _fit(recipe, found, reader, run, hardware, say)
     except BaseException:
         run.update_summary(status="stopped")
-        report_problems(run, reader, say)
+        run.report_problems(reader.problems, say)
         raise
     minutes = (time.monotonic() - started) / 60
     run.update_summary(
@@ -103,41 +102,8 @@ def train(
         training_minutes=round(minutes, 2),
     )
     say(f"Trained in {minutes:.1f} minutes; the best model is that of epoch {best.best_epoch}.")
-    report_problems(run, reader, say)
+    run.report_problems(reader.problems, say)
     return run
-
-
-def read_annotations(recipe: Recipe, data_dir: str | Path) -> annotations.Annotations:
-    """Reads the annotations as a recipe says.
-
-    Raises:
-        AnnotationError: the videos cannot be trained on as they are.
-    """
-    return annotations.read(
-        data_dir,
-        recipe.data.annotations,
-        validation_fraction=recipe.data.validation_fraction,
-        test_fraction=recipe.data.test_fraction,
-        seed=recipe.train.seed,
-    )
-
-
-def recorded_annotations(
-    run: run_folder.Run, data_dir: str | Path | None = None
-) -> annotations.Annotations:
-    """Returns the videos of a run with the splits they had in training.
-
-    Args:
-        data_dir: other videos instead, read as the run's recipe says.
-
-    Raises:
-        AnnotationError: videos are gone.
-    """
-    if data_dir is not None:
-        return read_annotations(run.recipe, data_dir)
-    return annotations.read(
-        run.path / run_folder.VIDEOS, "", validation_fraction=0.0, test_fraction=0.0, seed=0
-    )
 
 
 def build_model(recipe: ModelRecipe, input_shape: tuple[int, ...], classes: int) -> keras.Model:
@@ -167,21 +133,6 @@ def build_optimizer(train: Train, steps_per_epoch: int) -> keras.optimizers.Opti
     if train.optimizer == "adamw":
         return keras.optimizers.AdamW(rate, weight_decay=train.weight_decay)
     return SGD(rate, momentum=train.momentum, weight_decay=train.weight_decay)
-
-
-def report_problems(
-    run: run_folder.Run, reader: VideoReader, say: Callable[[str], None] = print
-) -> None:
-    """Adds the broken videos a reader met to the run's `problems.csv` and names them (most ten)."""
-    problems = reader.problems
-    count = run.add_problems(dataclasses.astuple(problem) for problem in problems)
-    run.update_summary(broken_videos=count)
-    if problems:
-        say(f"{len(problems)} broken videos ({run.path / run_folder.PROBLEMS}):")
-    for problem in problems[:10]:
-        say(f"  {problem.status}: {problem.detail}")
-    if len(problems) > 10:
-        say(f"  … and {len(problems) - 10} more")
 
 
 def _fit(
