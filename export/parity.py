@@ -106,11 +106,11 @@ def compare(keras_scores: Scorer, export_scores: Scorer, batch: np.ndarray) -> P
 
 def _clips(run: Run, data_dir: str | None) -> np.ndarray:
     """Takes the middle clip of the first readable videos of the evaluated split."""
-    found = run.read_annotations(data_dir)
+    videos = run.videos(run.recipe.eval.split, data_dir)
     reader = VideoReader(run.recipe.data.short_side, 0)
 
     def readable():
-        for video in found.split(run.recipe.eval.split):
+        for video in videos:
             try:
                 yield clips.middle_clip(reader, video, run.recipe.data).pixels
             except VideoError:  # counted by the training and the evaluation
@@ -120,6 +120,6 @@ def _clips(run: Run, data_dir: str | None) -> np.ndarray:
     if not batch:
         raise ExportError(
             f"No video of split '{run.recipe.eval.split}' can be read to compare the export with "
-            f"Keras: {found.split(run.recipe.eval.split)[0].path}, …"
+            f"Keras: {videos[0].path}, …"
         )
     return np.stack(batch)

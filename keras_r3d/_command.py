@@ -42,7 +42,8 @@ def run(
         except (R3DError, OSError) as error:  # an OSError names its file
             sys.exit(f"Error: {error}")
         except KeyboardInterrupt:
-            sys.exit("Interrupted.")
+            print("Interrupted.", file=sys.stderr)
+            sys.exit(130)  # as a shell does
 
     define_flags()
     app.run(guarded)

@@ -36,14 +36,13 @@ def evaluate_run(
 
     split = split or run.recipe.eval.split
     hardware = devices.visible()
-    found = run.read_annotations(data_dir)
     reader = VideoReader(run.recipe.data.short_side, 0)
     with hardware.strategy.scope():
         model = run.load_model()
     evaluation = protocol.evaluate(
         model,
         reader,
-        found.split(split),
+        run.videos(split, data_dir),
         run.classes,
         run.recipe.data,
         split=split,

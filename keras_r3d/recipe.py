@@ -48,7 +48,8 @@ class Data:
     """The videos, and how clips are cut from them.
 
     Attributes:
-        annotations: "folders" (class folders), or the name of a CSV file in the data folder.
+        annotations: "folders" (class folders), the name of a CSV file in the data folder, or "auto"
+            (manifest.csv if there is one, else class folders).
         rendered: render the demo videos when no data folder is given.
         validation_fraction: share of each class's training videos that is held out where the
             annotations have no validation split.
@@ -326,7 +327,8 @@ def _check_values(recipe: Recipe) -> None:
     if recipe.train.warmup_epochs >= recipe.train.epochs:
         raise RecipeError(
             f"Recipe key 'train.warmup_epochs' must be below 'train.epochs' "
-            f"({recipe.train.epochs}). Received: {recipe.train.warmup_epochs}"
+            f"({recipe.train.epochs}). Received: {recipe.train.warmup_epochs}. For a short try: "
+            "--set train.warmup_epochs=0"
         )
 
 

@@ -8,13 +8,14 @@ import csv
 import dataclasses
 import io
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_r3d import files, recipe
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import Problem
+from keras_r3d.data.annotations import Problem, Video
 from keras_r3d.errors import R3DError
 
 RECIPE = "recipe.toml"
@@ -77,20 +78,36 @@ class Run:
         except Exception as error:  # Keras, zipfile and h5py raise many kinds
             raise RunError(f"{path} is damaged, Keras cannot load it: {error}") from error
 
-    def read_annotations(self, data_dir: str | Path | None = None) -> annotations.Annotations:
-        """Returns the videos of the run with the splits they had in training.
+    def videos(self, split: str, data_dir: str | Path | None = None) -> list[Video]:
+        """Returns the videos of a split, as they were split in training.
 
         Args:
-            data_dir: other videos instead, read as the run's recipe says.
+            data_dir: other videos instead, or the same in another place. Splits of their own count;
+                without, all are taken but those that the run knows, by their path inside the
+                data folder, to be of another split.
 
         Raises:
-            AnnotationError: videos are gone.
+            AnnotationError: there is no such split, or videos are gone.
         """
-        if data_dir is not None:
-            return read_annotations(self.recipe, data_dir)
-        return annotations.read(
-            self.path / VIDEOS, "", validation_fraction=0.0, test_fraction=0.0, seed=0
+        recorded = annotations.read(self.path / VIDEOS, "", must_exist=data_dir is None)
+        if data_dir is None:
+            return recorded.split(split)
+        named = self.recipe.data.annotations
+        found = annotations.read(
+            data_dir, named if (Path(data_dir) / named).is_file() else annotations.AUTO
         )
+        if set(found.splits) != {"train"}:
+            return found.split(split)
+        known = {
+            os.path.relpath(video.path, self.summary["data_dir"]): name
+            for name, videos in recorded.splits.items()
+            for video in videos
+        }
+        return [
+            video
+            for video in found.splits["train"]
+            if known.get(os.path.relpath(video.path, data_dir), split) == split
+        ]
 
     def report_problems(
         self, problems: Sequence[Problem], say: Callable[[str], None] = print
@@ -120,21 +137,6 @@ class Run:
         """Adds to `summary.json`."""
         self.summary.update(values)
         files.write_json(self.path / SUMMARY, self.summary)
-
-
-def read_annotations(experiment: recipe.Recipe, data_dir: str | Path) -> annotations.Annotations:
-    """Reads the annotations of a data folder as a recipe says.
-
-    Raises:
-        AnnotationError: the videos cannot be trained on as they are.
-    """
-    return annotations.read(
-        data_dir,
-        experiment.data.annotations,
-        validation_fraction=experiment.data.validation_fraction,
-        test_fraction=experiment.data.test_fraction,
-        seed=experiment.train.seed,
-    )
 
 
 def next_free(root: Path, name: str) -> Path:

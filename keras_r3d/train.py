@@ -64,8 +64,7 @@ def _what_next(run: run_folder.Run, experiment: recipe.Recipe) -> str:
     if experiment.data.rendered:
         lines += [
             "With videos of your own, a folder for each class:",
-            f"  {python} -m keras_r3d.train --recipe gestures --data_dir YOUR_VIDEOS "
-            "--set 'data.annotations=\"folders\"'",
+            f"  {python} -m keras_r3d.train --recipe gestures --data_dir YOUR_VIDEOS",
         ]
     return "\n".join(lines)
 
@@ -73,7 +72,7 @@ def _what_next(run: run_folder.Run, experiment: recipe.Recipe) -> str:
 def _no_data(name: str, experiment: recipe.Recipe) -> str:
     from keras_r3d.data import annotations
 
-    if experiment.data.annotations == "folders":
+    if experiment.data.annotations in ("folders", annotations.AUTO):
         expected = annotations.LAYOUT
     else:
         expected = (

@@ -18,7 +18,7 @@ def video_top1(run: Run, *, shuffle: bool) -> float:
     evaluation = protocol.evaluate(
         model,
         VideoReader(run.recipe.data.short_side, 0),
-        run.read_annotations().split(run.recipe.eval.split),
+        run.videos(run.recipe.eval.split),
         run.classes,
         run.recipe.data,
         split=run.recipe.eval.split,

@@ -157,7 +157,7 @@ def test_no_space_while_saving_is_one_sentence(trained, tmp_path):
         ),
         (
             ["keras_r3d.train", "--recipe=gestures"],
-            "DATA_DIR/manifest.csv: a CSV file with the columns path,label[,split]",
+            "or DATA_DIR/CLASS/video.mp4",
         ),
         (
             ["keras_r3d.train", "--recipe=kinetics34", "--data_dir=/nowhere"],

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 
 import keras
 import numpy as np
@@ -106,11 +107,18 @@ def test_a_moved_data_folder_stops_the_training_in_one_sentence(
 
 def test_splits_stay_what_they_were_in_training(class_folders, small, tmp_path, said):
     run = training.train(small, class_folders, tmp_path / "run", say=said.append)
-    before = run.read_annotations()
+    train, test = run.videos("train"), run.videos("test")
     for name in ("00", "000"):
         write_video(class_folders / "red" / f"{name}.avi", 12)
-    assert run.read_annotations().splits == before.splits
-    assert len(run.read_annotations(class_folders).splits["train"]) > len(before.splits["train"])
+    assert run.videos("test") == test
+    # The same videos in another place: the new ones are scored, those of the training are not.
+    moved = class_folders.rename(tmp_path / "moved")
+    with pytest.raises(AnnotationError, match="pass --data_dir with their new place"):
+        run.videos("test")
+    names = {os.path.relpath(video.path, moved) for video in run.videos("test", moved)}
+    expected = {os.path.relpath(video.path, class_folders) for video in test}
+    assert names == expected | {"red/00.avi", "red/000.avi"}
+    assert not names & {os.path.relpath(video.path, class_folders) for video in train}
 
 
 def test_only_broken_videos_are_an_error_before_any_folder_is_made(small, tmp_path, said):

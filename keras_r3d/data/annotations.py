@@ -30,6 +30,9 @@ SPLIT_FOLDERS = {
     "test": "test",
 }
 
+MANIFEST = "manifest.csv"
+AUTO = "auto"
+
 LAYOUT = """\
   DATA_DIR/train/CLASS/video.mp4, DATA_DIR/validation/CLASS/…, DATA_DIR/test/CLASS/…
   or DATA_DIR/CLASS/video.mp4 (splits are then drawn from the classes),
@@ -105,19 +108,22 @@ def read(
     data_dir: str | Path,
     annotations: str,
     *,
-    validation_fraction: float,
-    test_fraction: float,
-    seed: int,
+    validation_fraction: float = 0.0,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    must_exist: bool = True,
 ) -> Annotations:
     """Reads the annotations of a data folder.
 
     Args:
         data_dir: folder of videos, or a CSV file (then `annotations` is not used).
-        annotations: "folders", or the name of a CSV file inside `data_dir`.
+        annotations: "folders", the name of a CSV file inside `data_dir`, or "auto": manifest.csv
+            if there is one, else folders.
         validation_fraction: share of each class's training videos held out where there is no
             validation split.
         test_fraction: likewise for the test split.
         seed: of the hold-out.
+        must_exist: refuse a CSV file that lists missing videos.
 
     Raises:
         AnnotationError: anything that keeps the videos from being trained on, by name.
@@ -126,11 +132,12 @@ def read(
     if not data_dir.exists():
         raise AnnotationError(f"The data folder {data_dir} does not exist. Expected:\n{LAYOUT}")
     if data_dir.is_file():
-        splits, notes = _read_csv(data_dir)
-    elif annotations == "folders":
+        splits, notes = _read_csv(data_dir, must_exist)
+    elif annotations == "folders" or (annotations == AUTO and not (data_dir / MANIFEST).is_file()):
         splits, notes = _read_folders(data_dir)
     else:
-        splits, notes = _read_csv(data_dir / annotations)
+        name = MANIFEST if annotations == AUTO else annotations
+        splits, notes = _read_csv(data_dir / name, must_exist)
     if not splits.get("train"):
         raise AnnotationError(
             f"No training videos in {data_dir}. Splits found: {sorted(splits)}. Expected:\n{LAYOUT}"
@@ -216,7 +223,7 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def _read_csv(path: Path) -> tuple[dict[str, list[Video]], list[str]]:
+def _read_csv(path: Path, must_exist: bool) -> tuple[dict[str, list[Video]], list[str]]:
     if not path.is_file():
         raise AnnotationError(
             f"The annotation file {path} does not exist. It must have the columns "
@@ -252,13 +259,18 @@ def _read_csv(path: Path) -> tuple[dict[str, list[Video]], list[str]]:
         raise AnnotationError(f"{path} is not a CSV file in UTF-8: {error}") from error
     if not seen:
         raise AnnotationError(f"{path} lists no videos.")
-    if missing:
+    if missing and must_exist:
         raise AnnotationError(
             f"{len(missing)} of {len(seen)} videos listed in {path} do not exist: "
             f"{_some(missing)}. Paths are relative to the folder of the CSV file; put the videos "
-            "there or remove their lines."
+            "there or remove their lines. (Of a run: pass --data_dir with their new place.)"
         )
-    return dict(splits), []
+    unknown = sorted(set(splits) - set(SPLIT_FOLDERS.values()))
+    notes = [
+        f"Split '{name}' is none of train, validation and test: it is not used but by its name."
+        for name in unknown
+    ]
+    return dict(splits), notes
 
 
 def _read_row(row: dict[str, str | None], folder: Path, where: str) -> tuple[Video, str]:

@@ -111,6 +111,7 @@ def draw_curves(log: Path, picture: Path) -> None:
     rate_axes.set_yscale("log")
     for axes in (loss_axes, accuracy_axes, rate_axes):
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     with files.atomic(picture) as temporary:
         figure.savefig(temporary, dpi=100)

@@ -49,7 +49,13 @@ def train(
     """
     started = time.monotonic()
     run_folder.check_free(workdir)
-    found = run_folder.read_annotations(recipe, data_dir)
+    found = annotations.read(
+        data_dir,
+        recipe.data.annotations,
+        validation_fraction=recipe.data.validation_fraction,
+        test_fraction=recipe.data.test_fraction,
+        seed=recipe.train.seed,
+    )
     hardware = devices.visible()
     hardware.check_batch("train.batch_size", recipe.train.batch_size)
     hardware.check_batch("eval.batch_size", recipe.eval.batch_size)
@@ -93,6 +99,8 @@ def train(
     except BaseException:
         run.update_summary(status="stopped")
         run.report_problems(reader.problems, say)
+        if (run.path / run_folder.BEST_MODEL).is_file():
+            say(f"Stopped; the best model so far is {run.path / run_folder.BEST_MODEL}.")
         raise
     minutes = (time.monotonic() - started) / 60
     run.update_summary(
