@@ -15,7 +15,7 @@ from typing import Any
 
 from keras_r3d import files, recipe
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import Problem, Video
+from keras_r3d.data.annotations import AnnotationError, Problem, Video
 from keras_r3d.errors import R3DError
 
 RECIPE = "recipe.toml"
@@ -89,7 +89,12 @@ class Run:
         Raises:
             AnnotationError: there is no such split, or videos are gone.
         """
-        recorded = annotations.read(self.path / VIDEOS, "", must_exist=data_dir is None)
+        try:
+            recorded = annotations.read(self.path / VIDEOS, "", must_exist=data_dir is None)
+        except AnnotationError as error:
+            raise AnnotationError(
+                f"{error} If they moved, pass --data_dir with their new place."
+            ) from error
         if data_dir is None:
             return recorded.split(split)
         named = self.recipe.data.annotations
@@ -99,14 +104,14 @@ class Run:
         if set(found.splits) != {"train"}:
             return found.split(split)
         known = {
-            os.path.relpath(video.path, self.summary["data_dir"]): name
+            os.path.relpath(video.path, self.summary["video_root"]): name
             for name, videos in recorded.splits.items()
             for video in videos
         }
         return [
             video
             for video in found.splits["train"]
-            if known.get(os.path.relpath(video.path, data_dir), split) == split
+            if known.get(os.path.relpath(video.path, annotations.root(data_dir)), split) == split
         ]
 
     def report_problems(

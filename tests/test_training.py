@@ -105,6 +105,25 @@ def test_a_moved_data_folder_stops_the_training_in_one_sentence(
     assert "there is no such file" in (tmp_path / "run" / "problems.csv").read_text()
 
 
+@pytest.mark.parametrize("kind", ["link", "csv"])
+def test_moved_videos_are_recognised_however_they_were_named(
+    class_folders, small, tmp_path, said, kind
+):
+    """Trained through a symbolic link or a CSV file, evaluated on the plain folder elsewhere."""
+    if kind == "link":
+        data_dir = tmp_path / "link"
+        data_dir.symlink_to(class_folders)
+    else:
+        data_dir = class_folders / "list.csv"
+        paths = sorted(p.relative_to(class_folders) for p in class_folders.rglob("*.avi"))
+        lines = ["path,label", *[f"{path},{path.parent}" for path in paths]]
+        data_dir.write_text("\n".join(lines))
+    run = training.train(small, data_dir, tmp_path / "run", say=said.append)
+    test = {os.path.join(v.label, os.path.basename(v.path)) for v in run.videos("test")}
+    moved = class_folders.rename(tmp_path / "moved")
+    assert {os.path.relpath(v.path, moved) for v in run.videos("test", moved)} == test
+
+
 def test_splits_stay_what_they_were_in_training(class_folders, small, tmp_path, said):
     run = training.train(small, class_folders, tmp_path / "run", say=said.append)
     train, test = run.videos("train"), run.videos("test")

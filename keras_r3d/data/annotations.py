@@ -154,6 +154,12 @@ def read(
     return Annotations(splits, classes, notes)
 
 
+def root(data_dir: str | Path) -> str:
+    """Returns the folder that the paths of a data folder's, or a CSV file's, videos start from."""
+    path = os.path.abspath(data_dir)
+    return os.path.dirname(path) if os.path.isfile(path) else path
+
+
 def to_csv(annotations: Annotations) -> str:
     """Returns all videos as the text of a CSV file that `read` reads back, with absolute paths."""
     text = io.StringIO()
@@ -263,7 +269,7 @@ def _read_csv(path: Path, must_exist: bool) -> tuple[dict[str, list[Video]], lis
         raise AnnotationError(
             f"{len(missing)} of {len(seen)} videos listed in {path} do not exist: "
             f"{_some(missing)}. Paths are relative to the folder of the CSV file; put the videos "
-            "there or remove their lines. (Of a run: pass --data_dir with their new place.)"
+            "there or remove their lines."
         )
     unknown = sorted(set(splits) - set(SPLIT_FOLDERS.values()))
     notes = [

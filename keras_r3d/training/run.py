@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -76,7 +77,8 @@ def train(
         annotations.to_csv(found),
         {
             "status": "training",
-            "data_dir": str(Path(data_dir).resolve()),
+            "data_dir": os.path.abspath(data_dir),
+            "video_root": annotations.root(data_dir),
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "devices": hardware.description,
             "keras_r3d": keras_r3d.__version__,
