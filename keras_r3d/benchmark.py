@@ -26,13 +26,12 @@ def _train() -> None:
     import numpy as np
     import tensorflow as tf
 
-    from keras_r3d import files
+    from keras_r3d import applications, files
     from keras_r3d.training import SGD, devices
-    from keras_r3d.training import run as training
 
     name, batch_size = _command.value("model"), _command.value("batch_size")
-    if name not in training.BUILDERS:
-        raise R3DError(f"--model must be one of {list(training.BUILDERS)}. Received: {name}")
+    if name not in applications.list_models():
+        raise R3DError(f"--model must be one of {applications.list_models()}. Received: {name}")
     frames, size = _command.value("frames"), _command.value("size")
     shape = (frames, size, size, 3)
     rng = np.random.default_rng(0)
@@ -40,7 +39,7 @@ def _train() -> None:
     labels = rng.integers(0, 400, batch_size)
 
     def step(jit_compile: bool) -> Callable[[], object]:
-        model = training.BUILDERS[name](input_shape=shape)
+        model = applications.get_model(name, input_shape=shape)
         model.compile(
             optimizer=SGD(0.01),
             loss=keras.losses.SparseCategoricalCrossentropy(),

@@ -27,7 +27,7 @@ class Model:
     """The network.
 
     Attributes:
-        name: builder in `keras_r3d.applications`, in lower case.
+        name: network, as `keras_r3d.applications.get_model` takes it.
         shortcut: "A" (identity, zero-padded channels) or "B" (1x1x1 projection).
         width: multiplies the number of filters of every convolution.
         dropout: rate before the classifier.
@@ -35,7 +35,18 @@ class Model:
         std: per-channel standard deviation of the input, RGB, 0-255; all 1 to leave the scale.
     """
 
-    name: Literal["r3d10", "r3d18", "r3d34"]
+    name: Literal[
+        "r3d10",
+        "r3d18",
+        "r3d34",
+        "r3d50",
+        "r3d101",
+        "r3d152",
+        "r3d200",
+        "r3d_18",
+        "mc3_18",
+        "r2plus1d_18",
+    ]
     shortcut: Literal["A", "B"]
     width: float
     dropout: float

@@ -16,7 +16,7 @@ ALLOWED = {
     "files": BASE,
     "recipe": BASE,
     "run_folder": BASE | {"data.annotations", "files", "recipe"},
-    "applications": set(),
+    "applications": BASE | {"files"},
     "data.annotations": BASE,
     "data.sampling": set(),
     "data.cropping": set(),

@@ -1,5 +1,51 @@
 """3D residual networks as Keras functional models, in the manner of `keras.applications`."""
 
-from keras_r3d.applications.r3d import R3D10, R3D18, R3D34
+from keras_r3d.applications.c3d import C3D
+from keras_r3d.applications.checkpoints import CheckpointError
+from keras_r3d.applications.cost import multiply_adds
+from keras_r3d.applications.metadata import Metadata
+from keras_r3d.applications.metadata import read as read_metadata
+from keras_r3d.applications.models import (
+    decode_predictions,
+    get_model,
+    list_models,
+    list_weights,
+    preprocess_input,
+)
+from keras_r3d.applications.pretrained import WeightsError
+from keras_r3d.applications.r3d import (
+    R3D10,
+    R3D18,
+    R3D34,
+    R3D50,
+    R3D101,
+    R3D152,
+    R3D200,
+    mc3_18,
+    r2plus1d_18,
+    r3d_18,
+)
 
-__all__ = ["R3D10", "R3D18", "R3D34"]
+__all__ = [
+    "C3D",
+    "R3D10",
+    "R3D18",
+    "R3D34",
+    "R3D50",
+    "R3D101",
+    "R3D152",
+    "R3D200",
+    "CheckpointError",
+    "Metadata",
+    "WeightsError",
+    "decode_predictions",
+    "get_model",
+    "list_models",
+    "list_weights",
+    "mc3_18",
+    "multiply_adds",
+    "preprocess_input",
+    "r2plus1d_18",
+    "r3d_18",
+    "read_metadata",
+]

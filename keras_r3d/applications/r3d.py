@@ -1,262 +1,201 @@
-"""R3D: residual networks with 3x3x3 convolutions.
+"""R3D: residual networks with 3x3x3 convolutions, and their mixed and factorised relatives.
 
 Reference:
     Hara, Kataoka & Satoh, Learning Spatio-Temporal Features with 3D Residual Networks for Action
-    Recognition, ICCV Workshops 2017, https://arxiv.org/abs/1708.07632, table 1.
+    Recognition, ICCV Workshops 2017, https://arxiv.org/abs/1708.07632, table 1. Depths of 50 and
+    more: Hara, Kataoka & Satoh, Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and
+    ImageNet?, CVPR 2018, https://arxiv.org/abs/1711.09577. `r3d_18`, `mc3_18`, `r2plus1d_18`: Tran
+    et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018,
+    https://arxiv.org/abs/1711.11248, as torchvision builds them.
 """
 
+import os
 from collections.abc import Sequence
 
 import keras
 from keras import layers
 
+from keras_r3d.applications import blocks, building
 from keras_r3d.applications import weights as weight_files
+from keras_r3d.applications.blocks import batch_norm, conv, relu
+from keras_r3d.applications.networks import FILTERS, NETWORKS, Network
 
-# Blocks in conv2_x, conv3_x, conv4_x and conv5_x.
-DEPTHS = {
-    10: (1, 1, 1, 1),
-    18: (2, 2, 2, 2),
-    34: (3, 4, 6, 3),
-}
-FILTERS = (64, 128, 256, 512)
-
-# Mean of the Kinetics training frames, RGB, 0-255, as the authors' code subtracts it.
-KINETICS_MEAN = (114.7748, 107.7354, 99.4750)
-SMALLEST_SIDE = 16
+R2PLUS1D_STEM = 45  # filters of the stem's convolution in space, to FILTERS[0] of that in time
 
 
-def _conv(
-    x,
-    filters: int,
-    name: str,
-    *,
-    kernel_size: int | Sequence[int] = 3,
-    strides: int | Sequence[int] = 1,
-):
-    """Convolution without bias, padded alike on both sides."""
-    if isinstance(kernel_size, int):
-        kernel_size = (kernel_size,) * 3
-    padding = "same"
-    if strides != 1:
-        # "same" puts an odd pixel of padding behind only; at stride 2 that moves the grid.
-        if kernel_size != (1, 1, 1):
-            pad = tuple(size // 2 for size in kernel_size)
-            x = layers.ZeroPadding3D(pad, name=f"{name}_pad")(x)
-        padding = "valid"
-    return layers.Conv3D(
-        filters,
-        kernel_size,
-        strides=strides,
-        padding=padding,
-        use_bias=False,
-        kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
-        name=name,
-    )(x)
+def _stem(x, network: Network, filters: int, t_size: int, t_stride: int):
+    """conv1: 7x7 in space, `t_size` frames in time, stride 2 in space."""
+    if network.stem == "3d":
+        x = conv(x, filters, "conv1", kernel_size=(t_size, 7, 7), strides=(t_stride, 2, 2))
+    else:
+        middle = max(1, R2PLUS1D_STEM * filters // FILTERS[0])
+        x = conv(x, middle, "conv1_spatial", kernel_size=(1, 7, 7), strides=(1, 2, 2))
+        x = relu(batch_norm(x, "conv1_spatial_bn"), "conv1_spatial_relu")
+        x = conv(x, filters, "conv1_temporal", kernel_size=(t_size, 1, 1), strides=(t_stride, 1, 1))
+    return relu(batch_norm(x, "conv1_bn"), "conv1_relu")
 
 
-def _batch_norm(x, name: str):
-    return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)
-
-
-def _shortcut_a(x, filters: int, strides: int, name: str):
-    """Identity: every `strides`-th value, missing channels filled with zeros. No parameters."""
-    if strides != 1:
-        x = layers.AveragePooling3D(1, strides, name=f"{name}_shortcut_pool")(x)
-    missing = filters - x.shape[-1]
-    if missing:
-        # Told that channels come first, the layer takes (height, width, channels) for the three
-        # axes it pads: the stock way to pad channels.
-        x = layers.ZeroPadding3D(
-            ((0, 0), (0, 0), (0, missing)),
-            data_format="channels_first",
-            name=f"{name}_shortcut_pad",
-        )(x)
-    return x
-
-
-def _shortcut_b(x, filters: int, strides: int, name: str):
-    """Projection by a 1x1x1 convolution where the shape changes."""
-    if strides == 1 and x.shape[-1] == filters:
-        return x
-    x = _conv(x, filters, f"{name}_shortcut_conv", kernel_size=1, strides=strides)
-    return _batch_norm(x, f"{name}_shortcut_bn")
-
-
-_SHORTCUTS = {"A": _shortcut_a, "B": _shortcut_b}
-
-
-def _basic_block(x, filters: int, strides: int, shortcut: str, name: str):
-    """Two 3x3x3 convolutions and a shortcut around them."""
-    identity = _SHORTCUTS[shortcut](x, filters, strides, name)
-    x = _conv(x, filters, f"{name}_conv1", strides=strides)
-    x = _batch_norm(x, f"{name}_bn1")
-    x = layers.ReLU(name=f"{name}_relu1")(x)
-    x = _conv(x, filters, f"{name}_conv2")
-    x = _batch_norm(x, f"{name}_bn2")
-    x = layers.Add(name=f"{name}_add")([x, identity])
-    return layers.ReLU(name=f"{name}_out")(x)
-
-
-def _r3d(
-    depth: int,
-    include_top: bool,
-    weights,
-    input_tensor,
-    input_shape,
-    pooling,
-    classes: int,
-    classifier_activation,
-    name: str,
-    shortcut: str | None,
-    width: float,
-    dropout: float,
-    include_preprocessing: bool,
-    mean: Sequence[float],
-    std: Sequence[float],
-) -> keras.Model:
-    shortcut = shortcut or "A"
-    if shortcut not in _SHORTCUTS:
-        raise ValueError(
-            f"`shortcut` must be one of {list(_SHORTCUTS)} or None. Received: shortcut={shortcut}"
-        )
-    if pooling not in (None, "avg", "max"):
-        raise ValueError(
-            f"`pooling` must be one of [None, 'avg', 'max']. Received: pooling={pooling}"
-        )
-    if not isinstance(classes, int) or classes < 1:
-        raise ValueError(f"`classes` must be an int of at least 1. Received: classes={classes}")
-    if not width > 0:
-        raise ValueError(f"`width` must be above 0. Received: width={width}")
-    filters = [max(1, int(count * width)) for count in FILTERS]
-    inputs = _input(input_tensor, input_shape)
-
-    x = inputs
-    if include_preprocessing:
-        variance = [value**2 for value in std]
-        x = layers.Normalization(mean=list(mean), variance=variance, name="normalization")(x)
-    x = _conv(x, filters[0], "conv1", kernel_size=7, strides=(1, 2, 2))
-    x = _batch_norm(x, "conv1_bn")
-    x = layers.ReLU(name="conv1_relu")(x)
+def _max_pool(x):
     # Zeros around values of 0 and above never are the largest: as good as padding with -inf.
     x = layers.ZeroPadding3D(1, name="pool1_pad")(x)
-    x = layers.MaxPooling3D(3, 2, name="pool1")(x)
-    for stage, blocks in enumerate(DEPTHS[depth]):
-        for block in range(blocks):
-            strides = 2 if stage > 0 and block == 0 else 1
-            block_name = f"conv{stage + 2}_{block + 1}"
-            x = _basic_block(x, filters[stage], strides, shortcut, block_name)
-    if include_top or pooling == "avg":
-        x = layers.GlobalAveragePooling3D(name="avg_pool")(x)
-    elif pooling == "max":
-        x = layers.GlobalMaxPooling3D(name="max_pool")(x)
-    if include_top:
-        if dropout:
-            x = layers.Dropout(dropout, name="dropout")(x)
-        x = layers.Dense(classes, activation=classifier_activation, name="predictions")(x)
-
-    if input_tensor is not None:
-        inputs = keras.utils.get_source_inputs(input_tensor)
-    model = keras.Model(inputs, x, name=name)
-    if weights is not None:
-        weight_files.load(model, weights)
-    return model
+    return layers.MaxPooling3D(3, 2, name="pool1")(x)
 
 
-def _input(input_tensor, input_shape):
-    if input_tensor is not None:
-        if not keras.utils.is_keras_tensor(input_tensor):
-            raise ValueError(
-                "`input_tensor` must be a Keras tensor, the output of `keras.Input` or a layer. "
-                f"Received: {type(input_tensor).__name__}"
-            )
-        shape = tuple(input_tensor.shape[1:])
-    else:
-        shape = (None, None, None, 3) if input_shape is None else tuple(input_shape)
-    sides = shape[1:3]
-    if len(shape) != 4 or shape[3] != 3 or any(s is not None and s < SMALLEST_SIDE for s in sides):
-        raise ValueError(
-            "`input_shape` must be (frames, height, width, 3), height and width at least "
-            f"{SMALLEST_SIDE} (or None). Received: input_shape={shape}"
-        )
-    return keras.Input(shape, name="clip") if input_tensor is None else input_tensor
+def _stages(x, network: Network, filters: Sequence[int], shortcut: str):
+    """conv2_x to conv5_x; the first block of the later three halves the feature map."""
+    block_function = blocks.bottleneck if network.bottleneck else blocks.basic
+    for stage, count in enumerate(network.blocks):
+        convolution = network.convolutions[stage]
+        for block in range(count):
+            strides = (1, 1, 1)
+            if stage > 0 and block == 0:
+                strides = (1, 2, 2) if convolution == "2d" else (2, 2, 2)
+            name = f"conv{stage + 2}_{block + 1}"
+            x = block_function(x, filters[stage], strides, shortcut, convolution, name)
+    return x
 
 
 _ARGUMENTS = """
 
+    An option that is None is read from the file of `weights`, else it is the network's own.
+
     Args:
         include_top: keep the classifier.
-        weights: None (He initialisation), or path of a `.keras` or `.weights.h5` file.
-        input_tensor: Keras tensor to use as the input, `(batch, frames, height, width, 3)`.
-        input_shape: `(frames, height, width, 3)`; None leaves all three open.
-        pooling: of the last feature map without the top: None (left as it is,
-            `(batch, frames / 16, height / 32, width / 32, 512)`), "avg" or "max".
-        classes: of the classifier.
+        weights: None (He initialisation); path of a `.keras`, `.weights.h5` or PyTorch checkpoint
+            (`.pth`); or the name of public weights (`list_weights`).
+        input_tensor: Keras tensor to use as the input, `(batch, frames, height, width, channels)`.
+        input_shape: `(frames, height, width, channels)`; None leaves the first three open.
+        pooling: of the last feature map without the top: None (left as it is, `(batch, frames,
+            height, width, channels)`), "avg" or "max".
+        classes: of the classifier; else 400. If the file of `weights` has another number, its
+            classifier is not loaded, and a warning says so.
         classifier_activation: "softmax", or None for logits.
         name: of the model.
-        shortcut: "A" (identity, zero-padded channels: the paper's) or "B" (1x1x1 projection where
-            the shape changes). None is "A".
-        width: multiplies all numbers of filters.
+        shortcut: "A" (identity, zero-padded channels; else for R3D of up to 34 layers) or "B"
+            (1x1x1 projection where the shape changes; else for all others).
+        width: multiplies all numbers of filters; else 1.
         dropout: rate before the classifier.
+        in_channels: 3 for RGB, 2 for optical flow; else 3.
+        conv1_t_size: frames that the first convolution spans; else 7, torchvision's networks 3.
+        conv1_t_stride: its stride in time; else 1.
+        max_pool: halve the feature map after it; else as the paper does, torchvision's do not.
         include_preprocessing: normalise inside the model; the input is then RGB, 0-255, uint8 or
-            float.
-        mean: per channel, RGB, 0-255; what `include_preprocessing` subtracts.
-        std: per channel, RGB, 0-255; what it then divides by.
+            float. Otherwise `preprocess_input` does it.
+        mean: per channel, RGB, 0-255: what normalising subtracts. None is that of the weights, else
+            the one the network was published with; 127.5 for other than 3 channels.
+        std: per channel, RGB, 0-255: what it then divides by. None likewise; 1 for other than 3
+            channels.
+        labels: class names, kept in the model and in every file it is saved to: a list, a file of
+            them, or "kinetics400". None is those of the weights, if they are known.
 
     Returns:
         Functional `keras.Model` of stock layers: a saved file loads without keras_r3d.
 
     Raises:
-        ValueError: an argument out of range, or weights that do not fit.
-
-    Reference:
-        Hara, Kataoka & Satoh, Learning Spatio-Temporal Features with 3D Residual Networks for
-        Action Recognition, ICCV Workshops 2017, https://arxiv.org/abs/1708.07632
+        ValueError: an argument out of range, or weights that cannot be had or do not fit.
     """
 
 
-def _builder(depth: int):
-    """Makes the public builder of one depth; all share one signature."""
+def _builder(public_name: str, description: str):
+    """Makes the public builder of one network; all share one signature."""
+    network_name = public_name.lower()
+    network = NETWORKS[network_name]
 
     def build(
         include_top: bool = True,
-        weights: str | None = None,
+        weights: str | os.PathLike[str] | None = None,
         input_tensor=None,
         input_shape: Sequence[int | None] | None = None,
         pooling: str | None = None,
-        classes: int = 400,
+        classes: int | None = None,
         classifier_activation: str | None = "softmax",
-        name: str = f"r3d{depth}",
+        name: str = network_name,
         *,
         shortcut: str | None = None,
-        width: float = 1.0,
+        width: float | None = None,
         dropout: float = 0.0,
+        in_channels: int | None = None,
+        conv1_t_size: int | None = None,
+        conv1_t_stride: int | None = None,
+        max_pool: bool | None = None,
         include_preprocessing: bool = True,
-        mean: Sequence[float] = KINETICS_MEAN,
-        std: Sequence[float] = (1.0, 1.0, 1.0),
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        labels: str | os.PathLike[str] | Sequence[str] | None = None,
     ) -> keras.Model:
-        return _r3d(
-            depth,
-            include_top,
-            weights,
-            input_tensor,
-            input_shape,
-            pooling,
-            classes,
-            classifier_activation,
-            name,
-            shortcut,
-            width,
-            dropout,
-            include_preprocessing,
-            mean,
-            std,
+        building.check_choice("shortcut", shortcut, [*blocks.SHORTCUTS, None])
+        building.check_choice("pooling", pooling, [None, "avg", "max"])
+        source = None if weights is None else weight_files.open_source(network_name, weights)
+        names, classes = building.settle_labels(labels, source, classes)
+        options = building.settle(
+            {
+                "classes": classes,
+                "shortcut": shortcut,
+                "width": width,
+                "in_channels": building.channels_of(input_tensor, input_shape, in_channels),
+                "conv1_t_size": conv1_t_size,
+                "conv1_t_stride": conv1_t_stride,
+                "max_pool": max_pool,
+            },
+            source,
+            {
+                "classes": building.CLASSES,
+                "shortcut": network.shortcut,
+                "width": 1.0,
+                "in_channels": 3,
+                "conv1_t_size": network.conv1_t_size,
+                "conv1_t_stride": 1,
+                "max_pool": network.max_pool,
+            },
         )
+        for option in ("conv1_t_size", "conv1_t_stride"):
+            building.check_count(option, options[option])
+        filters = building.widths(FILTERS, options["width"])
+        if (
+            labels is None
+            and source is not None
+            and options["classes"] == source.options.get("classes")
+        ):
+            names = source.labels
 
-    build.__name__ = build.__qualname__ = f"R3D{depth}"
-    build.__doc__ = f"Builds a {depth}-layer R3D.{_ARGUMENTS}"
+        inputs = building.entrance(input_tensor, input_shape, options["in_channels"], (1, 1, 1))
+        x = building.normalise(
+            inputs,
+            include_preprocessing=include_preprocessing,
+            mean=mean,
+            std=std,
+            labels=names if include_top else None,
+            source=source,
+            default=network.conventions,
+        )
+        x = _stem(x, network, filters[0], options["conv1_t_size"], options["conv1_t_stride"])
+        if options["max_pool"]:
+            x = _max_pool(x)
+        x = _stages(x, network, filters, options["shortcut"])
+        if include_top or pooling == "avg":
+            x = layers.GlobalAveragePooling3D(name="avg_pool")(x)
+        elif pooling == "max":
+            x = layers.GlobalMaxPooling3D(name="max_pool")(x)
+        if include_top:
+            if dropout:
+                x = layers.Dropout(dropout, name="dropout")(x)
+            x = layers.Dense(
+                options["classes"], activation=classifier_activation, name=weight_files.HEAD
+            )(x)
+        return building.finish(inputs, input_tensor, x, name, source, include_top)
+
+    build.__name__ = build.__qualname__ = public_name
+    build.__doc__ = f"Builds {description}.{_ARGUMENTS}"
     return build
 
 
-R3D10 = _builder(10)
-R3D18 = _builder(18)
-R3D34 = _builder(34)
+R3D10 = _builder("R3D10", "a 10-layer R3D, the smallest")
+R3D18 = _builder("R3D18", "an 18-layer R3D")
+R3D34 = _builder("R3D34", "a 34-layer R3D")
+R3D50 = _builder("R3D50", "a 50-layer R3D, of bottleneck blocks")
+R3D101 = _builder("R3D101", "a 101-layer R3D, of bottleneck blocks")
+R3D152 = _builder("R3D152", "a 152-layer R3D, of bottleneck blocks")
+R3D200 = _builder("R3D200", "a 200-layer R3D, of bottleneck blocks")
+r3d_18 = _builder("r3d_18", "torchvision's 18-layer R3D: a shorter conv1 and no max-pooling")
+mc3_18 = _builder("mc3_18", "torchvision's MC3: convolutions in space only from conv3_x on")
+r2plus1d_18 = _builder("r2plus1d_18", "torchvision's R(2+1)D: convolutions in space, then in time")

@@ -5,7 +5,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -19,12 +19,6 @@ from keras_r3d.recipe import Model as ModelRecipe
 from keras_r3d.recipe import Recipe, Train
 from keras_r3d.training import callbacks, devices
 from keras_r3d.training.sgd import SGD
-
-BUILDERS = {
-    "r3d10": applications.R3D10,
-    "r3d18": applications.R3D18,
-    "r3d34": applications.R3D34,
-}
 
 
 def train(
@@ -116,11 +110,14 @@ def train(
     return run
 
 
-def build_model(recipe: ModelRecipe, input_shape: tuple[int, ...], classes: int) -> keras.Model:
-    """Builds the network of a recipe for clips `(frames, height, width, 3)`."""
-    return BUILDERS[recipe.name](
+def build_model(
+    recipe: ModelRecipe, input_shape: tuple[int, ...], classes: Sequence[str]
+) -> keras.Model:
+    """Builds the network of a recipe for clips `(frames, height, width, 3)` and class names."""
+    return applications.get_model(
+        recipe.name,
         input_shape=input_shape,
-        classes=classes,
+        labels=classes,
         shortcut=recipe.shortcut,
         width=recipe.width,
         dropout=recipe.dropout,
@@ -178,9 +175,7 @@ def _fit(
     monitor = "loss" if validation is None else "val_loss"
 
     with hardware.strategy.scope():
-        network = build_model(
-            recipe.model, (data.frames, data.size, data.size, 3), len(found.classes)
-        )
+        network = build_model(recipe.model, (data.frames, data.size, data.size, 3), found.classes)
         # What is saved: compiled with stock parts, so that plain Keras loads it and `predict` runs
         # without XLA where XLA is slow.
         network.compile(

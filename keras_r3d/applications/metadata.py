@@ -1,0 +1,61 @@
+"""What a model knows of itself: class names, and how its input is to be normalised.
+
+Keras keeps nothing in a `.keras` file but layers and their arguments. So this goes in as an
+argument of a layer that does nothing: a Dropout of rate 0, which keeps its `seed` as it came and
+never uses it. Any Keras loads it, keeps it and saves it again.
+"""
+
+import dataclasses
+from typing import Any
+
+import keras
+from keras import layers
+
+LAYER = "metadata"
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What a model file says beside its weights.
+
+    Attributes:
+        labels: class names in the order of the outputs; None where they are not known.
+        mean: per channel (RGB), 0-255.
+        std: per channel (RGB), 0-255.
+        normalises: the model itself subtracts `mean` and divides by `std`, its input is 0-255;
+            otherwise `preprocess_input` does.
+        weights: where the weights were loaded from, None for a network trained from scratch.
+    """
+
+    labels: tuple[str, ...] | None
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    normalises: bool
+    weights: str | None
+
+
+def attach(x, metadata: Metadata):
+    """Passes `x` through a layer that carries the metadata and changes nothing."""
+    values = dataclasses.asdict(metadata)
+    values = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    return layers.Dropout(0.0, seed=values, name=LAYER)(x)
+
+
+def read(model: keras.Model) -> Metadata | None:
+    """Returns what a model of keras_r3d knows of itself, also after Keras has loaded it.
+
+    Returns:
+        None for a model that was not built by keras_r3d 0.2 or later.
+    """
+    layer = next((one for one in model.layers if one.name == LAYER), None)
+    values: Any = getattr(layer, "seed", None)
+    if not isinstance(values, dict) or "normalises" not in values:
+        return None
+    labels = values["labels"]
+    return Metadata(
+        None if labels is None else tuple(labels),
+        tuple(values["mean"]),
+        tuple(values["std"]),
+        values["normalises"],
+        values["weights"],
+    )

@@ -1,0 +1,187 @@
+"""The public checkpoints: which there are, where they are published, and getting them."""
+
+import dataclasses
+import hashlib
+import http.client
+import os
+import re
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import keras
+
+from keras_r3d import files
+from keras_r3d.applications.conventions import (
+    KINETICS_2017,
+    KINETICS_2020,
+    TORCHVISION,
+    Conventions,
+)
+from keras_r3d.errors import R3DError
+
+
+class WeightsError(R3DError, ValueError):
+    """Weights that cannot be found, fetched or read, or do not fit the network."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """A public checkpoint.
+
+    Attributes:
+        network: its network's name, such as "r3d34".
+        name: what `weights=` calls it, such as "kinetics400".
+        file: its official file name.
+        classes: of its classifier.
+        conventions: how its input is normalised.
+        labels: name of its list of class names; None where their order is not known.
+        source: where its authors publish it.
+        url: address that it can be fetched from, if there is a stable one.
+    """
+
+    network: str
+    name: str
+    file: str
+    classes: int
+    conventions: Conventions
+    labels: str | None
+    source: str
+    url: str | None = None
+
+    @property
+    def sha256(self) -> str | None:
+        """First digits of the file's SHA-256, which torchvision writes into the file's name."""
+        found = re.search(r"-([0-9a-f]{8})\.pth$", self.file)
+        return found[1] if found else None
+
+
+_DRIVE = "https://drive.google.com/drive/folders/"
+_AUTHORS_2017 = f"{_DRIVE}1zvl89AgFAApbH0At-gMuZSeQB_LpNP-M"
+_AUTHORS_2020 = f"{_DRIVE}1xbYbZ7rpyjftI_KCk6YuL-XrfQDz7Yd4"
+_PYTORCH = "https://download.pytorch.org/models/"
+
+# Kinetics-700 (K), Moments in Time (M), STAIR-Actions (S), and merged.
+_SETS_2020 = {
+    "K": ("kinetics700", 700),
+    "KM": ("kinetics700_moments", 1039),
+    "KMS": ("kinetics700_moments_stair", 1139),
+    "KS": ("kinetics700_stair", 800),
+    "M": ("moments", 339),
+    "MS": ("moments_stair", 439),
+    "S": ("stair", 100),
+}
+
+
+def _of_2017(depth: int) -> Pretrained:
+    file = f"resnet-{depth}-kinetics.pth"
+    return Pretrained(
+        *(f"r3d{depth}", "kinetics400", file, 400, KINETICS_2017, "kinetics400", _AUTHORS_2017)
+    )
+
+
+def _of_2020(depth: int, letters: str) -> Pretrained:
+    name, classes = _SETS_2020[letters]
+    file = f"r3d{depth}_{letters}_200ep.pth"
+    return Pretrained(f"r3d{depth}", name, file, classes, KINETICS_2020, None, _AUTHORS_2020)
+
+
+def _of_torchvision(network: str, digest: str) -> Pretrained:
+    file = f"{network}-{digest}.pth"
+    url = _PYTORCH + file
+    return Pretrained(network, "kinetics400", file, 400, TORCHVISION, "kinetics400", url, url)
+
+
+PRETRAINED = (
+    *(_of_2017(depth) for depth in (18, 34, 50, 101, 152, 200)),
+    *(_of_2020(depth, "K") for depth in (18, 34, 50, 101, 152, 200)),
+    *(_of_2020(depth, "KM") for depth in (18, 34, 50, 101, 152, 200)),
+    *(_of_2020(50, letters) for letters in ("KMS", "KS", "M", "MS", "S")),
+    _of_torchvision("r3d_18", "b3b3357e"),
+    _of_torchvision("mc3_18", "a90a0ba3"),
+    _of_torchvision("r2plus1d_18", "91a641e6"),
+)
+_TORCHVISION_NAMES = ("KINETICS400_V1", "DEFAULT")  # what torchvision calls these weights
+
+
+def find(network: str, name: str) -> Pretrained | None:
+    """Returns the checkpoint of a network by its name, or by its official file name."""
+    for row in PRETRAINED:
+        names = (row.name, row.file) + (_TORCHVISION_NAMES if row.url else ())
+        if row.network == network and name in names:
+            return row
+    return None
+
+
+def names(network: str) -> list[str]:
+    """Lists what `weights=` can be for a network, beside paths."""
+    return [row.name for row in PRETRAINED if row.network == network]
+
+
+def cache() -> Path:
+    """Returns the folder of checkpoints: `weights` in `$KERAS_R3D_CACHE`, else in `~/.cache/…`."""
+    default = Path.home() / ".cache" / "keras_r3d"
+    return Path(os.environ.get("KERAS_R3D_CACHE") or default) / "weights"
+
+
+def fetch(row: Pretrained) -> Path:
+    """Returns the path of a checkpoint, downloading it where that can be done.
+
+    Raises:
+        WeightsError: it is not in the cache and has no address, or the download failed.
+    """
+    path = cache() / row.file
+    if not path.is_file():
+        if row.url is None:
+            raise WeightsError(
+                f"weights='{row.name}' of {row.network} is the file {row.file}, which its authors "
+                f"publish in a Google Drive folder that programs cannot fetch from: {row.source} . "
+                f"Download it in a browser and put it at {path} (or pass its path as `weights`)."
+            )
+        _download(row, row.url, path)
+    if row.sha256 and not (digest := _sha256(path)).startswith(row.sha256):
+        raise WeightsError(
+            f"{path} is not the published {row.file}: its SHA-256 begins with {digest[:8]}, not "
+            f"{row.sha256}. Remove it, then run again to fetch it from {row.source} ."
+        )
+    return path
+
+
+def _download(row: Pretrained, url: str, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise files.WriteError(files.explain(path.parent, error)) from error
+    by_hand = f"Download it in another way and put it at {path} ."
+    with files.atomic(path) as temporary:
+        try:
+            print(f"Downloading {url} to {path}")
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                size = int(answer.headers.get("Content-Length") or 0)
+                bar = keras.utils.Progbar(size or None, unit_name="byte")
+                with temporary.open("wb") as file:
+                    while chunk := answer.read(2**20):
+                        file.write(chunk)
+                        bar.add(len(chunk))
+        except (
+            *(urllib.error.URLError, http.client.HTTPException),
+            *(TimeoutError, ConnectionError),
+        ) as error:
+            reason = getattr(error, "reason", None) or error
+            raise WeightsError(f"{url} could not be downloaded: {reason}. {by_hand}") from error
+        received = temporary.stat().st_size
+        if size and received != size:
+            raise WeightsError(
+                f"{url} could not be downloaded: the connection ended after {received:,} of "
+                f"{size:,} bytes. Run again. {by_hand}"
+            )
+        if row.sha256 and not (digest := _sha256(temporary)).startswith(row.sha256):
+            raise WeightsError(
+                f"{url} gave another file than the published one: its SHA-256 begins with "
+                f"{digest[:8]}, not {row.sha256}. {by_hand}"
+            )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,97 @@
+"""Converts a PyTorch checkpoint: `python -m keras_r3d.convert SOURCE.pth DEST.keras`."""
+
+import sys
+
+from absl import flags
+
+from keras_r3d import _command
+from keras_r3d.errors import R3DError
+
+PROGRESS_FROM_BYTES = 50_000_000
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string(
+        "labels", None, "Class names in the order of the outputs: a file, or kinetics400."
+    )
+    flags.DEFINE_list("mean", None, "What normalising subtracts: RGB, 0-255, with commas.")
+    flags.DEFINE_list("std", None, "What it then divides by: RGB, 0-255, with commas.")
+    flags.DEFINE_integer("conv1_t_stride", None, "Stride in time of the first convolution.")
+    flags.DEFINE_bool("max_pool", None, "Max-pooling behind it.")
+    flags.DEFINE_bool("overwrite", False, "Replace DEST.keras if it exists.")
+
+
+def _main(source: str, destination: str) -> None:
+    import keras
+
+    from keras_r3d.applications import conversion
+
+    bar = None
+
+    def progress(so_far: int, total: int) -> None:
+        nonlocal bar
+        if total < PROGRESS_FROM_BYTES or not sys.stdout.isatty():
+            return
+        bar = bar or keras.utils.Progbar(total, unit_name="byte", interval=0.5)
+        bar.update(so_far)
+
+    try:
+        done = conversion.convert(
+            source,
+            destination,
+            labels=_command.value("labels"),
+            mean=_numbers("mean"),
+            std=_numbers("std"),
+            conv1_t_stride=_command.value("conv1_t_stride"),
+            max_pool=_command.value("max_pool"),
+            overwrite=_command.value("overwrite"),
+            progress=progress,
+        )
+    except ValueError as error:
+        raise R3DError(str(error)) from error
+    print(summary(done, destination))
+
+
+def _numbers(name: str) -> list[float] | None:
+    words = _command.value(name)
+    try:
+        return None if words is None else [float(word) for word in words]
+    except ValueError as error:
+        raise R3DError(f"--{name} must be numbers with commas. Received: {words}") from error
+
+
+def summary(done, destination: str) -> str:
+    """Says what was found and what became of it."""
+    checkpoint, about = done.checkpoint, done.metadata
+    prefix = f", names begin with {checkpoint.prefix}" if checkpoint.prefix else ""
+    wrapper = f" under '{checkpoint.wrapper}'" if checkpoint.wrapper else ""
+    options = dict(done.options)
+    classes = options.pop("classes")
+    labels = f"{', '.join(about.labels[:3])}, …" if about.labels else "not known (give --labels)"
+    source = done.conventions
+    if source == "assumed":
+        source = "ASSUMED, the file does not say; if wrong, give --mean and --std"
+    shape = ", ".join(str(size) for size in done.probe_shape)
+    count = 1
+    for size in done.probe_shape:
+        count *= size
+    rows = {
+        "Checkpoint": f"{checkpoint.path}, {checkpoint.container} container{wrapper}{prefix}",
+        "Network": f"{done.network}, {done.parameters:,} parameters",
+        "Options": ", ".join(f"{key} {value}" for key, value in options.items()),
+        "Tensors": f"{done.used} used, {done.left_over} left over ({done.counters} training counters)",
+        "Classes": f"{classes}; names: {labels}",
+        "Normalisation": f"mean {_short(about.mean)}, std {_short(about.std)} of 0-255 ({source})",
+        "Logits": f"{' '.join(f'{value:.5f}' for value in done.logits[:5])} … of the clip below",
+        "In PyTorch": f"model.eval()(torch.linspace(-1, 1, {count}).reshape({shape}))[0, :5]",
+        "Written": f"{destination}; loaded again, its scores differ by {done.difference:.1e}",
+    }
+    return "\n".join(f"{name:14}{text}" for name, text in rows.items())
+
+
+def _short(values) -> str:
+    return "[" + ", ".join(f"{value:.4f}" for value in values) + "]"
+
+
+if __name__ == "__main__":
+    _command.run(_define_flags, _main, arguments=("SOURCE.pth", "DEST.keras"))
