@@ -145,7 +145,7 @@ def C3D(  # noqa: N802 (builders are written like classes)
         x = layers.MaxPooling3D(size, size, padding=padding, name=f"pool{group}")(x)
     if include_top:
         x = layers.Flatten(name="flatten")(x)
-        (units,) = building.widths([FULLY_CONNECTED], options["width"])
+        units = FULLY_CONNECTED * count // GROUPS[-1][-1]
         x = _fully_connected(x, units, "fc6", normalised, dropout)
         x = _fully_connected(x, units, "fc7", normalised, dropout)
         x = layers.Dense(

@@ -45,7 +45,7 @@ def list_weights(name: str) -> list[str]:
     return pretrained.names(_known(name))
 
 
-def get_model(name: str, **arguments: Any) -> keras.Model:
+def get_model(name: str, /, **arguments: Any) -> keras.Model:
     """Builds a network by its name; capitals do not matter.
 
     Args:

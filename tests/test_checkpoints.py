@@ -1,0 +1,365 @@
+"""Reading PyTorch's files: every container and wrapping, and nothing that is not a checkpoint."""
+
+import os
+import random
+import struct
+import tracemalloc
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pth
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from keras_r3d.applications import CheckpointError, checkpoints
+from keras_r3d.errors import R3DError
+
+RNG = np.random.default_rng(0)
+TENSORS = OrderedDict(
+    {
+        "conv1.weight": RNG.standard_normal((4, 3, 2, 2, 2)).astype(np.float32),
+        "bn1.running_var": RNG.standard_normal(4).astype(np.float32),
+        "bn1.num_batches_tracked": np.array(7, np.int64),
+        "fc.weight": RNG.standard_normal((5, 4)).astype(np.float32),
+    }
+)
+CONTAINERS = pytest.mark.parametrize("container", ["zip", "legacy"])
+
+
+def values(checkpoint: checkpoints.Checkpoint) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in checkpoint.tensors.items()}
+
+
+def assert_same(received: dict, expected: dict) -> None:
+    assert list(received) == list(expected)
+    for name, array in expected.items():
+        assert received[name].shape == array.shape
+        assert (received[name] == array).all(), name
+
+
+@CONTAINERS
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state", "model"])
+@pytest.mark.parametrize("prefix", ["", "module.", "module.module."])
+def test_every_wrapping_is_read(tmp_path, container, wrapper, prefix):
+    content = OrderedDict((prefix + name, array) for name, array in TENSORS.items())
+    if wrapper:
+        content = {
+            "epoch": 200,
+            "arch": "resnet-18",
+            wrapper: content,
+            "optimizer": {
+                "state": {1: {"momentum_buffer": TENSORS["fc.weight"]}},
+                "param_groups": [{"lr": 0.1, "nesterov": False, "params": [1, 2]}],
+            },
+            "scheduler": {"milestones": pth.Global("collections", "Counter", ({50: 1},))},
+        }
+    checkpoint = checkpoints.read(pth.WRITERS[container](tmp_path / "c.pth", content))
+    assert (checkpoint.container, checkpoint.wrapper, checkpoint.prefix) == (
+        container,
+        wrapper,
+        prefix,
+    )
+    assert_same(values(checkpoint), TENSORS)
+
+
+@CONTAINERS
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_float_types_are_kept(tmp_path, container, dtype):
+    array = TENSORS["fc.weight"].astype(dtype)
+    read = values(checkpoints.read(pth.WRITERS[container](tmp_path / "c.pth", {"w": array})))["w"]
+    assert read.dtype == dtype
+    assert (read == array).all()
+
+
+@CONTAINERS
+def test_bfloat16_becomes_float32(tmp_path, container):
+    array = np.array([1.0, -2.5, 3e20], np.float32)
+    halves = (array.view(np.uint32) >> 16).astype(np.uint16)
+    read = values(checkpoints.read(pth.WRITERS[container](tmp_path / "c.pth", {"w": halves})))["w"]
+    assert read.dtype == np.float32
+    assert read == pytest.approx(array, rel=1 / 128)
+
+
+@CONTAINERS
+def test_views_of_a_shared_storage(tmp_path, container):
+    base = np.arange(24, dtype=np.float32)
+    content = {
+        "transposed": pth.View(base, 0, (4, 6), (1, 4)),
+        "middle": pth.View(base, 5, (2, 3), (6, 1)),
+        "one": pth.View(base, 23, (), ()),
+        "none": pth.View(base, 0, (0, 3), (3, 1)),
+    }
+    read = values(checkpoints.read(pth.WRITERS[container](tmp_path / "c.pth", content)))
+    assert (read["transposed"] == base.reshape(6, 4).T).all()
+    assert (read["middle"] == base[5:].reshape(-1)[[[0, 1, 2], [6, 7, 8]]]).all()
+    assert read["one"] == 23
+    assert read["none"].shape == (0, 3)
+
+
+def test_a_legacy_view_of_a_storage(tmp_path):
+    """PyTorch's oldest files say that a storage is a piece of another one."""
+    base = np.arange(10, dtype=np.float32)
+    pickler = pth.Pickler(legacy=True)
+    identity = ("storage", pth.Global("torch", "FloatStorage"), "0", "cpu", 10, ("1", 4, 3))
+    tensor = (
+        pth.global_("torch._utils", "_rebuild_tensor")
+        + b"("
+        + pickler.body(identity)
+        + b"Q"
+        + pickler.body(0)
+        + pickler.body((3,))
+        + pickler.body((1,))
+        + b"tR"
+    )
+    pickled = b"\x80\x02}" + pickler.body("w") + tensor + b"s."
+    path = tmp_path / "c.pth"
+    head = b"".join(pickler.dump(v) for v in (pth.MAGIC, 1001, {"little_endian": True}))
+    tail = pickler.dump(["0"]) + struct.pack("<q", 10) + base.tobytes()
+    path.write_bytes(head + pickled + tail)
+    assert (values(checkpoints.read(path))["w"] == [4, 5, 6]).all()
+
+
+def test_the_pairs_of_a_python_2_ordered_dict(tmp_path):
+    pairs = [["a", TENSORS["fc.weight"]], ["b", TENSORS["bn1.running_var"]]]
+    path = pth.write_zip(tmp_path / "c.pth", pth.Global("collections", "OrderedDict", (pairs,)))
+    assert list(checkpoints.read(path).tensors) == ["a", "b"]
+
+
+def test_parameters_are_tensors(tmp_path):
+    class Parameter(pth.Pickler):
+        def tensor(self, view):
+            inner = super().tensor(view)
+            name = pth.global_("torch._utils", "_rebuild_parameter")
+            return name + b"(" + inner + self.body(True) + self.body(OrderedDict()) + b"tR"
+
+    pickler = Parameter(legacy=False)
+    pickled = pickler.dump({"w": TENSORS["fc.weight"]})
+    with zipfile.ZipFile(tmp_path / "c.pth", "w") as archive:
+        archive.writestr("a/data.pkl", pickled)
+        archive.writestr("a/data/0", pickler.storages["0"].tobytes())
+    assert (values(checkpoints.read(tmp_path / "c.pth"))["w"] == TENSORS["fc.weight"]).all()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html><title>Google Drive - Virus scan warning", "is a web page"),
+        (b"\n  <html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "Git-LFS pointer.*git lfs"),
+        (b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
+        (b"hello, world", "is not a PyTorch checkpoint: it begins with"),
+        (b"a" * 257 + b"ustar" + b"0" * 100, "is a tar archive"),
+        (b"PK\x03\x04" + b"0" * 100, "is damaged or cut short"),
+        (b"\x80\x02}.", "is a pickle, but not one that torch.save wrote"),
+        (b"\x80\x04\x95", "is a pickle, but not one that torch.save wrote"),
+    ],
+)
+def test_other_files_are_told_apart(tmp_path, content, message):
+    path = tmp_path / "c.pth"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"c\.pth.*{message}"):
+        checkpoints.read(path)
+
+
+def test_files_that_are_not_there_or_cannot_be_read(tmp_path):
+    with pytest.raises(CheckpointError, match=r"There is no file .*nowhere"):
+        checkpoints.read(tmp_path / "nowhere.pth")
+    with pytest.raises(CheckpointError, match="is not a file"):
+        checkpoints.read(tmp_path)
+    os.mkfifo(tmp_path / "pipe.pth")
+    with pytest.raises(CheckpointError, match="is not a file"):
+        checkpoints.read(tmp_path / "pipe.pth")
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"config.json": b"", "model.weights.h5": b""}, r"a Keras model: name it \.keras"),
+        ({"readme.txt": b""}, r"a zip archive without data\.pkl"),
+        ({"m/data.pkl": b"\x80\x02}.", "m/constants.pkl": b""}, "TorchScript"),
+        ({"m/data.pkl": b"\x80\x02}.", "m/byteorder": b"big"}, "big-endian"),
+        ({"m/data.pkl": b"\x80\x02}."}, "holds no tensors"),
+        ({"m/data.pkl": b"\x80\x02]."}, "holds a list, not a dictionary"),
+    ],
+)
+def test_other_archives_are_told_apart(tmp_path, members, message):
+    with zipfile.ZipFile(tmp_path / "c.pth", "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(CheckpointError, match=message):
+        checkpoints.read(tmp_path / "c.pth")
+
+
+def test_a_compressed_archive_is_refused(tmp_path):
+    path = pth.write_zip(tmp_path / "c.pth", TENSORS, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(CheckpointError, match="is compressed inside"):
+        checkpoints.read(path)
+
+
+@CONTAINERS
+def test_a_dictionary_without_tensors_is_listed(tmp_path, container):
+    path = pth.WRITERS[container](tmp_path / "c.pth", {"epoch": 3, "weights": {"w": 1}})
+    with pytest.raises(CheckpointError, match=r"holds no tensors under .* but: epoch, weights"):
+        checkpoints.read(path)
+
+
+# What a pickle can ask for: whole modules, calls, and more than memory holds.
+MARKER = "code_was_run"
+ATTACKS = {
+    "os.system": b"\x80\x02cos\nsystem\n(X\x12\x00\x00\x00touch code_was_run\x00tR.",
+    "builtins.eval": b"\x80\x02cbuiltins\neval\n(X\x04\x00\x00\x001+1\ntR.",
+    "posix.system": b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\x04echo\x85R.",
+    "__main__.Net": b"\x80\x02c__main__\nNet\n)\x81}b.",
+    "torchvision.models.video.resnet.VideoResNet": (
+        b"\x80\x02ctorchvision.models.video.resnet\nVideoResNet\n)\x81}b."
+    ),
+    "numpy._core.multiarray.scalar": b"\x80\x02cnumpy._core.multiarray\nscalar\n)R.",
+    "a call of 'torch.FloatStorage'": b"\x80\x02ctorch\nFloatStorage\n)R.",
+    "the instruction INST": b"\x80\x02(ios\nsystem\n.",
+    "the instruction OBJ": b"\x80\x02(NNo.",
+    "the instruction EXT1": b"\x80\x02\x82\x01.",
+    "the instruction DUP": b"\x80\x02]22.",
+    "the instruction PERSID": b"\x80\x02Psome\n.",
+    "a dictionary with a tuple as a key": b"\x80\x02})Ns.",
+    "instructions": b"\x80\x02" + b"]" * 1_000_001 + b".",
+}
+
+
+@CONTAINERS
+@pytest.mark.parametrize("asked", ATTACKS)
+def test_what_a_pickle_asks_for_is_refused_by_name(tmp_path, monkeypatch, container, asked):
+    monkeypatch.chdir(tmp_path)
+    path = pth.write_raw(tmp_path / "c.pth", container, ATTACKS[asked])
+    with pytest.raises(CheckpointError, match=r"asks for .*nothing of it was run") as error:
+        checkpoints.read(path)
+    assert asked in str(error.value)
+    assert not (tmp_path / MARKER).exists()
+
+
+def nested(depth: int) -> bytes:
+    return b"\x80\x02" + b")" + b"\x85" * depth + b"."
+
+
+def with_tensor(shape: bytes, count: bytes) -> bytes:
+    """A tensor of a shape in a storage of a number of values, both as pickled integers."""
+    return (
+        b"\x80\x02}X\x01\x00\x00\x00wctorch._utils\n_rebuild_tensor_v2\n(("
+        b"X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpu"
+        + count
+        + b"tQK\x00"
+        + shape
+        + b"\x85K\x01\x85\x89}tRs."
+    )
+
+
+HUGE = b"\x8a\x08" + struct.pack("<q", 2**62)
+DAMAGED = {
+    "memo index": b"\x80\x02}r\xff\xff\xff\xffh\x05.",
+    "string length": b"\x80\x04\x8d" + struct.pack("<Q", 2**60) + b"a.",
+    "long length": b"\x80\x02\x8b" + struct.pack("<i", 2**31 - 1) + b"a.",
+    "tensor beyond its storage": with_tensor(HUGE, b"K\x04"),
+    "storage beyond the file": with_tensor(b"K\x04", HUGE),
+    "enormous number": with_tensor(b"\x8b" + struct.pack("<i", 100_000) + b"\x01" * 100_000, HUGE),
+    "negative size": with_tensor(b"J\xff\xff\xff\xff", b"K\x04"),
+    "empty stack": b"\x80\x02.",
+    "tuple of nothing": b"\x80\x02t.",
+    "reduce of nothing": b"\x80\x02R.",
+    "no end": b"\x80\x02}" * 10,
+    "odd items": b"\x80\x02}(Nu.",
+    "items into a list": b"\x80\x02](NNu.",
+    "build a string": b"\x80\x02X\x00\x00\x00\x00Nb.",
+    "persistent number": b"\x80\x02K\x01Q.",
+    "nested tuples as an identity": nested(100_000)[:-1] + b"Q.",
+    "nested tuples as a shape": nested(30_000)[:-1] + b"ctorch._utils\n_rebuild_parameter\n)R.",
+}
+
+
+@CONTAINERS
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_pickles_cost_nothing(tmp_path, container, kind):
+    path = pth.write_raw(tmp_path / "c.pth", container, DAMAGED[kind])
+    tracemalloc.start()
+    with pytest.raises(CheckpointError):
+        values(checkpoints.read(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 120e6
+
+
+def test_repeated_reduces_do_not_multiply(tmp_path):
+    """A large dictionary, given to OrderedDict again and again."""
+    items = b"".join(b"J" + struct.pack("<i", i) + b"N" for i in range(50_000))
+    again = b"ccollections\nOrderedDict\nh\x00R" * 50_000
+    pickled = b"\x80\x02](}(" + items + b"u\x85q\x000" + again + b"e."
+    pickled = pickled.replace(b"\x85q\x000", b"\x85q\x00")
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match="holds a list"):
+        checkpoints.read(pth.write_raw(tmp_path / "c.pth", "zip", pickled))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
+
+
+@CONTAINERS
+def test_a_file_cut_short_anywhere_is_refused(tmp_path, container):
+    whole = pth.WRITERS[container](tmp_path / "whole.pth", {"state_dict": TENSORS}).read_bytes()
+    for percent in range(100):
+        path = tmp_path / "cut.pth"
+        path.write_bytes(whole[: len(whole) * percent // 100])
+        with pytest.raises(
+            CheckpointError, match=r"damaged or cut short|is empty|its beginning is"
+        ):
+            values(checkpoints.read(path))
+
+
+@CONTAINERS
+def test_a_flipped_bit_is_an_error_or_harmless(tmp_path, container):
+    whole = pth.WRITERS[container](tmp_path / "whole.pth", {"state_dict": TENSORS}).read_bytes()
+    payload = {name: whole.find(array.tobytes()) for name, array in TENSORS.items()}
+    rng = random.Random(1)
+    refused = 0
+    for _ in range(400):
+        bit = rng.randrange(8 * len(whole))
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path = tmp_path / "flipped.pth"
+        path.write_bytes(flipped)
+        try:
+            read = values(checkpoints.read(path))
+        except R3DError:
+            refused += 1
+            continue
+        # Archives have checksums, so what is read is what was written, if under another name. A
+        # legacy file has none: there a value may change, but no place or shape.
+        for name in TENSORS.keys() & read.keys():
+            start, array = payload[name], TENSORS[name]
+            if container == "zip" or not start <= bit // 8 < start + array.nbytes:
+                assert read[name].size == array.size or container == "legacy"
+                if read[name].shape == array.shape:
+                    assert (read[name] == array).all(), (name, bit)
+    assert refused > 100
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(content=st.binary(max_size=200), container=st.sampled_from(["zip", "legacy"]))
+def test_any_bytes_as_a_pickle_are_refused(tmp_path, content, container):
+    with pytest.raises(CheckpointError):
+        values(checkpoints.read(pth.write_raw(tmp_path / "c.pth", container, content)))
+
+
+@CONTAINERS
+def test_memory_stays_below_twice_the_file(tmp_path, container):
+    layers = {f"w{i}": np.full(500_000, i, np.float32) for i in range(20)}
+    path = pth.WRITERS[container](tmp_path / "c.pth", layers)
+    size = path.stat().st_size
+    tracemalloc.start()
+    kept = values(checkpoints.read(path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert kept["w7"][0] == 7
+    assert peak < 2 * size

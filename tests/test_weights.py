@@ -1,0 +1,458 @@
+"""Weights into networks: what a file decides, what does not fit, where named ones come from."""
+
+import functools
+import hashlib
+import http.server
+import threading
+from collections import OrderedDict
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pth
+import pytest
+
+from keras_r3d import applications
+from keras_r3d.applications import (
+    CheckpointError,
+    WeightsError,
+    conventions,
+    pretrained,
+    pytorch,
+)
+from keras_r3d.applications.networks import NETWORKS
+
+RNG = np.random.default_rng(0)
+CLIP = RNG.integers(0, 256, (1, 4, 24, 24, 3), dtype=np.uint8)
+PYTORCH_NAMES = {
+    "r3d_18": pytorch.TORCHVISION,
+    "mc3_18": pytorch.TORCHVISION,
+    "r2plus1d_18": pytorch.TORCHVISION_2PLUS1D,
+}
+
+
+def moved(model: keras.Model) -> keras.Model:
+    """Gives a network weights and statistics that no initialisation has."""
+    for layer in model.layers:
+        for variable in layer.weights:
+            values = RNG.uniform(0.5, 1.5, variable.shape)
+            if "kernel" in variable.name:
+                values = RNG.normal(0, (2 / np.prod(variable.shape[:-1])) ** 0.5, variable.shape)
+            variable.assign(values)
+    return model
+
+
+def state_dict(model: keras.Model, names=pytorch.AUTHORS, dtype=np.float32) -> OrderedDict:
+    """What PyTorch would save of the same network."""
+    tensors = OrderedDict()
+    for layer in model.layers:
+        for variable in layer.weights:
+            values = keras.ops.convert_to_numpy(variable).astype(dtype)
+            axes = {5: (4, 3, 0, 1, 2), 2: (1, 0), 1: (0,)}[values.ndim]
+            name = pytorch.tensor(names, f"{layer.name}/{variable.name}")
+            tensors[name] = np.array(values.transpose(axes), order="C")
+            if name.endswith("running_var"):
+                counter = name.replace("running_var", "num_batches_tracked")
+                tensors[counter] = np.array(3, np.int64)
+    return tensors
+
+
+def scores(model: keras.Model) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model(CLIP))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_R3D_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "weights"
+
+
+@functools.cache
+def small() -> keras.Model:
+    return moved(applications.R3D10(width=0.125, classes=5))
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A checkpoint of the small network, as the authors' code would name and wrap it."""
+    return pth.write_zip(tmp_path / "save_200.pth", {"state_dict": state_dict(small())})
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "shortcut"),
+    [
+        ("r3d10", "legacy", "A"),
+        ("r3d18", "zip", "B"),
+        ("r3d34", "legacy", "A"),
+        ("r3d50", "zip", "A"),
+        ("r3d101", "zip", "B"),
+        ("r3d152", "zip", "B"),
+        ("r3d200", "zip", "B"),
+        ("r3d_18", "legacy", "B"),
+        ("mc3_18", "zip", "B"),
+        ("r2plus1d_18", "zip", "B"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*does not say how its input")
+def test_a_checkpoint_decides_the_network_s_options(tmp_path, name, container, shortcut):
+    original = moved(
+        applications.get_model(
+            name, width=0.05, classes=7, shortcut=shortcut, in_channels=3, conv1_t_size=5
+        )
+    )
+    names = PYTORCH_NAMES.get(name, pytorch.AUTHORS)
+    content = {"state_dict": state_dict(original, names)}
+    path = pth.WRITERS[container](tmp_path / "w.pth", content)
+    loaded = applications.get_model(name, weights=path)
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in original.layers]
+    assert loaded.output_shape == (None, 7)
+    for ours, theirs in zip(loaded.weights, original.weights, strict=True):
+        assert (keras.ops.convert_to_numpy(ours) == keras.ops.convert_to_numpy(theirs)).all()
+    assert (scores(loaded) == scores(original)).all()
+
+
+@pytest.mark.parametrize("width", [0.1, 0.2, 0.3, 0.7, 1 / 3])
+@pytest.mark.parametrize("name", ["r3d10", "r2plus1d_18"])
+@pytest.mark.filterwarnings("ignore:.*does not say how its input")
+def test_odd_widths_are_found_again(tmp_path, name, width):
+    original = applications.get_model(name, width=width, classes=2)
+    original.save_weights(tmp_path / "w.weights.h5")
+    loaded = applications.get_model(name, weights=tmp_path / "w.weights.h5")
+    assert [w.shape for w in loaded.weights] == [w.shape for w in original.weights]
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+@pytest.mark.filterwarnings("ignore:.*does not say how its input")
+def test_other_float_types_are_loaded(tmp_path, dtype):
+    path = pth.write_zip(tmp_path / "w.pth", state_dict(small(), dtype=dtype))
+    assert scores(applications.R3D10(weights=path)) == pytest.approx(scores(small()), abs=1e-2)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+@pytest.mark.filterwarnings("ignore:.*does not say how its input")
+def test_keras_s_own_files_decide_too(tmp_path, suffix):
+    original = moved(
+        applications.R3D10(
+            width=0.125, labels=["a", "b"], shortcut="B", mean=(9, 8, 7), conv1_t_stride=2
+        )
+    )
+    path = tmp_path / f"w{suffix}"
+    (original.save if suffix == ".keras" else original.save_weights)(path)
+    options = {} if suffix == ".keras" else {"mean": (9, 8, 7), "conv1_t_stride": 2}
+    loaded = applications.R3D10(weights=str(path), **options)
+    assert (scores(loaded) == scores(original)).all()
+    about = applications.read_metadata(loaded)
+    assert about.mean == (9, 8, 7)
+    assert about.labels == (("a", "b") if suffix == ".keras" else None)
+    assert about.weights == path.name
+
+
+def test_c3d_loads_its_own_files(tmp_path, checkpoint):
+    original = applications.C3D(width=0.02, classes=3, with_batch_norm=True, labels=["x", "y", "z"])
+    original.save(tmp_path / "c.keras")
+    loaded = applications.C3D(weights=tmp_path / "c.keras")
+    assert [w.shape for w in loaded.weights] == [w.shape for w in original.weights]
+    assert applications.read_metadata(loaded).labels == ("x", "y", "z")
+    with pytest.raises(WeightsError, match=r"is not of C3D, whose weights are read from \.keras"):
+        applications.C3D(weights=checkpoint)
+    with pytest.raises(WeightsError, match="does not fit the network r3d10"):
+        applications.R3D10(weights=tmp_path / "c.keras")
+
+
+def test_another_number_of_classes_starts_the_classifier_afresh(checkpoint):
+    with pytest.warns(UserWarning, match=r"classifier of .*save_200\.pth has 5 classes, this netw"):
+        model = applications.R3D10(weights=checkpoint, classes=3, mean=(1, 2, 3))
+    assert model.output_shape == (None, 3)
+    for layer in ("conv1", "conv5_1_bn2"):
+        for ours, theirs in zip(
+            model.get_layer(layer).weights, small().get_layer(layer).weights, strict=True
+        ):
+            assert (keras.ops.convert_to_numpy(ours) == keras.ops.convert_to_numpy(theirs)).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_backbone_needs_no_classifier(tmp_path):
+    backbone = OrderedDict((k, v) for k, v in state_dict(small()).items() if "fc" not in k)
+    path = pth.write_zip(tmp_path / "backbone.pth", backbone)
+    options = {"mean": (1, 2, 3), "std": (1, 1, 1)}
+    features = applications.R3D10(weights=path, include_top=False, pooling="avg", **options)
+    pooled = keras.Model(small().input, small().get_layer("avg_pool").output)
+    plain = applications.R3D10(
+        weights=path, include_top=False, pooling="avg", include_preprocessing=False
+    )
+    clip = (CLIP - small().get_layer("metadata").seed["mean"]).astype(np.float32)
+    assert keras.ops.convert_to_numpy(plain(clip)) == pytest.approx(
+        keras.ops.convert_to_numpy(pooled(CLIP)), rel=1e-4, abs=1e-5
+    )
+    assert features.output_shape == (None, 64)
+    with pytest.warns(UserWarning, match="has no classes, this network 400"):
+        applications.R3D10(weights=path, **options)
+
+
+def test_weights_reach_a_network_on_a_tensor_of_one_s_own(checkpoint):
+    given = keras.Input((4, 24, 24, 4))
+    to_rgb = keras.layers.Conv3D(3, 1, name="to_rgb")(given)
+    model = applications.R3D10(weights=checkpoint, input_tensor=to_rgb, mean=(0, 0, 0))
+    assert model.inputs[0] is given
+    kernel = model.get_layer("conv1").kernel
+    assert (keras.ops.convert_to_numpy(kernel) == small().get_layer("conv1").kernel.numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("network", "options", "message"),
+    [
+        (
+            "R3D18",
+            {},
+            r"does not fit the network r3d18 \(it holds r3d10 with .*\): it has no "
+            r"layer1\.1\.conv1\.weight, which the network r3d18 has as \(8, 8, 3, 3, 3\)",
+        ),
+        (
+            "R3D50",
+            {},
+            r"layer1\.0\.conv1\.weight is \(8, 8, 3, 3, 3\), in the network r3d50 "
+            r"\(8, 8, 1, 1, 1\)",
+        ),
+        ("R3D10", {"width": 0.25}, r"conv1\.weight is \(8, 3, 7, 7, 7\), in .* \(16, 3, 7, 7, 7\)"),
+        ("R3D10", {"in_channels": 2}, r"conv1\.weight is \(8, 3, 7.*, in .* \(8, 2, 7, 7, 7\)"),
+        ("R3D10", {"conv1_t_size": 3}, r"conv1\.weight is \(8, 3, 7.*, in .* \(8, 3, 3, 7, 7\)"),
+        (
+            "R3D10",
+            {"shortcut": "B"},
+            r"it has no layer2\.0\.downsample\.0\.weight, which .* as \(16, 8, 1, 1, 1\)",
+        ),
+        ("mc3_18", {}, r"it has no layer1\.1\.conv1\.weight|layer2"),
+        ("R3D10", {"labels": ["a"]}, r"`labels` has 1 names, but the classifier 5 classes in .*"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*does not say how its input")
+def test_what_does_not_fit_is_named_with_both_shapes(checkpoint, network, options, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(applications, network)(weights=checkpoint, **options)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not say how its input")
+def test_a_projection_that_was_not_asked_for_is_left_over(tmp_path):
+    path = pth.write_zip(
+        tmp_path / "w.pth", state_dict(applications.R3D10(width=0.125, shortcut="B", classes=5))
+    )
+    with pytest.raises(WeightsError, match=r"it has layer2\.0\.downsample\.0\.weight, .* has not"):
+        applications.R3D10(weights=path, shortcut="A")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"extra.weight": np.ones(3, np.float32)}, r"it has extra\.weight \(1 such in all\)"),
+        ({"conv1.weight": np.ones((8, 3, 7, 7), np.float32)}, "a network for images"),
+        (
+            {"bn1.weight": np.full(8, np.nan, np.float32)},
+            r"bn1\.weight has values that are not fin",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*does not say how its input")
+def test_odd_tensors_are_named(tmp_path, change, message):
+    path = pth.write_zip(tmp_path / "w.pth", state_dict(small()) | change)
+    with pytest.raises(WeightsError, match=message):
+        applications.R3D10(weights=path)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"features.0.weight": np.ones((3, 3), np.float32)}, "its tensors are features.0.weight"),
+        ({"conv1.weight": np.ones((3, 3), np.float32)}, "is of another architecture"),
+    ],
+)
+def test_another_architecture_is_told(tmp_path, tensors, message):
+    path = pth.write_zip(tmp_path / "w.pth", tensors)
+    with pytest.raises(WeightsError, match=message):
+        applications.R3D10(weights=path)
+
+
+def test_files_that_are_no_weights(tmp_path):
+    for name, message in [
+        ("w.keras", "Keras cannot load"),
+        ("w.weights.h5", r"is not a \.weights\.h5 of Keras 3"),
+    ]:
+        (tmp_path / name).write_bytes(b"something else")
+        with pytest.raises(WeightsError, match=message):
+            applications.R3D10(weights=tmp_path / name)
+    (tmp_path / "w.pth").write_bytes(b"<html>")
+    with pytest.raises(CheckpointError, match="is a web page"):
+        applications.R3D10(weights=tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=r"`weights`: there is no file nowhere\.pth"):
+        applications.R3D10(weights="nowhere.pth")
+    with pytest.raises(WeightsError, match=r"one of \['kinetics400', 'kinetics700', .*=imagenet"):
+        applications.R3D18(weights="imagenet")
+
+
+def test_unknown_conventions_are_said(checkpoint):
+    with pytest.warns(
+        UserWarning, match=r"save_200\.pth does not say how.*mean \[114\.77, 107\.74"
+    ):
+        applications.R3D10(weights=checkpoint)
+
+
+def official(tmp_path, file: str, classes: int, network: str = "r3d18"):
+    model = applications.get_model(network, width=0.02, classes=classes)
+    tmp_path.mkdir(parents=True, exist_ok=True)
+    return pth.write_zip(tmp_path / file, {"state_dict": state_dict(model)})
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("by", ["name", "file name", "path"])
+def test_conventions_and_names_come_with_official_files(cache, tmp_path, by):
+    folder = tmp_path if by == "path" else cache
+    old = official(folder, "resnet-18-kinetics.pth", 400)
+    new = official(folder, "r3d18_K_200ep.pth", 700)
+    weights = {
+        "name": ("kinetics400", "kinetics700"),
+        "file name": (old.name, new.name),
+        "path": (old, new),
+    }[by]
+    about = applications.read_metadata(applications.R3D18(weights=weights[0]))
+    assert about.labels == conventions.labels("kinetics400")
+    assert (about.mean, about.std) == ((114.7748, 107.7354, 99.4750), (1, 1, 1))
+    model = applications.R3D18(weights=weights[1])
+    about = applications.read_metadata(model)
+    assert about.labels is None
+    assert about.mean == pytest.approx((110.7975, 103.3005, 96.2625))
+    assert about.std == pytest.approx((70.584, 69.1815, 69.7935))
+    with pytest.raises(ValueError, match="does not say what its classes are called"):
+        applications.decode_predictions(np.zeros((1, 700)), model=model)
+    names = [f"class {i}" for i in range(700)]
+    model = applications.R3D18(weights=weights[1], labels=names)
+    decoded = applications.decode_predictions(np.eye(700)[[3]], top=1, model=model)
+    assert decoded == [[(3, "class 3", 1.0)]]
+
+
+@pytest.mark.filterwarnings("ignore:.*classifier of")
+def test_own_classes_take_no_names_from_the_file(cache):
+    official(cache, "resnet-18-kinetics.pth", 400)
+    model = applications.R3D18(weights="kinetics400", classes=7)
+    about = applications.read_metadata(model)
+    assert about.labels is None
+    assert about.mean == (114.7748, 107.7354, 99.4750)
+
+
+def test_an_own_file_under_an_official_name_is_not_taken_for_it(tmp_path):
+    path = official(tmp_path, "r3d18_K_200ep.pth", 12)
+    with pytest.warns(UserWarning, match="does not say how its input was normalised"):
+        applications.R3D18(weights=path)
+
+
+def test_what_cannot_be_downloaded_is_explained(cache):
+    with pytest.raises(WeightsError) as error:
+        applications.R3D34(weights="kinetics700")
+    for part in (
+        "r3d34_K_200ep.pth",
+        "https://drive.google.com/",
+        str(cache / "r3d34_K_200ep.pth"),
+    ):
+        assert part in str(error.value)
+
+
+class Server(http.server.ThreadingHTTPServer):
+    content = b""
+    claimed: int | None = None
+    status = 200
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(self.server.status)
+        claimed = self.server.claimed or len(self.server.content)
+        self.send_header("Content-Length", str(claimed))
+        self.end_headers()
+        self.wfile.write(self.server.content)
+
+    def log_message(self, *_):
+        """Says nothing."""
+
+
+@pytest.fixture
+def server():
+    with Server(("127.0.0.1", 0), Handler) as one:
+        threading.Thread(target=one.serve_forever, daemon=True).start()
+        yield one
+        one.shutdown()
+
+
+def publish(server, monkeypatch, content: bytes, digest: str) -> pretrained.Pretrained:
+    """Makes r3d_18's weights a file on the server; returns its row."""
+    server.content = content
+    row = replace(
+        pretrained.find("r3d_18", "kinetics400"),
+        file=f"r3d_18-{digest[:8]}.pth",
+        url=f"http://127.0.0.1:{server.server_port}/r3d_18.pth",
+    )
+    monkeypatch.setattr(pretrained, "PRETRAINED", (row,))
+    return row
+
+
+@pytest.fixture(scope="module")
+def torchvision_file(tmp_path_factory) -> bytes:
+    model = applications.r3d_18(width=0.02)
+    path = tmp_path_factory.mktemp("w") / "w.pth"
+    return pth.write_zip(path, state_dict(model, pytorch.TORCHVISION)).read_bytes()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["kinetics400", "KINETICS400_V1", "DEFAULT"])
+def test_torchvision_s_weights_are_downloaded_once(
+    server, monkeypatch, cache, torchvision_file, name, capsys
+):
+    row = publish(
+        server, monkeypatch, torchvision_file, hashlib.sha256(torchvision_file).hexdigest()
+    )
+    model = applications.r3d_18(weights=name)
+    assert f"Downloading {row.url}" in capsys.readouterr().out
+    assert (cache / row.file).read_bytes() == torchvision_file
+    about = applications.read_metadata(model)
+    assert about.labels == conventions.labels("kinetics400")
+    assert about.std == pytest.approx((58.14765, 56.46975, 55.332195))
+    server.status = 500
+    applications.r3d_18(weights=name)
+    (cache / row.file).write_bytes(b"changed")
+    with pytest.raises(WeightsError, match=r"is not the published r3d_18-.*Remove it"):
+        applications.r3d_18(weights=name)
+
+
+@pytest.mark.parametrize(
+    ("status", "claimed", "digest", "message"),
+    [
+        (404, None, "0" * 64, "could not be downloaded: Not Found"),
+        (200, 10**9, "0" * 64, r"the connection ended after [\d,]+ of 1,000,000,000 bytes"),
+        (200, None, "0" * 64, "gave another file than the published one"),
+    ],
+)
+def test_a_failed_download_leaves_nothing(
+    server, monkeypatch, cache, torchvision_file, status, claimed, digest, message
+):
+    publish(server, monkeypatch, torchvision_file, digest)
+    server.status, server.claimed = status, claimed
+    with pytest.raises(WeightsError, match=message):
+        applications.r3d_18(weights="kinetics400")
+    assert list(cache.iterdir()) == []
+
+
+def test_a_server_that_is_not_there(server, monkeypatch, cache):
+    row = publish(server, monkeypatch, b"", "0" * 64)
+    monkeypatch.setattr(
+        pretrained, "PRETRAINED", (replace(row, url="http://127.0.0.1:9/r3d_18.pth"),)
+    )
+    with pytest.raises(WeightsError, match=r"could not be downloaded: .*refused.*put it at"):
+        applications.r3d_18(weights="kinetics400")
+
+
+def test_names_translate_both_ways():
+    for name in ("r3d18", "r3d50", "r3d_18", "mc3_18", "r2plus1d_18"):
+        names = PYTORCH_NAMES.get(name, pytorch.AUTHORS)
+        model = applications.get_model(name, width=0.02, classes=2)
+        for layer in model.layers:
+            for variable in layer.weights:
+                ours = f"{layer.name}/{variable.name}"
+                assert pytorch.variable(names, pytorch.tensor(names, ours)) == ours
+        assert (NETWORKS[name].family == "hara") == (names is pytorch.AUTHORS)
