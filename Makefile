@@ -8,9 +8,13 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 PYTHON_NEWEST ?= python3.13
 VENV ?= .venv
 VENV_NEWEST ?= .venv-newest
+VENV_TORCH ?= .venv-torch
+# For machines with a GPU this takes PyTorch's CUDA libraries along; if that is too much:
+# make test-torch TORCH="torch torchvision --index-url https://download.pytorch.org/whl/cpu"
+TORCH ?= torch==2.13.0 torchvision==0.28.0
 PYTEST_FLAGS ?=
 
-.PHONY: demo test test-newest test-slow test-real lint clean
+.PHONY: demo test test-newest test-slow test-real test-torch lint clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python -m keras_r3d.train --recipe demo
@@ -29,6 +33,11 @@ test-real: $(VENV)/.installed
 	@test -n "$$KERAS_R3D_REAL_DATA" || { echo "Set KERAS_R3D_REAL_DATA to the folder of real videos."; exit 1; }
 	$(VENV)/bin/python -m pytest -m real $(PYTEST_FLAGS)
 
+# Against PyTorch, in an environment of its own.
+test-torch: $(VENV)/.installed $(VENV_TORCH)/.installed
+	KERAS_R3D_TORCH_PYTHON=$(VENV_TORCH)/bin/python \
+		$(VENV)/bin/python -m pytest tests/test_torch.py -m "slow or not slow" $(PYTEST_FLAGS)
+
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -41,6 +50,13 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 $(VENV_NEWEST)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON_NEWEST) --version || { echo "Python 3.13 was not found; name one: make PYTHON_NEWEST=…"; exit 1; }
 	@$(call install,$(PYTHON_NEWEST),$(VENV_NEWEST))
+
+$(VENV_TORCH)/.installed: Makefile
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 was not found; name one: make PYTHON=…"; exit 1; }
+	@echo "Setting up $(VENV_TORCH) (once) …"
+	@$(PYTHON) -m venv $(VENV_TORCH) 2>/dev/null || $(PYTHON) .ci/venv_without_ensurepip.py $(VENV_TORCH)
+	@$(VENV_TORCH)/bin/python -m pip install --quiet --disable-pip-version-check numpy $(TORCH)
+	@touch $@
 
 # $(1) Python, $(2) folder of the virtual environment.
 define install
@@ -57,4 +73,4 @@ define install
 endef
 
 clean:
-	rm -rf $(VENV) $(VENV_NEWEST) build dist *.egg-info
+	rm -rf $(VENV) $(VENV_NEWEST) $(VENV_TORCH) build dist *.egg-info

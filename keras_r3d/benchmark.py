@@ -1,9 +1,14 @@
-"""Measures speed, as ratios within one interleaved run: `python -m keras_r3d.benchmark train`."""
+"""Measures speed and memory, as ratios within one interleaved run.
 
+`python -m keras_r3d.benchmark train` or `… checkpoint --file FILE.pth`.
+"""
+
+import os
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from absl import flags
 
@@ -12,11 +17,12 @@ from keras_r3d.errors import R3DError
 
 
 def _define_flags() -> None:
-    flags.DEFINE_string("model", "r3d34", "Network: r3d10, r3d18 or r3d34.")
+    flags.DEFINE_string("model", "r3d34", "Network, such as r3d18.")
     flags.DEFINE_integer("batch_size", 8, "Clips in a step.", lower_bound=1)
     flags.DEFINE_integer("frames", 16, "Frames of a clip.", lower_bound=1)
     flags.DEFINE_integer("size", 112, "Side of a clip in pixels.", lower_bound=16)
     flags.DEFINE_integer("rounds", 5, "Steps of each kind, taken in turns.", lower_bound=1)
+    flags.DEFINE_string("file", None, "PyTorch checkpoint to read.")
     flags.DEFINE_string("json", None, "Also writes the figures to this file.")
 
 
@@ -70,13 +76,58 @@ def _train() -> None:
         files.write_json(_command.value("json"), figures)
 
 
+def _checkpoint() -> None:
+    """Reading a PyTorch checkpoint against reading the same bytes, and the memory it takes."""
+    import tracemalloc
+
+    import numpy as np
+
+    from keras_r3d import files
+    from keras_r3d.applications import checkpoints
+
+    if _command.value("file") is None:
+        raise R3DError("--file is missing: a PyTorch checkpoint.")
+    path = Path(_command.value("file"))
+
+    def read() -> list[np.ndarray]:
+        return [tensor.numpy() for tensor in checkpoints.read(path).tensors.values()]
+
+    def floor() -> np.ndarray:
+        return np.fromfile(path, np.uint8)
+
+    megabytes = sum(array.nbytes for array in read()) / 1e6
+    tracemalloc.start()
+    kept = read()
+    peak = tracemalloc.get_traced_memory()[1] / 1e6
+    tracemalloc.stop()
+    del kept
+    size = path.stat().st_size / 1e6
+    rates = interleaved({"plain bytes": floor, "tensors": read}, size, _command.value("rounds"))
+    figures = {
+        "benchmark": "checkpoint",
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{os.cpu_count()} cores ({platform.machine()})",
+        "megabytes": size,
+        "megabytes_of_tensors": megabytes,
+        "megabytes_per_second": rates,
+        "tensors_against_bytes": rates["tensors"] / rates["plain bytes"],
+        "peak_memory_against_file": peak / size,
+    }
+    print(f"Reading {path}, {size:.1f} MB, {figures['machine']}")
+    for kind, rate in rates.items():
+        print(f"  {kind:18}{rate:8.0f} MB/s{rate / rates['plain bytes']:8.2f}x")
+    print(f"  peak memory       {peak:8.1f} MB  {peak / size:8.2f}x the file")
+    if _command.value("json"):
+        files.write_json(_command.value("json"), figures)
+
+
 def interleaved(
-    steps: dict[str, Callable[[], object]], clips: int, rounds: int
+    steps: dict[str, Callable[[], object]], units: float, rounds: int
 ) -> dict[str, float]:
     """Runs each step once to warm up, then all in turns.
 
     Returns:
-        Clips per second of each, the median over the rounds.
+        Units (of which a step takes `units`) per second of each, the median over the rounds.
     """
     for step in steps.values():
         step()
@@ -86,12 +137,12 @@ def interleaved(
             started = time.perf_counter()
             step()
             seconds[kind].append(time.perf_counter() - started)
-    return {kind: clips / statistics.median(times) for kind, times in seconds.items()}
+    return {kind: units / statistics.median(times) for kind, times in seconds.items()}
 
 
 def main() -> None:
     """Entry point of the command."""
-    _command.run(_define_flags, {"train": _train})
+    _command.run(_define_flags, {"train": _train, "checkpoint": _checkpoint})
 
 
 if __name__ == "__main__":

@@ -114,6 +114,8 @@ def convert(
         conv1_t_stride=conv1_t_stride,
         max_pool=max_pool,
     )
+    # As a run's best.keras: stock parts, and no XLA, with which `predict` crawls on CPU.
+    model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"], jit_compile=False)
     about = metadata.read(model)
     assert about is not None  # the builder has just attached it
     shape = (1, found.options["in_channels"], *PROBE_SHAPE[2:])

@@ -45,7 +45,7 @@ def read(model: keras.Model) -> Metadata | None:
     """Returns what a model of keras_r3d knows of itself, also after Keras has loaded it.
 
     Returns:
-        None for a model that was not built by keras_r3d 0.2 or later.
+        None for a model that keras_r3d did not build.
     """
     layer = next((one for one in model.layers if one.name == LAYER), None)
     values: Any = getattr(layer, "seed", None)

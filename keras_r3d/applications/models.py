@@ -83,8 +83,8 @@ def preprocess_input(clips, model: keras.Model | None = None):
     about = metadata.read(model)
     if about is None:
         raise ValueError(
-            f"The model {model.name} does not say how its input is normalised: it was not built by "
-            "keras_r3d 0.2 or later."
+            f"The model {model.name} does not say how its input is normalised: keras_r3d did not "
+            "build it."
         )
     if about.normalises:
         return clips
