@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
+import numpy as np
+import pth
 import pytest
 
-from keras_r3d import recipe
+from keras_r3d import applications, recipe
 
 ROOT = Path(__file__).parent.parent
 
@@ -75,6 +78,13 @@ def test_training_fills_the_run_folder(trained):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["status"] == "trained"
     assert summary["videos"] == {"train": 11, "test": 4, "validation": 2}
+
+
+def test_the_model_file_knows_its_classes_and_its_input(trained):
+    model = keras.models.load_model(trained / "run" / "best.keras")
+    about = applications.read_metadata(model)
+    means = recipe.load(str(trained / "run" / "recipe.toml")).model.mean
+    assert (about.labels, about.mean, about.normalises) == (("green", "red"), means, True)
 
 
 def test_the_broken_video_is_named_wherever_it_fell(trained):
@@ -163,7 +173,9 @@ def test_no_space_while_saving_is_one_sentence(trained, tmp_path):
             ["keras_r3d.train", "--recipe=kinetics34", "--data_dir=/nowhere"],
             "The data folder /nowhere does not exist",
         ),
-        (["keras_r3d.benchmark"], "Name what to do first: one of ['train']"),
+        (["keras_r3d.benchmark"], "Name what to do first: one of ['train', 'checkpoint']"),
+        (["keras_r3d.benchmark", "checkpoint"], "--file is missing"),
+        (["keras_r3d.benchmark", "checkpoint", "--file=/nowhere"], "There is no file /nowhere"),
         (["keras_r3d.benchmark", "train", "--model=r3d9"], "--model must be one of"),
         (["keras_r3d.train", "demo"], "Unknown argument 'demo': flags start with `--`."),
         (["keras_r3d.evaluate"], "--workdir is missing"),
@@ -174,6 +186,18 @@ def test_no_space_while_saving_is_one_sentence(trained, tmp_path):
 )
 def test_a_wrong_call_ends_in_one_message(arguments, message):
     assert message in run(*arguments, code=1)
+
+
+def test_benchmark_checkpoint_writes_its_figures(tmp_path):
+    array = np.zeros((1000, 1000), np.float32)
+    path = pth.write_zip(tmp_path / "c.pth", {"w": array})
+    output = run(
+        "keras_r3d.benchmark", "checkpoint", f"--file={path}", f"--json={tmp_path / 'c.json'}"
+    )
+    assert "peak memory" in output
+    figures = json.loads((tmp_path / "c.json").read_text())
+    assert figures["megabytes_of_tensors"] == pytest.approx(4)
+    assert set(figures["megabytes_per_second"]) == {"plain bytes", "tensors"}
 
 
 def test_benchmark_train_writes_its_figures(tmp_path):

@@ -63,7 +63,8 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         ("model.mean=[1, 2, nan]", "Recipe key 'model.mean' must be finite. Received: nan"),
         (
             "model.name='r3d35'",
-            "Recipe key 'model.name' must be one of ['r3d10', 'r3d18', 'r3d34']. Received: 'r3d35'",
+            "Recipe key 'model.name' must be one of ['r3d10', 'r3d18', 'r3d34', 'r3d50', 'r3d101', "
+            "'r3d152', 'r3d200', 'r3d_18', 'mc3_18', 'r2plus1d_18']. Received: 'r3d35'",
         ),
         ("model.mean=[1, 2]", "Recipe key 'model.mean' must hold 3 numbers"),
         ("data.scales=[]", "Recipe key 'data.scales' must not be empty"),

@@ -130,7 +130,7 @@ def normalise(
                 f"{source.path} does not say how its input was normalised. Assumed for pixels "
                 f"of 0-255: mean {_rounded(known[0])}, std {_rounded(known[1])}. If that is wrong, "
                 "give `mean` and `std`, or normalise yourself with include_preprocessing=False.",
-                stacklevel=4,
+                stacklevel=3,
             )
     if len(known[0]) != channels:
         # Optical flow and the like are stored as bytes around the middle.
@@ -176,7 +176,7 @@ def finish(inputs, input_tensor, x, name: str, source: Source | None, head: bool
                 f"The classifier of {source.path} has {classes or 'no'} classes, this network "
                 f"{x.shape[-1]}: all but the classifier was loaded, which starts from random "
                 "values.",
-                stacklevel=4,
+                stacklevel=3,
             )
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
