@@ -60,7 +60,13 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(wheel):
         "keras_r3d",
         f"{wheel.name.split('-py3')[0]}.dist-info",
     }
-    for name in ("export/__main__.py", "recipes/demo.toml", "recipes/kinetics34.toml", "py.typed"):
+    for name in (
+        "applications/kinetics400.txt",
+        "export/__main__.py",
+        "recipes/demo.toml",
+        "recipes/kinetics34.toml",
+        "py.typed",
+    ):
         assert f"keras_r3d/{name}" in names
     tracked = {
         f"keras_r3d/{p.relative_to(ROOT / 'keras_r3d')}" for p in ROOT.glob("keras_r3d/**/*.py")
