@@ -79,7 +79,7 @@ def summary(done, destination: str) -> str:
         "Checkpoint": f"{checkpoint.path}, {checkpoint.container} container{wrapper}{prefix}",
         "Network": f"{done.network}, {done.parameters:,} parameters",
         "Options": ", ".join(f"{key} {value}" for key, value in options.items()),
-        "Tensors": f"{done.used} used, {done.left_over} left over, {done.counters} step counters",
+        "Tensors": f"{done.used} used, 0 left over, {done.counters} step counters",
         "Classes": f"{classes}; names: {labels}",
         "Normalisation": f"mean {_short(about.mean)}, std {_short(about.std)} of 0-255 ({source})",
         "Logits": f"{' '.join(f'{value:.5f}' for value in done.logits[:5])} … of the clip below",

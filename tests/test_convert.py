@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pth
 import pytest
-from test_weights import moved, state_dict
+from test_weights import LOGITS, logits, moved, state_dict
 
 from keras_r3d import applications
 from keras_r3d.applications import WeightsError, conversion, pytorch
@@ -46,7 +46,7 @@ def test_the_command_writes_a_file_of_plain_keras_and_says_what_it_found(
     for line in (
         "legacy container under 'state_dict', names begin with module.",
         f"r3d10, {original.count_params():,} parameters",
-        "shortcut A, width 0.125, in_channels 3, conv1_t_size 7",
+        "shortcut A, width 0.125, in_channels 3, conv1_t_size 7, conv1_t_stride 1, max_pool True",
         f"{len(original.weights)} used, 0 left over, 9 step counters",
         "3; names: a, b, c",
         "mean [1.0000, 2.0000, 3.0000], std [4.0000, 5.0000, 6.0000] of 0-255 (given)",
@@ -121,6 +121,18 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path, checkpoint, arguments, me
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["page.pth"]
+
+
+def test_what_no_tensor_shows_is_taken_from_the_flags(tmp_path):
+    options = {"conv1_t_stride": 2, "max_pool": False}
+    network = moved(applications.R3D10(width=0.125, classes=3, **options, **LOGITS))
+    path = pth.write_zip(tmp_path / "w.pth", state_dict(network))
+    done = convert(path, tmp_path / "m.keras", "--conv1_t_stride=2", "--nomax_pool")
+    assert "conv1_t_size 7, conv1_t_stride 2, max_pool False" in done.stdout
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    expected = keras.ops.convert_to_numpy(keras.ops.softmax(logits(network)))
+    clip = np.random.default_rng(0).integers(0, 256, (1, 4, 24, 24, 3), dtype=np.uint8)
+    assert keras.ops.convert_to_numpy(loaded(clip)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_other_networks_are_refused(tmp_path, original):

@@ -112,8 +112,11 @@ def test_c3d_has_the_shapes_of_the_published_network():
 
 
 def test_multiply_adds_want_a_whole_shape():
+    small = applications.R3D10(width=0.125)
     with pytest.raises(ValueError, match=r"full `input_shape`.*\(None, None, None, 3\)"):
-        applications.multiply_adds(applications.R3D10(width=0.125))
+        applications.multiply_adds(small)
+    with pytest.raises(ValueError, match="has the model r3d10 inside"):
+        applications.multiply_adds(keras.Sequential([keras.Input((8, 32, 32, 3)), small]))
 
 
 def test_a_saved_model_carries_names_and_conventions_through_plain_keras(tmp_path):
@@ -174,24 +177,28 @@ def test_kinetics_400_has_its_400_names_in_alphabetical_order():
 def test_names_come_from_lists_and_files(tmp_path):
     names = ("b", "a c", "ü")
     (tmp_path / "names.txt").write_text("b\na c\n\nü\n", encoding="utf-8")
+    (tmp_path / "windows.txt").write_text("b\r\na c\r\nü\r\n", encoding="utf-8-sig")
     forms = {"list": list(names), "authors": {"labels": list(names), "database": {}}}
     forms["numbers"] = {"a c": 1, "ü": 2, "b": 0}
     for form, value in forms.items():
         (tmp_path / f"{form}.json").write_text(json.dumps(value))
     for file in tmp_path.iterdir():
         assert conventions.labels(file) == names, file
-    assert conventions.labels(names) == names
+    assert conventions.labels(names) == conventions.labels(np.array(names)) == names
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
         ("nowhere.txt", "there is no file nowhere"),
-        ([], "`labels` must be class names"),
-        (["a", 1], "`labels` must be class names"),
-        (["a", ""], "`labels` must be class names"),
+        ({"a": 1, "b": 0}, "`labels` must be a list of class names"),
+        ({"a", "b"}, "`labels` must be a list of class names"),
+        (5, "`labels` must be a list of class names"),
+        ([], "`labels` must be a list of class names"),
+        (["a", 1], "`labels` must be a list of class names"),
+        (["a", ""], "`labels` must be a list of class names"),
         ("gap.json", r"the numbers in .*gap\.json are not 0 to 1"),
-        ("number.json", "`labels` must be class names"),
+        ("number.json", "`labels` must be a list of class names"),
         ("broken.json", "cannot be read"),
     ],
 )
@@ -202,6 +209,13 @@ def test_odd_names_are_refused(tmp_path, monkeypatch, labels, message):
     Path("broken.json").write_text("{")
     with pytest.raises(ValueError, match=message):
         applications.R3D10(width=0.125, labels=labels)
+
+
+def test_integer_scores_are_ranked():
+    for dtype in (np.uint8, np.int8, bool):
+        scores = np.array([[0, 1, 0]], dtype)
+        best = applications.decode_predictions(scores, top=np.int64(1), labels=["a", "b", "c"])
+        assert best == [[(1, "b", 1.0)]]
 
 
 def test_names_are_not_guessed():

@@ -124,7 +124,10 @@ def test_options():
         ({"in_channels": 0}, "`in_channels` must be an int of at least 1"),
         ({"conv1_t_size": 0}, "`conv1_t_size` must be an int of at least 1"),
         ({"conv1_t_stride": 1.5}, "`conv1_t_stride` must be an int of at least 1"),
-        ({"mean": (1, 2)}, r"`mean` must have a number for each of 3 channels.*mean=\[1, 2\]"),
+        ({"mean": (1, 2)}, r"`mean` must have a number for each of 3 channels.*mean=\(1, 2\)"),
+        ({"mean": 127.5}, r"`mean` must have a number for each of 3 channels.*mean=127\.5"),
+        ({"input_shape": 16}, r"`input_shape` must be .*input_shape=\(16,\)"),
+        ({"max_pool": "no"}, r"`max_pool` must be one of \[True, False, None\]\."),
         ({"std": (1, 0, 1)}, r"`std` must be above 0.*std=\[1.0, 0.0, 1.0\]"),
         ({"input_tensor": CLIP}, "`input_tensor` must be a Keras tensor"),
     ],
@@ -158,6 +161,13 @@ def test_any_size_survives_the_strides(builder, shape):
     model = builder(width=0.125, classes=2)
     out = keras.ops.convert_to_numpy(model(np.zeros((1, *shape, 3), np.uint8)))
     assert out.sum() == pytest.approx(1)
+
+
+def test_numbers_of_numpy_are_numbers():
+    model = R3D10(
+        width=np.float32(0.125), classes=np.int64(3), input_shape=np.array([8, 32, 32, 3])
+    )
+    assert model.output_shape == (None, 3)
 
 
 def test_bottleneck_blocks():

@@ -22,8 +22,8 @@ from keras_r3d.applications import (
 )
 from keras_r3d.applications.networks import NETWORKS
 
-RNG = np.random.default_rng(0)
-CLIP = RNG.integers(0, 256, (1, 4, 24, 24, 3), dtype=np.uint8)
+CLIP = np.random.default_rng(0).integers(0, 256, (1, 4, 24, 24, 3), dtype=np.uint8)
+LOGITS = {"classifier_activation": None}  # a softmax of such weights would hide what differs
 PYTORCH_NAMES = {
     "r3d_18": pytorch.TORCHVISION,
     "mc3_18": pytorch.TORCHVISION,
@@ -33,11 +33,12 @@ PYTORCH_NAMES = {
 
 def moved(model: keras.Model) -> keras.Model:
     """Gives a network weights and statistics that no initialisation has."""
+    rng = np.random.default_rng(0)
     for layer in model.layers:
         for variable in layer.weights:
-            values = RNG.uniform(0.5, 1.5, variable.shape)
+            values = rng.uniform(0.5, 1.5, variable.shape)
             if "kernel" in variable.name:
-                values = RNG.normal(0, (2 / np.prod(variable.shape[:-1])) ** 0.5, variable.shape)
+                values = rng.normal(0, (2 / np.prod(variable.shape[:-1])) ** 0.5, variable.shape)
             variable.assign(values)
     return model
 
@@ -57,8 +58,11 @@ def state_dict(model: keras.Model, names=pytorch.AUTHORS, dtype=np.float32) -> O
     return tensors
 
 
-def scores(model: keras.Model) -> np.ndarray:
-    return keras.ops.convert_to_numpy(model(CLIP))
+def logits(model: keras.Model) -> np.ndarray:
+    """Logits of a network that was built with LOGITS; they are far from equal."""
+    values = keras.ops.convert_to_numpy(model(CLIP))
+    assert values.std() > 0.1
+    return values
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +73,12 @@ def cache(tmp_path, monkeypatch):
 
 @functools.cache
 def small() -> keras.Model:
-    return moved(applications.R3D10(width=0.125, classes=5))
+    return moved(applications.R3D10(width=0.125, classes=5, **LOGITS))
+
+
+@functools.cache
+def bottlenecks() -> keras.Model:
+    return applications.R3D50(width=0.125, classes=5)
 
 
 @pytest.fixture
@@ -97,18 +106,18 @@ def checkpoint(tmp_path):
 def test_a_checkpoint_decides_the_network_s_options(tmp_path, name, container, shortcut):
     original = moved(
         applications.get_model(
-            name, width=0.05, classes=7, shortcut=shortcut, in_channels=3, conv1_t_size=5
+            name, width=0.05, classes=7, shortcut=shortcut, conv1_t_size=5, **LOGITS
         )
     )
     names = PYTORCH_NAMES.get(name, pytorch.AUTHORS)
     content = {"state_dict": state_dict(original, names)}
     path = pth.WRITERS[container](tmp_path / "w.pth", content)
-    loaded = applications.get_model(name, weights=path)
+    loaded = applications.get_model(name, weights=path, **LOGITS)
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in original.layers]
     assert loaded.output_shape == (None, 7)
     for ours, theirs in zip(loaded.weights, original.weights, strict=True):
         assert (keras.ops.convert_to_numpy(ours) == keras.ops.convert_to_numpy(theirs)).all()
-    assert (scores(loaded) == scores(original)).all()
+    assert (logits(loaded) == logits(original)).all()
 
 
 @pytest.mark.parametrize("width", [0.1, 0.2, 0.3, 0.7, 1 / 3])
@@ -125,26 +134,60 @@ def test_odd_widths_are_found_again(tmp_path, name, width):
 @pytest.mark.filterwarnings("ignore:.*does not say how its input")
 def test_other_float_types_are_loaded(tmp_path, dtype):
     path = pth.write_zip(tmp_path / "w.pth", state_dict(small(), dtype=dtype))
-    assert scores(applications.R3D10(weights=path)) == pytest.approx(scores(small()), abs=1e-2)
+    received, expected = logits(applications.R3D10(weights=path, **LOGITS)), logits(small())
+    assert abs(received - expected).max() < 0.01 * abs(expected).max()
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 @pytest.mark.filterwarnings("ignore:.*does not say how its input")
 def test_keras_s_own_files_decide_too(tmp_path, suffix):
+    options = {"mean": (90, 80, 70), "std": (50, 60, 70), "conv1_t_stride": 2}
     original = moved(
         applications.R3D10(
-            width=0.125, labels=["a", "b"], shortcut="B", mean=(9, 8, 7), conv1_t_stride=2
+            width=0.125, labels=["a", "b"], shortcut="B", max_pool=False, **options, **LOGITS
         )
     )
     path = tmp_path / f"w{suffix}"
     (original.save if suffix == ".keras" else original.save_weights)(path)
-    options = {} if suffix == ".keras" else {"mean": (9, 8, 7), "conv1_t_stride": 2}
-    loaded = applications.R3D10(weights=str(path), **options)
-    assert (scores(loaded) == scores(original)).all()
+    told = {} if suffix == ".keras" else options  # what weights alone do not say
+    loaded = applications.R3D10(weights=str(path), **told, **LOGITS)
+    assert (logits(loaded) == logits(original)).all()
     about = applications.read_metadata(loaded)
-    assert about.mean == (9, 8, 7)
+    assert about.mean == (90, 80, 70)
     assert about.labels == (("a", "b") if suffix == ".keras" else None)
     assert about.weights == path.name
+    with pytest.raises(
+        WeightsError, match=r"is of a network with max_pool=False\. Received:.*True"
+    ):
+        applications.R3D10(weights=path, max_pool=True)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not say how its input")
+def test_relatives_do_not_change_a_checkpoint_s_network(tmp_path):
+    """R3D18 and torchvision's r3d_18 have the same blocks, but another beginning."""
+    torchvision_s = moved(applications.r3d_18(width=0.05, classes=4, **LOGITS))
+    path = pth.write_zip(tmp_path / "tv.pth", state_dict(torchvision_s, pytorch.TORCHVISION))
+    loaded = applications.R3D18(weights=path, **LOGITS)
+    assert (logits(loaded) == logits(torchvision_s)).all()
+    for option, value in [("max_pool", True), ("conv1_t_stride", 2)]:
+        with pytest.raises(WeightsError, match=rf"is of a network with {option}=.*={value}"):
+            applications.r3d_18(weights=path, **{option: value})
+
+    authors = moved(applications.R3D18(width=0.05, classes=4, shortcut="B", **LOGITS))
+    path = pth.write_zip(tmp_path / "au.pth", state_dict(authors))
+    loaded = applications.r3d_18(weights=path, **LOGITS)
+    assert (logits(loaded) == logits(authors)).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*does not say how its input")
+def test_what_no_tensor_shows_can_be_said(tmp_path):
+    options = {"max_pool": False, "conv1_t_stride": 2}
+    original = moved(applications.R3D10(width=0.125, classes=4, **options, **LOGITS))
+    path = pth.write_zip(tmp_path / "w.pth", state_dict(original))
+    loaded = applications.R3D10(weights=path, **options, **LOGITS)
+    assert (logits(loaded) == logits(original)).all()
+    other = applications.R3D10(weights=path, **LOGITS)
+    assert not np.allclose(logits(other), logits(original))
 
 
 def test_c3d_loads_its_own_files(tmp_path, checkpoint):
@@ -153,7 +196,13 @@ def test_c3d_loads_its_own_files(tmp_path, checkpoint):
     loaded = applications.C3D(weights=tmp_path / "c.keras")
     assert [w.shape for w in loaded.weights] == [w.shape for w in original.weights]
     assert applications.read_metadata(loaded).labels == ("x", "y", "z")
-    with pytest.raises(WeightsError, match=r"is not of C3D, whose weights are read from \.keras"):
+    assert applications.C3D(weights=tmp_path / "c.keras", include_top=False).output_shape[-1] == 10
+    with pytest.warns(UserWarning, match="has 3 classes, this network 5"):
+        other = applications.C3D(weights=tmp_path / "c.keras", classes=5)
+    for layer in ("conv1", "fc7"):
+        kernels = [keras.ops.convert_to_numpy(m.get_layer(layer).kernel) for m in (other, original)]
+        assert (kernels[0] == kernels[1]).all()
+    with pytest.raises(WeightsError, match=r"`weights` of C3D must be None or the path of a \.k"):
         applications.C3D(weights=checkpoint)
     with pytest.raises(WeightsError, match="does not fit the network r3d10"):
         applications.R3D10(weights=tmp_path / "c.keras")
@@ -221,7 +270,7 @@ def test_weights_reach_a_network_on_a_tensor_of_one_s_own(checkpoint):
             {"shortcut": "B"},
             r"it has no layer2\.0\.downsample\.0\.weight, which .* as \(16, 8, 1, 1, 1\)",
         ),
-        ("mc3_18", {}, r"it has no layer1\.1\.conv1\.weight|layer2"),
+        ("mc3_18", {}, r"it holds r3d10 .*: it has no layer1\.1\.conv1\.weight, which .* mc3_18"),
         ("R3D10", {"labels": ["a"]}, r"`labels` has 1 names, but the classifier 5 classes in .*"),
     ],
 )
@@ -243,6 +292,8 @@ def test_a_projection_that_was_not_asked_for_is_left_over(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"bn1.running_var": np.full(8, -1, "f4")}, r"bn1\.running_var is a variance, but has"),
+        ({"layer1.00.conv1.weight": np.ones(3, "f4")}, r"has layer1\.0\.conv1\.weight twice"),
         ({"extra.weight": np.ones(3, np.float32)}, r"it has extra\.weight \(1 such in all\)"),
         ({"conv1.weight": np.ones((8, 3, 7, 7), np.float32)}, "a network for images"),
         (
@@ -263,12 +314,19 @@ def test_odd_tensors_are_named(tmp_path, change, message):
     [
         ({"features.0.weight": np.ones((3, 3), np.float32)}, "its tensors are features.0.weight"),
         ({"conv1.weight": np.ones((3, 3), np.float32)}, "is of another architecture"),
+        # As the authors' ResNeXt, wide and pre-activated networks.
+        ({"layer4.0.conv2.weight": np.ones((64, 2, 3, 3, 3), "f4")}, "though its tensors are"),
+        ({"layer4.0.bn3.weight": np.ones(128, "f4")}, "though its tensors are called alike"),
+        ({"layer4.0.bn1.weight": np.ones(128, "f4")}, "though its tensors are called alike"),
+        ({"layer4.3.conv1.weight": np.ones((64, 256, 1, 1, 1), "f4")}, "though its tensors are"),
     ],
 )
 def test_another_architecture_is_told(tmp_path, tensors, message):
+    if any(name.startswith("layer") for name in tensors):
+        tensors = state_dict(bottlenecks()) | tensors
     path = pth.write_zip(tmp_path / "w.pth", tensors)
     with pytest.raises(WeightsError, match=message):
-        applications.R3D10(weights=path)
+        applications.R3D50(weights=path)
 
 
 def test_files_that_are_no_weights(tmp_path):
@@ -284,8 +342,16 @@ def test_files_that_are_no_weights(tmp_path):
         applications.R3D10(weights=tmp_path / "w.pth")
     with pytest.raises(WeightsError, match=r"`weights`: there is no file nowhere\.pth"):
         applications.R3D10(weights="nowhere.pth")
-    with pytest.raises(WeightsError, match=r"one of \['kinetics400', 'kinetics700', .*=imagenet"):
-        applications.R3D18(weights="imagenet")
+    for wrong in ("imagenet", "", True, 5):
+        with pytest.raises(WeightsError, match=rf"one of \['kinetics400', 'kin.*weights={wrong!r}"):
+            applications.R3D18(weights=wrong)
+
+
+def test_a_folder_hides_no_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kinetics400").mkdir()
+    with pytest.raises(WeightsError, match=r"is the file resnet-18-kinetics\.pth, which"):
+        applications.R3D18(weights="kinetics400")
 
 
 def test_unknown_conventions_are_said(checkpoint):
@@ -341,6 +407,27 @@ def test_an_own_file_under_an_official_name_is_not_taken_for_it(tmp_path):
     path = official(tmp_path, "r3d18_K_200ep.pth", 12)
     with pytest.warns(UserWarning, match="does not say how its input was normalised"):
         applications.R3D18(weights=path)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["resnet-18-kinetics-cpu.pth", "resnet-18-kinetics (1).pth"])
+def test_copies_of_official_files_are_known(tmp_path, name):
+    model = applications.R3D18(weights=official(tmp_path, name, 400))
+    assert applications.read_metadata(model).labels == conventions.labels("kinetics400")
+
+
+def test_another_file_in_the_cache_is_not_taken_for_the_published_one(cache):
+    official(cache, "r3d18_K_200ep.pth", 400)
+    with pytest.raises(WeightsError, match="it holds r3d18 for 400 classes, not r3d18 for 700"):
+        applications.R3D18(weights="kinetics700")
+
+
+def test_the_assumed_mean_of_flow_is_the_one_that_is_used(tmp_path):
+    flow = applications.R3D10(width=0.125, classes=2, in_channels=2)
+    path = pth.write_zip(tmp_path / "flow.pth", state_dict(flow))
+    with pytest.warns(UserWarning, match=r"mean \[127\.5, 127\.5\], std \[1\.0, 1\.0\]"):
+        model = applications.R3D10(weights=path)
+    assert applications.read_metadata(model).mean == (127.5, 127.5)
 
 
 def test_what_cannot_be_downloaded_is_explained(cache):

@@ -1,32 +1,46 @@
 """What all builders do alike: settle arguments, make the entrance, load weights."""
 
+import numbers
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
 
 from keras_r3d.applications import metadata
 from keras_r3d.applications import weights as weight_files
 from keras_r3d.applications.conventions import Conventions
 from keras_r3d.applications.conventions import labels as read_labels
+from keras_r3d.applications.identify import HEAD
 from keras_r3d.applications.metadata import Metadata
-from keras_r3d.applications.weights import Source
+from keras_r3d.applications.pretrained import WeightsError
+from keras_r3d.applications.sources import Source
 
 CLASSES = 400  # Kinetics
+SHAPELESS = ("max_pool", "conv1_t_stride")  # options that no tensor's shape shows
 
 
 def settle(
     asked: Mapping[str, Any], source: Source | None, defaults: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Takes each option from what was asked, else from the file of weights, else its default."""
+    """Takes each option from what was asked, else from the file of weights, else its default.
+
+    Raises:
+        WeightsError: the file says otherwise of an option that no tensor's shape shows.
+    """
     found = source.options if source else {}
     settled = {}
     for name, default in defaults.items():
         candidates = (asked[name], found.get(name), default)
         settled[name] = next(value for value in candidates if value is not None)
+        if source and name in SHAPELESS and settled[name] != found.get(name, settled[name]):
+            raise WeightsError(
+                f"`weights`: {source.path} is of a network with {name}={found[name]}. "
+                f"Received: {name}={asked[name]}"
+            )
     return settled
 
 
@@ -36,13 +50,13 @@ def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
 
 
 def check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"`{name}` must be an int of at least 1. Received: {name}={value}")
 
 
 def widths(filters: Sequence[int], width: float) -> list[int]:
     """Multiplies numbers of filters, as the authors' code rounds them."""
-    if isinstance(width, bool) or not isinstance(width, (int, float)) or not 0 < width < 1000:
+    if isinstance(width, bool) or not isinstance(width, numbers.Real) or not 0 < width < 1000:
         raise ValueError(f"`width` must be a number above 0. Received: width={width}")
     return [max(1, int(count * width)) for count in filters]
 
@@ -50,14 +64,15 @@ def widths(filters: Sequence[int], width: float) -> list[int]:
 def channels_of(input_tensor, input_shape, in_channels: int | None) -> int | None:
     """Returns the number of channels that the input's shape says, or that was asked for."""
     shape = input_tensor.shape if keras.utils.is_keras_tensor(input_tensor) else input_shape
-    said = shape[-1] if shape is not None and len(shape) > 0 else None
+    said = shape[-1] if np.ndim(np.array(shape, object)) and len(shape) else None
     if in_channels is not None:
         check_count("in_channels", in_channels)
         if said is not None and said != in_channels:
             raise ValueError(
                 f"`in_channels` is {in_channels}, but the input has {said}: input_shape={shape}"
             )
-    return in_channels if said is None else said
+    channels = in_channels if said is None else said
+    return int(channels) if isinstance(channels, numbers.Integral) else channels
 
 
 def entrance(input_tensor, input_shape, channels: int, smallest: tuple[int, int, int]):
@@ -74,10 +89,13 @@ def entrance(input_tensor, input_shape, channels: int, smallest: tuple[int, int,
             )
         shape = tuple(input_tensor.shape[1:])
     else:
-        shape = (None, None, None, channels) if input_shape is None else tuple(input_shape)
+        shape = (None, None, None, channels) if input_shape is None else input_shape
+        shape = tuple(np.atleast_1d(np.array(shape, object)).tolist())
     fits = len(shape) == 4 and shape[3] == channels
     for size, least in zip(shape, smallest, strict=False):
-        fits = fits and (size is None or (isinstance(size, int) and size >= least))
+        fits = fits and (
+            size is None or (isinstance(size, numbers.Integral) and int(size) >= least)
+        )
     if not fits:
         needed = ", ".join(
             f"{axis} of at least {least}"
@@ -98,6 +116,7 @@ def settle_labels(
     """Returns class names and the number of classes that was asked for, if either is."""
     if classes is not None:
         check_count("classes", classes)
+        classes = int(classes)
     if labels is None:
         return None, classes
     names = read_labels(labels)
@@ -105,7 +124,7 @@ def settle_labels(
     if expected is not None and len(names) != expected:
         raise ValueError(
             f"`labels` has {len(names)} names, but the classifier {expected} classes"
-            + ("." if classes or source is None else f" in {source.path}.")
+            + ("." if classes or source is None else f" in {source.path}: give `classes` too.")
         )
     return names, len(names)
 
@@ -125,6 +144,9 @@ def normalise(
     known = source.conventions if source else None
     if known is None:
         known = default.to_bytes()
+        if len(known[0]) != channels:
+            # Optical flow and the like are stored as bytes around the middle.
+            known = (127.5,) * channels, (1.0,) * channels
         if source is not None and include_preprocessing and mean is None:
             warnings.warn(
                 f"{source.path} does not say how its input was normalised. Assumed for pixels "
@@ -132,9 +154,6 @@ def normalise(
                 "give `mean` and `std`, or normalise yourself with include_preprocessing=False.",
                 stacklevel=3,
             )
-    if len(known[0]) != channels:
-        # Optical flow and the like are stored as bytes around the middle.
-        known = (127.5,) * channels, (1.0,) * channels
     mean = _per_channel("mean", known[0] if mean is None else mean, channels)
     std = _per_channel("std", known[1] if std is None else std, channels)
     if not all(value > 0 for value in std):
@@ -152,26 +171,27 @@ def _rounded(values: Sequence[float]) -> list[float]:
 
 
 def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
-    if len(values) != channels:
+    if np.shape(values) != (channels,):
         raise ValueError(
             f"`{name}` must have a number for each of {channels} channels. "
-            f"Received: {name}={list(values)}"
+            f"Received: {name}={values}"
         )
     return tuple(float(value) for value in values)
 
 
-def finish(inputs, input_tensor, x, name: str, source: Source | None, head: bool) -> keras.Model:
-    """Makes the model and loads its weights.
-
-    Args:
-        head: the network has a classifier; one of another size in the file is left there.
-    """
+def finish(
+    inputs, input_tensor, x, name: str, source: Source | None, include_top: bool
+) -> keras.Model:
+    """Makes the model and loads its weights; a classifier of another size stays in the file."""
     if source is not None:
         network = keras.Model(inputs, x, name=name)
         classes = source.options.get("classes")
-        fits = head and classes == x.shape[-1]
-        weight_files.load(network, source, head=fits)
-        if head and not fits:
+        if not include_top:
+            weight_files.load(network, source, skip=weight_files.TOP)
+        elif classes == x.shape[-1]:
+            weight_files.load(network, source)
+        else:
+            weight_files.load(network, source, skip=(HEAD,))
             warnings.warn(
                 f"The classifier of {source.path} has {classes or 'no'} classes, this network "
                 f"{x.shape[-1]}: all but the classifier was loaded, which starts from random "
@@ -180,4 +200,5 @@ def finish(inputs, input_tensor, x, name: str, source: Source | None, head: bool
             )
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
+        inputs = inputs[0] if len(inputs) == 1 else inputs
     return keras.Model(inputs, x, name=name)

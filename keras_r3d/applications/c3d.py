@@ -16,10 +16,11 @@ import keras
 from keras import layers
 
 from keras_r3d.applications import building
-from keras_r3d.applications import weights as weight_files
 from keras_r3d.applications.blocks import batch_norm, conv, relu
 from keras_r3d.applications.conventions import KINETICS_2017
-from keras_r3d.applications.weights import Source, WeightsError
+from keras_r3d.applications.identify import HEAD
+from keras_r3d.applications.pretrained import WeightsError
+from keras_r3d.applications.sources import Source, open_source
 
 # Filters of each group's convolutions; a max-pooling ends each group.
 GROUPS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
@@ -86,7 +87,7 @@ def C3D(  # noqa: N802 (builders are written like classes)
         include_preprocessing: normalise inside the model; the input is then RGB, 0-255, uint8 or
             float. Otherwise `preprocess_input` does it.
         mean: per channel, RGB, 0-255: what normalising subtracts. None is that of the weights, else
-            that of the Kinetics frames; 127.5 for other than 3 channels.
+            the R3D paper's; 127.5 for other than 3 channels.
         std: per channel, RGB, 0-255: what it then divides by. None likewise, else 1.
         labels: class names, kept in the model and in every file it is saved to: a list, a file of
             them, or "kinetics400". None is those of the weights, if they are known.
@@ -148,9 +149,7 @@ def C3D(  # noqa: N802 (builders are written like classes)
         units = FULLY_CONNECTED * count // GROUPS[-1][-1]
         x = _fully_connected(x, units, "fc6", normalised, dropout)
         x = _fully_connected(x, units, "fc7", normalised, dropout)
-        x = layers.Dense(
-            options["classes"], activation=classifier_activation, name=weight_files.HEAD
-        )(x)
+        x = layers.Dense(options["classes"], activation=classifier_activation, name=HEAD)(x)
     elif pooling == "avg":
         x = layers.GlobalAveragePooling3D(name="avg_pool")(x)
     elif pooling == "max":
@@ -159,17 +158,19 @@ def C3D(  # noqa: N802 (builders are written like classes)
 
 
 def _open(weights: str | os.PathLike[str]) -> Source:
-    source = weight_files.open_source("c3d", weights)
-    if source.checkpoint is not None or "conv5b/kernel" not in source.values:
+    if not os.fspath(weights).endswith((".keras", ".weights.h5")):
         raise WeightsError(
-            f"`weights`: {source.path} is not of C3D, whose weights are read from .keras and "
-            ".weights.h5 files; there are no public checkpoints of it here."
+            "`weights` of C3D must be None or the path of a .keras or .weights.h5 file: PyTorch "
+            f"checkpoints of it are not read, and none is registered. Received: weights={weights}"
         )
+    source = open_source("c3d", weights)
+    if "conv5b/kernel" not in source.values:
+        raise WeightsError(f"`weights`: {source.path} is not of C3D: it has no conv5b/kernel.")
     shapes = {name: value.shape for name, value in source.values.items()}
     options: dict[str, Any] = {
         "with_batch_norm": "conv1_bn/gamma" in shapes,
         "width": shapes["conv5b/kernel"][-1] / GROUPS[-1][-1],
         "in_channels": shapes["conv1/kernel"][3],
-        "classes": shapes.get(f"{weight_files.HEAD}/bias", (None,))[0],
+        "classes": shapes.get(f"{HEAD}/bias", (None,))[0],
     }
     return dataclasses.replace(source, options=options)

@@ -7,6 +7,7 @@ when they are asked for.
 
 import dataclasses
 import io
+import math
 import os
 import struct
 import zipfile
@@ -22,6 +23,7 @@ from keras_r3d.errors import R3DError
 
 WRAPPERS = ("state_dict", "model_state", "model")
 PREFIX = "module."  # of torch.nn.DataParallel
+LONGEST_NAME = 500
 
 _DTYPES = {
     "Float": "<f4",
@@ -38,9 +40,14 @@ _DTYPES = {
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _RESAVE = (
-    "Where PyTorch is, and if you trust the file, keep its tensors alone: "
-    "torch.save(torch.load(SOURCE, map_location='cpu', weights_only=False)['state_dict'], DEST)"
+    "If you trust the file, keep its tensors alone, where PyTorch is: x = torch.load(SOURCE, "
+    "map_location='cpu', weights_only=False), then torch.save(S, DEST), where S is x.state_dict() "
+    "if x is a module, x['state_dict'] (or 'model') if x is a dictionary."
 )
+
+
+# Reads `count` values of a storage from the one numbered `first` on.
+ReadValues = Callable[[StorageRecord, int, int], np.ndarray]
 
 
 class CheckpointError(R3DError, ValueError):
@@ -54,17 +61,12 @@ class Tensor:
     Attributes:
         shape: in PyTorch's order of axes.
         dtype: PyTorch's name of it, such as "Float" or "Half".
-        size: of its values, in bytes.
     """
 
     shape: tuple[int, ...]
     dtype: str
     _record: TensorRecord
-    _read: Callable[[StorageRecord], np.ndarray]
-
-    @property
-    def size(self) -> int:
-        return int(np.prod(self.shape)) * np.dtype(_DTYPES[self.dtype]).itemsize
+    _read: ReadValues
 
     def numpy(self) -> np.ndarray:
         """Reads the values, in the file's type (bfloat16 as float32).
@@ -72,9 +74,16 @@ class Tensor:
         Raises:
             CheckpointError: they are damaged, or cut short.
         """
-        values = self._read(self._record.storage)[self._record.offset :]
-        strides = [stride * values.itemsize for stride in self._record.strides]
-        values = np.lib.stride_tricks.as_strided(values, self.shape, strides, writeable=False)
+        record, count = self._record, math.prod(self.shape)
+        if not count:
+            return np.empty(self.shape, np.float32)
+        steps = zip(record.shape, record.strides, strict=True)
+        span = 1 + sum((size - 1) * stride for size, stride in steps)
+        run = self._read(record.storage, record.offset, span)
+        strides = [stride * run.itemsize for stride in record.strides]
+        values = np.lib.stride_tricks.as_strided(run, self.shape, strides, writeable=False)
+        if span > count:
+            values = values.copy()  # so that what lies between is not kept in memory
         if self.dtype == "BFloat16":
             values = (values.astype(np.uint32) << 16).view(np.float32)
         return values
@@ -113,9 +122,9 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
             start = file.read(1024)
         _refuse_others(path, start)
         if start.startswith(b"PK"):
-            container, content, storage = "zip", *_open_zip(path)
+            container, content, values = "zip", *_open_zip(path)
         else:
-            container, content, storage = "legacy", *_open_legacy(path)
+            container, content, values = "legacy", *_open_legacy(path)
     except FileNotFoundError:
         raise CheckpointError(f"There is no file {path}.") from None
     except OSError as error:
@@ -132,7 +141,7 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     while all(name.startswith(prefix + PREFIX) for name in records):
         prefix += PREFIX
     tensors = {
-        name.removeprefix(prefix): Tensor(record.shape, record.storage.dtype, record, storage)
+        name.removeprefix(prefix): Tensor(record.shape, record.storage.dtype, record, values)
         for name, record in records.items()
     }
     return Checkpoint(path, container, wrapper, prefix, tensors)
@@ -164,7 +173,7 @@ def _refuse_others(path: Path, start: bytes) -> None:
     if start[257:262] == b"ustar":
         raise CheckpointError(
             f"{path} is a tar archive. If it holds a checkpoint, unpack it; the tar format of "
-            f"PyTorch's first versions is not read. {_RESAVE}"
+            "PyTorch's first versions is not read."
         )
     if start.startswith(b"\x89HDF"):
         raise CheckpointError(
@@ -184,7 +193,7 @@ _ZIP_ERRORS = (
 )
 
 
-def _open_zip(path: Path) -> tuple[Any, Callable[[StorageRecord], np.ndarray]]:
+def _open_zip(path: Path) -> tuple[Any, ReadValues]:
     try:
         archive = zipfile.ZipFile(path)  # stays open as long as tensors may be asked for
         members = {member.filename: member for member in archive.infolist()}
@@ -205,8 +214,10 @@ def _open_zip(path: Path) -> tuple[Any, Callable[[StorageRecord], np.ndarray]]:
             "torch.save(torch.jit.load(SOURCE, map_location='cpu').state_dict(), DEST)"
         )
 
-    def member(name: str, most: int) -> bytes:
-        """Reads a member of at most `most` bytes; zipfile compares its checksum."""
+    size = path.stat().st_size
+
+    def find(name: str, most: int) -> zipfile.ZipInfo:
+        """Finds a member of at most `most` bytes."""
         info = members.get(folder + name)
         if info is None:
             raise _damaged(path, f"the archive has no {name}")
@@ -215,32 +226,48 @@ def _open_zip(path: Path) -> tuple[Any, Callable[[StorageRecord], np.ndarray]]:
                 f"{path} is compressed inside, which torch.save never does: unpack it and put it "
                 "together again with `zip -0`."
             )
-        if info.file_size > most or info.file_size > path.stat().st_size:
+        if info.file_size > most or info.header_offset + info.file_size > size:
             raise _damaged(path, f"{name} claims {info.file_size:,} bytes")
+        return info
+
+    def read_member(name: str, most: int) -> bytes:
+        """Reads a member; zipfile compares its checksum."""
         try:
-            return archive.read(info)
+            return archive.read(find(name, most))
         except _ZIP_ERRORS as error:
             raise _damaged(path, str(error)) from error
 
-    if f"{folder}byteorder" in members and member("byteorder", 16) != b"little":
+    if f"{folder}byteorder" in members and read_member("byteorder", 16) != b"little":
         raise CheckpointError(f"{path} was written on a big-endian machine. {_RESAVE}")
-    content = unpickling.load(io.BytesIO(member("data.pkl", unpickling.MOST_BYTES)))
+    content = unpickling.load(io.BytesIO(read_member("data.pkl", unpickling.MOST_BYTES)))
+    checked: set[str] = set()
 
-    last: list[Any] = [None, b""]  # tensors may share a storage
-
-    def storage(record: StorageRecord) -> np.ndarray:
+    def values(record: StorageRecord, first: int, count: int) -> np.ndarray:
         dtype = np.dtype(_DTYPES[record.dtype])
-        if last[0] != record.key:
-            most = path.stat().st_size
-            last[:] = record.key, member(f"data/{record.key}", most)
-        if len(last[1]) < record.count * dtype.itemsize:
+        info = find(f"data/{record.key}", size)
+        if info.file_size < record.count * dtype.itemsize:
             raise _damaged(path, f"storage {record.key[:20]} is too short")
-        return np.frombuffer(last[1], dtype, record.count)
+        try:
+            if count == record.count:
+                return np.frombuffer(archive.read(info), dtype, count)
+            # A piece of a storage that tensors share: its checksum once, then the piece alone.
+            if record.key not in checked:
+                with archive.open(info) as member:
+                    while member.read(2**20):
+                        pass
+                checked.add(record.key)
+            with path.open("rb") as file:
+                file.seek(info.header_offset + 26)  # lengths of the name and of the extra field
+                lengths = struct.unpack("<HH", file.read(4))
+            start = info.header_offset + 30 + sum(lengths)
+            return np.fromfile(path, dtype, count, offset=start + first * dtype.itemsize)
+        except _ZIP_ERRORS as error:
+            raise _damaged(path, str(error)) from error
 
-    return content, storage
+    return content, values
 
 
-def _open_legacy(path: Path) -> tuple[Any, Callable[[StorageRecord], np.ndarray]]:
+def _open_legacy(path: Path) -> tuple[Any, ReadValues]:
     size = path.stat().st_size
     with path.open("rb") as file:
         stream = io.BytesIO(file.read(unpickling.MOST_BYTES))
@@ -251,7 +278,7 @@ def _open_legacy(path: Path) -> tuple[Any, Callable[[StorageRecord], np.ndarray]
         if magic != _LEGACY_MAGIC:
             raise CheckpointError(
                 f"{path} is a pickle, but not one that torch.save wrote, or its beginning is "
-                f"damaged. {_RESAVE}"
+                "damaged."
             )
         protocol, system = unpickling.load(stream), unpickling.load(stream)
         if protocol != _LEGACY_PROTOCOL:
@@ -282,15 +309,15 @@ def _open_legacy(path: Path) -> tuple[Any, Callable[[StorageRecord], np.ndarray]
             places[key] = place, count
             place += count * widths[key]
 
-    def storage(record: StorageRecord) -> np.ndarray:
+    def values(record: StorageRecord, first: int, count: int) -> np.ndarray:
         dtype = np.dtype(_DTYPES[record.dtype])
-        start, count = places.get(record.key, (0, 0))
-        if record.offset + record.count > count:
+        start, stored = places.get(record.key, (0, 0))
+        if record.offset + record.count > stored:
             raise _damaged(path, f"storage {record.key[:20]} is missing or too short")
-        start += record.offset * dtype.itemsize
-        return np.fromfile(path, dtype, record.count, offset=start)
+        start += (record.offset + first) * dtype.itemsize
+        return np.fromfile(path, dtype, count, offset=start)
 
-    return content, storage
+    return content, values
 
 
 def _records(content: Any) -> list[TensorRecord]:
@@ -311,7 +338,10 @@ def _find_tensors(path: Path, content: Any) -> tuple[str | None, dict[str, Tenso
 
     def tensors(value: Any) -> dict[str, TensorRecord]:
         items = value.items() if isinstance(value, dict) else ()
-        return {k: v for k, v in items if isinstance(v, TensorRecord) and isinstance(k, str)}
+        found = {k: v for k, v in items if isinstance(v, TensorRecord) and isinstance(k, str)}
+        if any(len(name) > LONGEST_NAME for name in found):
+            raise CheckpointError(f"{path} has names of more than {LONGEST_NAME} characters.")
+        return found
 
     if not isinstance(content, dict):
         raise CheckpointError(

@@ -4,7 +4,7 @@ import dataclasses
 import importlib.resources
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 
@@ -28,7 +28,7 @@ class Conventions:
         return tuple(scale * m for m in self.mean), tuple(scale * s for s in self.std)
 
 
-# The authors' code until 2018: their mean of the Kinetics frames, no division.
+# The authors' code until 2018: no division, and the mean of ActivityNet's frames for Kinetics too.
 KINETICS_2017 = Conventions((114.7748, 107.7354, 99.4750), (1.0, 1.0, 1.0), (0, 255))
 # The authors' code since 2020.
 KINETICS_2020 = Conventions((0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737), (0, 1))
@@ -54,18 +54,19 @@ def labels(source: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
         return tuple(text.splitlines())
     if isinstance(source, (str, os.PathLike)):
         source = _read(Path(source))
-    names = list(source)
+    ordered = isinstance(source, Iterable) and not isinstance(source, (Mapping, Set))
+    names = list(source) if ordered else []
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ValueError(
-            "`labels` must be class names in the order of the outputs, one of "
+            "`labels` must be a list of class names in the order of the outputs, one of "
             f"{list(LABELS)}, or a file of names. Received: labels={str(source)[:200]}"
         )
-    return tuple(names)
+    return tuple(str(name) for name in names)
 
 
 def _read(path: Path) -> list[str]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix != ".json":
             return [line.strip() for line in text.splitlines() if line.strip()]
         names = json.loads(text)

@@ -2,7 +2,8 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import numpy as np
 
 from keras_r3d import files
 from keras_r3d.applications import metadata, models
-from keras_r3d.applications import weights as weight_files
 from keras_r3d.applications.checkpoints import Checkpoint
+from keras_r3d.applications.identify import HEAD
 from keras_r3d.applications.metadata import Metadata
-from keras_r3d.applications.networks import NETWORKS
-from keras_r3d.applications.weights import HEAD, Value, WeightsError
+from keras_r3d.applications.pretrained import WeightsError
+from keras_r3d.applications.sources import Value, open_file
 
 PROBE_SHAPE = (1, 3, 16, 112, 112)  # PyTorch's order: batch, channels, frames, height, width
 
@@ -26,9 +27,8 @@ class Conversion:
 
     Attributes:
         network: name of the network.
-        options: the builder's arguments that were read from the file.
-        used: number of tensors that went into the network.
-        left_over: number of those that did not, beside the counters.
+        options: the builder's arguments, read from the file or given.
+        used: number of tensors that went into the network: all but the counters.
         counters: number of `num_batches_tracked`, which only training needs.
         metadata: normalisation and class names, as the new file has them.
         conventions: whether the normalisation is "published", "given" or "assumed".
@@ -41,7 +41,6 @@ class Conversion:
     options: dict[str, Any]
     parameters: int
     used: int
-    left_over: int
     counters: int
     metadata: Metadata
     conventions: str
@@ -85,35 +84,30 @@ def convert(
         raise WeightsError(
             f"{destination} exists and is left as it is: choose another name, or say `overwrite`."
         )
-    found = weight_files.open_file(source)
+    found = open_file(source)
     checkpoint = found.checkpoint
     if checkpoint is None:
         raise WeightsError(f"{source} is a file of Keras, not a PyTorch checkpoint.")
-    if found.network is None:
-        options = ", ".join(f"{key}={value!r}" for key, value in found.options.items())
-        raise WeightsError(
-            f"{source} is of another architecture than the residual networks here "
-            f"({list(NETWORKS)}). Found: {options or 'nothing known'}."
-        )
+    assert found.network is not None  # opening a checkpoint of none of ours is an error
     if "classes" not in found.options:
         raise WeightsError(
             f"{source} has no classifier (fc.weight): load it as a backbone, "
             f"get_model('{found.network}', weights=…, include_top=False)."
         )
-    conventions = "given" if mean is not None else "published" if found.conventions else "assumed"
-    if conventions == "assumed":
-        default_mean, default_std = NETWORKS[found.network].conventions.to_bytes()
-        if found.options["in_channels"] == len(default_mean):
-            mean, std = default_mean, std or default_std
-    model = models.get_model(
-        found.network,
-        weights=dataclasses.replace(found, values=_reported(found.values, progress)),
-        labels=labels,
-        mean=mean,
-        std=std,
-        conv1_t_stride=conv1_t_stride,
-        max_pool=max_pool,
-    )
+    conventions = "published" if mean is None and std is None else "given"
+    if mean is None and found.conventions is None:
+        conventions = "assumed"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of what is assumed; we say so ourselves
+        model = models.get_model(
+            found.network,
+            weights=dataclasses.replace(found, values=_reported(found.values, progress)),
+            labels=labels,
+            mean=mean,
+            std=std,
+            conv1_t_stride=conv1_t_stride,
+            max_pool=max_pool,
+        )
     # As a run's best.keras: stock parts, and no XLA, with which `predict` crawls on CPU.
     model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"], jit_compile=False)
     about = metadata.read(model)
@@ -140,10 +134,9 @@ def convert(
     return Conversion(
         checkpoint,
         found.network,
-        dict(found.options),
+        _options(found.options, model),
         model.count_params(),
         len(found.values),
-        len(checkpoint.tensors) - len(found.values) - counters,
         counters,
         about,
         conventions,
@@ -151,6 +144,13 @@ def convert(
         logits[0],
         difference,
     )
+
+
+def _options(found: Mapping[str, Any], model: keras.Model) -> dict[str, Any]:
+    """The options as the network was built: some show in no tensor."""
+    names = [layer.name for layer in model.layers]
+    stem = model.get_layer("conv1_temporal" if "conv1_temporal" in names else "conv1")
+    return {**found, "conv1_t_stride": stem.strides[0], "max_pool": "pool1" in names}
 
 
 def _reported(values, progress: Callable[[int, int], None] | None) -> dict[str, Value]:

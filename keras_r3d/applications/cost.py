@@ -16,7 +16,7 @@ def multiply_adds(model: keras.Model) -> int:
         model: built with a full `input_shape`.
 
     Raises:
-        ValueError: an axis of the input is open.
+        ValueError: an axis of the input is open, or there are models inside the model.
     """
     shape = model.inputs[0].shape[1:]
     if None in shape:
@@ -26,6 +26,10 @@ def multiply_adds(model: keras.Model) -> int:
         )
     total = 0
     for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            raise ValueError(
+                f"{model.name} has the model {layer.name} inside: count each on its own."
+            )
         if isinstance(layer, layers.Conv3D):
             positions = math.prod(layer.output.shape[1:4])
             total += positions * math.prod(layer.kernel.shape)

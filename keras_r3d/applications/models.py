@@ -1,5 +1,6 @@
 """Finding a network by its name, and reading what it says."""
 
+import numbers
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,12 +114,12 @@ def decode_predictions(
     Raises:
         ValueError: the names are not known, or are not as many as there are classes.
     """
-    scores = np.asarray(keras.ops.convert_to_numpy(predictions))
+    scores = np.asarray(keras.ops.convert_to_numpy(predictions)).astype(np.float64)
     if scores.ndim != 2:
         raise ValueError(
             f"`predictions` must be (batch, classes). Received: shape {tuple(scores.shape)}"
         )
-    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+    if isinstance(top, bool) or not isinstance(top, numbers.Integral) or top < 1:
         raise ValueError(f"`top` must be an int of at least 1. Received: top={top}")
     names = class_names(model, labels)
     if len(names) != scores.shape[1]:

@@ -105,10 +105,21 @@ _TORCHVISION_NAMES = ("KINETICS400_V1", "DEFAULT")  # what torchvision calls the
 
 
 def find(network: str, name: str) -> Pretrained | None:
-    """Returns the checkpoint of a network by its name, or by its official file name."""
+    """Returns the checkpoint of a network by its name."""
     for row in PRETRAINED:
-        names = (row.name, row.file) + (_TORCHVISION_NAMES if row.url else ())
-        if row.network == network and name in names:
+        if row.network == network and name in (row.name, *(_TORCHVISION_NAMES if row.url else ())):
+            return row
+    return None
+
+
+def find_file(network: str, file: str) -> Pretrained | None:
+    """Returns the checkpoint of a network by its official file name.
+
+    "-cpu" (the authors' copy without module.) and " (1)" (a browser's second download) may follow.
+    """
+    official = re.sub(r"(-cpu)?( ?\(\d+\))?\.pth$", ".pth", file)
+    for row in PRETRAINED:
+        if row.network == network and row.file == official:
             return row
     return None
 

@@ -16,9 +16,10 @@ import keras
 from keras import layers
 
 from keras_r3d.applications import blocks, building
-from keras_r3d.applications import weights as weight_files
 from keras_r3d.applications.blocks import batch_norm, conv, relu
+from keras_r3d.applications.identify import HEAD
 from keras_r3d.applications.networks import FILTERS, NETWORKS, Network
+from keras_r3d.applications.sources import open_source
 
 R2PLUS1D_STEM = 45  # filters of the stem's convolution in space, to FILTERS[0] of that in time
 
@@ -125,7 +126,12 @@ def _builder(public_name: str, description: str):
     ) -> keras.Model:
         building.check_choice("shortcut", shortcut, [*blocks.SHORTCUTS, None])
         building.check_choice("pooling", pooling, [None, "avg", "max"])
-        source = None if weights is None else weight_files.open_source(network_name, weights)
+        building.check_choice("max_pool", max_pool, [True, False, None])
+        source = None if weights is None else open_source(network_name, weights)
+        # A checkpoint of a relative, such as R3D18's in r3d_18, brings its own defaults.
+        default = network
+        if source is not None and source.checkpoint is not None:
+            default = NETWORKS.get(source.network or "", network)
         names, classes = building.settle_labels(labels, source, classes)
         options = building.settle(
             {
@@ -140,12 +146,12 @@ def _builder(public_name: str, description: str):
             source,
             {
                 "classes": building.CLASSES,
-                "shortcut": network.shortcut,
+                "shortcut": default.shortcut,
                 "width": 1.0,
                 "in_channels": 3,
-                "conv1_t_size": network.conv1_t_size,
+                "conv1_t_size": default.conv1_t_size,
                 "conv1_t_stride": 1,
-                "max_pool": network.max_pool,
+                "max_pool": default.max_pool,
             },
         )
         for option in ("conv1_t_size", "conv1_t_stride"):
@@ -166,7 +172,7 @@ def _builder(public_name: str, description: str):
             std=std,
             labels=names if include_top else None,
             source=source,
-            default=network.conventions,
+            default=default.conventions,
         )
         x = _stem(x, network, filters[0], options["conv1_t_size"], options["conv1_t_stride"])
         if options["max_pool"]:
@@ -179,9 +185,7 @@ def _builder(public_name: str, description: str):
         if include_top:
             if dropout:
                 x = layers.Dropout(dropout, name="dropout")(x)
-            x = layers.Dense(
-                options["classes"], activation=classifier_activation, name=weight_files.HEAD
-            )(x)
+            x = layers.Dense(options["classes"], activation=classifier_activation, name=HEAD)(x)
         return building.finish(inputs, input_tensor, x, name, source, include_top)
 
     build.__name__ = build.__qualname__ = public_name

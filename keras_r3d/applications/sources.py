@@ -1,0 +1,249 @@
+"""Opening a file of weights: `.keras`, `.weights.h5`, or a PyTorch checkpoint.
+
+Whatever the file, it becomes a `Source`: values by the names that our layers give them, and what
+they say of the network they belong to.
+"""
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from keras_r3d.applications import checkpoints, metadata, pretrained, pytorch
+from keras_r3d.applications.conventions import labels as read_labels
+from keras_r3d.applications.identify import identify
+from keras_r3d.applications.networks import NETWORKS
+from keras_r3d.applications.pretrained import WeightsError
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """An array in a file of weights.
+
+    Attributes:
+        name: in the file.
+        shape: in the order of Keras's axes.
+        read: reads it, in the order of Keras's axes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    read: Callable[[], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """An opened file of weights.
+
+    Attributes:
+        values: by `layer/variable`.
+        unknown: names in the file that no layer of ours has.
+        network: name of the network that the values belong to, None if it is none of the table's.
+        options: the builder's arguments that can be read from the file.
+        conventions: mean and std of the input, 0-255, if they are known.
+        labels: class names, if they are known.
+        names: PyTorch's names, if the file is a checkpoint.
+        checkpoint: the checkpoint, if it is one.
+    """
+
+    path: Path
+    values: Mapping[str, Value]
+    unknown: tuple[str, ...] = ()
+    network: str | None = None
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    conventions: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    labels: tuple[str, ...] | None = None
+    names: pytorch.Names | None = None
+    checkpoint: checkpoints.Checkpoint | None = None
+
+
+def open_source(network: str, weights: str | os.PathLike[str] | Source) -> Source:
+    """Opens what `weights=` names.
+
+    Args:
+        network: name of the network that will take them, such as "r3d34".
+        weights: path of a file, a registered name, an official file name in the cache, or a
+            source that is open already.
+
+    Raises:
+        WeightsError: there is no such file or name, or it could not be downloaded.
+        CheckpointError: the file is damaged or no checkpoint.
+    """
+    if isinstance(weights, Source):
+        return weights
+    text = os.fspath(weights) if isinstance(weights, (str, os.PathLike)) else ""
+    row = pretrained.find(network, text)
+    if row is None and Path(text).is_file():
+        return open_file(text)
+    if row is None and (row := pretrained.find_file(network, text)) is None:
+        if Path(text).suffix or os.sep in text:
+            raise WeightsError(f"`weights`: there is no file {text}.")
+        raise WeightsError(
+            "`weights` must be None, the path of a .keras, .weights.h5 or .pth file, or, for "
+            f"{network}, one of {pretrained.names(network)}. Received: weights={weights!r}"
+        )
+    source = open_file(pretrained.fetch(row))
+    found = source.network, source.options.get("classes")
+    if found != (row.network, row.classes):
+        raise WeightsError(
+            f"{source.path} is not the published {row.file}: it holds {found[0]} for {found[1]} "
+            f"classes, not {row.network} for {row.classes}. Get it from {row.source} ."
+        )
+    return source
+
+
+def open_file(path: str | os.PathLike[str]) -> Source:
+    """Opens a file of weights; what is not Keras's is taken for a PyTorch checkpoint.
+
+    Raises:
+        WeightsError: it is no file of weights, or of no residual network.
+        CheckpointError: it is a damaged checkpoint, or none.
+    """
+    path = Path(path)
+    if path.name.endswith(".keras"):
+        return _open_keras(path)
+    if path.name.endswith(".weights.h5"):
+        return _open_h5(path)
+    return _open_checkpoint(path)
+
+
+def _open_checkpoint(path: Path) -> Source:
+    checkpoint = checkpoints.read(path)
+    names = pytorch.layout(list(checkpoint.tensors))
+    if names is None:
+        found = ", ".join(list(checkpoint.tensors)[:4])
+        raise WeightsError(
+            f"{path} is of another architecture than the residual networks here: its tensors are "
+            f"{found}, …; expected were conv1.weight, layer1.0.conv1.weight, … (the authors' "
+            "networks) or stem.0.weight, … (torchvision's)."
+        )
+    values: dict[str, Value] = {}
+    unknown = []
+    for name, tensor in checkpoint.tensors.items():
+        variable = pytorch.variable(names, name)
+        if variable in values:
+            raise WeightsError(f"{path} has {values[variable].name} twice, also as {name}.")
+        if variable is not None:
+            shape = pytorch.shape_from_pytorch(tensor.shape)
+            values[variable] = Value(name, shape, _reader(tensor))
+        elif not name.endswith(pytorch.IGNORED):
+            unknown.append(name)
+    first = next(name for name in checkpoint.tensors if name in ("conv1.weight", "stem.0.weight"))
+    if len(checkpoint.tensors[first].shape) != 5:
+        raise WeightsError(
+            f"{path} is of another architecture: {first} has the shape "
+            f"{checkpoint.tensors[first].shape}, so it is a network for images; a network for "
+            "video has five axes there."
+        )
+    torchvision = names is not pytorch.AUTHORS
+    network, options = identify(_shapes(values), "torchvision" if torchvision else "hara")
+    if network is None:
+        raise WeightsError(
+            f"{path} is of another architecture than {list(NETWORKS)}, though its tensors are "
+            "called alike: the numbers of its blocks, or of their channels, are not theirs."
+        )
+    if torchvision:
+        options |= {"max_pool": False, "conv1_t_stride": 1}
+    row = pretrained.find_file(network, path.name)
+    if row is not None and row.classes != options.get("classes"):
+        row = None  # somebody's own, under that name
+    return Source(
+        path,
+        values,
+        tuple(unknown),
+        network,
+        options,
+        row.conventions.to_bytes() if row else None,
+        read_labels(row.labels) if row and row.labels else None,
+        names,
+        checkpoint,
+    )
+
+
+def _shapes(values: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
+    return {name: value.shape for name, value in values.items()}
+
+
+def _reader(tensor: checkpoints.Tensor) -> Callable[[], np.ndarray]:
+    return lambda: pytorch.from_pytorch(tensor.numpy())
+
+
+def _open_keras(path: Path) -> Source:
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras, zipfile and h5py raise many kinds
+        raise WeightsError(f"`weights`: Keras cannot load {path}: {error}") from error
+    values = {
+        f"{layer.name}/{variable.name}": Value(
+            f"{layer.name}/{variable.name}", tuple(variable.shape), _converter(variable)
+        )
+        for layer in model.layers
+        for variable in layer.weights
+        if not isinstance(layer, keras.layers.Normalization)
+    }
+    network, options = identify(_shapes(values), "hara")
+    stem = next((one for one in model.layers if one.name in ("conv1", "conv1_temporal")), None)
+    if network is not None and stem is not None:
+        options["conv1_t_stride"] = stem.strides[0]
+        options["max_pool"] = any(one.name == "pool1" for one in model.layers)
+    about = metadata.read(model)
+    return Source(
+        path,
+        values,
+        network=network,
+        options=options,
+        conventions=(about.mean, about.std) if about else None,
+        labels=about.labels if about else None,
+    )
+
+
+def _converter(variable: Any) -> Callable[[], np.ndarray]:
+    return lambda: keras.ops.convert_to_numpy(variable)
+
+
+_VARIABLES = {4: ("gamma", "beta", "moving_mean", "moving_variance"), 2: ("kernel", "bias")}
+
+
+def _open_h5(path: Path) -> Source:
+    values: dict[str, Value] = {}
+    layers = set()
+
+    def visit(group: str, node: Any) -> None:
+        name = node.attrs.get("name") if re.fullmatch(r"layers/[^/]+/vars", group) else None
+        layers.add(name)
+        if isinstance(node, h5py.Group) and name is not None and name != "normalization":
+            kinds = _VARIABLES[4 if len(node) == 4 else 2]
+            for index, kind in zip(node, kinds, strict=False):
+                data = node[index]
+                values[f"{name}/{kind}"] = Value(f"{name}/{kind}", data.shape, _dataset(path, data))
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(visit)
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
+        raise WeightsError(f"`weights`: {path} is not a .weights.h5 of Keras 3: {error}") from error
+    if not values:
+        raise WeightsError(
+            f"`weights`: {path} does not name its layers, as Keras 3 does: build the network, "
+            "`load_weights` it and save it as .keras."
+        )
+    network, options = identify(_shapes(values), "hara")
+    if network is not None:
+        options["max_pool"] = "pool1" in layers
+    return Source(path, values, network=network, options=options)
+
+
+def _dataset(path: Path, data: Any) -> Callable[[], np.ndarray]:
+    place = data.name
+
+    def read() -> np.ndarray:
+        with h5py.File(path) as file:
+            return file[place][()]
+
+    return read
