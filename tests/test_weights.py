@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import replace
 
+import h5py
 import keras
 import numpy as np
 import pth
@@ -293,7 +294,7 @@ def test_a_projection_that_was_not_asked_for_is_left_over(tmp_path):
     ("change", "message"),
     [
         ({"bn1.running_var": np.full(8, -1, "f4")}, r"bn1\.running_var is a variance, but has"),
-        ({"layer1.00.conv1.weight": np.ones(3, "f4")}, r"has layer1\.0\.conv1\.weight twice"),
+        ({"layer1.00.conv1.weight": np.ones(3, "f4")}, r"it has layer1\.00\.conv1\.weight"),
         ({"extra.weight": np.ones(3, np.float32)}, r"it has extra\.weight \(1 such in all\)"),
         ({"conv1.weight": np.ones((8, 3, 7, 7), np.float32)}, "a network for images"),
         (
@@ -314,6 +315,9 @@ def test_odd_tensors_are_named(tmp_path, change, message):
     [
         ({"features.0.weight": np.ones((3, 3), np.float32)}, "its tensors are features.0.weight"),
         ({"conv1.weight": np.ones((3, 3), np.float32)}, "is of another architecture"),
+        ({"stem.4.weight": np.ones(3, np.float32)}, "is of another architecture"),
+        ({"fc\x1b[2K.weight": np.ones(3, np.float32)}, r"its tensors are fc\?\[2K\.weight"),
+        ({"layer1.0.conv1.weight": np.ones((0, 3), np.float32)}, "has an empty tensor, layer1"),
         # As the authors' ResNeXt, wide and pre-activated networks.
         ({"layer4.0.conv2.weight": np.ones((64, 2, 3, 3, 3), "f4")}, "though its tensors are"),
         ({"layer4.0.bn3.weight": np.ones(128, "f4")}, "though its tensors are called alike"),
@@ -327,6 +331,30 @@ def test_another_architecture_is_told(tmp_path, tensors, message):
     path = pth.write_zip(tmp_path / "w.pth", tensors)
     with pytest.raises(WeightsError, match=message):
         applications.R3D50(weights=path)
+
+
+def test_a_small_file_builds_no_giant(tmp_path):
+    """Shapes that a few small tensors claim, and nothing else of the network."""
+    names = ["conv1.weight", "bn1.weight", "layer4.0.bn1.weight", "layer4.0.bn2.weight"]
+    base = np.ones(64, np.float32)
+    tensors = {f"layer{i}.0.conv1.weight": np.ones((1, 1, 1, 1, 1), "f4") for i in (1, 2, 3)}
+    tensors |= dict.fromkeys(names, pth.View(base, 0, (1, 64, 1, 1, 1), (0, 0, 0, 0, 0)))
+    tensors["layer4.0.conv1.weight"] = pth.View(base, 0, (64, 1, 1, 1, 1), (0, 0, 0, 0, 0))
+    path = pth.write_zip(tmp_path / "w.pth", tensors)
+    with pytest.raises(WeightsError, match="is of another architecture"):
+        applications.R3D10(weights=path)
+
+
+def test_an_h5_file_shows_no_other_file(tmp_path):
+    path = tmp_path / "w.weights.h5"
+    (tmp_path / "secret").write_bytes(bytes(400))
+    applications.R3D10(width=0.125, classes=2).save_weights(path)
+    with h5py.File(path, "r+") as file:
+        group = file["layers/dense/vars"]
+        del group["1"]
+        group.create_dataset("1", (2,), "f4", external=[(str(tmp_path / "secret"), 0, 8)])
+    with pytest.raises(WeightsError, match="layers/dense/vars/1 is not an array of numbers inside"):
+        applications.R3D10(weights=path)
 
 
 def test_files_that_are_no_weights(tmp_path):

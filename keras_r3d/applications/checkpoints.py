@@ -18,12 +18,15 @@ from typing import Any
 import numpy as np
 
 from keras_r3d.applications import unpickling
-from keras_r3d.applications.unpickling import StorageRecord, TensorRecord
+from keras_r3d.applications.unpickling import StorageRecord, TensorRecord, shown
 from keras_r3d.errors import R3DError
 
 WRAPPERS = ("state_dict", "model_state", "model")
 PREFIX = "module."  # of torch.nn.DataParallel
-LONGEST_NAME = 500
+# Far above any checkpoint's; what is beyond them was made to fill time or memory.
+MOST_TENSORS = 20_000
+MOST_SHARING = 4  # bytes of all tensors against those of the file
+MOST_DIRECTORY_BYTES = 4 * 2**20
 
 _DTYPES = {
     "Float": "<f4",
@@ -75,17 +78,20 @@ class Tensor:
             CheckpointError: they are damaged, or cut short.
         """
         record, count = self._record, math.prod(self.shape)
-        if not count:
-            return np.empty(self.shape, np.float32)
         steps = zip(record.shape, record.strides, strict=True)
-        span = 1 + sum((size - 1) * stride for size, stride in steps)
-        run = self._read(record.storage, record.offset, span)
+        span = 1 + sum((size - 1) * stride for size, stride in steps) if count else 0
+        try:
+            run = self._read(record.storage, record.offset, span)
+        except OSError as error:
+            raise CheckpointError(f"A tensor can no longer be read: {error}.") from error
         strides = [stride * run.itemsize for stride in record.strides]
         values = np.lib.stride_tricks.as_strided(run, self.shape, strides, writeable=False)
         if span > count:
             values = values.copy()  # so that what lies between is not kept in memory
         if self.dtype == "BFloat16":
-            values = (values.astype(np.uint32) << 16).view(np.float32)
+            wide = values.astype(np.uint32)
+            wide <<= np.uint32(16)
+            values = wide.view(np.float32)
         return values
 
 
@@ -136,7 +142,12 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
         ) from error
     except unpickling.UnpicklingError as error:
         raise _damaged(path, str(error)) from error
+    except CheckpointError:
+        raise
+    except ValueError as error:  # a path that no file can have
+        raise CheckpointError(f"{str(path)!r} is not a path: {error}.") from error
     wrapper, records = _find_tensors(path, content)
+    _check_sizes(path, records, values)
     prefix = ""
     while all(name.startswith(prefix + PREFIX) for name in records):
         prefix += PREFIX
@@ -148,10 +159,23 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _damaged(path: Path, reason: str) -> CheckpointError:
+    size = f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
     return CheckpointError(
-        f"{path} ({path.stat().st_size:,} bytes) is damaged or cut short ({reason}): download or "
-        "copy it again and compare its size with the original's."
+        f"{path}{size} is damaged or cut short ({shown(reason, 200)}): download or copy it again "
+        "and compare its size with the original's."
     )
+
+
+def _check_sizes(path: Path, records: Mapping[str, TensorRecord], values: ReadValues) -> None:
+    """Refuses tensors that are not in the file, so that shapes can be believed."""
+    for storage in {record.storage for record in records.values()}:
+        values(storage, 0, 0)
+    claimed = sum(
+        math.prod(record.shape) * np.dtype(_DTYPES[record.storage.dtype]).itemsize
+        for record in records.values()
+    )
+    if claimed > MOST_SHARING * path.stat().st_size:
+        raise _damaged(path, f"its tensors claim {claimed:,} bytes")
 
 
 def _refuse_others(path: Path, start: bytes) -> None:
@@ -187,6 +211,15 @@ def _refuse_others(path: Path, start: bytes) -> None:
         )
 
 
+class _SmallReads(io.FileIO):
+    """A file that refuses large reads: a zip's list of members is no place for megabytes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MOST_DIRECTORY_BYTES:
+            raise zipfile.BadZipFile(f"a list of members of {size:,} bytes")
+        return super().read(size)
+
+
 _ZIP_ERRORS = (
     *(zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, KeyError),
     *(struct.error, ValueError, OverflowError),
@@ -195,6 +228,8 @@ _ZIP_ERRORS = (
 
 def _open_zip(path: Path) -> tuple[Any, ReadValues]:
     try:
+        with _SmallReads(path) as small, zipfile.ZipFile(small):
+            pass  # so far it is safe to open
         archive = zipfile.ZipFile(path)  # stays open as long as tensors may be asked for
         members = {member.filename: member for member in archive.infolist()}
     except _ZIP_ERRORS as error:
@@ -220,14 +255,16 @@ def _open_zip(path: Path) -> tuple[Any, ReadValues]:
         """Finds a member of at most `most` bytes."""
         info = members.get(folder + name)
         if info is None:
-            raise _damaged(path, f"the archive has no {name}")
+            raise _damaged(path, f"the archive has no {name[:30]}")
         if info.compress_type != zipfile.ZIP_STORED:
             raise CheckpointError(
                 f"{path} is compressed inside, which torch.save never does: unpack it and put it "
                 "together again with `zip -0`."
             )
+        if info.compress_size != info.file_size:
+            raise _damaged(path, f"{name[:30]} claims two sizes")
         if info.file_size > most or info.header_offset + info.file_size > size:
-            raise _damaged(path, f"{name} claims {info.file_size:,} bytes")
+            raise _damaged(path, f"{name[:30]} claims {info.file_size:,} bytes")
         return info
 
     def read_member(name: str, most: int) -> bytes:
@@ -248,6 +285,8 @@ def _open_zip(path: Path) -> tuple[Any, ReadValues]:
         if info.file_size < record.count * dtype.itemsize:
             raise _damaged(path, f"storage {record.key[:20]} is too short")
         try:
+            if count == 0:
+                return np.empty(0, dtype)
             if count == record.count:
                 return np.frombuffer(archive.read(info), dtype, count)
             # A piece of a storage that tensors share: its checksum once, then the piece alone.
@@ -260,7 +299,9 @@ def _open_zip(path: Path) -> tuple[Any, ReadValues]:
                 file.seek(info.header_offset + 26)  # lengths of the name and of the extra field
                 lengths = struct.unpack("<HH", file.read(4))
             start = info.header_offset + 30 + sum(lengths)
-            return np.fromfile(path, dtype, count, offset=start + first * dtype.itemsize)
+            if start + info.file_size > size:
+                raise _damaged(path, f"storage {record.key[:20]} ends behind the file")
+            return _from_file(path, dtype, count, start + first * dtype.itemsize)
         except _ZIP_ERRORS as error:
             raise _damaged(path, str(error)) from error
 
@@ -272,7 +313,7 @@ def _open_legacy(path: Path) -> tuple[Any, ReadValues]:
     with path.open("rb") as file:
         stream = io.BytesIO(file.read(unpickling.MOST_BYTES))
         try:
-            magic = unpickling.load(stream)
+            magic = unpickling.load(stream, most=10)
         except unpickling.UnpicklingError:
             magic = None
         if magic != _LEGACY_MAGIC:
@@ -280,7 +321,8 @@ def _open_legacy(path: Path) -> tuple[Any, ReadValues]:
                 f"{path} is a pickle, but not one that torch.save wrote, or its beginning is "
                 "damaged."
             )
-        protocol, system = unpickling.load(stream), unpickling.load(stream)
+        protocol = unpickling.load(stream, most=10)
+        system = unpickling.load(stream, most=1000)
         if protocol != _LEGACY_PROTOCOL:
             raise _damaged(path, "an unknown protocol")
         if not isinstance(system, dict) or system.get("little_endian") is not True:
@@ -291,10 +333,11 @@ def _open_legacy(path: Path) -> tuple[Any, ReadValues]:
 
         # Behind the pickles: for each storage the number of its values, then they. How wide they
         # are stands in the first pickle only.
-        widths = {
-            record.storage.key: np.dtype(_DTYPES[record.storage.dtype]).itemsize
-            for record in _records(content)
-        }
+        widths: dict[str, int] = {}
+        for record in _records(content):
+            key, width = record.storage.key, np.dtype(_DTYPES[record.storage.dtype]).itemsize
+            if widths.setdefault(key, width) != width:
+                raise _damaged(path, f"storage {key[:20]} is of two types")
         places: dict[str, tuple[int, int]] = {}
         place = stream.tell()
         for key in keys:
@@ -315,9 +358,16 @@ def _open_legacy(path: Path) -> tuple[Any, ReadValues]:
         if record.offset + record.count > stored:
             raise _damaged(path, f"storage {record.key[:20]} is missing or too short")
         start += (record.offset + first) * dtype.itemsize
-        return np.fromfile(path, dtype, count, offset=start)
+        return _from_file(path, dtype, count, start)
 
     return content, values
+
+
+def _from_file(path: Path, dtype: np.dtype, count: int, start: int) -> np.ndarray:
+    values = np.fromfile(path, dtype, count, offset=start)
+    if len(values) != count:
+        raise _damaged(path, "it has become shorter")
+    return values
 
 
 def _records(content: Any) -> list[TensorRecord]:
@@ -338,9 +388,9 @@ def _find_tensors(path: Path, content: Any) -> tuple[str | None, dict[str, Tenso
 
     def tensors(value: Any) -> dict[str, TensorRecord]:
         items = value.items() if isinstance(value, dict) else ()
-        found = {k: v for k, v in items if isinstance(v, TensorRecord) and isinstance(k, str)}
-        if any(len(name) > LONGEST_NAME for name in found):
-            raise CheckpointError(f"{path} has names of more than {LONGEST_NAME} characters.")
+        found = {name: value for name, value in items if isinstance(value, TensorRecord)}
+        if len(found) > MOST_TENSORS:
+            raise CheckpointError(f"{path} has {len(found):,} tensors, more than any network.")
         return found
 
     if not isinstance(content, dict):
@@ -352,7 +402,7 @@ def _find_tensors(path: Path, content: Any) -> tuple[str | None, dict[str, Tenso
             return wrapper, found
     if found := tensors(content):
         return None, found
-    keys = ", ".join(str(key)[:40] for key in list(content)[:10])
+    keys = ", ".join(shown(key, 40) for key in list(content)[:10])
     raise CheckpointError(
         f"{path} holds no tensors under {list(WRAPPERS)} nor outermost, but: {keys or 'nothing'}."
     )

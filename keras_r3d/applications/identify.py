@@ -22,8 +22,9 @@ def identify(shapes: Shapes, family: str) -> tuple[str | None, dict[str, Any]]:
         Name in the table (None if it is none), and the builder's arguments.
     """
     options: dict[str, Any] = {}
-    if f"{HEAD}/bias" in shapes:
-        options["classes"] = shapes[f"{HEAD}/bias"][0]
+    bias = shapes.get(f"{HEAD}/bias", ())
+    if len(bias) == 1:
+        options["classes"] = bias[0]
     factorised = "conv1_temporal/kernel" in shapes
     bottleneck = "conv2_1_conv3/kernel" in shapes
     first = shapes.get("conv1_spatial/kernel" if factorised else "conv1/kernel", ())
@@ -38,15 +39,23 @@ def identify(shapes: Shapes, family: str) -> tuple[str | None, dict[str, Any]]:
         "in_channels": first[3],
         "conv1_t_size": in_time[0],
     }
-    # Wide, grouped and pre-activated networks call their tensors alike.
+    # Wide, grouped and pre-activated networks call their tensors alike. And no network is built
+    # that is much larger than the file: its widest arrays must be there.
+    narrow = max(1, int(FILTERS[0] * options["width"]))
+    outputs = EXPANSION * filters if bottleneck else filters
     regular: dict[str, tuple[int, ...]] = {
-        "conv1_bn/gamma": (max(1, int(FILTERS[0] * options["width"])),),
+        "conv1_bn/gamma": (narrow,),
         "conv5_1_bn1/gamma": (filters,),
         "conv5_1_bn2/gamma": (filters,),
     }
     if bottleneck:
-        regular["conv5_1_conv2/kernel"] = (3, 3, 3, filters, filters)
-        regular["conv5_1_bn3/gamma"] = (EXPANSION * filters,)
+        regular["conv5_1_bn3/gamma"] = (outputs,)
+    if not factorised:
+        regular["conv1/kernel"] = (*first[:4], narrow)
+        in_space = shapes.get("conv5_1_conv2/kernel", ())[:3]
+        regular["conv5_1_conv2/kernel"] = (*in_space, filters, filters)
+    if "classes" in options:
+        regular[f"{HEAD}/kernel"] = (outputs, options["classes"])
     if any(shapes.get(name) != shape for name, shape in regular.items()):
         return None, options
     structure = (_blocks(shapes), bottleneck, _convolutions(shapes), "2+1d" if factorised else "3d")
@@ -71,6 +80,6 @@ def _convolutions(shapes: Shapes) -> tuple[str, ...]:
     def kind(stage: int) -> str:
         if f"conv{stage}_1_conv2_temporal/kernel" in shapes:
             return "2+1d"
-        return "2d" if shapes.get(f"conv{stage}_1_conv2/kernel", (3,))[0] == 1 else "3d"
+        return "2d" if shapes.get(f"conv{stage}_1_conv2/kernel", ())[:1] == (1,) else "3d"
 
     return tuple(kind(stage) for stage in (2, 3, 4, 5))

@@ -5,6 +5,7 @@ and torchvision's (`layer1.0.conv1.0.weight`). Axes are (out, in, time, height, 
 (time, height, width, in, out) here.
 """
 
+import functools
 import re
 from collections.abc import Sequence
 
@@ -54,10 +55,8 @@ Names = Sequence[tuple[str, str]]
 
 def layout(tensors: Sequence[str]) -> Names | None:
     """Returns the family of names that tensors are called by, None if it is neither."""
-    if "stem.4.weight" in tensors:
-        return TORCHVISION_2PLUS1D
     if "stem.0.weight" in tensors:
-        return TORCHVISION
+        return TORCHVISION_2PLUS1D if "stem.4.weight" in tensors else TORCHVISION
     return AUTHORS if "conv1.weight" in tensors and "layer1.0.conv1.weight" in tensors else None
 
 
@@ -65,7 +64,7 @@ def variable(names: Names, tensor: str) -> str | None:
     """Returns `layer/variable` of ours for a tensor's name, None if there is none."""
     module, _, kind = tensor.rpartition(".")
     for ours, theirs in names:
-        if found := re.fullmatch(_pattern(theirs), module):
+        if found := _pattern(theirs).fullmatch(module):
             layer = ours.format(**_counted(found, +1))
             for variable_name, tensor_name in _kinds(layer).items():
                 if tensor_name == kind:
@@ -77,13 +76,15 @@ def tensor(names: Names, variable: str) -> str:
     """Returns the tensor's name for `layer/variable` of ours."""
     layer, _, kind = variable.partition("/")
     for ours, theirs in names:
-        if found := re.fullmatch(_pattern(ours), layer):
+        if found := _pattern(ours).fullmatch(layer):
             return f"{theirs.format(**_counted(found, -1))}.{_kinds(layer)[kind]}"
     return variable  # a layer that these names know nothing of
 
 
-def _pattern(template: str) -> str:
-    return re.sub(r"\\{(\w+)\\}", r"(?P<\1>\\d{1,4})", re.escape(template))
+@functools.cache
+def _pattern(template: str) -> re.Pattern:
+    number = r"(?P<\1>0|[1-9][0-9]{0,3})"
+    return re.compile(re.sub(r"\\{(\w+)\\}", number, re.escape(template)))
 
 
 def _counted(found: re.Match, step: int) -> dict[str, int]:

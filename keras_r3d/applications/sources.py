@@ -20,6 +20,7 @@ from keras_r3d.applications.conventions import labels as read_labels
 from keras_r3d.applications.identify import identify
 from keras_r3d.applications.networks import NETWORKS
 from keras_r3d.applications.pretrained import WeightsError
+from keras_r3d.applications.unpickling import shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +118,7 @@ def _open_checkpoint(path: Path) -> Source:
     checkpoint = checkpoints.read(path)
     names = pytorch.layout(list(checkpoint.tensors))
     if names is None:
-        found = ", ".join(list(checkpoint.tensors)[:4])
+        found = ", ".join(shown(name) for name in list(checkpoint.tensors)[:4])
         raise WeightsError(
             f"{path} is of another architecture than the residual networks here: its tensors are "
             f"{found}, …; expected were conv1.weight, layer1.0.conv1.weight, … (the authors' "
@@ -127,8 +128,8 @@ def _open_checkpoint(path: Path) -> Source:
     unknown = []
     for name, tensor in checkpoint.tensors.items():
         variable = pytorch.variable(names, name)
-        if variable in values:
-            raise WeightsError(f"{path} has {values[variable].name} twice, also as {name}.")
+        if 0 in tensor.shape:
+            raise WeightsError(f"{path} has an empty tensor, {shown(name)}.")
         if variable is not None:
             shape = pytorch.shape_from_pytorch(tensor.shape)
             values[variable] = Value(name, shape, _reader(tensor))
@@ -217,16 +218,18 @@ def _open_h5(path: Path) -> Source:
     def visit(group: str, node: Any) -> None:
         name = node.attrs.get("name") if re.fullmatch(r"layers/[^/]+/vars", group) else None
         layers.add(name)
-        if isinstance(node, h5py.Group) and name is not None and name != "normalization":
+        if isinstance(node, h5py.Group) and isinstance(name, str) and name != "normalization":
             kinds = _VARIABLES[4 if len(node) == 4 else 2]
             for index, kind in zip(node, kinds, strict=False):
+                if not _is_plain(node, index):
+                    raise ValueError(f"{group}/{index} is not an array of numbers inside the file")
                 data = node[index]
                 values[f"{name}/{kind}"] = Value(f"{name}/{kind}", data.shape, _dataset(path, data))
 
     try:
         with h5py.File(path) as file:
             file.visititems(visit)
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, AttributeError) as error:
         raise WeightsError(f"`weights`: {path} is not a .weights.h5 of Keras 3: {error}") from error
     if not values:
         raise WeightsError(
@@ -237,6 +240,20 @@ def _open_h5(path: Path) -> Source:
     if network is not None:
         options["max_pool"] = "pool1" in layers
     return Source(path, values, network=network, options=options)
+
+
+def _is_plain(group: h5py.Group, name: str) -> bool:
+    """Neither a link nor an array that lies in another file, which would then be read."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        return False
+    data = group[name]
+    return (
+        isinstance(data, h5py.Dataset)
+        and data.external is None
+        and not data.is_virtual
+        and data.dtype.kind == "f"
+        and 0 < data.nbytes <= 1000 * max(1, data.id.get_storage_size())
+    )
 
 
 def _dataset(path: Path, data: Any) -> Callable[[], np.ndarray]:

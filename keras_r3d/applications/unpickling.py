@@ -15,6 +15,9 @@ from typing import Any, BinaryIO
 MOST_BYTES = 16 * 2**20
 MOST_INSTRUCTIONS = 1_000_000
 MOST_DIMENSIONS = 16
+MOST_ARGUMENTS = 10
+MOST_CHARACTERS = 500  # of a name
+MOST_BITS = 128  # of a number; the legacy container begins with one of 77
 
 
 class UnpicklingError(ValueError):
@@ -23,6 +26,11 @@ class UnpicklingError(ValueError):
 
 class RefusedError(UnpicklingError):
     """A pickle that asks for something other than tensors and plain values."""
+
+
+def shown(text: str, most: int = 100) -> str:
+    """Makes text from a file fit for a message: short, and nothing that a terminal obeys."""
+    return "".join(c if c.isprintable() else "?" for c in text[:most])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +73,8 @@ STORAGES = (
 
 
 # What follows builds nothing larger than what the pickle spelt out, however often it is asked to,
-# and puts no value into a message before it is known to be small.
+# copies no long tuple, hashes nothing that can be made to collide, and puts no value into a message
+# before it is known to be small.
 
 
 def _mapping(items: Any = ()) -> dict[Any, Any]:
@@ -88,10 +97,15 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Ten
     for number in (offset, *shape, *strides):
         if not 0 <= _expect(number, int) < 2**63:
             raise UnpicklingError("a tensor of an impossible size")
-    values, last = 1, offset
+    values, last, extent = 1, offset, 8
     for size, stride in zip(shape, strides, strict=True):
         values *= size
         last += (size - 1) * stride
+        extent *= max(size, 1)
+    if extent >= 2**63:
+        raise UnpicklingError("a tensor of an impossible size")
+    # NumPy counts also the steps that are never taken.
+    strides = [stride if size > 1 else 0 for size, stride in zip(shape, strides, strict=True)]
     if values and (last >= storage.count or values > storage.count):
         raise UnpicklingError(
             f"a tensor of the shape {tuple(shape)} in a storage of {storage.count} values"
@@ -117,8 +131,11 @@ NAMES: dict[str, Callable[..., Any] | None] = {
 }
 
 
-def load(stream: BinaryIO) -> Any:
+def load(stream: BinaryIO, most: int = MOST_INSTRUCTIONS) -> Any:
     """Reads one pickle and leaves the stream behind it.
+
+    Args:
+        most: number of instructions that it may have.
 
     Returns:
         Plain values (dict, list, tuple, str, int, float, bool, None) and `TensorRecord`s.
@@ -131,17 +148,18 @@ def load(stream: BinaryIO) -> Any:
     machine = _Machine()
     try:
         for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-            if count == MOST_INSTRUCTIONS:
-                raise RefusedError(f"more than {MOST_INSTRUCTIONS:,} instructions")
+            if count == most:
+                raise RefusedError(f"more than {most:,} instructions")
             machine.step(opcode.name, argument)
         return machine.pop()
     except UnpicklingError:
         raise
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, struct.error) as error:
-        raise UnpicklingError(f"{type(error).__name__}: {str(error)[:200]}") from error
+        raise UnpicklingError(f"{type(error).__name__}: {shown(str(error), 200)}") from error
 
 
 _MARK = object()
+_NOTHING = object()
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
@@ -162,7 +180,13 @@ class _Machine:
 
     def __init__(self):
         self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: list[Any] = []
+
+    def remember(self, index: int) -> None:
+        if index > MOST_INSTRUCTIONS:
+            raise UnpicklingError("an impossible place in the memory")
+        self.memo += [_NOTHING] * (index + 1 - len(self.memo))
+        self.memo[index] = self.stack[-1]
 
     def pop(self) -> Any:
         return self.stack.pop()
@@ -179,6 +203,8 @@ class _Machine:
         """Follows one instruction."""
         push = self.stack.append
         if opcode in _LITERALS:
+            if type(argument) is int and argument.bit_length() > MOST_BITS:
+                raise UnpicklingError(f"a number of {argument.bit_length():,} bits")
             push(argument)
         elif opcode in _CONSTANTS:
             push(_CONSTANTS[opcode])
@@ -187,10 +213,12 @@ class _Machine:
         elif opcode == "MARK":
             push(_MARK)
         elif opcode in ("BINPUT", "LONG_BINPUT"):
-            self.memo[argument] = self.stack[-1]
+            self.remember(argument)
         elif opcode == "MEMOIZE":
-            self.memo[len(self.memo)] = self.stack[-1]
+            self.remember(len(self.memo))
         elif opcode in ("BINGET", "LONG_BINGET"):
+            if self.memo[argument] is _NOTHING:
+                raise UnpicklingError("an empty place in the memory")
             push(self.memo[argument])
         elif opcode in _TUPLES:
             count = _TUPLES[opcode]
@@ -213,6 +241,8 @@ class _Machine:
             push(_name(_expect(module, str), _expect(name, str)))
         elif opcode == "REDUCE":
             arguments, name = _expect(self.pop(), tuple), _expect(self.pop(), _Name)
+            if len(arguments) > MOST_ARGUMENTS:
+                raise UnpicklingError(f"a call with {len(arguments)} arguments")
             if name.call is None:
                 raise RefusedError(f"a call of '{name.path}'")
             push(name.call(*arguments))
@@ -235,30 +265,38 @@ def _set_item(mapping: dict[Any, Any], key: Any, value: Any) -> None:
     # Tuples as keys could nest deeper than Python can hash.
     if not isinstance(key, (str, int, float, type(None))):
         raise RefusedError(f"a dictionary with a {type(key).__name__} as a key")
+    # Numbers can be chosen so that their hashes collide, texts cannot.
+    key = str(key)
+    if len(key) > MOST_CHARACTERS:
+        raise RefusedError(f"a name of {len(key):,} characters")
     mapping[key] = value
 
 
 def _name(module: str, name: str) -> _Name:
     path = f"{module[:100]}.{name[:100]}"
     if path not in NAMES:
-        raise RefusedError(f"'{path}'")
+        raise RefusedError(f"'{shown(path, 201)}'")
     return _Name(path, NAMES[path])
 
 
 def _storage(identity: tuple[Any, ...]) -> StorageRecord:
     """("storage", class, key, device, number of values[, view of another storage])."""
+    if not 5 <= len(identity) <= 6:
+        raise UnpicklingError(f"a storage of {len(identity)} parts")
     kind, name, key, _, count, *view = identity
     if _expect(kind, str) != "storage":
-        raise RefusedError(f"a persistent '{kind[:100]}'")
+        raise RefusedError(f"a persistent '{shown(kind)}'")
+    if len(_expect(key, str)) > MOST_CHARACTERS:
+        raise UnpicklingError(f"a storage with a name of {len(key):,} characters")
     dtype = _expect(name, _Name).path.rpartition(".")[2].removesuffix("Storage")
     if dtype not in STORAGES:
         raise UnpicklingError(f"a storage of {dtype}")
-    if not 0 <= _expect(count, int) < 2**63:
+    if not 0 <= _expect(count, int) < 2**59:
         raise UnpicklingError("a storage of an impossible size")
     if not view or view[0] is None:
-        return StorageRecord(dtype, _expect(key, str), count)
+        return StorageRecord(dtype, key, count)
     # A legacy view: `count` is the whole storage's; the view has a key, an offset and a size.
     _, offset, size = view[0]
     if not 0 <= _expect(offset, int) <= offset + _expect(size, int) <= count:
         raise UnpicklingError("a view beyond its storage")
-    return StorageRecord(dtype, _expect(key, str), size, offset)
+    return StorageRecord(dtype, key, size, offset)
