@@ -217,8 +217,10 @@ def _open_h5(path: Path) -> Source:
 
     def visit(group: str, node: Any) -> None:
         name = node.attrs.get("name") if re.fullmatch(r"layers/[^/]+/vars", group) else None
+        if not isinstance(node, h5py.Group) or not isinstance(name, str):
+            return
         layers.add(name)
-        if isinstance(node, h5py.Group) and isinstance(name, str) and name != "normalization":
+        if name != "normalization":
             kinds = _VARIABLES[4 if len(node) == 4 else 2]
             for index, kind in zip(node, kinds, strict=False):
                 if not _is_plain(node, index):
