@@ -59,8 +59,9 @@ class Data:
     """The videos, and how clips are cut from them.
 
     Attributes:
-        annotations: "folders" (class folders), the name of a CSV file in the data folder, or "auto"
-            (manifest.csv if there is one, else class folders).
+        annotations: "folders" (class folders), "auto" (manifest.csv if there is one, else class
+            folders), or a path in the data folder: a CSV file of one's own, or the lists of a
+            public data set (`keras_r3d.data.annotations.read`).
         rendered: render the demo videos when no data folder is given.
         validation_fraction: share of each class's training videos that is held out where the
             annotations have no validation split.

@@ -99,7 +99,7 @@ class Run:
             return recorded.split(split)
         named = self.recipe.data.annotations
         found = annotations.read(
-            data_dir, named if (Path(data_dir) / named).is_file() else annotations.AUTO
+            data_dir, named if annotations.has(data_dir, named) else annotations.AUTO
         )
         if set(found.splits) != {"train"}:
             return found.split(split)

@@ -77,7 +77,8 @@ def _no_data(name: str, experiment: recipe.Recipe) -> str:
     else:
         expected = (
             f"  DATA_DIR/{experiment.data.annotations}: a CSV file with the columns "
-            "path,label[,split][,start_seconds,end_seconds]; paths relative to DATA_DIR"
+            "path,label[,split][,start_seconds,end_seconds], paths relative to DATA_DIR; or the "
+            "lists of Kinetics, ActivityNet, UCF101 or HMDB51"
         )
     return (
         f"Recipe '{name}' needs videos: pass --data_dir DATA_DIR, where it expects\n{expected}\n"

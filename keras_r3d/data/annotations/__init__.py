@@ -1,0 +1,27 @@
+"""Which videos there are, their labels and splits: one file for each kind of annotations."""
+
+from keras_r3d.data.annotations.csv_file import write as to_csv
+from keras_r3d.data.annotations.folders import LAYOUT
+from keras_r3d.data.annotations.reading import AUTO, MANIFEST, has, read, root
+from keras_r3d.data.annotations.videos import (
+    VIDEO_SUFFIXES,
+    AnnotationError,
+    Annotations,
+    Problem,
+    Video,
+)
+
+__all__ = [
+    "AUTO",
+    "LAYOUT",
+    "MANIFEST",
+    "VIDEO_SUFFIXES",
+    "AnnotationError",
+    "Annotations",
+    "Problem",
+    "Video",
+    "has",
+    "read",
+    "root",
+    "to_csv",
+]

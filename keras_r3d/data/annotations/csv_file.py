@@ -1,0 +1,106 @@
+"""CSV files of one's own: path,label[,split][,start_seconds,end_seconds]."""
+
+import csv
+import io
+import math
+import os
+from collections import defaultdict
+from pathlib import Path
+
+from keras_r3d.data.annotations.videos import SPLITS, AnnotationError, Annotations, Video, some
+
+
+def read(path: Path, must_exist: bool) -> tuple[dict[str, list[Video]], list[str]]:
+    """Returns videos by split, and notes."""
+    if not path.is_file():
+        raise AnnotationError(
+            f"The annotation file {path} does not exist. It must have the columns "
+            "path,label[,split][,start_seconds,end_seconds]; set `data.annotations` to its name, "
+            'or to "folders" for class folders.'
+        )
+    splits: dict[str, list[Video]] = defaultdict(list)
+    seen: dict[tuple[str, float, float], int] = {}
+    missing: list[str] = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            columns = rows.fieldnames or []
+            if "path" not in columns or "label" not in columns:
+                raise AnnotationError(
+                    f"{path} must have the columns path,label[,split][,start_seconds,end_seconds]. "
+                    f"Received: {','.join(columns)}"
+                )
+            for row in rows:
+                where = f"{path}, line {rows.line_num}"
+                video, split = _read_row(row, path.parent, where)
+                key = (video.path, video.start_seconds, video.end_seconds)
+                if key in seen:
+                    raise AnnotationError(
+                        f"{where}: {video.name} stands there twice (first in line {seen[key]}): "
+                        "remove one of the two."
+                    )
+                seen[key] = rows.line_num
+                if not Path(video.path).is_file():
+                    missing.append(f"{video.path} (line {rows.line_num})")
+                splits[split].append(video)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise AnnotationError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    if not seen:
+        raise AnnotationError(f"{path} lists no videos.")
+    if missing and must_exist:
+        raise AnnotationError(
+            f"{len(missing)} of {len(seen)} videos listed in {path} do not exist: "
+            f"{some(missing)}. Paths are relative to the folder of the CSV file; put the videos "
+            "there or remove their lines."
+        )
+    unknown = sorted(set(splits) - set(SPLITS.values()))
+    notes = [
+        f"Split '{name}' is none of train, validation and test: it is not used but by its name."
+        for name in unknown
+    ]
+    return dict(splits), notes
+
+
+def _read_row(row: dict[str, str | None], folder: Path, where: str) -> tuple[Video, str]:
+    def cell(column: str) -> str:
+        return (row.get(column) or "").strip()
+
+    for column in ("path", "label"):
+        if not cell(column):
+            raise AnnotationError(f"{where}: the column '{column}' is empty.")
+    if len(cell("label").splitlines()) > 1:
+        raise AnnotationError(f"{where}: a label must be one line. Received: {cell('label')!r}")
+    start, end = 0.0, math.inf
+    try:
+        if cell("start_seconds"):
+            start = float(cell("start_seconds"))
+        if cell("end_seconds"):
+            end = float(cell("end_seconds"))
+    except ValueError:
+        raise AnnotationError(
+            f"{where}: start_seconds and end_seconds must be numbers. Received: "
+            f"{cell('start_seconds')!r} and {cell('end_seconds')!r}"
+        ) from None
+    if not 0 <= start < end:
+        raise AnnotationError(
+            f"{where}: start_seconds must be 0 or more and below end_seconds. "
+            f"Received: {start:g} and {end:g}"
+        )
+    split = cell("split").lower() or "train"
+    video = Video(os.path.normpath(folder / cell("path")), cell("label"), start, end)
+    return video, SPLITS.get(split, split)
+
+
+def write(annotations: Annotations) -> str:
+    """Returns all videos as the text of a CSV file that `read` reads back, with absolute paths."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["path", "label", "split", "start_seconds", "end_seconds"])
+    for split, videos in annotations.splits.items():
+        for video in videos:
+            segment = [
+                "" if seconds == default else repr(seconds)
+                for seconds, default in ((video.start_seconds, 0.0), (video.end_seconds, math.inf))
+            ]
+            rows.writerow([os.path.abspath(video.path), video.label, split, *segment])
+    return text.getvalue()

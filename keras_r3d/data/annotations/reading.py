@@ -1,0 +1,145 @@
+"""Which videos there are, their labels and splits, whatever the annotations look like.
+
+Only names are read here; no video is opened.
+"""
+
+import os
+import random
+from collections import defaultdict
+from pathlib import Path
+
+from keras_r3d.data.annotations import csv_file, folders, json_file, kinetics, official_splits
+from keras_r3d.data.annotations.folders import LAYOUT
+from keras_r3d.data.annotations.videos import AnnotationError, Annotations, Video, some
+
+MANIFEST = "manifest.csv"
+AUTO = "auto"
+
+
+def read(
+    data_dir: str | Path,
+    annotations: str,
+    *,
+    validation_fraction: float = 0.0,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    must_exist: bool = True,
+) -> Annotations:
+    """Reads the annotations of a data folder.
+
+    Args:
+        data_dir: folder of videos, or an annotation file beside them (then `annotations` is not
+            used).
+        annotations: "folders"; "auto": manifest.csv if there is one, else folders; or a path
+            (relative to `data_dir`): a CSV file of one's own, a CSV file of Kinetics or a folder of
+            them, a JSON file of ActivityNet or of the authors' code, or the folder of the official
+            split lists of UCF101 or HMDB51 and the number of the split, such as
+            "ucfTrainTestlist/1".
+        validation_fraction: share of each class's training videos held out where there is no
+            validation split.
+        test_fraction: likewise for the test split.
+        seed: of the hold-out.
+        must_exist: refuse a CSV file of one's own that lists missing videos. (The public lists name
+            videos that are gone from the web; those are left aside, counted and said.)
+
+    Raises:
+        AnnotationError: anything that keeps the videos from being trained on, by name.
+    """
+    data_dir = Path(data_dir)
+    if not data_dir.exists():
+        raise AnnotationError(f"The data folder {data_dir} does not exist. Expected:\n{LAYOUT}")
+    if data_dir.is_file():
+        splits, notes = _read_path(data_dir, data_dir.parent, must_exist)
+    elif annotations == "folders" or (annotations == AUTO and not (data_dir / MANIFEST).is_file()):
+        splits, notes = folders.read(data_dir)
+    else:
+        name = MANIFEST if annotations == AUTO else annotations
+        splits, notes = _read_path(data_dir / name, data_dir, must_exist)
+    if not splits.get("train"):
+        raise AnnotationError(
+            f"No training videos in {data_dir}. Splits found: {sorted(splits)}. Expected:\n{LAYOUT}"
+        )
+    for name, fraction in (("test", test_fraction), ("validation", validation_fraction)):
+        if name not in splits and fraction > 0:
+            splits["train"], splits[name] = _hold_out(splits["train"], fraction, f"{seed} {name}")
+            notes.append(
+                f"No {name} split: {len(splits[name])} training videos are held out for it "
+                f"(data.{name}_fraction = {fraction:g})."
+            )
+    classes = sorted({video.label for video in splits["train"]})
+    _check_classes(splits, classes, notes)
+    return Annotations(splits, classes, notes)
+
+
+def has(data_dir: str | Path, annotations: str) -> bool:
+    """Whether a data folder has annotations of that name."""
+    path = Path(data_dir) / annotations
+    return path.exists() or official_splits.number(path) is not None
+
+
+def root(data_dir: str | Path) -> str:
+    """Returns the folder that the paths of a data folder's, or a CSV file's, videos start from."""
+    path = os.path.abspath(data_dir)
+    return os.path.dirname(path) if os.path.isfile(path) else path
+
+
+def _read_path(
+    path: Path, data_dir: Path, must_exist: bool
+) -> tuple[dict[str, list[Video]], list[str]]:
+    """Tells the format by what lies there."""
+    if path.suffix == ".json" and path.is_file():
+        return json_file.read(path, data_dir)
+    if kinetics.is_one(path):
+        return kinetics.read(path, data_dir)
+    if official_splits.number(path) is not None:
+        return official_splits.read(path, data_dir)
+    return csv_file.read(path, must_exist)
+
+
+def _hold_out(videos: list[Video], fraction: float, seed: str) -> tuple[list[Video], list[Video]]:
+    """Draws `fraction` of each class; segments of one file stay together."""
+    # A file with segments of several classes goes with the first.
+    labels: dict[str, str] = {}
+    for video in videos:
+        labels.setdefault(video.path, video.label)
+    files: dict[str, list[str]] = defaultdict(list)
+    for path, label in labels.items():
+        files[label].append(path)
+    held: set[str] = set()
+    for label, paths in files.items():
+        count = min(max(1, round(fraction * len(paths))), len(paths) - 1)
+        held |= set(random.Random(f"{seed} {label}").sample(paths, count))
+    if not held:
+        raise AnnotationError(
+            "There is no class with two videos or more, so none can be held out for validation or "
+            "test: add videos."
+        )
+    kept = [v for v in videos if v.path not in held]
+    return kept, [v for v in videos if v.path in held]
+
+
+def _check_classes(splits: dict[str, list[Video]], classes: list[str], notes: list[str]) -> None:
+    if len(classes) < 2:
+        raise AnnotationError(
+            f"There is only one class ({classes[0]}) among the training videos: a classifier "
+            f"needs two or more. Expected:\n{LAYOUT}"
+        )
+    alike: dict[str, str] = {}
+    for name in classes:
+        other = alike.setdefault("".join(name.casefold().split()), name)
+        if other != name:
+            raise AnnotationError(
+                f"The labels {other!r} and {name!r} differ only by case or spaces: make them one."
+            )
+    for name, videos in splits.items():
+        labels = {video.label for video in videos}
+        unknown = sorted(labels - set(classes))
+        if unknown:
+            example = next(v for v in videos if v.label == unknown[0])
+            raise AnnotationError(
+                f"Split '{name}' has classes without training videos: {some(unknown)} "
+                f"(for one, {example.path}). Add training videos or remove these."
+            )
+        absent = sorted(set(classes) - labels)
+        if absent:
+            notes.append(f"Split '{name}' has no video of: {some(absent)}.")
