@@ -17,7 +17,9 @@ ALLOWED = {
     "recipe": BASE,
     "run_folder": BASE | {"data.annotations", "files", "recipe"},
     "applications": BASE | {"files"},
-    "data.annotations": BASE,
+    "data.annotations": BASE | {"files"},
+    "data.workers": set(),
+    "data.doctor": {"data.annotations", "data.video", "data.workers"},
     "data.sampling": set(),
     "data.cropping": set(),
     "data.colour": set(),
@@ -39,7 +41,7 @@ ALLOWED = {
     "inference": BASE | {"data", "files", "recipe"},
     "export": BASE | {"_command", "data", "files", "run_folder"},
 }
-COMMANDS = {"train", "evaluate", "benchmark", "convert"}
+COMMANDS = {"train", "evaluate", "benchmark", "convert", "scan"}
 STDLIB_AND_NUMPY = {"recipe", "data.annotations", "data.sampling", "data.cropping", "data.colour"}
 
 

@@ -29,11 +29,16 @@ class VideoInfo:
         frame_count: frames that decode.
         header_count: frames the container promises (often wrong).
         seconds: float64 `(frame_count,)`, presentation times, increasing.
+        width, height: of the upright frames, as the container says, in pixels.
+        rotation: by the metadata, in degrees.
     """
 
     frame_count: int
     header_count: int
     seconds: NDArray[np.float64]
+    width: int
+    height: int
+    rotation: int
 
 
 def probe(path: str) -> VideoInfo:
@@ -44,7 +49,14 @@ def probe(path: str) -> VideoInfo:
     """
     decoder = Decoder(path)
     seconds = [decoder.seconds for _ in decoder]
-    return VideoInfo(len(seconds), decoder.header_count, np.array(seconds))
+    return VideoInfo(
+        len(seconds),
+        decoder.header_count,
+        np.array(seconds),
+        decoder.width,
+        decoder.height,
+        decoder.rotation,
+    )
 
 
 def read_frames(path: str, indices: NDArray[np.int64], short_side: int = 0) -> Frame:
@@ -114,6 +126,7 @@ class Decoder:
 
     Attributes:
         header_count: frames the container promises.
+        width, height, rotation: as in `VideoInfo`.
         count: frames decoded so far.
         ended: the end of the file was reached.
         seconds: presentation time of the current frame.
@@ -145,6 +158,9 @@ class Decoder:
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         self.path = path
         self.header_count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self.rotation = int(self._capture.get(cv2.CAP_PROP_ORIENTATION_META))
         self.count = 0
         self.ended = False
         fps = self._capture.get(cv2.CAP_PROP_FPS)

@@ -2,7 +2,15 @@
 
 from keras_r3d.data.annotations.csv_file import write as to_csv
 from keras_r3d.data.annotations.folders import LAYOUT
-from keras_r3d.data.annotations.reading import AUTO, MANIFEST, has, read, root
+from keras_r3d.data.annotations.reading import (
+    AUTO,
+    MANIFEST,
+    add_to_quarantine,
+    has,
+    read,
+    root,
+    videos_in,
+)
 from keras_r3d.data.annotations.videos import (
     VIDEO_SUFFIXES,
     AnnotationError,
@@ -20,8 +28,10 @@ __all__ = [
     "Annotations",
     "Problem",
     "Video",
+    "add_to_quarantine",
     "has",
     "read",
     "root",
     "to_csv",
+    "videos_in",
 ]

@@ -41,7 +41,7 @@ def find(
     Raises:
         AnnotationError: none is there, one lies there twice, or one has two labels.
     """
-    files = _files(data_dir)
+    there = files(data_dir)
     splits: dict[str, list[Video]] = defaultdict(list)
     listed: dict[str, int] = defaultdict(int)
     missing: list[str] = []
@@ -54,7 +54,7 @@ def find(
             unlabelled.append(entry.name)
             continue
         listed[entry.split] += 1
-        video = _find(entry, files)
+        video = _find(entry, there)
         if video is None:
             missing.append(entry.name)
             continue
@@ -87,27 +87,27 @@ def find(
         notes.append(f"{len(unlabelled)} listed videos have no label and are left aside.")
     if doubled:
         notes.append(f"{len(doubled)} videos are listed twice and count once: {some(doubled)}.")
-    unlisted = sorted({path for paths in files.values() for path in paths} - used)
+    unlisted = sorted({path for paths in there.values() for path in paths} - used)
     if unlisted:
         notes.append(f"{len(unlisted)} videos are not listed and left aside: {some(unlisted)}.")
     return dict(splits), notes
 
 
-def _files(data_dir: Path) -> dict[str, list[str]]:
+def files(data_dir: Path) -> dict[str, list[str]]:
     """Paths of all videos by their names without suffix."""
-    files: dict[str, list[str]] = defaultdict(list)
+    there: dict[str, list[str]] = defaultdict(list)
     for folder, folders, names in os.walk(data_dir):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             stem, suffix = os.path.splitext(name)
             if suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
-                files[stem].append(os.path.normpath(os.path.join(folder, name)))
-    return files
+                there[stem].append(os.path.normpath(os.path.join(folder, name)))
+    return there
 
 
-def _find(entry: Entry, files: dict[str, list[str]]) -> Video | None:
+def _find(entry: Entry, there: dict[str, list[str]]) -> Video | None:
     for name in (entry.name, *entry.untrimmed):
-        paths = files.get(name, [])
+        paths = there.get(name, [])
         if len(paths) > 1:
             # Of files of one name, the one in its class's folder.
             paths = [p for p in paths if _folder(p) == _plain(entry.label or "")] or paths

@@ -8,7 +8,15 @@ import random
 from collections import defaultdict
 from pathlib import Path
 
-from keras_r3d.data.annotations import csv_file, folders, json_file, kinetics, official_splits
+from keras_r3d.data.annotations import (
+    csv_file,
+    folders,
+    json_file,
+    kinetics,
+    listed,
+    official_splits,
+    quarantine,
+)
 from keras_r3d.data.annotations.folders import LAYOUT
 from keras_r3d.data.annotations.videos import AnnotationError, Annotations, Video, some
 
@@ -55,6 +63,7 @@ def read(
     else:
         name = MANIFEST if annotations == AUTO else annotations
         splits, notes = _read_path(data_dir / name, data_dir, must_exist)
+    notes += quarantine.leave_aside(splits, Path(root(data_dir)))
     if not splits.get("train"):
         raise AnnotationError(
             f"No training videos in {data_dir}. Splits found: {sorted(splits)}. Expected:\n{LAYOUT}"
@@ -69,6 +78,20 @@ def read(
     classes = sorted({video.label for video in splits["train"]})
     _check_classes(splits, classes, notes)
     return Annotations(splits, classes, notes)
+
+
+def videos_in(data_dir: str | Path) -> list[str]:
+    """Returns the paths of all files in a folder that are videos by their suffix."""
+    return sorted(path for paths in listed.files(Path(data_dir)).values() for path in paths)
+
+
+def add_to_quarantine(data_dir: str | Path, paths: list[str]) -> Path:
+    """Adds files to the list of those that are left aside; returns its path.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    return quarantine.add(Path(root(data_dir)), paths)
 
 
 def has(data_dir: str | Path, annotations: str) -> bool:

@@ -1,0 +1,83 @@
+"""A function over many items in processes of their own, each item within a time limit.
+
+What hangs or crashes takes its process with it, and nothing else.
+"""
+
+import dataclasses
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import connection
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """An item that gave no result.
+
+    Attributes:
+        status: "time limit" or "crash".
+    """
+
+    status: str
+    detail: str
+
+
+def run(
+    function: Callable[[Any], Any], items: Sequence[Any], *, workers: int, limit_seconds: float
+) -> Iterator[tuple[int, Any]]:
+    """Calls a function with each item, in parallel.
+
+    Args:
+        function: of a module, so that another process can import it.
+
+    Yields:
+        Number of an item and its result, or a `Failure`; in the order they are done.
+    """
+    context = multiprocessing.get_context("spawn")
+    idle: list[tuple[Any, connection.Connection]] = []
+    active: dict[connection.Connection, tuple[Any, int, float]] = {}
+    waiting = iter(enumerate(items))
+    try:
+        while True:
+            while len(active) < workers and (job := next(waiting, None)):
+                process, pipe = idle.pop() if idle else _start(context, function)
+                pipe.send(job[1])
+                active[pipe] = process, job[0], time.monotonic() + limit_seconds
+            if not active:
+                return
+            first = min(deadline for _, _, deadline in active.values())
+            done = connection.wait(list(active), max(0.0, first - time.monotonic()))
+            for pipe in [pipe for pipe in active if pipe in done]:
+                process, index, _ = active.pop(pipe)
+                try:
+                    result = pipe.recv()
+                    idle.append((process, pipe))
+                except EOFError:
+                    process.join()
+                    result = Failure("crash", f"its process ended with code {process.exitcode}")
+                yield index, result
+            for pipe, (process, index, deadline) in list(active.items()):
+                if time.monotonic() > deadline:
+                    del active[pipe]
+                    process.kill()
+                    yield index, Failure("time limit", f"not done after {limit_seconds:g} s")
+    finally:
+        for process in [*(one for one, _ in idle), *(one for one, _, _ in active.values())]:
+            process.kill()
+
+
+def _start(context, function: Callable[[Any], Any]) -> tuple[Any, connection.Connection]:
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(function, theirs), daemon=True)
+    process.start()
+    theirs.close()  # so that the end of the process is the end of the pipe
+    return process, ours
+
+
+def _work(function: Callable[[Any], Any], pipe: connection.Connection) -> None:
+    try:
+        while True:
+            pipe.send(function(pipe.recv()))
+    except (EOFError, KeyboardInterrupt):
+        return  # the other side has gone
