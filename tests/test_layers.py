@@ -41,7 +41,7 @@ ALLOWED = {
     "inference": BASE | {"data", "files", "recipe"},
     "export": BASE | {"_command", "data", "files", "run_folder"},
 }
-COMMANDS = {"train", "evaluate", "benchmark", "convert", "scan"}
+COMMANDS = {"train", "evaluate", "benchmark", "convert", "scan", "view"}
 STDLIB_AND_NUMPY = {"recipe", "data.annotations", "data.sampling", "data.cropping", "data.colour"}
 
 

@@ -8,12 +8,18 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-    """A square of a frame, in pixels; `flip` mirrors it left to right."""
+    """A square of a frame, in pixels.
+
+    Attributes:
+        flip: mirrors it left to right.
+        scale: its side as a share of the frame's short side, as it was asked for.
+    """
 
     top: int
     left: int
     side: int
     flip: bool = False
+    scale: float = 1.0
 
 
 # Share of the free rows above the crop, share of the free columns left of it.
@@ -30,7 +36,7 @@ def place(height: int, width: int, scale: float, position: str, flip: bool = Fal
     """Places a square crop of `scale` times the short side at one of `POSITIONS`."""
     side = max(1, round(min(height, width) * scale))
     down, right = POSITIONS[position]
-    return Crop(int((height - side) * down), int((width - side) * right), side, flip)
+    return Crop(int((height - side) * down), int((width - side) * right), side, flip, scale)
 
 
 def centre(height: int, width: int) -> Crop:

@@ -42,7 +42,8 @@ def training_sheet(reader: VideoReader, videos: Sequence[Video], data: Data, see
         crop = clip.crop
         axes.set_title(
             f"{video.label} · frames {clip.frame_numbers[0]}-{clip.frame_numbers[-1]} · crop "
-            f"{crop.side} px at ({crop.left}, {crop.top}){' · flipped' if crop.flip else ''}",
+            f"{crop.side} px (scale {crop.scale:.2f}) at ({crop.left}, {crop.top})"
+            f"{' · flipped' if crop.flip else ''}",
             fontsize=8,
             parse_math=False,
         )
