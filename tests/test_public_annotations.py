@@ -71,6 +71,17 @@ def test_a_whole_kinetics_video_is_cut(tmp_path):
     assert annotations.read(tmp_path / "k.csv", "auto") == found
 
 
+def test_a_video_of_two_splits_stays_in_the_first(tmp_path):
+    touch(tmp_path, "a_000000_000010.mp4", "b_000000_000010.mp4")
+    rows = "x,a,0,10,train\ny,b,0,10,train\nx,a,0,10,validate\nx,gone,0,10,test\n"
+    (tmp_path / "k.csv").write_text(HEADER + rows)
+    found = annotations.read(tmp_path, "k.csv")
+    assert {split: len(videos) for split, videos in found.splits.items()} == {"train": 2}
+    assert "train 2 of 2 (100.0 %), test 0 of 1 (0.0 %)." in notes(found)
+    assert "1 videos are listed twice and count once: a_000000_000010" in notes(found)
+    assert "k.csv, line 4" in notes(found)
+
+
 def activitynet(path, database):
     path.write_text(json.dumps({"version": "VERSION 1.3", "taxonomy": [], "database": database}))
 

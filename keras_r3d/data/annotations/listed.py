@@ -76,9 +76,10 @@ def find(
             f"None of the {len(missing)} labelled videos listed in {source} is in {data_dir}"
             f"{example}. Suffixes and folders do not matter, names do."
         )
+    found = {split: len(splits.get(split, [])) for split, count in listed.items() if count}
     counts = ", ".join(
-        f"{split} {len(splits[split])} of {count} ({100 * len(splits[split]) / count:.1f} %)"
-        for split, count in listed.items()
+        f"{split} {number} of {listed[split]} ({100 * number / listed[split]:.1f} %)"
+        for split, number in found.items()
     )
     notes = [f"{source}: videos that are there: {counts}."]
     if missing:
