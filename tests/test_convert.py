@@ -96,15 +96,11 @@ def test_unknown_conventions_are_said_in_the_summary(tmp_path, checkpoint):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere.pth", "m.keras"], "Error: There is no file nowhere.pth"),
         (["page.pth", "m.keras"], "is a web page"),
-        (["page.pth", "m.h5"], "Error: The file to write must end in .keras. Received: m.h5"),
         (["page.pth"], "Missing: DEST.keras. Expected: SOURCE.pth DEST.keras"),
         (["a", "b", "c"], "Unknown argument 'c'"),
         (["CHECKPOINT", "m.keras", "--mean=1,x,3"], "--mean must be numbers with commas"),
-        (["CHECKPOINT", "m.keras", "--labels=nowhere.txt"], "there is no file nowhere.txt"),
         (["CHECKPOINT", "nowhere/m.keras"], "Could not write nowhere/m.keras"),
-        (["CHECKPOINT", "m.keras", "--mean=1,2"], "`mean` must have a number for each of 3"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(tmp_path, checkpoint, arguments, message):
@@ -121,6 +117,21 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path, checkpoint, arguments, me
     assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["page.pth"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("m.h5", {}, r"must end in \.keras\. Received: .*m\.h5"),
+        ("m.keras", {"labels": "nowhere.txt"}, r"there is no file nowhere\.txt"),
+        ("m.keras", {"labels": ["a"]}, "`labels` has 1 names, but the classifier 3 classes"),
+        ("m.keras", {"mean": (1, 2)}, "`mean` must have a number for each of 3"),
+    ],
+)
+def test_wrong_options_leave_nothing(tmp_path, checkpoint, name, options, message):
+    with pytest.raises(ValueError, match=message):
+        conversion.convert(checkpoint, tmp_path / name, **options)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_no_tensor_shows_is_taken_from_the_flags(tmp_path):
