@@ -1,11 +1,13 @@
 """Writing files so that a reader sees the old one or the new one, never half of one."""
 
 import contextlib
+import csv
 import errno
+import io
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,15 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a text file in UTF-8, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Returns the text of a CSV file."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(header)
+    lines.writerows(rows)
+    return text.getvalue()
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

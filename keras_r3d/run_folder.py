@@ -6,7 +6,6 @@ about frames, size, mean, labels or which video belongs to which split.
 
 import csv
 import dataclasses
-import io
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -127,11 +126,8 @@ class Run:
         self.update_summary(broken_videos=len(known))
         if not problems:
             return
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        rows.writerow(["video", "status", "detail"])
-        rows.writerows(known[name] for name in sorted(known))
-        files.write_text(path, text.getvalue())
+        rows = [known[name] for name in sorted(known)]
+        files.write_text(path, files.csv_text(["video", "status", "detail"], rows))
         say(f"{len(problems)} broken videos ({path}):")
         for problem in problems[:10]:
             say(f"  {problem.status}: {problem.detail}")

@@ -1,8 +1,6 @@
 """Examines the videos of a folder or a list: `python -m keras_r3d.scan SOURCE`."""
 
 import collections
-import csv
-import io
 import os
 import sys
 
@@ -105,14 +103,12 @@ def table(examinations, source: str) -> str:
 def _rows(examinations) -> str:
     from keras_r3d.data import doctor
 
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
+    rows = []
     for one in examinations:
         facts = (one.frames, one.header_frames, one.width, one.height, f"{doctor.rate(one):.3f}")
-        for status, detail in (one.findings or {"ok": ""}).items():
-            rows.writerow((one.path, status, detail, *facts))
-    return text.getvalue()
+        findings = one.findings or {"ok": ""}
+        rows += [(one.path, status, detail, *facts) for status, detail in findings.items()]
+    return files.csv_text(COLUMNS, rows)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """CSV files of one's own: path,label[,split][,start_seconds,end_seconds]."""
 
 import csv
-import io
 import math
 import os
 from collections import defaultdict
 from pathlib import Path
 
+from keras_r3d import files
 from keras_r3d.data.annotations.videos import SPLITS, AnnotationError, Annotations, Video, some
 
 
@@ -93,14 +93,12 @@ def _read_row(row: dict[str, str | None], folder: Path, where: str) -> tuple[Vid
 
 def write(annotations: Annotations) -> str:
     """Returns all videos as the text of a CSV file that `read` reads back, with absolute paths."""
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["path", "label", "split", "start_seconds", "end_seconds"])
+    rows = []
     for split, videos in annotations.splits.items():
         for video in videos:
             segment = [
                 "" if seconds == default else repr(seconds)
                 for seconds, default in ((video.start_seconds, 0.0), (video.end_seconds, math.inf))
             ]
-            rows.writerow([os.path.abspath(video.path), video.label, split, *segment])
-    return text.getvalue()
+            rows.append([os.path.abspath(video.path), video.label, split, *segment])
+    return files.csv_text(["path", "label", "split", "start_seconds", "end_seconds"], rows)
