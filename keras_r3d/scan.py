@@ -3,6 +3,7 @@
 import collections
 import os
 import sys
+from pathlib import Path
 
 from absl import flags
 
@@ -31,18 +32,22 @@ def _main(source: str) -> None:
 
     if not os.path.exists(source):
         raise R3DError(f"{source} does not exist: name a folder of videos, or a list of them.")
-    try:
-        labelled = annotations.read(source, _command.value("annotations"), must_exist=False)
-    except annotations.AnnotationError as error:
-        labelled = None
-        print(f"Without labels and splits: {error}")
+    labelled = None
+    if Path(source).suffix.lower() not in annotations.VIDEO_SUFFIXES:
+        try:
+            labelled = annotations.read(
+                source, _command.value("annotations"), must_exist=False, quarantined=True
+            )
+        except annotations.AnnotationError as error:
+            if _command.value("annotations") != annotations.AUTO:
+                raise
+            print(f"Without labels and splits: {error}")
     for note in labelled.notes if labelled else ():
         print(f"Note: {note}")
     if labelled:
-        everything = {v.path for videos in labelled.splits.values() for v in videos}
+        paths = sorted({v.path for videos in labelled.splits.values() for v in videos})
     else:
-        everything = set(annotations.videos_in(source))
-    paths = sorted(everything)
+        paths = [source] if os.path.isfile(source) else annotations.videos_in(source)
     if not paths:
         raise R3DError(f"{source} holds no videos.")
 

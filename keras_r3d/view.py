@@ -31,6 +31,8 @@ def _main(source: str) -> None:
     data = experiment.data
     name = data.annotations if annotations.has(source, data.annotations) else annotations.AUTO
     found = annotations.read(source, name)
+    for note in found.notes:
+        print(f"Note: {note}")
     seed = experiment.train.seed if _command.value("seed") is None else _command.value("seed")
     reader = VideoReader(data.short_side, 0)
     figure = sheet.training_sheet(reader, found.split("train"), data, seed)

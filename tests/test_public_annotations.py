@@ -82,6 +82,15 @@ def test_a_video_of_two_splits_stays_in_the_first(tmp_path):
     assert "k.csv, line 4" in notes(found)
 
 
+def test_classes_without_training_videos_are_left_aside(tmp_path):
+    touch(tmp_path, *(f"{name}_000000_000010.mp4" for name in "abcd"))
+    rows = "x,a,0,10,train\ny,b,0,10,train\nz,c,0,10,validate\nx,d,0,10,validate\n"
+    (tmp_path / "k.csv").write_text(HEADER + rows)
+    found = annotations.read(tmp_path, "k.csv")
+    assert names(found, "validation") == [("d_000000_000010.mp4", "x")]
+    assert "1 videos of classes without training videos are left aside: z." in notes(found)
+
+
 def activitynet(path, database):
     path.write_text(json.dumps({"version": "VERSION 1.3", "taxonomy": [], "database": database}))
 
@@ -140,8 +149,12 @@ def test_the_splits_of_ucf101(tmp_path):
     assert names(found, "test") == [("v_t.avi", "Biking")]
     assert annotations.has(tmp_path, "ucfTrainTestlist/2")
     assert not annotations.has(tmp_path, "ucfTrainTestlist/1")
-    with pytest.raises(AnnotationError, match="ucfTrainTestlist/1 does not exist"):
-        annotations.read(tmp_path, "ucfTrainTestlist/1")
+    for half in ("ucfTrainTestlist", "ucfTrainTestlist/1", "ucfTrainTestlist/trainlist02.txt"):
+        with pytest.raises(AnnotationError, match=r"such as ucfTrainTestlist/2\. There are 2\."):
+            annotations.read(tmp_path, half)
+    for wrong, message in [("Archery", "holds no lists"), ("no.json", "it does not exist")]:
+        with pytest.raises(AnnotationError, match=message):
+            annotations.read(tmp_path, wrong)
     (lists / "testlist02.txt").unlink()
     with pytest.raises(AnnotationError, match=r"testlist02\.txt is missing beside"):
         annotations.read(tmp_path, "ucfTrainTestlist/2")

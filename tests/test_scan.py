@@ -75,6 +75,22 @@ def test_leaks_and_labels_are_told_from_duplicates(tmp_path):
     }
 
 
+def test_a_made_up_count_is_no_truncation(monkeypatch):
+    for header_rate, status in [(10.0, "truncated"), (1000.0, "wrong count")]:
+        one = doctor.Examination("x", {}, 30, 1000, header_rate, 640, 480, 2.9, 2.9, 0)
+        assert set(doctor._judged(one, 16, 112).findings) == {status}
+
+
+def test_a_segment_behind_the_end_is_found(tmp_path):
+    write_video(tmp_path / "a.avi")
+    write_video(tmp_path / "b.avi", base=5)
+    rows = "path,label,start_seconds,end_seconds\na.avi,x,500,600\nb.avi,y,0,1\n"
+    (tmp_path / "manifest.csv").write_text(rows)
+    found = annotations.read(tmp_path, "auto")
+    paths = [tmp_path / "a.avi", tmp_path / "b.avi"]
+    assert findings(paths, found) == {"a.avi": {"segment"}, "b.avi": set()}
+
+
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
@@ -85,7 +101,7 @@ def test_leaks_and_labels_are_told_from_duplicates(tmp_path):
     ],
 )
 def test_uneven_times(monkeypatch, seconds, expected):
-    info = VideoInfo(len(seconds), len(seconds), np.array(seconds), 64, 64, 0)
+    info = VideoInfo(len(seconds), len(seconds), 10.0, np.array(seconds), 64, 64, 0)
     monkeypatch.setattr(doctor, "probe", lambda path: info)
     assert ("variable rate" in doctor.examine("x").findings) == expected
 
@@ -142,7 +158,7 @@ def test_the_command_reports_and_training_honours_the_quarantine(class_folders, 
     assert len(found.splits["train"]) == 11
     assert any("2 videos are left aside by" in note for note in found.notes)
     again = scan(class_folders, "--min_frames=8", "--min_side=8", "--quarantine")
-    assert again.returncode == 0
+    assert again.returncode == 1  # it looks at the quarantined ones, too
     assert (class_folders / "quarantine.txt").read_text().splitlines() == listed
 
 
@@ -152,10 +168,13 @@ def test_a_folder_without_labels_is_scanned_all_the_same(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Without labels and splits: " in done.stdout
     assert "1 files, 1 without findings" in done.stdout
+    one = scan(tmp_path / "loose" / "deep" / "one.avi", "--min_side=8")
+    assert "1 files, 1 without findings" in one.stdout
     for arguments, message in [
         ([tmp_path / "nowhere"], "nowhere does not exist"),
         ([tmp_path / "nothing"], "holds no videos"),
         ([], "Missing: SOURCE"),
+        ([tmp_path / "loose", "--annotations=gone.csv"], "gone.csv does not exist"),
     ]:
         (tmp_path / "nothing").mkdir(exist_ok=True)
         done = scan(*arguments)

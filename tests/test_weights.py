@@ -431,6 +431,12 @@ def test_own_classes_take_no_names_from_the_file(cache):
     assert about.mean == (114.7748, 107.7354, 99.4750)
 
 
+def test_other_channels_than_an_official_file_has(tmp_path):
+    path = official(tmp_path, "resnet-18-kinetics.pth", 400)
+    with pytest.raises(WeightsError, match=r"conv1\.weight is \(1, 3, 7, 7, 7\), in .*\(1, 1, 7"):
+        applications.R3D18(weights=path, in_channels=1)
+
+
 def test_an_own_file_under_an_official_name_is_not_taken_for_it(tmp_path):
     path = official(tmp_path, "r3d18_K_200ep.pth", 12)
     with pytest.warns(UserWarning, match="does not say how its input was normalised"):

@@ -141,19 +141,18 @@ def normalise(
 ):
     """Passes the clip through the layers that carry the metadata and normalise it."""
     channels = x.shape[-1]
-    known = source.conventions if source else None
-    if known is None:
-        known = default.to_bytes()
-        if len(known[0]) != channels:
-            # Optical flow and the like are stored as bytes around the middle.
-            known = (127.5,) * channels, (1.0,) * channels
-        if source is not None and include_preprocessing and mean is None:
-            warnings.warn(
-                f"{source.path} does not say how its input was normalised. Assumed for pixels "
-                f"of 0-255: mean {_rounded(known[0])}, std {_rounded(known[1])}. If that is wrong, "
-                "give `mean` and `std`, or normalise yourself with include_preprocessing=False.",
-                stacklevel=3,
-            )
+    said = source.conventions if source else None
+    known = said or default.to_bytes()
+    if len(known[0]) != channels:
+        # Optical flow and the like are stored as bytes around the middle.
+        known = (127.5,) * channels, (1.0,) * channels
+    if said is None and source is not None and include_preprocessing and mean is None:
+        warnings.warn(
+            f"{source.path} does not say how its input was normalised. Assumed for pixels "
+            f"of 0-255: mean {_rounded(known[0])}, std {_rounded(known[1])}. If that is wrong, "
+            "give `mean` and `std`, or normalise yourself with include_preprocessing=False.",
+            stacklevel=3,
+        )
     mean = _per_channel("mean", known[0] if mean is None else mean, channels)
     std = _per_channel("std", known[1] if std is None else std, channels)
     if not all(value > 0 for value in std):

@@ -82,7 +82,7 @@ def convert(
         raise WeightsError(f"The file to write must end in .keras. Received: {destination}")
     if destination.exists() and not overwrite:
         raise WeightsError(
-            f"{destination} exists and is left as it is: choose another name, or say `overwrite`."
+            f"{destination} exists and is left as it is: choose another name, or --overwrite it."
         )
     found = open_file(source)
     checkpoint = found.checkpoint

@@ -83,6 +83,8 @@ def open_source(network: str, weights: str | os.PathLike[str] | Source) -> Sourc
     if row is None and Path(text).is_file():
         return open_file(text)
     if row is None and (row := pretrained.find_file(network, text)) is None:
+        if text and Path(text).is_dir():
+            raise WeightsError(f"`weights`: {text} is a folder; name a file in it.")
         if Path(text).suffix or os.sep in text:
             raise WeightsError(f"`weights`: there is no file {text}.")
         raise WeightsError(

@@ -20,6 +20,7 @@ STATUSES = {
     "crash": "the process that decodes it ends",
     "truncated": "fewer frames than the container promises",
     "wrong count": "another number of frames than the container says",
+    "segment": "a labelled segment begins behind the last frame",
     "few frames": "fewer than --min_frames; clips of it repeat",
     "variable rate": "frames come at uneven times",
     "rotated": "turned upright by the metadata, here as in training",
@@ -43,9 +44,11 @@ class Examination:
     findings: dict[str, str]
     frames: int = 0
     header_frames: int = 0
+    header_rate: float = 0.0
     width: int = 0
     height: int = 0
     seconds: float = 0.0
+    last_second: float = 0.0
     rotation: int = 0
 
 
@@ -103,9 +106,11 @@ def examine(path: str) -> Examination:
         findings,
         info.frame_count,
         info.header_count,
+        info.header_rate,
         info.width,
         info.height,
         float(info.seconds[-1] - info.seconds[0]),
+        float(info.seconds[-1]),
         info.rotation,
     )
 
@@ -116,7 +121,9 @@ def _judged(one: Examination, min_frames: int, min_side: int) -> Examination:
     findings = dict(one.findings)
     lacking = one.header_frames - one.frames
     counts = f"{one.frames} frames decode, the container says {one.header_frames}"
-    if lacking > max(2, 0.05 * one.frames):
+    # A container that is wrong about the rate has made up the number of frames.
+    honest = abs(rate(one) - one.header_rate) < 0.1 * one.header_rate
+    if lacking > max(2, 0.05 * one.frames) and (honest or one.frames < 2):
         findings["truncated"] = counts
     elif lacking:
         findings["wrong count"] = counts
@@ -132,13 +139,17 @@ def _compared(
 ) -> list[Examination]:
     """Adds what shows only between files."""
     places: dict[str, tuple[str, str]] = {}
+    starts: dict[str, float] = {}
     for split, videos in annotations.splits.items() if annotations else ():
         for video in videos:
+            starts[video.path] = max(video.start_seconds, starts.get(video.path, 0.0))
             places.setdefault(os.path.abspath(video.path), (video.label, split))
     first: dict[tuple[int, str], str] = {}
     result = []
     for one, content in zip(examinations, _contents([e.path for e in examinations]), strict=True):
         findings = dict(one.findings)
+        if one.frames and starts.get(one.path, 0.0) > one.last_second:
+            findings["segment"] = f"at {starts[one.path]:g} s, the last at {one.last_second:g} s"
         other = first.setdefault(content, one.path) if content else one.path
         if other != one.path:
             ours, theirs = (places.get(os.path.abspath(path)) for path in (one.path, other))

@@ -28,6 +28,7 @@ class VideoInfo:
     Attributes:
         frame_count: frames that decode.
         header_count: frames the container promises (often wrong).
+        header_rate: frames a second that it promises (likewise).
         seconds: float64 `(frame_count,)`, presentation times, increasing.
         width, height: of the upright frames, as the container says, in pixels.
         rotation: by the metadata, in degrees.
@@ -35,6 +36,7 @@ class VideoInfo:
 
     frame_count: int
     header_count: int
+    header_rate: float
     seconds: NDArray[np.float64]
     width: int
     height: int
@@ -52,6 +54,7 @@ def probe(path: str) -> VideoInfo:
     return VideoInfo(
         len(seconds),
         decoder.header_count,
+        decoder.header_rate,
         np.array(seconds),
         decoder.width,
         decoder.height,
@@ -126,7 +129,7 @@ class Decoder:
 
     Attributes:
         header_count: frames the container promises.
-        width, height, rotation: as in `VideoInfo`.
+        header_rate, width, height, rotation: as in `VideoInfo`.
         count: frames decoded so far.
         ended: the end of the file was reached.
         seconds: presentation time of the current frame.
@@ -163,8 +166,8 @@ class Decoder:
         self.rotation = int(self._capture.get(cv2.CAP_PROP_ORIENTATION_META))
         self.count = 0
         self.ended = False
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self._frame_seconds = 1 / fps if 0 < fps < 1000 else 1 / 25
+        self.header_rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self._frame_seconds = 1 / self.header_rate if 0 < self.header_rate < 1000 else 1 / 25
         self.seconds = -self._frame_seconds
 
     def __iter__(self) -> Iterator[None]:

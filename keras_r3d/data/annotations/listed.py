@@ -77,6 +77,10 @@ def find(
             f"{example}. Suffixes and folders do not matter, names do."
         )
     found = {split: len(splits.get(split, [])) for split, count in listed.items() if count}
+    trained = {video.label for video in splits.get("train", [])}
+    untrained = [v for videos in splits.values() for v in videos if v.label not in trained]
+    for split in [split for split in splits if trained]:
+        splits[split] = [video for video in splits[split] if video.label in trained]
     counts = ", ".join(
         f"{split} {number} of {listed[split]} ({100 * number / listed[split]:.1f} %)"
         for split, number in found.items()
@@ -84,6 +88,12 @@ def find(
     notes = [f"{source}: videos that are there: {counts}."]
     if missing:
         notes.append(f"{len(missing)} listed videos are missing: {some(missing)}.")
+    if trained and untrained:
+        labels = sorted({video.label for video in untrained})
+        notes.append(
+            f"{len(untrained)} videos of classes without training videos are left aside: "
+            f"{some(labels)}."
+        )
     if unlabelled:
         notes.append(f"{len(unlabelled)} listed videos have no label and are left aside.")
     if doubled:

@@ -26,6 +26,23 @@ def number(path: Path) -> int | None:
     return split if any(file.is_file() for file in files) else None
 
 
+def refuse_half_names(path: Path) -> None:
+    """Raises AnnotationError for the folder of lists, a list, or a number that is not there."""
+    folder = path if path.is_dir() else path.parent
+    numbers = sorted(
+        {
+            file.stem[-1]
+            for name in ("trainlist0?", "*_test_split?")
+            for file in folder.glob(name + ".txt")
+        }
+    )
+    if numbers:
+        raise AnnotationError(
+            f"{folder} holds official lists: name it with the number of the split, such as "
+            f"{folder.name}/{numbers[0]}. There are {', '.join(numbers)}. Received: {path}"
+        )
+
+
 def read(path: Path, data_dir: Path) -> tuple[dict[str, list[Video]], list[str]]:
     """Returns videos by split, and notes.
 

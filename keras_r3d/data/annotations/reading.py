@@ -21,6 +21,11 @@ from keras_r3d.data.annotations.folders import LAYOUT
 from keras_r3d.data.annotations.videos import AnnotationError, Annotations, Video, some
 
 MANIFEST = "manifest.csv"
+FORMS = (
+    '"folders", "auto", a CSV file of your own, the CSV file of Kinetics or the folder of them, '
+    "the JSON file of ActivityNet or of the authors' code, or the folder of UCF101's or HMDB51's lists "
+    'and the number of the split, such as "ucfTrainTestlist/1".'
+)
 AUTO = "auto"
 
 
@@ -32,6 +37,7 @@ def read(
     test_fraction: float = 0.0,
     seed: int = 0,
     must_exist: bool = True,
+    quarantined: bool = False,
 ) -> Annotations:
     """Reads the annotations of a data folder.
 
@@ -49,6 +55,7 @@ def read(
         seed: of the hold-out.
         must_exist: refuse a CSV file of one's own that lists missing videos. (The public lists name
             videos that are gone from the web; those are left aside, counted and said.)
+        quarantined: also the videos that quarantine.txt leaves aside.
 
     Raises:
         AnnotationError: anything that keeps the videos from being trained on, by name.
@@ -63,7 +70,8 @@ def read(
     else:
         name = MANIFEST if annotations == AUTO else annotations
         splits, notes = _read_path(data_dir / name, data_dir, must_exist)
-    notes += quarantine.leave_aside(splits, Path(root(data_dir)))
+    if not quarantined:
+        notes += quarantine.leave_aside(splits, Path(root(data_dir)))
     if not splits.get("train"):
         raise AnnotationError(
             f"No training videos in {data_dir}. Splits found: {sorted(splits)}. Expected:\n{LAYOUT}"
@@ -116,6 +124,12 @@ def _read_path(
         return kinetics.read(path, data_dir)
     if official_splits.number(path) is not None:
         return official_splits.read(path, data_dir)
+    official_splits.refuse_half_names(path)
+    if path.is_dir() or path.suffix == ".json":
+        what = "holds no lists of Kinetics" if path.is_dir() else "does not exist"
+        raise AnnotationError(
+            f"The annotations {path}: it {what}. `data.annotations` must be {FORMS}"
+        )
     return csv_file.read(path, must_exist)
 
 
