@@ -220,7 +220,7 @@ def test_another_number_of_classes_starts_the_classifier_afresh(checkpoint):
             assert (keras.ops.convert_to_numpy(ours) == keras.ops.convert_to_numpy(theirs)).all()
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")
 def test_a_backbone_needs_no_classifier(tmp_path):
     backbone = OrderedDict((k, v) for k, v in state_dict(small()).items() if "fc" not in k)
     path = pth.write_zip(tmp_path / "backbone.pth", backbone)
@@ -395,7 +395,7 @@ def official(tmp_path, file: str, classes: int, network: str = "r3d18"):
     return pth.write_zip(tmp_path / file, {"state_dict": state_dict(model)})
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("by", ["name", "file name", "path"])
 def test_conventions_and_names_come_with_official_files(cache, tmp_path, by):
     folder = tmp_path if by == "path" else cache
@@ -443,7 +443,7 @@ def test_an_own_file_under_an_official_name_is_not_taken_for_it(tmp_path):
         applications.R3D18(weights=path)
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("name", ["resnet-18-kinetics-cpu.pth", "resnet-18-kinetics (1).pth"])
 def test_copies_of_official_files_are_known(tmp_path, name):
     model = applications.R3D18(weights=official(tmp_path, name, 400))
@@ -520,7 +520,7 @@ def torchvision_file(tmp_path_factory) -> bytes:
     return pth.write_zip(path, state_dict(model, pytorch.TORCHVISION)).read_bytes()
 
 
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("name", ["kinetics400", "KINETICS400_V1", "DEFAULT"])
 def test_torchvision_s_weights_are_downloaded_once(
     server, monkeypatch, cache, torchvision_file, name, capsys

@@ -42,8 +42,9 @@ def training_sheet(reader: VideoReader, videos: Sequence[Video], data: Data, see
         axes.set_axis_off()
         crop = clip.crop
         axes.set_title(
-            f"{video.label} · {os.path.basename(video.path)} · frames "
-            f"{clip.frame_numbers[0]}-{clip.frame_numbers[-1]} · crop {crop.side} px (scale {crop.scale:.2f}) at ({crop.left}, {crop.top})"
+            f"{video.label} · {os.path.basename(video.path)} · "
+            f"frames {clip.frame_numbers[0]}-{clip.frame_numbers[-1]} · "
+            f"crop {crop.side} px (scale {crop.scale:.2f}) at ({crop.left}, {crop.top})"
             f"{' · flipped' if crop.flip else ''}",
             fontsize=8,
             parse_math=False,

@@ -23,8 +23,8 @@ from keras_r3d.data.annotations.videos import AnnotationError, Annotations, Vide
 MANIFEST = "manifest.csv"
 FORMS = (
     '"folders", "auto", a CSV file of your own, the CSV file of Kinetics or the folder of them, '
-    "the JSON file of ActivityNet or of the authors' code, or the folder of UCF101's or HMDB51's lists "
-    'and the number of the split, such as "ucfTrainTestlist/1".'
+    "the JSON file of ActivityNet or of the authors' code, or the folder of UCF101's or HMDB51's "
+    'lists and the number of the split, such as "ucfTrainTestlist/1".'
 )
 AUTO = "auto"
 
