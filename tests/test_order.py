@@ -25,6 +25,7 @@ def train(data_dir: Path, workdir: Path, epochs: int) -> run_folder.Run:
     return training.train(short, data_dir, workdir, say=lambda line: None)
 
 
+@pytest.mark.slow
 def test_a_model_of_the_demo_is_near_chance_on_shuffled_frames(videos, tmp_path):
     """A third of the demo's epochs: far above chance in order, at chance out of order."""
     run = train(videos, tmp_path / "run", 8)
