@@ -1,5 +1,6 @@
 """Converts a PyTorch checkpoint: `python -m keras_r3d.convert SOURCE.pth DEST.keras`."""
 
+import math
 import sys
 
 from absl import flags
@@ -72,9 +73,7 @@ def summary(done, destination: str) -> str:
     if source == "assumed":
         source = "ASSUMED, the file does not say; if wrong, give --mean and --std"
     shape = ", ".join(str(size) for size in done.probe_shape)
-    count = 1
-    for size in done.probe_shape:
-        count *= size
+    count = math.prod(done.probe_shape)
     rows = {
         "Checkpoint": f"{checkpoint.path}, {checkpoint.container} container{wrapper}{prefix}",
         "Network": f"{done.network}, {done.parameters:,} parameters",

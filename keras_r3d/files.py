@@ -69,6 +69,11 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def cache() -> Path:
+    """Returns the folder of what can be had again: `$KERAS_R3D_CACHE`, else ~/.cache/keras_r3d."""
+    return Path(os.environ.get("KERAS_R3D_CACHE") or Path.home() / ".cache" / "keras_r3d")
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes a text file in UTF-8, atomically."""
     with atomic(path) as temporary:

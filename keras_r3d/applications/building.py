@@ -129,6 +129,19 @@ def settle_labels(
     return names, len(names)
 
 
+def known_labels(source: Source | None, classes: int) -> tuple[str, ...] | None:
+    """Returns the class names of a file of weights, if its classifier has as many classes."""
+    fits = source is not None and classes == source.options.get("classes")
+    return source.labels if source is not None and fits else None
+
+
+def pool(x, pooling: str | None):
+    """Averages the last feature map, takes its largest values, or leaves it."""
+    if pooling == "avg":
+        return layers.GlobalAveragePooling3D(name="avg_pool")(x)
+    return layers.GlobalMaxPooling3D(name="max_pool")(x) if pooling == "max" else x
+
+
 def normalise(
     x,
     *,

@@ -117,8 +117,8 @@ def C3D(  # noqa: N802 (builders are written like classes)
         },
     )
     normalised = options["with_batch_norm"]
-    if names is None and source is not None and options["classes"] == source.options["classes"]:
-        names = source.labels
+    if names is None:
+        names = building.known_labels(source, options["classes"])
     if include_top and input_shape is None and input_tensor is None:
         input_shape = (*CLIP, options["in_channels"])
 
@@ -150,10 +150,8 @@ def C3D(  # noqa: N802 (builders are written like classes)
         x = _fully_connected(x, units, "fc6", normalised, dropout)
         x = _fully_connected(x, units, "fc7", normalised, dropout)
         x = layers.Dense(options["classes"], activation=classifier_activation, name=HEAD)(x)
-    elif pooling == "avg":
-        x = layers.GlobalAveragePooling3D(name="avg_pool")(x)
-    elif pooling == "max":
-        x = layers.GlobalMaxPooling3D(name="max_pool")(x)
+    else:
+        x = building.pool(x, pooling)
     return building.finish(inputs, input_tensor, x, name, source, include_top)
 
 

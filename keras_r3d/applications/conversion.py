@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from keras_r3d.applications.checkpoints import Checkpoint
 from keras_r3d.applications.identify import HEAD
 from keras_r3d.applications.metadata import Metadata
 from keras_r3d.applications.pretrained import WeightsError
-from keras_r3d.applications.sources import Value, open_file
+from keras_r3d.applications.sources import Value, open_file, shapeless_options
 
 PROBE_SHAPE = (1, 3, 16, 112, 112)  # PyTorch's order: batch, channels, frames, height, width
 
@@ -134,7 +134,7 @@ def convert(
     return Conversion(
         checkpoint,
         found.network,
-        _options(found.options, model),
+        {**found.options, **shapeless_options(model)},
         model.count_params(),
         len(found.values),
         counters,
@@ -144,13 +144,6 @@ def convert(
         logits[0],
         difference,
     )
-
-
-def _options(found: Mapping[str, Any], model: keras.Model) -> dict[str, Any]:
-    """The options as the network was built: some show in no tensor."""
-    names = [layer.name for layer in model.layers]
-    stem = model.get_layer("conv1_temporal" if "conv1_temporal" in names else "conv1")
-    return {**found, "conv1_t_stride": stem.strides[0], "max_pool": "pool1" in names}
 
 
 def _reported(values, progress: Callable[[int, int], None] | None) -> dict[str, Value]:

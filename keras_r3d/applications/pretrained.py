@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import http.client
-import os
 import re
 import urllib.error
 import urllib.request
@@ -130,9 +129,8 @@ def names(network: str) -> list[str]:
 
 
 def cache() -> Path:
-    """Returns the folder of checkpoints: `weights` in `$KERAS_R3D_CACHE`, else in `~/.cache/…`."""
-    default = Path.home() / ".cache" / "keras_r3d"
-    return Path(os.environ.get("KERAS_R3D_CACHE") or default) / "weights"
+    """Returns the folder of checkpoints."""
+    return files.cache() / "weights"
 
 
 def fetch(row: Pretrained) -> Path:
@@ -149,7 +147,8 @@ def fetch(row: Pretrained) -> Path:
                 f"publish in a Google Drive folder that programs cannot fetch from: {row.source} . "
                 f"Download it in a browser and put it at {path} (or pass its path as `weights`)."
             )
-        _download(row, row.url, path)
+        _download(row, row.url, path)  # and compares the hash
+        return path
     if row.sha256 and not (digest := _sha256(path)).startswith(row.sha256):
         raise WeightsError(
             f"{path} is not the published {row.file}: its SHA-256 begins with {digest[:8]}, not "

@@ -157,12 +157,8 @@ def _builder(public_name: str, description: str):
         for option in ("conv1_t_size", "conv1_t_stride"):
             building.check_count(option, options[option])
         filters = building.widths(FILTERS, options["width"])
-        if (
-            labels is None
-            and source is not None
-            and options["classes"] == source.options.get("classes")
-        ):
-            names = source.labels
+        if names is None:
+            names = building.known_labels(source, options["classes"])
 
         inputs = building.entrance(input_tensor, input_shape, options["in_channels"], (1, 1, 1))
         x = building.normalise(
@@ -178,10 +174,7 @@ def _builder(public_name: str, description: str):
         if options["max_pool"]:
             x = _max_pool(x)
         x = _stages(x, network, filters, options["shortcut"])
-        if include_top or pooling == "avg":
-            x = layers.GlobalAveragePooling3D(name="avg_pool")(x)
-        elif pooling == "max":
-            x = layers.GlobalMaxPooling3D(name="max_pool")(x)
+        x = building.pool(x, "avg" if include_top else pooling)
         if include_top:
             if dropout:
                 x = layers.Dropout(dropout, name="dropout")(x)

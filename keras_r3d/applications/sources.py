@@ -191,10 +191,8 @@ def _open_keras(path: Path) -> Source:
         if not isinstance(layer, keras.layers.Normalization)
     }
     network, options = identify(_shapes(values), "hara")
-    stem = next((one for one in model.layers if one.name in ("conv1", "conv1_temporal")), None)
-    if network is not None and stem is not None:
-        options["conv1_t_stride"] = stem.strides[0]
-        options["max_pool"] = any(one.name == "pool1" for one in model.layers)
+    if network is not None:
+        options |= shapeless_options(model)
     about = metadata.read(model)
     return Source(
         path,
@@ -204,6 +202,13 @@ def _open_keras(path: Path) -> Source:
         conventions=(about.mean, about.std) if about else None,
         labels=about.labels if about else None,
     )
+
+
+def shapeless_options(model: keras.Model) -> dict[str, Any]:
+    """Reads from a residual network the options that no tensor's shape shows."""
+    names = [layer.name for layer in model.layers]
+    stem = model.get_layer("conv1_temporal" if "conv1_temporal" in names else "conv1")
+    return {"conv1_t_stride": stem.strides[0], "max_pool": "pool1" in names}
 
 
 def _converter(variable: Any) -> Callable[[], np.ndarray]:

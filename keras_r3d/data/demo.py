@@ -6,7 +6,6 @@ others go there and back. Both visit the same values equally often, so neither a
 the frames in shuffled order say which class it is. Shapes and backgrounds of the splits differ.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +63,7 @@ def render(cache: Path | None = None) -> Path:
         R3DError: OpenCV cannot write videos.
     """
     if cache is None:
-        default = Path.home() / ".cache" / "keras_r3d"
-        cache = Path(os.environ.get("KERAS_R3D_CACHE") or default)
+        cache = files.cache()
     folder = cache / f"demo-{VERSION}"
     if folder.is_dir():
         return folder

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_r3d.data import workers
 from keras_r3d.data.annotations import Annotations
-from keras_r3d.data.video import VideoError, probe
+from keras_r3d.data.video import VideoError, falls_short, probe
 
 BROKEN = ("unreadable", "time limit", "crash")
 STATUSES = {
@@ -123,7 +123,7 @@ def _judged(one: Examination, min_frames: int, min_side: int) -> Examination:
     counts = f"{one.frames} frames decode, the container says {one.header_frames}"
     # A container that is wrong about the rate has made up the number of frames.
     honest = abs(rate(one) - one.header_rate) < 0.1 * one.header_rate
-    if lacking > max(2, 0.05 * one.frames) and (honest or one.frames < 2):
+    if falls_short(one.header_frames, one.frames) and (honest or one.frames < 2):
         findings["truncated"] = counts
     elif lacking:
         findings["wrong count"] = counts

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_r3d.data.annotations import AnnotationError, Problem, Video
-from keras_r3d.data.video import Decoder, Frame, VideoError, probe, read_frames
+from keras_r3d.data.video import Decoder, Frame, VideoError, falls_short, probe, read_frames
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,8 +162,7 @@ class VideoReader:
         return frames
 
     def _compare_counts(self, video: Video, promised: int, decoded: int) -> None:
-        # Containers that overstate by a frame or two are the rule, not a fault.
-        if promised - decoded > max(2, 0.05 * decoded):
+        if falls_short(promised, decoded):
             self._note(
                 video,
                 "short",

@@ -43,6 +43,14 @@ class VideoInfo:
     rotation: int
 
 
+def falls_short(promised: int, decoded: int) -> bool:
+    """Whether so many frames are lacking that the file may be cut short.
+
+    Containers that overstate by a frame or two are the rule, not a fault.
+    """
+    return promised - decoded > max(2, 0.05 * decoded)
+
+
 def probe(path: str) -> VideoInfo:
     """Decodes a video to its end without keeping any frame.
 
