@@ -11,7 +11,6 @@ import numpy as np
 
 from keras_r3d import files
 from keras_r3d.data import clips
-from keras_r3d.data.reader import VideoReader
 from keras_r3d.data.video import VideoError
 from keras_r3d.errors import R3DError
 from keras_r3d.run_folder import Run
@@ -106,8 +105,7 @@ def compare(keras_scores: Scorer, export_scores: Scorer, batch: np.ndarray) -> P
 
 def _clips(run: Run, data_dir: str | None) -> np.ndarray:
     """Takes the middle clip of the first readable videos of the evaluated split."""
-    videos = run.videos(run.recipe.eval.split, data_dir)
-    reader = VideoReader(run.recipe.data.short_side, 0)
+    videos, reader = run.open_split(run.recipe.eval.split, data_dir)
 
     def readable():
         for video in videos:

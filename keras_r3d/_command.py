@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
@@ -21,7 +22,8 @@ def run(
         define_flags: defines the command's flags (at import they would collide).
         main: the command, or its subcommands by name; an `R3DError` it raises is printed without
             traceback.
-        arguments: names of what the command takes before its flags; `main` is called with them.
+        arguments: names of what the command takes before its flags, in brackets what may be
+            missing; `main` is called with them.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up notes of CPU builds
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -39,7 +41,8 @@ def run(
         else:
             command = main
         given, words = words[: len(arguments)], words[len(arguments) :]
-        if len(given) < len(arguments):
+        needed = sum(not name.startswith("[") for name in arguments)
+        if len(given) < needed:
             missing = " ".join(arguments[len(given) :])
             raise app.UsageError(f"Missing: {missing}. Expected: {' '.join(arguments)}")
         if words:
@@ -59,3 +62,40 @@ def run(
 def value(name: str):
     """Returns the value of a flag."""
     return flags.FLAGS[name].value
+
+
+class Progress:
+    """Prints how many are done, how fast, and how long the rest takes.
+
+    On a terminal in one line; elsewhere a line for each tenth.
+    """
+
+    def __init__(self, what: str):
+        self._what = what
+        self._started = time.monotonic()
+        self._before: int | None = None
+
+    def __call__(self, done: int, of: int) -> None:
+        """Takes the number done, and of all."""
+        if self._before is None:
+            # What an earlier call did says nothing of the speed of this one.
+            self._before = done if done > 1 else 0
+        terminal = sys.stdout.isatty()
+        if not terminal and done * 10 // of == (done - 1) * 10 // of:
+            return
+        fresh, seconds = done - self._before, time.monotonic() - self._started
+        text = f"{done} of {of} {self._what}"
+        if fresh > 0 and seconds > 0:
+            rate = fresh / seconds
+            text += f", {rate:.3g}/s, {duration((of - done) / rate)} left"
+        end = "\n" if not terminal or done == of else ""
+        print(f"\r{text:<60}" if terminal else text, end=end, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as a person would say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

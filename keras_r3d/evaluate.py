@@ -11,7 +11,9 @@ from keras_r3d.errors import R3DError
 
 def _define_flags() -> None:
     flags.DEFINE_string("workdir", None, "Folder of the run.")
-    flags.DEFINE_string("data_dir", None, "Folder of videos or CSV file. Default: the training's.")
+    flags.DEFINE_string(
+        "data_dir", None, "Folder of videos, CSV file or clip store. Default: the training's."
+    )
     flags.DEFINE_string("split", None, "Split to evaluate. Default: the recipe's.")
 
 
@@ -30,19 +32,18 @@ def evaluate_run(
     Of another split or folder than the recipe's, `evaluation-SPLIT.json` and
     `confusion-SPLIT.png`.
     """
-    from keras_r3d.data.reader import VideoReader
     from keras_r3d.inference import protocol, report
     from keras_r3d.training import devices
 
     split = split or run.recipe.eval.split
     hardware = devices.visible()
-    reader = VideoReader(run.recipe.data.short_side, 0)
+    videos, reader = run.open_split(split, data_dir)
     with hardware.strategy.scope():
         model = run.load_model()
     evaluation = protocol.evaluate(
         model,
         reader,
-        run.videos(split, data_dir),
+        videos,
         run.classes,
         run.recipe.data,
         split=split,

@@ -68,15 +68,27 @@ class Data:
         test_fraction: likewise for the test split.
         frames: frames of a clip.
         frame_stride: distance between frames of a clip (consecutive sampling).
-        sampling: "consecutive" (a window at a random place) or "uniform" (spread over the video).
+        sampling: "consecutive" (a window, in training at a random place), "uniform" (the middle
+            frame of each of `frames` equal parts of the video) or "segments" (in training, a
+            random frame of each part).
         short_side: every frame is first shrunk to this short side, in pixels (0: never).
         size: side of the square clip the network sees, in pixels.
-        scales: sides of the training crops, as shares of the short side.
-        positions: places of the training crops.
+        crop: kind of the training crops, "multiscale" (squares of `scales` at `positions`) or
+            "random_resized" (rectangles of a random `area`, `aspect` and place, made square).
+        scales: sides of the crops, as shares of the short side (multiscale).
+        positions: places of the crops (multiscale).
+        area: smallest and largest area of the crops, as shares of the frame's (random_resized).
+        aspect: smallest and largest width:height of the crops (random_resized).
         flip: mirror half of the training clips (wrong where left and right are different classes).
+        rotate_degrees: most that training clips are turned, either way (0: not).
+        shear_degrees: most that their upright lines are slanted, either way (0: not).
+        translate: most that they are moved along each axis, as a share of `size` (0: not).
         colour_jitter: strength of random contrast, brightness and tint of training clips, alike in
             all frames (0: none).
         cache_gib: memory for decoded frames, in GiB; a video that fits is decoded only once.
+        clips_per_pass: training clips taken each time a video file is decoded (a clip store needs
+            no more than 1).
+        broken_share: share of the training videos that may be broken; more stop the training.
     """
 
     annotations: str
@@ -85,14 +97,22 @@ class Data:
     test_fraction: float
     frames: int
     frame_stride: int
-    sampling: Literal["consecutive", "uniform"]
+    sampling: Literal["consecutive", "uniform", "segments"]
     short_side: int
     size: int
+    crop: Literal["multiscale", "random_resized"]
     scales: tuple[float, ...]
     positions: tuple[Literal["centre", "top_left", "top_right", "bottom_left", "bottom_right"], ...]
+    area: tuple[float, ...]
+    aspect: tuple[float, ...]
     flip: bool
+    rotate_degrees: float
+    shear_degrees: float
+    translate: float
     colour_jitter: float
     cache_gib: float
+    clips_per_pass: int
+    broken_share: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,8 +305,15 @@ _RANGES: tuple[tuple[str, float | None, float | None], ...] = (
     ("data.short_side", 0, None),
     ("data.size", 16, None),
     ("data.scales", 0.05, 1),
+    ("data.area", 0.01, 1),
+    ("data.aspect", 0.1, 10),
+    ("data.rotate_degrees", 0, 180),
+    ("data.shear_degrees", 0, 60),
+    ("data.translate", 0, 0.5),
     ("data.colour_jitter", 0, 1),
     ("data.cache_gib", 0, None),
+    ("data.clips_per_pass", 1, 256),
+    ("data.broken_share", 0, 1),
     ("model.std", 1e-6, None),
     ("train.seed", 0, 2**31 - 1),
     ("train.epochs", 1, None),
@@ -330,6 +357,12 @@ def _check_values(recipe: Recipe) -> None:
     ):
         if not choices:
             raise RecipeError(f"Recipe key '{key}' must not be empty.")
+    for key, limits in (("data.area", recipe.data.area), ("data.aspect", recipe.data.aspect)):
+        if len(limits) != 2 or limits[0] > limits[1]:
+            raise RecipeError(
+                f"Recipe key '{key}' must hold 2 numbers, the smallest and the largest. "
+                f"Received: {list(limits)}"
+            )
     if recipe.data.validation_fraction + recipe.data.test_fraction >= 1:
         raise RecipeError(
             "Recipe keys 'data.validation_fraction' and 'data.test_fraction' leave no video to "

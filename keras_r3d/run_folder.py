@@ -10,12 +10,15 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_r3d import files, recipe
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import AnnotationError, Problem, Video
 from keras_r3d.errors import R3DError
+
+if TYPE_CHECKING:
+    from keras_r3d.data.reader import Reader
 
 RECIPE = "recipe.toml"
 CLASSES = "classes.txt"
@@ -77,41 +80,53 @@ class Run:
         except Exception as error:  # Keras, zipfile and h5py raise many kinds
             raise RunError(f"{path} is damaged, Keras cannot load it: {error}") from error
 
-    def videos(self, split: str, data_dir: str | Path | None = None) -> list[Video]:
-        """Returns the videos of a split, as they were split in training.
+    def open_split(
+        self, split: str, data_dir: str | Path | None = None
+    ) -> tuple[list[Video], "Reader"]:
+        """Returns the videos of a split, as they were split in training, and what reads them.
 
         Args:
-            data_dir: other videos instead, or the same in another place. Splits of their own count;
-                without, all are taken but those that the run knows, by their path inside the
-                data folder, to be of another split.
+            data_dir: other videos instead, or the same in another place or form (a clip store).
+                Splits of their own count; without, all are taken but those that the run knows, by
+                their path inside the data folder, to be of another split.
 
         Raises:
             AnnotationError: there is no such split, or videos are gone.
+            StoreError, StorageError: the store cannot be opened.
         """
+        # OpenCV and all, which most of this module needs not.
+        from keras_r3d.data import source
+        from keras_r3d.data.video_reader import VideoReader
+
+        trained_on = self.summary["data_dir"]
+        of_store = source.is_store(trained_on)
         try:
-            recorded = annotations.read(self.path / VIDEOS, "", must_exist=data_dir is None)
+            recorded = annotations.read(
+                self.path / VIDEOS, "", must_exist=data_dir is None and not of_store
+            )
         except AnnotationError as error:
             raise AnnotationError(
                 f"{error} If they moved, pass --data_dir with their new place."
             ) from error
+        if data_dir is None and not of_store:
+            return recorded.split(split), VideoReader(self.recipe.data.short_side, 0)
+        opened = source.open_source(data_dir or trained_on, self.recipe.data)
+        found = opened.annotations
         if data_dir is None:
-            return recorded.split(split)
-        named = self.recipe.data.annotations
-        found = annotations.read(
-            data_dir, named if annotations.has(data_dir, named) else annotations.AUTO
-        )
+            return recorded.split(split), opened.reader
         if set(found.splits) != {"train"}:
-            return found.split(split)
+            return found.split(split), opened.reader
         known = {
             os.path.relpath(video.path, self.summary["video_root"]): name
             for name, videos in recorded.splits.items()
             for video in videos
         }
+        root = annotations.root(data_dir)
         return [
             video
             for video in found.splits["train"]
-            if known.get(os.path.relpath(video.path, annotations.root(data_dir)), split) == split
-        ]
+            if known.get(os.path.relpath(video.path, root), split) == split
+        ], opened.reader
 
     def report_problems(
         self, problems: Sequence[Problem], say: Callable[[str], None] = print

@@ -51,10 +51,6 @@ def _main(source: str) -> None:
     if not paths:
         raise R3DError(f"{source} holds no videos.")
 
-    def progress(done: int, of: int) -> None:
-        if sys.stdout.isatty():
-            print(f"\r{done} of {of} files", end="\n" if done == of else "", flush=True)
-
     examinations = doctor.scan(
         paths,
         annotations=labelled,
@@ -62,7 +58,7 @@ def _main(source: str) -> None:
         min_side=_command.value("min_side"),
         limit_seconds=_command.value("time_limit"),
         processes=_command.value("processes") or len(os.sched_getaffinity(0)),
-        progress=progress,
+        progress=_command.Progress("files"),
     )
     print(table(examinations, source))
     if _command.value("csv"):

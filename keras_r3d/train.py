@@ -13,7 +13,11 @@ from keras_r3d.errors import R3DError
 
 def _define_flags() -> None:
     flags.DEFINE_string("recipe", None, "Name of a recipe, or path of a TOML file.")
-    flags.DEFINE_string("data_dir", None, "Folder of videos, or a CSV file that lists them.")
+    flags.DEFINE_string(
+        "data_dir",
+        None,
+        "Folder of videos, CSV file that lists them, or clip store (folder or URL).",
+    )
     flags.DEFINE_string(
         "workdir", None, "Folder of the run, new or empty. Default: runs/RECIPE, or the next free."
     )

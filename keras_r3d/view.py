@@ -25,16 +25,15 @@ def _main(source: str) -> None:
     if output.exists():
         raise R3DError(f"{output} exists and is left as it is: choose another --output.")
 
-    from keras_r3d.data import annotations, sheet
-    from keras_r3d.data.reader import VideoReader
+    from keras_r3d.data import sheet
+    from keras_r3d.data.source import open_source
 
     data = experiment.data
-    name = data.annotations if annotations.has(source, data.annotations) else annotations.AUTO
-    found = annotations.read(source, name)
+    opened = open_source(source, data)
+    found, reader = opened.annotations, opened.reader
     for note in found.notes:
         print(f"Note: {note}")
     seed = experiment.train.seed if _command.value("seed") is None else _command.value("seed")
-    reader = VideoReader(data.short_side, 0)
     figure = sheet.training_sheet(reader, found.split("train"), data, seed)
     with files.atomic(output) as temporary:
         figure.savefig(temporary, dpi=100)

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from keras_r3d import recipe
+from keras_r3d.data import cropping
+from keras_r3d.data.reader import Cut, Reader
 
 STEP = 6  # levels of brightness from one frame to the next
 
@@ -34,6 +36,13 @@ def write_video(
 def frame_numbers(clip: np.ndarray) -> list[int]:
     """Reads the frame numbers back from a clip `(frames, height, width, 3)`."""
     return np.rint(clip.mean(axis=(1, 2, 3)) / STEP).astype(int).tolist()
+
+
+def read(reader: Reader, video, numbers, size: int = 32) -> np.ndarray:
+    """Reads frames of a video: the centre crop, scaled to `size`."""
+    out = np.empty((len(numbers), size, size, 3), np.uint8)
+    reader.cut(video, [Cut(np.array(numbers), cropping.centre, out)])
+    return out
 
 
 @pytest.fixture
@@ -66,6 +75,7 @@ def small() -> recipe.Recipe:
             frame_stride=1,
             size=16,
             colour_jitter=0.0,
+            broken_share=0.5,
         ),
         train=dataclasses.replace(
             demo.train, epochs=2, clips_per_video=2, batch_size=4, warmup_epochs=0

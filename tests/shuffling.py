@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_r3d.data.reader import VideoReader
+from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.inference import protocol
 from keras_r3d.run_folder import Run
 
@@ -18,7 +18,7 @@ def video_top1(run: Run, *, shuffle: bool) -> float:
     evaluation = protocol.evaluate(
         model,
         VideoReader(run.recipe.data.short_side, 0),
-        run.videos(run.recipe.eval.split),
+        run.open_split(run.recipe.eval.split)[0],
         run.classes,
         run.recipe.data,
         split=run.recipe.eval.split,

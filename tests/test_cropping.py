@@ -1,6 +1,5 @@
-from collections import Counter
-
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,49 +14,77 @@ def test_a_crop_lies_inside_the_frame(height, width, seed):
     crop = cropping.random_crop(
         np.random.default_rng(seed), height, width, SCALES, list(cropping.POSITIONS), True
     )
-    assert crop.side >= 1
-    assert 0 <= crop.top <= height - crop.side
-    assert 0 <= crop.left <= width - crop.side
+    assert crop.height == crop.width >= 1
+    assert 0 <= crop.top <= height - crop.height
+    assert 0 <= crop.left <= width - crop.width
 
 
 def test_positions_are_the_corners_and_the_centre():
     places = {name: cropping.place(100, 200, 0.5, name) for name in cropping.POSITIONS}
-    assert {name: (c.top, c.left, c.side) for name, c in places.items()} == {
-        "centre": (25, 75, 50),
-        "top_left": (0, 0, 50),
-        "top_right": (0, 150, 50),
-        "bottom_left": (50, 0, 50),
-        "bottom_right": (50, 150, 50),
+    assert {name: (c.top, c.left, c.height, c.width) for name, c in places.items()} == {
+        "centre": (25, 75, 50, 50),
+        "top_left": (0, 0, 50, 50),
+        "top_right": (0, 150, 50, 50),
+        "bottom_left": (50, 0, 50, 50),
+        "bottom_right": (50, 150, 50, 50),
     }
 
 
 def test_evaluation_takes_the_largest_centred_square():
-    assert cropping.centre(240, 320) == cropping.Crop(0, 40, 240)
+    assert cropping.centre(240, 320) == cropping.Crop(0, 40, 240, 240)
 
 
-def test_every_position_scale_and_flip_is_as_likely():
-    rng = np.random.default_rng(0)
-    draws = 20_000
-    counts = Counter(
-        cropping.random_crop(rng, 112, 200, SCALES, list(cropping.POSITIONS), True)
-        for _ in range(draws)
-    )
-    # At full scale the top and the bottom of a frame that is 112 high coincide.
-    expected = Counter(
-        cropping.place(112, 200, scale, position, flip)
-        for scale in SCALES
-        for position in cropping.POSITIONS
-        for flip in (False, True)
-    )
-    assert set(counts) == set(expected)
-    share = draws / 50
-    chi_square = sum((counts[c] - n * share) ** 2 / (n * share) for c, n in expected.items())
-    assert chi_square < 85  # 45 degrees of freedom: 1 in 3,000 by chance
+limits = st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(sorted)
+shapes = st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)).map(sorted)
+
+
+@given(sides, sides, limits, shapes, st.integers(0, 2**32))
+def test_a_random_resized_crop_lies_inside_the_frame_and_its_limits(
+    height, width, area, aspect, seed
+):
+    rng = np.random.default_rng(seed)
+    crop = cropping.random_resized_crop(rng, height, width, area, aspect, True)
+    rows, columns = crop.height, crop.width
+    assert min(rows, columns) >= 1
+    assert 0 <= crop.top <= height - rows
+    assert 0 <= crop.left <= width - columns
+    assert crop.scale == rows * columns / (height * width)
+    # Sides are rounded to pixels.
+    least, most = (rows - 0.5) * (columns - 0.5), (rows + 0.5) * (columns + 0.5)
+    area_fits = least <= area[1] * height * width and most >= area[0] * height * width
+    narrowest, widest = (columns - 0.5) / (rows + 0.5), (columns + 0.5) / (rows - 0.5)
+    shape_fits = narrowest <= aspect[1] and widest >= aspect[0]
+    shape = min(max(width / height, aspect[0]), aspect[1])
+    largest = max(1, min(height, width / shape)), max(1, min(width, height * shape))
+    is_largest = np.allclose((rows, columns), largest, atol=0.5 + 1e-9)
+    is_centred = abs(height - rows - 2 * crop.top) <= 1 >= abs(width - columns - 2 * crop.left)
+    assert (area_fits and shape_fits) or (is_largest and is_centred)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "area", "aspect", "expected"),
+    [
+        (100, 300, (1, 1), (0.5, 2), (0, 50, 100, 200)),  # the frame is too wide
+        (300, 100, (1, 1), (0.5, 2), (50, 0, 200, 100)),  # too high
+        (100, 300, (0.9, 0.9), (1, 1), (0, 100, 100, 100)),  # no square is that large
+        (1, 400, (0.01, 0.01), (1, 1), (0, 199, 1, 1)),
+    ],
+)
+def test_where_no_rectangle_fits_the_largest_centred_one_is_taken(
+    height, width, area, aspect, expected
+):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        crop = cropping.random_resized_crop(rng, height, width, area, aspect, False)
+        assert (crop.top, crop.left, crop.height, crop.width) == expected
 
 
 def test_without_flip_nothing_is_mirrored():
     rng = np.random.default_rng(0)
     crops = [cropping.random_crop(rng, 50, 60, [1.0], ["centre"], False) for _ in range(50)]
+    crops += [
+        cropping.random_resized_crop(rng, 50, 60, (0.1, 1), (0.5, 2), False) for _ in range(50)
+    ]
     assert not any(crop.flip for crop in crops)
 
 

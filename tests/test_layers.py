@@ -15,18 +15,61 @@ ALLOWED = {
     "_command": BASE,
     "files": BASE,
     "recipe": BASE,
-    "run_folder": BASE | {"data.annotations", "files", "recipe"},
+    "run_folder": BASE
+    | {"data.annotations", "data.reader", "data.source", "data.video_reader", "files", "recipe"},
     "applications": BASE | {"files"},
     "data.annotations": BASE | {"files"},
     "data.workers": set(),
     "data.doctor": {"data.annotations", "data.video", "data.workers"},
+    "data.affine": BASE | {"_opencv"},
     "data.sampling": set(),
+    "data.memory": set(),
     "data.cropping": set(),
     "data.colour": set(),
     "data.video": BASE | {"_opencv"},
-    "data.reader": {"data.annotations", "data.video"},
+    "data.jpeg": BASE | {"_opencv"},
+    "data.remote": BASE | {"files"},
+    "data.web": {"data.remote"},
+    "data.plugin": {"data.remote"},
+    "data.gfile": {"data.plugin", "data.remote"},
+    "data.storage": {"data.gfile", "data.remote", "data.web"},
+    "data.reader": {"data.annotations", "data.cropping", "data.sampling", "data.video"},
+    "data.video_reader": {
+        "data.annotations",
+        "data.cropping",
+        "data.reader",
+        "data.sampling",
+        "data.video",
+    },
+    "data.store.format": BASE | {"data.store.levels"},
+    "data.store.levels": {"data.cropping"},
+    "data.store.encoding": BASE
+    | {"files", "data.annotations", "data.jpeg", "data.video", "data.store.levels"},
+    "data.store.opened": BASE
+    | {"data.annotations", "data.storage", "data.store.format", "data.store.levels"},
+    "data.store": BASE
+    | {
+        "_opencv",
+        "files",
+        "data.annotations",
+        "data.cropping",
+        "data.jpeg",
+        "data.memory",
+        "data.reader",
+        "data.sampling",
+        "data.video",
+        "data.workers",
+    },
+    "data.source": {
+        "recipe",
+        "data.annotations",
+        "data.reader",
+        "data.store",
+        "data.video_reader",
+    },
     "data.clips": {
         "recipe",
+        "data.affine",
         "data.annotations",
         "data.colour",
         "data.cropping",
@@ -41,7 +84,7 @@ ALLOWED = {
     "inference": BASE | {"data", "files", "recipe"},
     "export": BASE | {"_command", "data", "files", "run_folder"},
 }
-COMMANDS = {"train", "evaluate", "benchmark", "convert", "scan", "view"}
+COMMANDS = {"train", "evaluate", "benchmark", "convert", "prepare", "scan", "view"}
 STDLIB_AND_NUMPY = {"recipe", "data.annotations", "data.sampling", "data.cropping", "data.colour"}
 
 

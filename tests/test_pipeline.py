@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import STEP, frame_numbers, write_video
 
 from keras_r3d.data import clips, pipeline
 from keras_r3d.data.annotations import AnnotationError, Video
-from keras_r3d.data.reader import VideoReader
 from keras_r3d.data.sheet import training_sheet
+from keras_r3d.data.video_reader import VideoReader
 
 CLASSES = ["a", "b"]
 BASE = 100
@@ -51,7 +52,8 @@ def test_training_clip_is_consecutive_and_cropped(videos, data):
     assert clip.pixels.dtype == np.uint8
     assert np.diff(clip.frame_numbers).tolist() == [2, 2, 2]
     assert numbers(clip.pixels) == clip.frame_numbers.tolist()
-    assert (clip.crop.top, clip.crop.left, clip.crop.side) == (16, 32, 16)
+    crop = clip.crop
+    assert (crop.top, crop.left, crop.height, crop.width) == (16, 32, 16, 16)
 
 
 def test_flip_mirrors(tmp_path, data):
@@ -80,11 +82,62 @@ def test_windows_do_not_overlap_and_the_last_is_looped(tmp_path, data, cache_gib
     assert found == [[0, 2, 4], [6, 8, 10], [12, 14, 16], [18, 18, 18]]
 
 
-def test_uniform_sampling_has_one_window_over_the_video(tmp_path, data):
+@pytest.mark.parametrize("sampling", ["uniform", "segments"])
+def test_spread_sampling_has_one_window_over_the_video(tmp_path, data, sampling):
     source = Video(str(write_video(tmp_path / "v.avi", 20)), "a")
-    data = dataclasses.replace(data, sampling="uniform")
-    found = [frame_numbers(w) for w in clips.windows(VideoReader(0, 0), source, data)]
+    data = dataclasses.replace(data, sampling=sampling)
+    reader = VideoReader(0, 0)
+    found = [frame_numbers(w) for w in clips.windows(reader, source, data)]
     assert found == [[2, 7, 12, 17]]
+    assert clips.middle_clip(reader, source, data).frame_numbers.tolist() == [2, 7, 12, 17]
+
+
+def test_training_on_segments_draws_frames_and_on_uniform_takes_the_middles(tmp_path, data):
+    source = Video(str(write_video(tmp_path / "v.avi", 20)), "a")
+    reader = VideoReader(0, 1.0)
+    drawn = {}
+    for sampling in ("uniform", "segments"):
+        cut = dataclasses.replace(data, sampling=sampling)
+        drawn[sampling] = {
+            tuple(frame_numbers(clips.training_clip(reader, source, cut, rng).pixels))
+            for rng in map(np.random.default_rng, range(10))
+        }
+    assert drawn["uniform"] == {(2, 7, 12, 17)}
+    assert len(drawn["segments"]) > 5
+
+
+def test_a_random_resized_crop_is_cut_as_it_was_drawn(tmp_path, data):
+    reader = VideoReader(0, 1.0)
+    source = Video(str(write_video(tmp_path / "v.avi")), "a")
+    # Every pixel holds its row and its column.
+    frames = reader._know(source).frames
+    frames[..., 0] = 5 * np.arange(32)[:, None]
+    frames[..., 1] = 5 * np.arange(48)
+    data = dataclasses.replace(data, crop="random_resized", area=(0.2, 0.9), aspect=(0.5, 2.0))
+    shapes = set()
+    for seed in range(20):
+        clip = clips.training_clip(reader, source, data, np.random.default_rng(seed))
+        crop, pixels = clip.crop, clip.pixels.astype(float)
+        assert pixels.shape == (4, 16, 16, 3)
+        row, column = pixels[..., 0].mean() / 5, pixels[..., 1].mean() / 5
+        assert row == pytest.approx(crop.top + (crop.height - 1) / 2, abs=0.5)
+        assert column == pytest.approx(crop.left + (crop.width - 1) / 2, abs=0.5)
+        assert np.ptp(pixels[..., 0]) / 5 == pytest.approx(crop.height, abs=3)
+        assert np.ptp(pixels[..., 1]) / 5 == pytest.approx(crop.width, abs=3)
+        shapes.add((crop.height, crop.width))
+    assert len(shapes) > 15
+
+
+@pytest.mark.parametrize("key", ["rotate_degrees", "shear_degrees", "translate"])
+def test_affine_changes_are_alike_in_all_frames_of_a_clip(tmp_path, data, key):
+    reader = VideoReader(0, 1.0)
+    source = Video(str(write_video(tmp_path / "v.avi")), "a")
+    reader._know(source).frames[:] = np.random.default_rng(0).integers(0, 256, (32, 48, 3))
+    plain = clips.training_clip(reader, source, data, np.random.default_rng(1)).pixels
+    data = dataclasses.replace(data, **{key: 0.3})
+    changed = clips.training_clip(reader, source, data, np.random.default_rng(1)).pixels
+    assert (changed != plain).any()
+    assert (changed == changed[:1]).all()
 
 
 def test_a_short_video_is_looped(tmp_path, data):
@@ -132,12 +185,66 @@ def test_a_broken_video_is_replaced_and_named(videos, data, tmp_path):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
     videos = [*videos[:3], Video(str(broken), "b")]
+    data = dataclasses.replace(data, broken_share=0.25)
     reader = VideoReader(0, 1.0)
     dataset = pipeline.training_clips(reader, videos, CLASSES, data, batch_size=4, seed=1)
     for batch, labels in take(dataset, 5):
         assert batch.shape == (4, 4, 16, 16, 3)
         assert list(labels) == [which(clip) % 2 for clip in batch]
     assert [(p.name, p.status) for p in reader.problems] == [(str(broken), "unreadable")]
+
+
+def test_too_many_broken_videos_stop_the_stream(videos, data, tmp_path):
+    missing = [Video(str(tmp_path / f"missing{i}.mp4"), "b") for i in range(3)]
+    data = dataclasses.replace(data, broken_share=0.2)
+    dataset = pipeline.training_clips(
+        VideoReader(0, 1.0), [*videos, *missing], CLASSES, data, batch_size=13, seed=1
+    )
+    with pytest.raises(tf.errors.UnknownError, match=r"3 of 13 training videos are broken, more"):
+        take(dataset, 2)
+
+
+@pytest.mark.parametrize("clips_per_pass", [1, 4])
+def test_a_stream_goes_on_where_it_was_left(videos, data, clips_per_pass):
+    data = dataclasses.replace(data, clips_per_pass=clips_per_pass)
+
+    def stream(start, batches):
+        reader = VideoReader(0, 1.0)
+        dataset = pipeline.training_clips(
+            reader, videos, CLASSES, data, batch_size=7, seed=3, start=start
+        )
+        return take(dataset, batches)
+
+    for x, y in zip(stream(0, 6)[4:], stream(4, 2), strict=True):
+        assert (x[0] == y[0]).all()
+        assert (x[1] == y[1]).all()
+
+
+@pytest.mark.parametrize("clips_per_pass", [1, 4])
+def test_workers_share_the_videos(videos, data, clips_per_pass):
+    data = dataclasses.replace(data, clips_per_pass=clips_per_pass)
+    seen = []
+    for worker in range(2):
+        dataset = pipeline.training_clips(
+            VideoReader(0, 1.0), videos[:8], CLASSES, data, batch_size=4, seed=3, shard=(worker, 2)
+        )
+        seen += [which(clip) for batch in take(dataset, 2 * 64) for clip in batch[0]]
+    assert Counter(seen) == Counter(dict.fromkeys(range(8), 128))
+
+
+def test_several_clips_of_a_pass_are_mixed(videos, data):
+    data = dataclasses.replace(data, clips_per_pass=16)
+    dataset = pipeline.training_clips(
+        VideoReader(0, 1.0), videos, CLASSES, data, batch_size=16, seed=3
+    )
+    batches = take(dataset, 80)  # 5 blocks of 16 videos, which are 8 passes
+    order = [which(clip) for batch in batches for clip in batch[0]]
+    assert Counter(order) == Counter(dict.fromkeys(range(10), 128))
+    assert all(len(set(order[i : i + 16])) > 4 for i in range(0, 1280, 16))
+    labels = [label for batch in batches for label in batch[1]]
+    assert labels == [number % 2 for number in order]
+    starts = {(which(clip), numbers(clip)[0]) for batch in batches for clip in batch[0]}
+    assert len(starts) == 10 * 17
 
 
 def test_validation_takes_the_middle_once_and_leaves_broken_videos_out(videos, data, tmp_path):
@@ -148,7 +255,7 @@ def test_validation_takes_the_middle_once_and_leaves_broken_videos_out(videos, d
         reader, [*videos[:5], Video(str(broken), "a"), *videos[5:]], CLASSES, data, batch_size=4
     )
     batches = take(dataset, 10)
-    assert [len(labels) for _, labels in batches] == [4, 4, 2]
+    assert [len(labels) for _, labels in batches] == [4, 3, 3]
     assert [which(clip) for batch, _ in batches for clip in batch] == list(range(10))
     assert numbers(batches[0][0][0]) == [8, 9, 10, 11]
     assert len(reader.problems) == 1
@@ -170,6 +277,13 @@ def test_every_window_of_every_video_comes_once(videos, data, tmp_path):
             assert which(clip) == video
     assert seen == Counter({(video, window): 1 for video in range(10) for window in range(5)})
     assert [Path(p.name).name for p in reader.problems] == ["broken.mp4"]
+
+
+def test_the_sheet_names_width_and_height_of_a_crop(data, videos):
+    data = dataclasses.replace(data, crop="random_resized", area=(1, 1), aspect=(2, 2))
+    figure = training_sheet(VideoReader(0, 0), videos, data, 1)
+    for axes in figure.axes:
+        assert " · crop 48x24 px (scale 0.75) at (0, 4)" in axes.get_title()
 
 
 def test_the_sheet_needs_one_readable_video(tmp_path, data, videos):

@@ -6,7 +6,7 @@ import pytest
 from conftest import write_video
 
 from keras_r3d.data.annotations import AnnotationError, Video
-from keras_r3d.data.reader import VideoReader
+from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.inference import protocol, report
 
 CLASSES = ["green", "red"]

@@ -1,6 +1,8 @@
 """The recipes on real videos, and the reader on odd files: `KERAS_R3D_REAL_DATA`."""
 
 import csv
+import dataclasses
+import hashlib
 import json
 import os
 import subprocess
@@ -8,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from keras_r3d import recipe
+from keras_r3d.data import annotations, clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import VideoReader
 from keras_r3d.data.video import VideoError, probe
+from keras_r3d.data.video_reader import VideoReader
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parent.parent
@@ -48,6 +52,25 @@ def test_frame_counts_are_those_that_decode(real, name):
         assert (info.seconds[1:] > info.seconds[:-1]).all(), row["path"]
 
 
+@pytest.mark.parametrize(
+    ("name", "videos", "digest"),
+    [("gestures", 102, "fa977b3b3520e4c8"), ("interactions", 41, "e7a29620c53335d2")],
+)
+def test_training_clips_are_those_of_the_documented_results(real, name, videos, digest):
+    data = recipe.load(name).data
+    found = annotations.read(str(real / name), data.annotations).split("train")
+    assert len(found) == videos
+    reader, drawn = VideoReader(data.short_side, 1.0), hashlib.sha256()
+    for place, video in enumerate(found):
+        for epoch in range(2):
+            rng = np.random.default_rng([1, epoch, place])
+            clip = clips.training_clip(reader, video, data, rng)
+            top, left, height, width, flip, scale = dataclasses.astuple(clip.crop)
+            crop = (top, left, height, width, int(flip), scale)
+            drawn.update(repr((clip.frame_numbers.tolist(), crop)).encode())
+    assert drawn.hexdigest()[:16] == digest
+
+
 def test_odd_files_give_their_frames_or_a_named_error(real):
     reader = VideoReader(64, 0.0)
     for row in rows(real / "robustness" / "manifest.csv"):
@@ -60,7 +83,7 @@ def test_odd_files_give_their_frames_or_a_named_error(real):
         else:
             count = reader.count(Video(path, "a"))
             assert count == int(row["frames_decoded"]), row["path"]
-            assert sum(1 for _ in reader.stream(Video(path, "a"))) == count
+            assert sum(1 for _ in reader._stream(Video(path, "a"))) == count
         assert time.monotonic() - started < 60, f"{row['path']} takes too long"
     named = {Path(p.name).name: p.status for p in reader.problems}
     for row in rows(real / "robustness" / "manifest.csv"):
@@ -74,7 +97,7 @@ def test_rotated_videos_are_upright(real):
         if row["rotation"] in ("90", "270"):
             width, height = map(int, row["size"].split("x"))
             path = str(real / "robustness" / row["path"])
-            frame = next(reader.stream(Video(path, "a")))
+            frame = next(reader._stream(Video(path, "a")))
             assert frame.shape[:2] == (width, height), row["path"]
 
 

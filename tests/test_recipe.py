@@ -25,6 +25,9 @@ def test_kinetics34_is_the_paper():
     assert (paper.data.frames, paper.data.size, paper.data.flip) == (16, 112, True)
     assert paper.data.scales == pytest.approx([2 ** (-k / 4) for k in range(5)])
     assert len(paper.data.positions) == 5
+    assert (paper.data.sampling, paper.data.crop) == ("consecutive", "multiscale")
+    unlike_the_paper = ("rotate_degrees", "shear_degrees", "translate", "colour_jitter")
+    assert not any(getattr(paper.data, key) for key in unlike_the_paper)
     train = paper.train
     assert (train.optimizer, train.learning_rate, train.momentum) == ("sgd", 0.1, 0.9)
     assert (train.weight_decay, train.batch_size, train.plateau_drops) == (1e-3, 256, 3)
@@ -69,6 +72,34 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         ("model.mean=[1, 2]", "Recipe key 'model.mean' must hold 3 numbers"),
         ("data.scales=[]", "Recipe key 'data.scales' must not be empty"),
         ("data.scales=1", "Recipe key 'data.scales' must be a list. Received: 1"),
+        (
+            "data.crop='random_resize'",
+            "Recipe key 'data.crop' must be one of ['multiscale', 'random_resized']. "
+            "Received: 'random_resize'",
+        ),
+        (
+            "data.sampling='segment'",
+            "Recipe key 'data.sampling' must be one of ['consecutive', 'uniform', 'segments']. "
+            "Received: 'segment'",
+        ),
+        (
+            "data.area=[1.0, 0.5]",
+            "Recipe key 'data.area' must hold 2 numbers, the smallest and the largest. "
+            "Received: [1.0, 0.5]",
+        ),
+        ("data.area=[0.5]", "Recipe key 'data.area' must hold 2 numbers"),
+        ("data.area=[0, 1]", "Recipe key 'data.area' must be from 0.01 to 1. Received: 0.0"),
+        ("data.aspect=[1, 1, 1]", "Recipe key 'data.aspect' must hold 2 numbers"),
+        ("data.aspect=[1, 11]", "Recipe key 'data.aspect' must be from 0.1 to 10. Received: 11.0"),
+        (
+            "data.rotate_degrees=-5",
+            "Recipe key 'data.rotate_degrees' must be from 0 to 180. Received: -5.0",
+        ),
+        (
+            "data.shear_degrees=90",
+            "Recipe key 'data.shear_degrees' must be from 0 to 60. Received: 90.0",
+        ),
+        ("data.translate=1", "Recipe key 'data.translate' must be from 0 to 0.5. Received: 1.0"),
         ("tran.epochs=1", "Unknown recipe section [tran]. Did you mean 'train'?"),
         ("train.epochs", "`--set` takes section.key=value"),
         ("eval.split=test", "the value must be TOML, so text needs quotes"),

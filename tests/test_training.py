@@ -92,7 +92,9 @@ def test_an_unreadable_validation_split_is_said_before_the_training(
 def test_a_moved_data_folder_stops_the_training_in_one_sentence(
     class_folders, small, tmp_path, said, monkeypatch
 ):
-    recipe = replace(small, data={"cache_gib": 0.0, "validation_fraction": 0.0})
+    recipe = replace(
+        small, data={"cache_gib": 0.0, "validation_fraction": 0.0, "broken_share": 1.0}
+    )
     monkeypatch.setattr(pipeline, "_MOST_DRAWS", 5)
 
     def say(line: str) -> None:
@@ -119,22 +121,22 @@ def test_moved_videos_are_recognised_however_they_were_named(
         lines = ["path,label", *[f"{path},{path.parent}" for path in paths]]
         data_dir.write_text("\n".join(lines))
     run = training.train(small, data_dir, tmp_path / "run", say=said.append)
-    test = {os.path.join(v.label, os.path.basename(v.path)) for v in run.videos("test")}
+    test = {os.path.join(v.label, os.path.basename(v.path)) for v in run.open_split("test")[0]}
     moved = class_folders.rename(tmp_path / "moved")
-    assert {os.path.relpath(v.path, moved) for v in run.videos("test", moved)} == test
+    assert {os.path.relpath(v.path, moved) for v in run.open_split("test", moved)[0]} == test
 
 
 def test_splits_stay_what_they_were_in_training(class_folders, small, tmp_path, said):
     run = training.train(small, class_folders, tmp_path / "run", say=said.append)
-    train, test = run.videos("train"), run.videos("test")
+    train, test = run.open_split("train")[0], run.open_split("test")[0]
     for name in ("00", "000"):
         write_video(class_folders / "red" / f"{name}.avi", 12)
-    assert run.videos("test") == test
+    assert run.open_split("test")[0] == test
     # The same videos in another place: the new ones are scored, those of the training are not.
     moved = class_folders.rename(tmp_path / "moved")
     with pytest.raises(AnnotationError, match="pass --data_dir with their new place"):
-        run.videos("test")
-    names = {os.path.relpath(video.path, moved) for video in run.videos("test", moved)}
+        run.open_split("test")[0]
+    names = {os.path.relpath(video.path, moved) for video in run.open_split("test", moved)[0]}
     expected = {os.path.relpath(video.path, class_folders) for video in test}
     assert names == expected | {"red/00.avi", "red/000.avi"}
     assert not names & {os.path.relpath(video.path, class_folders) for video in train}

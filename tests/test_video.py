@@ -2,12 +2,14 @@ import os
 
 import numpy as np
 import pytest
-from conftest import STEP, frame_numbers, write_video
+from conftest import STEP, frame_numbers, read, write_video
 
-from keras_r3d.data import reader as readers
+from keras_r3d.data import cropping
 from keras_r3d.data import video as videos
+from keras_r3d.data import video_reader as readers
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import VideoReader
+from keras_r3d.data.reader import Cut
+from keras_r3d.data.video_reader import VideoReader
 
 
 def test_frames_are_counted_by_decoding(video):
@@ -17,15 +19,19 @@ def test_frames_are_counted_by_decoding(video):
 
 
 def test_read_frames_are_exact(video):
-    for indices in ([0], [19], [3, 4, 9], [7, 7, 2, 19, 0]):
-        frames = videos.read_frames(str(video), np.array(indices))
-        assert frames.shape == (len(indices), 32, 48, 3)
-        assert frame_numbers(frames) == indices
+    for indices in ([0], [19], [3, 4, 9], [7, 18, 19]):
+        places, frames = zip(*videos.selected(str(video), np.array(indices)), strict=True)
+        assert list(places) == list(range(len(indices)))
+        assert np.stack(frames).shape == (len(indices), 32, 48, 3)
+        assert frame_numbers(np.stack(frames)) == indices
+    source = Video(str(video), "a")
+    for indices in ([7, 7, 2, 19, 0], [0, 1, 2, 0, 1]):
+        assert frame_numbers(read(VideoReader(0, 0), source, indices)) == indices
 
 
 def test_frames_are_rgb(tmp_path):
     path = write_video(tmp_path / "red.avi", 20, tint=(1, 0, 0))
-    frame = videos.read_frames(str(path), np.array([19]))[0]
+    frame = read(VideoReader(0, 0), Video(str(path), "a"), [19])[0]
     red, green, blue = frame.reshape(-1, 3).mean(axis=0)
     assert red == pytest.approx(19 * STEP, abs=4)
     assert max(green, blue) < 12
@@ -41,12 +47,16 @@ def test_frames_are_shrunk_and_never_enlarged(video):
     assert next(videos.Decoder(str(video)).frames(64)).shape == (32, 48, 3)
 
 
-def test_cut_takes_the_square():
-    frames = np.zeros((2, 10, 20, 3), np.uint8)
-    frames[:, 2:6, 8:12] = 200
-    cut = videos.cut(frames, 2, 8, 4, 8)
-    assert cut.shape == (2, 8, 8, 3)
-    assert (cut == 200).all()
+@pytest.mark.parametrize("flip", [False, True])
+def test_fill_takes_the_rectangle(flip):
+    frame = np.zeros((10, 20, 3), np.uint8)
+    frame[2:6, 8:16] = 200
+    out = np.empty((8, 8, 3), np.uint8)
+    videos.fill(out, frame, 2, 8, 4, 8, flip)
+    assert (out == 200).all()
+    frame[2:6, 8:12] = 100
+    videos.fill(out, frame, 2, 8, 4, 8, flip)
+    assert (out[2, 0] == (200 if flip else 100)).all()
 
 
 def test_a_truncated_video_gives_what_decodes(tmp_path, video):
@@ -78,7 +88,7 @@ def test_what_is_no_video_is_named(tmp_path, content, message):
     for attempt in (
         lambda: videos.probe(str(path)),
         lambda: next(videos.Decoder(str(path)).frames()),
-        lambda: videos.read_frames(str(path), np.array([0])),
+        lambda: next(videos.selected(str(path), np.array([0]))),
     ):
         with pytest.raises(videos.VideoError, match=message) as error:
             attempt()
@@ -100,7 +110,7 @@ def test_a_folder_is_no_video(tmp_path):
 
 def test_reading_beyond_the_end_says_how_many_there_are(video):
     with pytest.raises(videos.VideoError, match="frame 20 was asked for, but only 20 decode"):
-        videos.read_frames(str(video), np.array([3, 20]))
+        list(videos.selected(str(video), np.array([3, 20])))
 
 
 @pytest.mark.parametrize("cache_gib", [0.0, 1.0])
@@ -108,19 +118,41 @@ def test_reader_gives_the_same_frames_from_memory_and_from_the_file(video, cache
     reader = VideoReader(16, cache_gib)
     part = Video(str(video), "a", 0.5, 1.5)
     assert reader.count(part) == 10
-    assert frame_numbers(reader.read(part, np.array([0, 9, 3]))) == [5, 14, 8]
-    assert frame_numbers(np.stack(list(reader.stream(part)))) == list(range(5, 15))
-    assert reader.read(part, np.array([0])).shape == (1, 16, 24, 3)
+    assert frame_numbers(read(reader, part, [0, 9, 3, 9])) == [5, 14, 8, 14]
+    windows = reader.windows(part, 4, 1, cropping.centre, 16)
+    assert frame_numbers(np.concatenate(list(windows))) == [*range(5, 15), 13, 14]
+    seen = []
+    crop_of = lambda *size: seen.append(size) or cropping.centre(*size)  # noqa: E731
+    reader.cut(part, [Cut(np.array([0]), crop_of, np.empty((1, 8, 8, 3), np.uint8))])
+    assert seen == [(16, 24)]
+
+
+def test_several_clips_are_cut_in_one_pass(video, monkeypatch):
+    reader = VideoReader(0, 0)
+    source = Video(str(video), "a")
+    reader.count(source)
+    passes = []
+    selected = videos.selected
+    monkeypatch.setattr(videos, "selected", lambda *a: passes.append(a) or selected(*a))
+    outs = np.empty((3, 4, 16, 16, 3), np.uint8)
+    starts = (9, 2, 4)
+    crops = reader.cut(
+        source,
+        [Cut(np.arange(s, s + 4), cropping.centre, o) for s, o in zip(starts, outs, strict=True)],
+    )
+    assert [frame_numbers(out)[0] for out in outs] == list(starts)
+    assert len(passes) == 1
+    assert crops == [cropping.centre(32, 48)] * 3
 
 
 def test_reader_decodes_a_kept_video_once(video, monkeypatch):
     reader = VideoReader(0, 1.0)
     source = Video(str(video), "a")
     reader.count(source)
-    monkeypatch.setattr(readers, "read_frames", None)
+    monkeypatch.setattr(videos, "selected", None)
     monkeypatch.setattr(readers, "Decoder", None)
-    assert frame_numbers(reader.read(source, np.array([4]))) == [4]
-    assert len(list(reader.stream(source))) == 20
+    assert frame_numbers(read(reader, source, [4])) == [4]
+    assert len(list(reader.windows(source, 1, 1, cropping.centre, 16))) == 20
 
 
 def test_reader_keeps_within_its_memory(tmp_path):
@@ -128,14 +160,14 @@ def test_reader_keeps_within_its_memory(tmp_path):
     reader = VideoReader(0, 25 * frame_bytes / 2**30)
     first, second = (Video(str(write_video(tmp_path / f"{i}.avi", 20)), "a") for i in range(2))
     for source in (first, second):
-        assert frame_numbers(reader.read(source, np.array([1]))) == [1]
+        assert frame_numbers(read(reader, source, [1])) == [1]
     assert reader._known[first].frames is not None
     assert reader._known[second].frames is None
 
 
 def test_reader_names_an_empty_segment(video):
     reader = VideoReader(0, 0)
-    for attempt in (reader.count, lambda v: next(reader.stream(v))):
+    for attempt in (reader.count, reader.check):
         with pytest.raises(videos.VideoError, match=r"no frame is shown .*1\.9 s"):
             attempt(Video(str(video), "a", 5.0, 6.0))
     assert [p.status for p in reader.problems] == ["unreadable"]
@@ -172,7 +204,8 @@ def test_streaming_names_a_video_that_ends_early(tmp_path, video):
     data = video.read_bytes()
     short.write_bytes(data[: (data.index(b"movi") + data.index(b"idx1")) // 2])
     reader = VideoReader(0, 0)
-    frames = sum(1 for _ in reader.stream(Video(str(short), "a")))
+    source = Video(str(short), "a")
+    frames = sum(1 for _ in reader.windows(source, 1, 1, cropping.centre, 16))
     assert 0 < frames < 20
     assert [problem.status for problem in reader.problems] == ["short"]
 
@@ -183,5 +216,5 @@ def test_a_video_that_vanishes_is_noted(tmp_path, video):
     assert reader.count(source) == 20
     video.unlink()
     with pytest.raises(videos.VideoError, match="there is no such file"):
-        reader.read(source, np.array([0]))
+        read(reader, source, [0])
     assert [problem.status for problem in reader.problems] == ["unreadable"]

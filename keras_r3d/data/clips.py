@@ -1,14 +1,14 @@
 """Clips as the network sees them: frames and pixels chosen by a recipe, cut from a video."""
 
 import dataclasses
-import itertools
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from keras_r3d.data import colour, cropping, sampling, video
+from keras_r3d.data import affine, colour, cropping, sampling
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import VideoReader
+from keras_r3d.data.reader import Cut, Reader
 from keras_r3d.data.video import Frame
 from keras_r3d.recipe import Data
 
@@ -20,6 +20,7 @@ class Clip:
     Attributes:
         pixels: uint8 `(frames, size, size, 3)`, RGB.
         frame_numbers: int64 `(frames,)`, counted from the first frame of the video.
+        crop: in pixels of the frames (of a store: of its largest level).
     """
 
     pixels: Frame
@@ -27,48 +28,84 @@ class Clip:
     crop: cropping.Crop
 
 
-def training_clip(reader: VideoReader, source: Video, data: Data, rng: np.random.Generator) -> Clip:
-    """Draws frames, a crop and colours at random.
+def empty(data: Data, count: int) -> Frame:
+    """Returns memory for clips, uint8 `(count, frames, size, size, 3)`, not filled.
+
+    It begins where TensorFlow wants it to (a multiple of 64), so that it is not copied there.
+    """
+    shape = (count, data.frames, data.size, data.size, 3)
+    memory = np.empty(int(np.prod(shape)) + 63, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + int(np.prod(shape))].reshape(shape)
+
+
+def training_clip(
+    reader: Reader, source: Video, data: Data, rng: np.random.Generator, out: Frame | None = None
+) -> Clip:
+    """Draws frames, a crop, an affine change and colours at random, alike for all frames.
+
+    Args:
+        out: uint8 `(frames, size, size, 3)`, contiguous, becomes the pixels; None makes it.
+
+    Raises:
+        VideoError: the video gives no frames.
+    """
+    pixels = empty(data, 1) if out is None else out[np.newaxis]
+    return training_clips(reader, source, data, [rng], pixels)[0]
+
+
+def training_clips(
+    reader: Reader,
+    source: Video,
+    data: Data,
+    rngs: Sequence[np.random.Generator],
+    out: Frame,
+) -> list[Clip]:
+    """Draws several clips of one video, all cut in one pass over it.
+
+    Args:
+        rngs: one for each clip.
+        out: uint8 `(clips, frames, size, size, 3)`, contiguous, becomes the pixels.
 
     Raises:
         VideoError: the video gives no frames.
     """
     count = reader.count(source)
-    if data.sampling == "uniform":
-        numbers = sampling.spread(count, data.frames, rng)
-    else:
-        numbers = sampling.random_window(rng, count, data.frames, data.frame_stride)
-    frames = reader.read(source, numbers)
-    height, width = frames.shape[1:3]
-    crop = cropping.random_crop(rng, height, width, data.scales, data.positions, data.flip)
-    pixels = _cut(frames, crop, data.size)
-    if data.colour_jitter:
-        pixels = colour.apply(colour.random_table(rng, data.colour_jitter), pixels)
-    return Clip(pixels, numbers, crop)
+    numbers = [_training_frames(count, data, rng) for rng in rngs]
+    cuts = [
+        Cut(frames, functools.partial(_training_crop, data, rng), pixels)
+        for frames, rng, pixels in zip(numbers, rngs, out, strict=True)
+    ]
+    crops = reader.cut(source, cuts)
+    for rng, pixels in zip(rngs, out, strict=True):
+        _change(pixels, data, rng)
+    return [Clip(*one) for one in zip(out, numbers, crops, strict=True)]
 
 
-def middle_clip(reader: VideoReader, source: Video, data: Data) -> Clip:
+def middle_clip(reader: Reader, source: Video, data: Data, out: Frame | None = None) -> Clip:
     """Takes the middle of the video (or all of it, spread) and the centre crop.
 
+    Args:
+        out: as in `training_clip`.
+
     Raises:
         VideoError: the video gives no frames.
     """
     count = reader.count(source)
-    if data.sampling == "uniform":
-        numbers = sampling.spread(count, data.frames)
-    else:
+    if data.sampling == "consecutive":
         numbers = sampling.middle_window(count, data.frames, data.frame_stride)
-    frames = reader.read(source, numbers)
-    crop = cropping.centre(*frames.shape[1:3])
-    return Clip(_cut(frames, crop, data.size), numbers, crop)
+    else:
+        numbers = sampling.spread(count, data.frames)
+    pixels = empty(data, 1)[0] if out is None else out
+    crops = reader.cut(source, [Cut(numbers, cropping.centre, pixels)])
+    return Clip(pixels, numbers, crops[0])
 
 
-def windows(reader: VideoReader, source: Video, data: Data) -> Iterator[Frame]:
+def windows(reader: Reader, source: Video, data: Data) -> Iterator[Frame]:
     """Yields the windows the evaluation scores, centre crop at the largest scale.
 
     Consecutive sampling: non-overlapping windows over the whole video; the last is completed by
-    looping its own frames. Uniform sampling: one window, spread over the video. No more than one
-    window's frames are held at a time.
+    looping its own frames. Other sampling: one window, spread over the video.
 
     Yields:
         uint8 `(frames, size, size, 3)`, RGB.
@@ -76,16 +113,30 @@ def windows(reader: VideoReader, source: Video, data: Data) -> Iterator[Frame]:
     Raises:
         VideoError: the video gives no frames.
     """
-    if data.sampling == "uniform":
+    if data.sampling != "consecutive":
         yield middle_clip(reader, source, data).pixels
         return
-    stream = reader.stream(source)
-    while block := list(itertools.islice(stream, data.frames * data.frame_stride)):
-        frames = np.stack(block[:: data.frame_stride])
-        frames = frames[sampling.loop(np.arange(len(frames)), data.frames)]
-        yield _cut(frames, cropping.centre(*frames.shape[1:3]), data.size)
+    yield from reader.windows(source, data.frames, data.frame_stride, cropping.centre, data.size)
 
 
-def _cut(frames: Frame, crop: cropping.Crop, size: int) -> Frame:
-    clip = video.cut(frames, crop.top, crop.left, crop.side, size)
-    return np.ascontiguousarray(clip[:, :, ::-1]) if crop.flip else clip
+def _training_frames(count: int, data: Data, rng: np.random.Generator) -> sampling.Indices:
+    if data.sampling == "consecutive":
+        return sampling.random_window(rng, count, data.frames, data.frame_stride)
+    return sampling.spread(count, data.frames, rng if data.sampling == "segments" else None)
+
+
+def _training_crop(data: Data, rng: np.random.Generator, height: int, width: int) -> cropping.Crop:
+    if data.crop == "multiscale":
+        return cropping.random_crop(rng, height, width, data.scales, data.positions, data.flip)
+    return cropping.random_resized_crop(rng, height, width, data.area, data.aspect, data.flip)
+
+
+def _change(pixels: Frame, data: Data, rng: np.random.Generator) -> None:
+    """Changes geometry and colours of a clip, in place."""
+    if data.rotate_degrees or data.shear_degrees or data.translate:
+        matrix = affine.random_matrix(
+            rng, data.size, data.rotate_degrees, data.shear_degrees, data.translate
+        )
+        pixels[...] = affine.apply(matrix, pixels)
+    if data.colour_jitter:
+        pixels[...] = colour.apply(colour.random_table(rng, data.colour_jitter), pixels)

@@ -1,6 +1,7 @@
-"""Which pixels of a frame the network sees: positions, scales and flips of square crops."""
+"""Which pixels of a frame the network sees: places, sizes and flips of crops."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,19 +9,24 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Crop:
-    """A square of a frame, in pixels.
+    """A rectangle of a frame, in pixels.
 
     Attributes:
         flip: mirrors it left to right.
-        scale: its side as a share of the frame's short side, as it was asked for.
+        scale: of a placed square, its side as a share of the frame's short side, as it was asked
+            for; of a random resized crop, its area as a share of the frame's.
     """
 
     top: int
     left: int
-    side: int
+    height: int
+    width: int
     flip: bool = False
     scale: float = 1.0
 
+
+# Rectangles that may fail to fit before a random resized crop falls back to the centre.
+_TRIES = 10
 
 # Share of the free rows above the crop, share of the free columns left of it.
 POSITIONS = {
@@ -36,7 +42,8 @@ def place(height: int, width: int, scale: float, position: str, flip: bool = Fal
     """Places a square crop of `scale` times the short side at one of `POSITIONS`."""
     side = max(1, round(min(height, width) * scale))
     down, right = POSITIONS[position]
-    return Crop(int((height - side) * down), int((width - side) * right), side, flip, scale)
+    top, left = int((height - side) * down), int((width - side) * right)
+    return Crop(top, left, side, side, flip, scale)
 
 
 def centre(height: int, width: int) -> Crop:
@@ -62,3 +69,40 @@ def random_crop(
     position = positions[rng.integers(len(positions))]
     scale = scales[rng.integers(len(scales))]
     return place(height, width, scale, position, flip and bool(rng.integers(2)))
+
+
+def random_resized_crop(
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    area: Sequence[float],
+    aspect: Sequence[float],
+    flip: bool,
+) -> Crop:
+    """Draws a rectangle by its area and shape, then its place; if `flip`, mirrors half of them.
+
+    Of ten rectangles the first that fits into the frame is taken, else the largest centred one of
+    an allowed shape, whatever its area.
+
+    Args:
+        area: smallest and largest area, as shares of the frame's; drawn uniformly.
+        aspect: smallest and largest width:height; its logarithm is drawn uniformly.
+
+    Reference:
+        Szegedy et al., Going Deeper with Convolutions, CVPR 2015, section 6,
+        https://arxiv.org/abs/1409.4842, as torchvision draws it.
+    """
+    for _ in range(_TRIES):
+        pixels = height * width * rng.uniform(area[0], area[1])
+        shape = math.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1])))
+        rows, columns = round(math.sqrt(pixels / shape)), round(math.sqrt(pixels * shape))
+        if 1 <= rows <= height and 1 <= columns <= width:
+            top = int(rng.integers(height - rows + 1))
+            left = int(rng.integers(width - columns + 1))
+            break
+    else:
+        rows = max(1, min(height, round(width / aspect[0])))
+        columns = max(1, min(width, round(height * aspect[1])))
+        top, left = (height - rows) // 2, (width - columns) // 2
+    share = rows * columns / (height * width)
+    return Crop(top, left, rows, columns, flip and bool(rng.integers(2)), share)

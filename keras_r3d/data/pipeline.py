@@ -1,75 +1,118 @@
 """tf.data pipelines: training clips, validation clips, evaluation windows.
 
-Decoding runs in `tf.numpy_function`, several videos at a time (OpenCV releases the GIL). Clips stay
-uint8; the model normalises.
+Clips are cut in `tf.numpy_function`, a batch a call, straight into the batch's memory, by a pool of
+threads (OpenCV releases the GIL). They stay uint8; the model normalises.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
 
 from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import VideoReader
+from keras_r3d.data.reader import Reader
 from keras_r3d.data.video import VideoError
 from keras_r3d.recipe import Data
 
 # Draws after which a stream of unreadable videos is an error rather than bad luck.
 _MOST_DRAWS = 1000
+_BATCHES = 2  # under way at a time
+_TURN = 4  # clips that a thread cuts before it asks for more
+# Clips that are mixed where each pass over a video gives several.
+_MIXED = 256
+
+Fill = Callable[[int, np.ndarray], np.ndarray]
 
 
 def training_clips(
-    reader: VideoReader,
+    reader: Reader,
     videos: Sequence[Video],
     classes: Sequence[str],
     data: Data,
     *,
     batch_size: int,
     seed: int,
+    start: int = 0,
+    shard: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """Draws training clips without end: every video once, in random order, then again.
 
-    Order and crops are a pure function of the seed and the position in the stream. A broken video
-    is replaced by a draw from the same videos; the reader keeps its name.
+    Order and crops are a pure function of the seed and the position in the stream, however many
+    threads work on it. A broken video is replaced by a draw from the same videos; the reader keeps
+    its name, and the stream ends with an error once more than `data.broken_share` are broken.
+
+    With `data.clips_per_pass` above 1 each pass over a video gives so many clips, and 256 clips
+    at a time are mixed: meant for video files, where decoding up to the clip is the cost.
+
+    Args:
+        start: batches to leave out, to go on where a stream was left.
+        shard: number of this worker, and of how many; each draws other videos.
 
     Returns:
         Dataset of uint8 `(batch, frames, size, size, 3)`, RGB, and int32 labels `(batch,)`.
     """
     labels = {name: label for label, name in enumerate(classes)}
+    names = {video.name for video in videos}
+    most_broken = int(data.broken_share * len(videos))
 
     @functools.lru_cache(maxsize=2)
     def order(epoch: int) -> np.ndarray:
         return np.random.default_rng([seed, epoch]).permutation(len(videos))
 
-    def draw(position: np.int64) -> tuple[np.ndarray, np.int32]:
-        epoch, place = divmod(int(position), len(videos))
-        rng = np.random.default_rng([seed, epoch, place])
+    def visit(number: int, out: np.ndarray) -> np.ndarray:
+        """Fills `out` with clips of the video whose turn it is; returns their labels."""
+        epoch, place = divmod(number, len(videos))
         source = videos[order(epoch)[place]]
+        rng = np.random.default_rng([seed, epoch, place])
         for _ in range(_MOST_DRAWS):
             try:
-                clip = clips.training_clip(reader, source, data, rng)
-            except VideoError:  # the reader has noted it
+                rngs = [rng] if len(out) == 1 else rng.spawn(len(out))
+                clips.training_clips(reader, source, data, rngs, out)
+                return np.full(len(out), labels[source.label], np.int32)
+            except VideoError as error:
+                # The reader has noted it.
+                broken = [p for p in reader.problems if p.status != "short" and p.name in names]
+                if len(broken) > most_broken:
+                    raise VideoError(
+                        f"{len(broken)} of {len(videos)} training videos are broken, more than "
+                        f"data.broken_share = {data.broken_share:g} allows; the last: "
+                        f"{broken[-1].detail} `python -m keras_r3d.scan` finds them all."
+                    ) from error
                 source = videos[rng.integers(len(videos))]
-            else:
-                return clip.pixels, np.int32(labels[source.label])
         raise VideoError(
             f"{_MOST_DRAWS} training videos drawn one after the other cannot be read; the last: "
             f"{source.name}. Is the data folder still there?"
         )
 
-    stream = tf.data.Dataset.counter()
-    stream = stream.map(
-        lambda position: _clip_and(tf.numpy_function(draw, [position], (tf.uint8, tf.int32)), data),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
+    worker, workers = shard
+    if data.clips_per_pass == 1:
+        numbers = tf.data.Dataset.counter(start * workers + worker, workers)
+        return _filled(numbers, reader, data, batch_size, 1, visit).prefetch(_BATCHES)
+
+    # As many clips as are mixed are a block; a worker has every so-manyth block.
+    per_block = max(1, _MIXED // data.clips_per_pass)
+    block, skipped = divmod(start * batch_size, per_block * data.clips_per_pass)
+    numbers = tf.data.Dataset.counter(block * workers + worker, workers)
+
+    def mixed(number: tf.Tensor, pixels: tf.Tensor, labels: tf.Tensor):
+        places = tf.random.experimental.stateless_shuffle(
+            tf.range(tf.shape(labels)[0]), seed=[seed, tf.cast(number, tf.int32)]
+        )
+        return tf.gather(pixels, places), tf.gather(labels, places)
+
+    blocks = tf.data.Dataset.zip(
+        numbers, _filled(numbers, reader, data, per_block, data.clips_per_pass, visit)
     )
-    return stream.batch(batch_size, drop_remainder=True).prefetch(2)
+    stream = blocks.map(lambda number, block: mixed(number, *block)).prefetch(1)
+    stream = stream.unbatch().skip(skipped).batch(batch_size, drop_remainder=True)
+    return stream.prefetch(_BATCHES)
 
 
 def validation_clips(
-    reader: VideoReader,
+    reader: Reader,
     videos: Sequence[Video],
     classes: Sequence[str],
     data: Data,
@@ -83,23 +126,27 @@ def validation_clips(
     """
     labels = {name: label for label, name in enumerate(classes)}
 
-    def take(place: np.int64) -> tuple[np.ndarray, np.int32]:
-        source = videos[int(place)]
-        try:
-            return clips.middle_clip(reader, source, data).pixels, np.int32(labels[source.label])
-        except VideoError:  # the reader has noted it
-            return np.zeros((data.frames, data.size, data.size, 3), np.uint8), np.int32(-1)
+    def take(number: int, out: np.ndarray) -> np.ndarray:
+        label = -1
+        if number < len(videos):
+            try:
+                clips.middle_clip(reader, videos[number], data, out[0])
+                label = labels[videos[number].label]
+            except VideoError:  # the reader has noted it
+                label = -1
+        return np.array([label], np.int32)
 
-    stream = tf.data.Dataset.range(len(videos)).map(
-        lambda place: _clip_and(tf.numpy_function(take, [place], (tf.uint8, tf.int32)), data),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
-    return stream.filter(lambda _, label: label >= 0).batch(batch_size).prefetch(2)
+    def readable(pixels: tf.Tensor, labels: tf.Tensor):
+        there = labels >= 0
+        return tf.boolean_mask(pixels, there), tf.boolean_mask(labels, there)
+
+    numbers = tf.data.Dataset.range(-(-len(videos) // batch_size))
+    stream = _filled(numbers, reader, data, batch_size, 1, take).map(readable)
+    return stream.filter(lambda _, labels: tf.size(labels) > 0).prefetch(_BATCHES)
 
 
 def evaluation_windows(
-    reader: VideoReader, videos: Sequence[Video], data: Data, *, batch_size: int
+    reader: Reader, videos: Sequence[Video], data: Data, *, batch_size: int
 ) -> tf.data.Dataset:
     """Takes every window of every video; windows of different videos share batches.
 
@@ -122,20 +169,54 @@ def evaluation_windows(
         "video": tf.TensorSpec((), tf.int32),
         "window": tf.TensorSpec((), tf.int32),
     }
+    videos_at_a_time = max(4, reader.threads)
     stream = tf.data.Dataset.range(len(videos)).interleave(
         lambda place: tf.data.Dataset.from_generator(
             of_video, args=[place], output_signature=signature
         ),
-        cycle_length=4,
-        num_parallel_calls=4,
+        cycle_length=videos_at_a_time,
+        num_parallel_calls=videos_at_a_time,
         deterministic=True,
     )
-    return stream.batch(batch_size).prefetch(2)
+    return stream.batch(batch_size).prefetch(_BATCHES)
 
 
-def _clip_and(clip_and_label: Sequence[tf.Tensor], data: Data) -> tuple[tf.Tensor, tf.Tensor]:
-    clip, label = clip_and_label
-    return (
-        tf.ensure_shape(clip, (data.frames, data.size, data.size, 3)),
-        tf.ensure_shape(label, ()),
-    )
+def _filled(
+    numbers: tf.data.Dataset, reader: Reader, data: Data, videos: int, clips_each: int, fill: Fill
+) -> tf.data.Dataset:
+    """Turns numbers of batches into batches.
+
+    Args:
+        videos: in a batch.
+        clips_each: of each of them.
+        fill: takes the number of a video in the stream, and memory for its clips; returns their
+            labels. Called by several threads.
+    """
+    pool = ThreadPoolExecutor(reader.threads, "clips") if reader.threads > 1 else None
+    turn = _TURN if clips_each == 1 else 1
+
+    def batch(number: np.int64) -> tuple[np.ndarray, np.ndarray]:
+        pixels = clips.empty(data, videos * clips_each)
+
+        def some(first: int) -> list[np.ndarray]:
+            return [
+                fill(
+                    int(number) * videos + place,
+                    pixels[place * clips_each : (place + 1) * clips_each],
+                )
+                for place in range(first, min(first + turn, videos))
+            ]
+
+        turns = range(0, videos, turn)
+        found = pool.map(some, turns) if pool else map(some, turns)
+        return pixels, np.concatenate([labels for several in found for labels in several])
+
+    def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        pixels, labels = tf.numpy_function(batch, [number], (tf.uint8, tf.int32))
+        count = videos * clips_each
+        return (
+            tf.ensure_shape(pixels, (count, data.frames, data.size, data.size, 3)),
+            tf.ensure_shape(labels, (count,)),
+        )
+
+    return numbers.map(shaped, num_parallel_calls=_BATCHES, deterministic=True)

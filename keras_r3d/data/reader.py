@@ -1,44 +1,44 @@
-"""Frames of labelled videos by number: counted exactly, kept in memory where it allows.
-
-The reader also keeps the book of broken videos: each is named once, with the reason.
-"""
+"""Cutting clips out of labelled videos, wherever their frames lie, and the book of broken ones."""
 
 import contextlib
 import dataclasses
-import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from keras_r3d.data.annotations import AnnotationError, Problem, Video
-from keras_r3d.data.video import Decoder, Frame, VideoError, falls_short, probe, read_frames
+from keras_r3d.data.cropping import Crop
+from keras_r3d.data.sampling import Indices, loop
+from keras_r3d.data.video import Frame, VideoError
 
 
 @dataclasses.dataclass(frozen=True)
-class _Known:
-    """What the first pass over a video found: its frames, or where they are in the file."""
+class Cut:
+    """A clip to be cut.
 
-    first: int
-    count: int
-    frames: Frame | None
-
-
-class VideoReader:
-    """Reads frames of videos, from several threads at once.
-
-    Args:
-        short_side: frames are shrunk to this short side in pixels; 0 keeps them.
-        cache_gib: memory for decoded frames. Videos are kept whole, first come, first kept;
-            the others are decoded again each time they are read.
+    Attributes:
+        numbers: int64 `(frames,)`, counted from the first frame of the video or segment.
+        crop_of: takes height and width of the frames, gives the crop.
+        out: uint8 `(frames, size, size, 3)`, contiguous; is filled, RGB.
     """
 
-    def __init__(self, short_side: int, cache_gib: float):
-        self._short_side = short_side
-        self._bytes_left = int(cache_gib * 2**30)
-        self._known: dict[Video, _Known | str] = {}
-        self._locks: dict[Video, threading.Lock] = {}
+    numbers: Indices
+    crop_of: Callable[[int, int], Crop]
+    out: Frame
+
+
+class Reader(ABC):
+    """Reads videos, from several threads at once. Each broken one is noted once, with the reason.
+
+    Attributes:
+        threads: how many are worth their while.
+    """
+
+    threads: int
+
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._problems: dict[str, Problem] = {}
 
@@ -47,20 +47,56 @@ class VideoReader:
         """The broken videos met so far, by name."""
         return [self._problems[name] for name in sorted(self._problems)]
 
+    @property
+    def broken(self) -> int:
+        """Number of videos met so far that gave no clip."""
+        return sum(problem.status != "short" for problem in self._problems.values())
+
+    @abstractmethod
     def count(self, video: Video) -> int:
-        """Returns the number of frames of a video, found by decoding.
+        """Returns the exact number of frames of a video.
 
         Raises:
             VideoError: the video gives no frames.
         """
-        return self._know(video).count
+
+    @abstractmethod
+    def cut(self, video: Video, cuts: Sequence[Cut]) -> list[Crop]:
+        """Cuts clips out of a video, all in one pass; returns their crops.
+
+        Raises:
+            VideoError: the video gives no frames, or fewer than it did before.
+        """
+
+    def windows(
+        self,
+        video: Video,
+        frames: int,
+        frame_stride: int,
+        crop_of: Callable[[int, int], Crop],
+        size: int,
+    ) -> Iterator[Frame]:
+        """Yields all of a video in clips one after the other; the last loops its own frames.
+
+        Yields:
+            uint8 `(frames, size, size, 3)`, RGB.
+
+        Raises:
+            VideoError: the video gives no frames.
+        """
+        count, span = self.count(video), frames * frame_stride
+        for start in range(0, count, span):
+            numbers = loop(np.arange(start, min(start + span, count), frame_stride), frames)
+            out = np.empty((frames, size, size, 3), np.uint8)
+            self.cut(video, [Cut(numbers, crop_of, out)])
+            yield out
 
     def require_readable(self, videos: Sequence[Video], split: str) -> None:
         """Raises AnnotationError if none of the videos of a split can be read."""
         for video in videos:
             try:
-                next(self.stream(video))
-            except VideoError:  # noted by `stream`
+                self.check(video)
+            except VideoError:  # noted by `check`
                 continue
             return
         reasons = "\n".join(f"  {self._problems[video.name].detail}" for video in videos[:5])
@@ -69,106 +105,9 @@ class VideoReader:
             f"{reasons}"
         )
 
-    def read(self, video: Video, indices: NDArray[np.int64]) -> Frame:
-        """Returns frames of a video.
-
-        Args:
-            indices: int64 `(n,)`, counted from the first frame of the video or segment.
-
-        Returns:
-            uint8 `(n, height, width, 3)`, RGB.
-
-        Raises:
-            VideoError: the video gives no frames, or fewer than it did before.
-        """
-        known = self._know(video)
-        if known.frames is not None:
-            return known.frames[indices]
-        with self._noting(video):
-            return read_frames(video.path, known.first + indices, self._short_side)
-
-    def stream(self, video: Video) -> Iterator[Frame]:
-        """Yields the frames of a video in order, uint8 `(height, width, 3)`, RGB.
-
-        A video that is not in memory is decoded once and not put there.
-
-        Raises:
-            VideoError: the video gives no frames.
-        """
-        known = self._known.get(video)
-        if isinstance(known, _Known) and known.frames is not None:
-            yield from known.frames
-            return
-        with self._noting(video):
-            decoder = Decoder(video.path)
-            yield from decoder.frames(self._short_side, video.start_seconds, video.end_seconds)
-            if decoder.ended:
-                self._compare_counts(video, decoder.header_count, decoder.count)
-
-    def _know(self, video: Video) -> _Known:
-        with self._lock:
-            lock = self._locks.setdefault(video, threading.Lock())
-        with lock:
-            known = self._known.get(video)
-            if known is None:
-                try:
-                    with self._noting(video):
-                        known = self._first_pass(video)
-                except VideoError as error:
-                    # The text, not the error: raised again and again, an exception grows.
-                    known = str(error)
-                self._known[video] = known
-        if isinstance(known, str):
-            raise VideoError(known)
-        return known
-
-    def _first_pass(self, video: Video) -> _Known:
-        info = probe(video.path)
-        shown = (info.seconds >= video.start_seconds) & (info.seconds < video.end_seconds)
-        if not shown.any():
-            raise VideoError(
-                f"{video.name}: no frame is shown in this range; the last is shown at "
-                f"{info.seconds[-1]:g} s."
-            )
-        self._compare_counts(video, info.header_count, info.frame_count)
-        first, count = int(np.argmax(shown)), int(np.count_nonzero(shown))
-        return _Known(first, count, self._keep(video, count))
-
-    def _keep(self, video: Video, count: int) -> Frame | None:
-        """Decodes a video into memory, unless the memory for it is used up."""
-        if self._bytes_left <= 0:
-            return None
-        stream = Decoder(video.path).frames(
-            self._short_side, video.start_seconds, video.end_seconds
-        )
-        frame = next(stream)
-        with self._lock:
-            if count * frame.nbytes > self._bytes_left:
-                return None
-            self._bytes_left -= count * frame.nbytes
-        frames = np.empty((count, *frame.shape), np.uint8)
-        frames[0] = frame
-        decoded = 1
-        for frame in itertools.islice(stream, count - 1):
-            frames[decoded] = frame
-            decoded += 1
-        if decoded < count:
-            with self._lock:
-                self._bytes_left += frames.nbytes
-            raise VideoError(
-                f"{video.name}: {count} frames decoded the first time, {decoded} the second. Is it "
-                "being written?"
-            )
-        return frames
-
-    def _compare_counts(self, video: Video, promised: int, decoded: int) -> None:
-        if falls_short(promised, decoded):
-            self._note(
-                video,
-                "short",
-                f"{video.path}: the container promises {promised} frames, {decoded} decode; these "
-                "are used.",
-            )
+    @abstractmethod
+    def check(self, video: Video) -> None:
+        """Raises VideoError if the first frame of a video cannot be had."""
 
     @contextlib.contextmanager
     def _noting(self, video: Video) -> Iterator[None]:

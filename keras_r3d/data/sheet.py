@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import VideoReader
+from keras_r3d.data.reader import Reader
 from keras_r3d.data.video import VideoError
 from keras_r3d.recipe import Data
 
@@ -17,7 +17,7 @@ _MOST_CLIPS = 8
 _MOST_FRAMES = 8
 
 
-def training_sheet(reader: VideoReader, videos: Sequence[Video], data: Data, seed: int) -> Figure:
+def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: int) -> Figure:
     """Draws training clips of up to 8 classes as strips of up to 8 frames, left to right in time.
 
     Raises:
@@ -44,7 +44,8 @@ def training_sheet(reader: VideoReader, videos: Sequence[Video], data: Data, see
         axes.set_title(
             f"{video.label} · {os.path.basename(video.path)} · "
             f"frames {clip.frame_numbers[0]}-{clip.frame_numbers[-1]} · "
-            f"crop {crop.side} px (scale {crop.scale:.2f}) at ({crop.left}, {crop.top})"
+            f"crop {crop.width}x{crop.height} px (scale {crop.scale:.2f}) "
+            f"at ({crop.left}, {crop.top})"
             f"{' · flipped' if crop.flip else ''}",
             fontsize=8,
             parse_math=False,
@@ -53,7 +54,7 @@ def training_sheet(reader: VideoReader, videos: Sequence[Video], data: Data, see
 
 
 def _draw(
-    reader: VideoReader, video: Video, data: Data, rng: np.random.Generator
+    reader: Reader, video: Video, data: Data, rng: np.random.Generator
 ) -> tuple[Video, clips.Clip] | None:
     try:
         return video, clips.training_clip(reader, video, data, rng)

@@ -70,46 +70,55 @@ def probe(path: str) -> VideoInfo:
     )
 
 
-def read_frames(path: str, indices: NDArray[np.int64], short_side: int = 0) -> Frame:
-    """Decodes chosen frames of a video.
+def selected(
+    path: str, indices: NDArray[np.int64], short_side: int = 0
+) -> Iterator[tuple[int, Frame]]:
+    """Decodes chosen frames of a video in one pass that ends with the last of them.
 
     Args:
-        indices: int64 `(n,)`, frame numbers counted from 0; any order, repeats are allowed.
+        indices: int64 `(n,)`, frame numbers counted from 0, increasing.
         short_side: frames are shrunk, never enlarged, to this short side in pixels; 0 keeps them.
 
-    Returns:
-        uint8 `(n, height, width, 3)`, RGB.
+    Yields:
+        Place in `indices` and frame, uint8 `(height, width, 3)`, BGR; all of the first one's size.
 
     Raises:
         VideoError: the file cannot be opened, or ends before the last index.
     """
-    wanted, places = np.unique(indices, return_inverse=True)
-    frames: list[Frame] = []
+    found = 0
+    size = None
     decoder = Decoder(path)
     for number, _ in enumerate(decoder):
-        if number == wanted[len(frames)]:
+        if number == indices[found]:
             frame = decoder.frame()
-            height, width = frames[0].shape[:2] if frames else _shrunk(frame, short_side)
-            frames.append(_resize(frame, height, width))
-            if len(frames) == len(wanted):
-                return np.stack(frames)[places]
-    raise VideoError(f"{path}: frame {wanted[-1]} was asked for, but only {number + 1} decode.")
+            size = size or _shrunk(frame, short_side)
+            yield found, resize(frame, *size)
+            found += 1
+            if found == len(indices):
+                return
+    raise VideoError(f"{path}: frame {indices[-1]} was asked for, but only {number + 1} decode.")
 
 
-def cut(frames: Frame, crop_top: int, crop_left: int, crop_side: int, size: int) -> Frame:
-    """Cuts a square out of frames and scales it to `size` pixels (area average or bilinear).
+def fill(
+    out: Frame, frame: Frame, top: int, left: int, height: int, width: int, flip: bool
+) -> None:
+    """Cuts a rectangle out of a frame and scales it (area average or bilinear) to fill `out`.
 
     Args:
-        frames: uint8 `(frames, height, width, 3)`.
-
-    Returns:
-        uint8 `(frames, size, size, 3)`.
+        out: uint8 `(size, size, 3)`, contiguous.
+        flip: mirrors it left to right.
     """
-    clip = np.empty((len(frames), size, size, 3), np.uint8)
-    for frame, out in zip(frames, clip, strict=True):
-        square = frame[crop_top : crop_top + crop_side, crop_left : crop_left + crop_side]
-        out[...] = _resize(square, size, size)
-    return clip
+    part = resize(frame[top : top + height, left : left + width], *out.shape[:2])
+    if flip:
+        cv2.flip(part, 1, dst=out)
+    else:
+        out[...] = part
+
+
+def to_rgb(clip: Frame) -> None:
+    """Turns the frames of a clip from BGR to RGB, in place."""
+    for frame in clip:
+        cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=frame)
 
 
 def _shrunk(frame: Frame, short_side: int) -> tuple[int, int]:
@@ -121,7 +130,8 @@ def _shrunk(frame: Frame, short_side: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _resize(frame: Frame, height: int, width: int) -> Frame:
+def resize(frame: Frame, height: int, width: int) -> Frame:
+    """Scales a frame: area average where it shrinks, bilinear where it grows."""
     if frame.shape[:2] == (height, width):
         return frame
     smaller = height * width < frame.shape[0] * frame.shape[1]
@@ -196,7 +206,7 @@ class Decoder:
             )
 
     def frame(self) -> Frame:
-        """Returns the current frame, uint8 `(height, width, 3)`, RGB.
+        """Returns the current frame, uint8 `(height, width, 3)`, BGR.
 
         Raises:
             VideoError: it cannot be converted.
@@ -204,7 +214,7 @@ class Decoder:
         try:
             ok, bgr = self._capture.retrieve()
             if ok:
-                return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+                return bgr
             reason = ""
         except cv2.error as error:
             reason = f" ({error})"
@@ -212,13 +222,38 @@ class Decoder:
             f"{self.path}: the frame at {self.seconds:g} s cannot be converted{reason}."
         )
 
+    def timed(
+        self, start_seconds: float = 0.0, end_seconds: float = np.inf
+    ) -> Iterator[tuple[float, Frame]]:
+        """Decodes the frames shown from `start_seconds` to before `end_seconds`, in order.
+
+        Yields:
+            Time in seconds, and frame as `frame` has it.
+
+        Raises:
+            VideoError: no frame decodes, or none is shown in the range.
+        """
+        empty = True
+        for _ in self:
+            if self.seconds < start_seconds:
+                continue
+            if self.seconds >= end_seconds:
+                break
+            empty = False
+            yield self.seconds, self.frame()
+        if empty:
+            raise VideoError(
+                f"{self.path}: no frame is shown from {start_seconds:g} to {end_seconds:g} s; the "
+                f"last decoded is shown at {self.seconds:g} s."
+            )
+
     def frames(
         self, short_side: int = 0, start_seconds: float = 0.0, end_seconds: float = np.inf
     ) -> Iterator[Frame]:
-        """Decodes the frames shown from `start_seconds` to before `end_seconds`, in order.
+        """Decodes the frames of `timed`, shrunk.
 
         Args:
-            short_side: as in `read_frames`.
+            short_side: as in `selected`.
 
         Yields:
             uint8 `(height, width, 3)`, RGB; all of one size, that of the first.
@@ -227,17 +262,6 @@ class Decoder:
             VideoError: no frame decodes, or none is shown in the range.
         """
         size = None
-        for _ in self:
-            if self.seconds < start_seconds:
-                continue
-            if self.seconds >= end_seconds:
-                break
-            frame = self.frame()
-            if size is None:
-                size = _shrunk(frame, short_side)
-            yield _resize(frame, *size)
-        if size is None:
-            raise VideoError(
-                f"{self.path}: no frame is shown from {start_seconds:g} to {end_seconds:g} s; the "
-                f"last decoded is shown at {self.seconds:g} s."
-            )
+        for _, frame in self.timed(start_seconds, end_seconds):
+            size = size or _shrunk(frame, short_side)
+            yield cv2.cvtColor(resize(frame, *size), cv2.COLOR_BGR2RGB)

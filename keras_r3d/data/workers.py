@@ -6,7 +6,7 @@ What hangs or crashes takes its process with it, and nothing else.
 import dataclasses
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing import connection
 from typing import Any
 
@@ -25,7 +25,7 @@ class Failure:
 
 def run(
     function: Callable[[Any], Any], items: Sequence[Any], *, workers: int, limit_seconds: float
-) -> Iterator[tuple[int, Any]]:
+) -> Generator[tuple[int, Any], None, None]:
     """Calls a function with each item, in parallel.
 
     Args:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_r3d.data import pipeline
 from keras_r3d.data.annotations import AnnotationError, Video
-from keras_r3d.data.reader import VideoReader
+from keras_r3d.data.reader import Reader
 from keras_r3d.inference import metrics
 from keras_r3d.recipe import Data
 
@@ -88,7 +88,7 @@ class Evaluation:
 
 def evaluate(
     model: keras.Model,
-    reader: VideoReader,
+    reader: Reader,
     videos: Sequence[Video],
     classes: Sequence[str],
     data: Data,

@@ -2,7 +2,6 @@
 
 import datetime
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,8 +12,8 @@ import tensorflow as tf
 
 import keras_r3d
 from keras_r3d import applications, files, run_folder
-from keras_r3d.data import annotations, pipeline, sheet
-from keras_r3d.data.reader import VideoReader
+from keras_r3d.data import annotations, pipeline, sheet, source
+from keras_r3d.data.reader import Reader
 from keras_r3d.recipe import Model as ModelRecipe
 from keras_r3d.recipe import Recipe, Train
 from keras_r3d.training import callbacks, devices
@@ -31,7 +30,7 @@ def train(
     """Trains a model as a recipe says and keeps the best one of all epochs.
 
     Args:
-        data_dir: folder of videos, or a CSV file (`keras_r3d.data.annotations`).
+        data_dir: folder of videos, a CSV file, or a clip store (`keras_r3d.data.source`).
         workdir: folder of the run; must not exist or be empty.
         say: takes each line of the report.
 
@@ -44,19 +43,15 @@ def train(
     """
     started = time.monotonic()
     run_folder.check_free(workdir)
-    found = annotations.read(
-        data_dir,
-        recipe.data.annotations,
-        validation_fraction=recipe.data.validation_fraction,
-        test_fraction=recipe.data.test_fraction,
-        seed=recipe.train.seed,
+    opened = source.open_source(
+        data_dir, recipe.data, cache_gib=recipe.data.cache_gib, seed=recipe.train.seed
     )
+    found, reader = opened.annotations, opened.reader
     hardware = devices.visible()
     hardware.check_batch("train.batch_size", recipe.train.batch_size)
     hardware.check_batch("eval.batch_size", recipe.eval.batch_size)
     keras.utils.set_random_seed(recipe.train.seed)
 
-    reader = VideoReader(recipe.data.short_side, recipe.data.cache_gib)
     videos = found.split("train")
     found.split(recipe.eval.split)  # better missed now than after the training
     clip_sheet = sheet.training_sheet(reader, videos, recipe.data, recipe.train.seed)
@@ -71,7 +66,7 @@ def train(
         annotations.to_csv(found),
         {
             "status": "training",
-            "data_dir": os.path.abspath(data_dir),
+            "data_dir": annotations.absolute(data_dir),
             "video_root": annotations.root(data_dir),
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "devices": hardware.description,
@@ -145,7 +140,7 @@ def build_optimizer(train: Train, steps_per_epoch: int) -> keras.optimizers.Opti
 def _fit(
     recipe: Recipe,
     found: annotations.Annotations,
-    reader: VideoReader,
+    reader: Reader,
     run: run_folder.Run,
     hardware: devices.Devices,
     say: Callable[[str], None],
@@ -230,6 +225,9 @@ def _fit(
         # Of a video (the reader's error, wrapped), of memory, or of TensorBoard's files.
         lines = [line for line in error.message.splitlines() if line.strip()]
         reason = next((line for line in lines if "Error: " in line), lines[0])
+        kind, _, detail = reason.partition("Error: ")
+        if kind.endswith(("Video", "Store", "Storage")):
+            raise callbacks.TrainingError(f"The training stopped: {detail}") from error
         raise callbacks.TrainingError(
             f"TensorFlow stopped the training: {reason} (If the disk of {run.path} is full, free "
             "some space there, then run again.)"

@@ -9,6 +9,8 @@ from pathlib import Path
 from keras_r3d import files
 from keras_r3d.data.annotations.videos import SPLITS, AnnotationError, Annotations, Video, some
 
+_URL = "://"  # of a store elsewhere: not a path to be made absolute
+
 
 def read(path: Path, must_exist: bool) -> tuple[dict[str, list[Video]], list[str]]:
     """Returns videos by split, and notes."""
@@ -87,7 +89,10 @@ def _read_row(row: dict[str, str | None], folder: Path, where: str) -> tuple[Vid
             f"Received: {start:g} and {end:g}"
         )
     split = cell("split").lower() or "train"
-    video = Video(os.path.normpath(folder / cell("path")), cell("label"), start, end)
+    path = cell("path")
+    if _URL not in path:
+        path = os.path.normpath(folder / path)
+    video = Video(path, cell("label"), start, end)
     return video, SPLITS.get(split, split)
 
 
@@ -100,5 +105,6 @@ def write(annotations: Annotations) -> str:
                 "" if seconds == default else repr(seconds)
                 for seconds, default in ((video.start_seconds, 0.0), (video.end_seconds, math.inf))
             ]
-            rows.append([os.path.abspath(video.path), video.label, split, *segment])
+            path = video.path if _URL in video.path else os.path.abspath(video.path)
+            rows.append([path, video.label, split, *segment])
     return files.csv_text(["path", "label", "split", "start_seconds", "end_seconds"], rows)

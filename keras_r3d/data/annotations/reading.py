@@ -3,6 +3,7 @@
 Only names are read here; no video is opened.
 """
 
+import dataclasses
 import os
 import random
 from collections import defaultdict
@@ -70,11 +71,41 @@ def read(
     else:
         name = MANIFEST if annotations == AUTO else annotations
         splits, notes = _read_path(data_dir / name, data_dir, must_exist)
+    arranged = arrange(
+        splits,
+        root(data_dir),
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+        quarantined=quarantined,
+    )
+    return dataclasses.replace(arranged, notes=notes + arranged.notes)
+
+
+def arrange(
+    splits: dict[str, list[Video]],
+    folder: str,
+    *,
+    validation_fraction: float = 0.0,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    quarantined: bool = False,
+) -> Annotations:
+    """Leaves quarantined videos aside, holds videos out, and checks the classes.
+
+    Args:
+        folder: that the videos are of; may have a quarantine.txt.
+        validation_fraction, test_fraction, seed, quarantined: as in `read`.
+
+    Raises:
+        AnnotationError: there is nothing to train on, or a class has no training videos.
+    """
+    notes: list[str] = []
     if not quarantined:
-        notes += quarantine.leave_aside(splits, Path(root(data_dir)))
+        notes += quarantine.leave_aside(splits, Path(folder))
     if not splits.get("train"):
         raise AnnotationError(
-            f"No training videos in {data_dir}. Splits found: {sorted(splits)}. Expected:\n{LAYOUT}"
+            f"No training videos in {folder}. Splits found: {sorted(splits)}. Expected:\n{LAYOUT}"
         )
     for name, fraction in (("test", test_fraction), ("validation", validation_fraction)):
         if name not in splits and fraction > 0:
@@ -110,8 +141,13 @@ def has(data_dir: str | Path, annotations: str) -> bool:
 
 def root(data_dir: str | Path) -> str:
     """Returns the folder that the paths of a data folder's, or a CSV file's, videos start from."""
-    path = os.path.abspath(data_dir)
+    path = absolute(data_dir)
     return os.path.dirname(path) if os.path.isfile(path) else path
+
+
+def absolute(path: str | Path) -> str:
+    """Returns the absolute path; a URL (of a clip store) is one already."""
+    return str(path).rstrip("/") if "://" in str(path) else os.path.abspath(path)
 
 
 def _read_path(

@@ -1,0 +1,61 @@
+"""What `--data_dir` names: a folder of videos, a list of them, or a clip store."""
+
+import dataclasses
+from pathlib import Path
+
+from keras_r3d.data import annotations
+from keras_r3d.data.annotations import Annotations
+from keras_r3d.data.reader import Reader
+from keras_r3d.data.store import Store, StoreReader, is_store
+from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.recipe import Data
+
+__all__ = ["Source", "is_store", "open_source"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Labelled videos by split, and what reads them."""
+
+    annotations: Annotations
+    reader: Reader
+
+
+def open_source(
+    data_dir: str | Path, data: Data, *, cache_gib: float = 0.0, seed: int | None = None
+) -> Source:
+    """Opens a folder of videos, a list of them, or a clip store, wherever it lies.
+
+    Args:
+        data: of the recipe; names the annotations of a folder. (A list or a store has its own.)
+        cache_gib: memory for decoded frames of video files.
+        seed: of the hold-out. None holds no videos out, and takes what annotations a folder has
+            where it lacks the named ones.
+
+    Raises:
+        AnnotationError: anything that keeps the videos from being used, by name.
+        StoreError, StorageError: the store cannot be opened.
+    """
+    validation_fraction = 0.0 if seed is None else data.validation_fraction
+    test_fraction = 0.0 if seed is None else data.test_fraction
+    if is_store(data_dir):
+        store = Store(data_dir)
+        found = annotations.arrange(
+            dict(store.splits),
+            store.root,
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+            seed=seed or 0,
+        )
+        return Source(found, StoreReader(store))
+    name = data.annotations
+    if seed is None and not annotations.has(data_dir, name):
+        name = annotations.AUTO
+    found = annotations.read(
+        data_dir,
+        name,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+        seed=seed or 0,
+    )
+    return Source(found, VideoReader(data.short_side, cache_gib))

@@ -1,0 +1,168 @@
+"""One video as frames of a store: decoded, scaled to each level, encoded with restart markers."""
+
+import contextlib
+import dataclasses
+import hashlib
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_r3d import files
+from keras_r3d.data import jpeg, video
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.store.levels import Levels
+from keras_r3d.data.video import Frame, VideoError
+
+# A marker every 16 pixels costs bytes: on larger frames they may stand further apart.
+_LARGE = 224  # pixels of the short side
+_MOST_INTERVAL = 4
+_META = "index.npz"
+_MOST_BYTES = 2**32 - 1  # of a level: frame_end is of 32 bits
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How videos become frames.
+
+    Attributes:
+        fps: frames a second to resample to; 0 keeps all.
+    """
+
+    levels: Levels
+    quality: int
+    fps: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """An encoded video, in a folder of its own.
+
+    Attributes:
+        sizes: uint16 `(levels, 2)`, height and width.
+        ends: uint32 `(levels, frames)`, counted from the level's first frame.
+        crc32: uint32 `(levels, frames)`.
+        seconds: float64 `(frames,)`.
+        sha256: of the levels' bytes, one after the other.
+    """
+
+    folder: Path
+    sizes: NDArray[np.uint16]
+    ends: NDArray[np.uint32]
+    crc32: NDArray[np.uint32]
+    seconds: NDArray[np.float64]
+    sha256: str
+    source_bytes: int
+    source_sha256: str
+
+    def level(self, number: int) -> Path:
+        """Returns the file of a level."""
+        return self.folder / f"{number}.jpegs"
+
+
+def encode(source: Video, settings: Settings, folder: Path) -> Part:
+    """Encodes a video into `folder`, which appears when all of it is there.
+
+    Raises:
+        VideoError: it gives no frames, or too many.
+        WriteError: the disk is full, …
+    """
+    with files.atomic(folder) as temporary:
+        temporary.mkdir()
+        with open(source.path, "rb") as file:
+            source_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            source_bytes = file.tell()
+        part = _encode(source, settings, temporary)
+        part = dataclasses.replace(part, source_bytes=source_bytes, source_sha256=source_sha256)
+        content = dataclasses.asdict(part)
+        del content["folder"]
+        np.savez(temporary / _META, **content)
+    return dataclasses.replace(part, folder=folder)
+
+
+def load(folder: Path) -> Part:
+    """Reads what `encode` left in a folder."""
+    with np.load(folder / _META) as arrays:
+        content = {name: arrays[name] for name in arrays.files}
+    for name in ("sha256", "source_bytes", "source_sha256"):
+        content[name] = content[name].item()
+    return Part(folder, **content)
+
+
+def _encode(source: Video, settings: Settings, folder: Path) -> Part:
+    sizes: list[tuple[int, int]] = []
+    intervals: list[int] = []
+    seconds: list[float] = []
+    lengths: list[list[int]] = [[] for _ in settings.levels.sizes]
+    checksums: list[list[int]] = [[] for _ in settings.levels.sizes]
+    with contextlib.ExitStack() as stack:
+        outputs = [
+            stack.enter_context((folder / f"{number}.jpegs").open("wb"))
+            for number in range(len(settings.levels.sizes))
+        ]
+        for time, frame in _frames(source, settings.fps):
+            if not sizes:
+                sizes = settings.levels.of(*frame.shape[:2])
+                intervals = [_interval(*size) for size in sizes]
+            seconds.append(time)
+            encoded = None
+            for level, (height, width) in enumerate(sizes):
+                if encoded is None or frame.shape[:2] != (height, width):
+                    # From the level above: cheaper than from the source, and as sharp.
+                    frame = video.resize(frame, height, width)
+                    encoded = jpeg.encode(frame, settings.quality, intervals[level])
+                outputs[level].write(encoded)
+                lengths[level].append(len(encoded))
+                checksums[level].append(zlib.crc32(encoded))
+    ends = np.cumsum(np.array(lengths, np.uint64), axis=1)
+    if ends[:, -1].max() > _MOST_BYTES:
+        raise VideoError(
+            f"{source.name}: its frames take {ends[:, -1].max() / 2**30:.1f} GiB at one level; 4 "
+            "are the limit. List it in several segments (start_seconds, end_seconds)."
+        )
+    digest = hashlib.sha256()
+    for number in range(len(sizes)):
+        with (folder / f"{number}.jpegs").open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return Part(
+        folder,
+        np.array(sizes, np.uint16),
+        ends.astype(np.uint32),
+        np.array(checksums, np.uint32),
+        np.array(seconds),
+        digest.hexdigest(),
+        0,
+        "",
+    )
+
+
+def _interval(height: int, width: int) -> int:
+    return jpeg.best_interval(width, 1 if min(height, width) <= _LARGE else _MOST_INTERVAL)
+
+
+def _frames(source: Video, fps: float) -> Iterator[tuple[float, Frame]]:
+    """Yields times and BGR frames of a video; resampled, the frame shown at each time."""
+    decoder = video.Decoder(source.path)
+    stream = decoder.timed(source.start_seconds, source.end_seconds)
+    if not fps:
+        yield from stream
+        return
+    start: float | None = None
+    number = 0
+    last: tuple[float, Frame] | None = None
+    for time, frame in stream:
+        start = time if start is None else start
+        while last is not None and start + number / fps < time - _SAME:
+            yield start + number / fps, last[1]
+            number += 1
+        last = time, frame
+    if start is not None and last is not None:
+        while start + number / fps <= last[0] + _SAME:
+            yield start + number / fps, last[1]
+            number += 1
+
+
+_SAME = 1e-4  # seconds; containers round their times

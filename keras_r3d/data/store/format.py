@@ -1,0 +1,134 @@
+"""What a clip store consists of: the names and types that writing and reading share.
+
+docs/clip_store.md describes the same byte by byte.
+"""
+
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
+
+from keras_r3d.data.store.levels import Levels
+from keras_r3d.errors import R3DError
+
+FORMAT = "keras_r3d clip store"
+VERSION = 1
+
+DESCRIPTION = "store.json"
+CLASSES = "classes.txt"
+VIDEOS = "videos.csv"
+PROBLEMS = "problems.csv"
+PLAN = "prepare.json"  # of a store that is not finished
+INDEX = "index"
+SHARDS = "shards"
+
+# Columns of the index, each a file of little-endian numbers and nothing else. The suffix names the
+# type. Order: by video; then by level, the largest first; then by frame.
+COLUMNS = {
+    "video_frames": "u32",  # (videos,)
+    "video_shard": "u32",  # (videos,)
+    "level_offset": "u64",  # (videos, levels): of the first frame in the shard
+    "level_size": "u16",  # (videos, levels, 2): height, width
+    "frame_end": "u32",  # (frames of all videos and levels,): counted from level_offset
+    "frame_crc32": "u32",  # likewise
+    "frame_seconds": "f64",  # (frames of all videos,): time in the source
+}
+TYPES = {"u16": "<u2", "u32": "<u4", "u64": "<u8", "f64": "<f8"}
+
+VIDEO_COLUMNS = (
+    *("path", "label", "split", "start_seconds", "end_seconds", "frames", "bytes", "sha256"),
+    *("source_bytes", "source_sha256"),
+)
+
+
+class StoreError(R3DError):
+    """A clip store that is missing, damaged, unfinished or of another version."""
+
+
+def column_name(column: str) -> str:
+    """Returns the name of a column's file in the store."""
+    return f"{INDEX}/{column}.{COLUMNS[column]}"
+
+
+def column_type(column: str) -> np.dtype:
+    """Returns the type of a column's numbers."""
+    return np.dtype(TYPES[COLUMNS[column]])
+
+
+def shard_name(number: int) -> str:
+    """Returns the name of a shard's file in the store."""
+    return f"{SHARDS}/{number:05d}.jpegs"
+
+
+@dataclasses.dataclass(frozen=True)
+class File:
+    """A file of a store. `sha256` is empty for shards: videos have checksums of their own."""
+
+    name: str
+    bytes: int
+    sha256: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """The content of store.json.
+
+    Attributes:
+        videos: number of videos.
+        frames: number of their frames (each is there once a level).
+        quality: of the JPEGs, as libjpeg counts.
+        fps: frames a second that the videos were resampled to; 0 where they were left.
+        files: the index and the shards.
+        source: what was prepared: its path, and a hash of the list of its videos.
+    """
+
+    levels: Levels
+    videos: int
+    frames: int
+    quality: int
+    fps: float
+    files: tuple[File, ...]
+    source: dict[str, Any]
+
+    def dumps(self) -> str:
+        """Returns the text of store.json."""
+        content = {"format": FORMAT, "version": VERSION, **dataclasses.asdict(self)}
+        return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+    def file(self, name: str) -> File:
+        """Returns one of the files.
+
+        Raises:
+            StoreError: there is none of this name.
+        """
+        for file in self.files:
+            if file.name == name:
+                return file
+        raise StoreError(f"{DESCRIPTION} does not list {name}: it is damaged.")
+
+
+def loads(text: str, path: str) -> Description:
+    """Reads store.json.
+
+    Raises:
+        StoreError: it is damaged, of something else, or of another version.
+    """
+    try:
+        content = json.loads(text)
+        name, version = content.pop("format"), content.pop("version")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise StoreError(f"{path} is damaged or not of a clip store: {error!r}") from error
+    if name != FORMAT:
+        raise StoreError(f"{path} must describe a '{FORMAT}'. Received: {name!r}")
+    if version != VERSION:
+        raise StoreError(
+            f"{path}: this keras_r3d reads version {VERSION} of the clip store. Received: version "
+            f"{version!r}. Prepare it anew, or install the keras_r3d that made it."
+        )
+    try:
+        levels = Levels(content["levels"]["by"], tuple(content["levels"]["sizes"]))
+        files = tuple(File(**file) for file in content["files"])
+        return Description(**{**content, "levels": levels, "files": files})
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"{path} is damaged: {error!r}") from error

@@ -1,0 +1,95 @@
+"""Sizes at which a store keeps each frame, and which of them a crop is cut from: arithmetic."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from keras_r3d.data.cropping import Crop
+
+Size = tuple[int, int]  # height, width, in pixels
+
+
+@dataclasses.dataclass(frozen=True)
+class Levels:
+    """The sizes of a store, the largest first.
+
+    Attributes:
+        by: "short_side" or "height": what `sizes` are, in pixels.
+    """
+
+    by: str
+    sizes: tuple[int, ...]
+
+    def of(self, height: int, width: int) -> list[Size]:
+        """Returns the size of a frame at each level; none is larger than the frame."""
+        side = height if self.by == "height" else min(height, width)
+        scales = [min(1.0, size / side) for size in self.sizes]
+        return [(max(1, round(height * s)), max(1, round(width * s))) for s in scales]
+
+
+def for_crops(size: int, scales: Sequence[float]) -> Levels:
+    """Returns the levels from which crops of these scales are cut without being resized.
+
+    Args:
+        size: side of the crop as the network sees it, in pixels.
+        scales: sides of the crops as shares of the frame's short side.
+    """
+    return Levels(
+        "short_side", tuple(sorted({round(size / scale) for scale in scales}, reverse=True))
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """Where a crop lies at a level.
+
+    Attributes:
+        level: number of the level.
+        shrink: so many times smaller it is decoded, a side.
+    """
+
+    level: int
+    top: int
+    left: int
+    height: int
+    width: int
+    shrink: int
+
+
+def choose(crop: Crop, sizes: Sequence[Size], size: int) -> Cut:
+    """Places a crop at the smallest level that needs not be enlarged for it.
+
+    Where the crop comes out within a pixel of `size` it is cut at exactly that, so that nothing is
+    resized; its share of free rows above and of free columns to the left stays.
+
+    Args:
+        crop: in pixels of the first level.
+        sizes: of the frame at each level, the largest first.
+        size: side of the clip as the network sees it.
+    """
+    height, width = sizes[0]
+    level, best = 0, (crop.height, crop.width)
+    for number, (level_height, level_width) in enumerate(sizes):
+        sides = (
+            _side(crop.height * level_height / height, size, level_height),
+            _side(crop.width * level_width / width, size, level_width),
+        )
+        if number == 0 or min(sides) >= size:
+            level, best = number, sides
+    shrink = next(s for s in (8, 4, 2, 1) if s == 1 or min(best) >= s * size)
+    rows, columns = (side - side % shrink for side in best)
+    free_rows, free_columns = sizes[level][0] - rows, sizes[level][1] - columns
+    top = _share(crop.top, height - crop.height) * free_rows
+    left = _share(crop.left, width - crop.width) * free_columns
+    return Cut(
+        level, int(top) // shrink * shrink, int(left) // shrink * shrink, rows, columns, shrink
+    )
+
+
+def _side(side: float, size: int, most: int) -> int:
+    if abs(side - size) <= 1:
+        return min(size, most)
+    return min(max(1, round(side)), most)
+
+
+def _share(place: int, free: int) -> float:
+    return min(1.0, place / free) if free > 0 else 0.5

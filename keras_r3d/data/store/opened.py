@@ -1,0 +1,185 @@
+"""An opened store: which videos it has, and where each frame lies."""
+
+import csv
+import dataclasses
+import math
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_r3d.data import storage
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.storage import Storage, StorageError
+from keras_r3d.data.store import format
+from keras_r3d.data.store.format import StoreError
+from keras_r3d.data.store.levels import Size
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """Frames of a video at one level, in a shard.
+
+    Attributes:
+        shard: name of the file.
+        offset: of the first frame.
+        ends: int64 `(frames,)`, where each ends, counted from `offset`.
+        crc32: uint32 `(frames,)`.
+    """
+
+    shard: str
+    offset: int
+    ends: NDArray[np.int64]
+    crc32: NDArray[np.uint32]
+
+
+def is_store(path: str | Path) -> bool:
+    """Whether a path is one of a store, or under a URL (only stores are read from there)."""
+    if storage.is_url(str(path)):
+        return True
+    return any((Path(path) / name).is_file() for name in (format.DESCRIPTION, format.PLAN))
+
+
+class Store:
+    """A store that is open for reading, from several threads at once.
+
+    The index is mapped into memory, not read; what it says is checked against the shards when they
+    are read.
+
+    Attributes:
+        root: folder or URL.
+        splits: split name -> videos. Their paths start with `root` and go on as in the source.
+        videos: all, in the order of the index.
+        names: path of each in the source.
+        sha256: of the frames of each.
+
+    Raises:
+        StoreError: it is missing, unfinished, damaged, or of another version.
+        StorageError: it cannot be reached.
+    """
+
+    def __init__(self, root: str | Path):
+        self.storage: Storage = storage.open_storage(root)
+        self.root = self.storage.root if self.storage.remote else os.path.abspath(root)
+        if not self.storage.exists(format.DESCRIPTION):
+            unfinished = self.storage.exists(format.PLAN)
+            raise StoreError(
+                f"{self.root} is not finished: run the same `python -m keras_r3d.prepare` again, "
+                "it goes on where it stopped."
+                if unfinished
+                else f"{self.root} is no clip store: it has no {format.DESCRIPTION}."
+            )
+        path = f"{self.root}/{format.DESCRIPTION}"
+        self.description = format.loads(self.storage.text(format.DESCRIPTION), path)
+        self.levels = self.description.levels
+        count, levels = self.description.videos, len(self.levels.sizes)
+        frames = self.description.frames
+        self._frames = self._column("video_frames", (count,))
+        self._shard = self._column("video_shard", (count,))
+        self._offset = self._column("level_offset", (count, levels))
+        self._size = self._column("level_size", (count, levels, 2))
+        self._end = self._column("frame_end", (frames * levels,))
+        self._crc32 = self._column("frame_crc32", (frames * levels,))
+        self._seconds = self._column("frame_seconds", (frames,))
+        # Of each video, in the columns of frames.
+        self._first = np.concatenate(([0], np.cumsum(self._frames, dtype=np.int64)))
+        if self._first[-1] != frames:
+            raise StoreError(
+                f"{self.root}: the index counts {self._first[-1]} frames, {format.DESCRIPTION} "
+                f"{frames}: it is damaged."
+            )
+        self._shards = [f.name for f in self.description.files if f.name.startswith(format.SHARDS)]
+        if int(self._shard.max()) >= len(self._shards):
+            raise StoreError(
+                f"{self.root}: the index names shard {self._shard.max()} of {len(self._shards)}: "
+                "it is damaged."
+            )
+        self._read_videos(count)
+
+    def _column(self, column: str, shape: tuple[int, ...]) -> np.ndarray:
+        name, kind = format.column_name(column), format.column_type(column)
+        file = self.description.file(name)
+        expected = int(np.prod(shape)) * kind.itemsize
+        if file.bytes != expected:
+            raise StoreError(
+                f"{self.root}/{name} must have {expected} bytes for shape {shape}. "
+                f"{format.DESCRIPTION} says {file.bytes}: it is damaged."
+            )
+        path = self.storage.local_copy(name, file.bytes, file.sha256)
+        # Plain arrays over the mapped memory: indexing a memmap takes ten times as long.
+        return np.memmap(path, kind, "r", shape=shape).view(np.ndarray)
+
+    def _read_videos(self, count: int) -> None:
+        file = self.description.file(format.VIDEOS)
+        path = self.storage.local_copy(format.VIDEOS, file.bytes, file.sha256)
+        self.splits: dict[str, list[Video]] = defaultdict(list)
+        self.videos: list[Video] = []
+        self.names: list[str] = []
+        self.sha256: list[str] = []
+        try:
+            with path.open(newline="", encoding="utf-8") as text:
+                rows = csv.reader(text)
+                if tuple(next(rows, ())) != format.VIDEO_COLUMNS:
+                    raise ValueError(f"its columns must be {','.join(format.VIDEO_COLUMNS)}")
+                for name, label, split, start, end, _, _, sha256, _, _ in rows:
+                    video = Video(
+                        f"{self.root}/{name}", label, float(start), float(end or math.inf)
+                    )
+                    self.names.append(name)
+                    self.sha256.append(sha256)
+                    self.videos.append(video)
+                    self.splits[split].append(video)
+        except (ValueError, csv.Error) as error:
+            raise StoreError(f"{self.root}/{format.VIDEOS} is damaged: {error}") from error
+        if len(self.videos) != count:
+            raise StoreError(
+                f"{self.root}/{format.VIDEOS} must list {count} videos. Received: "
+                f"{len(self.videos)}"
+            )
+
+    def classes(self) -> list[str]:
+        """Returns the class names in label order."""
+        return self.storage.text(format.CLASSES).splitlines()
+
+    def frames(self, number: int) -> int:
+        """Returns the number of frames of a video."""
+        return int(self._frames[number])
+
+    def sizes(self, number: int) -> list[Size]:
+        """Returns the size of a video's frames at each level, the largest first."""
+        return [(int(height), int(width)) for height, width in self._size[number]]
+
+    def seconds(self, number: int) -> NDArray[np.float64]:
+        """Returns when each frame of a video is shown in the source, float64 `(frames,)`."""
+        return np.asarray(self._seconds[self._first[number] : self._first[number + 1]])
+
+    def span(self, number: int, level: int) -> Span:
+        """Returns where the frames of a video lie at a level."""
+        count = int(self._frames[number])
+        first = int(self._first[number]) * len(self.levels.sizes) + level * count
+        return Span(
+            self._shards[int(self._shard[number])],
+            int(self._offset[number, level]),
+            self._end[first : first + count].astype(np.int64),
+            self._crc32[first : first + count],
+        )
+
+    def read(self, span: Span, first: int, last: int) -> bytes:
+        """Reads frames `first` to `last` of a span, as they lie.
+
+        Raises:
+            StoreError: the index points outside of the shard, or the shard is cut short.
+        """
+        start = int(span.ends[first - 1]) if first else 0
+        size = int(span.ends[last]) - start
+        if size <= 0 or size > self.description.file(span.shard).bytes:
+            raise StoreError(
+                f"{self.root}: the index says that frames {first} to {last} have {size} bytes in "
+                f"{span.shard}: it is damaged."
+            )
+        try:
+            return self.storage.read(span.shard, span.offset + start, size)
+        except StorageError as error:
+            raise StoreError(str(error)) from error

@@ -1,0 +1,460 @@
+"""Making a store: videos are encoded in parallel and appended in the order of their list.
+
+What is appended is written down in a journal. After a kill the files are cut back to the journal's
+last line and the work goes on from there; store.json, without which nothing opens the store, comes
+last.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from keras_r3d import files
+from keras_r3d._opencv import cv2
+from keras_r3d.data import workers
+from keras_r3d.data.annotations import Annotations, Problem, Video
+from keras_r3d.data.store import encoding, format
+from keras_r3d.data.store.encoding import Part, Settings
+from keras_r3d.data.store.format import StoreError
+from keras_r3d.data.video import VideoError
+
+_JOURNAL = "prepare.jsonl"
+_PARTS = "parts"
+_CHECKPOINT_SECONDS = 1.0
+_SAMPLES = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Videos to prepare.
+
+    Attributes:
+        root: folder that the videos' names in the store start from.
+        samples: split and video, in the order of the store.
+    """
+
+    root: str
+    classes: Sequence[str]
+    samples: Sequence[tuple[str, Video]]
+    settings: Settings
+
+    def name(self, video: Video) -> str:
+        """Returns a video's name in the store."""
+        return os.path.relpath(video.path, self.root).replace(os.sep, "/")
+
+    def fingerprint(self) -> str:
+        """Returns a hash of all that decides what the store holds, but for the videos' content."""
+        digest = hashlib.sha256(json.dumps(dataclasses.asdict(self.settings)).encode())
+        for split, video in self.samples:
+            size = os.path.getsize(video.path) if os.path.isfile(video.path) else -1
+            row = (self.name(video), video.label, split, video.start_seconds, video.end_seconds)
+            digest.update(f"{row} {size}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+
+def job(annotations: Annotations, root: str, settings: Settings) -> Job:
+    """Returns the job of preparing all videos of some annotations."""
+    samples = [(split, video) for split, videos in annotations.splits.items() for video in videos]
+    samples.sort(key=lambda one: (one[0], one[1].path, one[1].start_seconds, one[1].end_seconds))
+    return Job(root, annotations.classes, samples, settings)
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """What preparing will take, as a few videos show.
+
+    Attributes:
+        bytes: on the disk.
+        seconds: with the processes asked for.
+        samples: videos that were encoded to know it.
+    """
+
+    bytes: int
+    seconds: float
+    samples: int
+
+
+def estimate(work: Job, *, processes: int, limit_seconds: float) -> Estimate:
+    """Encodes a few videos, spread over the list, into a temporary folder that is removed.
+
+    Raises:
+        StoreError: none of them can be read.
+        WriteError: the disk is full, …
+    """
+    places = np.linspace(0, len(work.samples) - 1, min(_SAMPLES, len(work.samples))).astype(int)
+    with tempfile.TemporaryDirectory(prefix="keras_r3d-") as folder:
+        started = time.monotonic()
+        tasks = [
+            _Task(work.samples[place][1], work.settings, Path(folder) / str(place))
+            for place in places
+        ]
+        sizes, reasons = [], []
+        for index, result in workers.run(
+            _encode, tasks, workers=processes, limit_seconds=limit_seconds
+        ):
+            if result is None:
+                part = encoding.load(tasks[index].folder)
+                sizes.append(part.ends[:, -1].sum(dtype=np.uint64) + _index_bytes(part))
+            elif isinstance(result, files.WriteError):
+                raise result
+            else:
+                reasons.append(_reason(tasks[index].source, result))
+        seconds = time.monotonic() - started
+    if not sizes:
+        raise StoreError(
+            "None of the videos tried can be read; the first: "
+            f"{reasons[0].detail} Look for more with `python -m keras_r3d.scan`."
+        )
+    rounds = len(work.samples) / len(tasks)
+    return Estimate(int(np.mean(sizes) * len(work.samples)), seconds * rounds, len(sizes))
+
+
+def _index_bytes(part: Part) -> int:
+    return part.ends.size * 8 + part.seconds.nbytes + 200
+
+
+def prepare(
+    work: Job,
+    store: Path,
+    *,
+    processes: int,
+    limit_seconds: float,
+    shard_bytes: int,
+    progress: Callable[[int, int], None],
+) -> tuple[format.Description, list[Problem]]:
+    """Makes a store, or goes on where an earlier call was interrupted.
+
+    Args:
+        store: folder; must not exist, be empty, or hold an unfinished store of the same job.
+        limit_seconds: for each video.
+        shard_bytes: a shard gets no further video once it has so many.
+        progress: takes the number of videos done, and of all.
+
+    Returns:
+        What store.json says, and the videos that could not be read (they are not in the store).
+
+    Raises:
+        StoreError: the folder holds something else; no video could be read.
+        WriteError: the disk is full, …; call again to go on.
+    """
+    resumed = _open_folder(work, store)
+    try:
+        with _alone(store), _Writer(work, store, shard_bytes) as writer:
+            if resumed:
+                progress(writer.done, len(work.samples))
+            _append_all(work, store, writer, processes, limit_seconds, progress)
+        return _finish(work, store, writer)
+    except files.WriteError:
+        raise
+    except OSError as error:
+        raise files.WriteError(files.explain(store, error)) from error
+
+
+def _open_folder(work: Job, store: Path) -> bool:
+    """Makes the folder; returns whether there is something to go on with."""
+    plan = {"version": format.VERSION, "job": work.fingerprint(), "opencv": cv2.__version__}
+    if (store / format.DESCRIPTION).exists():
+        raise StoreError(f"{store} holds a store already, which is left as it is: choose another.")
+    if (store / format.PLAN).is_file():
+        try:
+            before = json.loads((store / format.PLAN).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise StoreError(
+                f"{store / format.PLAN} is damaged: {error}. Remove {store}."
+            ) from error
+        if before != plan:
+            raise StoreError(
+                f"{store} holds an unfinished store of other videos or settings (or of another "
+                "keras_r3d or OpenCV), which is left as it is: choose another folder, or remove it."
+            )
+        return True
+    if store.is_file() or (store.is_dir() and any(store.iterdir())):
+        raise StoreError(
+            f"{store} is {'a file' if store.is_file() else 'not empty'} and is left as it is: "
+            "choose a folder that does not exist yet."
+        )
+    try:
+        for folder in (format.INDEX, format.SHARDS, _PARTS):
+            (store / folder).mkdir(parents=True)
+    except OSError as error:
+        raise files.WriteError(files.explain(store, error)) from error
+    files.write_json(store / format.PLAN, plan)
+    return False
+
+
+@contextlib.contextmanager
+def _alone(store: Path) -> Iterator[None]:
+    """Keeps a second process from working on the same store."""
+    with (store / format.PLAN).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(
+                f"{store} is being prepared by another process: wait for it, or stop it."
+            ) from None
+        for path in (store / _PARTS).glob(".partial-*"):  # of a process that was killed
+            shutil.rmtree(path)
+        yield
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    source: Video
+    settings: Settings
+    folder: Path
+
+
+def _encode(task: _Task) -> str | files.WriteError | None:
+    """Encodes a video in another process; returns what went wrong."""
+    try:
+        encoding.encode(task.source, task.settings, task.folder)
+    except files.WriteError as error:
+        if task.folder.is_dir():  # a process of an earlier call, left alone, was first
+            return None
+        return files.WriteError(str(error))  # an OSError with arguments of its own does not travel
+    except VideoError as error:
+        return str(error)
+    return None
+
+
+def _reason(video: Video, result: str | workers.Failure) -> Problem:
+    if isinstance(result, workers.Failure):
+        return Problem(video.name, result.status, f"{video.name}: {result.detail}.")
+    return Problem(video.name, "unreadable", result)
+
+
+def _append_all(
+    work: Job,
+    store: Path,
+    writer: "_Writer",
+    processes: int,
+    limit_seconds: float,
+    progress: Callable[[int, int], None],
+) -> None:
+    def folder(number: int) -> Path:
+        return store / _PARTS / f"{number:08d}"
+
+    numbers = range(writer.done, len(work.samples))
+    results: dict[int, Any] = {number: None for number in numbers if folder(number).is_dir()}
+    missing = [number for number in numbers if number not in results]
+    tasks = [_Task(work.samples[n][1], work.settings, folder(n)) for n in missing]
+    running = workers.run(_encode, tasks, workers=processes, limit_seconds=limit_seconds)
+    with contextlib.closing(running):
+        while writer.done < len(work.samples):
+            if writer.done in results:
+                number = writer.done
+                result = results.pop(number)
+                if result is None:
+                    writer.append(encoding.load(folder(number)))
+                else:
+                    writer.leave_out(_reason(work.samples[number][1], result))
+                progress(writer.done, len(work.samples))
+                continue
+            index, result = next(running)
+            if isinstance(result, files.WriteError):
+                raise result
+            results[missing[index]] = result
+
+
+class _Writer:
+    """Appends videos to the files of a store.
+
+    Attributes:
+        done: videos appended or left out.
+        rows: of videos.csv.
+        problems: videos left out.
+    """
+
+    def __init__(self, work: Job, store: Path, shard_bytes: int):
+        self._work = work
+        self._store = store
+        self._shard_bytes = shard_bytes
+        self._shard = 0
+        self._journal_lines: list[str] = []
+        self._appended: list[Path] = []
+        self._checkpointed = time.monotonic()
+        self.done = 0
+        self.rows: list[list[Any]] = []
+        self.problems: list[Problem] = []
+
+    def __enter__(self) -> "_Writer":
+        shard_end = self._read_journal()
+        with contextlib.ExitStack() as stack:
+            levels = len(self._work.settings.levels.sizes)
+            frames = sum(row[5] for row in self.rows)
+            counts = {"video": len(self.rows), "level": levels * len(self.rows), "frame": frames}
+            self._columns = {}
+            for column in format.COLUMNS:
+                count = counts[column.split("_")[0]]
+                if column in ("frame_end", "frame_crc32"):
+                    count *= levels
+                if column == "level_size":
+                    count *= 2
+                self._columns[column] = stack.enter_context(
+                    self._open(
+                        format.column_name(column), count * format.column_type(column).itemsize
+                    )
+                )
+            self._output = stack.enter_context(
+                self._open(format.shard_name(self._shard), shard_end)
+            )
+            self._journal = stack.enter_context(self._open(_JOURNAL, self._journal_end))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with self._stack:
+            try:
+                self._checkpoint()
+            except OSError:
+                if exception[0] is None:
+                    raise
+                # The block has failed already, most likely for the same reason.
+            self._stack.callback(self._output.close)
+
+    def append(self, part: Part) -> None:
+        """Appends a video."""
+        split, video = self._work.samples[self.done]
+        if self._output.tell() >= self._shard_bytes:
+            self._sync(self._output)
+            self._output.close()
+            self._shard += 1
+            self._output = self._open(format.shard_name(self._shard), 0)
+        start = offset = self._output.tell()
+        offsets = []
+        for level, end in enumerate(part.ends[:, -1].tolist()):
+            offsets.append(offset)
+            with part.level(level).open("rb") as file:
+                shutil.copyfileobj(file, self._output, 2**20)
+            offset += end
+            if self._output.tell() != offset:
+                raise StoreError(
+                    f"{part.level(level)} is damaged: remove {part.folder}, then run again."
+                )
+        for column, values in {
+            "video_frames": part.seconds.size,
+            "video_shard": self._shard,
+            "level_offset": offsets,
+            "level_size": part.sizes,
+            "frame_end": part.ends,
+            "frame_crc32": part.crc32,
+            "frame_seconds": part.seconds,
+        }.items():
+            self._columns[column].write(np.array(values, format.column_type(column)).tobytes())
+        row = [
+            *(self._work.name(video), video.label, split, video.start_seconds),
+            *(video.end_seconds if video.end_seconds < float("inf") else "", part.seconds.size),
+            *(offset - start, part.sha256, part.source_bytes, part.source_sha256),
+        ]
+        self.rows.append(row)
+        self._note({"row": row, "shard": self._shard, "end": offset}, part.folder)
+
+    def leave_out(self, problem: Problem) -> None:
+        """Notes a video that is not in the store."""
+        shown = problem.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        problem = dataclasses.replace(problem, name=shown)
+        self.problems.append(problem)
+        self._note({"problem": dataclasses.astuple(problem)}, None)
+
+    def _note(self, line: dict[str, Any], folder: Path | None) -> None:
+        self._journal_lines.append(json.dumps(line) + "\n")
+        if folder is not None:
+            self._appended.append(folder)
+        self.done += 1
+        if time.monotonic() - self._checkpointed > _CHECKPOINT_SECONDS:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Writes down what is appended, once it is on the disk."""
+        for file in (self._output, *self._columns.values()):
+            self._sync(file)
+        self._journal.write("".join(self._journal_lines).encode())
+        self._sync(self._journal)
+        for folder in self._appended:
+            shutil.rmtree(folder)
+        self._journal_lines, self._appended = [], []
+        self._checkpointed = time.monotonic()
+
+    def _read_journal(self) -> int:
+        """Returns where the last shard ends."""
+        end = 0
+        self._journal_end = 0
+        path = self._store / _JOURNAL
+        for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
+            if not line.endswith(b"\n"):
+                break  # the process was killed while it wrote
+            entry = json.loads(line)
+            if "problem" in entry:
+                self.problems.append(Problem(*entry["problem"]))
+            else:
+                self.rows.append(entry["row"])
+                self._shard, end = entry["shard"], entry["end"]
+            self.done += 1
+            self._journal_end += len(line)
+        return end
+
+    def _open(self, name: str, size: int) -> BinaryIO:
+        """Opens a file to append to it, cut back to what the journal knows."""
+        path = self._store / name
+        path.touch()
+        if path.stat().st_size < size:
+            raise StoreError(
+                f"{path} is shorter than {_JOURNAL} says: it was damaged. Remove {self._store}."
+            )
+        file = path.open("r+b")
+        file.truncate(size)
+        file.seek(size)
+        return file
+
+    def _sync(self, file: BinaryIO) -> None:
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _finish(work: Job, store: Path, writer: _Writer) -> tuple[format.Description, list[Problem]]:
+    if not writer.rows:
+        raise StoreError(
+            f"None of the {len(work.samples)} videos can be read; the first: "
+            f"{writer.problems[0].detail} Nothing is left to prepare: remove {store}."
+        )
+    files.write_text(store / format.CLASSES, "".join(f"{name}\n" for name in work.classes))
+    files.write_text(store / format.VIDEOS, files.csv_text(format.VIDEO_COLUMNS, writer.rows))
+    if writer.problems:
+        rows = [dataclasses.astuple(problem) for problem in writer.problems]
+        files.write_text(
+            store / format.PROBLEMS, files.csv_text(["video", "status", "detail"], rows)
+        )
+    names = [format.VIDEOS, format.CLASSES, *map(format.column_name, format.COLUMNS)]
+    described = []
+    for name in names:
+        with (store / name).open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        described.append(format.File(name, (store / name).stat().st_size, sha256))
+    for path in sorted((store / format.SHARDS).iterdir()):
+        described.append(format.File(f"{format.SHARDS}/{path.name}", path.stat().st_size))
+    settings = work.settings
+    description = format.Description(
+        settings.levels,
+        len(writer.rows),
+        sum(row[5] for row in writer.rows),
+        settings.quality,
+        settings.fps,
+        tuple(described),
+        {"path": work.root, "videos": len(work.samples), "sha256": work.fingerprint()},
+    )
+    files.write_text(store / format.DESCRIPTION, description.dumps())
+    for path in (store / _JOURNAL, store / format.PLAN):
+        path.unlink()
+    shutil.rmtree(store / _PARTS)
+    return description, writer.problems

@@ -1,0 +1,118 @@
+"""Clips out of a store: read by ranges, cut while they are compressed, decoded by the window."""
+
+import itertools
+import os
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_r3d.data import jpeg, memory
+from keras_r3d.data import video as videos
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.cropping import Crop, centre
+from keras_r3d.data.jpeg import JpegError
+from keras_r3d.data.reader import Cut, Reader
+from keras_r3d.data.sampling import Indices
+from keras_r3d.data.store import levels
+from keras_r3d.data.store.format import StoreError
+from keras_r3d.data.store.opened import Store
+from keras_r3d.data.video import VideoError
+
+_REMOTE_THREADS = 32  # requests under way, so that none is waited for alone
+_GAP = 2**16  # bytes between frames that cost less to read than another request
+
+
+class StoreReader(Reader):
+    """Reads clips of a store's videos."""
+
+    def __init__(self, store: Store):
+        super().__init__()
+        memory.keep_buffers()
+        cores = len(os.sched_getaffinity(0))
+        self.threads = max(_REMOTE_THREADS, cores) if store.storage.remote else cores
+        self._store = store
+        self._numbers = {video: number for number, video in enumerate(store.videos)}
+
+    def count(self, video: Video) -> int:
+        """Returns the number of frames of a video.
+
+        Raises:
+            VideoError: it is not in the store.
+        """
+        return self._store.frames(self._number(video))
+
+    def check(self, video: Video) -> None:
+        """Raises VideoError if the first frame of a video cannot be had."""
+        out = np.empty((1, 16, 16, 3), np.uint8)
+        self.cut(video, [Cut(np.zeros(1, np.int64), centre, out)])
+
+    def cut(self, video: Video, cuts: Sequence[Cut]) -> list[Crop]:
+        """Cuts clips out of a video, each from the smallest level that serves.
+
+        Raises:
+            VideoError: the video is not in the store, or damaged there.
+        """
+        with self._noting(video):
+            number = self._number(video)
+            sizes = self._store.sizes(number)
+            crops = [cut.crop_of(*sizes[0]) for cut in cuts]
+            for cut, crop in zip(cuts, crops, strict=True):
+                try:
+                    self._cut(number, sizes, cut, crop)
+                except (JpegError, StoreError) as error:
+                    raise VideoError(f"{video.name}: {error}") from error
+        return crops
+
+    def _number(self, video: Video) -> int:
+        try:
+            return self._numbers[video]
+        except KeyError:
+            raise VideoError(f"{video.name}: is not in the store {self._store.root}.") from None
+
+    def _cut(self, number: int, sizes: list[levels.Size], cut: Cut, crop: Crop) -> None:
+        place = levels.choose(crop, sizes, cut.out.shape[1])
+        wanted, copies = cut.numbers, np.arange(len(cut.numbers))
+        if not (np.diff(wanted) > 0).all():
+            wanted, copies = np.unique(cut.numbers, return_inverse=True)
+        data, ends = self._read(number, place.level, wanted)
+        windows = jpeg.cut(data, ends, place.top, place.left, place.height, place.width)
+        frames = jpeg.decode(windows, place.height, place.width, place.shrink)
+        height, width = frames.shape[1:3]
+        if frames.shape == cut.out.shape and wanted is cut.numbers and not crop.flip:
+            cut.out[...] = frames
+            return
+        for copy, out in zip(copies.tolist(), cut.out, strict=True):
+            videos.fill(out, frames[copy], 0, 0, height, width, crop.flip)
+
+    def _read(self, number: int, level: int, wanted: Indices) -> tuple[jpeg.Bytes, Indices]:
+        """Returns the bytes of frames, one after the other, and where each ends."""
+        span = self._store.span(number, level)
+        ends = span.ends[wanted]
+        starts = np.where(wanted > 0, span.ends[wanted - 1], 0)
+        if (ends <= starts).any():
+            raise StoreError(f"the index of the store {self._store.root} is damaged.")
+        # Frames that lie near each other come in one piece.
+        breaks = np.flatnonzero(starts[1:] - ends[:-1] > _GAP) + 1
+        pieces: list[memoryview] = []
+        for first, stop in itertools.pairwise((0, *breaks.tolist(), len(wanted))):
+            group = slice(first, stop)
+            piece = self._store.read(span, int(wanted[first]), int(wanted[stop - 1]))
+            data = memoryview(piece)
+            begin = starts[first]
+            if (starts[group][1:] == ends[group][:-1]).all():
+                pieces.append(data)
+            else:
+                places = zip(starts[group] - begin, ends[group] - begin, strict=True)
+                pieces += [data[start:end] for start, end in places]
+        joined = pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+        sums = np.cumsum(ends - starts)
+        begin = 0
+        checksums = span.crc32[wanted].tolist()
+        for number, (end, checksum) in enumerate(zip(sums.tolist(), checksums, strict=True)):
+            if zlib.crc32(joined[begin:end]) != checksum:
+                raise StoreError(
+                    f"frame {wanted[number]} of level {level} does not have its checksum."
+                )
+            begin = end
+        return np.frombuffer(joined, np.uint8), sums
