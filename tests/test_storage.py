@@ -251,7 +251,7 @@ def test_a_file_system_that_never_answers(monkeypatch):
     monkeypatch.setattr(gfile, "SILENCE_SECONDS", 0.1)
     monkeypatch.setattr(tf.io.gfile, "stat", lambda url: time.sleep(5))
     begun = time.monotonic()
-    with pytest.raises(StorageError, match=r"in 4 attempts; the last one: no answer within 0\.1 s"):
+    with pytest.raises(StorageError, match=r"in 4 attempts; .*: no answer within 0\.1 s"):
         open_storage("gs://bucket/store").exists("store.json")
     assert time.monotonic() - begun < 3
 

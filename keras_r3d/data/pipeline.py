@@ -5,13 +5,14 @@ threads (OpenCV releases the GIL). They stay uint8; the model normalises.
 """
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.data import clips
+from keras_r3d.data import calls, clips
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader
 from keras_r3d.data.video import VideoError
@@ -157,9 +158,15 @@ def evaluation_windows(
         "window": int32 (batch,)}`; "video" counts from 0 in `videos`, "window" in the video.
     """
 
+    advance = calls.guarded(next)
+
     def of_video(place: np.int64):
+        windows = clips.windows(reader, videos[int(place)], data)
         try:
-            for number, clip in enumerate(clips.windows(reader, videos[int(place)], data)):
+            for number in itertools.count():
+                clip = advance(windows, None)
+                if clip is None:
+                    return
                 yield {"clip": clip, "video": np.int32(place), "window": np.int32(number)}
         except VideoError:  # the reader has noted it
             return
@@ -212,7 +219,7 @@ def _filled(
         return pixels, np.concatenate([labels for several in found for labels in several])
 
     def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, labels = tf.numpy_function(batch, [number], (tf.uint8, tf.int32))
+        pixels, labels = tf.numpy_function(calls.guarded(batch), [number], (tf.uint8, tf.int32))
         count = videos * clips_each
         return (
             tf.ensure_shape(pixels, (count, data.frames, data.size, data.size, 3)),
