@@ -1,7 +1,8 @@
 """Python functions that TensorFlow's threads call, ended before Python ends.
 
 A thread that asks for Python's lock while the interpreter is shut down never comes back, and
-TensorFlow waits for it. So no call begins once the process ends, and those under way are waited for.
+TensorFlow waits for it. So no call begins once the process ends, and those under way are waited
+for.
 """
 
 import atexit
@@ -20,12 +21,12 @@ _last = 0.0
 _ending = False
 
 
-class Ending(RuntimeError):
+class EndingError(RuntimeError):
     """The process ends; nothing is computed any more."""
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the function as TensorFlow may call it: it raises `Ending` once the process ends."""
+    """Returns the function as TensorFlow may call it: it raises `EndingError` once the process ends."""
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
@@ -33,7 +34,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
         with _lock:
             _last = time.monotonic()
             if _ending:
-                raise Ending
+                raise EndingError
             _active += 1
         try:
             return function(*arguments)
