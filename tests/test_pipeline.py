@@ -1,6 +1,4 @@
 import dataclasses
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -247,46 +245,6 @@ def test_several_clips_of_a_pass_are_mixed(videos, data):
     assert labels == [number % 2 for number in order]
     starts = {(which(clip), numbers(clip)[0]) for batch in batches for clip in batch[0]}
     assert len(starts) == 10 * 17
-
-
-@pytest.mark.parametrize("stream", ["training_clips", "evaluation_windows"])
-def test_a_process_that_leaves_a_stream_open_ends(stream, video):
-    script = f"""
-import dataclasses, os, sys, time
-from keras_r3d import recipe
-from keras_r3d.data import clips, pipeline
-from keras_r3d.data.annotations import Video
-from keras_r3d.data.video_reader import VideoReader
-
-os.sched_setaffinity(0, set(list(os.sched_getaffinity(0))[:1]))
-
-def work():
-    until = time.monotonic() + 0.05
-    while time.monotonic() < until:
-        pass
-
-class Slow(VideoReader):
-    def cut(self, video, cuts):
-        work()
-        return super().cut(video, cuts)
-
-    def windows(self, *arguments):
-        for window in super().windows(*arguments):
-            work()
-            yield window
-
-data = dataclasses.replace(recipe.load("demo").data, size=16)
-videos = [Video({str(video)!r}, "a")] * 8
-if {stream!r} == "training_clips":
-    dataset = pipeline.training_clips(Slow(0, 1), videos, ["a"], data, batch_size=8, seed=1)
-else:
-    dataset = pipeline.evaluation_windows(Slow(0, 1), videos, data, batch_size=2)
-left_open = iter(dataset)
-next(left_open)
-sys.exit(3)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)
-    assert done.returncode == 3, done.stderr.decode()
 
 
 def test_validation_takes_the_middle_once_and_leaves_broken_videos_out(videos, data, tmp_path):

@@ -26,7 +26,7 @@ class EndingError(RuntimeError):
 
 
 def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the function as TensorFlow may call it: it raises `EndingError` once the process ends."""
+    """Returns the function as TensorFlow may call it: it raises `EndingError` as Python ends."""
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
