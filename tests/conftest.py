@@ -61,6 +61,10 @@ def class_folders(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def small() -> recipe.Recipe:
+    return small_recipe()
+
+
+def small_recipe() -> recipe.Recipe:
     """A recipe that trains in seconds."""
     demo = recipe.load("demo")
     return dataclasses.replace(

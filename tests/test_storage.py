@@ -16,8 +16,8 @@ import pytest
 from range_server import RangeServer
 
 from keras_r3d import files
-from keras_r3d.data import gfile, plugin, remote, storage, web
-from keras_r3d.data.storage import StorageError, is_url, open_storage
+from keras_r3d.data import storage
+from keras_r3d.data.storage import StorageError, gfile, is_url, open_storage, plugin, remote, web
 
 ROOT = Path(__file__).parent.parent
 SHARD = np.random.default_rng(0).bytes(3_000_000)
@@ -530,7 +530,7 @@ def in_process(code: str, address: str, tmp_path: Path, status: int = 0, **envir
     head = """
         import concurrent.futures, json, os, sys, time
         import numpy as np
-        from keras_r3d.data import gfile, remote
+        from keras_r3d.data.storage import gfile, remote
         from keras_r3d.data.storage import StorageError, open_storage
 
         remote.FIRST_PAUSE_SECONDS = 0.01

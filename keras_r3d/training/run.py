@@ -226,7 +226,7 @@ def _fit(
         lines = [line for line in error.message.splitlines() if line.strip()]
         reason = next((line for line in lines if "Error: " in line), lines[0])
         kind, _, detail = reason.partition("Error: ")
-        if kind.endswith(("Video", "Store", "Storage")):
+        if kind.endswith(("Video", "Store", "Storage", "Unreachable")):
             raise callbacks.TrainingError(f"The training stopped: {detail}") from error
         raise callbacks.TrainingError(
             f"TensorFlow stopped the training: {reason} (If the disk of {run.path} is full, free "

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from keras_r3d.data import storage
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.storage import Storage, StorageError
+from keras_r3d.data.storage import Storage, StorageError, UnreachableError
 from keras_r3d.data.store import format
 from keras_r3d.data.store.format import StoreError
 from keras_r3d.data.store.levels import Size
@@ -171,6 +171,7 @@ class Store:
 
         Raises:
             StoreError: the index points outside of the shard, or the shard is cut short.
+            UnreachableError: the server does not answer.
         """
         start = int(span.ends[first - 1]) if first else 0
         size = int(span.ends[last]) - start
@@ -181,5 +182,7 @@ class Store:
             )
         try:
             return self.storage.read(span.shard, span.offset + start, size)
+        except UnreachableError:
+            raise
         except StorageError as error:
             raise StoreError(str(error)) from error

@@ -8,11 +8,11 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Protocol
 
-from keras_r3d.data.gfile import FileSystemStorage
-from keras_r3d.data.remote import StorageError, decoded, proper, too_short
-from keras_r3d.data.web import WebStorage
+from keras_r3d.data.storage.gfile import FileSystemStorage
+from keras_r3d.data.storage.remote import StorageError, UnreachableError, decoded, proper, too_short
+from keras_r3d.data.storage.web import WebStorage
 
-__all__ = ["LocalStorage", "Storage", "StorageError", "is_url", "open_storage"]
+__all__ = ["LocalStorage", "Storage", "StorageError", "UnreachableError", "is_url", "open_storage"]
 
 OPEN_FILES = 64  # kept open at a time, by each storage
 

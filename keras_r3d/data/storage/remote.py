@@ -23,6 +23,10 @@ class StorageError(R3DError):
     """A file that cannot be read from its disk or server, or is not what it should be."""
 
 
+class UnreachableError(StorageError):
+    """A server that gives no answer, or refuses: the next file will fare no better."""
+
+
 class PassingError(Exception):
     """A request failed in a way that may pass: it is made again. Never leaves a storage."""
 
@@ -131,7 +135,7 @@ class RemoteStorage:
         )
 
     def denied(self, name: str, status: str) -> StorageError:
-        return StorageError(
+        return UnreachableError(
             f"{self.place(name)}: the server refuses to give it ({status}). Check the credentials "
             "of this machine and that they may read it; some servers, S3 among them, also say so "
             "of a file that is not there."
@@ -153,7 +157,7 @@ class RemoteStorage:
                 return ask()
             except PassingError as error:
                 reason = error
-        raise StorageError(
+        raise UnreachableError(
             f"{self.place(name)} could not be read in {ATTEMPTS} attempts; the last one: {reason}. "
             "Check the address and the network, and that the server is up; then run again."
         )
