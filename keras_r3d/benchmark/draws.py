@@ -1,0 +1,126 @@
+"""Which clips the contenders make: drawn once, alike for all."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_r3d.data import cropping, sampling, video
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.video import Frame, VideoError
+from keras_r3d.errors import R3DError
+from keras_r3d.recipe import Data
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A video, or a segment of one, that has been counted.
+
+    Attributes:
+        first: frame of the file that is the segment's first.
+        count: frames of the segment.
+        frames_in_file: all that decode.
+        width, height: of the upright frames, in pixels.
+    """
+
+    video: Video
+    first: int
+    count: int
+    frames_in_file: int
+    width: int
+    height: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """A training clip, whoever makes it.
+
+    Attributes:
+        numbers: int64 `(frames,)`, counted from the first frame of the file.
+        scale, position, flip: as in `cropping.place`.
+    """
+
+    source: Source
+    numbers: NDArray[np.int64]
+    scale: float
+    position: str
+    flip: bool
+
+    def crop(self, height: int, width: int) -> cropping.Crop:
+        """Returns the crop for frames of that size."""
+        return cropping.place(height, width, self.scale, self.position, self.flip)
+
+    def cut(self, frames: Frame, size: int) -> Frame:
+        """Cuts, scales and flips decoded frames of the clip.
+
+        Args:
+            frames: uint8 `(frames, height, width, 3)`.
+
+        Returns:
+            uint8 `(frames, size, size, 3)`.
+        """
+        crop = self.crop(*frames.shape[1:3])
+        clip = video.cut(frames, crop.top, crop.left, crop.side, size)
+        return np.ascontiguousarray(clip[:, :, ::-1]) if crop.flip else clip
+
+
+def count(videos: Sequence[Video], most: int, seed: int) -> tuple[list[Source], list[str]]:
+    """Counts up to `most` of the videos, taken at random.
+
+    Returns:
+        The videos that can be read, and what is wrong with those met that cannot.
+
+    Raises:
+        R3DError: none can be read.
+    """
+    sources: list[Source] = []
+    problems: list[str] = []
+    for place in np.random.default_rng(seed).permutation(len(videos)):
+        try:
+            sources.append(_count(videos[place]))
+        except VideoError as error:
+            problems.append(str(error))
+        if len(sources) == most:
+            break
+    if not sources:
+        raise R3DError(f"None of the {len(videos)} videos can be read. One of them: {problems[0]}")
+    return sources, problems
+
+
+def plan(sources: Sequence[Source], data: Data, clips: int, seed: int) -> list[Draw]:
+    """Draws clips as training does: every video once, in random order, then again."""
+    rng = np.random.default_rng([seed, clips])
+    draws: list[Draw] = []
+    while len(draws) < clips:
+        for place in rng.permutation(len(sources))[: clips - len(draws)]:
+            source = sources[place]
+            if data.sampling == "uniform":
+                numbers = sampling.spread(source.count, data.frames, rng)
+            else:
+                numbers = sampling.random_window(rng, source.count, data.frames, data.frame_stride)
+            draws.append(
+                Draw(
+                    source,
+                    source.first + numbers,
+                    data.scales[rng.integers(len(data.scales))],
+                    data.positions[rng.integers(len(data.positions))],
+                    data.flip and bool(rng.integers(2)),
+                )
+            )
+    return draws
+
+
+def _count(source: Video) -> Source:
+    info = video.probe(source.path)
+    shown = (info.seconds >= source.start_seconds) & (info.seconds < source.end_seconds)
+    if not shown.any():
+        raise VideoError(f"{source.name}: no frame is shown in this range.")
+    return Source(
+        source,
+        int(np.argmax(shown)),
+        int(np.count_nonzero(shown)),
+        info.frame_count,
+        info.width,
+        info.height,
+    )

@@ -1,0 +1,319 @@
+"""How many training clips a second our loader makes, beside its floor and other loaders.
+
+Contenders make the same clips, or clips drawn alike, on one core, in turns.
+"""
+
+import contextlib
+import dataclasses
+import math
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_r3d import files
+from keras_r3d.benchmark import draws
+from keras_r3d.benchmark.authors import AuthorsLoader
+from keras_r3d.benchmark.contenders import Contender, DecodingAlone, FromVideos, Task
+from keras_r3d.benchmark.draws import Draw
+from keras_r3d.benchmark.peers import Decord, PyAV, TorchCodec
+from keras_r3d.benchmark.process import DroppedOutError, Process, Turn
+from keras_r3d.data import annotations, video
+from keras_r3d.errors import R3DError
+from keras_r3d.recipe import Data, Recipe
+
+# The first is ours, the second its floor.
+FROM_VIDEOS: tuple[type[Contender], ...] = (
+    FromVideos,
+    DecodingAlone,
+    PyAV,
+    Decord,
+    TorchCodec,
+    AuthorsLoader,
+)
+_MOST_CLIPS_IN_A_BATCH = 64
+# Rates of GPUs assumed where none is given; not measured.
+_ASSUMED_CLIPS_PER_SECOND = (100.0, 300.0, 1000.0)
+_CLIPS_SHOWN = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a contender did.
+
+    Attributes:
+        problem: why it dropped out, if it did; the rest is then not known.
+        same_frames: whether the clips it showed hold the frames asked for; None: it shows none.
+        levels_off: largest mean difference of a clip it showed to ours, of 255.
+    """
+
+    version: str = ""
+    problem: str | None = None
+    clips_per_second: float = math.nan
+    clips_per_cpu_second: float = math.nan
+    peak_megabytes: float = math.nan
+    same_frames: bool | None = None
+    levels_off: float | None = None
+
+
+def run(
+    data_dir: str,
+    recipe: Recipe,
+    *,
+    clips: int,
+    rounds: int,
+    most_cores: int | None,
+    gpu_clips_per_second: Sequence[float],
+    json: str | None,
+    contenders: Sequence[type[Contender]] = FROM_VIDEOS,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Measures and prints.
+
+    Args:
+        clips: clips in a turn; also the most videos they are drawn from.
+        most_cores: most cores our loader is measured on; None: all there are.
+        gpu_clips_per_second: rates of GPUs to be fed; none: examples.
+        json: file that the figures are also written to.
+        contenders: ours, its floor, others.
+        say: takes each line of the report.
+
+    Returns:
+        The figures.
+
+    Raises:
+        R3DError: the data cannot be read, ours or its floor drops out, more cores than there are.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if most_cores is not None and most_cores > len(cores):
+        raise R3DError(
+            f"--cores must be at most {len(cores)}, the cores at hand. Received: {most_cores}"
+        )
+    found = annotations.read(
+        data_dir,
+        recipe.data.annotations,
+        validation_fraction=recipe.data.validation_fraction,
+        test_fraction=recipe.data.test_fraction,
+        seed=recipe.train.seed,
+    )
+    sources, broken = draws.count(found.split("train"), clips, recipe.train.seed)
+    figures: dict[str, Any] = {
+        "benchmark": "pipeline",
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"{len(cores)} cores ({platform.machine()})",
+        "data": os.path.abspath(data_dir),
+        "videos": len(sources),
+        "megabytes": sum(os.path.getsize(one.video.path) for one in sources) / 1e6,
+        "frames_of_a_video": statistics.mean(one.frames_in_file for one in sources),
+        "width": statistics.median(one.width for one in sources),
+        "height": statistics.median(one.height for one in sources),
+        "recipe": dataclasses.asdict(recipe.data),
+        "clips": clips,
+        "rounds": rounds,
+    }
+    for line in broken:
+        say(f"Left out: {line}")
+    for line in _headline(figures, recipe.data):
+        say(line)
+    with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as scratch:
+        task = Task(
+            sources,
+            found.classes,
+            recipe.data,
+            batch_size=min(clips, _MOST_CLIPS_IN_A_BATCH),
+            seed=recipe.train.seed,
+            scratch=scratch,
+        )
+        turns = [
+            draws.plan(sources, recipe.data, clips, recipe.train.seed + number)
+            for number in range(rounds + 1)
+        ]
+        results = on_one_core(contenders, task, turns, cores[0])
+        for line in _table(contenders, results):
+            say(line)
+        ours, floor = contenders[0], contenders[1]
+        for one in (ours, floor):
+            if problem := results[one].problem:
+                raise R3DError(f"'{one.name}' {problem}")
+        rate = results[ours].clips_per_second
+        by_cores = {1: rate} | on_cores(ours, task, turns, cores[: most_cores or len(cores)])
+    figures["contenders"] = {one.name: dataclasses.asdict(results[one]) for one in contenders}
+    for one in contenders:
+        figure = figures["contenders"][one.name]
+        figure["against_ours"] = figure["clips_per_second"] / rate
+        figure["against_floor"] = figure["clips_per_second"] / results[floor].clips_per_second
+        for key, value in figure.items():
+            figure[key] = None if isinstance(value, float) and math.isnan(value) else value
+    decoded = statistics.mean(1 + int(draw.numbers.max()) for turn in turns for draw in turn)
+    figures["floor_frames_per_second"] = results[floor].clips_per_second * decoded
+    figures["clips_per_second_by_cores"] = by_cores
+    figures["cores_needed"] = {
+        f"{gpu:g}": cores_needed(gpu, by_cores)
+        for gpu in gpu_clips_per_second or _ASSUMED_CLIPS_PER_SECOND
+    }
+    for line in _verdict(figures, assumed=not gpu_clips_per_second):
+        say(line)
+    if json:
+        files.write_json(json, figures)
+    return figures
+
+
+def on_one_core(
+    contenders: Sequence[type[Contender]], task: Task, turns: Sequence[Sequence[Draw]], core: int
+) -> dict[type[Contender], Result]:
+    """Lets contenders make the clips of each turn, one after the other; the first turn warms up."""
+    results: dict[type[Contender], Result] = {}
+    with contextlib.ExitStack() as stack:
+        running: dict[type[Contender], Process] = {}
+        done: dict[type[Contender], list[Turn]] = {}
+
+        for one in contenders:
+            try:
+                process = Process(one, task, [core])
+                stack.callback(process.close)
+                same, off = _compare(process, turns[0][:_CLIPS_SHOWN], task.data.size)
+            except DroppedOutError as error:
+                results[one] = Result(problem=str(error))
+            else:
+                results[one] = Result(process.version, same_frames=same, levels_off=off)
+                running[one], done[one] = process, []
+        for turn in turns:
+            for one, process in list(running.items()):
+                try:
+                    done[one].append(process.turn(turn))
+                except DroppedOutError as error:
+                    results[one] = Result(problem=str(error))
+                    del running[one]
+    for one in running:
+        results[one] = dataclasses.replace(
+            results[one],
+            clips_per_second=_rate(done[one]),
+            clips_per_cpu_second=statistics.median(t.clips / t.cpu_seconds for t in done[one][1:]),
+            peak_megabytes=done[one][-1].peak_megabytes,
+        )
+    return results
+
+
+def on_cores(
+    contender: type[Contender],
+    task: Task,
+    turns: Sequence[Sequence[Draw]],
+    cores: Sequence[int],
+) -> dict[int, float]:
+    """Lets one contender use 2, 4, 8, … and all of the cores, in turns.
+
+    Returns:
+        Clips per second by number of cores.
+
+    Raises:
+        R3DError: it drops out.
+    """
+    numbers = sorted({len(cores), *(2**n for n in range(1, len(cores).bit_length()))} - {1})
+    done: dict[int, list[Turn]] = {number: [] for number in numbers}
+    try:
+        with contextlib.ExitStack() as stack:
+            running = {}
+            for number in numbers:
+                running[number] = Process(contender, task, cores[:number])
+                stack.callback(running[number].close)
+            for turn in turns:
+                for number, process in running.items():
+                    done[number].append(process.turn(list(turn) * number))
+    except DroppedOutError as error:
+        raise R3DError(f"'{contender.name}' on several cores {error}") from error
+    return {number: _rate(turns) for number, turns in done.items()}
+
+
+def cores_needed(gpu_clips_per_second: float, clips_per_second_by_cores: dict[int, float]) -> int:
+    """Returns how many cores feed a GPU, each as fast as one of the most measured together."""
+    most = max(clips_per_second_by_cores)
+    return math.ceil(gpu_clips_per_second * most / clips_per_second_by_cores[most])
+
+
+def _rate(turns: Sequence[Turn]) -> float:
+    return statistics.median(turn.clips / turn.seconds for turn in turns[1:])
+
+
+def _compare(
+    process: Process, draws_shown: Sequence[Draw], size: int
+) -> tuple[bool | None, float | None]:
+    """Compares clips with what our own decoder gives, and with the frames just before and after.
+
+    Returns:
+        Whether the frames asked for are the most alike, and the largest mean difference.
+    """
+    same, levels_off = True, 0.0
+    for draw in draws_shown:
+        clip = process.show(draw)
+        if clip is None:
+            return None, None
+        first, last = draw.source.first, draw.source.first + draw.source.count - 1
+        off = []
+        for shift in (0, -1, 1):
+            numbers = np.clip(draw.numbers + shift, first, last)
+            ours = draw.cut(video.read_frames(draw.source.video.path, numbers), size)
+            off.append(float(np.abs(ours.astype(np.int16) - clip).mean()))
+        same = same and off[0] == min(off)
+        levels_off = max(levels_off, off[0])
+    return same, levels_off
+
+
+def _headline(figures: dict[str, Any], data: Data) -> list[str]:
+    return [
+        f"Training clips of {data.frames} frames, {data.size}x{data.size}, from "
+        f"{figures['videos']} videos in {figures['data']}",
+        f"({figures['width']:g}x{figures['height']:g}, {figures['frames_of_a_video']:.0f} frames, "
+        f"{figures['megabytes'] / figures['videos']:.2f} MB on average; read before, so in memory "
+        "if they fit).",
+        f"{figures['date']}, {figures['machine']}, one core each, median of {figures['rounds']} "
+        f"turns of {figures['clips']} clips.",
+        "Frames are counted beforehand. The others cut, scale and flip; what else the recipe does "
+        "to a clip, only ours does.",
+    ]
+
+
+def _table(
+    contenders: Sequence[type[Contender]], results: dict[type[Contender], Result]
+) -> list[str]:
+    """Compares by CPU time: what else runs on the machine moves it less."""
+    ours, floor = (results[one].clips_per_cpu_second for one in contenders[:2])
+    lines = [
+        f"  {'':36}{'clips/s':>9}{'CPU s':>9}{'of ours':>9}{'of floor':>9}{'peak MB':>9}"
+        f"{'frames':>9}{'off by':>9}"
+    ]
+    for one in contenders:
+        result = results[one]
+        name = f"{one.name} {f'({result.version})' if result.version else ''}"
+        if result.problem:
+            lines.append(f"  {name:36}  {result.problem}")
+            continue
+        rate = result.clips_per_cpu_second
+        line = f"  {name:36}{result.clips_per_second:9.2f}{rate:9.2f}"
+        line += f"{rate / ours:9.2f}{rate / floor:9.2f}"
+        line += f"{result.peak_megabytes:9.0f}"
+        if result.levels_off is not None:
+            line += f"{'same' if result.same_frames else 'OTHERS':>9}{result.levels_off:9.2f}"
+        lines.append(line)
+    return lines
+
+
+def _verdict(figures: dict[str, Any], assumed: bool) -> list[str]:
+    by_cores = figures["clips_per_second_by_cores"]
+    lines = [f"Decoding alone: {figures['floor_frames_per_second']:.0f} frames/s."]
+    lines += [
+        f"Our loader on {cores} core{'s' if cores > 1 else ''}: {rate:.2f} clips/s, "
+        f"{rate / cores / by_cores[1]:.2f} of one core's rate each."
+        for cores, rate in by_cores.items()
+    ]
+    if assumed:
+        lines.append("Rates of GPUs are assumed here; give yours with --gpu_clips_per_second.")
+    lines += [
+        f"A GPU that trains at {gpu} clips/s needs {cores} cores straight from these videos."
+        for gpu, cores in figures["cores_needed"].items()
+    ]
+    return lines
