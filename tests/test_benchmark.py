@@ -12,8 +12,10 @@ from keras_r3d.benchmark import draws, pipeline
 from keras_r3d.benchmark.authors import AuthorsLoader
 from keras_r3d.benchmark.contenders import ClipByClip, DecodingAlone, FromVideos, Task
 from keras_r3d.benchmark.peers import Decord, PyAV, TorchCodec
-from keras_r3d.data import annotations
+from keras_r3d.data import annotations, video
+from keras_r3d.data import pipeline as data_pipeline
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.reader import VideoReader
 from keras_r3d.errors import R3DError
 
 SET = ["data.frames=4", "data.size=16", "data.short_side=0"]
@@ -102,7 +104,7 @@ def test_other_loaders_make_the_clip_asked_for(tmp_path, contender):
     sources, _ = draws.count(found.split("train"), 3, 1)
     (tmp_path / "scratch").mkdir()
     task = Task(sources, found.classes, data, 3, 1, str(tmp_path / "scratch"))
-    turns = [draws.plan(sources, data, 3, seed) for seed in range(2)]
+    turns = [draws.plan(sources, data, 1, range(3)) for _ in range(2)]
     result = pipeline.on_one_core([contender], task, turns, min(os.sched_getaffinity(0)))[contender]
     if result.problem and result.problem.startswith("not importable"):
         pytest.skip(result.problem)
@@ -117,7 +119,7 @@ def test_the_draws_are_those_of_training(tmp_path):
     sources, problems = draws.count(videos, 5, 0)
     assert not problems
     data = recipe.load("kinetics34", SET).data
-    plan = draws.plan(sources, data, 300, 0)
+    plan = draws.plan(sources, data, 0, range(300))
     assert len(plan) == 300
     for source in sources:
         own = [draw for draw in plan if draw.source is source]
@@ -134,9 +136,26 @@ def test_the_draws_are_those_of_training(tmp_path):
     assert (segment.first, segment.count, segment.frames_in_file) == (5, 5, 12)
 
 
+def test_the_draws_give_the_clips_of_training(class_folders):
+    data = recipe.load("kinetics34", SET).data
+    found = annotations.read(class_folders, "folders")
+    sources, _ = draws.count(found.split("train"), 5, 3)
+    videos = [source.video for source in sources]
+    stream = data_pipeline.training_clips(
+        VideoReader(0, 0.0), videos, found.classes, data, batch_size=13, seed=3
+    )
+    ((pixels, _),) = stream.take(1)
+    plan = draws.plan(sources, data, 3, range(13))
+    clips = [
+        draw.cut(video.read_frames(draw.source.video.path, draw.numbers), data.size)
+        for draw in plan
+    ]
+    np.testing.assert_array_equal(pixels, clips)
+
+
 def test_a_draw_is_cut_as_training_cuts(tmp_path):
-    video = Video(str(write_video(tmp_path / "v.avi", 10, 40, 60)), "a")
-    (source,), _ = draws.count([video], 1, 0)
+    one = Video(str(write_video(tmp_path / "v.avi", 10, 40, 60)), "a")
+    (source,), _ = draws.count([one], 1, 0)
     draw = draws.Draw(source, np.arange(3, 7), 0.5, "bottom_right", False)
     crop = draw.crop(40, 60)
     assert (crop.top, crop.left, crop.side) == (20, 40, 20)

@@ -50,8 +50,8 @@ class Contender(abc.ABC):
         """Opens, indexes, renders: all that is not timed."""
 
     @abc.abstractmethod
-    def run(self, draws: Sequence[Draw]) -> int:
-        """Makes a clip of each draw, or at least as many of its own; returns their number."""
+    def run(self, draws: Sequence[Draw]) -> None:
+        """Makes the clip of each draw; they are whole batches."""
 
     def show(self, draw: Draw) -> Frame | None:
         """Returns the clip of a draw, uint8 `(frames, size, size, 3)`, RGB, if it makes that one.
@@ -64,10 +64,9 @@ class Contender(abc.ABC):
 class ClipByClip(Contender):
     """A contender that makes the clips of the draws one after the other."""
 
-    def run(self, draws: Sequence[Draw]) -> int:
+    def run(self, draws: Sequence[Draw]) -> None:
         for draw in draws:
             self.clip(draw)
-        return len(draws)
 
     @abc.abstractmethod
     def clip(self, draw: Draw) -> object:
@@ -80,7 +79,7 @@ class ClipByClip(Contender):
 class FromVideos(Contender):
     """Our loader as training uses it: batches of `tf.data`, straight from the videos.
 
-    Its clips are drawn by itself, from the same distribution.
+    It draws its clips itself: those that `draws.plan` gives for its seed.
     """
 
     name = "keras_r3d, from videos"
@@ -99,6 +98,7 @@ class FromVideos(Contender):
         videos = [source.video for source in task.sources]
         for one in videos:
             reader.count(one)
+        self._batch_size = task.batch_size
         self._batches = iter(
             pipeline.training_clips(
                 reader,
@@ -110,11 +110,9 @@ class FromVideos(Contender):
             )
         )
 
-    def run(self, draws: Sequence[Draw]) -> int:
-        clips = 0
-        while clips < len(draws):
-            clips += len(next(self._batches)[0])
-        return clips
+    def run(self, draws: Sequence[Draw]) -> None:
+        for _ in range(len(draws) // self._batch_size):
+            next(self._batches)
 
 
 class DecodingAlone(ClipByClip):

@@ -26,13 +26,13 @@ class PyAV(ClipByClip):
         self._av = av
         self._size = task.data.size
         self._times: dict[str, list[int]] = {}
-        self._keys: dict[str, list[tuple[int, int]]] = {}
+        self._keys: dict[str, list[int]] = {}
         for source in task.sources:
             path = source.video.path
             with av.open(path) as container:
                 packets = [p for p in container.demux(video=0) if p.size]
             self._times[path] = sorted(_time(packet) for packet in packets)
-            self._keys[path] = sorted((_time(p), p.dts) for p in packets if p.is_keyframe)
+            self._keys[path] = sorted(_time(packet) for packet in packets if packet.is_keyframe)
             if len(packets) != source.frames_in_file:
                 raise R3DError(
                     f"{path} has {len(packets)} packets, but {source.frames_in_file} frames decode."
@@ -47,9 +47,9 @@ class PyAV(ClipByClip):
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
             stream.codec_context.thread_count = 1
-            key = bisect.bisect_right(keys, wanted[0], key=lambda one: one[0]) - 1
+            key = bisect.bisect_right(keys, wanted[0]) - 1
             if key > 0:
-                container.seek(keys[key][1], stream=stream)
+                container.seek(keys[key], stream=stream)
             for frame in container.decode(stream):
                 if _time(frame) == wanted[len(frames)]:
                     frames.append(frame.to_ndarray(format="rgb24"))

@@ -1,6 +1,6 @@
 """How many training clips a second our loader makes, beside its floor and other loaders.
 
-Contenders make the same clips, or clips drawn alike, on one core, in turns.
+All contenders make the same clips, on one core, in turns.
 """
 
 import contextlib
@@ -76,7 +76,7 @@ def run(
     """Measures and prints.
 
     Args:
-        clips: clips in a turn; also the most videos they are drawn from.
+        clips: clips in a turn, made whole batches; also the most videos they are drawn from.
         most_cores: most cores our loader is measured on; None: all there are.
         gpu_clips_per_second: rates of GPUs to be fed; none: examples.
         json: file that the figures are also written to.
@@ -101,6 +101,8 @@ def run(
         test_fraction=recipe.data.test_fraction,
         seed=recipe.train.seed,
     )
+    batch_size = min(clips, _MOST_CLIPS_IN_A_BATCH)
+    clips = math.ceil(clips / batch_size) * batch_size
     sources, broken = draws.count(found.split("train"), clips, recipe.train.seed)
     figures: dict[str, Any] = {
         "benchmark": "pipeline",
@@ -125,12 +127,17 @@ def run(
             sources,
             found.classes,
             recipe.data,
-            batch_size=min(clips, _MOST_CLIPS_IN_A_BATCH),
+            batch_size=batch_size,
             seed=recipe.train.seed,
             scratch=scratch,
         )
         turns = [
-            draws.plan(sources, recipe.data, clips, recipe.train.seed + number)
+            draws.plan(
+                sources,
+                recipe.data,
+                recipe.train.seed,
+                range(number * clips, (number + 1) * clips),
+            )
             for number in range(rounds + 1)
         ]
         results = on_one_core(contenders, task, turns, cores[0])

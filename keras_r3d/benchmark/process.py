@@ -130,9 +130,9 @@ def _serve(
                 pipe.send(("done", made.show(about)))
                 continue
             started, cpu_started = time.perf_counter(), time.process_time()
-            clips = made.run(about)
+            made.run(about)
             seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-            pipe.send(("done", Turn(clips, seconds, cpu_seconds, _peak_megabytes())))
+            pipe.send(("done", Turn(len(about), seconds, cpu_seconds, _peak_megabytes())))
     except EOFError:
         return  # the other side has gone
     except Exception as error:  # of any library
