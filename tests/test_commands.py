@@ -173,10 +173,18 @@ def test_no_space_while_saving_is_one_sentence(trained, tmp_path):
             ["keras_r3d.train", "--recipe=kinetics34", "--data_dir=/nowhere"],
             "The data folder /nowhere does not exist",
         ),
-        (["keras_r3d.benchmark"], "Name what to do first: one of ['train', 'checkpoint']"),
+        (
+            ["keras_r3d.benchmark"],
+            "Name what to do first: one of ['train', 'checkpoint', 'pipeline']",
+        ),
         (["keras_r3d.benchmark", "checkpoint"], "--file is missing"),
         (["keras_r3d.benchmark", "checkpoint", "--file=/nowhere"], "There is no file /nowhere"),
         (["keras_r3d.benchmark", "train", "--model=r3d9"], "--model must be one of"),
+        (["keras_r3d.benchmark", "pipeline"], "--data is missing"),
+        (
+            ["keras_r3d.benchmark", "pipeline", "--data=/nowhere"],
+            "The data folder /nowhere does not exist",
+        ),
         (["keras_r3d.train", "demo"], "Unknown argument 'demo': flags start with `--`."),
         (["keras_r3d.evaluate"], "--workdir is missing"),
         (["keras_r3d.evaluate", "--workdir=/nowhere"], "--workdir /nowhere does not exist"),
@@ -215,6 +223,24 @@ def test_benchmark_train_writes_its_figures(tmp_path):
     figures = json.loads((tmp_path / "b.json").read_text())
     rates = figures["clips_per_second"]
     assert figures["xla_against_plain"] == pytest.approx(rates["XLA"] / rates["plain TensorFlow"])
+
+
+def test_benchmark_pipeline_writes_its_figures(trained, tmp_path):
+    output = run(
+        "keras_r3d.benchmark",
+        "pipeline",
+        f"--data={trained / 'data'}",
+        f"--recipe={trained / 'recipe.toml'}",
+        "--clips=4",
+        "--rounds=1",
+        "--cores=1",
+        "--gpu_clips_per_second=200",
+        f"--json={tmp_path / 'p.json'}",
+    )
+    assert "A GPU that trains at 200 clips/s needs" in output
+    figures = json.loads((tmp_path / "p.json").read_text())
+    assert figures["contenders"]["keras_r3d, from videos"]["clips_per_second"] > 0
+    assert list(figures["cores_needed"]) == ["200"]
 
 
 def test_a_missing_split_is_said_before_the_training(trained, tmp_path):

@@ -28,17 +28,6 @@ class Clip:
     crop: cropping.Crop
 
 
-def empty(data: Data, count: int) -> Frame:
-    """Returns memory for clips, uint8 `(count, frames, size, size, 3)`, not filled.
-
-    It begins where TensorFlow wants it to (a multiple of 64), so that it is not copied there.
-    """
-    shape = (count, data.frames, data.size, data.size, 3)
-    memory = np.empty(int(np.prod(shape)) + 63, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + int(np.prod(shape))].reshape(shape)
-
-
 def training_clip(
     reader: Reader, source: Video, data: Data, rng: np.random.Generator, out: Frame | None = None
 ) -> Clip:
@@ -50,8 +39,8 @@ def training_clip(
     Raises:
         VideoError: the video gives no frames.
     """
-    pixels = empty(data, 1) if out is None else out[np.newaxis]
-    return training_clips(reader, source, data, [rng], pixels)[0]
+    pixels = _empty(data) if out is None else out
+    return training_clips(reader, source, data, [rng], pixels[np.newaxis])[0]
 
 
 def training_clips(
@@ -71,7 +60,7 @@ def training_clips(
         VideoError: the video gives no frames.
     """
     count = reader.count(source)
-    numbers = [_training_frames(count, data, rng) for rng in rngs]
+    numbers = [training_frames(count, data, rng) for rng in rngs]
     cuts = [
         Cut(frames, functools.partial(_training_crop, data, rng), pixels)
         for frames, rng, pixels in zip(numbers, rngs, out, strict=True)
@@ -96,7 +85,7 @@ def middle_clip(reader: Reader, source: Video, data: Data, out: Frame | None = N
         numbers = sampling.middle_window(count, data.frames, data.frame_stride)
     else:
         numbers = sampling.spread(count, data.frames)
-    pixels = empty(data, 1)[0] if out is None else out
+    pixels = _empty(data) if out is None else out
     crops = reader.cut(source, [Cut(numbers, cropping.centre, pixels)])
     return Clip(pixels, numbers, crops[0])
 
@@ -119,7 +108,12 @@ def windows(reader: Reader, source: Video, data: Data) -> Iterator[Frame]:
     yield from reader.windows(source, data.frames, data.frame_stride, cropping.centre, data.size)
 
 
-def _training_frames(count: int, data: Data, rng: np.random.Generator) -> sampling.Indices:
+def _empty(data: Data) -> Frame:
+    return np.empty((data.frames, data.size, data.size, 3), np.uint8)
+
+
+def training_frames(count: int, data: Data, rng: np.random.Generator) -> sampling.Indices:
+    """Draws the frames of a clip, int64 `(frames,)`, of a video of `count` frames."""
     if data.sampling == "consecutive":
         return sampling.random_window(rng, count, data.frames, data.frame_stride)
     return sampling.spread(count, data.frames, rng if data.sampling == "segments" else None)

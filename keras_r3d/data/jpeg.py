@@ -28,7 +28,7 @@ _SOF0, _SOI, _EOI, _SOS, _DRI = 0xC0, 0xD8, 0xD9, 0xDA, 0xDD
 _TABLE = 0xEB  # APP11: for applications
 _TABLE_START = bytes((0xFF, _SOI, 0xFF, _TABLE))
 _TABLE_NAME = b"keras_r3d segments\0"
-_SHRUNK = {
+SHRUNK = {
     1: 0,
     2: cv2.IMREAD_REDUCED_COLOR_2,
     4: cv2.IMREAD_REDUCED_COLOR_4,
@@ -259,7 +259,7 @@ def decode(windows: Sequence[Window], height: int, width: int, shrink: int = 1) 
     """
     parts = []
     for window in windows:
-        pixels = cv2.imdecode(window.jpeg, _SHRUNK[shrink] | cv2.IMREAD_COLOR_RGB)
+        pixels = cv2.imdecode(window.jpeg, SHRUNK[shrink] | cv2.IMREAD_COLOR_RGB)
         if pixels is None or pixels.shape[0] * shrink != window.frames * window.frame_height:
             raise JpegError("cannot be decoded: it is damaged.")
         frames = pixels.reshape(window.frames, -1, *pixels.shape[1:])

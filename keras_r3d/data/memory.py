@@ -1,7 +1,13 @@
-"""Keeping the memory of decoded frames instead of giving it back after each clip."""
+"""Keeping the memory of frames and batches instead of giving it back after each one."""
 
 import ctypes
 import functools
+import math
+import sys
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 _KEPT_BYTES = 256 * 2**20  # at the top of each heap
@@ -20,3 +26,32 @@ def keep_buffers() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_TRIM_THRESHOLD, _KEPT_BYTES) and mallopt(_MMAP_THRESHOLD, _LARGEST_BYTES))
+
+
+class Buffers:
+    """Arrays of one shape that are used again once nobody holds them any more.
+
+    They begin where TensorFlow wants them to (at a multiple of 64), so that it does not copy them.
+    """
+
+    def __init__(self, shape: tuple[int, ...]):
+        self._shape = shape
+        self._memory: list[NDArray[np.uint8]] = []
+        self._lock = threading.Lock()
+
+    def take(self) -> NDArray[np.uint8]:
+        """Returns a uint8 array that is not filled."""
+        size = math.prod(self._shape)
+        with self._lock:
+            for memory in self._memory:
+                if sys.getrefcount(memory) == _UNUSED:
+                    break
+            else:
+                memory = np.empty(size + _ALIGNMENT - 1, np.uint8)
+                self._memory.append(memory)
+            start = -memory.ctypes.data % _ALIGNMENT
+            return memory[start : start + size].reshape(self._shape)
+
+
+_ALIGNMENT = 64
+_UNUSED = 3  # references: the list's, the loop's, the call's

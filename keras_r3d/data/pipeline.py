@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.data import calls, clips
+from keras_r3d.data import calls, clips, memory
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader
 from keras_r3d.data.video import VideoError
@@ -200,10 +200,11 @@ def _filled(
             labels. Called by several threads.
     """
     pool = ThreadPoolExecutor(reader.threads, "clips") if reader.threads > 1 else None
+    buffers = memory.Buffers((videos * clips_each, data.frames, data.size, data.size, 3))
     turn = _TURN if clips_each == 1 else 1
 
     def batch(number: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        pixels = clips.empty(data, videos * clips_each)
+        pixels = buffers.take()
 
         def some(first: int) -> list[np.ndarray]:
             return [

@@ -75,8 +75,7 @@ class StoreReader(Reader):
         wanted, copies = cut.numbers, np.arange(len(cut.numbers))
         if not (np.diff(wanted) > 0).all():
             wanted, copies = np.unique(cut.numbers, return_inverse=True)
-        data, ends = self._read(number, place.level, wanted)
-        windows = jpeg.cut(data, ends, place.top, place.left, place.height, place.width)
+        windows = compressed(self._store, number, wanted, place)
         frames = jpeg.decode(windows, place.height, place.width, place.shrink)
         height, width = frames.shape[1:3]
         if frames.shape == cut.out.shape and wanted is cut.numbers and not crop.flip:
@@ -85,34 +84,46 @@ class StoreReader(Reader):
         for copy, out in zip(copies.tolist(), cut.out, strict=True):
             videos.fill(out, frames[copy], 0, 0, height, width, crop.flip)
 
-    def _read(self, number: int, level: int, wanted: Indices) -> tuple[jpeg.Bytes, Indices]:
-        """Returns the bytes of frames, one after the other, and where each ends."""
-        span = self._store.span(number, level)
-        ends = span.ends[wanted]
-        starts = np.where(wanted > 0, span.ends[wanted - 1], 0)
-        if (ends <= starts).any():
-            raise StoreError(f"the index of the store {self._store.root} is damaged.")
-        # Frames that lie near each other come in one piece.
-        breaks = np.flatnonzero(starts[1:] - ends[:-1] > _GAP) + 1
-        pieces: list[memoryview] = []
-        for first, stop in itertools.pairwise((0, *breaks.tolist(), len(wanted))):
-            group = slice(first, stop)
-            piece = self._store.read(span, int(wanted[first]), int(wanted[stop - 1]))
-            data = memoryview(piece)
-            begin = starts[first]
-            if (starts[group][1:] == ends[group][:-1]).all():
-                pieces.append(data)
-            else:
-                places = zip(starts[group] - begin, ends[group] - begin, strict=True)
-                pieces += [data[start:end] for start, end in places]
-        joined = pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
-        sums = np.cumsum(ends - starts)
-        begin = 0
-        checksums = span.crc32[wanted].tolist()
-        for number, (end, checksum) in enumerate(zip(sums.tolist(), checksums, strict=True)):
-            if zlib.crc32(joined[begin:end]) != checksum:
-                raise StoreError(
-                    f"frame {wanted[number]} of level {level} does not have its checksum."
-                )
-            begin = end
-        return np.frombuffer(joined, np.uint8), sums
+
+def compressed(store: Store, number: int, wanted: Indices, place: levels.Cut) -> list[jpeg.Window]:
+    """Reads frames of a video and cuts a window out of them, not decoded.
+
+    Args:
+        wanted: int64 `(frames,)`, increasing.
+
+    Raises:
+        StoreError, JpegError: they are damaged.
+    """
+    data, ends = _read(store, number, place.level, wanted)
+    return jpeg.cut(data, ends, place.top, place.left, place.height, place.width)
+
+
+def _read(store: Store, number: int, level: int, wanted: Indices) -> tuple[jpeg.Bytes, Indices]:
+    """Returns the bytes of frames, one after the other, and where each ends."""
+    span = store.span(number, level)
+    ends = span.ends[wanted]
+    starts = np.where(wanted > 0, span.ends[wanted - 1], 0)
+    if (ends <= starts).any():
+        raise StoreError(f"the index of the store {store.root} is damaged.")
+    # Frames that lie near each other come in one piece.
+    breaks = np.flatnonzero(starts[1:] - ends[:-1] > _GAP) + 1
+    pieces: list[memoryview] = []
+    for first, stop in itertools.pairwise((0, *breaks.tolist(), len(wanted))):
+        group = slice(first, stop)
+        piece = store.read(span, int(wanted[first]), int(wanted[stop - 1]))
+        data = memoryview(piece)
+        begin = starts[first]
+        if (starts[group][1:] == ends[group][:-1]).all():
+            pieces.append(data)
+        else:
+            places = zip(starts[group] - begin, ends[group] - begin, strict=True)
+            pieces += [data[start:end] for start, end in places]
+    joined = pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
+    sums = np.cumsum(ends - starts)
+    begin = 0
+    checksums = span.crc32[wanted].tolist()
+    for number, (end, checksum) in enumerate(zip(sums.tolist(), checksums, strict=True)):
+        if zlib.crc32(joined[begin:end]) != checksum:
+            raise StoreError(f"frame {wanted[number]} of level {level} does not have its checksum.")
+        begin = end
+    return np.frombuffer(joined, np.uint8), sums

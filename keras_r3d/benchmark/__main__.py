@@ -1,0 +1,84 @@
+"""`python -m keras_r3d.benchmark train`, `… checkpoint --file FILE`, `… pipeline --data DIR`."""
+
+from absl import flags
+
+from keras_r3d import _command
+from keras_r3d.errors import R3DError
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("json", None, "Also writes the figures to this file.")
+    flags.DEFINE_integer("rounds", 5, "Turns of each kind.", lower_bound=1)
+    flags.DEFINE_string("model", "r3d34", "train: network, such as r3d18.")
+    flags.DEFINE_integer("batch_size", 8, "train: clips in a step.", lower_bound=1)
+    flags.DEFINE_integer("frames", 16, "train: frames of a clip.", lower_bound=1)
+    flags.DEFINE_integer("size", 112, "train: side of a clip in pixels.", lower_bound=16)
+    flags.DEFINE_string("file", None, "checkpoint: PyTorch checkpoint to read.")
+    flags.DEFINE_string("data", None, "pipeline: folder of videos, list of them, or clip store.")
+    flags.DEFINE_string("videos", None, "pipeline: of a store, the folder it was made of.")
+    flags.DEFINE_string("recipe", "kinetics34", "pipeline: recipe that says how clips are cut.")
+    flags.DEFINE_multi_string(
+        "set",
+        [],
+        "pipeline: changes a recipe key: --set data.frames=8. May be repeated.",
+    )
+    flags.DEFINE_integer("clips", 64, "pipeline: clips in a turn.", lower_bound=1)
+    flags.DEFINE_integer(
+        "cores", None, "pipeline: most cores given to our loader. Default: all.", lower_bound=1
+    )
+    flags.DEFINE_multi_float(
+        "gpu_clips_per_second",
+        [],
+        "pipeline: clips a second that your GPU trains with. May be repeated.",
+        lower_bound=0.1,
+    )
+
+
+def _train() -> None:
+    from keras_r3d.benchmark import train
+
+    train.run(
+        _command.value("model"),
+        batch_size=_command.value("batch_size"),
+        frames=_command.value("frames"),
+        size=_command.value("size"),
+        rounds=_command.value("rounds"),
+        json=_command.value("json"),
+    )
+
+
+def _checkpoint() -> None:
+    from keras_r3d.benchmark import checkpoint
+
+    if _command.value("file") is None:
+        raise R3DError("--file is missing: a PyTorch checkpoint.")
+    checkpoint.run(
+        _command.value("file"), rounds=_command.value("rounds"), json=_command.value("json")
+    )
+
+
+def _pipeline() -> None:
+    from keras_r3d import recipe
+    from keras_r3d.benchmark import pipeline
+
+    if _command.value("data") is None:
+        raise R3DError("--data is missing: a folder of videos, a list of them, or a clip store.")
+    pipeline.run(
+        _command.value("data"),
+        recipe.load(_command.value("recipe"), _command.value("set")),
+        clips=_command.value("clips"),
+        rounds=_command.value("rounds"),
+        most_cores=_command.value("cores"),
+        gpu_clips_per_second=_command.value("gpu_clips_per_second"),
+        json=_command.value("json"),
+        videos=_command.value("videos"),
+    )
+
+
+def main() -> None:
+    """Entry point of the command."""
+    _command.run(_define_flags, {"train": _train, "checkpoint": _checkpoint, "pipeline": _pipeline})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Which clips the contenders make: those that training draws."""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_r3d.data import clips, cropping, video
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.store import Store
+from keras_r3d.data.video import Frame, VideoError
+from keras_r3d.errors import R3DError
+from keras_r3d.recipe import Data
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A video, or a segment of one, that has been counted.
+
+    Attributes:
+        first: frame of the file that is the segment's first.
+        count: frames of the segment.
+        frames_in_file: all that decode.
+        width, height: of the upright frames, in pixels.
+        stored: the same in a clip store.
+    """
+
+    video: Video
+    first: int
+    count: int
+    frames_in_file: int
+    width: int
+    height: int
+    stored: Video | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """A training clip, whoever makes it.
+
+    Attributes:
+        numbers: int64 `(frames,)`, counted from the first frame of the file.
+        scale, position, flip: as in `cropping.place`.
+    """
+
+    source: Source
+    numbers: NDArray[np.int64]
+    scale: float
+    position: str
+    flip: bool
+
+    def crop(self, height: int, width: int) -> cropping.Crop:
+        """Returns the crop for frames of that size."""
+        return cropping.place(height, width, self.scale, self.position, self.flip)
+
+    def cut(self, frames: Frame, size: int) -> Frame:
+        """Cuts, scales and flips decoded frames of the clip.
+
+        Args:
+            frames: uint8 `(frames, height, width, 3)`.
+
+        Returns:
+            uint8 `(frames, size, size, 3)`.
+        """
+        crop = self.crop(*frames.shape[1:3])
+        clip = np.empty((len(frames), size, size, 3), np.uint8)
+        for frame, out in zip(frames, clip, strict=True):
+            video.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
+        return clip
+
+
+def in_store(
+    store: Store, videos: Sequence[Video], most: int, seed: int, folder: str | None
+) -> list[Source]:
+    """Takes up to `most` of the videos of a store at random.
+
+    Args:
+        folder: of the videos that the store was made of; None if they are not at hand. Those of
+            them that are taken are counted.
+
+    Raises:
+        R3DError: they are not those of the store.
+    """
+    numbers = {video: number for number, video in enumerate(store.videos)}
+    chosen = [
+        videos[place] for place in np.random.default_rng(seed).permutation(len(videos))[:most]
+    ]
+    sources = []
+    for stored in chosen:
+        number = numbers[stored]
+        frames, (height, width) = store.frames(number), store.sizes(number)[0]
+        source = Source(stored, 0, frames, frames, width, height)
+        if folder is not None:
+            path = os.path.join(folder, store.names[number])
+            source = _count(dataclasses.replace(stored, path=path))
+            if source.count != frames:
+                raise R3DError(
+                    f"{path} has {source.count} frames, {stored.path} {frames}: --videos must be "
+                    "the folder that the store was made of, its frame rate kept."
+                )
+        sources.append(dataclasses.replace(source, stored=stored))
+    return sources
+
+
+def read_frames(path: str, numbers: NDArray[np.int64]) -> Frame:
+    """Decodes frames with our own decoder, in order, uint8 `(frames, height, width, 3)`, RGB."""
+    wanted, places = np.unique(numbers, return_inverse=True)
+    frames = [frame[:, :, ::-1] for _, frame in video.selected(path, wanted)]
+    return np.stack(frames)[places]
+
+
+def count(videos: Sequence[Video], most: int, seed: int) -> tuple[list[Source], list[str]]:
+    """Counts up to `most` of the videos, taken at random.
+
+    Returns:
+        The videos that can be read, and what is wrong with those met that cannot.
+
+    Raises:
+        R3DError: none can be read.
+    """
+    sources: list[Source] = []
+    problems: list[str] = []
+    for place in np.random.default_rng(seed).permutation(len(videos)):
+        try:
+            sources.append(_count(videos[place]))
+        except VideoError as error:
+            problems.append(str(error))
+        if len(sources) == most:
+            break
+    if not sources:
+        raise R3DError(f"None of the {len(videos)} videos can be read. One of them: {problems[0]}")
+    return sources, problems
+
+
+def plan(sources: Sequence[Source], data: Data, seed: int, positions: Iterable[int]) -> list[Draw]:
+    """Returns the clips at some positions of the stream of `data.pipeline.training_clips`.
+
+    The very same, and not only drawn alike: what a clip costs depends on how far it lies in its
+    video, so the means of two sets of 64 draws differ by a tenth.
+    """
+    draws: list[Draw] = []
+    for position in positions:
+        epoch, place = divmod(position, len(sources))
+        order = np.random.default_rng([seed, epoch]).permutation(len(sources))
+        source = sources[order[place]]
+        rng = np.random.default_rng([seed, epoch, place])
+        numbers = clips.training_frames(source.count, data, rng)
+        where = data.positions[rng.integers(len(data.positions))]
+        scale = data.scales[rng.integers(len(data.scales))]
+        flip = data.flip and bool(rng.integers(2))
+        draws.append(Draw(source, source.first + numbers, scale, where, flip))
+    return draws
+
+
+def _count(source: Video) -> Source:
+    info = video.probe(source.path)
+    shown = (info.seconds >= source.start_seconds) & (info.seconds < source.end_seconds)
+    if not shown.any():
+        raise VideoError(f"{source.name}: no frame is shown in this range.")
+    return Source(
+        source,
+        int(np.argmax(shown)),
+        int(np.count_nonzero(shown)),
+        info.frame_count,
+        info.width,
+        info.height,
+    )
