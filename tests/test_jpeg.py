@@ -127,7 +127,7 @@ def test_each_frame_is_an_ordinary_jpeg():
     assert data.startswith(b"\xff\xd8\xff\xeb")
     assert data.endswith(b"\xff\xd9")
     sections = list(jpeg._sections(data))
-    assert [code for code, _, _ in sections][0] == 0xEB
+    assert next(code for code, _, _ in sections) == 0xEB
     assert {0xC0, 0xDB, 0xC4, 0xDD, 0xDA} <= {code for code, _, _ in sections}
     body = data[sections[-1][2] :]
     markers = [body[i + 1] for i in range(len(body) - 1) if body[i] == 0xFF and body[i + 1]]
@@ -153,7 +153,7 @@ def test_a_segment_longer_than_the_table_can_say_is_refused():
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (16, 3200, 3), np.uint8)
     assert jpeg.encode(noise, 100, 4)
-    with pytest.raises(JpegError, match="has a segment of [0-9]+ bytes; 65535 are the limit"):
+    with pytest.raises(JpegError, match=r"has a segment of [0-9]+ bytes; 65535 are the limit"):
         jpeg.encode(noise, 100, 200)
 
 
@@ -175,7 +175,7 @@ def test_the_interval_divides_the_row(width, most, expected):
 )
 def test_a_window_outside_is_refused(window):
     data, ends, _ = encoded(textured(2, 48, 56))
-    with pytest.raises(JpegError, match="of 56x48 pixels: the window .* is not inside"):
+    with pytest.raises(JpegError, match=r"of 56x48 pixels: the window .* is not inside"):
         jpeg.cut(data, ends, *window)
 
 
