@@ -25,6 +25,7 @@ Frame = NDArray[np.uint8]
 
 MOST_ROWS = 65_500  # pixels; libjpeg's limit
 _SOF0, _SOI, _EOI, _SOS, _DRI = 0xC0, 0xD8, 0xD9, 0xDA, 0xDD
+_LONGEST = 2**16 - 1  # bytes of a section, by the standard; and of a segment, by the table
 _TABLE = 0xEB  # APP11: for applications
 _TABLE_START = bytes((0xFF, _SOI, 0xFF, _TABLE))
 _TABLE_NAME = b"keras_r3d segments\0"
@@ -91,12 +92,14 @@ def read_layout(header: bytes) -> Layout:
         raise JpegError("has no frame header: it is not a JPEG, or damaged.")
     height = int.from_bytes(header[frame + 1 : frame + 3], "big")
     width = int.from_bytes(header[frame + 3 : frame + 5], "big")
-    components = header[frame + 5]
-    factors = [header[frame + 7 + 3 * i] for i in range(components)]
-    across, down = max(f >> 4 for f in factors), max(f & 15 for f in factors)
+    components = header[frame + 5] if frame + 5 < len(header) else 0
+    factors = header[frame + 7 : frame + 7 + 3 * components : 3]
+    across, down = (max((f >> bits & 15 for f in factors), default=0) for bits in (4, 0))
+    if not (across and down and len(factors) == components):
+        raise JpegError("has a damaged header.")
     if components == 1:
         across = down = 1  # a single component is not interleaved
-    units = -(-width // (8 * across)) if width and across else 0
+    units = -(-width // (8 * across))
     if not (height and units and interval) or units % interval:
         raise JpegError(
             f"({width}x{height}) must have restart markers that divide its rows of {units} units. "
@@ -214,7 +217,9 @@ def _segments(
     """
     starts = np.concatenate(([0], ends[:-1]))
     table, table_end = _table(data)
-    if table_end - table != 2 * layout.segments or (ends - starts <= length).any():
+    if ends[-1] > len(data) or (ends - starts <= length).any():
+        raise JpegError("is damaged: it is cut short.")
+    if table_end - table != 2 * layout.segments:
         raise JpegError("is damaged: its table is not of its size.")
     tables = np.concatenate([data[start + table : start + table_end] for start in starts.tolist()])
     bounds = np.empty((len(ends), layout.segments + 1), np.int64)
@@ -275,6 +280,9 @@ def encode(frame: Frame, quality: int, interval: int) -> bytes:
         frame: uint8 `(height, width, 3)`, BGR as OpenCV has it.
         quality: 1-100, as libjpeg counts.
         interval: units of 16x16 pixels between markers; divides the units of a row.
+
+    Raises:
+        JpegError: the table cannot hold its segments: they are too many or too long.
     """
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_RST_INTERVAL, interval]
     data = cv2.imencode(".jpg", frame, options)[1]
@@ -283,9 +291,11 @@ def encode(frame: Frame, quality: int, interval: int) -> bytes:
     # In entropy-coded data 0xff is followed by 0 or a marker, never by a value.
     found = np.flatnonzero(body[:-1] == 0xFF)
     found = found[body[found + 1] != 0]
-    table = np.diff(found + 2, prepend=0).astype(">u2").tobytes()
-    content = _TABLE_NAME + table
-    if len(content) > 65_533:
+    lengths = np.diff(found + 2, prepend=0)
+    if lengths.max() > _LONGEST:
+        raise JpegError(f"has a segment of {lengths.max()} bytes; {_LONGEST} are the limit.")
+    content = _TABLE_NAME + lengths.astype(">u2").tobytes()
+    if 2 + len(content) > _LONGEST:
         raise JpegError("has more segments than a table can hold.")
     return _TABLE_START + (2 + len(content)).to_bytes(2, "big") + content + data[2:].tobytes()
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,17 +70,34 @@ def encode(source: Video, settings: Settings, folder: Path) -> Part:
         VideoError: it gives no frames, or too many.
         WriteError: the disk is full, …
     """
+    source_bytes, source_sha256 = _hashed(source)
     with files.atomic(folder) as temporary:
         temporary.mkdir()
-        with open(source.path, "rb") as file:
-            source_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            source_bytes = file.tell()
         part = _encode(source, settings, temporary)
         part = dataclasses.replace(part, source_bytes=source_bytes, source_sha256=source_sha256)
         content = dataclasses.asdict(part)
         del content["folder"]
         np.savez(temporary / _META, **content)
     return dataclasses.replace(part, folder=folder)
+
+
+def _hashed(source: Video) -> tuple[int, str]:
+    """Returns size and SHA-256 of a video file."""
+    try:
+        with open(source.path, "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            return file.tell(), sha256
+    except OSError as error:  # not one of writing, which would end it all
+        raise VideoError(f"{source.path}: cannot be read ({error.strerror}).") from error
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds all that `encode` wrote (some is lost if the power fails)."""
+    try:
+        part = load(folder)
+        return _sha256_of_levels(folder, len(part.sizes)) == part.sha256
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+        return False
 
 
 def load(folder: Path) -> Part:
@@ -97,6 +115,7 @@ def _encode(source: Video, settings: Settings, folder: Path) -> Part:
     seconds: list[float] = []
     lengths: list[list[int]] = [[] for _ in settings.levels.sizes]
     checksums: list[list[int]] = [[] for _ in settings.levels.sizes]
+    most = 0  # bytes of a level
     with contextlib.ExitStack() as stack:
         outputs = [
             stack.enter_context((folder / f"{number}.jpegs").open("wb"))
@@ -107,36 +126,49 @@ def _encode(source: Video, settings: Settings, folder: Path) -> Part:
                 sizes = settings.levels.of(*frame.shape[:2])
                 intervals = [_interval(*size) for size in sizes]
             seconds.append(time)
-            encoded = None
+            encoded = b""
             for level, (height, width) in enumerate(sizes):
-                if encoded is None or frame.shape[:2] != (height, width):
-                    # From the level above: cheaper than from the source, and as sharp.
-                    frame = video.resize(frame, height, width)
-                    encoded = jpeg.encode(frame, settings.quality, intervals[level])
+                if level == 0 or sizes[level - 1] != (height, width):
+                    # From the source: from level to level a little sharpness would go each time.
+                    scaled = video.resize(frame, height, width)
+                    encoded = _jpeg(source, scaled, settings.quality, intervals[level])
+                most = max(most, outputs[level].tell() + len(encoded))
                 outputs[level].write(encoded)
                 lengths[level].append(len(encoded))
                 checksums[level].append(zlib.crc32(encoded))
-    ends = np.cumsum(np.array(lengths, np.uint64), axis=1)
-    if ends[:, -1].max() > _MOST_BYTES:
-        raise VideoError(
-            f"{source.name}: its frames take {ends[:, -1].max() / 2**30:.1f} GiB at one level; 4 "
-            "are the limit. List it in several segments (start_seconds, end_seconds)."
-        )
-    digest = hashlib.sha256()
-    for number in range(len(sizes)):
-        with (folder / f"{number}.jpegs").open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
+            if most > _MOST_BYTES:  # at once: a damaged time may ask for frames without end
+                raise VideoError(
+                    f"{source.name}: its first {len(seconds)} frames take {most / 2**30:.1f} GiB "
+                    "at one level; 4 are the limit. List it in several segments (start_seconds, "
+                    "end_seconds)."
+                )
     return Part(
         folder,
         np.array(sizes, np.uint16),
-        ends.astype(np.uint32),
+        np.cumsum(lengths, axis=1).astype(np.uint32),
         np.array(checksums, np.uint32),
         np.array(seconds),
-        digest.hexdigest(),
+        _sha256_of_levels(folder, len(sizes)),
         0,
         "",
     )
+
+
+def _jpeg(source: Video, frame: Frame, quality: int, interval: int) -> bytes:
+    try:
+        return jpeg.encode(frame, quality, interval)
+    except jpeg.JpegError as error:
+        height, width = frame.shape[:2]
+        raise VideoError(f"{source.name}: a frame of {width}x{height} {error}") from error
+
+
+def _sha256_of_levels(folder: Path, count: int) -> str:
+    digest = hashlib.sha256()
+    for number in range(count):
+        with (folder / f"{number}.jpegs").open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def _interval(height: int, width: int) -> int:

@@ -129,6 +129,31 @@ def loads(text: str, path: str) -> Description:
     try:
         levels = Levels(content["levels"]["by"], tuple(content["levels"]["sizes"]))
         files = tuple(File(**file) for file in content["files"])
-        return Description(**{**content, "levels": levels, "files": files})
-    except (KeyError, TypeError) as error:
+        description = Description(**{**content, "levels": levels, "files": files})
+        _check(description)
+    except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} is damaged: {error!r}") from error
+    return description
+
+
+def _check(description: Description) -> None:
+    """Raises ValueError where something is not what it should be."""
+    levels, sizes = description.levels, description.levels.sizes
+    if levels.by not in ("short_side", "height") or not sizes or not all(map(_is_count, sizes)):
+        raise ValueError(f"levels: {levels}")
+    for name in ("videos", "frames", "quality"):
+        value = getattr(description, name)
+        if not _is_count(value):
+            raise ValueError(f"{name} must be a number of 1 or more. Received: {value!r}")
+    if isinstance(description.fps, bool) or not isinstance(description.fps, int | float):
+        raise ValueError(f"fps must be a number. Received: {description.fps!r}")
+    if not isinstance(description.source, dict):
+        raise ValueError(f"source must be a table. Received: {description.source!r}")
+    for file in description.files:
+        texts = isinstance(file.name, str) and isinstance(file.sha256, str)
+        if not texts or not (_is_count(file.bytes) or file.bytes == 0):
+            raise ValueError(f"files: {file}")
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -78,11 +78,9 @@ def choose(crop: Crop, sizes: Sequence[Size], size: int) -> Cut:
     shrink = next(s for s in (8, 4, 2, 1) if s == 1 or min(best) >= s * size)
     rows, columns = (side - side % shrink for side in best)
     free_rows, free_columns = sizes[level][0] - rows, sizes[level][1] - columns
-    top = _share(crop.top, height - crop.height) * free_rows
-    left = _share(crop.left, width - crop.width) * free_columns
-    return Cut(
-        level, int(top) // shrink * shrink, int(left) // shrink * shrink, rows, columns, shrink
-    )
+    top = _scaled(crop.top, height - crop.height, free_rows)
+    left = _scaled(crop.left, width - crop.width, free_columns)
+    return Cut(level, top // shrink * shrink, left // shrink * shrink, rows, columns, shrink)
 
 
 def _side(side: float, size: int, most: int) -> int:
@@ -91,5 +89,11 @@ def _side(side: float, size: int, most: int) -> int:
     return min(max(1, round(side)), most)
 
 
-def _share(place: int, free: int) -> float:
-    return min(1.0, place / free) if free > 0 else 0.5
+def _scaled(place: int, free: int, there: int) -> int:
+    """Returns the place among `there` free pixels that has the share of `place` among `free`.
+
+    The nearest; of two as near the smaller, as crops are centred (`cropping.place`).
+    """
+    if free <= 0:
+        return there // 2
+    return min(there, -((free - 2 * place * there) // (2 * free)))

@@ -91,6 +91,7 @@ class Store:
                 f"{frames}: it is damaged."
             )
         self._shards = [f.name for f in self.description.files if f.name.startswith(format.SHARDS)]
+        self._bytes = {file.name: file.bytes for file in self.description.files}
         if int(self._shard.max()) >= len(self._shards):
             raise StoreError(
                 f"{self.root}: the index names shard {self._shard.max()} of {len(self._shards)}: "
@@ -173,15 +174,15 @@ class Store:
             StoreError: the index points outside of the shard, or the shard is cut short.
             UnreachableError: the server does not answer.
         """
-        start = int(span.ends[first - 1]) if first else 0
-        size = int(span.ends[last]) - start
-        if size <= 0 or size > self.description.file(span.shard).bytes:
+        start = span.offset + (int(span.ends[first - 1]) if first else 0)
+        end = span.offset + int(span.ends[last])
+        if not start < end <= self._bytes[span.shard]:
             raise StoreError(
-                f"{self.root}: the index says that frames {first} to {last} have {size} bytes in "
-                f"{span.shard}: it is damaged."
+                f"{self.root}: the index says that frames {first} to {last} lie in bytes {start} "
+                f"to {end} of {span.shard}, which has {self._bytes[span.shard]}: it is damaged."
             )
         try:
-            return self.storage.read(span.shard, span.offset + start, size)
+            return self.storage.read(span.shard, start, end - start)
         except UnreachableError:
             raise
         except StorageError as error:

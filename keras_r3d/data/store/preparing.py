@@ -6,6 +6,7 @@ last.
 """
 
 import contextlib
+import csv
 import dataclasses
 import fcntl
 import hashlib
@@ -31,8 +32,9 @@ from keras_r3d.data.video import VideoError
 
 _JOURNAL = "prepare.jsonl"
 _PARTS = "parts"
+_PARTIAL = ".partial-"  # names of files.atomic begin so
 _CHECKPOINT_SECONDS = 1.0
-_SAMPLES = 4
+_SAMPLES, _TRIES = 4, 20  # videos encoded at a time to estimate, and at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,6 @@ class Job:
     """
 
     root: str
-    classes: Sequence[str]
     samples: Sequence[tuple[str, Video]]
     settings: Settings
 
@@ -67,7 +68,7 @@ def job(annotations: Annotations, root: str, settings: Settings) -> Job:
     """Returns the job of preparing all videos of some annotations."""
     samples = [(split, video) for split, videos in annotations.splits.items() for video in videos]
     samples.sort(key=lambda one: (one[0], one[1].path, one[1].start_seconds, one[1].end_seconds))
-    return Job(root, annotations.classes, samples, settings)
+    return Job(root, samples, settings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,32 +93,53 @@ def estimate(work: Job, *, processes: int, limit_seconds: float) -> Estimate:
         StoreError: none of them can be read.
         WriteError: the disk is full, …
     """
-    places = np.linspace(0, len(work.samples) - 1, min(_SAMPLES, len(work.samples))).astype(int)
+    count = len(work.samples)
+    most = min(_TRIES, count)
+    # Spread over the list: every so-manyth first, then those between, where those were broken.
+    places = np.linspace(0, count - 1, most).astype(int)
+    step = max(1, most // _SAMPLES)
+    order = np.concatenate([places[start::step] for start in range(step)])
+    reasons: list[Problem] = []
+    for first in range(0, most, _SAMPLES):
+        chosen = [work.samples[place][1] for place in order[first : first + _SAMPLES]]
+        sizes, seconds = _try(chosen, work.settings, processes, limit_seconds, reasons)
+        if sizes:
+            # So few may not have kept all processes busy.
+            rounds = count / max(len(chosen), processes)
+            return Estimate(int(np.mean(sizes) * count), seconds * rounds, len(sizes))
+    raise StoreError(
+        f"None of the {len(reasons)} videos tried can be read; the first: {reasons[0].detail} Look "
+        "for more with `python -m keras_r3d.scan`."
+    )
+
+
+def _try(
+    videos: Sequence[Video],
+    settings: Settings,
+    processes: int,
+    limit_seconds: float,
+    reasons: list[Problem],
+) -> tuple[list[int], float]:
+    """Encodes videos; returns the bytes of each that can be, and the seconds for all.
+
+    Args:
+        reasons: gets those of the others.
+    """
     with tempfile.TemporaryDirectory(prefix="keras_r3d-") as folder:
+        tasks = [_Task(v, settings, Path(folder) / str(n)) for n, v in enumerate(videos)]
+        sizes = []
         started = time.monotonic()
-        tasks = [
-            _Task(work.samples[place][1], work.settings, Path(folder) / str(place))
-            for place in places
-        ]
-        sizes, reasons = [], []
-        for index, result in workers.run(
-            _encode, tasks, workers=processes, limit_seconds=limit_seconds
-        ):
-            if result is None:
-                part = encoding.load(tasks[index].folder)
-                sizes.append(part.ends[:, -1].sum(dtype=np.uint64) + _index_bytes(part))
-            elif isinstance(result, files.WriteError):
-                raise result
-            else:
-                reasons.append(_reason(tasks[index].source, result))
-        seconds = time.monotonic() - started
-    if not sizes:
-        raise StoreError(
-            "None of the videos tried can be read; the first: "
-            f"{reasons[0].detail} Look for more with `python -m keras_r3d.scan`."
-        )
-    rounds = len(work.samples) / len(tasks)
-    return Estimate(int(np.mean(sizes) * len(work.samples)), seconds * rounds, len(sizes))
+        running = workers.run(_encode, tasks, workers=processes, limit_seconds=limit_seconds)
+        with contextlib.closing(running):
+            for index, result in running:
+                if result is None:
+                    part = encoding.load(tasks[index].folder)
+                    sizes.append(int(part.ends[:, -1].sum(dtype=np.uint64)) + _index_bytes(part))
+                elif isinstance(result, files.WriteError):
+                    raise result
+                else:
+                    reasons.append(_reason(tasks[index].source, result))
+        return sizes, time.monotonic() - started
 
 
 def _index_bytes(part: Part) -> int:
@@ -148,63 +170,74 @@ def prepare(
         StoreError: the folder holds something else; no video could be read.
         WriteError: the disk is full, …; call again to go on.
     """
-    resumed = _open_folder(work, store)
+    fingerprint = work.fingerprint()
+    plan = {"version": format.VERSION, "job": fingerprint, "opencv": cv2.__version__}
+    _check_folder(plan, store)
     try:
-        with _alone(store), _Writer(work, store, shard_bytes) as writer:
-            if resumed:
-                progress(writer.done, len(work.samples))
-            _append_all(work, store, writer, processes, limit_seconds, progress)
-        return _finish(work, store, writer)
+        with _alone(store):
+            _check_folder(plan, store)  # now that no other process changes it
+            if (store / format.DESCRIPTION).exists():
+                return _finished(store)
+            resumed = (store / format.PLAN).exists()
+            files.write_json(store / format.PLAN, plan)
+            for folder in (format.INDEX, format.SHARDS, _PARTS):
+                (store / folder).mkdir(exist_ok=True)
+            with _Writer(work, store, shard_bytes) as writer:
+                if resumed:
+                    progress(writer.done, len(work.samples))
+                _append_all(work, store, writer, processes, limit_seconds, progress)
+            return _finish(work, store, writer, fingerprint)
     except files.WriteError:
         raise
     except OSError as error:
         raise files.WriteError(files.explain(store, error)) from error
 
 
-def _open_folder(work: Job, store: Path) -> bool:
-    """Makes the folder; returns whether there is something to go on with."""
-    plan = {"version": format.VERSION, "job": work.fingerprint(), "opencv": cv2.__version__}
-    if (store / format.DESCRIPTION).exists():
-        raise StoreError(f"{store} holds a store already, which is left as it is: choose another.")
-    if (store / format.PLAN).is_file():
+def _check_folder(plan: dict[str, Any], store: Path) -> None:
+    """Raises StoreError if a store cannot be made, or gone on with, in a folder."""
+    path = store / format.PLAN
+    if path.is_file():
         try:
-            before = json.loads((store / format.PLAN).read_text(encoding="utf-8"))
+            before = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise StoreError(
-                f"{store / format.PLAN} is damaged: {error}. Remove {store}."
-            ) from error
+            raise StoreError(f"{path} is damaged: {error}. Remove {store}.") from error
         if before != plan:
             raise StoreError(
                 f"{store} holds an unfinished store of other videos or settings (or of another "
                 "keras_r3d or OpenCV), which is left as it is: choose another folder, or remove it."
             )
-        return True
-    if store.is_file() or (store.is_dir() and any(store.iterdir())):
+    elif (store / format.DESCRIPTION).exists():
+        raise StoreError(f"{store} holds a store already, which is left as it is: choose another.")
+    elif store.is_file():
+        raise StoreError(f"{store} is a file: choose a folder that does not exist yet.")
+    elif store.is_dir() and any(
+        # These two are there when a process is killed before it has written its plan.
+        inside.name != _JOURNAL and not inside.name.startswith(_PARTIAL)
+        for inside in store.iterdir()
+    ):
         raise StoreError(
-            f"{store} is {'a file' if store.is_file() else 'not empty'} and is left as it is: "
-            "choose a folder that does not exist yet."
+            f"{store} is not empty and is left as it is: choose a folder that does not exist yet."
         )
-    try:
-        for folder in (format.INDEX, format.SHARDS, _PARTS):
-            (store / folder).mkdir(parents=True)
-    except OSError as error:
-        raise files.WriteError(files.explain(store, error)) from error
-    files.write_json(store / format.PLAN, plan)
-    return False
 
 
 @contextlib.contextmanager
 def _alone(store: Path) -> Iterator[None]:
     """Keeps a second process from working on the same store."""
-    with (store / format.PLAN).open("rb") as file:
+    store.mkdir(parents=True, exist_ok=True)
+    # Open for writing, or NFS does not lock it.
+    with (store / _JOURNAL).open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StoreError(
                 f"{store} is being prepared by another process: wait for it, or stop it."
             ) from None
-        for path in (store / _PARTS).glob(".partial-*"):  # of a process that was killed
-            shutil.rmtree(path)
+        # Of a process that was killed.
+        for path in [*store.glob(f"{_PARTIAL}*"), *(store / _PARTS).glob(f"{_PARTIAL}*")]:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
         yield
 
 
@@ -246,7 +279,12 @@ def _append_all(
         return store / _PARTS / f"{number:08d}"
 
     numbers = range(writer.done, len(work.samples))
-    results: dict[int, Any] = {number: None for number in numbers if folder(number).is_dir()}
+    results: dict[int, Any] = {}
+    for number in numbers:
+        if encoding.is_whole(folder(number)):
+            results[number] = None
+        elif folder(number).is_dir():
+            shutil.rmtree(folder(number))
     missing = [number for number in numbers if number not in results]
     tasks = [_Task(work.samples[n][1], work.settings, folder(n)) for n in missing]
     running = workers.run(_encode, tasks, workers=processes, limit_seconds=limit_seconds)
@@ -309,6 +347,9 @@ class _Writer:
             self._output = stack.enter_context(
                 self._open(format.shard_name(self._shard), shard_end)
             )
+            for path in (self._store / format.SHARDS).iterdir():
+                if path.name > (self._store / format.shard_name(self._shard)).name:
+                    path.unlink()  # begun, but not in the journal
             self._journal = stack.enter_context(self._open(_JOURNAL, self._journal_end))
             self._stack = stack.pop_all()
         return self
@@ -362,8 +403,12 @@ class _Writer:
 
     def leave_out(self, problem: Problem) -> None:
         """Notes a video that is not in the store."""
-        shown = problem.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        problem = dataclasses.replace(problem, name=shown)
+        problem = Problem(
+            *(
+                text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+                for text in dataclasses.astuple(problem)
+            )
+        )
         self.problems.append(problem)
         self._note({"problem": dataclasses.astuple(problem)}, None)
 
@@ -394,12 +439,15 @@ class _Writer:
         for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
             if not line.endswith(b"\n"):
                 break  # the process was killed while it wrote
-            entry = json.loads(line)
-            if "problem" in entry:
-                self.problems.append(Problem(*entry["problem"]))
-            else:
-                self.rows.append(entry["row"])
-                self._shard, end = entry["shard"], entry["end"]
+            try:
+                entry = json.loads(line)
+                if "problem" in entry:
+                    self.problems.append(Problem(*entry["problem"]))
+                else:
+                    self._shard, end = entry["shard"], entry["end"]
+                    self.rows.append(entry["row"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise StoreError(f"{path} is damaged ({error!r}): remove {self._store}.") from error
             self.done += 1
             self._journal_end += len(line)
         return end
@@ -422,13 +470,16 @@ class _Writer:
         os.fsync(file.fileno())
 
 
-def _finish(work: Job, store: Path, writer: _Writer) -> tuple[format.Description, list[Problem]]:
+def _finish(
+    work: Job, store: Path, writer: _Writer, fingerprint: str
+) -> tuple[format.Description, list[Problem]]:
     if not writer.rows:
         raise StoreError(
             f"None of the {len(work.samples)} videos can be read; the first: "
             f"{writer.problems[0].detail} Nothing is left to prepare: remove {store}."
         )
-    files.write_text(store / format.CLASSES, "".join(f"{name}\n" for name in work.classes))
+    classes = sorted({row[1] for row in writer.rows})
+    files.write_text(store / format.CLASSES, "".join(f"{name}\n" for name in classes))
     files.write_text(store / format.VIDEOS, files.csv_text(format.VIDEO_COLUMNS, writer.rows))
     if writer.problems:
         rows = [dataclasses.astuple(problem) for problem in writer.problems]
@@ -451,10 +502,22 @@ def _finish(work: Job, store: Path, writer: _Writer) -> tuple[format.Description
         settings.quality,
         settings.fps,
         tuple(described),
-        {"path": work.root, "videos": len(work.samples), "sha256": work.fingerprint()},
+        {"path": work.root, "videos": len(work.samples), "sha256": fingerprint},
     )
     files.write_text(store / format.DESCRIPTION, description.dumps())
-    for path in (store / _JOURNAL, store / format.PLAN):
-        path.unlink()
-    shutil.rmtree(store / _PARTS)
-    return description, writer.problems
+    return _finished(store)
+
+
+def _finished(store: Path) -> tuple[format.Description, list[Problem]]:
+    """Removes what only preparing needs; returns what was prepared."""
+    path = store / format.DESCRIPTION
+    description = format.loads(path.read_text(encoding="utf-8"), str(path))
+    problems = []
+    if (store / format.PROBLEMS).is_file():
+        with (store / format.PROBLEMS).open(newline="", encoding="utf-8") as file:
+            problems = [Problem(*row) for row in list(csv.reader(file))[1:]]
+    if (store / _PARTS).is_dir():
+        shutil.rmtree(store / _PARTS)
+    (store / _JOURNAL).unlink(missing_ok=True)
+    (store / format.PLAN).unlink()  # the last, so that the rest is removed after a kill, too
+    return description, problems

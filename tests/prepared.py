@@ -1,0 +1,45 @@
+"""Makes clip stores in the tests' own process."""
+
+from pathlib import Path
+
+import pytest
+
+from keras_r3d.data import annotations, workers
+from keras_r3d.data.store import preparing
+from keras_r3d.data.store.encoding import Settings
+from keras_r3d.data.store.levels import Levels
+
+
+def inline(function, items, *, workers, limit_seconds):
+    """Stands for `workers.run`: no processes, so no second in which one starts."""
+    for number, item in enumerate(items):
+        yield number, function(item)
+
+
+def job(source: Path, sizes=(64, 48), *, by="short_side", quality=90, fps=0.0) -> preparing.Job:
+    settings = Settings(Levels(by, tuple(sizes)), quality, fps)
+    return preparing.job(annotations.read(source, "auto"), annotations.root(source), settings)
+
+
+def prepare(source: Path, store: Path, *sizes: int, shard_bytes: int = 2**30, run=None, **options):
+    """Prepares a folder of videos; returns what `preparing.prepare` does."""
+    work = job(source, sizes or (64, 48), **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "run", run or inline)
+        return preparing.prepare(
+            work,
+            store,
+            processes=1,
+            limit_seconds=60,
+            shard_bytes=shard_bytes,
+            progress=lambda done, of: None,
+        )
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Returns all files of a folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

@@ -1,0 +1,487 @@
+"""Clip stores: clips out of them against clips out of the videos, and stores that are bad."""
+
+import dataclasses
+import itertools
+import shutil
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import frame_numbers, read, write_video
+from prepared import content, prepare
+
+from keras_r3d.data import annotations, clips, cropping, jpeg, pipeline, sampling
+from keras_r3d.data import video as videos
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.reader import Cut
+from keras_r3d.data.source import open_source
+from keras_r3d.data.store import Store, StoreReader, encoding, format, is_store
+from keras_r3d.data.store.encoding import Settings
+from keras_r3d.data.store.levels import Levels
+from keras_r3d.data.video import VideoError
+from keras_r3d.data.video_reader import VideoReader
+
+MANIFEST = """path,label,split,start_seconds,end_seconds
+train/wide.avi,a,train,,
+train/tall.avi,b,train,,
+train/small.avi,a,train,,
+train/long.avi,a,train,0.5,1.5
+train/long.avi,b,train,2.0,
+other/one.avi,a,validation,,
+other/two.avi,b,validation,,
+"""
+
+
+def write_scene(path: Path, frames: int, height: int, width: int, seed: int = 0) -> Path:
+    """Writes soft blobs, no two places and no two frames alike."""
+    rng = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (width, height))
+    assert writer.isOpened()
+    blobs = rng.uniform(30, 225, (2, 6, 6, 1)) + rng.uniform(-20, 20, (2, 6, 6, 3))
+    for number in range(frames):
+        mixed = blobs[0] + (blobs[1] - blobs[0]) * number / frames
+        frame = cv2.resize(mixed, (width, height), interpolation=cv2.INTER_CUBIC)
+        writer.write(np.clip(frame, 0, 255).astype(np.uint8))
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    """Seven videos and segments, in two splits, of several shapes."""
+    root = tmp_path_factory.mktemp("source")
+    write_scene(root / "train/wide.avi", 20, 96, 144, 1)
+    write_scene(root / "train/tall.avi", 12, 150, 90, 2)
+    write_scene(root / "train/small.avi", 12, 32, 40, 3)
+    write_video(root / "train/long.avi", 40, 64, 80)
+    write_video(root / "other/one.avi", 5, 64, 96)
+    write_video(root / "other/two.avi", 9, 72, 64, base=30)
+    (root / "manifest.csv").write_text(MANIFEST)
+    return root
+
+
+@pytest.fixture(scope="module")
+def prepared(source, tmp_path_factory) -> Path:
+    """A store of them, in shards of a video or two; not to be changed."""
+    store = tmp_path_factory.mktemp("prepared") / "store"
+    prepare(source, store, 64, 48, 32, shard_bytes=100_000)
+    return store
+
+
+@pytest.fixture
+def opened(prepared) -> StoreReader:
+    return StoreReader(Store(prepared))
+
+
+@pytest.fixture
+def copy(prepared, tmp_path) -> Path:
+    """A store to spoil."""
+    return Path(shutil.copytree(prepared, tmp_path / "store"))
+
+
+def named(store: Store, name: str, start: float = 0.0) -> Video:
+    return next(v for v in store.videos if v.path.endswith(name) and v.start_seconds == start)
+
+
+# What is in a store -------------------------------------------------------------------------------
+
+
+def test_a_store_is_few_files(prepared):
+    store = Store(prepared)
+    assert set(content(prepared)) == {
+        *("store.json", "classes.txt", "videos.csv"),
+        *(format.column_name(column) for column in format.COLUMNS),
+        *(file.name for file in store.description.files if file.name.startswith("shards/")),
+    }
+    shards = sorted((prepared / "shards").iterdir())
+    assert [path.name for path in shards][:2] == ["00000.jpegs", "00001.jpegs"]
+    assert 2 < len(shards) < len(store.videos)
+    assert (prepared / "classes.txt").read_text() == "a\nb\n"
+    assert store.classes() == ["a", "b"]
+    assert is_store(prepared)
+    assert is_store(str(prepared))
+
+
+def test_splits_labels_and_segments_are_those_of_the_source(source, prepared):
+    store, original = Store(prepared), annotations.read(source, "auto")
+    assert {name: len(found) for name, found in store.splits.items()} == {
+        "train": 5,
+        "validation": 2,
+    }
+    for split, found in original.splits.items():
+        moved = {
+            dataclasses.replace(v, path=v.path.replace(str(source), str(prepared))) for v in found
+        }
+        assert moved == set(store.splits[split])
+    reader = VideoReader(0, 0)
+    for number, video in enumerate(store.videos):
+        of_source = dataclasses.replace(video, path=f"{source}/{store.names[number]}")
+        assert store.frames(number) == reader.count(of_source)
+        times = [time for time, _ in _timed(of_source)]
+        assert store.seconds(number) == pytest.approx(times, abs=1e-9)
+
+
+def _timed(video: Video):
+    return videos.Decoder(video.path).timed(video.start_seconds, video.end_seconds)
+
+
+def test_sizes_never_grow(prepared):
+    store = Store(prepared)
+    sizes = {Path(name).stem: store.sizes(number) for number, name in enumerate(store.names)}
+    assert sizes["wide"] == [(64, 96), (48, 72), (32, 48)]
+    assert sizes["tall"] == [(107, 64), (80, 48), (53, 32)]
+    assert sizes["small"] == [(32, 40)] * 3
+
+
+def test_every_frame_is_a_jpeg_of_its_level(prepared):
+    store = Store(prepared)
+    for number, name in enumerate(store.names):
+        for level, size in enumerate(store.sizes(number)):
+            span = store.span(number, level)
+            shard = (prepared / span.shard).read_bytes()
+            starts = [0, *span.ends[:-1].tolist()]
+            for start, end, crc32 in zip(starts, span.ends.tolist(), span.crc32, strict=True):
+                data = shard[span.offset + start : span.offset + end]
+                assert zlib.crc32(data) == crc32
+                assert data[:2] == b"\xff\xd8", name
+                assert data[-2:] == b"\xff\xd9"
+                assert cv2.imdecode(np.frombuffer(data, np.uint8), -1).shape == (*size, 3)
+
+
+def test_shards_hold_the_frames_and_nothing_else(prepared):
+    store = Store(prepared)
+    spans = [
+        (span.shard, span.offset, span.offset + int(span.ends[-1]))
+        for number in range(len(store.videos))
+        for span in (store.span(number, level) for level in range(3))
+    ]
+    ends: dict[str, int] = {}
+    for shard, start, end in spans:
+        assert start == ends.get(shard, 0)
+        ends[shard] = end
+    assert ends == {
+        f"shards/{path.name}": path.stat().st_size for path in (prepared / "shards").iterdir()
+    }
+
+
+# Clips --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        [0],
+        [39],
+        range(8, 24),
+        range(0, 40, 5),
+        sampling.loop(np.arange(36, 40), 16),
+        sampling.spread(40, 7),
+        sampling.spread(3, 16),
+        [7, 7, 2, 39, 0, 7],
+    ],
+)
+@pytest.mark.parametrize("size", [16, 32, 50, 64, 100])
+def test_frames_are_those_asked_for(tmp_path_factory, numbers, size, long_store):
+    reader = StoreReader(Store(long_store))
+    video = named(reader._store, "0.avi")
+    assert reader.count(video) == 40
+    assert frame_numbers(read(reader, video, list(numbers), size)) == list(numbers)
+
+
+@pytest.fixture(scope="module")
+def long_store(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("long")
+    for label in "ab":
+        write_video(root / "videos" / label / "0.avi", 40, 100, 150)
+    prepare(root / "videos", root / "store", 64, 32)
+    return root / "store"
+
+
+def test_segments_begin_where_they_should(opened):
+    long = named(opened._store, "long.avi", 0.5)
+    assert opened.count(long) == 10
+    assert frame_numbers(read(opened, long, range(10))) == list(range(5, 15))
+    rest = named(opened._store, "long.avi", 2.0)
+    assert opened.count(rest) == 20
+    assert frame_numbers(read(opened, rest, [0, 19, 4])) == [20, 39, 24]
+
+
+CROPS = [
+    cropping.centre,
+    *(
+        lambda height, width, s=scale, p=position, f=flip: cropping.place(height, width, s, p, f)
+        for scale in (1.0, 0.75, 0.5)
+        for position in cropping.POSITIONS
+        for flip in (False, True)
+    ),
+    lambda height, width: cropping.Crop(3, 5, height // 2, width // 3),
+    lambda height, width: cropping.Crop(height // 3, 0, height // 2, width, True),
+]
+
+
+@pytest.mark.parametrize("name", ["wide.avi", "tall.avi", "small.avi"])
+@pytest.mark.parametrize("size", [24, 32, 48])
+def test_clips_are_those_of_the_videos(source, opened, name, size):
+    video = named(opened._store, name)
+    of_source = dataclasses.replace(video, path=f"{source}/train/{name}")
+    reader = VideoReader(64, 1.0)
+    for numbers in (np.arange(2, 9), np.array([1, 11, 5, 5])):
+        ours, theirs = (np.empty((len(CROPS), len(numbers), size, size, 3), np.uint8) for _ in "12")
+        crops = opened.cut(video, [Cut(numbers, c, o) for c, o in zip(CROPS, ours, strict=True)])
+        assert crops == reader.cut(
+            of_source, [Cut(numbers, c, o) for c, o in zip(CROPS, theirs, strict=True)]
+        )
+        off = np.abs(ours.astype(int) - theirs).mean(axis=(1, 2, 3, 4))
+        assert off.max() < 4
+        # Which a wrong flip, frame or place would not be.
+        assert np.abs(ours[0, 0].astype(int) - theirs[0, 0, :, ::-1]).mean() > 12
+        moved = np.roll(theirs, size // 8, axis=3)[:, :, :, size // 8 :]
+        assert np.abs(ours[:, :, :, size // 8 :].astype(int) - moved).mean() > 6
+
+
+def test_several_clips_of_one_video(opened):
+    video = named(opened._store, "long.avi", 2.0)
+    outs = np.empty((3, 4, 32, 32, 3), np.uint8)
+    starts = (9, 2, 4)
+    crops = opened.cut(
+        video,
+        [Cut(np.arange(s, s + 4), cropping.centre, o) for s, o in zip(starts, outs, strict=True)],
+    )
+    assert [frame_numbers(out)[0] - 20 for out in outs] == list(starts)
+    assert crops == [cropping.centre(64, 80)] * 3
+
+
+@pytest.mark.parametrize(("frames", "stride"), [(4, 1), (3, 2), (16, 1), (7, 3)])
+def test_windows_are_those_of_the_video(source, opened, small, frames, stride):
+    data = dataclasses.replace(small.data, frames=frames, frame_stride=stride, size=32)
+    for name, start in [("wide.avi", 0.0), ("long.avi", 2.0), ("long.avi", 0.5)]:
+        video = named(opened._store, name, start)
+        of_source = dataclasses.replace(video, path=f"{source}/train/{name}")
+        ours = np.stack(list(clips.windows(opened, video, data)))
+        theirs = np.stack(list(clips.windows(VideoReader(64, 0), of_source, data)))
+        assert ours.shape == theirs.shape
+        assert np.abs(ours.astype(int) - theirs).mean(axis=(2, 3, 4)).max() < 4
+
+
+def test_the_pipeline_gives_what_is_cut_by_hand(prepared, small):
+    data = dataclasses.replace(small.data, size=32)
+    opened = open_source(prepared, data)
+    found = opened.annotations.splits["train"]
+    dataset = pipeline.training_clips(
+        opened.reader, found, opened.annotations.classes, data, batch_size=5, seed=3
+    )
+    for epoch, (pixels, labels) in enumerate(dataset.take(2)):
+        order = np.random.default_rng([3, epoch]).permutation(5)
+        for place, number in enumerate(order):
+            rng = np.random.default_rng([3, epoch, place])
+            clip = clips.training_clip(opened.reader, found[number], data, rng)
+            assert (pixels[place].numpy() == clip.pixels).all()
+            assert "ab"[int(labels[place])] == found[number].label
+
+
+def test_clips_of_all_kinds_of_sampling(prepared, opened, small):
+    video = named(opened._store, "long.avi", 2.0)
+    for kind in ("consecutive", "spread", "segments"):
+        data = dataclasses.replace(small.data, size=32, sampling=kind)
+        for clip in (
+            clips.middle_clip(opened, video, data),
+            clips.training_clip(opened, video, data, np.random.default_rng(1)),
+        ):
+            assert frame_numbers(clip.pixels) == (clip.frame_numbers + 20).tolist()
+
+
+def test_many_threads_read_one_store(opened):
+    from concurrent.futures import ThreadPoolExecutor
+
+    video = named(opened._store, "long.avi", 2.0)
+    expected = read(opened, video, range(20))
+    with ThreadPoolExecutor(8) as pool:
+        for numbers, clip in pool.map(
+            lambda first: (range(first, 20, 3), read(opened, video, range(first, 20, 3))),
+            [n % 17 for n in range(100)],
+        ):
+            assert (clip == expected[list(numbers)]).all()
+
+
+# How videos become frames -------------------------------------------------------------------------
+
+
+def encoded(path: Path, folder: Path, sizes=(64,), fps=0.0, **segment) -> encoding.Part:
+    settings = Settings(Levels("short_side", sizes), 90, fps)
+    return encoding.encode(Video(str(path), "a", **segment), settings, folder)
+
+
+def decoded(part: encoding.Part, level: int = 0) -> np.ndarray:
+    data = part.level(level).read_bytes()
+    starts = [0, *part.ends[level].tolist()]
+    return np.stack(
+        [
+            cv2.imdecode(np.frombuffer(data[a:b], np.uint8), cv2.IMREAD_COLOR_RGB)
+            for a, b in itertools.pairwise(starts)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("fps", "expected"),
+    [
+        (10, list(range(20))),
+        (5, list(range(0, 20, 2))),
+        (20, [n // 2 for n in range(39)]),
+        (4, [0, 2, 5, 7, 10, 12, 15, 17]),
+        (0.1, [0]),
+    ],
+)
+def test_resampling_takes_the_frame_shown_at_a_time(tmp_path, video, fps, expected):
+    part = encoded(video, tmp_path / "part", fps=fps)
+    assert frame_numbers(decoded(part)) == expected
+    assert part.seconds == pytest.approx(np.arange(len(expected)) / fps)
+
+
+def test_resampling_of_uneven_times(tmp_path, monkeypatch):
+    times = [1.0, 1.1, 1.2, 1.9, 1.95, 2.0]
+
+    class Uneven:
+        def __init__(self, path):
+            pass
+
+        def timed(self, start_seconds, end_seconds):
+            for number, time in enumerate(times):
+                yield time, np.full((16, 16, 3), 6 * number, np.uint8)
+
+    (tmp_path / "any").write_bytes(b"")
+    monkeypatch.setattr(videos, "Decoder", Uneven)
+    part = encoded(tmp_path / "any", tmp_path / "part", (16,), fps=10)
+    assert frame_numbers(decoded(part)) == [0, 1, 2, 2, 2, 2, 2, 2, 2, 3, 5]
+    assert part.seconds == pytest.approx(1 + np.arange(11) / 10)
+
+
+def test_resampling_of_a_segment_starts_with_its_first_frame(tmp_path, video):
+    part = encoded(video, tmp_path / "part", fps=5, start_seconds=0.5, end_seconds=1.45)
+    assert frame_numbers(decoded(part)) == [5, 7, 9, 11, 13]
+
+
+def test_the_part_is_described(tmp_path, video):
+    part = encoded(video, tmp_path / "part", (24, 16))
+    again = encoding.load(tmp_path / "part")
+    for field in dataclasses.fields(encoding.Part):
+        assert np.array_equal(getattr(part, field.name), getattr(again, field.name))
+    assert part.sizes.tolist() == [[24, 36], [16, 24]]
+    assert part.source_bytes == video.stat().st_size
+    assert encoding.is_whole(tmp_path / "part")
+
+
+@pytest.mark.parametrize("name", ["0.jpegs", "1.jpegs", "index.npz"])
+def test_a_part_that_lost_something_is_not_whole(tmp_path, video, name):
+    encoded(video, tmp_path / "part", (24, 16))
+    path = tmp_path / "part" / name
+    sound = path.read_bytes()
+    for damaged in (sound[:-1000], b"", bytes(len(sound)), sound[:500] + bytes(len(sound) - 500)):
+        path.write_bytes(damaged)
+        assert not encoding.is_whole(tmp_path / "part"), len(damaged)
+    path.unlink()
+    assert not encoding.is_whole(tmp_path / "part")
+    path.write_bytes(sound)
+    assert encoding.is_whole(tmp_path / "part")
+
+
+def test_a_level_that_grows_too_large_is_an_error_at_once(tmp_path, video, monkeypatch):
+    monkeypatch.setattr(encoding, "_MOST_BYTES", 5000)
+    with pytest.raises(
+        VideoError, match=r"its first \d frames take .* List it in several segments"
+    ):
+        encoded(video, tmp_path / "part")
+    assert not (tmp_path / "part").exists()
+
+
+def test_a_frame_that_jpeg_refuses_is_a_video_error(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "v.avi", 2, 64, 64)
+    monkeypatch.setattr(jpeg, "_LONGEST", 40)
+    with pytest.raises(VideoError, match=r"v\.avi: a frame of 64x64 has more segments"):
+        encoded(path, tmp_path / "part")
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_source_that_cannot_be_read_is_a_video_error(tmp_path, missing):
+    if not missing:
+        (tmp_path / "v.avi").mkdir()
+    with pytest.raises(VideoError, match=r"v\.avi: cannot be read"):
+        encoded(tmp_path / "v.avi", tmp_path / "part")
+
+
+def test_frames_stand_upright(tmp_path):
+    """A phone held upright says so in the metadata of the film."""
+    path = tmp_path / "phone.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (96, 64))
+    for _ in range(5):
+        frame = np.zeros((64, 96, 3), np.uint8)
+        frame[:, 48:] = 200
+        writer.write(frame)
+    writer.release()
+    data = path.read_bytes()
+    one = (1 << 16).to_bytes(4, "big")
+    minus_one = (-(1 << 16)).to_bytes(4, "big", signed=True)
+    zero, last = bytes(4), (1 << 30).to_bytes(4, "big")
+    upright = one + zero * 3 + one + zero * 3 + last
+    turned = zero + one + zero + minus_one + zero * 4 + last
+    place = data.index(upright, data.index(b"tkhd"))
+    path.write_bytes(data[:place] + turned + data[place + len(turned) :])
+    assert videos.probe(str(path)).rotation == 90
+    part = encoded(path, tmp_path / "part", (48,))
+    assert part.sizes.tolist() == [[72, 48]]
+    frame = decoded(part)[0]
+    assert frame[:30].mean() < 20
+    assert frame[42:].mean() > 180
+
+
+def natural(frames: int, height: int, width: int) -> list[np.ndarray]:
+    """Texture with the spectrum of natural pictures, moving."""
+    rng = np.random.default_rng(0)
+    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None]
+    power = 1 / np.maximum(np.hypot(rows, columns), 1 / width)
+    grey = np.stack(
+        [np.fft.ifft2(np.fft.fft2(rng.normal(size=(height, width))) * power).real for _ in "rgb"],
+        axis=2,
+    )
+    grey = grey[..., :1] * 0.85 + 0.15 * grey  # the colours of nature differ little
+    grey = 127 + 30 * grey / grey.std()
+    return [
+        np.clip(np.roll(grey, (number, 2 * number), (0, 1)), 0, 255).astype(np.uint8)
+        for number in range(frames)
+    ]
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / np.mean((one.astype(np.float64) - other) ** 2))
+
+
+def worst_psnr(source: Path, folder: Path) -> float:
+    """Compares clips of the paper's levels with frames scaled in floating point."""
+    sizes = (224, 188, 158, 133, 112)
+    part = encoded(source, folder, sizes)
+    found = []
+    stream = videos.Decoder(str(source)).frames()
+    levels = [decoded(part, level) for level in range(len(sizes))]
+    for number, frame in enumerate(stream):
+        if number % 5:
+            continue
+        exact = frame.astype(np.float32)
+        for (height, width), level in zip(part.sizes.tolist(), levels, strict=True):
+            scaled = cv2.resize(exact, (width, height), interpolation=cv2.INTER_AREA)
+            for down, right in cropping.POSITIONS.values():
+                top, left = int((height - 112) * down), int((width - 112) * right)
+                crop = np.s_[top : top + 112, left : left + 112]
+                found.append(psnr(level[number][crop], scaled[crop]))
+    return min(found)
+
+
+def test_the_quality_of_clips(tmp_path):
+    path = tmp_path / "v.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (640, 360))
+    for frame in natural(6, 360, 640):
+        writer.write(frame)
+    writer.release()
+    assert worst_psnr(path, tmp_path / "part") > 35
