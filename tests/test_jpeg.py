@@ -29,7 +29,7 @@ def encoded(frames: np.ndarray, quality: int = 90, interval: int = 1):
 
 def whole(jpegs: list[bytes], shrink: int = 1) -> np.ndarray:
     """Decodes each frame by itself, RGB."""
-    flags = jpeg._SHRUNK[shrink] | cv2.IMREAD_COLOR_RGB
+    flags = jpeg.SHRUNK[shrink] | cv2.IMREAD_COLOR_RGB
     return np.stack([cv2.imdecode(np.frombuffer(one, np.uint8), flags) for one in jpegs])
 
 
