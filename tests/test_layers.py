@@ -45,7 +45,7 @@ ALLOWED = {
     "data.store.format": BASE | {"data.store.levels"},
     "data.store.levels": {"data.cropping"},
     "data.store.encoding": BASE
-    | {"files", "data.annotations", "data.jpeg", "data.video", "data.store.levels"},
+    | {"files", "data.annotations", "data.jpeg", "data.memory", "data.video", "data.store.levels"},
     "data.store.opened": BASE
     | {"data.annotations", "data.storage", "data.store.format", "data.store.levels"},
     "data.store": BASE

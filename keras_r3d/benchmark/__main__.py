@@ -1,4 +1,4 @@
-"""`python -m keras_r3d.benchmark train`, `… checkpoint --file FILE`, `… pipeline --data DIR`."""
+"""`python -m keras_r3d.benchmark train | checkpoint --file F | pipeline --data D | prepare --data D`."""
 
 from absl import flags
 
@@ -16,13 +16,13 @@ def _define_flags() -> None:
     flags.DEFINE_string("file", None, "checkpoint: PyTorch checkpoint to read.")
     flags.DEFINE_string("data", None, "pipeline: folder of videos, list of them, or clip store.")
     flags.DEFINE_string("videos", None, "pipeline: of a store, the folder it was made of.")
-    flags.DEFINE_string("recipe", "kinetics34", "pipeline: recipe that says how clips are cut.")
+    flags.DEFINE_string("recipe", "kinetics34", "pipeline, prepare: recipe that cuts clips.")
     flags.DEFINE_multi_string(
         "set",
         [],
         "pipeline: changes a recipe key: --set data.frames=8. May be repeated.",
     )
-    flags.DEFINE_integer("clips", 64, "pipeline: clips in a turn.", lower_bound=1)
+    flags.DEFINE_integer("clips", 64, "pipeline: clips in a turn. prepare: videos.", lower_bound=1)
     flags.DEFINE_integer(
         "cores", None, "pipeline: most cores given to our loader. Default: all.", lower_bound=1
     )
@@ -75,9 +75,25 @@ def _pipeline() -> None:
     )
 
 
+def _prepare() -> None:
+    from keras_r3d import recipe
+    from keras_r3d.benchmark import prepare
+
+    if _command.value("data") is None:
+        raise R3DError("--data is missing: a folder of videos, or a list of them.")
+    prepare.run(
+        _command.value("data"),
+        recipe.load(_command.value("recipe"), _command.value("set")).data,
+        most_videos=_command.value("clips"),
+        rounds=_command.value("rounds"),
+        json=_command.value("json"),
+    )
+
+
 def main() -> None:
     """Entry point of the command."""
-    _command.run(_define_flags, {"train": _train, "checkpoint": _checkpoint, "pipeline": _pipeline})
+    kinds = {"train": _train, "checkpoint": _checkpoint, "pipeline": _pipeline, "prepare": _prepare}
+    _command.run(_define_flags, kinds)
 
 
 if __name__ == "__main__":

@@ -291,7 +291,8 @@ def encode(frame: Frame, quality: int, interval: int) -> bytes:
     # In entropy-coded data 0xff is followed by 0 or a marker, never by a value.
     found = np.flatnonzero(body[:-1] == 0xFF)
     found = found[body[found + 1] != 0]
-    lengths = np.diff(found + 2, prepend=0)
+    lengths = found + 2
+    lengths[1:] -= found[:-1] + 2
     if lengths.max() > _LONGEST:
         raise JpegError(f"has a segment of {lengths.max()} bytes; {_LONGEST} are the limit.")
     content = _TABLE_NAME + lengths.astype(">u2").tobytes()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_r3d import files
-from keras_r3d.data import jpeg, video
+from keras_r3d.data import jpeg, memory, video
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.data.video import Frame, VideoError
@@ -71,6 +71,7 @@ def encode(source: Video, settings: Settings, folder: Path) -> Part:
         WriteError: the disk is full, …
     """
     source_bytes, source_sha256 = _hashed(source)
+    memory.keep_buffers()
     with files.atomic(folder) as temporary:
         temporary.mkdir()
         part = _encode(source, settings, temporary)

@@ -1,0 +1,82 @@
+"""Making a clip store against decoding, scaling and encoding the same frames, and nothing else."""
+
+import itertools
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from keras_r3d import files
+from keras_r3d._opencv import cv2
+from keras_r3d.benchmark.timing import interleaved
+from keras_r3d.data import annotations, memory, video
+from keras_r3d.data.annotations import Annotations, Video
+from keras_r3d.data.store import levels, preparing
+from keras_r3d.data.store.encoding import Settings
+from keras_r3d.recipe import Data
+
+_QUALITY = 90
+
+
+def run(data_dir: str, data: Data, *, most_videos: int, rounds: int, json: str | None) -> None:
+    """Measures and prints. Both run on one core.
+
+    Args:
+        data: whose crops the levels are made for.
+        most_videos: of the data folder, that are prepared in each turn.
+        json: file that the figures are also written to.
+
+    Raises:
+        R3DError: the data cannot be read.
+    """
+    memory.keep_buffers()  # as preparing does
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+    cv2.setNumThreads(1)
+    found = annotations.read(data_dir, annotations.AUTO)
+    chosen = found.split("train")[:most_videos]
+    settings = Settings(levels.for_crops(data.size, data.scales), _QUALITY, 0.0)
+    some = Annotations({"train": chosen}, found.classes, [])
+    work = preparing.job(some, annotations.root(data_dir), settings)
+    frames = sum(video.probe(one.path).frame_count for one in chosen)
+    with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as scratch:
+        numbers = itertools.count()
+
+        def prepare() -> None:
+            preparing.prepare(
+                work,
+                Path(scratch) / str(next(numbers)),
+                processes=1,
+                limit_seconds=3600,
+                shard_bytes=2**31,
+                progress=lambda done, of: None,
+            )
+
+        rates = interleaved(
+            {"bare loop": lambda: _bare(chosen, settings), "prepare": prepare}, frames, rounds
+        )
+    figures = {
+        "benchmark": "prepare",
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": f"one core ({platform.machine()})",
+        "data": os.path.abspath(data_dir),
+        "videos": len(chosen),
+        "frames": frames,
+        "levels": list(settings.levels.sizes),
+        "frames_per_second": rates,
+        "prepare_against_bare": rates["prepare"] / rates["bare loop"],
+    }
+    print(f"Preparing {len(chosen)} videos, {frames} frames, at {len(settings.levels.sizes)} sizes")
+    for kind, rate in rates.items():
+        print(f"  {kind:18}{rate:8.1f} frames/s{rate / rates['bare loop']:8.2f}x")
+    if json:
+        files.write_json(json, figures)
+
+
+def _bare(chosen: Sequence[Video], settings: Settings) -> None:
+    options = [cv2.IMWRITE_JPEG_QUALITY, settings.quality, cv2.IMWRITE_JPEG_RST_INTERVAL, 1]
+    for one in chosen:
+        for _, frame in video.Decoder(one.path).timed(one.start_seconds, one.end_seconds):
+            for height, width in settings.levels.of(*frame.shape[:2]):
+                cv2.imencode(".jpg", video.resize(frame, height, width), options)
