@@ -1,4 +1,4 @@
-"""`python -m keras_r3d.benchmark train | checkpoint --file F | pipeline --data D | prepare --data D`."""
+"""`python -m keras_r3d.benchmark train`, `checkpoint`, `pipeline` or `prepare`."""
 
 from absl import flags
 
