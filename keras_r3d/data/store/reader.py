@@ -55,13 +55,13 @@ class StoreReader(Reader):
         """
         with self._noting(video):
             number = self._number(video)
-            sizes = self._store.sizes(number)
-            crops = [cut.crop_of(*sizes[0]) for cut in cuts]
-            for cut, crop in zip(cuts, crops, strict=True):
-                try:
+            try:
+                sizes = self._store.sizes(number)
+                crops = [cut.crop_of(*sizes[0]) for cut in cuts]
+                for cut, crop in zip(cuts, crops, strict=True):
                     self._cut(number, sizes, cut, crop)
-                except (JpegError, StoreError) as error:
-                    raise VideoError(f"{video.name}: {error}") from error
+            except (JpegError, StoreError) as error:
+                raise VideoError(f"{video.name}: {error}") from error
         return crops
 
     def _number(self, video: Video) -> int:
@@ -76,7 +76,9 @@ class StoreReader(Reader):
         if not (np.diff(wanted) > 0).all():
             wanted, copies = np.unique(cut.numbers, return_inverse=True)
         data, ends = self._read(number, place.level, wanted)
-        windows = jpeg.cut(data, ends, place.top, place.left, place.height, place.width)
+        windows = jpeg.cut(
+            data, ends, sizes[place.level], place.top, place.left, place.height, place.width
+        )
         frames = jpeg.decode(windows, place.height, place.width, place.shrink)
         height, width = frames.shape[1:3]
         if frames.shape == cut.out.shape and wanted is cut.numbers and not crop.flip:
