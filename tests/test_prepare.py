@@ -534,13 +534,15 @@ def test_ctrl_c_keeps_what_is_done(source, tmp_path):
         write_noise(tmp_path / "videos" / label / "long.avi", 250)
     store = tmp_path / "store"
     running = start(tmp_path / "videos", f"--output={store}", "--processes=1", "--levels=120")
-    wait_for("free in", running)
+    wait_for("1 of 2 videos", running)
     os.killpg(running.pid, signal.SIGINT)
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "What is done is kept: run the same command again to go on.\nInterrupted.\n" in errors
     assert "Traceback" not in errors
-    assert "Written: " in command(tmp_path / "videos", f"--output={store}", "--processes=1", "--levels=120")
+    assert "Written: " in command(
+        tmp_path / "videos", f"--output={store}", "--processes=1", "--levels=120"
+    )
     assert Store(store).videos
 
 

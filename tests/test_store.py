@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import os
 import re
 import shutil
 import tracemalloc
@@ -489,6 +490,19 @@ def test_the_quality_of_clips(tmp_path):
         writer.write(frame)
     writer.release()
     assert worst_psnr(path, tmp_path / "part") > 35
+
+
+@pytest.mark.real
+def test_the_quality_of_real_clips(tmp_path):
+    folder = os.environ.get("KERAS_R3D_REAL_DATA")
+    if not folder:
+        pytest.skip("KERAS_R3D_REAL_DATA is unset")
+    found = annotations.videos_in(Path(folder) / "gestures")[::12]
+    assert len(found) > 5
+    qualities = [worst_psnr(Path(path), tmp_path / str(n)) for n, path in enumerate(found)]
+    # The worst are of coloured texture (a net, a checked shirt): colours are kept for 2x2 pixels.
+    assert np.median(qualities) > 38, qualities
+    assert min(qualities) > 29, qualities
 
 
 # Stores that are bad ------------------------------------------------------------------------------
