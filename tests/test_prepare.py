@@ -144,8 +144,8 @@ def interrupted(source: Path, store: Path, kill, monkeypatch, at: int) -> bool:
 @pytest.mark.parametrize(
     ("step", "twice"),
     [
-        (7, False),
-        (9, True),
+        (13, False),
+        (17, True),
         pytest.param(1, False, marks=pytest.mark.slow),
         pytest.param(1, True, marks=pytest.mark.slow),
     ],

@@ -94,6 +94,7 @@ def test_a_store_that_moved_is_found_by_data_dir(places, tmp_path, small):
     assert [reader.count(video) for video in found] == [12, 12]
 
 
+@pytest.mark.slow
 def test_a_damaged_video_of_a_store_is_reported_by_the_run(places, tmp_path, small):
     store = tmp_path / "store"
     shutil.copytree(places / "store", store)
