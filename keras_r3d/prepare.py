@@ -87,14 +87,18 @@ def _prepare(source: str) -> None:
     path = Path(output)
     if needed.bytes > free and not path.exists():
         print("Warning: the disk may not hold it. If it fills up, make room and run this again.")
-    description, problems = preparing.prepare(
-        work,
-        path,
-        processes=processes,
-        limit_seconds=limit,
-        shard_bytes=int(_command.value("shard_gib") * 2**30),
-        progress=_command.Progress("videos"),
-    )
+    try:
+        description, problems = preparing.prepare(
+            work,
+            path,
+            processes=processes,
+            limit_seconds=limit,
+            shard_bytes=int(_command.value("shard_gib") * 2**30),
+            progress=_command.Progress("videos"),
+        )
+    except KeyboardInterrupt:
+        print("What is done is kept: run the same command again to go on.", file=sys.stderr)
+        raise
     for problem in problems[:10]:
         print(f"  {problem.status}: {problem.detail}")
     if len(problems) > 10:

@@ -57,7 +57,7 @@ def test_a_window_is_what_the_whole_frame_has_there(case, seed, most_rows):
     data, ends, jpegs = encoded(textured(count, height, width, seed), quality, interval)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jpeg, "MOST_ROWS", most_rows)
-        windows = jpeg.cut(data, ends, top, left, rows, columns)
+        windows = jpeg.cut(data, ends, (height, width), top, left, rows, columns)
     assert sum(window.frames for window in windows) == count
     found = jpeg.decode(windows, rows, columns)
     expected = whole(jpegs)[:, top : top + rows, left : left + columns]
@@ -79,10 +79,10 @@ def test_a_window_inside_of_the_units_is_exact_everywhere():
     data, ends, jpegs = encoded(textured(3, 96, 160), interval=2)
     window = (17, 33, 46, 62)  # of the units at rows 16-63 and columns 32-95
     top, left, height, width = window
-    found = jpeg.decode(jpeg.cut(data, ends, *window), height, width)
+    found = jpeg.decode(jpeg.cut(data, ends, (96, 160), *window), height, width)
     assert (found == whole(jpegs)[:, top : top + height, left : left + width]).all()
     wider = (16, 32, 48, 64)
-    found = jpeg.decode(jpeg.cut(data, ends, *wider), 48, 64)
+    found = jpeg.decode(jpeg.cut(data, ends, (96, 160), *wider), 48, 64)
     expected = whole(jpegs)[:, 16:64, 32:96]
     assert (found[:, 1:-1, 1:-1] == expected[:, 1:-1, 1:-1]).all()
     for edge in (np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1]):
@@ -94,7 +94,9 @@ def test_a_window_inside_of_the_units_is_exact_everywhere():
 def test_shrunk_windows_are_exact_everywhere(shrink, interval):
     data, ends, jpegs = encoded(textured(3, 88, 155), interval=interval)
     for top, left, height, width in [(0, 0, 88, 152), (16, 32, 48, 64), (8, 72, 80, 80)]:
-        found = jpeg.decode(jpeg.cut(data, ends, top, left, height, width), height, width, shrink)
+        found = jpeg.decode(
+            jpeg.cut(data, ends, (88, 155), top, left, height, width), height, width, shrink
+        )
         expected = whole(jpegs, shrink)[
             :,
             top // shrink : (top + height) // shrink,
@@ -106,7 +108,7 @@ def test_shrunk_windows_are_exact_everywhere(shrink, interval):
 
 def test_more_rows_than_a_jpeg_holds_are_split():
     data, ends, jpegs = encoded(textured(4100, 16, 16), quality=50)
-    windows = jpeg.cut(data, ends, 2, 3, 12, 10)
+    windows = jpeg.cut(data, ends, (16, 16), 2, 3, 12, 10)
     assert [window.frames for window in windows] == [4093, 7]
     assert (jpeg.decode(windows, 12, 10) == whole(jpegs)[:, 2:14, 3:13]).all()
 
@@ -115,7 +117,7 @@ def test_frames_of_the_most_rows_fit():
     data, ends, jpegs = encoded(textured(2, 1100, 16), interval=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jpeg, "MOST_ROWS", 1104)
-        windows = jpeg.cut(data, ends, 0, 0, 1100, 16)
+        windows = jpeg.cut(data, ends, (1100, 16), 0, 0, 1100, 16)
     assert [window.frames for window in windows] == [1, 1]
     # Nothing lies above or below: exact to the border.
     assert (jpeg.decode(windows, 1100, 16)[:, :-1] == whole(jpegs)[:, :-1]).all()
@@ -176,14 +178,23 @@ def test_the_interval_divides_the_row(width, most, expected):
 def test_a_window_outside_is_refused(window):
     data, ends, _ = encoded(textured(2, 48, 56))
     with pytest.raises(JpegError, match=r"of 56x48 pixels: the window .* is not inside"):
-        jpeg.cut(data, ends, *window)
+        jpeg.cut(data, ends, (48, 56), *window)
+
+
+def test_frames_of_another_size_are_refused():
+    data, ends, _ = encoded(textured(2, 48, 56))
+    for size in ((48, 57), (47, 56)):
+        with pytest.raises(JpegError, match=rf"56x48 pixels; {size[1]}x{size[0]} were expected"):
+            jpeg.cut(data, ends, size, 0, 0, 16, 16)
 
 
 def test_other_jpegs_are_refused():
     (frame,) = textured(1, 48, 64)
 
     def cut(data: bytes):
-        return jpeg.cut(np.frombuffer(data, np.uint8), np.array([len(data)]), 0, 0, 16, 16)
+        return jpeg.cut(
+            np.frombuffer(data, np.uint8), np.array([len(data)]), (48, 64), 0, 0, 16, 16
+        )
 
     def with_table(*options) -> bytes:
         plain = cv2.imencode(".jpg", frame, options)[1].tobytes()
@@ -208,14 +219,15 @@ def test_frames_that_are_not_alike_are_refused():
     (small,), (large,) = encoded(textured(1, 48, 64))[2], encoded(textured(1, 64, 64))[2]
     data = np.frombuffer(small + large, np.uint8)
     with pytest.raises(JpegError, match="damaged"):
-        jpeg.cut(data, np.array([len(small), len(data)]), 0, 0, 16, 16)
+        jpeg.cut(data, np.array([len(small), len(data)]), (48, 64), 0, 0, 16, 16)
 
 
 def survives(data: np.ndarray, ends: np.ndarray, window, shrink: int = 1) -> bool:
     """Whether damaged frames give pixels, of the right shape, rather than a JpegError."""
     top, left, height, width = window
     try:
-        found = jpeg.decode(jpeg.cut(data, ends, top, left, height, width), height, width, shrink)
+        windows = jpeg.cut(data, ends, (40, 56), top, left, height, width)
+        found = jpeg.decode(windows, height, width, shrink)
     except JpegError:
         return False
     assert found.shape == (len(ends), height // shrink, width // shrink, 3)

@@ -154,22 +154,37 @@ class Window:
 
 
 def cut(
-    data: Bytes, ends: NDArray[np.int64], top: int, left: int, height: int, width: int
+    data: Bytes,
+    ends: NDArray[np.int64],
+    size: tuple[int, int],
+    top: int,
+    left: int,
+    height: int,
+    width: int,
 ) -> list[Window]:
     """Cuts a window out of frames without decoding them.
 
     Args:
         data: uint8 `(bytes,)`, the frames, one after the other; all of one size, encoded alike.
         ends: int64 `(frames,)`, where each ends in `data`.
+        size: height and width of the frames, as they should be.
         top, left, height, width: the window in pixels.
 
     Returns:
         As few JPEGs as the limit of their height allows (16 frames of 4,000 rows fit into one).
 
+    Where the window's border is one of the coded units, the outermost row or column of pixels may
+    differ a little from the decoded frame's: the decoder blends colours, kept for 2x2 pixels, with
+    neighbours that were cut away. All others are the same to the bit (tests/test_jpeg.py).
+
     Raises:
-        JpegError: a frame is damaged or is not like the first.
+        JpegError: a frame is damaged, is not of `size`, or is not like the first.
     """
     length, layout = _header(data[: ends[0]])
+    if (layout.height, layout.width) != size:
+        raise JpegError(
+            f"is of {layout.width}x{layout.height} pixels; {size[1]}x{size[0]} were expected."
+        )
     if min(top, left) < 0 or top + height > layout.height or left + width > layout.width:
         raise JpegError(
             f"is of {layout.width}x{layout.height} pixels: the window {width}x{height} at ({left}, "

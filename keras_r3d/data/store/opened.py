@@ -90,6 +90,8 @@ class Store:
                 f"{self.root}: the index counts {self._first[-1]} frames, {format.DESCRIPTION} "
                 f"{frames}: it is damaged."
             )
+        if not self._frames.all():
+            raise StoreError(f"{self.root}: the index has a video of 0 frames: it is damaged.")
         self._shards = [f.name for f in self.description.files if f.name.startswith(format.SHARDS)]
         self._bytes = {file.name: file.bytes for file in self.description.files}
         if int(self._shard.max()) >= len(self._shards):
@@ -149,8 +151,15 @@ class Store:
         return int(self._frames[number])
 
     def sizes(self, number: int) -> list[Size]:
-        """Returns the size of a video's frames at each level, the largest first."""
-        return [(int(height), int(width)) for height, width in self._size[number]]
+        """Returns the size of a video's frames at each level, the largest first.
+
+        Raises:
+            StoreError: the index is damaged.
+        """
+        sizes = [(height, width) for height, width in self._size[number].tolist()]
+        if not all(height and width for height, width in sizes):
+            raise StoreError(f"the index of the store {self.root} is damaged: it has sizes of 0.")
+        return sizes
 
     def seconds(self, number: int) -> NDArray[np.float64]:
         """Returns when each frame of a video is shown in the source, float64 `(frames,)`."""

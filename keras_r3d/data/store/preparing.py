@@ -97,7 +97,7 @@ def estimate(work: Job, *, processes: int, limit_seconds: float) -> Estimate:
     most = min(_TRIES, count)
     # Spread over the list: every so-manyth first, then those between, where those were broken.
     places = np.linspace(0, count - 1, most).astype(int)
-    step = max(1, most // _SAMPLES)
+    step = -(-most // _SAMPLES)
     order = np.concatenate([places[start::step] for start in range(step)])
     reasons: list[Problem] = []
     for first in range(0, most, _SAMPLES):
@@ -433,7 +433,7 @@ class _Writer:
 
     def _read_journal(self) -> int:
         """Returns where the last shard ends."""
-        end = 0
+        ends = {0: 0}
         self._journal_end = 0
         path = self._store / _JOURNAL
         for line in path.read_bytes().splitlines(keepends=True) if path.is_file() else ():
@@ -444,13 +444,21 @@ class _Writer:
                 if "problem" in entry:
                     self.problems.append(Problem(*entry["problem"]))
                 else:
-                    self._shard, end = entry["shard"], entry["end"]
+                    self._shard = entry["shard"]
+                    ends[self._shard] = entry["end"]
                     self.rows.append(entry["row"])
             except (ValueError, KeyError, TypeError) as error:
                 raise StoreError(f"{path} is damaged ({error!r}): remove {self._store}.") from error
             self.done += 1
             self._journal_end += len(line)
-        return end
+        for number in range(self._shard):
+            shard = self._store / format.shard_name(number)
+            if not shard.is_file() or shard.stat().st_size != ends[number]:
+                raise StoreError(
+                    f"{shard} does not have the {ends[number]:,} bytes that {_JOURNAL} says: it "
+                    f"was damaged. Remove {self._store}."
+                )
+        return ends[self._shard]
 
     def _open(self, name: str, size: int) -> BinaryIO:
         """Opens a file to append to it, cut back to what the journal knows."""

@@ -55,13 +55,13 @@ class StoreReader(Reader):
         """
         with self._noting(video):
             number = self._number(video)
-            sizes = self._store.sizes(number)
-            crops = [cut.crop_of(*sizes[0]) for cut in cuts]
-            for cut, crop in zip(cuts, crops, strict=True):
-                try:
+            try:
+                sizes = self._store.sizes(number)
+                crops = [cut.crop_of(*sizes[0]) for cut in cuts]
+                for cut, crop in zip(cuts, crops, strict=True):
                     self._cut(number, sizes, cut, crop)
-                except (JpegError, StoreError) as error:
-                    raise VideoError(f"{video.name}: {error}") from error
+            except (JpegError, StoreError) as error:
+                raise VideoError(f"{video.name}: {error}") from error
         return crops
 
     def _number(self, video: Video) -> int:
@@ -95,7 +95,8 @@ def compressed(store: Store, number: int, wanted: Indices, place: levels.Cut) ->
         StoreError, JpegError: they are damaged.
     """
     data, ends = _read(store, number, place.level, wanted)
-    return jpeg.cut(data, ends, place.top, place.left, place.height, place.width)
+    size = store.sizes(number)[place.level]
+    return jpeg.cut(data, ends, size, place.top, place.left, place.height, place.width)
 
 
 def _read(store: Store, number: int, level: int, wanted: Indices) -> tuple[jpeg.Bytes, Indices]:
