@@ -14,7 +14,7 @@ from range_server import RangeServer
 
 from keras_r3d.data import annotations, pipeline
 from keras_r3d.data.source import open_source
-from keras_r3d.data.storage import UnreachableError, remote
+from keras_r3d.data.storage import UnreachableError, remote, web
 from keras_r3d.data.store import Store, StoreError, preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels
@@ -119,7 +119,8 @@ def test_a_shard_cut_short_is_named_replaced_and_counted(store, server, data):
 def test_a_server_that_fails_meanwhile_ends_the_stream_in_one_sentence(
     server, data, fault, message, monkeypatch
 ):
-    monkeypatch.setattr(remote, "SILENCE_SECONDS", 0.2)
+    for module in (remote, web):
+        monkeypatch.setattr(module, "SILENCE_SECONDS", 0.2)
     opened = open_source(server.address + "/a/store", data)
     server.always = fault
     with pytest.raises(UnreachableError, match=message):
