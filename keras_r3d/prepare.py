@@ -52,12 +52,21 @@ def _main(*sources: str) -> None:
 
 def _prepare(source: str) -> None:
     from keras_r3d.data import annotations
-    from keras_r3d.data.store import preparing
+    from keras_r3d.data.store import is_store, preparing
     from keras_r3d.data.store.encoding import Settings
 
     output = _command.value("output")
     if output is None and not _command.value("dry_run"):
         raise R3DError("--output is missing: the folder of the store (or pass --dry_run).")
+    if output is not None and os.path.isdir(source):
+        inside = os.path.relpath(os.path.realpath(output), os.path.realpath(source))
+        if inside.split(os.sep)[0] != os.pardir:
+            raise R3DError(
+                f"--output {output} lies in {source}, where it would be taken for a class: choose "
+                "a folder elsewhere."
+            )
+    if is_store(source):
+        raise R3DError(f"{source} is a clip store already: name the videos.")
     settings = Settings(_levels(), _command.value("quality"), _command.value("fps"))
     found = annotations.read(source, _command.value("annotations"))
     for note in found.notes:
@@ -72,21 +81,29 @@ def _prepare(source: str) -> None:
     work = preparing.job(found, annotations.root(source), settings)
     processes = _command.value("processes") or len(os.sched_getaffinity(0))
     limit = _command.value("time_limit")
-    needed = preparing.estimate(work, processes=processes, limit_seconds=limit)
     disk = Path(output or ".").absolute()
     while not disk.exists():
         disk = disk.parent
-    free = shutil.disk_usage(disk).free
-    print(
-        f"By {needed.samples} of them: about {_size(needed.bytes)} and "
-        f"{_command.duration(needed.seconds)}; {_size(free)} are free in {disk}",
-        flush=True,
-    )
+    if output is not None:
+        preparing.check(work, Path(output))
+    if output is None or not preparing.unfinished(Path(output)):
+        needed = preparing.estimate(
+            work,
+            processes=processes,
+            limit_seconds=limit,
+            folder=None if _command.value("dry_run") else disk,
+        )
+        free = shutil.disk_usage(disk).free
+        print(
+            f"By {needed.samples} of them: about {_size(needed.bytes)} and "
+            f"{_command.duration(needed.seconds)}; {_size(free)} are free in {disk}",
+            flush=True,
+        )
+        if needed.bytes > free:
+            print("Warning: the disk may not hold it. If it fills up, make room, then run again.")
     if _command.value("dry_run"):
         return
     path = Path(output)
-    if needed.bytes > free and not path.exists():
-        print("Warning: the disk may not hold it. If it fills up, make room and run this again.")
     try:
         description, problems = preparing.prepare(
             work,
@@ -146,9 +163,11 @@ def _levels():
 
 
 def _verify(path: str) -> None:
-    from keras_r3d.data import annotations
+    from keras_r3d.data import annotations, storage
     from keras_r3d.data.store import verifying
 
+    if _command.value("quarantine") and storage.is_url(path):
+        raise R3DError(f"--quarantine writes a file into the store, which {path} does not allow.")
     report = verifying.verify(path, progress=_command.Progress("videos"))
     for line in report.damage[:20]:
         print(f"  damaged: {line}")

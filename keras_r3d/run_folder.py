@@ -113,7 +113,14 @@ class Run:
         opened = source.open_source(data_dir or trained_on, self.recipe.data)
         found = opened.annotations
         if data_dir is None:
-            return recorded.split(split), opened.reader
+            # The store's own, not those written down: the reader knows them.
+            there = {_key(v): v for videos in found.splits.values() for v in videos}
+            gone = [v.name for v in recorded.split(split) if _key(v) not in there]
+            if gone:
+                raise AnnotationError(
+                    f"{len(gone)} videos of the run are no longer in {opened.path}: {gone[0]}, …"
+                )
+            return [there[_key(v)] for v in recorded.split(split)], opened.reader
         if set(found.splits) != {"train"}:
             return found.split(split), opened.reader
         known = {
@@ -121,11 +128,10 @@ class Run:
             for name, videos in recorded.splits.items()
             for video in videos
         }
-        root = annotations.root(data_dir)
         return [
             video
             for video in found.splits["train"]
-            if known.get(os.path.relpath(video.path, root), split) == split
+            if known.get(os.path.relpath(video.path, opened.root), split) == split
         ], opened.reader
 
     def report_problems(
@@ -153,6 +159,10 @@ class Run:
         """Adds to `summary.json`."""
         self.summary.update(values)
         files.write_json(self.path / SUMMARY, self.summary)
+
+
+def _key(video: Video) -> tuple[str, float, float]:
+    return video.path, video.start_seconds, video.end_seconds
 
 
 def next_free(root: Path, name: str) -> Path:

@@ -29,9 +29,15 @@ def _define_flags() -> None:
 
 def _main(source: str) -> None:
     from keras_r3d.data import annotations, doctor
+    from keras_r3d.data.store import is_store
 
     if not os.path.exists(source):
         raise R3DError(f"{source} does not exist: name a folder of videos, or a list of them.")
+    if is_store(source):
+        raise R3DError(
+            f"{source} is a clip store, which `python -m keras_r3d.prepare --verify {source}` "
+            "examines."
+        )
     labelled = None
     if Path(source).suffix.lower() not in annotations.VIDEO_SUFFIXES:
         try:

@@ -175,7 +175,7 @@ def test_no_space_while_saving_is_one_sentence(trained, tmp_path):
         ),
         (
             ["keras_r3d.benchmark"],
-            "Name what to do first: one of ['train', 'checkpoint', 'pipeline']",
+            "Name what to do first: one of ['train', 'checkpoint', 'pipeline', 'prepare']",
         ),
         (["keras_r3d.benchmark", "checkpoint"], "--file is missing"),
         (["keras_r3d.benchmark", "checkpoint", "--file=/nowhere"], "There is no file /nowhere"),

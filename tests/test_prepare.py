@@ -165,6 +165,83 @@ def test_a_kill_at_any_operation_is_gone_on_from(
     assert at > 100
 
 
+@pytest.mark.parametrize("place", ["after the journal", "while parts are removed"])
+def test_an_interrupt_while_it_is_written_down_loses_nothing(
+    source, whole, tmp_path, monkeypatch, place
+):
+    """Unlike a kill, an interrupt lets the writer close, and that writes down the rest."""
+    store = tmp_path / "store"
+    journal = store / "prepare.jsonl"
+    sync, remove = preparing._Writer._sync, shutil.rmtree
+    armed = [True]
+
+    def interrupt() -> None:
+        if armed and journal.exists() and journal.stat().st_size:
+            armed.clear()
+            raise KeyboardInterrupt
+
+    def synced(self, file) -> None:
+        sync(self, file)
+        if place == "after the journal":
+            interrupt()
+
+    def removed(path) -> None:
+        if place == "while parts are removed":
+            interrupt()
+        remove(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preparing, "_CHECKPOINT_SECONDS", 0.0)
+        patch.setattr(preparing._Writer, "_sync", synced)
+        patch.setattr(shutil, "rmtree", removed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(source, store, shard_bytes=30_000)
+    assert not armed
+    lines = journal.read_text().splitlines()
+    assert lines
+    assert len(lines) == len(set(lines))
+    prepare(source, store, shard_bytes=30_000)
+    assert content(store) == whole
+
+
+def test_files_of_others_in_the_store_do_not_matter(source, whole, tmp_path):
+    store = tmp_path / "store"
+    (tmp_path / "junk").mkdir()
+
+    def run(*arguments, **options):
+        (store / "shards" / ".DS_Store").write_bytes(b"junk")
+        return inline(*arguments, **options)
+
+    prepare(source, store, shard_bytes=30_000, run=run)
+    assert {n: c for n, c in content(store).items() if "DS_Store" not in n} == whole
+    assert verify(store, progress=lambda done, of: None).damage == []
+
+
+def test_a_store_among_the_videos_is_refused(source, tmp_path):
+    shutil.copytree(source, tmp_path / "videos")
+    for output in (tmp_path / "videos" / "store", tmp_path / "videos"):
+        text = command(tmp_path / "videos", f"--output={output}", "--levels=32", code=1)
+        assert "where it would be taken for a class: choose a folder elsewhere" in text
+    assert content(tmp_path / "videos") == content(source)
+
+
+def test_a_store_is_no_source(source, tmp_path):
+    prepare(source, tmp_path / "store")
+    text = command(tmp_path / "store", f"--output={tmp_path / 'again'}", code=1)
+    assert "is a clip store already: name the videos" in text
+
+
+def test_paths_above_the_list_and_their_quarantine(source, tmp_path):
+    (tmp_path / "lists").mkdir()
+    rows = [f"../{source.name}/{label}/{n}.avi,{label}" for label in ("red", "green") for n in "02"]
+    shutil.copytree(source, tmp_path / source.name)
+    (tmp_path / "lists" / "my.csv").write_text("\n".join(["path,label", *rows]))
+    prepare(tmp_path / "lists" / "my.csv", tmp_path / "store")
+    opened = Store(tmp_path / "store")
+    assert all(video.path == os.path.normpath(video.path) for video in opened.videos)
+    StoreReader(opened).check(opened.videos[0])
+
+
 def test_what_is_done_is_not_done_again(source, whole, tmp_path, monkeypatch):
     store = tmp_path / "store"
     seen: list[str] = []
@@ -530,11 +607,11 @@ def test_a_kill_of_the_command_is_gone_on_from(source, tmp_path):
 
 
 def test_ctrl_c_keeps_what_is_done(source, tmp_path):
-    for label in ("a", "b"):  # a second of work
-        write_noise(tmp_path / "videos" / label / "long.avi", 250)
+    for number in range(8):  # a second of work each
+        write_noise(tmp_path / "videos" / "ab"[number % 2] / f"{number}.avi", 250)
     store = tmp_path / "store"
     running = start(tmp_path / "videos", f"--output={store}", "--processes=1", "--levels=120")
-    wait_for("1 of 2 videos", running)
+    wait_for("1 of 8 videos", running)
     os.killpg(running.pid, signal.SIGINT)
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130

@@ -2,10 +2,12 @@
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -18,6 +20,8 @@ from keras_r3d.data.storage import UnreachableError, remote, web
 from keras_r3d.data.store import Store, StoreError, preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels
+from keras_r3d.inference import protocol
+from keras_r3d.training import run as training
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +151,60 @@ def test_what_passes_is_tried_again(server, data):
 def test_no_store_there(server):
     with pytest.raises(StoreError, match=r"is no clip store: it has no store\.json"):
         Store(server.address + "/b")
+
+
+def test_a_query_is_kept_to_itself_and_videos_are_recognised(
+    server, store, data, small, tmp_path, monkeypatch
+):
+    said: list[str] = []
+    url = f"{server.address}/a/store"
+    recipe = dataclasses.replace(small, data=data, train=dataclasses.replace(small.train, epochs=1))
+    run = training.train(recipe, f"{url}?key=secret", tmp_path / "run", say=said.append)
+    assert "secret" not in (tmp_path / "run" / "summary.json").read_text() + "".join(said)
+    for data_dir in (None, url, store, store.parent / "videos"):
+        found, _ = run.open_split("test", data_dir)
+        assert len(found) == 2, data_dir
+
+
+def test_quarantine_is_heeded_there_too(store, server, data):
+    server.files["/a/store/quarantine.txt"] = b"red/1.avi\n"
+    opened = open_source(server.address + "/a/store", data)
+    videos = [video for split in opened.annotations.splits.values() for video in split]
+    assert len(videos) == 5
+    assert "1 videos are left aside by" in opened.annotations.notes[0]
+
+
+def test_an_evaluation_that_loses_its_server_ends_in_one_sentence(server, data, small):
+    opened = open_source(server.address + "/a/store", data)
+    videos = opened.annotations.split("train")
+    model = keras.Sequential([keras.Input((4, 16, 16, 3)), keras.layers.GlobalAveragePooling3D()])
+    opened.reader.check(videos[0])
+
+    def fail(*_) -> None:
+        server.always = 500
+
+    opened.reader.require_readable = fail
+    with pytest.raises(protocol.EvaluationError, match="could not be read in 4 attempts"):
+        protocol.evaluate(
+            model,
+            opened.reader,
+            videos,
+            opened.annotations.classes,
+            data,
+            split="train",
+            batch_size=2,
+            jit_compile=False,
+            verbose=0,
+        )
+
+
+def test_a_hash_is_no_path(store, server):
+    path = "/a/store/store.json"
+    text = server.files[path].decode()
+    hashes = re.findall(r'"sha256": "([0-9a-f]{64})"', text)
+    server.files[path] = text.replace(hashes[0], "../../../outside").encode()
+    with pytest.raises(StoreError, match=r"store\.json is damaged"):
+        Store(server.address + "/a/store")
 
 
 def test_from_s3(store, tmp_path, data):

@@ -575,8 +575,7 @@ def s3():
     client.create_bucket(Bucket="bucket")
     for name, content in FILES.items():
         client.put_object(Bucket="bucket", Key=f"sets/store/{name}", Body=content)
-    yield address
-    running.stop()
+    return address  # its thread ends with the process; `stop` waits for kept connections
 
 
 @needs_tensorflow_io
@@ -646,6 +645,7 @@ def test_s3_reads(s3, tmp_path):
     assert found["environment"] == []
 
 
+@pytest.mark.slow
 @needs_tensorflow_io
 def test_s3_that_fails(tmp_path):
     found = in_process(

@@ -146,7 +146,7 @@ def run(
         "benchmark": "pipeline",
         "date": time.strftime("%Y-%m-%d"),
         "machine": f"{len(cores)} cores ({platform.machine()})",
-        "data": os.path.abspath(data_dir),
+        "data": annotations.absolute(data_dir),
         "videos": len(sources),
         "megabytes": megabytes,
         "store": stored,

@@ -40,7 +40,7 @@ def training_clip(
         VideoError: the video gives no frames.
     """
     pixels = _empty(data) if out is None else out
-    return training_clips(reader, source, data, [rng], pixels[np.newaxis])[0]
+    return training_clips(reader, source, data, [rng], [pixels])[0]
 
 
 def training_clips(
@@ -48,13 +48,13 @@ def training_clips(
     source: Video,
     data: Data,
     rngs: Sequence[np.random.Generator],
-    out: Frame,
+    out: Sequence[Frame],
 ) -> list[Clip]:
     """Draws several clips of one video, all cut in one pass over it.
 
     Args:
         rngs: one for each clip.
-        out: uint8 `(clips, frames, size, size, 3)`, contiguous, becomes the pixels.
+        out: as many arrays uint8 `(frames, size, size, 3)`, contiguous, that become the pixels.
 
     Raises:
         VideoError: the video gives no frames.

@@ -47,6 +47,8 @@ class Buffers:
                 if sys.getrefcount(memory) == _UNUSED:
                     break
             else:
+                # Those that are in use now are let go when they are not, but for some.
+                self._memory = self._memory[-_KEPT_ARRAYS:]
                 memory = np.empty(size + _ALIGNMENT - 1, np.uint8)
                 self._memory.append(memory)
             start = -memory.ctypes.data % _ALIGNMENT
@@ -54,4 +56,5 @@ class Buffers:
 
 
 _ALIGNMENT = 64
+_KEPT_ARRAYS = 7
 _UNUSED = 3  # references: the list's, the loop's, the call's

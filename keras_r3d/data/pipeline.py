@@ -21,11 +21,12 @@ from keras_r3d.recipe import Data
 # Draws after which a stream of unreadable videos is an error rather than bad luck.
 _MOST_DRAWS = 1000
 _BATCHES = 2  # under way at a time
+_OURS = ("Video", "Store", "Storage", "Unreachable")  # kinds of errors
 _TURN = 4  # clips that a thread cuts before it asks for more
 # Clips that are mixed where each pass over a video gives several.
 _MIXED = 256
 
-Fill = Callable[[int, np.ndarray], np.ndarray]
+Fill = Callable[[int, Sequence[np.ndarray]], int]
 
 
 def training_clips(
@@ -63,8 +64,8 @@ def training_clips(
     def order(epoch: int) -> np.ndarray:
         return np.random.default_rng([seed, epoch]).permutation(len(videos))
 
-    def visit(number: int, out: np.ndarray) -> np.ndarray:
-        """Fills `out` with clips of the video whose turn it is; returns their labels."""
+    def visit(number: int, out: Sequence[np.ndarray]) -> int:
+        """Fills `out` with clips of the video whose turn it is; returns their label."""
         epoch, place = divmod(number, len(videos))
         source = videos[order(epoch)[place]]
         rng = np.random.default_rng([seed, epoch, place])
@@ -72,7 +73,7 @@ def training_clips(
             try:
                 rngs = [rng] if len(out) == 1 else rng.spawn(len(out))
                 clips.training_clips(reader, source, data, rngs, out)
-                return np.full(len(out), labels[source.label], np.int32)
+                return labels[source.label]
             except VideoError as error:
                 # The reader has noted it.
                 broken = [p for p in reader.problems if p.status != "short" and p.name in names]
@@ -97,18 +98,10 @@ def training_clips(
     per_block = max(1, _MIXED // data.clips_per_pass)
     block, skipped = divmod(start * batch_size, per_block * data.clips_per_pass)
     numbers = tf.data.Dataset.counter(block * workers + worker, workers)
-
-    def mixed(number: tf.Tensor, pixels: tf.Tensor, labels: tf.Tensor):
-        places = tf.random.experimental.stateless_shuffle(
-            tf.range(tf.shape(labels)[0]), seed=[seed, tf.cast(number, tf.int32)]
-        )
-        return tf.gather(pixels, places), tf.gather(labels, places)
-
-    blocks = tf.data.Dataset.zip(
-        numbers, _filled(numbers, reader, data, per_block, data.clips_per_pass, visit)
+    blocks = _filled(
+        numbers, reader, data, per_block, data.clips_per_pass, visit, blocks=1, mixed=seed
     )
-    stream = blocks.map(lambda number, block: mixed(number, *block)).prefetch(1)
-    stream = stream.unbatch().skip(skipped).batch(batch_size, drop_remainder=True)
+    stream = blocks.unbatch().skip(skipped).batch(batch_size, drop_remainder=True)
     return stream.prefetch(_BATCHES)
 
 
@@ -127,7 +120,7 @@ def validation_clips(
     """
     labels = {name: label for label, name in enumerate(classes)}
 
-    def take(number: int, out: np.ndarray) -> np.ndarray:
+    def take(number: int, out: Sequence[np.ndarray]) -> int:
         label = -1
         if number < len(videos):
             try:
@@ -135,7 +128,7 @@ def validation_clips(
                 label = labels[videos[number].label]
             except VideoError:  # the reader has noted it
                 label = -1
-        return np.array([label], np.int32)
+        return label
 
     def readable(pixels: tf.Tensor, labels: tf.Tensor):
         there = labels >= 0
@@ -188,8 +181,25 @@ def evaluation_windows(
     return stream.batch(batch_size).prefetch(_BATCHES)
 
 
+def reason(error: tf.errors.OpError) -> str | None:
+    """Returns the sentence of the error of ours that ended a stream; None if it was another's."""
+    for line in error.message.splitlines():
+        kind, found, detail = line.partition("Error: ")
+        if found and kind.endswith(_OURS):
+            return detail
+    return None
+
+
 def _filled(
-    numbers: tf.data.Dataset, reader: Reader, data: Data, videos: int, clips_each: int, fill: Fill
+    numbers: tf.data.Dataset,
+    reader: Reader,
+    data: Data,
+    videos: int,
+    clips_each: int,
+    fill: Fill,
+    *,
+    blocks: int = _BATCHES,
+    mixed: int | None = None,
 ) -> tf.data.Dataset:
     """Turns numbers of batches into batches.
 
@@ -198,33 +208,45 @@ def _filled(
         clips_each: of each of them.
         fill: takes the number of a video in the stream, and memory for its clips; returns their
             labels. Called by several threads.
+        blocks: batches under way at a time.
+        mixed: seed by which the clips of a batch are mixed; None leaves them in order.
     """
-    pool = ThreadPoolExecutor(reader.threads, "clips") if reader.threads > 1 else None
-    buffers = memory.Buffers((videos * clips_each, data.frames, data.size, data.size, 3))
+    count = videos * clips_each
+    buffers = _buffers((count, data.frames, data.size, data.size, 3))
     turn = _TURN if clips_each == 1 else 1
 
     def batch(number: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        pixels = buffers.take()
+        pixels, labels = buffers.take(), np.empty(count, np.int32)
+        places = np.arange(count)
+        if mixed is not None:
+            places = np.random.default_rng([mixed, int(number)]).permutation(count)
 
-        def some(first: int) -> list[np.ndarray]:
-            return [
-                fill(
-                    int(number) * videos + place,
-                    pixels[place * clips_each : (place + 1) * clips_each],
-                )
-                for place in range(first, min(first + turn, videos))
-            ]
+        def some(first: int) -> None:
+            for video in range(first, min(first + turn, videos)):
+                own = places[video * clips_each : (video + 1) * clips_each]
+                labels[own] = fill(int(number) * videos + video, [pixels[place] for place in own])
 
         turns = range(0, videos, turn)
-        found = pool.map(some, turns) if pool else map(some, turns)
-        return pixels, np.concatenate([labels for several in found for labels in several])
+        for _ in _pool(reader.threads).map(some, turns) if reader.threads > 1 else map(some, turns):
+            pass
+        return pixels, labels
 
     def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels, labels = tf.numpy_function(calls.guarded(batch), [number], (tf.uint8, tf.int32))
-        count = videos * clips_each
         return (
             tf.ensure_shape(pixels, (count, data.frames, data.size, data.size, 3)),
             tf.ensure_shape(labels, (count,)),
         )
 
-    return numbers.map(shaped, num_parallel_calls=_BATCHES, deterministic=True)
+    return numbers.map(shaped, num_parallel_calls=blocks, deterministic=True)
+
+
+# TensorFlow keeps the functions of a stream for the rest of the process: what they hold is shared.
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "clips")
+
+
+@functools.cache
+def _buffers(shape: tuple[int, ...]) -> memory.Buffers:
+    return memory.Buffers(shape)

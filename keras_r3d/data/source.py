@@ -15,10 +15,17 @@ __all__ = ["Source", "is_store", "open_source"]
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Labelled videos by split, and what reads them."""
+    """Labelled videos by split, and what reads them.
+
+    Attributes:
+        path: where it was opened, without the secrets a URL may have.
+        root: folder or URL that the paths of its videos start from.
+    """
 
     annotations: Annotations
     reader: Reader
+    path: str
+    root: str
 
 
 def open_source(
@@ -40,14 +47,23 @@ def open_source(
     test_fraction = 0.0 if seed is None else data.test_fraction
     if is_store(data_dir):
         store = Store(data_dir)
+        aside = store.quarantined()
+        splits = {
+            split: [video for video in videos if video not in aside]
+            for split, videos in store.splits.items()
+        }
         found = annotations.arrange(
-            dict(store.splits),
+            splits,
             store.root,
             validation_fraction=validation_fraction,
             test_fraction=test_fraction,
             seed=seed or 0,
+            quarantined=True,
         )
-        return Source(found, StoreReader(store))
+        if aside:
+            note = f"{len(aside)} videos are left aside by {store.root}/{annotations.QUARANTINE}."
+            found = dataclasses.replace(found, notes=[note, *found.notes])
+        return Source(found, StoreReader(store), store.root, store.root)
     name = data.annotations
     if seed is None and not annotations.has(data_dir, name):
         name = annotations.AUTO
@@ -58,4 +74,6 @@ def open_source(
         test_fraction=test_fraction,
         seed=seed or 0,
     )
-    return Source(found, VideoReader(data.short_side, cache_gib))
+    reader = VideoReader(data.short_side, cache_gib)
+    path, root = annotations.absolute(data_dir), annotations.root(data_dir)
+    return Source(found, reader, path, root)

@@ -11,10 +11,15 @@ import tensorflow as tf
 from keras_r3d.data import pipeline
 from keras_r3d.data.annotations import AnnotationError, Video
 from keras_r3d.data.reader import Reader
+from keras_r3d.errors import R3DError
 from keras_r3d.inference import metrics
 from keras_r3d.recipe import Data
 
 _TOP = 5
+
+
+class EvaluationError(R3DError):
+    """An evaluation that had to stop."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,4 +157,9 @@ def _score(
     }
     scorer = keras.Model(inputs, outputs)
     scorer.compile(jit_compile=jit_compile)
-    return scorer.predict(windows, verbose=verbose)
+    try:
+        return scorer.predict(windows, verbose=verbose)
+    except tf.errors.OpError as error:
+        if detail := pipeline.reason(error):
+            raise EvaluationError(f"The evaluation stopped: {detail}") from error
+        raise

@@ -66,8 +66,8 @@ def train(
         annotations.to_csv(found),
         {
             "status": "training",
-            "data_dir": annotations.absolute(data_dir),
-            "video_root": annotations.root(data_dir),
+            "data_dir": opened.path,
+            "video_root": opened.root,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "devices": hardware.description,
             "keras_r3d": keras_r3d.__version__,
@@ -81,7 +81,7 @@ def train(
     for note in found.notes:
         say(f"Note: {note}")
     counts = ", ".join(f"{name} {len(split)}" for name, split in found.splits.items())
-    say(f"Data: {data_dir}: {len(found.classes)} classes; videos: {counts}")
+    say(f"Data: {opened.path}: {len(found.classes)} classes; videos: {counts}")
     say(f"Devices: {hardware.description}; batch {recipe.train.batch_size} clips")
     say(f"Run folder: {run.path} (training clips as the network sees them: {run_folder.CLIPS})")
 
@@ -222,14 +222,12 @@ def _fit(
     except OSError as error:
         raise files.WriteError(files.explain(run.path, error)) from error
     except tf.errors.OpError as error:
-        # Of a video (the reader's error, wrapped), of memory, or of TensorBoard's files.
-        lines = [line for line in error.message.splitlines() if line.strip()]
-        reason = next((line for line in lines if "Error: " in line), lines[0])
-        kind, _, detail = reason.partition("Error: ")
-        if kind.endswith(("Video", "Store", "Storage", "Unreachable")):
+        if detail := pipeline.reason(error):
             raise callbacks.TrainingError(f"The training stopped: {detail}") from error
+        # Of memory, or of TensorBoard's files.
+        line = next(line for line in error.message.splitlines() if line.strip())
         raise callbacks.TrainingError(
-            f"TensorFlow stopped the training: {reason} (If the disk of {run.path} is full, free "
+            f"TensorFlow stopped the training: {line} (If the disk of {run.path} is full, free "
             "some space there, then run again.)"
         ) from error
     if not math.isfinite(best.best):

@@ -2,6 +2,7 @@
 
 from keras_r3d.data.annotations.csv_file import write as to_csv
 from keras_r3d.data.annotations.folders import LAYOUT
+from keras_r3d.data.annotations.quarantine import NAME as QUARANTINE
 from keras_r3d.data.annotations.reading import (
     AUTO,
     MANIFEST,
@@ -25,6 +26,7 @@ __all__ = [
     "AUTO",
     "LAYOUT",
     "MANIFEST",
+    "QUARANTINE",
     "VIDEO_SUFFIXES",
     "AnnotationError",
     "Annotations",

@@ -5,6 +5,7 @@ docs/clip_store.md describes the same byte by byte.
 
 import dataclasses
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,12 @@ def _check(description: Description) -> None:
         raise ValueError(f"source must be a table. Received: {description.source!r}")
     for file in description.files:
         texts = isinstance(file.name, str) and isinstance(file.sha256, str)
-        if not texts or not (_is_count(file.bytes) or file.bytes == 0):
+        # A hash names a file in the cache, so it must be no path.
+        if (
+            not texts
+            or not re.fullmatch(r"([0-9a-f]{64})?", file.sha256)
+            or not (_is_count(file.bytes) or file.bytes == 0)
+        ):
             raise ValueError(f"files: {file}")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_r3d.data import storage
-from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations import QUARANTINE, Video
 from keras_r3d.data.storage import Storage, StorageError, UnreachableError
 from keras_r3d.data.store import format
 from keras_r3d.data.store.format import StoreError
@@ -61,8 +61,9 @@ class Store:
     """
 
     def __init__(self, root: str | Path):
+        root = root if storage.is_url(str(root)) else os.path.abspath(root)
         self.storage: Storage = storage.open_storage(root)
-        self.root = self.storage.root if self.storage.remote else os.path.abspath(root)
+        self.root = self.storage.root
         if not self.storage.exists(format.DESCRIPTION):
             unfinished = self.storage.exists(format.PLAN)
             raise StoreError(
@@ -92,13 +93,10 @@ class Store:
             )
         if not self._frames.all():
             raise StoreError(f"{self.root}: the index has a video of 0 frames: it is damaged.")
-        self._shards = [f.name for f in self.description.files if f.name.startswith(format.SHARDS)]
         self._bytes = {file.name: file.bytes for file in self.description.files}
-        if int(self._shard.max()) >= len(self._shards):
-            raise StoreError(
-                f"{self.root}: the index names shard {self._shard.max()} of {len(self._shards)}: "
-                "it is damaged."
-            )
+        last = format.shard_name(int(self._shard.max()))
+        if last not in self._bytes:
+            raise StoreError(f"{self.root}: the index names {last}, which is not: it is damaged.")
         self._read_videos(count)
 
     def _column(self, column: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -127,9 +125,10 @@ class Store:
                 if tuple(next(rows, ())) != format.VIDEO_COLUMNS:
                     raise ValueError(f"its columns must be {','.join(format.VIDEO_COLUMNS)}")
                 for name, label, split, start, end, _, _, sha256, _, _ in rows:
-                    video = Video(
-                        f"{self.root}/{name}", label, float(start), float(end or math.inf)
-                    )
+                    place = f"{self.root}/{name}"
+                    if not self.storage.remote:
+                        place = os.path.normpath(place)
+                    video = Video(place, label, float(start), float(end or math.inf))
                     self.names.append(name)
                     self.sha256.append(sha256)
                     self.videos.append(video)
@@ -142,9 +141,12 @@ class Store:
                 f"{len(self.videos)}"
             )
 
-    def classes(self) -> list[str]:
-        """Returns the class names in label order."""
-        return self.storage.text(format.CLASSES).splitlines()
+    def quarantined(self) -> set[Video]:
+        """Returns the videos that quarantine.txt lists."""
+        if not self.storage.exists(QUARANTINE):
+            return set()
+        lines = {line.strip() for line in self.storage.text(QUARANTINE).splitlines()}
+        return {video for name, video in zip(self.names, self.videos, strict=True) if name in lines}
 
     def frames(self, number: int) -> int:
         """Returns the number of frames of a video."""
@@ -170,7 +172,7 @@ class Store:
         count = int(self._frames[number])
         first = int(self._first[number]) * len(self.levels.sizes) + level * count
         return Span(
-            self._shards[int(self._shard[number])],
+            format.shard_name(int(self._shard[number])),
             int(self._offset[number, level]),
             self._end[first : first + count].astype(np.int64),
             self._crc32[first : first + count],

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+import keras_r3d
 from keras_r3d import files
 from keras_r3d._opencv import cv2
 from keras_r3d.data import workers
@@ -86,8 +87,13 @@ class Estimate:
     samples: int
 
 
-def estimate(work: Job, *, processes: int, limit_seconds: float) -> Estimate:
+def estimate(
+    work: Job, *, processes: int, limit_seconds: float, folder: Path | None = None
+) -> Estimate:
     """Encodes a few videos, spread over the list, into a temporary folder that is removed.
+
+    Args:
+        folder: in which the temporary one is made; None: where the system has such.
 
     Raises:
         StoreError: none of them can be read.
@@ -102,7 +108,7 @@ def estimate(work: Job, *, processes: int, limit_seconds: float) -> Estimate:
     reasons: list[Problem] = []
     for first in range(0, most, _SAMPLES):
         chosen = [work.samples[place][1] for place in order[first : first + _SAMPLES]]
-        sizes, seconds = _try(chosen, work.settings, processes, limit_seconds, reasons)
+        sizes, seconds = _try(chosen, work.settings, processes, limit_seconds, folder, reasons)
         if sizes:
             # So few may not have kept all processes busy.
             rounds = count / max(len(chosen), processes)
@@ -118,6 +124,7 @@ def _try(
     settings: Settings,
     processes: int,
     limit_seconds: float,
+    folder: Path | None,
     reasons: list[Problem],
 ) -> tuple[list[int], float]:
     """Encodes videos; returns the bytes of each that can be, and the seconds for all.
@@ -125,8 +132,8 @@ def _try(
     Args:
         reasons: gets those of the others.
     """
-    with tempfile.TemporaryDirectory(prefix="keras_r3d-") as folder:
-        tasks = [_Task(v, settings, Path(folder) / str(n)) for n, v in enumerate(videos)]
+    with tempfile.TemporaryDirectory(prefix=".keras_r3d-", dir=folder) as scratch:
+        tasks = [_Task(v, settings, Path(scratch) / str(n)) for n, v in enumerate(videos)]
         sizes = []
         started = time.monotonic()
         running = workers.run(_encode, tasks, workers=processes, limit_seconds=limit_seconds)
@@ -170,9 +177,8 @@ def prepare(
         StoreError: the folder holds something else; no video could be read.
         WriteError: the disk is full, …; call again to go on.
     """
-    fingerprint = work.fingerprint()
-    plan = {"version": format.VERSION, "job": fingerprint, "opencv": cv2.__version__}
-    _check_folder(plan, store)
+    fingerprint = check(work, store)
+    plan = _plan(fingerprint)
     try:
         with _alone(store):
             _check_folder(plan, store)  # now that no other process changes it
@@ -191,6 +197,31 @@ def prepare(
         raise
     except OSError as error:
         raise files.WriteError(files.explain(store, error)) from error
+
+
+def unfinished(store: Path) -> bool:
+    """Whether a folder holds a store that can be gone on with."""
+    return (store / format.PLAN).is_file()
+
+
+def check(work: Job, store: Path) -> str:
+    """Returns the hash of a job that can be done, or gone on with, in a folder.
+
+    Raises:
+        StoreError: the folder holds something else.
+    """
+    fingerprint = work.fingerprint()
+    _check_folder(_plan(fingerprint), store)
+    return fingerprint
+
+
+def _plan(fingerprint: str) -> dict[str, Any]:
+    return {
+        "version": format.VERSION,
+        "job": fingerprint,
+        "keras_r3d": keras_r3d.__version__,
+        "opencv": cv2.__version__,
+    }
 
 
 def _check_folder(plan: dict[str, Any], store: Path) -> None:
@@ -318,7 +349,7 @@ class _Writer:
         self._work = work
         self._store = store
         self._shard_bytes = shard_bytes
-        self._shard = 0
+        self.shard = 0
         self._journal_lines: list[str] = []
         self._appended: list[Path] = []
         self._checkpointed = time.monotonic()
@@ -344,11 +375,9 @@ class _Writer:
                         format.column_name(column), count * format.column_type(column).itemsize
                     )
                 )
-            self._output = stack.enter_context(
-                self._open(format.shard_name(self._shard), shard_end)
-            )
+            self._output = stack.enter_context(self._open(format.shard_name(self.shard), shard_end))
             for path in (self._store / format.SHARDS).iterdir():
-                if path.name > (self._store / format.shard_name(self._shard)).name:
+                if path.name > (self._store / format.shard_name(self.shard)).name:
                     path.unlink()  # begun, but not in the journal
             self._journal = stack.enter_context(self._open(_JOURNAL, self._journal_end))
             self._stack = stack.pop_all()
@@ -370,8 +399,8 @@ class _Writer:
         if self._output.tell() >= self._shard_bytes:
             self._sync(self._output)
             self._output.close()
-            self._shard += 1
-            self._output = self._open(format.shard_name(self._shard), 0)
+            self.shard += 1
+            self._output = self._open(format.shard_name(self.shard), 0)
         start = offset = self._output.tell()
         offsets = []
         for level, end in enumerate(part.ends[:, -1].tolist()):
@@ -385,7 +414,7 @@ class _Writer:
                 )
         for column, values in {
             "video_frames": part.seconds.size,
-            "video_shard": self._shard,
+            "video_shard": self.shard,
             "level_offset": offsets,
             "level_size": part.sizes,
             "frame_end": part.ends,
@@ -399,7 +428,7 @@ class _Writer:
             *(offset - start, part.sha256, part.source_bytes, part.source_sha256),
         ]
         self.rows.append(row)
-        self._note({"row": row, "shard": self._shard, "end": offset}, part.folder)
+        self._note({"row": row, "shard": self.shard, "end": offset}, part.folder)
 
     def leave_out(self, problem: Problem) -> None:
         """Notes a video that is not in the store."""
@@ -424,11 +453,14 @@ class _Writer:
         """Writes down what is appended, once it is on the disk."""
         for file in (self._output, *self._columns.values()):
             self._sync(file)
-        self._journal.write("".join(self._journal_lines).encode())
+        # Forgotten before they are written: after an interrupt this is called again, and a line
+        # that is lost is only work done anew; one written twice damages the store.
+        lines, self._journal_lines = self._journal_lines, []
+        folders, self._appended = self._appended, []
+        self._journal.write("".join(lines).encode())
         self._sync(self._journal)
-        for folder in self._appended:
+        for folder in folders:
             shutil.rmtree(folder)
-        self._journal_lines, self._appended = [], []
         self._checkpointed = time.monotonic()
 
     def _read_journal(self) -> int:
@@ -444,21 +476,21 @@ class _Writer:
                 if "problem" in entry:
                     self.problems.append(Problem(*entry["problem"]))
                 else:
-                    self._shard = entry["shard"]
-                    ends[self._shard] = entry["end"]
+                    self.shard = entry["shard"]
+                    ends[self.shard] = entry["end"]
                     self.rows.append(entry["row"])
             except (ValueError, KeyError, TypeError) as error:
                 raise StoreError(f"{path} is damaged ({error!r}): remove {self._store}.") from error
             self.done += 1
             self._journal_end += len(line)
-        for number in range(self._shard):
+        for number in range(self.shard):
             shard = self._store / format.shard_name(number)
             if not shard.is_file() or shard.stat().st_size != ends[number]:
                 raise StoreError(
                     f"{shard} does not have the {ends[number]:,} bytes that {_JOURNAL} says: it "
                     f"was damaged. Remove {self._store}."
                 )
-        return ends[self._shard]
+        return ends[self.shard]
 
     def _open(self, name: str, size: int) -> BinaryIO:
         """Opens a file to append to it, cut back to what the journal knows."""
@@ -500,8 +532,9 @@ def _finish(
         with (store / name).open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         described.append(format.File(name, (store / name).stat().st_size, sha256))
-    for path in sorted((store / format.SHARDS).iterdir()):
-        described.append(format.File(f"{format.SHARDS}/{path.name}", path.stat().st_size))
+    for number in range(writer.shard + 1):
+        name = format.shard_name(number)
+        described.append(format.File(name, (store / name).stat().st_size))
     settings = work.settings
     description = format.Description(
         settings.levels,

@@ -10,6 +10,7 @@ from keras_r3d.data.store.format import StoreError
 from keras_r3d.data.store.opened import Store
 
 _AT_A_TIME = 4  # videos
+_SUBMITTED = 256  # videos
 _FRAMES = 64  # read at a time
 
 
@@ -50,15 +51,18 @@ def verify(path: str, *, progress: Callable[[int, int], None]) -> Report:
                 if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
                     damage.append(f"{file.name}: does not have its checksum")
     broken = []
+    count = len(store.videos)
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        numbers = range(len(store.videos))
-        for number, reason in enumerate(pool.map(lambda n: _damage(store, n), numbers)):
-            if reason:
-                damage.append(f"{store.names[number]}: {reason}")
-                broken.append(store.videos[number].path)
-            progress(number + 1, len(numbers))
+        for first in range(0, count, _SUBMITTED):
+            numbers = range(first, min(first + _SUBMITTED, count))
+            reasons = pool.map(lambda number: _damage(store, number), numbers)
+            for number, reason in zip(numbers, reasons, strict=True):
+                if reason:
+                    damage.append(f"{store.names[number]}: {reason}")
+                    broken.append(store.videos[number].path)
+                progress(number + 1, count)
     size = sum(file.bytes for file in store.description.files)
-    return Report(len(store.videos), size, damage, broken)
+    return Report(count, size, damage, broken)
 
 
 def _damage(store: Store, number: int) -> str | None:
