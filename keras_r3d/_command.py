@@ -1,6 +1,7 @@
 """What all commands share: parsing flags, quiet TensorFlow, errors as sentences."""
 
 import os
+import signal
 import sys
 import time
 import warnings
@@ -47,6 +48,8 @@ def run(
             raise app.UsageError(f"Missing: {missing}. Expected: {' '.join(arguments)}")
         if words:
             raise app.UsageError(f"Unknown argument '{words[0]}': flags start with `--`.")
+        # As a scheduler ends a job: like Ctrl-C, so that what was begun is put away.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             command(*given)
         except (R3DError, OSError) as error:  # an OSError names its file

@@ -13,6 +13,8 @@ from absl import flags
 from keras_r3d import _command, recipe
 from keras_r3d.errors import R3DError
 
+_MOST_FPS = 1000
+
 
 def _define_flags() -> None:
     flags.DEFINE_string("output", None, "Folder of the store, new or unfinished.")
@@ -28,7 +30,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer("height", None, "One level of this height in pixels.", lower_bound=16)
     flags.DEFINE_integer("short_side", None, "One level of this short side.", lower_bound=16)
     flags.DEFINE_integer("quality", 90, "Of the JPEGs.", lower_bound=1, upper_bound=100)
-    flags.DEFINE_float("fps", 0, "Frames a second to resample to; 0 keeps all.", lower_bound=0)
+    flags.DEFINE_float("fps", 0, "Frames a second to resample to; 0 keeps all.")
     flags.DEFINE_integer("processes", None, "Videos at a time. Default: one a core.", lower_bound=1)
     flags.DEFINE_float("time_limit", 1800, "Seconds for a video.", lower_bound=1)
     flags.DEFINE_float("shard_gib", 2, "Size at which a shard is full.", lower_bound=0.001)
@@ -55,7 +57,11 @@ def _prepare(source: str) -> None:
     from keras_r3d.data.store import is_store, preparing
     from keras_r3d.data.store.encoding import Settings
 
-    output = _command.value("output")
+    if _command.value("quarantine"):
+        raise R3DError("--quarantine goes with --verify.")
+    if not 0 <= _command.value("fps") <= _MOST_FPS:
+        raise R3DError(f"--fps must be 0 to {_MOST_FPS}. Received: {_command.value('fps')}")
+    output = _command.value("output") or None
     if output is None and not _command.value("dry_run"):
         raise R3DError("--output is missing: the folder of the store (or pass --dry_run).")
     if output is not None and os.path.isdir(source):
@@ -103,7 +109,7 @@ def _prepare(source: str) -> None:
             print("Warning: the disk may not hold it. If it fills up, make room, then run again.")
     if _command.value("dry_run"):
         return
-    path = Path(output)
+    path = Path(output or "")
     try:
         description, problems = preparing.prepare(
             work,
@@ -116,6 +122,9 @@ def _prepare(source: str) -> None:
     except KeyboardInterrupt:
         print("What is done is kept: run the same command again to go on.", file=sys.stderr)
         raise
+    kept = (path / "classes.txt").read_text(encoding="utf-8").splitlines()
+    for name in sorted(set(found.classes) - set(kept)):
+        print(f"Warning: class '{name}' has no video that can be read: it is not in the store.")
     for problem in problems[:10]:
         print(f"  {problem.status}: {problem.detail}")
     if len(problems) > 10:

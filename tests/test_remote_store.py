@@ -99,7 +99,8 @@ def test_the_index_is_downloaded_once(server, data):
     open_source(server.address + "/a/store", data)
     before = len(server.requests)
     open_source(server.address + "/a/store", data)
-    assert {Path(r.path).name for r in server.requests[before:]} == {"store.json"}
+    asked = {Path(r.path).name for r in server.requests[before:]}
+    assert asked == {"store.json", "quarantine.txt"}
 
 
 def test_a_shard_cut_short_is_named_replaced_and_counted(store, server, data):

@@ -81,7 +81,8 @@ def training_clips(
                     raise VideoError(
                         f"{len(broken)} of {len(videos)} training videos are broken, more than "
                         f"data.broken_share = {data.broken_share:g} allows; the last: "
-                        f"{broken[-1].detail} `python -m keras_r3d.scan` finds them all."
+                        f"{broken[-1].detail} `python -m keras_r3d.scan` (of a clip store, "
+                        "`prepare --verify`) finds them all."
                     ) from error
                 source = videos[rng.integers(len(videos))]
         raise VideoError(

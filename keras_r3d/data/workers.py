@@ -3,12 +3,16 @@
 What hangs or crashes takes its process with it, and nothing else.
 """
 
+import ctypes
 import dataclasses
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Generator, Sequence
 from multiprocessing import connection
 from typing import Any
+
+_SIGNAL_WHEN_PARENT_ENDS = 1  # PR_SET_PDEATHSIG of Linux
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +80,11 @@ def _start(context, function: Callable[[Any], Any]) -> tuple[Any, connection.Con
 
 
 def _work(function: Callable[[Any], Any], pipe: connection.Connection) -> None:
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_SIGNAL_WHEN_PARENT_ENDS, signal.SIGKILL)  # however it ends
     try:
         while True:
             pipe.send(function(pipe.recv()))
-    except (EOFError, KeyboardInterrupt):
+    except (EOFError, ConnectionError, KeyboardInterrupt):
         return  # the other side has gone

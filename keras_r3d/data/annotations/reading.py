@@ -103,6 +103,15 @@ def arrange(
     notes: list[str] = []
     if not quarantined:
         notes += quarantine.leave_aside(splits, Path(folder))
+    nameless = [v.path for videos in splits.values() for v in videos if not _is_text(v.path)]
+    if nameless:
+        for split, videos in splits.items():
+            splits[split] = [video for video in videos if _is_text(video.path)]
+        shown = [os.fsencode(path).decode(errors="backslashreplace") for path in nameless]
+        notes.append(
+            f"{len(nameless)} videos whose names are not UTF-8 are left aside; rename them: "
+            f"{some(shown)}."
+        )
     if not splits.get("train"):
         raise AnnotationError(
             f"No training videos in {folder}. Splits found: {sorted(splits)}. Expected:\n{LAYOUT}"
@@ -117,6 +126,14 @@ def arrange(
     classes = sorted({video.label for video in splits["train"]})
     _check_classes(splits, classes, notes)
     return Annotations(splits, classes, notes)
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # bytes of a file name that stand for no character
+        return False
+    return True
 
 
 def videos_in(data_dir: str | Path) -> list[str]:

@@ -89,15 +89,27 @@ class Store:
         if self._first[-1] != frames:
             raise StoreError(
                 f"{self.root}: the index counts {self._first[-1]} frames, {format.DESCRIPTION} "
-                f"{frames}: it is damaged."
+                f"{frames}: it is damaged{self._where()}."
             )
         if not self._frames.all():
-            raise StoreError(f"{self.root}: the index has a video of 0 frames: it is damaged.")
+            raise StoreError(
+                f"{self.root}: the index has a video of 0 frames: it is damaged{self._where()}."
+            )
         self._bytes = {file.name: file.bytes for file in self.description.files}
         last = format.shard_name(int(self._shard.max()))
         if last not in self._bytes:
-            raise StoreError(f"{self.root}: the index names {last}, which is not: it is damaged.")
+            raise StoreError(
+                f"{self.root}: the index names {last}, which is not: it is damaged{self._where()}."
+            )
         self._read_videos(count)
+
+    def _where(self) -> str:
+        """Returns where the index was read, if that is not where the store is."""
+        if not self.storage.remote:
+            return ""
+        file = self.description.file(format.VIDEOS)
+        copy = self.storage.local_copy(format.VIDEOS, file.bytes, file.sha256)
+        return f", or its copy in {copy.parent} is (remove that)"
 
     def _column(self, column: str, shape: tuple[int, ...]) -> np.ndarray:
         name, kind = format.column_name(column), format.column_type(column)
