@@ -115,6 +115,16 @@ def fill(
         out[...] = part
 
 
+def flip(clip: Frame) -> None:
+    """Mirrors the frames of a clip left to right, in place, by one call of OpenCV.
+
+    Args:
+        clip: uint8 `(frames, height, width, 3)`, contiguous.
+    """
+    rows = clip.reshape(-1, *clip.shape[2:])
+    cv2.flip(rows, 1, dst=rows)
+
+
 def to_rgb(clip: Frame) -> None:
     """Turns the frames of a clip from BGR to RGB, in place."""
     for frame in clip:

@@ -20,6 +20,7 @@ from keras_r3d.data.store.opened import Store
 from keras_r3d.data.video import VideoError
 
 _REMOTE_THREADS = 32  # requests under way, so that none is waited for alone
+_UNDER_THE_LOCK = 5 * 1024  # bytes, as zlib has it
 _GAP = 2**16  # bytes between frames that cost less to read than another request
 
 
@@ -78,8 +79,10 @@ class StoreReader(Reader):
         windows = compressed(self._store, number, wanted, place)
         frames = jpeg.decode(windows, place.height, place.width, place.shrink)
         height, width = frames.shape[1:3]
-        if frames.shape == cut.out.shape and wanted is cut.numbers and not crop.flip:
+        if frames.shape == cut.out.shape and wanted is cut.numbers:
             cut.out[...] = frames
+            if crop.flip:
+                videos.flip(cut.out)
             return
         for copy, out in zip(copies.tolist(), cut.out, strict=True):
             videos.fill(out, frames[copy], 0, 0, height, width, crop.flip)
@@ -124,7 +127,19 @@ def _read(store: Store, number: int, level: int, wanted: Indices) -> tuple[jpeg.
     begin = 0
     checksums = span.crc32[wanted].tolist()
     for number, (end, checksum) in enumerate(zip(sums.tolist(), checksums, strict=True)):
-        if zlib.crc32(joined[begin:end]) != checksum:
+        if _crc32(joined[begin:end]) != checksum:
             raise StoreError(f"frame {wanted[number]} of level {level} does not have its checksum.")
         begin = end
     return np.frombuffer(joined, np.uint8), sums
+
+
+def _crc32(data: memoryview) -> int:
+    """Computes a CRC-32 without giving up Python's lock.
+
+    Of more than 5 kB at once zlib does give it up, and has to wait until another thread does
+    likewise: sixteen times a clip that costs more than it brings.
+    """
+    value = 0
+    for start in range(0, len(data), _UNDER_THE_LOCK):
+        value = zlib.crc32(data[start : start + _UNDER_THE_LOCK], value)
+    return value
