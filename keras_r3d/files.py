@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import errno
+import hashlib
 import io
 import json
 import os
@@ -72,6 +73,12 @@ def _remove(path: Path) -> None:
 def cache() -> Path:
     """Returns the folder of what can be had again: `$KERAS_R3D_CACHE`, else ~/.cache/keras_r3d."""
     return Path(os.environ.get("KERAS_R3D_CACHE") or Path.home() / ".cache" / "keras_r3d")
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 of a file, 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

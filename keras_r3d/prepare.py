@@ -54,7 +54,7 @@ def _main(*sources: str) -> None:
 
 def _prepare(source: str) -> None:
     from keras_r3d.data import annotations
-    from keras_r3d.data.store import is_store, preparing
+    from keras_r3d.data.store import format, is_store, preparing
     from keras_r3d.data.store.encoding import Settings
 
     if _command.value("quarantine"):
@@ -122,7 +122,7 @@ def _prepare(source: str) -> None:
     except KeyboardInterrupt:
         print("What is done is kept: run the same command again to go on.", file=sys.stderr)
         raise
-    kept = (path / "classes.txt").read_text(encoding="utf-8").splitlines()
+    kept = (path / format.CLASSES).read_text(encoding="utf-8").splitlines()
     for name in sorted(set(found.classes) - set(kept)):
         print(f"Warning: class '{name}' has no video that can be read: it is not in the store.")
     for problem in problems[:10]:
@@ -130,7 +130,7 @@ def _prepare(source: str) -> None:
     if len(problems) > 10:
         print(f"  … and {len(problems) - 10} more")
     if problems:
-        print(f"{len(problems)} videos are left out: {path / 'problems.csv'}")
+        print(f"{len(problems)} videos are left out: {path / format.PROBLEMS}")
     total = sum(file.bytes for file in description.files)
     shards = sum(not file.sha256 for file in description.files)
     print(

@@ -62,9 +62,8 @@ def data(small):
     return dataclasses.replace(small.data, broken_share=0.5)
 
 
-def batches(root, data, count: int = 3):
-    opened = open_source(root, data)
-    dataset = pipeline.training_clips(
+def stream(opened, data) -> tf.data.Dataset:
+    return pipeline.training_clips(
         opened.reader,
         opened.annotations.split("train"),
         opened.annotations.classes,
@@ -72,7 +71,11 @@ def batches(root, data, count: int = 3):
         batch_size=4,
         seed=1,
     )
-    taken = [(x.numpy(), y.numpy()) for x, y in dataset.take(count)]
+
+
+def batches(root, data, count: int = 3):
+    opened = open_source(root, data)
+    taken = [(x.numpy(), y.numpy()) for x, y in stream(opened, data).take(count)]
     return taken, opened.reader
 
 
@@ -131,16 +134,8 @@ def test_a_server_that_fails_meanwhile_ends_the_stream_in_one_sentence(
     with pytest.raises(UnreachableError, match=message):
         opened.reader.check(opened.annotations.split("train")[0])
     assert opened.reader.problems == []  # it is no video's fault
-    dataset = pipeline.training_clips(
-        opened.reader,
-        opened.annotations.split("train"),
-        opened.annotations.classes,
-        data,
-        batch_size=4,
-        seed=1,
-    )
     with pytest.raises(tf.errors.OpError, match=message):
-        next(iter(dataset))
+        next(iter(stream(opened, data)))
 
 
 def test_what_passes_is_tried_again(server, data):

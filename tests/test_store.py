@@ -190,7 +190,7 @@ def test_shards_hold_the_frames_and_nothing_else(prepared):
 @pytest.mark.parametrize("size", [16, 32, 50, 64, 100])
 def test_frames_are_those_asked_for(tmp_path_factory, numbers, size, long_store):
     reader = StoreReader(Store(long_store))
-    video = named(reader._store, "0.avi")
+    video = named(reader.store, "0.avi")
     assert reader.count(video) == 40
     assert frame_numbers(read(reader, video, list(numbers), size)) == list(numbers)
 
@@ -205,10 +205,10 @@ def long_store(tmp_path_factory) -> Path:
 
 
 def test_segments_begin_where_they_should(opened):
-    long = named(opened._store, "long.avi", 0.5)
+    long = named(opened.store, "long.avi", 0.5)
     assert opened.count(long) == 10
     assert frame_numbers(read(opened, long, range(10))) == list(range(5, 15))
-    rest = named(opened._store, "long.avi", 2.0)
+    rest = named(opened.store, "long.avi", 2.0)
     assert opened.count(rest) == 20
     assert frame_numbers(read(opened, rest, [0, 19, 4])) == [20, 39, 24]
 
@@ -229,7 +229,7 @@ CROPS = [
 @pytest.mark.parametrize("name", ["wide.avi", "tall.avi", "small.avi"])
 @pytest.mark.parametrize("size", [24, 32, 48])
 def test_clips_are_those_of_the_videos(source, opened, name, size):
-    video = named(opened._store, name)
+    video = named(opened.store, name)
     of_source = dataclasses.replace(video, path=f"{source}/train/{name}")
     reader = VideoReader(64, 1.0)
     for numbers in (np.arange(2, 9), np.array([1, 11, 5, 5])):
@@ -247,7 +247,7 @@ def test_clips_are_those_of_the_videos(source, opened, name, size):
 
 
 def test_several_clips_of_one_video(opened):
-    video = named(opened._store, "long.avi", 2.0)
+    video = named(opened.store, "long.avi", 2.0)
     outs = np.empty((3, 4, 32, 32, 3), np.uint8)
     starts = (9, 2, 4)
     crops = opened.cut(
@@ -262,7 +262,7 @@ def test_several_clips_of_one_video(opened):
 def test_windows_are_those_of_the_video(source, opened, small, frames, stride):
     data = dataclasses.replace(small.data, frames=frames, frame_stride=stride, size=32)
     for name, start in [("wide.avi", 0.0), ("long.avi", 2.0), ("long.avi", 0.5)]:
-        video = named(opened._store, name, start)
+        video = named(opened.store, name, start)
         of_source = dataclasses.replace(video, path=f"{source}/train/{name}")
         ours = np.stack(list(clips.windows(opened, video, data)))
         theirs = np.stack(list(clips.windows(VideoReader(64, 0), of_source, data)))
@@ -287,7 +287,7 @@ def test_the_pipeline_gives_what_is_cut_by_hand(prepared, small):
 
 
 def test_clips_of_all_kinds_of_sampling(prepared, opened, small):
-    video = named(opened._store, "long.avi", 2.0)
+    video = named(opened.store, "long.avi", 2.0)
     for kind in ("consecutive", "spread", "segments"):
         data = dataclasses.replace(small.data, size=32, sampling=kind)
         for clip in (
@@ -300,7 +300,7 @@ def test_clips_of_all_kinds_of_sampling(prepared, opened, small):
 def test_many_threads_read_one_store(opened):
     from concurrent.futures import ThreadPoolExecutor
 
-    video = named(opened._store, "long.avi", 2.0)
+    video = named(opened.store, "long.avi", 2.0)
     expected = read(opened, video, range(20))
     with ThreadPoolExecutor(8) as pool:
         for numbers, clip in pool.map(
@@ -656,7 +656,7 @@ def test_an_index_that_points_elsewhere_breaks_its_videos_only(copy, column, fun
     change(copy, column, function)
     reader = StoreReader(Store(copy))
     failed = 0
-    for video in reader._store.videos:
+    for video in reader.store.videos:
         try:
             read(reader, video, range(reader.count(video)))
         except VideoError:
@@ -807,7 +807,7 @@ def test_opening_takes_memory_for_videos_not_for_frames(tmp_path):
     for name in ("few", "many", "more"):
         tracemalloc.start()
         reader = StoreReader(Store(tmp_path / name))
-        assert reader.count(reader._store.videos[-1]) in (10, 200)
+        assert reader.count(reader.store.videos[-1]) in (10, 200)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     few, many, more = peaks

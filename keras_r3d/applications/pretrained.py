@@ -1,7 +1,6 @@
 """The public checkpoints: which there are, where they are published, and getting them."""
 
 import dataclasses
-import hashlib
 import http.client
 import re
 import urllib.error
@@ -149,7 +148,7 @@ def fetch(row: Pretrained) -> Path:
             )
         _download(row, row.url, path)  # and compares the hash
         return path
-    if row.sha256 and not (digest := _sha256(path)).startswith(row.sha256):
+    if row.sha256 and not (digest := files.sha256(path)).startswith(row.sha256):
         raise WeightsError(
             f"{path} is not the published {row.file}: its SHA-256 begins with {digest[:8]}, not "
             f"{row.sha256}. Remove it, then run again to fetch it from {row.source} ."
@@ -185,13 +184,8 @@ def _download(row: Pretrained, url: str, path: Path) -> None:
                 f"{url} could not be downloaded: the connection ended after {received:,} of "
                 f"{size:,} bytes. Run again. {by_hand}"
             )
-        if row.sha256 and not (digest := _sha256(temporary)).startswith(row.sha256):
+        if row.sha256 and not (digest := files.sha256(temporary)).startswith(row.sha256):
             raise WeightsError(
                 f"{url} gave another file than the published one: its SHA-256 begins with "
                 f"{digest[:8]}, not {row.sha256}. {by_hand}"
             )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -175,7 +175,6 @@ class JpegAlone(Contender):
 
     def __init__(self, task: Task):
         self._store = Store(task.store)
-        self._numbers = {video: number for number, video in enumerate(self._store.videos)}
         self._size = task.data.size
         self._jpegs: list[tuple[jpeg.Bytes, int]] = []
 
@@ -183,11 +182,11 @@ class JpegAlone(Contender):
         self._jpegs = []
         for draw in draws:
             assert draw.source.stored is not None
-            number = self._numbers[draw.source.stored]
+            number = self._store.numbers[draw.source.stored]
             sizes = self._store.sizes(number)
             place = levels.choose(draw.crop(*sizes[0]), sizes, self._size)
             wanted = np.unique(draw.numbers - draw.source.first)
-            windows = compressed(self._store, number, wanted, place)
+            windows = compressed(self._store, number, wanted, place, sizes[place.level])
             self._jpegs += [(window.jpeg, place.shrink) for window in windows]
 
     def run(self, draws: Sequence[Draw]) -> None:

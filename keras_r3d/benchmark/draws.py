@@ -83,13 +83,12 @@ def in_store(
     Raises:
         R3DError: they are not those of the store.
     """
-    numbers = {video: number for number, video in enumerate(store.videos)}
     chosen = [
         videos[place] for place in np.random.default_rng(seed).permutation(len(videos))[:most]
     ]
     sources = []
     for stored in chosen:
-        number = numbers[stored]
+        number = store.numbers[stored]
         frames, (height, width) = store.frames(number), store.sizes(number)[0]
         source = Source(stored, 0, frames, frames, width, height)
         if folder is not None:

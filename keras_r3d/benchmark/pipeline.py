@@ -33,8 +33,8 @@ from keras_r3d.benchmark.draws import Draw
 from keras_r3d.benchmark.peers import Decord, PyAV, TorchCodec
 from keras_r3d.benchmark.process import DroppedOutError, Process, Turn
 from keras_r3d.data import annotations
-from keras_r3d.data.source import is_store, open_source
-from keras_r3d.data.store import Store
+from keras_r3d.data.source import open_source
+from keras_r3d.data.store import StoreReader
 from keras_r3d.errors import R3DError
 from keras_r3d.recipe import Data, Recipe
 
@@ -50,14 +50,7 @@ FROM_VIDEOS: tuple[type[Contender], ...] = (
 )
 # Of a store; the last ones where the videos it was made of are at hand.
 FROM_STORE: tuple[type[Contender], ...] = (FromStore, JpegAlone, JpegAloneKept)
-FROM_ITS_VIDEOS: tuple[type[Contender], ...] = (
-    FromVideos,
-    FromVideosShared,
-    PyAV,
-    Decord,
-    TorchCodec,
-    AuthorsLoader,
-)
+FROM_ITS_VIDEOS = tuple(one for one in FROM_VIDEOS if one is not DecodingAlone)
 _MOST_CLIPS_IN_A_BATCH = 64
 # Rates of GPUs assumed where none is given; not measured.
 _ASSUMED_CLIPS_PER_SECOND = (100.0, 300.0, 1000.0)
@@ -125,13 +118,14 @@ def run(
         )
     recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, clips_per_pass=1))
     seed = recipe.train.seed
-    found = open_source(data_dir, recipe.data, seed=seed).annotations
+    opened = open_source(data_dir, recipe.data, seed=seed)
+    found = opened.annotations
     batch_size = min(clips, _MOST_CLIPS_IN_A_BATCH)
     clips = math.ceil(clips / batch_size) * batch_size
-    stored = is_store(data_dir)
+    stored = isinstance(opened.reader, StoreReader)
     broken: list[str] = []
-    if stored:
-        store = Store(data_dir)
+    if isinstance(opened.reader, StoreReader):
+        store = opened.reader.store
         sources = draws.in_store(store, found.split("train"), clips, seed, videos)
         megabytes = sum(file.bytes for file in store.description.files) / 1e6
         megabytes *= len(sources) / len(store.videos)
@@ -167,7 +161,7 @@ def run(
             found.classes,
             recipe.data,
             batch_size=batch_size,
-            seed=recipe.train.seed,
+            seed=seed,
             scratch=scratch,
             store=annotations.absolute(data_dir) if stored else "",
         )

@@ -126,6 +126,11 @@ def _sections(data: bytes) -> Iterator[tuple[int, int, int]]:
     raise JpegError("has no scan: it is not a JPEG, or damaged.")
 
 
+def _header_size(data: bytes) -> int:
+    """Returns the number of bytes before the entropy-coded data."""
+    return next(end for code, _, end in _sections(data) if code == _SOS)
+
+
 def _table(frame: Bytes) -> tuple[int, int]:
     """Returns where the table of a frame begins and ends."""
     head = frame[: len(_TABLE_START) + 2 + len(_TABLE_NAME)].tobytes()
@@ -217,10 +222,8 @@ def _header(frame: Bytes) -> tuple[int, Layout]:
     """Returns the number of bytes before the entropy-coded data, and what they say."""
     _, table_end = _table(frame)
     rest = bytes((0xFF, _SOI)) + frame[table_end : table_end + 4096].tobytes()
-    for code, _, end in _sections(rest):
-        if code == _SOS:
-            return table_end + end - 2, read_layout(rest[:end])
-    raise JpegError("has no scan: it is not a JPEG, or damaged.")
+    length = _header_size(rest)
+    return table_end + length - 2, read_layout(rest[:length])
 
 
 def _segments(
@@ -301,8 +304,7 @@ def encode(frame: Frame, quality: int, interval: int) -> bytes:
     """
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_RST_INTERVAL, interval]
     data = cv2.imencode(".jpg", frame, options)[1]
-    start = next(end for code, _, end in _sections(data.tobytes()) if code == _SOS)
-    body = data[start:]
+    body = data[_header_size(data.tobytes()) :]
     # In entropy-coded data 0xff is followed by 0 or a marker, never by a value.
     found = np.flatnonzero(body[:-1] == 0xFF)
     found = found[body[found + 1] != 0]

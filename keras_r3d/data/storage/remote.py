@@ -3,6 +3,7 @@
 import hashlib
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -70,7 +71,7 @@ def decoded(place: str, content: bytes) -> str:
         ) from None
 
 
-class RemoteStorage:
+class RemoteStorage(ABC):
     """A folder under a URL: see `Storage`. Its methods may be called from any thread.
 
     What is under the URL must not change meanwhile: the size of a file is asked for once.
@@ -87,6 +88,7 @@ class RemoteStorage:
         """Returns the URL of a file, as messages show it."""
         return f"{self.root}/{proper(name)}"
 
+    @abstractmethod
     def length(self, name: str) -> int | None:
         """Asks for the size of a file once; None if it is not there.
 
@@ -94,11 +96,10 @@ class RemoteStorage:
             PassingError: it may be answered the next time.
             StorageError: it will not.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def fetch(self, name: str, offset: int, size: int) -> bytes:
         """Asks for a range of a file once; raises as `length` does, also if it is not there."""
-        raise NotImplementedError
 
     def exists(self, name: str) -> bool:
         return self._length(name) is not None

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -85,9 +86,7 @@ def encode(source: Video, settings: Settings, folder: Path) -> Part:
 def _hashed(source: Video) -> tuple[int, str]:
     """Returns size and SHA-256 of a video file."""
     try:
-        with open(source.path, "rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            return file.tell(), sha256
+        return os.path.getsize(source.path), files.sha256(source.path)
     except OSError as error:  # not one of writing, which would end it all
         raise VideoError(f"{source.path}: cannot be read ({error.strerror}).") from error
 

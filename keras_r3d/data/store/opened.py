@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import math
 import os
 from collections import defaultdict
@@ -159,6 +160,11 @@ class Store:
             return set()
         lines = {line.strip() for line in self.storage.text(QUARANTINE).splitlines()}
         return {video for name, video in zip(self.names, self.videos, strict=True) if name in lines}
+
+    @functools.cached_property
+    def numbers(self) -> dict[Video, int]:
+        """The number of each video in the index."""
+        return {video: number for number, video in enumerate(self.videos)}
 
     def frames(self, number: int) -> int:
         """Returns the number of frames of a video."""

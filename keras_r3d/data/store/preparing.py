@@ -529,9 +529,8 @@ def _finish(
     names = [format.VIDEOS, format.CLASSES, *map(format.column_name, format.COLUMNS)]
     described = []
     for name in names:
-        with (store / name).open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        described.append(format.File(name, (store / name).stat().st_size, sha256))
+        path = store / name
+        described.append(format.File(name, path.stat().st_size, files.sha256(path)))
     for number in range(writer.shard + 1):
         name = format.shard_name(number)
         described.append(format.File(name, (store / name).stat().st_size))

@@ -25,15 +25,18 @@ _GAP = 2**16  # bytes between frames that cost less to read than another request
 
 
 class StoreReader(Reader):
-    """Reads clips of a store's videos."""
+    """Reads clips of a store's videos.
+
+    Attributes:
+        store: that they are in.
+    """
 
     def __init__(self, store: Store):
         super().__init__()
         memory.keep_buffers()
         cores = len(os.sched_getaffinity(0))
         self.threads = max(_REMOTE_THREADS, cores) if store.storage.remote else cores
-        self._store = store
-        self._numbers = {video: number for number, video in enumerate(store.videos)}
+        self.store = store
 
     def count(self, video: Video) -> int:
         """Returns the number of frames of a video.
@@ -41,7 +44,7 @@ class StoreReader(Reader):
         Raises:
             VideoError: it is not in the store.
         """
-        return self._store.frames(self._number(video))
+        return self.store.frames(self._number(video))
 
     def check(self, video: Video) -> None:
         """Raises VideoError if the first frame of a video cannot be had."""
@@ -57,7 +60,7 @@ class StoreReader(Reader):
         with self._noting(video):
             number = self._number(video)
             try:
-                sizes = self._store.sizes(number)
+                sizes = self.store.sizes(number)
                 crops = [cut.crop_of(*sizes[0]) for cut in cuts]
                 for cut, crop in zip(cuts, crops, strict=True):
                     self._cut(number, sizes, cut, crop)
@@ -67,16 +70,16 @@ class StoreReader(Reader):
 
     def _number(self, video: Video) -> int:
         try:
-            return self._numbers[video]
+            return self.store.numbers[video]
         except KeyError:
-            raise VideoError(f"{video.name}: is not in the store {self._store.root}.") from None
+            raise VideoError(f"{video.name}: is not in the store {self.store.root}.") from None
 
     def _cut(self, number: int, sizes: list[levels.Size], cut: Cut, crop: Crop) -> None:
         place = levels.choose(crop, sizes, cut.out.shape[1])
         wanted, copies = cut.numbers, np.arange(len(cut.numbers))
         if not (np.diff(wanted) > 0).all():
             wanted, copies = np.unique(cut.numbers, return_inverse=True)
-        windows = compressed(self._store, number, wanted, place)
+        windows = compressed(self.store, number, wanted, place, sizes[place.level])
         frames = jpeg.decode(windows, place.height, place.width, place.shrink)
         height, width = frames.shape[1:3]
         if frames.shape == cut.out.shape and wanted is cut.numbers:
@@ -88,17 +91,19 @@ class StoreReader(Reader):
             videos.fill(out, frames[copy], 0, 0, height, width, crop.flip)
 
 
-def compressed(store: Store, number: int, wanted: Indices, place: levels.Cut) -> list[jpeg.Window]:
+def compressed(
+    store: Store, number: int, wanted: Indices, place: levels.Cut, size: levels.Size
+) -> list[jpeg.Window]:
     """Reads frames of a video and cuts a window out of them, not decoded.
 
     Args:
         wanted: int64 `(frames,)`, increasing.
+        size: of the frames at the level.
 
     Raises:
         StoreError, JpegError: they are damaged.
     """
     data, ends = _read(store, number, place.level, wanted)
-    size = store.sizes(number)[place.level]
     return jpeg.cut(data, ends, size, place.top, place.left, place.height, place.width)
 
 

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from keras_r3d import files
 from keras_r3d.data.store.format import StoreError
 from keras_r3d.data.store.opened import Store
 
@@ -47,9 +48,9 @@ def verify(path: str, *, progress: Callable[[int, int], None]) -> Report:
         elif found != file.bytes:
             damage.append(f"{file.name}: has {found:,} bytes, {file.bytes:,} were expected")
         elif file.sha256:
-            with store.storage.local_copy(file.name, file.bytes, file.sha256).open("rb") as opened:
-                if hashlib.file_digest(opened, "sha256").hexdigest() != file.sha256:
-                    damage.append(f"{file.name}: does not have its checksum")
+            copy = store.storage.local_copy(file.name, file.bytes, file.sha256)
+            if files.sha256(copy) != file.sha256:
+                damage.append(f"{file.name}: does not have its checksum")
     broken = []
     count = len(store.videos)
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
