@@ -27,7 +27,8 @@ ALLOWED = {
     "data.calls": set(),
     "data.cropping": set(),
     "data.colour": set(),
-    "data.video": BASE | {"_opencv"},
+    "data.landmarks": set(),
+    "data.video": BASE | {"_opencv", "data.landmarks"},
     "data.jpeg": BASE | {"_opencv"},
     "data.storage.remote": BASE | {"files"},
     "data.storage.web": {"data.storage.remote"},
@@ -37,6 +38,7 @@ ALLOWED = {
     "data.reader": {"data.annotations", "data.cropping", "data.sampling", "data.video"},
     "data.video_reader": {
         "data.annotations",
+        "data.landmarks",
         "data.cropping",
         "data.reader",
         "data.sampling",

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from conftest import STEP, frame_numbers, read, write_video
 
-from keras_r3d.data import cropping
+from keras_r3d._opencv import cv2
+from keras_r3d.data import cropping, landmarks
 from keras_r3d.data import video as videos
 from keras_r3d.data import video_reader as readers
 from keras_r3d.data.annotations import Video
@@ -57,6 +58,81 @@ def test_fill_takes_the_rectangle(flip):
     frame[2:6, 8:12] = 100
     videos.fill(out, frame, 2, 8, 4, 8, flip)
     assert (out[2, 0] == (200 if flip else 100)).all()
+
+
+@pytest.mark.parametrize("side", [112, 125, 160, 180, 214, 223, 303, 360])
+def test_fill_is_near_the_average_over_areas(side):
+    noise = np.random.default_rng(side).integers(0, 256, (side // 4, side // 4, 3)).astype(np.uint8)
+    frame = cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
+    out = np.empty((112, 112, 3), np.uint8)
+    videos.fill(out, frame, 0, 0, side, side, False)
+    exact = cv2.resize(frame.astype(np.float64), (112, 112), interpolation=cv2.INTER_AREA)
+    worst = cv2.resize(frame, (112, 112), interpolation=cv2.INTER_NEAREST)
+    error, of_nearest = (np.sqrt(np.mean((one - exact) ** 2)) for one in (out, worst))
+    assert error < 4
+    assert error < of_nearest / 4 or side == 112
+
+
+def moving(path, frames, still=range(0)):
+    """Writes a video in which a square wanders; in the frames of `still` it stands."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (64, 48))
+    for number in range(frames):
+        frame = np.full((48, 64, 3), 30, np.uint8)
+        place = still[0] if number in still else number
+        frame[place % 40 : place % 40 + 8, 3 * place % 56 : 3 * place % 56 + 8] = 50 + place
+        writer.write(frame)
+    writer.release()
+    return str(path)
+
+
+def test_a_sought_frame_is_that_of_decoding_in_order(tmp_path):
+    path = moving(tmp_path / "v.mp4", 150)
+    known = videos.probe(path).landmarks
+    assert known.numbers.tolist() == list(range(0, 150, landmarks.EVERY))
+    whole = [frame for _, frame in videos.selected(path, np.arange(150))]
+    for first in range(150):
+        ((_, frame),) = videos.selected(path, np.array([first]), 0, known)
+        assert (frame == whole[first]).all()
+    assert known.trusted
+    decoder = videos.Decoder(path)
+    assert decoder.seek(*known.before(149))
+    assert decoder.count == known.numbers[-1] + 2
+    assert decoder.seconds == pytest.approx((decoder.count - 1) / 25)
+    with pytest.raises(videos.VideoError, match="frame 150 was asked for, but only 150 decode"):
+        list(videos.selected(path, np.array([149, 150]), 0, known))
+
+
+def test_a_seek_that_misses_is_noticed_and_not_tried_again(tmp_path, monkeypatch):
+    path = moving(tmp_path / "v.mp4", 150)
+    reader, source = VideoReader(0, 0), Video(path, "a")
+    exact = read(reader, source, [100, 120])
+    sought = []
+    seek = videos.Decoder.seek
+
+    def beside(self, number, checksums):
+        sought.append(number)
+        return seek(self, number + 1, checksums)
+
+    monkeypatch.setattr(videos.Decoder, "seek", beside)
+    assert (read(reader, source, [100, 120]) == exact).all()
+    assert (read(reader, source, [100, 120]) == exact).all()
+    assert sought == [96]
+
+
+def test_where_nothing_moves_no_frame_is_sought(tmp_path):
+    still = range(40, 120)
+    known = videos.probe(moving(tmp_path / "v.avi", 150, still)).landmarks
+    assert not set(known.numbers.tolist()) & set(range(48, 112))
+
+
+def test_a_landmark_ends_before_the_frame():
+    known = landmarks.collected({0: 1, 1: 2, 48: 3, 49: 4, 64: 5, 65: 5, 80: 6})
+    assert known.numbers.tolist() == [0, 48]  # 64 and 65 are alike, 81 is missing
+    assert known.before(49) is None
+    assert known.before(50) == (48, (3, 4))
+    assert known.before(200) == (48, (3, 4))
+    known.trusted = False
+    assert known.before(200) is None
 
 
 def test_a_truncated_video_gives_what_decodes(tmp_path, video):

@@ -1,20 +1,27 @@
 """Opening and decoding video files: the only place that does so with OpenCV.
 
-Frames are counted by decoding, in order: containers lie about their number, and seeking is never
-relied on. Rotation metadata is applied, so frames are upright.
+Frames are counted by decoding, in order: containers lie about their number. What seeking gives is
+compared with what decoding in order gave (landmarks.py). Rotation metadata is applied, so frames
+are upright.
 """
 
 import dataclasses
 import os
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keras_r3d._opencv import cv2
+from keras_r3d.data import landmarks
+from keras_r3d.data.landmarks import Landmarks
 from keras_r3d.errors import R3DError
 
 Frame = NDArray[np.uint8]
+
+_ROWS_SKIPPED = 4  # of a frame, in its checksum
+_NEARLY_ALL = 1.4  # shrunk by less, a side, bilinear leaves hardly a pixel out
 
 
 class VideoError(R3DError):
@@ -32,6 +39,7 @@ class VideoInfo:
         seconds: float64 `(frame_count,)`, presentation times, increasing.
         width, height: of the upright frames, as the container says, in pixels.
         rotation: by the metadata, in degrees.
+        landmarks: where seeks can be checked.
     """
 
     frame_count: int
@@ -41,6 +49,7 @@ class VideoInfo:
     width: int
     height: int
     rotation: int
+    landmarks: Landmarks
 
 
 def falls_short(promised: int, decoded: int) -> bool:
@@ -58,7 +67,12 @@ def probe(path: str) -> VideoInfo:
         VideoError: the file does not exist, is no video, or no frame of it decodes.
     """
     decoder = Decoder(path)
-    seconds = [decoder.seconds for _ in decoder]
+    seconds: list[float] = []
+    checksums: dict[int, int] = {}
+    for number, _ in enumerate(decoder):
+        seconds.append(decoder.seconds)
+        if number % landmarks.EVERY < 2 and (checksum := decoder.checksum()) is not None:
+            checksums[number] = checksum
     return VideoInfo(
         len(seconds),
         decoder.header_count,
@@ -67,17 +81,22 @@ def probe(path: str) -> VideoInfo:
         decoder.width,
         decoder.height,
         decoder.rotation,
+        landmarks.collected(checksums),
     )
 
 
 def selected(
-    path: str, indices: NDArray[np.int64], short_side: int = 0
+    path: str,
+    indices: NDArray[np.int64],
+    short_side: int = 0,
+    known: Landmarks | None = None,
 ) -> Iterator[tuple[int, Frame]]:
     """Decodes chosen frames of a video in one pass that ends with the last of them.
 
     Args:
         indices: int64 `(n,)`, frame numbers counted from 0, increasing.
         short_side: frames are shrunk, never enlarged, to this short side in pixels; 0 keeps them.
+        known: of this video, to begin at one of them; None decodes from the start.
 
     Yields:
         Place in `indices` and frame, uint8 `(height, width, 3)`, BGR; all of the first one's size.
@@ -87,28 +106,52 @@ def selected(
     """
     found = 0
     size = None
-    decoder = Decoder(path)
-    for number, _ in enumerate(decoder):
-        if number == indices[found]:
+    decoder = _near(path, int(indices[0]), known)
+    for _ in decoder:
+        if decoder.count - 1 == indices[found]:
             frame = decoder.frame()
             size = size or _shrunk(frame, short_side)
             yield found, resize(frame, *size)
             found += 1
             if found == len(indices):
                 return
-    raise VideoError(f"{path}: frame {indices[-1]} was asked for, but only {number + 1} decode.")
+    raise VideoError(f"{path}: frame {indices[-1]} was asked for, but only {decoder.count} decode.")
+
+
+def _near(path: str, number: int, known: Landmarks | None) -> "Decoder":
+    """Returns a decoder that stands before a frame, as near as seeking safely goes."""
+    decoder = Decoder(path)
+    if known is not None and (landmark := known.before(number)):
+        if decoder.seek(*landmark):
+            return decoder
+        known.trusted = False
+        return Decoder(path)
+    return decoder
 
 
 def fill(
     out: Frame, frame: Frame, top: int, left: int, height: int, width: int, flip: bool
 ) -> None:
-    """Cuts a rectangle out of a frame and scales it (area average or bilinear) to fill `out`.
+    """Cuts a rectangle out of a frame and scales it to fill `out`.
+
+    It is scaled as `resize` does, but quicker where it shrinks by less than two a side: made twice
+    as large as `out`, bilinearly, then averaged over squares of 2x2. That takes half the time of
+    OpenCV's average over areas of fractions of pixels, and is within a grey level of it. Where it
+    shrinks by less than 1.4, bilinear is as near.
 
     Args:
         out: uint8 `(size, size, 3)`, contiguous.
         flip: mirrors it left to right.
     """
-    part = resize(frame[top : top + height, left : left + width], *out.shape[:2])
+    rows, columns = out.shape[:2]
+    part = frame[top : top + height, left : left + width]
+    shrunk = max(height / rows, width / columns)
+    if shrunk < _NEARLY_ALL:
+        part = _bilinear(part, rows, columns)
+    else:
+        if shrunk < 2:
+            part = _bilinear(part, 2 * rows, 2 * columns)
+        part = resize(part, rows, columns)
     if flip:
         cv2.flip(part, 1, dst=out)
     else:
@@ -144,10 +187,16 @@ def resize(frame: Frame, height: int, width: int) -> Frame:
     """Scales a frame: area average where it shrinks, bilinear where it grows."""
     if frame.shape[:2] == (height, width):
         return frame
-    smaller = height * width < frame.shape[0] * frame.shape[1]
-    # INTER_AREA averages what a shrunk pixel covers; bilinear would alias.
-    interpolation = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return cv2.resize(frame, (width, height), interpolation=interpolation)
+    if height * width < frame.shape[0] * frame.shape[1]:
+        # INTER_AREA averages what a shrunk pixel covers; bilinear would alias.
+        return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    return _bilinear(frame, height, width)
+
+
+def _bilinear(frame: Frame, height: int, width: int) -> Frame:
+    if frame.shape[:2] == (height, width):
+        return frame
+    return cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 class Decoder:
@@ -158,7 +207,7 @@ class Decoder:
     Attributes:
         header_count: frames the container promises.
         header_rate, width, height, rotation: as in `VideoInfo`.
-        count: frames decoded so far.
+        count: frames of the video up to the current one.
         ended: the end of the file was reached.
         seconds: presentation time of the current frame.
 
@@ -214,6 +263,28 @@ class Decoder:
                 f"{self.path}: it opens as a video, but no frame of it decodes "
                 "(encrypted, damaged, or a codec that OpenCV lacks)."
             )
+
+    def seek(self, number: int, checksums: tuple[int, int]) -> bool:
+        """Moves to the second of two neighbouring frames, if they are those of the checksums.
+
+        Returns:
+            Whether they are. If not, the decoder is of no more use.
+        """
+        self._capture.set(cv2.CAP_PROP_POS_FRAMES, number)
+        for checksum in checksums:
+            if not self._capture.grab() or self.checksum() != checksum:
+                self._capture.release()
+                return False
+        self.count = number + len(checksums)
+        self.seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        return True
+
+    def checksum(self) -> int | None:
+        """Returns the CRC-32 of some rows of the current frame; None if it cannot be converted."""
+        try:
+            return zlib.crc32(self.frame()[::_ROWS_SKIPPED].tobytes())
+        except VideoError:
+            return None
 
     def frame(self) -> Frame:
         """Returns the current frame, uint8 `(height, width, 3)`, BGR.

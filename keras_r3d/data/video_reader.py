@@ -12,6 +12,7 @@ import numpy as np
 from keras_r3d.data import video as videos
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.cropping import Crop
+from keras_r3d.data.landmarks import Landmarks
 from keras_r3d.data.reader import Cut, Reader
 from keras_r3d.data.sampling import loop
 from keras_r3d.data.video import Decoder, Frame, VideoError
@@ -24,6 +25,7 @@ class _Known:
     first: int
     count: int
     frames: Frame | None
+    landmarks: Landmarks
 
 
 class VideoReader(Reader):
@@ -78,7 +80,9 @@ class VideoReader(Reader):
                 places[int(place)].append((number, out))
         crops = []
         with self._noting(video):
-            chosen = videos.selected(video.path, known.first + wanted, self._short_side)
+            chosen = videos.selected(
+                video.path, known.first + wanted, self._short_side, known.landmarks
+            )
             for place, frame in chosen:
                 crops = crops or [cut.crop_of(*frame.shape[:2]) for cut in cuts]
                 for number, out in places[place]:
@@ -147,7 +151,7 @@ class VideoReader(Reader):
             )
         self._compare_counts(video, info.header_count, info.frame_count)
         first, count = int(np.argmax(shown)), int(np.count_nonzero(shown))
-        return _Known(first, count, self._keep(video, count))
+        return _Known(first, count, self._keep(video, count), info.landmarks)
 
     def _keep(self, video: Video, count: int) -> Frame | None:
         """Decodes a video into memory, unless the memory for it is used up."""
