@@ -25,18 +25,24 @@ def _main() -> None:
 
 
 def evaluate_run(
-    run: run_folder.Run, data_dir: str | None = None, split: str | None = None
+    run: run_folder.Run,
+    data_dir: str | None = None,
+    split: str | None = None,
+    devices: str = "all",
 ) -> None:
     """Evaluates a run: prints a table, writes `evaluation.json` and `confusion.png` into it.
 
     Of another split or folder than the recipe's, `evaluation-SPLIT.json` and
     `confusion-SPLIT.png`.
+
+    Args:
+        devices: as `keras_r3d.training.devices.choose` takes them.
     """
     from keras_r3d.inference import protocol, report
-    from keras_r3d.training import devices
+    from keras_r3d.training.devices import choose
 
     split = split or run.recipe.eval.split
-    hardware = devices.visible()
+    hardware = choose(devices)
     videos, reader = run.open_split(split, data_dir)
     with hardware.strategy.scope():
         model = run.load_model()

@@ -27,12 +27,18 @@ class Model:
     """The network.
 
     Attributes:
-        name: network, as `keras_r3d.applications.get_model` takes it.
-        shortcut: "A" (identity, zero-padded channels) or "B" (1x1x1 projection).
-        width: multiplies the number of filters of every convolution.
+        name: network, as `keras_r3d.applications.get_model` takes it; "" is that of the weights.
+        shortcut: "A" (identity, zero-padded channels) or "B" (1x1x1 projection); "" likewise.
+        width: multiplies the number of filters of every convolution; 0 likewise.
         dropout: rate before the classifier.
-        mean: per-channel mean of the input, RGB, 0-255.
-        std: per-channel standard deviation of the input, RGB, 0-255; all 1 to leave the scale.
+        mean: per-channel mean of the input, RGB, 0-255; [] is that of the weights.
+        std: per-channel standard deviation of the input, RGB, 0-255; all 1 to leave the scale; []
+            likewise.
+        weights: to start from: name of pretrained weights, or path of a checkpoint or `.keras`
+            file; "" starts from random ones. The classifier is new where the classes are others.
+            Weights that are not as the keys above say are an error.
+        freeze: stages that stay as they are, batch statistics included: "conv1", "conv1..conv4"; ""
+            trains all.
     """
 
     name: Literal[
@@ -46,12 +52,15 @@ class Model:
         "r3d_18",
         "mc3_18",
         "r2plus1d_18",
+        "",
     ]
-    shortcut: Literal["A", "B"]
+    shortcut: Literal["A", "B", ""]
     width: float
     dropout: float
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    weights: str
+    freeze: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +77,8 @@ class Data:
         test_fraction: likewise for the test split.
         frames: frames of a clip.
         frame_stride: distance between frames of a clip (consecutive sampling).
+        frame_stride_most: the stride of a training clip is drawn from `frame_stride` to this,
+            of those that fit the video (consecutive sampling); equal: always `frame_stride`.
         sampling: "consecutive" (a window, in training at a random place), "uniform" (the middle
             frame of each of `frames` equal parts of the video) or "segments" (in training, a
             random frame of each part).
@@ -85,6 +96,10 @@ class Data:
         translate: most that they are moved along each axis, as a share of `size` (0: not).
         colour_jitter: strength of random contrast, brightness and tint of training clips, alike in
             all frames (0: none).
+        randaugment_ops: RandAugment's random changes of geometry or colour of a training clip, one
+            after the other, alike in all frames (0: none).
+        randaugment_magnitude: how strong they are, 0 to 30.
+        balanced: draw as many training clips of each class, those of rare ones more often.
         cache_gib: memory for decoded frames, in GiB; a video that fits is decoded only once.
         clips_per_pass: training clips taken each time a video file is decoded (a clip store needs
             no more than 1).
@@ -97,6 +112,7 @@ class Data:
     test_fraction: float
     frames: int
     frame_stride: int
+    frame_stride_most: int
     sampling: Literal["consecutive", "uniform", "segments"]
     short_side: int
     size: int
@@ -110,6 +126,9 @@ class Data:
     shear_degrees: float
     translate: float
     colour_jitter: float
+    randaugment_ops: int
+    randaugment_magnitude: float
+    balanced: bool
     cache_gib: float
     clips_per_pass: int
     broken_share: float
@@ -124,32 +143,69 @@ class Train:
         epochs: passes over the training videos, at most.
         clips_per_video: clips drawn from each video in an epoch.
         batch_size: clips in a step, over all replicas.
+        accumulate: parts of a step's batch that are computed one after the other, to save memory.
         optimizer: "sgd" (L2 in the gradient, as the paper) or "adamw" (decoupled decay).
         learning_rate: at the start of the schedule.
+        head_rate: multiplies the rate of the classifier.
         momentum: of sgd; adamw does not use it.
+        dampening: share of the gradient kept out of sgd's velocity; Torch7's is the momentum.
+        nesterov: sgd looks ahead.
         weight_decay: L2 factor of sgd, decay of adamw.
-        schedule: "plateau" (divide when validation loss saturates) or "cosine" (to zero).
-        plateau_factor: multiplies the rate at a plateau.
-        plateau_patience: epochs without improvement that make a plateau.
-        plateau_drops: most drops of the rate.
-        warmup_epochs: linear rise of the rate before the cosine.
+        clip_norm: most norm of the gradient of a step (0: no limit).
+        schedule: of the rate: "plateau" (a drop when validation loss saturates), "milestones" (a
+            drop after given epochs) or "cosine" (to zero).
+        drop_factor: multiplies the rate at a drop.
+        milestones: epochs after which the rate drops (milestones).
+        plateau_patience: epochs in a row without improvement that are waited out before a drop.
+        plateau_threshold: share by which the loss must fall to have improved.
+        plateau_cooldown: epochs after a drop in which none is counted.
+        plateau_drops: most drops of the rate (plateau).
+        warmup_epochs: linear rise of the rate before the schedule.
         label_smoothing: share of the target spread over all classes.
+        mixup: strength (alpha) of mixup, the blending of pairs of clips and of labels (0: none).
+        cutmix: likewise of CutMix, a box of one clip in all frames of another. With both, either.
+        class_weights: clips of rare classes count for more in the loss.
+        ema: decay of the running average of weights that is validated and kept (0: none).
+        precision: of the computation: "float32", "bfloat16" or "float16" (with loss scaling);
+            weights and the model kept are float32.
+        synchronized_batch_norm: batch statistics over all replicas; false: each its own, as the
+            paper.
+        deterministic: the same result to the bit on the same machine, also on GPU (slower there).
+        save_minutes: time between two saved states (0: at the ends of epochs only).
+        save_steps: steps between two saved states (0: by time only).
     """
 
     seed: int
     epochs: int
     clips_per_video: int
     batch_size: int
+    accumulate: int
     optimizer: Literal["sgd", "adamw"]
     learning_rate: float
+    head_rate: float
     momentum: float
+    dampening: float
+    nesterov: bool
     weight_decay: float
-    schedule: Literal["plateau", "cosine"]
-    plateau_factor: float
+    clip_norm: float
+    schedule: Literal["plateau", "milestones", "cosine"]
+    drop_factor: float
+    milestones: tuple[int, ...]
     plateau_patience: int
+    plateau_threshold: float
+    plateau_cooldown: int
     plateau_drops: int
     warmup_epochs: int
     label_smoothing: float
+    mixup: float
+    cutmix: float
+    class_weights: bool
+    ema: float
+    precision: Literal["float32", "bfloat16", "float16"]
+    synchronized_batch_norm: bool
+    deterministic: bool
+    save_minutes: float
+    save_steps: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -293,15 +349,19 @@ def _convert(key: str, expected: Any, value: Any) -> Any:
     return value
 
 
+_LEAST_WIDTH = 1 / 64
 # (key, smallest value allowed, largest value allowed); None: no bound.
 _RANGES: tuple[tuple[str, float | None, float | None], ...] = (
-    ("model.width", 1 / 64, None),
+    ("model.width", 0, None),
     ("model.mean", None, None),
     ("model.dropout", 0, 0.99),
     ("data.validation_fraction", 0, 0.9),
     ("data.test_fraction", 0, 0.9),
     ("data.frames", 1, None),
     ("data.frame_stride", 1, None),
+    ("data.frame_stride_most", 1, None),
+    ("data.randaugment_ops", 0, 14),
+    ("data.randaugment_magnitude", 0, 30),
     ("data.short_side", 0, None),
     ("data.size", 16, None),
     ("data.scales", 0.05, 1),
@@ -320,13 +380,25 @@ _RANGES: tuple[tuple[str, float | None, float | None], ...] = (
     ("train.clips_per_video", 1, None),
     ("train.batch_size", 1, None),
     ("train.learning_rate", 0, None),
+    ("train.accumulate", 1, None),
+    ("train.head_rate", 0, None),
     ("train.momentum", 0, 0.9999),
+    ("train.dampening", 0, 1),
     ("train.weight_decay", 0, None),
-    ("train.plateau_factor", 1e-6, 0.999),
-    ("train.plateau_patience", 1, None),
+    ("train.clip_norm", 0, None),
+    ("train.drop_factor", 1e-6, 0.999),
+    ("train.milestones", 1, None),
+    ("train.plateau_patience", 0, None),
+    ("train.plateau_threshold", 0, 0.999),
+    ("train.plateau_cooldown", 0, None),
     ("train.plateau_drops", 0, None),
     ("train.warmup_epochs", 0, None),
     ("train.label_smoothing", 0, 0.99),
+    ("train.mixup", 0, None),
+    ("train.cutmix", 0, None),
+    ("train.ema", 0, 0.99999),
+    ("train.save_minutes", 0, None),
+    ("train.save_steps", 0, None),
     ("eval.batch_size", 1, None),
 )
 
@@ -345,12 +417,7 @@ def _check_values(recipe: Recipe) -> None:
                 if high is not None:
                     bounds = f"from {low:g} to {high:g}"
                 raise RecipeError(f"Recipe key '{key}' must be {bounds}. Received: {number!r}")
-    for key, channels in (("model.mean", recipe.model.mean), ("model.std", recipe.model.std)):
-        if len(channels) != 3:
-            raise RecipeError(
-                f"Recipe key '{key}' must hold 3 numbers (red, green, blue). "
-                f"Received: {list(channels)}"
-            )
+    _check_model(recipe.model)
     for key, choices in (
         ("data.scales", recipe.data.scales),
         ("data.positions", recipe.data.positions),
@@ -363,6 +430,17 @@ def _check_values(recipe: Recipe) -> None:
                 f"Recipe key '{key}' must hold 2 numbers, the smallest and the largest. "
                 f"Received: {list(limits)}"
             )
+    stride, most = recipe.data.frame_stride, recipe.data.frame_stride_most
+    if most < stride:
+        raise RecipeError(
+            f"Recipe key 'data.frame_stride_most' must be at least 'data.frame_stride' ({stride}). "
+            f"Received: {most}. For one stride: --set data.frame_stride_most={stride}"
+        )
+    if most > stride and recipe.data.sampling != "consecutive":
+        raise RecipeError(
+            f"Recipe key 'data.frame_stride_most' must be 'data.frame_stride' ({stride}) where "
+            f"'data.sampling' is '{recipe.data.sampling}', which has no stride. Received: {most}"
+        )
     if recipe.data.validation_fraction + recipe.data.test_fraction >= 1:
         raise RecipeError(
             "Recipe keys 'data.validation_fraction' and 'data.test_fraction' leave no video to "
@@ -374,6 +452,34 @@ def _check_values(recipe: Recipe) -> None:
             f"Recipe key 'train.warmup_epochs' must be below 'train.epochs' "
             f"({recipe.train.epochs}). Received: {recipe.train.warmup_epochs}. For a short try: "
             "--set train.warmup_epochs=0"
+        )
+
+
+def _check_model(model: Model) -> None:
+    for key, channels in (("mean", model.mean), ("std", model.std)):
+        if len(channels) not in (0, 3):
+            raise RecipeError(
+                f"Recipe key 'model.{key}' must hold 3 numbers (red, green, blue), or none: those "
+                f"of the weights. Received: {list(channels)}"
+            )
+    if 0 < model.width < _LEAST_WIDTH:
+        raise RecipeError(
+            f"Recipe key 'model.width' must be at least {_LEAST_WIDTH:g}, or 0: that of the "
+            f"weights. Received: {model.width!r}"
+        )
+    if model.weights:
+        return
+    pass_weights = "pass --weights FILE, a checkpoint or the best.keras of a run"
+    left = [k for k in ("name", "shortcut", "width", "mean", "std") if not getattr(model, k)]
+    if left:
+        raise RecipeError(
+            f"Recipe key 'model.weights' is empty, but the recipe leaves {left} to the weights: "
+            f"{pass_weights}."
+        )
+    if model.freeze:
+        raise RecipeError(
+            f"Recipe key 'model.freeze' is '{model.freeze}', but 'model.weights' is empty: what "
+            f"is random would stay random. Either {pass_weights}, or --set 'model.freeze=\"\"'."
         )
 
 

@@ -33,6 +33,7 @@ CONFUSION = "confusion.png"
 PROBLEMS = "problems.csv"
 TENSORBOARD = "tensorboard"
 EXPORT = "export"
+STATE = "state"
 
 
 class RunError(R3DError):

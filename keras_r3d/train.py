@@ -1,5 +1,6 @@
 """Trains a model: `python -m keras_r3d.train --recipe demo`."""
 
+import json
 import os
 import shlex
 import sys
@@ -19,18 +20,32 @@ def _define_flags() -> None:
         "Folder of videos, CSV file that lists them, or clip store (folder or URL).",
     )
     flags.DEFINE_string(
-        "workdir", None, "Folder of the run, new or empty. Default: runs/RECIPE, or the next free."
+        "workdir",
+        None,
+        "Folder of the run; a run of the same recipe that is there goes on. Default: runs/RECIPE, "
+        "or runs/RECIPE-2, … where that has ended.",
     )
     flags.DEFINE_multi_string(
         "set", [], "Changes a recipe key: --set train.epochs=5. May be given several times."
     )
+    flags.DEFINE_string("weights", None, "Weights to start from: a name, or a file; model.weights.")
+    flags.DEFINE_string(
+        "devices", "all", "Devices: all, cpu, cpu:N (N virtual ones, to try things out), gpu:0,2,…"
+    )
+    flags.DEFINE_bool("fresh", False, "Start over; the run in --workdir is moved aside.")
+    flags.DEFINE_bool("dry_run", False, "Says what would be done and takes a few steps, no more.")
+    flags.DEFINE_bool("histograms", False, "TensorBoard also gets histograms of the weights.")
+    flags.DEFINE_bool("xla", False, "Let XLA compile the gradient; much slower on CPU.")
 
 
 def _main() -> None:
     name = _command.value("recipe")
     if name is None:
         raise R3DError(f"--recipe is missing: one of {recipe.names()}, or path of a TOML file.")
-    experiment = recipe.load(name, _command.value("set"))
+    changes = _command.value("set")
+    if _command.value("weights") is not None:
+        changes = [*changes, f"model.weights={json.dumps(_command.value('weights'))}"]
+    experiment = recipe.load(name, changes)
     data_dir = _command.value("data_dir")
     if data_dir is None and not experiment.data.rendered:
         raise R3DError(_no_data(name, experiment))
@@ -38,18 +53,57 @@ def _main() -> None:
     # Loaded when all else is in order: TensorFlow takes seconds.
     from keras_r3d import evaluate
     from keras_r3d.data import demo
+    from keras_r3d.training import devices, rehearsal
     from keras_r3d.training import run as training
+    from keras_r3d.training.loop import INTERRUPTED, InterruptedTraining
 
+    options = training.Options(
+        devices=_command.value("devices"),
+        fresh=_command.value("fresh"),
+        histograms=_command.value("histograms"),
+        xla=_command.value("xla"),
+    )
     workdir = _command.value("workdir")
-    path = Path(workdir) if workdir else run_folder.next_free(Path("runs"), Path(name).stem)
-    run_folder.check_free(path)
+    dry_run = _command.value("dry_run")
+    path = Path(workdir) if workdir else _default_workdir(Path("runs"), Path(name).stem)
+    if not (path / run_folder.RECIPE).is_file() and not dry_run:
+        run_folder.check_free(path)
     if data_dir is None:
         data_dir = demo.render()
         print(f"No --data_dir: the demo videos are rendered into {data_dir}.", flush=True)
-    run = training.train(experiment, data_dir, path)
-    print(f"\nEvaluation on split '{experiment.eval.split}':", flush=True)
-    evaluate.evaluate_run(run)
+    if dry_run:
+        rehearsal.rehearse(experiment, data_dir, options)
+        return
+    try:
+        run = training.train(experiment, data_dir, path, options)
+    except InterruptedTraining as error:
+        print(error, flush=True)
+        sys.exit(INTERRUPTED)
+    hardware = devices.choose(options.devices)
+    if hardware.workers > 1:
+        if hardware.chief:
+            print(f"Next: python -m keras_r3d.evaluate --workdir {shlex.quote(str(path))}")
+        return
+    if "evaluation" not in run.summary:
+        print(f"\nEvaluation on split '{experiment.eval.split}':", flush=True)
+        evaluate.evaluate_run(run, devices=options.devices)
+    print()
+    for what, value in training.figures(run):
+        print(f"  {what:18}{value}")
     print(_what_next(run, experiment))
+
+
+def _default_workdir(root: Path, name: str) -> Path:
+    """Returns the last of `runs/NAME`, `runs/NAME-2`, … if it has not ended, else a new one."""
+    following = run_folder.next_free(root, name)
+    number = following.name.removeprefix(name).removeprefix("-")
+    last = int(number) - 1 if number else 0
+    before = root / (f"{name}-{last}" if last > 1 else name)
+    if last and (before / run_folder.RECIPE).is_file():
+        status = run_folder.open_run(before).summary.get("status")
+        if status != "trained":
+            return before
+    return following
 
 
 def _what_next(run: run_folder.Run, experiment: recipe.Recipe) -> str:

@@ -77,6 +77,7 @@ def small_recipe() -> recipe.Recipe:
             test_fraction=0.2,
             frames=4,
             frame_stride=1,
+            frame_stride_most=1,
             size=16,
             colour_jitter=0.0,
             broken_share=0.5,

@@ -35,6 +35,13 @@ def test_moving_reflects_at_the_border():
     assert (moved[:, -2:, 3:] == clip[:, -2:-4:-1, :-3]).all()
 
 
+def test_moving_fills_the_border_where_asked_to():
+    clip = noise(32)
+    moved = affine.apply(affine.matrix(32, 0, 0, right=3, down=0), clip, fill=90)
+    assert (moved[:, :, 3:] == clip[:, :, :-3]).all()
+    assert (moved[:, :, :3] == 90).all()
+
+
 def test_shear_slants_upright_lines_and_keeps_the_centre():
     clip = np.zeros((1, 33, 33, 3), np.uint8)
     clip[:, :, 16] = 255

@@ -138,8 +138,9 @@ def test_the_draws_are_those_of_training(tmp_path):
     assert (segment.first, segment.count, segment.frames_in_file) == (5, 5, 12)
 
 
-def test_the_draws_give_the_clips_of_training(class_folders):
-    data = recipe.load("kinetics34", SET).data
+@pytest.mark.parametrize("more", [[], ["data.balanced=true", "data.frame_stride_most=3"]])
+def test_the_draws_give_the_clips_of_training(class_folders, more):
+    data = recipe.load("kinetics34", [*SET, *more]).data
     found = annotations.read(class_folders, "folders")
     sources, _ = draws.count(found.split("train"), 5, 3)
     videos = [source.video for source in sources]

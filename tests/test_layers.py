@@ -23,6 +23,8 @@ ALLOWED = {
     "data.doctor": {"data.annotations", "data.video", "data.workers"},
     "data.affine": BASE | {"_opencv"},
     "data.sampling": set(),
+    "data.order": {"recipe"},
+    "data.randaugment": {"_opencv", "data.affine"},
     "data.memory": set(),
     "data.calls": set(),
     "data.cropping": set(),
@@ -76,6 +78,7 @@ ALLOWED = {
         "data.annotations",
         "data.colour",
         "data.cropping",
+        "data.randaugment",
         "data.reader",
         "data.sampling",
         "data.video",
@@ -87,16 +90,25 @@ ALLOWED = {
         "data.annotations",
         "data.clips",
         "data.memory",
+        "data.order",
         "data.reader",
         "data.video",
     },
     "data.demo": BASE | {"_opencv", "data.video", "files"},
+    "training.finetune": {"applications", "recipe"},
     "training": BASE | {"applications", "data", "files", "recipe", "run_folder"},
     "inference": BASE | {"data", "files", "recipe"},
     "export": BASE | {"_command", "data", "files", "run_folder"},
 }
 COMMANDS = {"train", "evaluate", "benchmark", "convert", "prepare", "scan", "view"}
-STDLIB_AND_NUMPY = {"recipe", "data.annotations", "data.sampling", "data.cropping", "data.colour"}
+STDLIB_AND_NUMPY = {
+    "recipe",
+    "data.annotations",
+    "data.sampling",
+    "data.order",
+    "data.cropping",
+    "data.colour",
+}
 
 
 def modules() -> dict[str, Path]:
@@ -147,7 +159,8 @@ def test_imports_point_down(name):
 
 
 def test_networks_import_keras_only():
-    for path in (ROOT / "keras_r3d" / "applications").glob("*.py"):
+    package = ROOT / "keras_r3d"
+    for path in [*(package / "applications").glob("*.py"), package / "training" / "finetune.py"]:
         assert not {n for n in imports(path) if n.split(".")[0] == "tensorflow"}, path
 
 

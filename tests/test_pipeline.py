@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from conftest import STEP, frame_numbers, write_video
 
-from keras_r3d.data import clips, pipeline
+from keras_r3d.data import clips, order, pipeline
 from keras_r3d.data.annotations import AnnotationError, Video
 from keras_r3d.data.sheet import training_sheet
 from keras_r3d.data.video_reader import VideoReader
@@ -45,7 +45,8 @@ def take(dataset, batches: int):
 
 
 def test_training_clip_is_consecutive_and_cropped(videos, data):
-    data = dataclasses.replace(data, frame_stride=2, scales=(0.5,), positions=("bottom_right",))
+    data = dataclasses.replace(data, frame_stride=2, frame_stride_most=2)
+    data = dataclasses.replace(data, scales=(0.5,), positions=("bottom_right",))
     reader = VideoReader(0, 0)
     clip = clips.training_clip(reader, videos[0], data, np.random.default_rng(3))
     assert clip.pixels.shape == (4, 16, 16, 3)
@@ -54,6 +55,21 @@ def test_training_clip_is_consecutive_and_cropped(videos, data):
     assert numbers(clip.pixels) == clip.frame_numbers.tolist()
     crop = clip.crop
     assert (crop.top, crop.left, crop.height, crop.width) == (16, 32, 16, 16)
+
+
+def test_the_stride_is_drawn_for_training_only(videos, data):
+    data = dataclasses.replace(data, frame_stride=2, frame_stride_most=4)
+    reader = VideoReader(0, 1.0)
+    drawn = Counter()
+    for seed in range(100):
+        clip = clips.training_clip(reader, videos[0], data, np.random.default_rng(seed))
+        (stride,) = set(np.diff(clip.frame_numbers).tolist())
+        assert numbers(clip.pixels) == clip.frame_numbers.tolist()
+        drawn[stride] += 1
+    assert set(drawn) == {2, 3, 4}
+    assert min(drawn.values()) > 15
+    assert clips.middle_clip(reader, videos[0], data).frame_numbers.tolist() == [6, 8, 10, 12]
+    assert [numbers(w)[0] for w in clips.windows(reader, videos[0], data)] == [0, 8, 16]
 
 
 def test_flip_mirrors(tmp_path, data):
@@ -230,6 +246,49 @@ def test_workers_share_the_videos(videos, data, clips_per_pass):
         )
         seen += [which(clip) for batch in take(dataset, 2 * 64) for clip in batch[0]]
     assert Counter(seen) == Counter(dict.fromkeys(range(8), 128))
+
+
+@pytest.mark.parametrize("shard", [(0, 1), (1, 2)])
+@pytest.mark.parametrize("balanced", [False, True])
+@pytest.mark.parametrize(
+    ("clips_per_pass", "batch_size"), [(1, 7), (3, 7), (16, 64), (100, 90), (256, 300)]
+)
+def test_the_videos_of_a_batch_are_those_of_the_pipeline(
+    videos, data, clips_per_pass, batch_size, balanced, shard
+):
+    labels = ["a"] * 8 + ["b"] * 2
+    videos = [
+        dataclasses.replace(video, label=label) for video, label in zip(videos, labels, strict=True)
+    ]
+    data = dataclasses.replace(data, clips_per_pass=clips_per_pass, balanced=balanced)
+    place = {"batch_size": batch_size, "seed": 3, "shard": shard}
+    for start, count in ((0, 5), (9, 2)):
+        dataset = pipeline.training_clips(
+            VideoReader(0, 1.0), videos, CLASSES, data, start=start, **place
+        )
+        for batch, (pixels, of_clips) in enumerate(take(dataset, count), start):
+            found = order.batch_videos(batch, labels, data, **place)
+            assert found.dtype == np.int64
+            assert found.tolist() == [which(clip) for clip in pixels]
+            assert [labels[number] for number in found] == [CLASSES[label] for label in of_clips]
+
+
+def test_a_broken_video_is_replaced_in_balance(videos, data, tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video")
+    labels = ["a"] * 8 + ["b"]
+    videos = [
+        dataclasses.replace(video, label=label)
+        for video, label in zip(videos[:9], labels, strict=True)
+    ]
+    videos.append(Video(str(broken), "b"))
+    data = dataclasses.replace(data, balanced=True)
+    dataset = pipeline.training_clips(
+        VideoReader(0, 1.0), videos, CLASSES, data, batch_size=100, seed=2
+    )
+    ofs = np.concatenate([of_clips for _, of_clips in take(dataset, 6)])
+    # A quarter of the places is the broken one's; of the others, "b" has a quarter, "a" a half.
+    assert np.mean(ofs == 1) == pytest.approx(1 / 4 + 1 / 4 * 1 / 3, abs=0.04)
 
 
 def test_several_clips_of_a_pass_are_mixed(videos, data):

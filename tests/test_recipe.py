@@ -9,14 +9,15 @@ from keras_r3d import recipe
 
 @pytest.mark.parametrize("name", recipe.names())
 def test_every_recipe_loads_and_round_trips(name, tmp_path):
-    loaded = recipe.load(name)
+    loaded = recipe.load(name, ['model.weights="w.pth"'] if name == "finetune" else [])
     path = tmp_path / "recipe.toml"
     path.write_text(recipe.dumps(loaded), encoding="utf-8")
     assert recipe.load(str(path)) == loaded
 
 
 def test_the_named_recipes_are_there():
-    assert {"demo", "gestures", "interactions", "kinetics34"} <= set(recipe.names())
+    assert {"demo", "gestures", "interactions", "kinetics18", "kinetics34"} <= set(recipe.names())
+    assert {"finetune", "finetune_ucf101", "finetune_hmdb51"} <= set(recipe.names())
 
 
 def test_kinetics34_is_the_paper():
@@ -26,11 +27,47 @@ def test_kinetics34_is_the_paper():
     assert paper.data.scales == pytest.approx([2 ** (-k / 4) for k in range(5)])
     assert len(paper.data.positions) == 5
     assert (paper.data.sampling, paper.data.crop) == ("consecutive", "multiscale")
-    unlike_the_paper = ("rotate_degrees", "shear_degrees", "translate", "colour_jitter")
+    assert (paper.data.frame_stride, paper.data.frame_stride_most) == (1, 1)
+    unlike_the_paper = (
+        "rotate_degrees",
+        "shear_degrees",
+        "translate",
+        "colour_jitter",
+        "randaugment_ops",
+        "balanced",
+    )
     assert not any(getattr(paper.data, key) for key in unlike_the_paper)
     train = paper.train
     assert (train.optimizer, train.learning_rate, train.momentum) == ("sgd", 0.1, 0.9)
     assert (train.weight_decay, train.batch_size, train.plateau_drops) == (1e-3, 256, 3)
+
+
+def test_kinetics18_is_kinetics34_but_for_the_network():
+    smaller, paper = recipe.load("kinetics18"), recipe.load("kinetics34")
+    assert smaller.model.name == "r3d18"
+    assert dataclasses.replace(smaller, model=paper.model) == paper
+
+
+@pytest.mark.parametrize("name", ["finetune_ucf101", "finetune_hmdb51"])
+def test_the_authors_fine_tuning(name):
+    authors = recipe.load(name)
+    assert (authors.model.weights, authors.model.freeze) == ("kinetics400", "conv1..conv4")
+    train = authors.train
+    assert (train.optimizer, train.learning_rate, train.weight_decay) == ("sgd", 1e-3, 1e-5)
+    assert (train.batch_size, train.epochs, train.plateau_patience) == (128, 300, 10)
+    assert authors.data.annotations.endswith("/1")
+
+
+def test_finetune_takes_all_from_the_weights():
+    model = recipe.load("finetune", ['model.weights="w.pth"']).model
+    assert (model.name, model.shortcut, model.width, model.mean, model.std) == ("", "", 0, (), ())
+    with pytest.raises(recipe.RecipeError) as error:
+        recipe.load("finetune")
+    assert str(error.value) == (
+        "Recipe key 'model.weights' is empty, but the recipe leaves ['name', 'shortcut', 'width', "
+        "'mean', 'std'] to the weights: pass --weights FILE, a checkpoint or the best.keras of a "
+        "run."
+    )
 
 
 @given(
@@ -67,9 +104,20 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         (
             "model.name='r3d35'",
             "Recipe key 'model.name' must be one of ['r3d10', 'r3d18', 'r3d34', 'r3d50', 'r3d101', "
-            "'r3d152', 'r3d200', 'r3d_18', 'mc3_18', 'r2plus1d_18']. Received: 'r3d35'",
+            "'r3d152', 'r3d200', 'r3d_18', 'mc3_18', 'r2plus1d_18', '']. Received: 'r3d35'",
         ),
         ("model.mean=[1, 2]", "Recipe key 'model.mean' must hold 3 numbers"),
+        (
+            "model.mean=[]",
+            "is empty, but the recipe leaves ['mean'] to the weights: pass --weights",
+        ),
+        ("model.width=0.01", "Recipe key 'model.width' must be at least 0.015625, or 0: that of"),
+        ("model.width=-1", "Recipe key 'model.width' must be at least 0. Received: -1.0"),
+        (
+            "model.freeze='conv1'",
+            "Recipe key 'model.freeze' is 'conv1', but 'model.weights' is empty: what is random "
+            "would stay random. Either pass --weights FILE",
+        ),
         ("data.scales=[]", "Recipe key 'data.scales' must not be empty"),
         ("data.scales=1", "Recipe key 'data.scales' must be a list. Received: 1"),
         (
@@ -100,6 +148,15 @@ def test_any_text_and_number_round_trips(text, rate, scales):
             "Recipe key 'data.shear_degrees' must be from 0 to 60. Received: 90.0",
         ),
         ("data.translate=1", "Recipe key 'data.translate' must be from 0 to 0.5. Received: 1.0"),
+        (
+            "data.frame_stride_most=1",
+            "Recipe key 'data.frame_stride_most' must be at least 'data.frame_stride' (2). "
+            "Received: 1. For one stride: --set data.frame_stride_most=2",
+        ),
+        (
+            "data.randaugment_magnitude=31",
+            "Recipe key 'data.randaugment_magnitude' must be from 0 to 30. Received: 31.0",
+        ),
         ("tran.epochs=1", "Unknown recipe section [tran]. Did you mean 'train'?"),
         ("train.epochs", "`--set` takes section.key=value"),
         ("eval.split=test", "the value must be TOML, so text needs quotes"),
@@ -110,6 +167,17 @@ def test_a_wrong_value_is_refused_by_name(override, message):
     with pytest.raises(recipe.RecipeError) as error:
         recipe.load("demo", [override])
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "segments"])
+def test_a_range_of_strides_needs_consecutive_frames(kind):
+    with pytest.raises(recipe.RecipeError) as error:
+        recipe.load("demo", ["data.frame_stride_most=4", f"data.sampling='{kind}'"])
+    assert str(error.value) == (
+        "Recipe key 'data.frame_stride_most' must be 'data.frame_stride' (2) where 'data.sampling' "
+        f"is '{kind}', which has no stride. Received: 4"
+    )
+    assert recipe.load("demo", ["data.frame_stride_most=4"]).data.frame_stride_most == 4
 
 
 def test_an_override_counts():

@@ -1,6 +1,10 @@
+from collections import Counter
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_augmentation import LEAST_P, generators, p_value
 
 from keras_r3d.data import sampling
 
@@ -20,6 +24,39 @@ def test_random_window_is_consecutive_and_inside(count, frames, stride, seed):
     else:  # from the start, looped
         once = np.arange(0, count, stride)
         assert (clip == np.resize(once, frames)).all()
+
+
+@given(counts, lengths, strides, st.integers(0, 7), st.integers(0, 2**32))
+def test_a_random_stride_fits_where_any_does(count, frames, least, more, seed):
+    stride = sampling.random_stride(np.random.default_rng(seed), count, frames, least, least + more)
+    assert least <= stride <= least + more
+    span = (frames - 1) * stride + 1
+    assert span <= count or stride == least
+
+
+@pytest.mark.parametrize(
+    ("count", "frames", "least", "most", "longest"),
+    [
+        (100, 16, 1, 4, 4),
+        (46, 16, 1, 4, 3),
+        (45, 16, 1, 4, 2),
+        (31, 16, 2, 5, 2),
+        (30, 16, 2, 5, 2),
+        (1, 16, 1, 4, 1),
+        (9, 1, 3, 6, 6),
+    ],
+)
+def test_every_stride_that_fits_is_as_likely(count, frames, least, most, longest):
+    drawn = Counter(
+        sampling.random_stride(rng, count, frames, least, most) for rng in generators(2000)
+    )
+    assert p_value(drawn, dict.fromkeys(range(least, longest + 1), 1)) > LEAST_P
+
+
+def test_one_stride_is_not_drawn():
+    rng = np.random.default_rng(1)
+    assert sampling.random_stride(rng, 100, 16, 2, 2) == 2
+    assert rng.random() == np.random.default_rng(1).random()
 
 
 @given(counts, lengths, strides)

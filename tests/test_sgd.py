@@ -1,52 +1,70 @@
+"""Also against trajectories that PyTorch computed, `KERAS_R3D_PARITY_DATA/sgd.npz`."""
+
+import os
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
 
 from keras_r3d.training import SGD
 
+RATES = [0.1] * 20 + [0.01] * 10 + [0.001] * 10
+ARGUMENTS = {
+    "plain": {"momentum": 0.9, "weight_decay": 1e-3},
+    "dampened": {"momentum": 0.9, "weight_decay": 1e-3, "dampening": 0.9},
+    "nesterov": {"momentum": 0.9, "weight_decay": 1e-3, "nesterov": True},
+    "no momentum": {"momentum": 0.0, "weight_decay": 1e-2},
+}
+TOLERANCES = [("float32", 1e-5), ("float64", 1e-7)]
+PARITY = Path(os.environ.get("KERAS_R3D_PARITY_DATA") or "nowhere") / "sgd.npz"
 
-def reference(start, gradients, rates, momentum, decay, dampening, nesterov):
-    """torch.optim.SGD's update, written out."""
-    w, v = start.copy(), None
-    for g, rate in zip(gradients, rates, strict=True):
-        g = g + decay * w
+
+def reference(start, gradients, momentum, weight_decay, dampening=0.0, nesterov=False):
+    """torch.optim.SGD's update, written out: the variable after each step."""
+    w, v, trajectory = start.copy(), None, []
+    for g, rate in zip(gradients, RATES, strict=True):
+        g = g + weight_decay * w
         if momentum:
             v = g.copy() if v is None else momentum * v + (1 - dampening) * g
             g = g + momentum * v if nesterov else v
         w = w - rate * g
-    return w
+        trajectory.append(w)
+    return np.array(trajectory)
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"momentum": 0.9, "weight_decay": 1e-3},
-        {"momentum": 0.9, "weight_decay": 1e-3, "dampening": 0.9},
-        {"momentum": 0.9, "weight_decay": 1e-3, "nesterov": True},
-        {"momentum": 0.0, "weight_decay": 1e-2},
-    ],
-)
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-7)])
+def ours(start, gradients, dtype, arguments):
+    """The same by our optimiser."""
+    variable = keras.Variable(start, dtype=dtype)
+    optimizer = SGD(RATES[0], **arguments)
+    optimizer.build([variable])
+    trajectory = []
+    for gradient, rate in zip(gradients, RATES, strict=True):
+        optimizer.learning_rate = rate
+        optimizer.apply([keras.ops.convert_to_tensor(gradient, dtype)], [variable])
+        trajectory.append(np.array(keras.ops.convert_to_numpy(variable)))
+    return np.array(trajectory)
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS.values(), ids=ARGUMENTS)
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
 def test_steps_are_torch_s_also_when_the_rate_drops(arguments, dtype, tolerance):
     rng = np.random.default_rng(0)
     start, gradients = rng.normal(size=7), rng.normal(size=(40, 7))
-    rates = [0.1] * 20 + [0.01] * 10 + [0.001] * 10
-    variable = keras.Variable(start, dtype=dtype)
-    optimizer = SGD(0.1, **arguments)
-    optimizer.build([variable])
-    for gradient, rate in zip(gradients, rates, strict=True):
-        optimizer.learning_rate = rate
-        optimizer.apply([keras.ops.convert_to_tensor(gradient, dtype)], [variable])
-    expected = reference(
-        start,
-        gradients,
-        rates,
-        arguments["momentum"],
-        arguments["weight_decay"],
-        arguments.get("dampening", 0.0),
-        arguments.get("nesterov", False),
-    )
-    assert np.abs(keras.ops.convert_to_numpy(variable) - expected).max() < tolerance
+    expected = reference(start, gradients, **arguments)
+    assert np.abs(ours(start, gradients, dtype, arguments) - expected).max() < tolerance
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not PARITY.is_file(), reason="KERAS_R3D_PARITY_DATA holds no sgd.npz")
+@pytest.mark.parametrize("case", ["plain", "dampened", "nesterov"])
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES)
+def test_trajectories_are_pytorch_s(case, dtype, tolerance):
+    theirs = np.load(PARITY)
+    trajectory = ours(theirs["initial"], theirs["gradients"], dtype, ARGUMENTS[case])
+    worst = np.abs(trajectory - theirs[case]).max()
+    print(case, dtype, f"{worst:.1e}")
+    assert worst < tolerance
 
 
 def test_it_serialises():

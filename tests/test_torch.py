@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from keras_r3d import applications
-from keras_r3d.applications import checkpoints, conventions, pretrained
+from keras_r3d.applications import checkpoints, conventions, pretrained, pytorch
+from keras_r3d.training import SGD
 
 INSTALLED = importlib.util.find_spec("torch") and importlib.util.find_spec("torchvision")
 PYTHON = os.environ.get("KERAS_R3D_TORCH_PYTHON") or (sys.executable if INSTALLED else None)
@@ -36,6 +37,7 @@ TORCHVISION = [
 TRAINING = [
     f"training-{s}-{container}" for s in ("multistep", "plateau") for container in CONTAINERS
 ]
+STEPS = [f"steps-{s}-{schedule}" for s in ("A", "B") for schedule in ("constant", "drop")]
 TYPES = [
     f"types-{dtype}-{container}"
     for dtype in ("float16", "bfloat16", "float32", "float64", "int64", "uint8", "bool")
@@ -55,7 +57,7 @@ def write(folder: Path, *cases: str) -> Path:
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("torch")
-    return write(folder, *AUTHORS, *ODD, *TORCHVISION, *TRAINING, *TYPES, "module", "facts")
+    return write(folder, *AUTHORS, *ODD, *TORCHVISION, *TRAINING, *STEPS, *TYPES, "module", "facts")
 
 
 def our_outputs(model: keras.Model, clip: np.ndarray) -> dict[str, np.ndarray]:
@@ -102,6 +104,53 @@ def test_torchvision_s_networks(cases, case):
 @pytest.mark.parametrize("depth", [18, 34, 50, 101, 152, 200])
 def test_full_width(tmp_path, depth):
     assert_equal(write(tmp_path, f"full-{depth}"), f"full-{depth}", f"r3d{depth}")
+
+
+def our_losses(model: keras.Model, theirs) -> list[float]:
+    """Trains on their batches, at their rates; the loss of each step."""
+    optimizer = SGD(
+        momentum=float(theirs["momentum"]),
+        dampening=float(theirs["dampening"]),
+        weight_decay=float(theirs["weight_decay"]),
+    )
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, jit_compile=False)
+    clips, labels = theirs["clips"], keras.ops.one_hot(theirs["labels"], model.output_shape[1])
+    losses = []
+    for step, rate in enumerate(theirs["rates"]):
+        optimizer.learning_rate = float(rate)
+        batch = step % len(clips)
+        model.reset_metrics()  # else train_on_batch gives the mean of all steps so far
+        losses.append(float(model.train_on_batch(clips[batch], labels[batch])))
+    return losses
+
+
+@pytest.mark.parametrize("case", STEPS)
+def test_training_steps_are_pytorch_s(cases, case):
+    model = applications.R3D18(
+        weights=cases / f"{case}.pth", include_preprocessing=False, classifier_activation=None
+    )
+    before = {v.path: v.numpy() for v in model.variables}
+    with np.load(cases / f"{case}.npz") as archive:
+        theirs = dict(archive)
+    losses = our_losses(model, theirs)
+    worst = {"loss": max(abs(np.array(losses) / theirs["losses"] - 1))}
+    kept = 0.9 ** len(losses)  # share of the first statistics in running averages of rate 0.1
+    for variable in model.variables:
+        name = pytorch.tensor(pytorch.AUTHORS, variable.path)
+        module, _, kind = name.rpartition(".")
+        ours, expected = variable.numpy(), pytorch.from_pytorch(theirs[f"after/{name}"])
+        if kind == "running_var":
+            # PyTorch averages the unbiased variance, we the biased one that both normalise with.
+            first, count = kept * before[variable.path], theirs[f"count/{module}"]
+            expected = first + (expected - first) * (count - 1) / count
+        group = kind if kind.startswith("running") else "weights"
+        change = abs(expected - before[variable.path]).max()
+        error = abs(ours - expected).max() / change
+        worst[group] = max(worst.get(group, 0), error)
+    print(case, {name: f"{value:.1e}" for name, value in worst.items()})
+    assert worst["loss"] <= 1e-3, list(zip(losses, theirs["losses"], strict=True))
+    assert max(worst.values()) <= 1e-3, worst
 
 
 @pytest.mark.parametrize("case", [*TRAINING, *TYPES])

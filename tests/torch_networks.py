@@ -185,6 +185,74 @@ class TrainingState:
         np.savez(f"{path}.npz", **{k: v.numpy() for k, v in model.state_dict().items()})
 
 
+class Steps:
+    """Training of R3D-18 as the authors' code: losses and batch-norm statistics."""
+
+    # At 0.01 and more PyTorch's own losses of float32 part from those of float64 by 1 % and more,
+    # at this rate by 3e-5: rounding moves values across the corner of a ReLU, the larger the steps
+    # the more. (TensorFlow cannot pool in float64.)
+    RATE = 0.001
+    MOMENTUM, DAMPENING, DECAY = 0.9, 0.9, 1e-3
+    STEPS, BATCHES, CLIPS, CLASSES = 20, 4, 8, 5
+
+    def __init__(self, shortcut, schedule):
+        self.shortcut, self.schedule = shortcut, schedule
+
+    def rates(self):
+        """The rate of each step; "drop": a tenth from the middle on."""
+        half = self.STEPS // 2
+        return [self.RATE] * half + [self.RATE / (10 if self.schedule == "drop" else 1)] * half
+
+    def write(self, path):
+        model = moved(Authors(18, self.shortcut, 0.25, self.CLASSES)).train()
+        torch.save(model.state_dict(), f"{path}.pth")
+        rng = np.random.default_rng(0)
+        # Stage 5 sees 1x2x2; batches come again, so that there is something to learn.
+        shape = (self.BATCHES, self.CLIPS, 8, 40, 40, 3)
+        clips = rng.standard_normal(shape).astype(np.float32)
+        labels = rng.integers(self.CLASSES, size=shape[:2])
+        counts = {}
+        for name, layer in model.named_modules():
+            if isinstance(layer, nn.BatchNorm3d):
+                layer.register_forward_hook(
+                    lambda _, __, out, name=name: counts.update({name: out[:, 0].numel()})
+                )
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=self.RATE,
+            momentum=self.MOMENTUM,
+            dampening=self.DAMPENING,
+            weight_decay=self.DECAY,
+        )
+        losses = []
+        for step, rate in enumerate(self.rates()):
+            optimizer.param_groups[0]["lr"] = rate
+            batch = torch.from_numpy(clips[step % self.BATCHES].transpose(0, 4, 1, 2, 3).copy())
+            target = torch.from_numpy(labels[step % self.BATCHES])
+            loss = functional.cross_entropy(model(batch), target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        statistics = {
+            f"after/{name}": tensor.numpy()
+            for name, tensor in model.state_dict().items()
+            if tensor.ndim > 0
+        }
+        np.savez(
+            f"{path}.npz",
+            clips=clips,
+            labels=labels,
+            rates=self.rates(),
+            losses=losses,
+            momentum=self.MOMENTUM,
+            dampening=self.DAMPENING,
+            weight_decay=self.DECAY,
+            **{f"count/{name}": count for name, count in counts.items()},
+            **statistics,
+        )
+
+
 class Types:
     """A tensor of a type, and views of it."""
 
@@ -230,6 +298,7 @@ MAKERS = {
     "torchvision": lambda name, zipped: of_torchvision(name, zipped == "zip"),
     "full": lambda depth: full(int(depth)),
     "training": lambda schedule, zipped: TrainingState(schedule, zipped == "zip"),
+    "steps": lambda shortcut, schedule: Steps(shortcut, schedule),
     "types": lambda dtype, zipped: Types(dtype, zipped == "zip"),
     "module": lambda: WholeModule(),
     "facts": lambda: Facts(),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data import clips, cropping, video
+from keras_r3d.data import clips, cropping, order, video
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.store import Store
 from keras_r3d.data.video import Frame, VideoError
@@ -139,12 +139,14 @@ def plan(sources: Sequence[Source], data: Data, seed: int, positions: Iterable[i
     The very same, and not only drawn alike: what a clip costs depends on how far it lies in its
     video, so the means of two sets of 64 draws differ by a tenth.
     """
+    turns = np.array(list(positions), np.int64)
+    labels = [source.video.label for source in sources]
     draws: list[Draw] = []
-    for position in positions:
-        epoch, place = divmod(position, len(sources))
-        order = np.random.default_rng([seed, epoch]).permutation(len(sources))
-        source = sources[order[place]]
-        rng = np.random.default_rng([seed, epoch, place])
+    for turn, number in zip(
+        turns, order.videos_at(turns, labels, seed, data.balanced), strict=True
+    ):
+        source = sources[number]
+        rng = np.random.default_rng([seed, *divmod(int(turn), len(sources))])
         numbers = clips.training_frames(source.count, data, rng)
         where = data.positions[rng.integers(len(data.positions))]
         scale = data.scales[rng.integers(len(data.scales))]

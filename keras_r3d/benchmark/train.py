@@ -45,7 +45,7 @@ def run(
     figures = {
         "benchmark": "train",
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{devices.visible().description.split(', XLA')[0]} ({platform.machine()})",
+        "machine": f"{devices.choose().description.split(', XLA')[0]} ({platform.machine()})",
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "model": name,

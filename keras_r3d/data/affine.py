@@ -27,7 +27,17 @@ def matrix(
     angle, slant = math.radians(rotate_degrees), math.tan(math.radians(shear_degrees))
     # y points down, so this turns anticlockwise.
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-    linear = turn @ np.array([[1.0, slant], [0.0, 1.0]])
+    return about_centre(size, turn @ np.array([[1.0, slant], [0.0, 1.0]]), right, down)
+
+
+def about_centre(
+    size: int, linear: NDArray[np.float64], right: float = 0, down: float = 0
+) -> Matrix:
+    """Composes a linear change `(2, 2)` that keeps the centre of a square with a move.
+
+    Returns:
+        float64 `(2, 3)`, as `matrix` does.
+    """
     centre = np.full(2, (size - 1) / 2)
     return np.column_stack([linear, centre - linear @ centre + (right, down)])
 
@@ -55,12 +65,13 @@ def random_matrix(
     return matrix(size, rotate, shear, right, down)
 
 
-def apply(change: Matrix, clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Changes every frame of a clip; bilinear, what comes in at the borders is a reflection.
+def apply(change: Matrix, clip: NDArray[np.uint8], fill: int | None = None) -> NDArray[np.uint8]:
+    """Changes every frame of a clip, bilinear.
 
     Args:
         change: float64 `(2, 3)`, as `matrix` gives it.
         clip: uint8 `(frames, size, size, 3)`.
+        fill: value of what comes in at the borders; None makes it a reflection.
 
     Returns:
         uint8 of the same shape.
@@ -72,6 +83,7 @@ def apply(change: Matrix, clip: NDArray[np.uint8]) -> NDArray[np.uint8]:
             change,
             frame.shape[1::-1],
             flags=cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REFLECT_101,
+            borderMode=cv2.BORDER_REFLECT_101 if fill is None else cv2.BORDER_CONSTANT,
+            borderValue=(fill or 0,) * 3,
         )
     return changed

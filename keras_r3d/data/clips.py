@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from keras_r3d.data import affine, colour, cropping, sampling
+from keras_r3d.data import affine, colour, cropping, randaugment, sampling
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Cut, Reader
 from keras_r3d.data.video import Frame
@@ -115,7 +115,10 @@ def _empty(data: Data) -> Frame:
 def training_frames(count: int, data: Data, rng: np.random.Generator) -> sampling.Indices:
     """Draws the frames of a clip, int64 `(frames,)`, of a video of `count` frames."""
     if data.sampling == "consecutive":
-        return sampling.random_window(rng, count, data.frames, data.frame_stride)
+        stride = sampling.random_stride(
+            rng, count, data.frames, data.frame_stride, data.frame_stride_most
+        )
+        return sampling.random_window(rng, count, data.frames, stride)
     return sampling.spread(count, data.frames, rng if data.sampling == "segments" else None)
 
 
@@ -134,3 +137,8 @@ def _change(pixels: Frame, data: Data, rng: np.random.Generator) -> None:
         pixels[...] = affine.apply(matrix, pixels)
     if data.colour_jitter:
         pixels[...] = colour.apply(colour.random_table(rng, data.colour_jitter), pixels)
+    if data.randaugment_ops:
+        operations = randaugment.random_operations(
+            rng, data.randaugment_ops, data.randaugment_magnitude
+        )
+        pixels[...] = randaugment.apply(operations, pixels)

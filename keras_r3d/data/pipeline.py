@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.data import calls, clips, memory
+from keras_r3d.data import calls, clips, memory, order
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader
 from keras_r3d.data.video import VideoError
@@ -23,8 +23,6 @@ _MOST_DRAWS = 1000
 _BATCHES = 2  # under way at a time
 _OURS = ("Video", "Store", "Storage", "Unreachable")  # kinds of errors
 _TURN = 4  # clips that a thread cuts before it asks for more
-# Clips that are mixed where each pass over a video gives several.
-_MIXED = 256
 
 Fill = Callable[[int, Sequence[np.ndarray]], int]
 
@@ -42,6 +40,8 @@ def training_clips(
 ) -> tf.data.Dataset:
     """Draws training clips without end: every video once, in random order, then again.
 
+    With `data.balanced` an epoch is as long, but each class has the same share of it.
+
     Order and crops are a pure function of the seed and the position in the stream, however many
     threads work on it. A broken video is replaced by a draw from the same videos; the reader keeps
     its name, and the stream ends with an error once more than `data.broken_share` are broken.
@@ -58,16 +58,17 @@ def training_clips(
     """
     labels = {name: label for label, name in enumerate(classes)}
     names = {video.name for video in videos}
+    labels_of_videos = [video.label for video in videos]
     most_broken = int(data.broken_share * len(videos))
 
     @functools.lru_cache(maxsize=2)
-    def order(epoch: int) -> np.ndarray:
-        return np.random.default_rng([seed, epoch]).permutation(len(videos))
+    def epoch_order(epoch: int) -> np.ndarray:
+        return order.epoch_order(labels_of_videos, seed, epoch, data.balanced)
 
     def visit(number: int, out: Sequence[np.ndarray]) -> int:
         """Fills `out` with clips of the video whose turn it is; returns their label."""
         epoch, place = divmod(number, len(videos))
-        source = videos[order(epoch)[place]]
+        source = videos[epoch_order(epoch)[place]]
         rng = np.random.default_rng([seed, epoch, place])
         for _ in range(_MOST_DRAWS):
             try:
@@ -84,7 +85,8 @@ def training_clips(
                         f"{broken[-1].detail} `python -m keras_r3d.scan` (of a clip store, "
                         "`prepare --verify`) finds them all."
                     ) from error
-                source = videos[rng.integers(len(videos))]
+                drawn = rng.integers(len(videos))
+                source = videos[epoch_order(epoch)[drawn] if data.balanced else drawn]
         raise VideoError(
             f"{_MOST_DRAWS} training videos drawn one after the other cannot be read; the last: "
             f"{source.name}. Is the data folder still there?"
@@ -96,7 +98,7 @@ def training_clips(
         return _filled(numbers, reader, data, batch_size, 1, visit).prefetch(_BATCHES)
 
     # As many clips as are mixed are a block; a worker has every so-manyth block.
-    per_block = max(1, _MIXED // data.clips_per_pass)
+    per_block = order.turns_in_block(data.clips_per_pass)
     block, skipped = divmod(start * batch_size, per_block * data.clips_per_pass)
     numbers = tf.data.Dataset.counter(block * workers + worker, workers)
     blocks = _filled(
@@ -220,7 +222,7 @@ def _filled(
         pixels, labels = buffers.take(), np.empty(count, np.int32)
         places = np.arange(count)
         if mixed is not None:
-            places = np.random.default_rng([mixed, int(number)]).permutation(count)
+            places = order.mixing(mixed, int(number), count)
 
         def some(first: int) -> None:
             for video in range(first, min(first + turn, videos)):

@@ -33,6 +33,20 @@ def random_window(
     return loop(np.arange(start, frame_count, frame_stride)[:frames], frames)
 
 
+def random_stride(
+    rng: np.random.Generator, frame_count: int, frames: int, least: int, most: int
+) -> int:
+    """Draws the stride of a clip; every one from `least` to `most` that fits is as likely.
+
+    A stride fits if the whole clip lies in the video. If none does, the stride is `least`, the one
+    that shows most of the video's frames.
+    """
+    if least == most:
+        return least
+    longest = (frame_count - 1) // max(1, frames - 1)
+    return int(rng.integers(least, max(least, min(most, longest)), endpoint=True))
+
+
 def middle_window(frame_count: int, frames: int, frame_stride: int) -> Indices:
     """Returns the clip of consecutive frames in the middle of the video, looped where too short.
 

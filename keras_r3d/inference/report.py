@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-from matplotlib.figure import Figure
-
 from keras_r3d import files
+from keras_r3d.inference import confusion
 from keras_r3d.inference.protocol import Evaluation
 
 
@@ -41,23 +39,7 @@ def write_json(evaluation: Evaluation, split: str, path: Path) -> None:
 
 
 def draw_confusion(evaluation: Evaluation, path: Path) -> None:
-    """Draws the confusion matrix of videos as PNG: rows are true classes, columns predictions."""
-    matrix = evaluation.confusion()
-    classes = evaluation.classes
-    shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
-    inches = min(24.0, max(5.0, 2.5 + 0.45 * len(classes)))
-    figure = Figure(figsize=(inches, inches), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    if len(classes) <= 60:
-        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", parse_math=False)
-        axes.set_yticks(range(len(classes)), classes, parse_math=False)
-        for row, column in zip(*matrix.nonzero(), strict=True):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("true")
-    right = int(np.trace(matrix))
-    axes.set_title(f"{right} of {matrix.sum()} scored videos right")
+    """Draws the confusion matrix of videos as PNG."""
+    figure = confusion.figure(evaluation.confusion(), evaluation.classes, "scored videos")
     with files.atomic(path) as temporary:
         figure.savefig(temporary, dpi=100)

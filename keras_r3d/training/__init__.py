@@ -1,4 +1,4 @@
-"""Optimiser, schedule, callbacks and the training of a run."""
+"""Optimiser, schedule and the training of a run."""
 
 from keras_r3d.training.sgd import SGD
 

@@ -1,11 +1,19 @@
-"""On which devices a model runs, and whether XLA compiles it there."""
+"""On which devices a model runs, and how many machines share the work."""
 
 import dataclasses
+import functools
+import json
 import os
 
 import tensorflow as tf
 
 from keras_r3d.errors import R3DError
+
+FORMS = "'all', 'cpu', 'cpu:N' (N virtual devices, for trying things out), 'gpu:0,2,…'"
+
+
+class DeviceError(R3DError):
+    """Devices that are not there, or cannot share the work of a recipe."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,29 +21,112 @@ class Devices:
     """The devices of a run.
 
     Attributes:
-        strategy: mirrors the model over all visible GPUs; the default strategy without one.
-        jit_compile: for `model.compile`. On CPU off, XLA's Conv3D being slow there
-            (docs/performance.md); on GPU "auto", Keras's own choice.
+        strategy: mirrors the model over all of them; the default strategy on a single one.
+        description: in words.
+        on_gpu: whether they are GPUs.
+        worker: number of this process among those that train together.
+        workers: how many they are.
     """
 
     strategy: tf.distribute.Strategy
-    jit_compile: bool | str
     description: str
+    on_gpu: bool = False
+    worker: int = 0
+    workers: int = 1
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process is the one that writes files."""
+        return self.worker == 0
+
+    @property
+    def replicas(self) -> int:
+        """How many copies of the model compute a step, over all workers."""
+        return self.strategy.num_replicas_in_sync
+
+    @property
+    def jit_compile(self) -> bool | str:
+        """What a model that is kept is compiled with: XLA's Conv3D is slow on CPU."""
+        return "auto" if self.on_gpu else False
 
     def check_batch(self, key: str, batch_size: int) -> None:
-        """Raises R3DError if a batch cannot be shared out evenly."""
-        replicas = self.strategy.num_replicas_in_sync
-        if batch_size % replicas:
-            raise R3DError(
-                f"Recipe key '{key}' must be divisible by the {replicas} replicas. "
+        """Raises DeviceError if a batch cannot be shared out evenly."""
+        if batch_size % self.replicas:
+            raise DeviceError(
+                f"Recipe key '{key}' must be divisible by the {self.replicas} replicas. "
                 f"Received: {batch_size}"
             )
 
 
-def visible() -> Devices:
-    """Takes all GPUs that TensorFlow sees, or the CPU."""
+@functools.cache
+def choose(devices: str = "all") -> Devices:
+    """Takes the devices that a flag names; with `TF_CONFIG` set, those of all its workers.
+
+    Once a process: TensorFlow sets its devices up once.
+
+    Args:
+        devices: as `FORMS` says.
+
+    Raises:
+        DeviceError: they are not there, or `TF_CONFIG` is damaged.
+    """
     gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return Devices(tf.distribute.get_strategy(), False, f"CPU, {os.cpu_count()} cores, XLA off")
-    strategy = tf.distribute.MirroredStrategy() if len(gpus) > 1 else tf.distribute.get_strategy()
-    return Devices(strategy, "auto", f"{len(gpus)} GPUs, XLA where Keras supports it")
+    kind, _, number = devices.partition(":")
+    virtual = 0
+    if kind == "cpu":
+        gpus = []
+        virtual = _number(number, devices) if number else 0
+    elif kind == "gpu":
+        chosen = [_number(one, devices) for one in number.split(",")]
+        if missing := [one for one in chosen if one >= len(gpus)]:
+            raise DeviceError(
+                f"--devices {devices}: GPU {missing[0]} is not there; TensorFlow sees {len(gpus)}."
+            )
+        gpus = [gpus[one] for one in chosen]
+    elif devices != "all":
+        raise DeviceError(f"--devices must be one of {FORMS}. Received: {devices}")
+    try:
+        tf.config.set_visible_devices(gpus, "GPU")
+        if virtual:
+            (cpu,) = tf.config.list_physical_devices("CPU")
+            parts = [tf.config.LogicalDeviceConfiguration()] * virtual
+            tf.config.set_logical_device_configuration(cpu, parts)
+    except RuntimeError as error:
+        raise DeviceError(f"--devices {devices}: TensorFlow is running already: {error}") from error
+    what = f"{len(gpus)} GPU{'s' * (len(gpus) > 1)}" if gpus else f"CPU, {os.cpu_count()} cores"
+    if virtual:
+        what += f" as {virtual} virtual devices"
+    if os.environ.get("TF_CONFIG"):
+        return _several_workers(what, bool(gpus))
+    if len(gpus) > 1 or virtual > 1:
+        names = [f"GPU:{n}" for n in range(len(gpus))] or [f"CPU:{n}" for n in range(virtual)]
+        return Devices(tf.distribute.MirroredStrategy(names), what, bool(gpus))
+    return Devices(tf.distribute.get_strategy(), what, bool(gpus))
+
+
+def _several_workers(what: str, on_gpu: bool) -> Devices:
+    text = os.environ["TF_CONFIG"]
+    try:
+        config = json.loads(text)
+        workers = config["cluster"]["worker"]
+        kind, number = config["task"]["type"], int(config["task"]["index"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DeviceError(
+            'The environment variable TF_CONFIG must be like {"cluster": {"worker": '
+            '["host:port", …]}, "task": {"type": "worker", "index": 0}}. '
+            f"Received: {text}"
+        ) from error
+    if kind != "worker" or set(config["cluster"]) != {"worker"} or not 0 <= number < len(workers):
+        raise DeviceError(
+            "TF_CONFIG must have tasks of type 'worker' only, numbered from 0 (the first writes "
+            f"the run folder). Received: {text}"
+        )
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    what = f"{what}, worker {number} of {len(workers)}"
+    return Devices(strategy, what, on_gpu, number, len(workers))
+
+
+def _number(text: str, devices: str) -> int:
+    if not text.isdecimal():
+        raise DeviceError(f"--devices must be one of {FORMS}. Received: {devices}")
+    return int(text)

@@ -1,0 +1,245 @@
+"""The network of a recipe: from random values or from weights, whole or with stages frozen.
+
+Keras and our networks only, no TensorFlow.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_r3d import applications, recipe
+from keras_r3d.applications import building, pretrained, sources
+from keras_r3d.applications.identify import HEAD, identify
+from keras_r3d.applications.networks import FILTERS, NETWORKS
+from keras_r3d.applications.pretrained import WeightsError
+from keras_r3d.applications.sources import Source
+from keras_r3d.recipe import RecipeError
+
+Say = Callable[[str], None]
+
+
+def settle(model: recipe.Model, say: Say = print) -> recipe.Model:
+    """Fills in what a recipe leaves to its weights, and refuses what cannot be built.
+
+    Opens the weights (and downloads them where that can be done), but builds no network. A settled
+    recipe comes back as it is.
+
+    Args:
+        say: takes a note where the weights do not say how their input was normalised.
+
+    Returns:
+        The recipe with `name`, `shortcut`, `width`, `mean` and `std`; the path of weights absolute.
+
+    Raises:
+        RecipeError: the recipe and its weights disagree, or `freeze` names no stages.
+        WeightsError: the weights cannot be had, or are of no network here.
+        CheckpointError: the file of weights is damaged, or no checkpoint.
+    """
+    settled = _settle(model, _open(model), say)
+    _select(stages(settled.name), settled.freeze, settled.name)
+    return settled
+
+
+def build_model(
+    model: recipe.Model, input_shape: Sequence[int], classes: Sequence[str], say: Say = print
+) -> keras.Model:
+    """Builds the network of a recipe and loads its weights; `freeze` is another step.
+
+    The classifier of the weights is kept if its class names are `classes`, in this order. Else, or
+    if the names are not known, it is new.
+
+    Args:
+        input_shape: `(frames, height, width, 3)`.
+        classes: names, in the order of the outputs.
+        say: takes a line on what was loaded.
+
+    Raises:
+        RecipeError, WeightsError, CheckpointError: as `settle`.
+    """
+    source = _open(model)
+    model = _settle(model, source, say)
+    if source is not None:
+        kept = source.labels == tuple(classes)
+        fate = "kept: the classes are the same" if kept else f"new, for {len(classes)} classes"
+        say(f"Weights: {source.path}, of {model.name}; the classifier is {fate}")
+        source = source if kept else _without_classifier(source)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the new classifier: it was said
+        return applications.get_model(
+            model.name,
+            weights=source,
+            input_shape=input_shape,
+            labels=classes,
+            shortcut=model.shortcut,
+            width=model.width,
+            dropout=model.dropout,
+            mean=model.mean,
+            std=model.std,
+        )
+
+
+def stages(name: str) -> list[str]:
+    """Lists the stages of a network that `freeze` takes, in their order."""
+    fully_connected = ["fc6", "fc7"] if name.lower() == "c3d" else []
+    return [f"conv{number}" for number in range(1, 6)] + fully_connected
+
+
+def freeze(model: keras.Model, text: str) -> list[str]:
+    """Makes stages of a network stay as they are; to be done before it is compiled.
+
+    A frozen batch norm normalises by its moving statistics, in training too, and leaves them. (The
+    authors' code gives the frozen layers a rate of 0, but their statistics move on.)
+
+    Args:
+        text: a stage, "conv1"; the first and the last of several, "conv1..conv4"; "" for none.
+
+    Returns:
+        Names of the frozen stages.
+
+    Raises:
+        RecipeError: the network has no such stages.
+    """
+    there = sorted({stage for layer in model.layers if (stage := _stage(layer.name))})
+    frozen = _select(there, text, model.name)
+    for layer in model.layers:
+        if _stage(layer.name) in frozen:
+            layer.trainable = False
+    return frozen
+
+
+def head(model: keras.Model) -> list[keras.Variable]:
+    """Returns the trainable variables of the classifier."""
+    return model.get_layer(HEAD).trainable_variables
+
+
+def backbone(model: keras.Model) -> list[keras.Variable]:
+    """Returns the trainable variables of all but the classifier."""
+    of_head = {id(variable) for variable in head(model)}
+    return [variable for variable in model.trainable_variables if id(variable) not in of_head]
+
+
+def _stage(layer: str) -> str | None:
+    """Returns the stage of a layer: conv2 of conv2_1_bn1, conv3 of C3D's conv3a."""
+    found = re.match(r"(conv|fc)\d", layer)
+    return found[0] if found else None
+
+
+def _select(there: list[str], text: str, network: str) -> list[str]:
+    if not text:
+        return []
+    first, _, last = text.partition("..")
+    last = last or first
+    if {first, last} <= set(there) and there.index(first) <= there.index(last):
+        return there[there.index(first) : there.index(last) + 1]
+    raise RecipeError(
+        f"Recipe key 'model.freeze' must be a stage of {network}, {there}, the first and the last "
+        f"of several ('conv1..conv4'), or ''. Received: {text!r}"
+    )
+
+
+def _open(model: recipe.Model) -> Source | None:
+    if not model.weights:
+        return None
+    weights = os.path.expanduser(model.weights)
+    if not model.name and not Path(weights).exists():
+        having = [name for name in NETWORKS if pretrained.find(name, weights)]
+        if having:
+            raise RecipeError(
+                f"Recipe key 'model.weights' is {weights!r}, a name that does not say the network: "
+                f"set 'model.name' to one of {having}."
+            )
+        raise WeightsError(
+            f"Recipe key 'model.weights' must be a file, as 'model.name' is empty. There is no "
+            f"file {weights}."
+        )
+    return sources.open_source(model.name, weights)
+
+
+def _settle(model: recipe.Model, source: Source | None, say: Say) -> recipe.Model:
+    if source is None:
+        return model
+    found = _said(model, source)
+    wrong = [
+        key
+        for key, value in found.items()
+        if getattr(model, key) and not _agree(key, getattr(model, key), value)
+    ]
+    if wrong:
+        both = "; ".join(
+            f"{key} is {_toml(getattr(model, key))}, of the weights {_toml(found[key])}"
+            for key in wrong
+        )
+        changes = " ".join(f"--set 'model.{key}={_toml(found[key])}'" for key in wrong)
+        raise RecipeError(
+            f"The recipe's [model] and its weights {source.path} disagree: {both}. To take those "
+            f"of the weights: {changes}"
+        )
+    if source.conventions is None and not (model.mean and model.std):
+        # A checkpoint of a relative, as R3D18's in r3d_18, is normalised as that is.
+        network = NETWORKS[(source.checkpoint and source.network) or found["name"]]
+        assumed = dict(zip(("mean", "std"), network.conventions.to_bytes(), strict=True))
+        assumed = {key: value for key, value in assumed.items() if not getattr(model, key)}
+        say(
+            f"Note: {source.path} does not say how its input was normalised. Assumed for pixels of "
+            f"0-255: {', '.join(f'{key} {_toml(value)}' for key, value in assumed.items())}. If "
+            "that is wrong, set 'model.mean' and 'model.std'."
+        )
+        found |= assumed
+    weights = os.path.expanduser(model.weights)
+    if pretrained.find(found["name"], weights) is None and Path(weights).is_file():
+        found["weights"] = os.path.abspath(weights)
+    return dataclasses.replace(model, **found)
+
+
+def _said(model: recipe.Model, source: Source) -> dict[str, Any]:
+    """Returns the values of a recipe's keys that a file of weights decides."""
+    name = source.network
+    if model.name:
+        # Of two networks with the same blocks, the one that the recipe means.
+        shapes = {key: value.shape for key, value in source.values.items()}
+        name, _ = identify(shapes, NETWORKS[model.name].family)
+    if name is None:
+        raise WeightsError(
+            f"Recipe key 'model.weights': {source.path} is of another architecture than "
+            f"{list(NETWORKS)}."
+        )
+    channels = source.options["in_channels"]
+    if channels != 3:
+        raise WeightsError(
+            f"Recipe key 'model.weights': {source.path} is of a network for {channels} channels; "
+            "clips have 3 (red, green, blue)."
+        )
+    found = {"name": name, **{key: source.options[key] for key in ("shortcut", "width")}}
+    if source.conventions is not None:
+        found |= dict(zip(("mean", "std"), source.conventions, strict=True))
+    return found
+
+
+def _agree(key: str, asked: Any, found: Any) -> bool:
+    if key == "width":
+        return building.widths(FILTERS, asked) == building.widths(FILTERS, found)
+    if key in ("mean", "std"):
+        # As rounded as people write them.
+        return all(math.isclose(*pair, rel_tol=1e-3) for pair in zip(asked, found, strict=True))
+    return asked == found
+
+
+def _toml(value: Any) -> str:
+    return json.dumps([round(v, 4) for v in value] if isinstance(value, tuple) else value)
+
+
+def _without_classifier(source: Source) -> Source:
+    return dataclasses.replace(
+        source,
+        values={k: v for k, v in source.values.items() if k.partition("/")[0] != HEAD},
+        options={k: v for k, v in source.options.items() if k != "classes"},
+        labels=None,
+    )

@@ -1,0 +1,337 @@
+"""The loop over epochs and steps: what is saved when, when it stops, and what it says."""
+
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from keras_r3d.errors import R3DError
+from keras_r3d.training import state
+from keras_r3d.training.schedule import Schedule
+from keras_r3d.training.state import State
+from keras_r3d.training.step import SUMS, Steps
+
+INTERRUPTED = 75  # exit code of a training that saved its state and can be resumed
+_MOST_SAVING_SHARE = 0.01  # of the time, where states are saved by the minute
+
+
+class TrainingError(R3DError):
+    """A training that cannot go on."""
+
+
+class InterruptedTraining(R3DError):  # noqa: N818 (no error: it was asked for)
+    """A training that was asked to stop; its state is saved."""
+
+
+@dataclasses.dataclass
+class Progress:
+    """Where a training is; with the variables, all that is saved.
+
+    Attributes:
+        epoch: epochs that have ended.
+        position: steps of the epoch that have ended.
+        sums: of the clips of these steps: loss and right ones (`step.SUMS`).
+        seconds: of these steps, and of them the seconds that input was waited for.
+        best: lowest loss of an epoch so far.
+        best_epoch: its number, counted from 1; 0: none.
+        log: figures of each epoch.
+    """
+
+    epoch: int = 0
+    position: int = 0
+    sums: list[float] = dataclasses.field(default_factory=lambda: [0.0] * len(SUMS))
+    seconds: float = 0.0
+    waited: float = 0.0
+    best: float = math.inf
+    best_epoch: int = 0
+    log: list[dict[str, float]] = dataclasses.field(default_factory=list)
+
+
+class Observer(Protocol):
+    """What is told of the progress of a training."""
+
+    def step(self, progress: Progress, step: int, sums: np.ndarray, rate: float) -> None:
+        """Takes the sums of a step that has ended."""
+
+    def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
+        """Takes the progress at the end of an epoch, and the validation's confusion matrix."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a training does.
+
+    Attributes:
+        batches: takes the number of the first step; gives batches for the replicas, without end.
+        validation: gives batches for the replicas, once; None: the training loss decides.
+        keep_best: saves the model.
+        names_of_batch: takes the number of a step, gives the names of its videos.
+        folder: of saved states; None: none are.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    batch_size: int
+    batches: Callable[[int], Iterator[Any]]
+    validation: Callable[[], Iterable[Any]] | None
+    keep_best: Callable[[], None]
+    names_of_batch: Callable[[int], list[str]]
+    folder: Path | None
+    save_seconds: float
+    save_steps: int
+    workers: int = 1
+
+
+class Training:
+    """A training under way.
+
+    Args:
+        writes: whether this process is the one that writes files.
+
+    Attributes:
+        progress: where it is.
+        overhead: seconds spent on observers and saved states.
+    """
+
+    def __init__(
+        self, steps: Steps, schedule: Schedule, plan: Plan, observer: Observer, *, writes: bool
+    ):
+        self.progress = Progress()
+        self.overhead = 0.0
+        self._steps, self._schedule, self._plan = steps, schedule, plan
+        self._observer, self._writes = observer, writes
+        self._pending: tuple[int, tf.Tensor, float] | None = None
+        self._asked: str | None = None  # name of the signal that asked to stop
+        self._stopping = False
+        self._saved = time.monotonic()
+        self._save_took = 0.0
+        self._steps_unsaved = 0
+
+    @property
+    def step(self) -> int:
+        """Steps taken so far."""
+        return self.progress.epoch * self._plan.steps_per_epoch + self.progress.position
+
+    def resume(self, saved: State) -> None:
+        """Goes on from a saved state.
+
+        Raises:
+            StateError: it is not of this training.
+        """
+        state.restore(self._variables(), saved.arrays)
+        progress = dict(saved.progress)
+        self._schedule.restore(progress.pop("schedule"))
+        self.progress = Progress(**progress)
+
+    def fit(self) -> Progress:
+        """Trains to the end.
+
+        Raises:
+            InterruptedTraining: SIGTERM or SIGINT came; the state was saved.
+            TrainingError: the loss is not finite.
+            WriteError: a file cannot be written; the last state is intact.
+        """
+        with self._signals():
+            if self.progress.epoch < self._plan.epochs:
+                batches = self._plan.batches(self.step)
+                while self.progress.epoch < self._plan.epochs:
+                    self._epoch(batches)
+        return self.progress
+
+    def _epoch(self, batches: Iterator[Any]) -> None:
+        progress, plan = self.progress, self._plan
+        while progress.position < plan.steps_per_epoch:
+            started = time.monotonic()
+            batch = next(batches)
+            waited = time.monotonic() - started
+            rate = self._schedule.rate(self.step)
+            self._steps.optimizer.learning_rate = rate
+            sums = self._steps.train(
+                batch, tf.constant(self.step, tf.int32), tf.constant(float(bool(self._asked)))
+            )
+            # The device computes this step while the last one is looked at.
+            last, self._pending = self._pending, (self.step, sums, rate)
+            progress.position += 1
+            self._steps_unsaved += 1
+            self._look_at(last)
+            progress.waited += waited
+            progress.seconds += time.monotonic() - started
+            if self._stopping:
+                self._stop()
+            if self._due():
+                self._save()
+        self._flush()
+        if self._stopping:
+            self._stop()
+        self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        progress, plan = self.progress, self._plan
+        clips = plan.steps_per_epoch * plan.batch_size
+        row: dict[str, float] = {
+            "epoch": progress.epoch + 1,
+            **{name: total / clips for name, total in zip(SUMS, progress.sums, strict=True)},
+        }
+        confusion = None
+        started = time.monotonic()
+        if plan.validation is not None:
+            sums, confusion = self._validate(plan.validation())
+            row |= {f"val_{name}": sums[n] / sums[-1] for n, name in enumerate(SUMS)}
+        loss = row.get("val_loss", row["loss"])
+        row |= {
+            "learning_rate": self._schedule.rate(self.step - 1),
+            "clips_per_second": clips / max(progress.seconds, 1e-9),
+            "data_wait": progress.waited / max(progress.seconds, 1e-9),
+            "seconds": progress.seconds,
+            "validation_seconds": time.monotonic() - started,
+        }
+        self._schedule.end_epoch(loss)
+        started = time.monotonic()
+        if loss < progress.best:
+            progress.best, progress.best_epoch = loss, progress.epoch + 1
+            if self._writes:
+                with self._averaged():
+                    plan.keep_best()
+        progress.log.append(row)
+        progress.epoch, progress.position = progress.epoch + 1, 0
+        progress.sums, progress.seconds, progress.waited = [0.0] * len(SUMS), 0.0, 0.0
+        self._observer.epoch(progress, confusion)
+        self.overhead += time.monotonic() - started
+        # The next epoch can be had again, this one should not be lost; but what it took counts.
+        since = time.monotonic() - self._saved
+        if progress.epoch == plan.epochs or since * _MOST_SAVING_SHARE >= self._save_took:
+            self._save()
+
+    def _validate(self, batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+        totals: list[Any] = [0.0, 0.0]
+        with self._averaged():
+            for batch in batches:
+                if self._asked and self._plan.workers == 1:
+                    break
+                parts = [self._steps.local_results(one) for one in self._steps.validate(batch)]
+                found = [sum(np.asarray(part, np.float64) for part in one) for one in parts]
+                totals = [a + b for a, b in zip(totals, found, strict=True)]
+        if self._asked and self._plan.workers == 1:
+            self._stop()
+        if isinstance(totals[0], float):
+            raise TrainingError("No video of the validation split can be read any more.")
+        sums, confusion = (
+            np.asarray(self._steps.total(tf.constant(total, tf.float64))) for total in totals
+        )
+        return sums, confusion.astype(np.int64)
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Puts the running averages, if there are any, in the place of the weights."""
+        if not self._steps.averages:
+            yield
+            return
+        variables = self._steps.network.trainable_variables
+        weights = [np.asarray(variable) for variable in variables]
+        for variable, average in zip(variables, self._steps.averages, strict=True):
+            variable.assign(np.asarray(average))
+        try:
+            yield
+        finally:
+            for variable, weight in zip(variables, weights, strict=True):
+                variable.assign(weight)
+
+    def _flush(self) -> None:
+        """Waits for the step under way, and looks at it."""
+        last, self._pending = self._pending, None
+        self._look_at(last)
+
+    def _look_at(self, last: tuple[int, tf.Tensor, float] | None) -> None:
+        if last is None:
+            return
+        step, sums, rate = last
+        *found, stops = np.asarray(sums, np.float64)
+        if not math.isfinite(found[0]):
+            raise TrainingError(self._not_finite(step, f"The loss became {found[0]}"))
+        self._stopping = self._stopping or stops > 0
+        self.progress.sums = [a + b for a, b in zip(self.progress.sums, found, strict=True)]
+        started = time.monotonic()
+        self._observer.step(self.progress, step, np.array(found), rate)
+        self.overhead += time.monotonic() - started
+
+    def _not_finite(self, step: int, what: str) -> str:
+        names = self._plan.names_of_batch(step)
+        shown = ", ".join(names[:8]) + (f", … ({len(names)} in all)" if len(names) > 8 else "")
+        saved = state.latest(self._plan.folder) if self._plan.folder else None
+        return (
+            f"{what} in epoch {step // self._plan.steps_per_epoch + 1}, step "
+            f"{step % self._plan.steps_per_epoch + 1}: lower `train.learning_rate`, or add "
+            f"`train.warmup_epochs` or `train.clip_norm`. The videos of its batch: {shown}. "
+            + (f"The last good state is {saved}." if saved else "No state was saved yet.")
+        )
+
+    def _due(self) -> bool:
+        plan = self._plan
+        if plan.folder is None:
+            return False
+        if plan.save_steps and self._steps_unsaved >= plan.save_steps:
+            return True
+        return bool(plan.save_seconds) and time.monotonic() - self._saved > plan.save_seconds
+
+    def _save(self) -> None:
+        self._flush()
+        if self._writes and self._plan.folder is not None:
+            started = time.monotonic()
+            arrays = state.collect(self._variables())
+            for name, array in arrays.items():
+                if not np.isfinite(array).all():
+                    raise TrainingError(self._not_finite(self.step - 1, f"'{name}' became NaN"))
+            saved = {**dataclasses.asdict(self.progress), "schedule": self._schedule.state}
+            state.save(self._plan.folder, self.step, State(arrays, saved))
+            self._save_took = time.monotonic() - started
+            self.overhead += self._save_took
+        self._saved, self._steps_unsaved = time.monotonic(), 0
+
+    def _stop(self) -> None:
+        self._save()
+        raise InterruptedTraining(
+            f"Stopped by {self._asked or 'another worker'} after epoch {self.progress.epoch}, step "
+            f"{self.progress.position}; the state is saved. The same command goes on from there."
+        )
+
+    def _variables(self) -> dict[str, Any]:
+        optimizer = self._steps.optimizer
+        parts = {
+            "network": [(v.path, v) for v in self._steps.network.variables],
+            "optimizer": [(v.path, v) for v in optimizer.variables],
+            "average": [("", v) for v in self._steps.averages],
+        }
+        return {
+            f"{part}/{number:04}/{name}": variable
+            for part, variables in parts.items()
+            for number, (name, variable) in enumerate(variables)
+        }
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Lets the first SIGTERM or SIGINT ask for a stop; a second one acts as it did before."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+        def ask(number: int, _: Any) -> None:
+            self._asked = signal.Signals(number).name
+            for one, handler in before.items():
+                signal.signal(one, handler)
+
+        try:
+            for number in before:
+                signal.signal(number, ask)
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,190 @@
+"""What a person sees of a training: lines, `log.csv`, curves, TensorBoard."""
+
+import io
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from keras_r3d import _command, files, run_folder
+from keras_r3d.inference import confusion as confusions
+from keras_r3d.training.loop import Progress
+from keras_r3d.training.step import SUMS, Steps
+
+COLUMNS = (
+    "epoch",
+    *SUMS,
+    *(f"val_{name}" for name in SUMS),
+    "learning_rate",
+    "clips_per_second",
+    "data_wait",
+    "seconds",
+    "validation_seconds",
+)
+_DRAW_SECONDS = 10.0  # between two drawings of curves or matrices
+_SAY_SECONDS = 60.0  # between two lines of an epoch, where there is no terminal
+_BAR_SECONDS = 0.2
+_SUMMARY_STEPS = 20  # between two points of TensorBoard's curves
+
+
+class Silent:
+    """Sees nothing: for processes that do not write."""
+
+    def step(self, progress: Progress, step: int, sums: np.ndarray, rate: float) -> None:
+        """Does nothing."""
+
+    def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
+        """Does nothing."""
+
+
+class Report:
+    """Prints, and writes into the run folder.
+
+    Args:
+        clips: picture of training clips, for TensorBoard.
+        histograms: also those of all weights, at the end of each epoch.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        classes: Sequence[str],
+        *,
+        epochs: int,
+        steps_per_epoch: int,
+        batch_size: int,
+        say: Callable[[str], None],
+        steps: Steps,
+        clips: Figure,
+        histograms: bool = False,
+    ):
+        self._folder, self._classes, self._say = folder, classes, say
+        self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
+        self._batch_size = batch_size
+        self._steps, self._histograms = steps, histograms
+        self._drawn = -math.inf
+        self._said = time.monotonic()
+        self._rate_since: tuple[float, int] | None = None
+        root = folder / run_folder.TENSORBOARD
+        self._train = tf.summary.create_file_writer(str(root / "train"))
+        self._validation = tf.summary.create_file_writer(str(root / "validation"))
+        with self._train.as_default(step=0):
+            tf.summary.image("training clips", _pixels(clips))
+
+    def step(self, progress: Progress, step: int, sums: np.ndarray, rate: float) -> None:
+        """Moves the bar; every so many steps writes the loss for TensorBoard."""
+        if step % _SUMMARY_STEPS == 0:
+            with self._train.as_default(step=step):
+                tf.summary.scalar("loss of a step", sums[0] / self._batch_size)
+                tf.summary.scalar("learning rate", rate)
+        terminal = sys.stdout.isatty()
+        now = time.monotonic()
+        if self._rate_since is None:
+            self._rate_since = now, step
+        if now - self._said < (_BAR_SECONDS if terminal else _SAY_SECONDS):
+            return
+        self._said = now
+        line = self._line(progress, step, now)
+        if terminal:
+            print(f"\r{line:<110}", end="", flush=True)
+        else:
+            self._say(line)
+
+    def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
+        """Writes the figures of an epoch down."""
+        row = progress.log[-1]
+        text = (
+            f"Epoch {int(row['epoch'])}/{self._epochs}: loss {row['loss']:.4f}, "
+            f"top-1 {row['clip_top1']:.1%}"
+        )
+        if "val_loss" in row:
+            text += f"; validation {row['val_loss']:.4f}, {row['val_clip_top1']:.1%}"
+        text += (
+            f"; rate {row['learning_rate']:.3g}, {row['clips_per_second']:.1f} clips/s, "
+            f"{row['data_wait']:.0%} waiting for data, {_command.duration(row['seconds'])}"
+        )
+        if progress.best_epoch == row["epoch"]:
+            text += "; best so far"
+        if sys.stdout.isatty():
+            print("\r" + " " * 110, end="\r")
+        self._say(text)
+        rows = [[one.get(name, "") for name in COLUMNS] for one in progress.log]
+        files.write_text(self._folder / run_folder.LOG, files.csv_text(COLUMNS, rows))
+        last = progress.epoch == self._epochs
+        draw = last or time.monotonic() - self._drawn > _DRAW_SECONDS
+        self._summarise(row, confusion if draw else None)
+        if draw:
+            draw_curves(progress.log, self._folder / run_folder.CURVES)
+            self._drawn = time.monotonic()
+
+    def _line(self, progress: Progress, step: int, now: float) -> str:
+        done = step % self._steps_per_epoch + 1
+        clips = done * self._batch_size
+        loss, right = progress.sums[0] / clips, progress.sums[1] / clips
+        assert self._rate_since is not None
+        since, first = self._rate_since
+        rate = (step - first) / max(now - since, 1e-9)
+        left = (self._epochs * self._steps_per_epoch - step - 1) / rate if rate else math.inf
+        return (
+            f"Epoch {progress.epoch + 1}/{self._epochs}, step {done}/{self._steps_per_epoch}: loss "
+            f"{loss:.4f}, top-1 {right:.1%}, {rate * self._batch_size:.1f} clips/s, "
+            f"{progress.waited / max(progress.seconds, 1e-9):.0%} waiting for data"
+            + (f", {_command.duration(left)} left" if math.isfinite(left) else "")
+        )
+
+    def _summarise(self, row: dict[str, float], confusion: np.ndarray | None) -> None:
+        epoch = int(row["epoch"])
+        with self._train.as_default(step=epoch):
+            for name in (*SUMS, "learning_rate", "clips_per_second", "data_wait"):
+                tf.summary.scalar(f"epoch/{name}", row[name])
+            if self._histograms:
+                for variable in self._steps.network.trainable_variables:
+                    tf.summary.histogram(variable.path, np.asarray(variable))
+        with self._validation.as_default(step=epoch):
+            if "val_loss" in row:
+                for name in SUMS:
+                    tf.summary.scalar(f"epoch/{name}", row[f"val_{name}"])
+            if confusion is not None:
+                picture = confusions.figure(confusion, self._classes, "validation clips")
+                tf.summary.image("confusion", _pixels(picture))
+        self._train.flush()
+        self._validation.flush()
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    """Renders a figure, uint8 `(1, height, width, 3)`."""
+    file = io.BytesIO()
+    figure.savefig(file, dpi=80, format="png")
+    return tf.io.decode_png(file.getvalue(), channels=3).numpy()[np.newaxis]
+
+
+def draw_curves(log: Sequence[dict[str, float]], picture: Path) -> None:
+    """Draws loss, clip accuracy and learning rate over the epochs as PNG."""
+    epochs = [int(row["epoch"]) for row in log]
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    loss_axes, accuracy_axes, rate_axes = figure.subplots(1, 3)
+    for axes, name, title in (
+        (loss_axes, "loss", "loss"),
+        (accuracy_axes, "clip_top1", "clip top-1 accuracy"),
+    ):
+        for column, label in ((name, "training"), (f"val_{name}", "validation")):
+            if column in log[0]:
+                axes.plot(epochs, [row[column] for row in log], ".-", label=label)
+        axes.set_title(title)
+        axes.legend()
+    accuracy_axes.set_ylim(0, 1.02)
+    rates = [row["learning_rate"] or math.nan for row in log]  # a cosine ends at 0
+    rate_axes.plot(epochs, rates, ".-")
+    rate_axes.set_title("learning rate")
+    rate_axes.set_yscale("log")
+    for axes in (loss_axes, accuracy_axes, rate_axes):
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    with files.atomic(picture) as temporary:
+        figure.savefig(temporary, dpi=100)

@@ -1,0 +1,113 @@
+"""The saved state of a training: all that is needed to go on as if nothing had happened."""
+
+import dataclasses
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_r3d import files
+from keras_r3d.errors import R3DError
+
+_KEPT = 2
+_NAME = re.compile(r"step_(\d{10})\.npz")
+_PROGRESS = "progress.json"
+
+
+class StateError(R3DError):
+    """A saved state that cannot be read, or is not of this training."""
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """A training at the end of a step.
+
+    Attributes:
+        arrays: every variable, by its place and name.
+        progress: epoch, step in it, counters, the log so far; of JSON's types.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    progress: dict[str, Any]
+
+
+def save(folder: Path, step: int, state: State) -> Path:
+    """Writes a state; the two last are kept.
+
+    A file is complete, and on the disk, before it has its name.
+
+    Raises:
+        WriteError: the disk is full, …; the states that were there are untouched.
+    """
+    path = folder / f"step_{step:010}.npz"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise files.WriteError(files.explain(folder, error)) from error
+    with files.atomic(path) as temporary, temporary.open("wb") as file:
+        progress = np.frombuffer(json.dumps(state.progress).encode(), np.uint8)
+        np.savez(file, **{_PROGRESS: progress}, **state.arrays)
+    for old in _found(folder)[:-_KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load(folder: Path) -> State | None:
+    """Reads the newest state of a run; None if there is none.
+
+    Raises:
+        StateError: it is damaged.
+    """
+    found = _found(folder)
+    if not found:
+        return None
+    path = found[-1]
+    try:
+        with np.load(path) as file:
+            arrays = {name: file[name] for name in file.files}
+        progress = json.loads(arrays.pop(_PROGRESS).tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        before = f"; remove it to go on from {found[-2].name}" if len(found) > 1 else ""
+        raise StateError(f"The saved state {path} is damaged ({error}){before}.") from error
+    return State(arrays, progress)
+
+
+def latest(folder: Path) -> Path | None:
+    """Returns the path of the newest state of a run."""
+    found = _found(folder)
+    return found[-1] if found else None
+
+
+def _found(folder: Path) -> list[Path]:
+    """Returns the complete states of a run, the newest last."""
+    return sorted(path for path in folder.glob("step_*.npz") if _NAME.fullmatch(path.name))
+
+
+def collect(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Reads variables."""
+    return {name: np.asarray(variable) for name, variable in variables.items()}
+
+
+def restore(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes variables.
+
+    Raises:
+        StateError: they are others, or of other shapes.
+    """
+    if missing := sorted(set(variables) ^ set(arrays)):
+        raise StateError(
+            f"The saved state is of another network or optimiser: '{missing[0]}' is in only one of "
+            "both. Was it written by another version?"
+        )
+    for name, variable in variables.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            raise StateError(
+                f"The saved state is of another network: '{name}' has shape "
+                f"{arrays[name].shape}, {tuple(variable.shape)} was expected."
+            )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])

@@ -1,0 +1,227 @@
+"""A training step and a validation step, compiled, over all replicas."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_r3d.recipe import Train
+from keras_r3d.training.devices import Devices
+from keras_r3d.training.mixing import mix
+from keras_r3d.training.optimizer import build_optimizer
+
+Batch = tuple[tf.Tensor, tf.Tensor]
+SUMS = ("loss", "clip_top1", "clip_top5")  # of the clips of a batch
+
+
+class Steps:
+    """Computes steps of a network.
+
+    The loss of a step is the mean over its whole batch, however many replicas and parts compute it.
+    Batch statistics are those of each replica's part (of all with
+    `train.synchronized_batch_norm`); their running averages are averaged over the replicas.
+
+    Args:
+        network: gives logits; built in the scope of the strategy.
+        head: the variables of its classifier.
+        class_weights: of the loss, one a class.
+        compiled: whether XLA compiles the computation of the gradient.
+
+    Attributes:
+        optimizer: built for the trainable weights of the network.
+        averages: float32 variables, the running averages of the trainable weights; none without
+            `train.ema`.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        train: Train,
+        hardware: Devices,
+        *,
+        classes: int,
+        head: Sequence[Any] = (),
+        class_weights: Sequence[float] | None = None,
+        compiled: bool = False,
+    ):
+        self.network = network
+        self._train = train
+        self._strategy = hardware.strategy
+        self._replicas = hardware.replicas
+        self._replicas_here = hardware.replicas // hardware.workers
+        self._classes = classes
+        self._weights = tf.constant(class_weights or [1.0] * classes, tf.float32)
+        self.averages: list[tf.Variable] = []
+        with hardware.strategy.scope():
+            self.optimizer = build_optimizer(train, head)
+            self.optimizer.build(network.trainable_variables)
+            if train.ema:
+                self.averages = [tf.Variable(v.value) for v in network.trainable_variables]
+        self._statistics = [v.value for v in network.non_trainable_variables if "moving_" in v.path]
+        if train.synchronized_batch_norm:
+            for layer in network._flatten_layers():
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.synchronized = True
+        self._gradient = self._of_part
+        if compiled:
+            self._gradient = tf.function(self._of_part, jit_compile=True)
+
+    @tf.function(reduce_retracing=True)
+    def train(self, batch: Batch, step: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        """Takes one step.
+
+        Args:
+            batch: of each replica: uint8 clips and int32 labels.
+            step: int32 `()`, number of the step: randomness is a pure function of it.
+            stop: float32 `()`, above 0 where this worker was asked to stop.
+
+        Returns:
+            float32 `(4,)`: `SUMS` of all clips of all replicas, and the sum of `stop`.
+        """
+        on_replica = functools.partial(self._on_replica, step=step, stop=stop)
+        sums = self._strategy.run(on_replica, args=(batch,))
+        if self.averages:
+            # The first steps forget the random start sooner.
+            count = tf.cast(step, tf.float32) + 1
+            decay = tf.minimum(self._train.ema, (1 + count) / (10 + count))
+            for average, variable in zip(
+                self.averages, self.network.trainable_variables, strict=True
+            ):
+                self._strategy.extended.update(
+                    average,
+                    lambda a, v: a.assign(decay * a + (1 - decay) * tf.cast(v, a.dtype)),
+                    args=(variable.value,),
+                )
+        return self._strategy.reduce("SUM", sums, axis=None)
+
+    @tf.function(reduce_retracing=True)
+    def validate(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        """Scores clips; no step is taken, and workers need not keep pace.
+
+        Returns:
+            Of each replica: float32 `(4,)`, `SUMS` and the number of clips; and int64 `(classes,
+            classes)`, clips by true and predicted class.
+        """
+        return self._strategy.run(self._scores, args=(batch,))
+
+    def shared_out(self, batch: Batch) -> Any:
+        """Gives each replica of this worker its part of a batch; the last ones may get nothing."""
+        if self._replicas_here == 1:
+            return batch
+        size = -(-batch[0].shape[0] // self._replicas_here)
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: self._part(
+                batch, context.replica_id_in_sync_group % self._replicas_here, size
+            )
+        )
+
+    @staticmethod
+    def _part(batch: Batch, number: int, size: int) -> Batch:
+        part = slice(number * size, (number + 1) * size)
+        return batch[0][part], batch[1][part]
+
+    def local_results(self, value: Any) -> tuple[tf.Tensor, ...]:
+        """Returns the results of the replicas of this worker."""
+        return self._strategy.experimental_local_results(value)
+
+    def total(self, value: tf.Tensor) -> tf.Tensor:
+        """Sums a tensor over the workers."""
+        if self._replicas == 1:
+            return value
+        nothing = tf.zeros_like(value)
+        values = self._strategy.experimental_distribute_values_from_function(
+            lambda context: (
+                nothing if context.replica_id_in_sync_group % self._replicas_here else value
+            )
+        )
+        return self._strategy.reduce("SUM", values, axis=None)
+
+    def _on_replica(self, batch: Batch, *, step: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        train = self._train
+        clips, labels = batch
+        targets = tf.one_hot(labels, self._classes)
+        replica = tf.distribute.get_replica_context()
+        if train.mixup or train.cutmix:
+            number = step * self._replicas + replica.replica_id_in_sync_group
+            seed = tf.stack([train.seed, 8 * number])
+            clips, targets = mix(clips, targets, mixup=train.mixup, cutmix=train.cutmix, seed=seed)
+        share = 1 / (clips.shape[0] * self._replicas)
+        gradients, sums = self._in_parts(clips, targets, share)
+        if train.clip_norm:
+            gradients = self._clipped(gradients, replica)
+        self.optimizer.apply(gradients, self.network.trainable_variables)
+        if self._replicas > 1 and self._statistics:
+            means = replica.all_reduce("MEAN", [v.read_value() for v in self._statistics])
+            for variable, mean in zip(self._statistics, means, strict=True):
+                variable.assign(mean)
+        return tf.concat([sums, [stop]], 0)
+
+    def _in_parts(self, clips, targets, share: float) -> tuple[list[tf.Tensor], tf.Tensor]:
+        parts = self._train.accumulate
+        if parts == 1:
+            return self._gradient(clips, targets, share)
+        size = clips.shape[0] // parts
+        variables = self.network.trainable_variables
+        so_far = ([tf.zeros(v.shape, v.dtype) for v in variables], tf.zeros(len(SUMS)))
+
+        def add(number, gradients, sums):
+            part = slice(number * size, (number + 1) * size)
+            more, found = self._gradient(clips[part], targets[part], share)
+            added = [a + b for a, b in zip(gradients, more, strict=True)]
+            return number + 1, added, sums + found
+
+        _, gradients, sums = tf.while_loop(
+            lambda number, *_: number < parts, add, (0, *so_far), parallel_iterations=1
+        )
+        return gradients, sums
+
+    def _of_part(self, clips, targets, share: float) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Returns the gradient of the loss, its share of the batch, and the sums."""
+        smoothing = self._train.label_smoothing
+        wanted = targets * (1 - smoothing) + smoothing / self._classes
+        weights = tf.linalg.matvec(targets, self._weights)
+        with tf.GradientTape() as tape:
+            logits = tf.cast(self.network(clips, training=True), tf.float32)
+            losses = tf.nn.softmax_cross_entropy_with_logits(wanted, logits) * weights
+            loss = self.optimizer.scale_loss(tf.reduce_sum(losses) * share)
+        variables = [v.value for v in self.network.trainable_variables]
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+        return gradients, _sums(losses, logits, tf.argmax(targets, 1), self._classes)
+
+    def _clipped(self, gradients: list[tf.Tensor], replica: Any) -> list[tf.Tensor]:
+        """Limits the norm of the gradient of the whole batch.
+
+        The optimiser adds up the replicas' gradients; all then give the same part of it.
+        """
+        if self._replicas > 1:
+            whole = replica.all_reduce("SUM", gradients)
+            gradients = [gradient / self._replicas for gradient in whole]
+        scale = self.optimizer.scale_loss(1.0) / self._replicas
+        norm = tf.linalg.global_norm([gradient / scale for gradient in gradients])
+        factor = tf.minimum(1.0, self._train.clip_norm / (norm + 1e-12))
+        return [gradient * factor for gradient in gradients]
+
+    def _scores(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
+        clips, labels = batch
+        count = tf.shape(labels)[0]
+
+        def scored():
+            logits = tf.cast(self.network(clips, training=False), tf.float32)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            predicted = tf.argmax(logits, 1)
+            confusion = tf.math.confusion_matrix(labels, predicted, self._classes, dtype=tf.int64)
+            sums = _sums(losses, logits, labels, self._classes)
+            return tf.concat([sums, [tf.cast(count, tf.float32)]], 0), confusion
+
+        nothing = tf.zeros(len(SUMS) + 1), tf.zeros((self._classes, self._classes), tf.int64)
+        return tf.cond(count > 0, scored, lambda: nothing)
+
+
+def _sums(losses, logits, labels, classes: int) -> tf.Tensor:
+    right = [
+        tf.reduce_sum(tf.cast(tf.math.in_top_k(labels, logits, min(k, classes)), tf.float32))
+        for k in (1, 5)
+    ]
+    return tf.stack([tf.reduce_sum(losses), *right])
