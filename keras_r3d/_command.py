@@ -11,6 +11,8 @@ from absl import app, flags, logging
 
 from keras_r3d.errors import R3DError
 
+INTERRUPTED = 75  # exit code of a training that was stopped and can be gone on with
+
 
 def run(
     define_flags: Callable[[], None],

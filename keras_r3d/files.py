@@ -19,6 +19,7 @@ class WriteError(R3DError, OSError):
     """A file that could not be written; an older one in its place is untouched."""
 
 
+_PARTIAL = ".partial-"  # and the number of the process
 _REMEDIES = {
     errno.ENOSPC: "free some space there",
     errno.EFBIG: "free some space there",
@@ -46,7 +47,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         WriteError: the disk is full, the folder read-only, …
     """
     path = Path(path)
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
     try:
         _remove(temporary)  # of a process with this number that was killed
         try:
@@ -61,6 +62,23 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     except OSError as error:
         raise WriteError(explain(path, error)) from error
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether `atomic` was writing a file when its process was killed, or is."""
+    return path.name.startswith(_PARTIAL)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what `atomic` left in a folder when its process was killed.
+
+    To be called when this process writes nothing there: a killed one may have had its number.
+    """
+    for path in folder.glob(f"{_PARTIAL}*"):
+        number = path.name.removeprefix(_PARTIAL).partition("-")[0]
+        if number == str(os.getpid()) or not Path("/proc", number).exists():
+            with contextlib.suppress(OSError):
+                _remove(path)
 
 
 def _remove(path: Path) -> None:

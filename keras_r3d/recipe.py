@@ -7,11 +7,12 @@ No key has a default here: what defines an experiment stands in its file.
 import dataclasses
 import difflib
 import importlib.resources
+import itertools
 import json
 import math
 import tomllib
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -258,20 +259,36 @@ def parse(tables: dict[str, Any]) -> Recipe:
     """Checks the tables of a recipe and freezes them.
 
     Raises:
-        RecipeError: an unknown, missing or ill-typed key, a value out of range.
+        RecipeError: unknown, missing or ill-typed keys, values out of range or at odds; all of
+            them, one a line if there are several.
     """
-    sections = {f.name: f.type for f in dataclasses.fields(Recipe)}
-    for name in tables:
-        if name not in sections:
-            raise RecipeError(f"Unknown recipe section [{name}].{_suggest(name, sections)}")
-    parts = {}
+    sections = {f.name: typing.cast(type, f.type) for f in dataclasses.fields(Recipe)}
+    problems = [
+        f"Unknown recipe section [{name}].{_suggest(name, sections)}"
+        for name in tables
+        if name not in sections
+    ]
+    values: dict[str, dict[str, Any]] = {}
     for name, section in sections.items():
-        if not isinstance(tables.get(name), dict):
-            raise RecipeError(f"Recipe section [{name}] is missing. Sections: {list(sections)}")
-        parts[name] = _parse_section(name, typing.cast(type, section), tables[name])
-    recipe = Recipe(**parts)
-    _check_values(recipe)
+        if isinstance(tables.get(name), dict):
+            values[name] = _read_section(name, section, tables[name], problems)
+        else:
+            problems.append(f"Recipe section [{name}] is missing. Sections: {list(sections)}")
+    problems += _out_of_range(values)
+    if not problems:
+        recipe = Recipe(**{name: sections[name](**found) for name, found in values.items()})
+        problems = [*_model_at_odds(recipe.model), *_data_at_odds(recipe.data)]
+        problems += _train_at_odds(recipe.train)
+    if problems:
+        raise RecipeError(listed("The recipe", problems))
     return recipe
+
+
+def listed(what: str, problems: Sequence[str]) -> str:
+    """Returns the text of an error: the problem as it is, or several of them, one a line."""
+    if len(problems) == 1:
+        return problems[0]
+    return "\n  ".join([f"{what} has {len(problems)} problems:", *problems])
 
 
 def dumps(recipe: Recipe) -> str:
@@ -318,15 +335,26 @@ def _override(tables: dict[str, Any], override: str) -> None:
     tables[section][key] = value
 
 
-def _parse_section(name: str, section: type, table: dict[str, Any]) -> Any:
+def _read_section(
+    name: str, section: type, table: dict[str, Any], problems: list[str]
+) -> dict[str, Any]:
+    """Returns the values of a section that have their type; adds what is wrong to `problems`."""
     types = typing.get_type_hints(section)
-    for key in table:
-        if key not in types:
-            raise RecipeError(f"Unknown recipe key '{name}.{key}'.{_suggest(key, types)}")
-    for key in types:
+    problems += [
+        f"Unknown recipe key '{name}.{key}'.{_suggest(key, types)}"
+        for key in table
+        if key not in types
+    ]
+    values = {}
+    for key, expected in types.items():
         if key not in table:
-            raise RecipeError(f"Recipe key '{name}.{key}' is missing.")
-    return section(**{key: _convert(f"{name}.{key}", types[key], table[key]) for key in types})
+            problems.append(f"Recipe key '{name}.{key}' is missing.")
+            continue
+        try:
+            values[key] = _convert(f"{name}.{key}", expected, table[key])
+        except RecipeError as error:
+            problems.append(str(error))
+    return values
 
 
 def _convert(key: str, expected: Any, value: Any) -> Any:
@@ -383,7 +411,7 @@ _RANGES: tuple[tuple[str, float | None, float | None], ...] = (
     ("train.accumulate", 1, None),
     ("train.head_rate", 0, None),
     ("train.momentum", 0, 0.9999),
-    ("train.dampening", 0, 1),
+    ("train.dampening", 0, 0.9999),
     ("train.weight_decay", 0, None),
     ("train.clip_norm", 0, None),
     ("train.drop_factor", 1e-6, 0.999),
@@ -403,10 +431,11 @@ _RANGES: tuple[tuple[str, float | None, float | None], ...] = (
 )
 
 
-def _check_values(recipe: Recipe) -> None:
+def _out_of_range(values: dict[str, dict[str, Any]]) -> list[str]:
+    problems = []
     for key, low, high in _RANGES:
         section, name = key.split(".")
-        value = getattr(getattr(recipe, section), name)
+        value = values.get(section, {}).get(name, ())
         for number in value if isinstance(value, tuple) else (value,):
             if (
                 not math.isfinite(number)
@@ -416,54 +445,19 @@ def _check_values(recipe: Recipe) -> None:
                 bounds = "finite" if low is None else f"at least {low:g}"
                 if high is not None:
                     bounds = f"from {low:g} to {high:g}"
-                raise RecipeError(f"Recipe key '{key}' must be {bounds}. Received: {number!r}")
-    _check_model(recipe.model)
-    for key, choices in (
-        ("data.scales", recipe.data.scales),
-        ("data.positions", recipe.data.positions),
-    ):
-        if not choices:
-            raise RecipeError(f"Recipe key '{key}' must not be empty.")
-    for key, limits in (("data.area", recipe.data.area), ("data.aspect", recipe.data.aspect)):
-        if len(limits) != 2 or limits[0] > limits[1]:
-            raise RecipeError(
-                f"Recipe key '{key}' must hold 2 numbers, the smallest and the largest. "
-                f"Received: {list(limits)}"
-            )
-    stride, most = recipe.data.frame_stride, recipe.data.frame_stride_most
-    if most < stride:
-        raise RecipeError(
-            f"Recipe key 'data.frame_stride_most' must be at least 'data.frame_stride' ({stride}). "
-            f"Received: {most}. For one stride: --set data.frame_stride_most={stride}"
-        )
-    if most > stride and recipe.data.sampling != "consecutive":
-        raise RecipeError(
-            f"Recipe key 'data.frame_stride_most' must be 'data.frame_stride' ({stride}) where "
-            f"'data.sampling' is '{recipe.data.sampling}', which has no stride. Received: {most}"
-        )
-    if recipe.data.validation_fraction + recipe.data.test_fraction >= 1:
-        raise RecipeError(
-            "Recipe keys 'data.validation_fraction' and 'data.test_fraction' leave no video to "
-            "train on: their sum must be below 1. Received: "
-            f"{recipe.data.validation_fraction} + {recipe.data.test_fraction}"
-        )
-    if recipe.train.warmup_epochs >= recipe.train.epochs:
-        raise RecipeError(
-            f"Recipe key 'train.warmup_epochs' must be below 'train.epochs' "
-            f"({recipe.train.epochs}). Received: {recipe.train.warmup_epochs}. For a short try: "
-            "--set train.warmup_epochs=0"
-        )
+                problems.append(f"Recipe key '{key}' must be {bounds}. Received: {number!r}")
+    return problems
 
 
-def _check_model(model: Model) -> None:
+def _model_at_odds(model: Model) -> Iterator[str]:
     for key, channels in (("mean", model.mean), ("std", model.std)):
         if len(channels) not in (0, 3):
-            raise RecipeError(
+            yield (
                 f"Recipe key 'model.{key}' must hold 3 numbers (red, green, blue), or none: those "
                 f"of the weights. Received: {list(channels)}"
             )
     if 0 < model.width < _LEAST_WIDTH:
-        raise RecipeError(
+        yield (
             f"Recipe key 'model.width' must be at least {_LEAST_WIDTH:g}, or 0: that of the "
             f"weights. Received: {model.width!r}"
         )
@@ -472,14 +466,102 @@ def _check_model(model: Model) -> None:
     pass_weights = "pass --weights FILE, a checkpoint or the best.keras of a run"
     left = [k for k in ("name", "shortcut", "width", "mean", "std") if not getattr(model, k)]
     if left:
-        raise RecipeError(
+        yield (
             f"Recipe key 'model.weights' is empty, but the recipe leaves {left} to the weights: "
             f"{pass_weights}."
         )
-    if model.freeze:
-        raise RecipeError(
+    elif model.freeze:
+        yield (
             f"Recipe key 'model.freeze' is '{model.freeze}', but 'model.weights' is empty: what "
             f"is random would stay random. Either {pass_weights}, or --set 'model.freeze=\"\"'."
+        )
+
+
+def _data_at_odds(data: Data) -> Iterator[str]:
+    for key in ("scales", "positions"):
+        if not getattr(data, key):
+            yield f"Recipe key 'data.{key}' must not be empty."
+    for key in ("area", "aspect"):
+        limits = getattr(data, key)
+        if len(limits) != 2 or limits[0] > limits[1]:
+            yield (
+                f"Recipe key 'data.{key}' must hold 2 numbers, the smallest and the largest. "
+                f"Received: {list(limits)}"
+            )
+    stride, most = data.frame_stride, data.frame_stride_most
+    if most < stride:
+        yield (
+            f"Recipe key 'data.frame_stride_most' must be at least 'data.frame_stride' ({stride}). "
+            f"Received: {most}. For one stride: --set data.frame_stride_most={stride}"
+        )
+    if most > stride and data.sampling != "consecutive":
+        yield (
+            f"Recipe key 'data.frame_stride_most' must be 'data.frame_stride' ({stride}) where "
+            f"'data.sampling' is '{data.sampling}', which has no stride. Received: {most}"
+        )
+    if data.validation_fraction + data.test_fraction >= 1:
+        yield (
+            "Recipe keys 'data.validation_fraction' and 'data.test_fraction' leave no video to "
+            "train on: their sum must be below 1. Received: "
+            f"{data.validation_fraction} + {data.test_fraction}"
+        )
+
+
+def _train_at_odds(train: Train) -> Iterator[str]:
+    if train.warmup_epochs >= train.epochs:
+        yield (
+            f"Recipe key 'train.warmup_epochs' must be below 'train.epochs' "
+            f"({train.epochs}). Received: {train.warmup_epochs}. For a short try: "
+            "--set train.warmup_epochs=0"
+        )
+    yield from _milestones_at_odds(train)
+    if train.optimizer == "sgd" and not train.momentum:
+        for key in ("nesterov", "dampening"):
+            if value := getattr(train, key):
+                yield (
+                    f"Recipe key 'train.{key}' needs 'train.momentum' above 0. Received: "
+                    f"{_toml(value)}, momentum 0"
+                )
+    if train.optimizer == "sgd" and train.nesterov and train.momentum and train.dampening:
+        yield (
+            "Recipe key 'train.dampening' must be 0 where 'train.nesterov' is true. Received: "
+            f"{train.dampening}"
+        )
+    if train.batch_size == 1:
+        for key in ("mixup", "cutmix"):
+            if getattr(train, key):
+                yield (
+                    f"Recipe key 'train.{key}' blends clips of a batch: 'train.batch_size' must "
+                    "be above 1. Received: 1"
+                )
+
+
+def _milestones_at_odds(train: Train) -> Iterator[str]:
+    milestones = list(train.milestones)
+    if train.schedule != "milestones":
+        if milestones:
+            yield (
+                f"Recipe key 'train.milestones' must be empty where 'train.schedule' is "
+                f"'{train.schedule}'. Received: {milestones}. Without: --set 'train.milestones=[]'"
+            )
+        return
+    if not milestones:
+        yield (
+            "Recipe key 'train.milestones' must not be empty where 'train.schedule' is "
+            "'milestones': the epochs after which the rate drops."
+        )
+    if any(after <= before for before, after in itertools.pairwise(milestones)):
+        yield f"Recipe key 'train.milestones' must increase. Received: {milestones}"
+    # After the last epoch there is nothing left to train at a lower rate.
+    if late := [number for number in milestones if number >= train.epochs]:
+        yield (
+            f"Recipe key 'train.milestones' must be below 'train.epochs' ({train.epochs}). "
+            f"Received: {late[0]}"
+        )
+    if early := [number for number in milestones if number <= train.warmup_epochs]:
+        yield (
+            "Recipe key 'train.milestones' must be above 'train.warmup_epochs' "
+            f"({train.warmup_epochs}), which sets the rate until then. Received: {early[0]}"
         )
 
 

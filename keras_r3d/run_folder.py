@@ -4,11 +4,13 @@
 about frames, size, mean, labels or which video belongs to which split.
 """
 
+import contextlib
 import csv
 import dataclasses
+import fcntl
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +36,7 @@ PROBLEMS = "problems.csv"
 TENSORBOARD = "tensorboard"
 EXPORT = "export"
 STATE = "state"
+_LOCK = "lock"  # in it; held by the process that trains
 
 
 class RunError(R3DError):
@@ -63,7 +66,7 @@ class Run:
         if not path.is_file():
             raise RunError(
                 f"{self.path} has no {BEST_MODEL}: the training stopped before its first epoch "
-                "ended. Train again into another --workdir."
+                "ended. The command that trained it goes on with it."
             )
         return path
 
@@ -174,6 +177,17 @@ def next_free(root: Path, name: str) -> Path:
     return path
 
 
+def ended(path: Path) -> bool:
+    """Whether a folder holds a run that was trained and evaluated, or something else than a run."""
+    if not (path / RECIPE).is_file():
+        return not _broken_off(path)
+    try:
+        summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return summary.get("status") == "trained" and "evaluation" in summary
+
+
 def check_free(path: Path) -> None:
     """Raises RunError if a new run cannot be made at `path`."""
     if path.exists() and not path.is_dir():
@@ -183,11 +197,19 @@ def check_free(path: Path) -> None:
             f"--workdir {path} already holds a run, which is left as it is: choose another folder, "
             "or remove this one first."
         )
-    if path.is_dir() and any(path.iterdir()):
+    if path.is_dir() and any(path.iterdir()) and not _broken_off(path):
         raise RunError(
             f"--workdir {path} is not empty and is left as it is: choose a folder that does not "
             "exist yet."
         )
+
+
+def _broken_off(path: Path) -> bool:
+    """Whether a folder holds no more than a training leaves that was killed while it made it."""
+    if not (path / STATE / _LOCK).is_file() or any((path / STATE).glob("*.npz")):
+        return False
+    known = {STATE, SUMMARY, CLASSES, VIDEOS}
+    return all(file.name in known or files.is_leftover(file) for file in path.iterdir())
 
 
 def create(
@@ -207,16 +229,52 @@ def create(
         WriteError: it cannot be written.
     """
     check_free(path)
+    make(path)
+    run = Run(path, experiment, list(classes), {})
+    files.write_text(path / CLASSES, "".join(f"{name}\n" for name in classes))
+    files.write_text(path / VIDEOS, videos)
+    run.update_summary(**summary)
+    files.write_text(path / RECIPE, recipe.dumps(experiment))  # the last: now it is a run
+    return run
+
+
+def make(path: Path) -> None:
+    """Makes a folder, if it is not there, and those above it.
+
+    Raises:
+        WriteError: it cannot be made.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise files.WriteError(files.explain(path, error)) from error
-    run = Run(path, experiment, list(classes), {})
-    files.write_text(path / RECIPE, recipe.dumps(experiment))
-    files.write_text(path / CLASSES, "".join(f"{name}\n" for name in classes))
-    files.write_text(path / VIDEOS, videos)
-    run.update_summary(**summary)
-    return run
+
+
+@contextlib.contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Keeps other trainings out of a run, and removes what a killed one left half written.
+
+    Raises:
+        RunError: another process trains in it.
+        WriteError: it cannot be written.
+    """
+    make(path / STATE)
+    try:
+        lock = (path / STATE / _LOCK).open("a")
+    except OSError as error:
+        raise files.WriteError(files.explain(path / STATE / _LOCK, error)) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(
+                f"Another process trains in {path}: wait for its end, or choose another --workdir."
+            ) from error
+        except OSError:
+            pass  # a file system without locks
+        for folder in (path, path / STATE):
+            files.remove_leftovers(folder)
+        yield
 
 
 def open_run(path: str | Path) -> Run:

@@ -3,8 +3,10 @@
 import json
 import os
 import shlex
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -46,6 +48,8 @@ def _main() -> None:
     if _command.value("weights") is not None:
         changes = [*changes, f"model.weights={json.dumps(_command.value('weights'))}"]
     experiment = recipe.load(name, changes)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     data_dir = _command.value("data_dir")
     if data_dir is None and not experiment.data.rendered:
         raise R3DError(_no_data(name, experiment))
@@ -55,7 +59,7 @@ def _main() -> None:
     from keras_r3d.data import demo
     from keras_r3d.training import devices, rehearsal
     from keras_r3d.training import run as training
-    from keras_r3d.training.loop import INTERRUPTED, InterruptedTraining
+    from keras_r3d.training.loop import InterruptedTraining
 
     options = training.Options(
         devices=_command.value("devices"),
@@ -78,7 +82,7 @@ def _main() -> None:
         run = training.train(experiment, data_dir, path, options)
     except InterruptedTraining as error:
         print(error, flush=True)
-        sys.exit(INTERRUPTED)
+        sys.exit(_command.INTERRUPTED)
     hardware = devices.choose(options.devices)
     if hardware.workers > 1:
         if hardware.chief:
@@ -93,16 +97,20 @@ def _main() -> None:
     print(_what_next(run, experiment))
 
 
+def _stop(number: int, _: Any) -> None:
+    """Ends a training where there is no state to save, or where it is not to be waited for."""
+    print(f"\nStopped by {signal.Signals(number).name}. The same command goes on.", flush=True)
+    sys.exit(_command.INTERRUPTED)
+
+
 def _default_workdir(root: Path, name: str) -> Path:
     """Returns the last of `runs/NAME`, `runs/NAME-2`, … if it has not ended, else a new one."""
     following = run_folder.next_free(root, name)
     number = following.name.removeprefix(name).removeprefix("-")
     last = int(number) - 1 if number else 0
     before = root / (f"{name}-{last}" if last > 1 else name)
-    if last and (before / run_folder.RECIPE).is_file():
-        status = run_folder.open_run(before).summary.get("status")
-        if status != "trained":
-            return before
+    if last and not run_folder.ended(before):
+        return before
     return following
 
 

@@ -96,7 +96,8 @@ ALLOWED = {
     },
     "data.demo": BASE | {"_opencv", "data.video", "files"},
     "training.finetune": {"applications", "recipe"},
-    "training": BASE | {"applications", "data", "files", "recipe", "run_folder"},
+    "training": BASE
+    | {"_command", "applications", "data", "files", "inference.confusion", "recipe", "run_folder"},
     "inference": BASE | {"data", "files", "recipe"},
     "export": BASE | {"_command", "data", "files", "run_folder"},
 }

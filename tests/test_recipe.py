@@ -161,12 +161,77 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         ("train.epochs", "`--set` takes section.key=value"),
         ("eval.split=test", "the value must be TOML, so text needs quotes"),
         ("train.warmup_epochs=100", "must be below 'train.epochs'"),
+        (
+            "train.milestones=[3]",
+            "Recipe key 'train.milestones' must be empty where 'train.schedule' is 'cosine'. "
+            "Received: [3]. Without: --set 'train.milestones=[]'",
+        ),
+        ("train.schedule='milestones'", "Recipe key 'train.milestones' must not be empty where"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(override, message):
     with pytest.raises(recipe.RecipeError) as error:
         recipe.load("demo", [override])
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["train.schedule='milestones'", "train.milestones=[5, 5]"],
+            "Recipe key 'train.milestones' must increase. Received: [5, 5]",
+        ),
+        (
+            ["train.schedule='milestones'", "train.milestones=[5, 25]"],
+            "Recipe key 'train.milestones' must be below 'train.epochs' (25). Received: 25",
+        ),
+        (
+            ["train.schedule='milestones'", "train.milestones=[1, 5]"],
+            "Recipe key 'train.milestones' must be above 'train.warmup_epochs' (1), which sets "
+            "the rate until then. Received: 1",
+        ),
+        (
+            ["train.optimizer='sgd'", "train.momentum=0.0", "train.nesterov=true"],
+            "Recipe key 'train.nesterov' needs 'train.momentum' above 0. Received: true, momentum "
+            "0",
+        ),
+        (
+            ["train.optimizer='sgd'", "train.momentum=0.0", "train.dampening=0.9"],
+            "Recipe key 'train.dampening' needs 'train.momentum' above 0. Received: 0.9, momentum "
+            "0",
+        ),
+        (
+            ["train.optimizer='sgd'", "train.nesterov=true", "train.dampening=0.9"],
+            "Recipe key 'train.dampening' must be 0 where 'train.nesterov' is true. Received: 0.9",
+        ),
+        (
+            ["train.batch_size=1", "train.cutmix=1.0"],
+            "Recipe key 'train.cutmix' blends clips of a batch: 'train.batch_size' must be above "
+            "1. Received: 1",
+        ),
+    ],
+)
+def test_values_at_odds_are_refused(overrides, message):
+    with pytest.raises(recipe.RecipeError) as error:
+        recipe.load("demo", overrides)
+    assert str(error.value) == message
+
+
+def test_all_problems_are_said_at_once():
+    with pytest.raises(recipe.RecipeError) as error:
+        recipe.load("demo", ["train.epoch=3", "train.epochs=2.5", "data.size=1", "evl.split='a'"])
+    assert str(error.value) == (
+        "The recipe has 4 problems:\n"
+        "  Unknown recipe section [evl]. Did you mean 'eval'?\n"
+        "  Unknown recipe key 'train.epoch'. Did you mean 'epochs'?\n"
+        "  Recipe key 'train.epochs' must be int. Received: 2.5\n"
+        "  Recipe key 'data.size' must be at least 16. Received: 1"
+    )
+    with pytest.raises(
+        recipe.RecipeError, match=r"^The recipe has 3 problems:(\n  Recipe key.*){3}$"
+    ):
+        recipe.load("demo", ["model.mean=[1]", "data.scales=[]", "train.warmup_epochs=99"])
 
 
 @pytest.mark.parametrize("kind", ["uniform", "segments"])

@@ -13,6 +13,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer("batch_size", 8, "train: clips in a step.", lower_bound=1)
     flags.DEFINE_integer("frames", 16, "train: frames of a clip.", lower_bound=1)
     flags.DEFINE_integer("size", 112, "train: side of a clip in pixels.", lower_bound=16)
+    flags.DEFINE_bool("xla", False, "train: also our step compiled by XLA (slow on CPU).")
     flags.DEFINE_string("file", None, "checkpoint: PyTorch checkpoint to read.")
     flags.DEFINE_string("data", None, "pipeline: folder of videos, list of them, or clip store.")
     flags.DEFINE_string("videos", None, "pipeline: of a store, the folder it was made of.")
@@ -43,6 +44,7 @@ def _train() -> None:
         frames=_command.value("frames"),
         size=_command.value("size"),
         rounds=_command.value("rounds"),
+        xla=_command.value("xla"),
         json=_command.value("json"),
     )
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from keras_r3d._opencv import cv2
-from keras_r3d.benchmark.contenders import Contender, Task
 from keras_r3d.benchmark.draws import Draw
 from keras_r3d.data.video import Frame
 
@@ -42,13 +41,15 @@ class Process:
     """Starts a contender, pinned to some cores, and waits until it is ready.
 
     Args:
+        contender: made of `task`, has `name`, `modules`, `ready` and `run` as
+            `keras_r3d.benchmark.contenders.Contender` has them.
         cores: numbers of the cores it may use.
 
     Raises:
         DroppedOutError: it cannot be imported or made.
     """
 
-    def __init__(self, contender: type[Contender], task: Task, cores: Sequence[int]):
+    def __init__(self, contender: type[Any], task: Any, cores: Sequence[int]):
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
@@ -62,7 +63,7 @@ class Process:
             self.close()
             raise
 
-    def turn(self, draws: Sequence[Draw]) -> Turn:
+    def turn(self, draws: Sequence[Any]) -> Turn:
         """Lets it make clips and times them.
 
         Raises:
@@ -108,9 +109,7 @@ class Process:
         return self._process.pid
 
 
-def _serve(
-    contender: type[Contender], task: Task, cores: list[int], pipe: connection.Connection
-) -> None:
+def _serve(contender: type[Any], task: Any, cores: list[int], pipe: connection.Connection) -> None:
     """Runs in the new process: imports, makes the contender, then answers questions."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it may stand still then

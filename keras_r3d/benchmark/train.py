@@ -1,62 +1,149 @@
-"""One training step of a network, plain TensorFlow against XLA."""
+"""One training step of a network: ours beside PyTorch's, and what a saved state costs."""
 
+import os
 import platform
+import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from keras_r3d import applications, files
-from keras_r3d.benchmark.timing import interleaved
+from keras_r3d.benchmark.process import DroppedOutError, Process, Turn
+from keras_r3d.benchmark.training_steps import (
+    Ours,
+    OursBfloat16,
+    OursXla,
+    PyTorch,
+    PyTorchBfloat16,
+    StepTask,
+)
 from keras_r3d.errors import R3DError
-from keras_r3d.training import SGD, devices
+from keras_r3d.training import state
+
+_SAVE_MINUTES = 10.0  # between two states, as the recipes have it
 
 
 def run(
-    name: str, *, batch_size: int, frames: int, size: int, rounds: int, json: str | None
+    name: str,
+    *,
+    batch_size: int,
+    frames: int,
+    size: int,
+    rounds: int,
+    xla: bool,
+    json: str | None,
 ) -> None:
     """Measures and prints.
 
     Args:
+        xla: also our step compiled by XLA.
         json: file that the figures are also written to.
 
     Raises:
-        R3DError: there is no such network.
+        R3DError: there is no such network, or our step fails.
     """
     if name not in applications.list_models():
         raise R3DError(f"--model must be one of {applications.list_models()}. Received: {name}")
-    shape = (frames, size, size, 3)
-    rng = np.random.default_rng(0)
-    clips = rng.integers(0, 256, (batch_size, *shape), dtype=np.uint8)
-    labels = rng.integers(0, 400, batch_size)
-
-    def step(jit_compile: bool) -> Callable[[], object]:
-        model = applications.get_model(name, input_shape=shape)
-        model.compile(
-            optimizer=SGD(0.01),
-            loss=keras.losses.SparseCategoricalCrossentropy(),
-            jit_compile=jit_compile,
-        )
-        return lambda: model.train_on_batch(clips, labels)
-
-    rates = interleaved({"plain TensorFlow": step(False), "XLA": step(True)}, batch_size, rounds)
-    figures = {
+    cores = sorted(os.sched_getaffinity(0))
+    task = StepTask(name, batch_size, frames, size)
+    contenders: list[type[Any]] = [Ours, OursBfloat16, *([OursXla] if xla else [])]
+    contenders += [PyTorch, PyTorchBfloat16]
+    results, problems, versions = _in_turns(contenders, task, cores, rounds)
+    if Ours.name in problems:
+        raise R3DError(f"'{Ours.name}' {problems[Ours.name]}")
+    figures: dict[str, Any] = {
         "benchmark": "train",
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{devices.choose().description.split(', XLA')[0]} ({platform.machine()})",
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
+        "machine": f"{len(cores)} cores ({platform.machine()})",
         "model": name,
-        "clip": list(shape),
+        "clip": [frames, size, size, 3],
         "batch_size": batch_size,
         "rounds": rounds,
-        "clips_per_second": rates,
-        "xla_against_plain": rates["XLA"] / rates["plain TensorFlow"],
+        "versions": versions,
+        "clips_per_second": results,
+        "dropped_out": problems,
+        "state": _state(name, frames, size),
     }
-    print(f"Training step, {name}, {batch_size} clips of {shape}, {figures['machine']}")
-    for kind, rate in rates.items():
-        print(f"  {kind:18}{rate:8.2f} clips/s{rate / rates['plain TensorFlow']:8.2f}x")
+    print(
+        f"Training step, {name}, {batch_size} clips of {frames}x{size}x{size}, "
+        f"{figures['machine']}, {figures['date']}, median of {rounds} turns"
+    )
+    for one in contenders:
+        if one.name in problems:
+            print(f"  {one.name:26}  {problems[one.name]}")
+            continue
+        rate = results[one.name]
+        line = f"  {one.name:26}{rate:8.2f} clips/s{rate / results[Ours.name]:8.2f} of ours"
+        peer = f"PyTorch, {one.precision}"
+        if issubclass(one, Ours) and peer in results:
+            figures.setdefault("against_pytorch", {})[one.name] = rate / results[peer]
+            line += f"{rate / results[peer]:8.2f} of PyTorch's"
+        print(f"{line}  ({versions[one.name]})")
+    saved = figures["state"]
+    print(
+        f"A saved state: {saved['megabytes']:.0f} MB in {saved['seconds']:.2f} s; one every "
+        f"{_SAVE_MINUTES:g} minutes is {saved['share']:.2%} of the time."
+    )
     if json:
         files.write_json(json, figures)
+
+
+def _in_turns(
+    contenders: Sequence[type[Any]], task: StepTask, cores: Sequence[int], rounds: int
+) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
+    """Lets each take a step, one after the other, `rounds` times.
+
+    Returns:
+        Clips per second, why some dropped out, and versions, by name.
+    """
+    running: dict[str, Process] = {}
+    turns: dict[str, list[Turn]] = {}
+    problems: dict[str, str] = {}
+    versions: dict[str, str] = {}
+    clips = range(task.batch_size)
+    try:
+        for one in contenders:
+            try:
+                running[one.name] = process = Process(one, task, cores)
+                versions[one.name], turns[one.name] = process.version, []
+                process.turn(clips)
+            except DroppedOutError as error:
+                problems[one.name] = str(error)
+                running.pop(one.name, None)
+        for _ in range(rounds):
+            for name, process in list(running.items()):
+                turns[name].append(process.turn(clips))
+    except DroppedOutError as error:
+        raise R3DError(str(error)) from error
+    finally:
+        for process in running.values():
+            process.close()
+    rates = {
+        name: task.batch_size / statistics.median(turn.seconds for turn in turns[name])
+        for name in running
+    }
+    return rates, problems, versions
+
+
+def _state(name: str, frames: int, size: int) -> dict[str, float]:
+    """Saves the weights of a network and as many velocities."""
+    network = applications.get_model(name, input_shape=(frames, size, size, 3))
+    arrays = {
+        f"{part}/{v.path}": np.array(v)
+        for part in ("weights", "velocities")
+        for v in network.weights
+    }
+    with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as folder:
+        started = time.monotonic()
+        path = state.save(Path(folder), 1, state.State(arrays, {}))
+        seconds = time.monotonic() - started
+        megabytes = path.stat().st_size / 1e6
+    return {
+        "megabytes": megabytes,
+        "seconds": seconds,
+        "share": seconds / (60 * _SAVE_MINUTES + seconds),
+    }

@@ -71,13 +71,18 @@ def choose(devices: str = "all") -> Devices:
         DeviceError: they are not there, or `TF_CONFIG` is damaged.
     """
     gpus = tf.config.list_physical_devices("GPU")
-    kind, _, number = devices.partition(":")
+    kind, colon, number = devices.partition(":")
     virtual = 0
     if kind == "cpu":
         gpus = []
-        virtual = _number(number, devices) if number else 0
+        virtual = _number(number, devices, least=1) if colon else 0
+        if virtual and os.environ.get("TF_CONFIG"):
+            raise DeviceError(
+                f"--devices {devices}: virtual devices are for one machine alone, but the "
+                "environment variable TF_CONFIG is set. Take 'cpu', or unset it."
+            )
     elif kind == "gpu":
-        chosen = [_number(one, devices) for one in number.split(",")]
+        chosen = sorted({_number(one, devices) for one in number.split(",")})
         if missing := [one for one in chosen if one >= len(gpus)]:
             raise DeviceError(
                 f"--devices {devices}: GPU {missing[0]} is not there; TensorFlow sees {len(gpus)}."
@@ -95,7 +100,7 @@ def choose(devices: str = "all") -> Devices:
         raise DeviceError(f"--devices {devices}: TensorFlow is running already: {error}") from error
     what = f"{len(gpus)} GPU{'s' * (len(gpus) > 1)}" if gpus else f"CPU, {os.cpu_count()} cores"
     if virtual:
-        what += f" as {virtual} virtual devices"
+        what += f" as {virtual} virtual device{'s' * (virtual > 1)}"
     if os.environ.get("TF_CONFIG"):
         return _several_workers(what, bool(gpus))
     if len(gpus) > 1 or virtual > 1:
@@ -116,7 +121,8 @@ def _several_workers(what: str, on_gpu: bool) -> Devices:
             '["host:port", …]}, "task": {"type": "worker", "index": 0}}. '
             f"Received: {text}"
         ) from error
-    if kind != "worker" or set(config["cluster"]) != {"worker"} or not 0 <= number < len(workers):
+    right = isinstance(workers, list) and kind == "worker" and set(config["cluster"]) == {"worker"}
+    if not right or not 0 <= number < len(workers):
         raise DeviceError(
             "TF_CONFIG must have tasks of type 'worker' only, numbered from 0 (the first writes "
             f"the run folder). Received: {text}"
@@ -126,7 +132,7 @@ def _several_workers(what: str, on_gpu: bool) -> Devices:
     return Devices(strategy, what, on_gpu, number, len(workers))
 
 
-def _number(text: str, devices: str) -> int:
-    if not text.isdecimal():
+def _number(text: str, devices: str, least: int = 0) -> int:
+    if not text.isdecimal() or int(text) < least:
         raise DeviceError(f"--devices must be one of {FORMS}. Received: {devices}")
     return int(text)

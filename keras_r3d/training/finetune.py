@@ -48,6 +48,23 @@ def settle(model: recipe.Model, say: Say = print) -> recipe.Model:
     return settled
 
 
+def as_settled(model: recipe.Model, settled: recipe.Model) -> recipe.Model:
+    """Returns `model` with what `settle` made of it, if `settled` may come of it.
+
+    Opens no weights: they may have gone since. What is of other weights stays as it is.
+    """
+    weights = os.path.expanduser(model.weights)
+    if not weights or settled.weights not in (weights, os.path.abspath(weights)):
+        return model
+    found = {
+        key: value
+        for key in ("name", "shortcut", "width", "mean", "std")
+        for asked, value in [(getattr(model, key), getattr(settled, key))]
+        if not asked or _agree(key, asked, value)
+    }
+    return dataclasses.replace(model, weights=settled.weights, **found)
+
+
 def build_model(
     model: recipe.Model, input_shape: Sequence[int], classes: Sequence[str], say: Say = print
 ) -> keras.Model:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 import signal
 import threading
 import time
@@ -16,11 +17,10 @@ import tensorflow as tf
 from keras_r3d.errors import R3DError
 from keras_r3d.training import state
 from keras_r3d.training.schedule import Schedule
-from keras_r3d.training.state import State
+from keras_r3d.training.state import State, StateError
 from keras_r3d.training.step import SUMS, Steps
 
-INTERRUPTED = 75  # exit code of a training that saved its state and can be resumed
-_MOST_SAVING_SHARE = 0.01  # of the time, where states are saved by the minute
+_MOST_SAVING_SHARE = 0.01  # of the time, at the ends of epochs
 
 
 class TrainingError(R3DError):
@@ -39,7 +39,9 @@ class Progress:
         epoch: epochs that have ended.
         position: steps of the epoch that have ended.
         sums: of the clips of these steps: loss and right ones (`step.SUMS`).
-        seconds: of these steps, and of them the seconds that input was waited for.
+        seconds: of these steps.
+        waited: of them, the seconds that input was waited for.
+        bookkeeping: seconds of the whole training that observers and saved states took.
         best: lowest loss of an epoch so far.
         best_epoch: its number, counted from 1; 0: none.
         log: figures of each epoch.
@@ -50,6 +52,7 @@ class Progress:
     sums: list[float] = dataclasses.field(default_factory=lambda: [0.0] * len(SUMS))
     seconds: float = 0.0
     waited: float = 0.0
+    bookkeeping: float = 0.0
     best: float = math.inf
     best_epoch: int = 0
     log: list[dict[str, float]] = dataclasses.field(default_factory=list)
@@ -60,6 +63,9 @@ class Observer(Protocol):
 
     def step(self, progress: Progress, step: int, sums: np.ndarray, rate: float) -> None:
         """Takes the sums of a step that has ended."""
+
+    def validating(self, progress: Progress, clips: int) -> None:
+        """Takes the number of clips that were validated so far."""
 
     def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
         """Takes the progress at the end of an epoch, and the validation's confusion matrix."""
@@ -72,7 +78,7 @@ class Plan:
     Attributes:
         batches: takes the number of the first step; gives batches for the replicas, without end.
         validation: gives batches for the replicas, once; None: the training loss decides.
-        keep_best: saves the model.
+        keep_best: takes the weights of the best model so far, and saves it.
         names_of_batch: takes the number of a step, gives the names of its videos.
         folder: of saved states; None: none are.
     """
@@ -82,7 +88,7 @@ class Plan:
     batch_size: int
     batches: Callable[[int], Iterator[Any]]
     validation: Callable[[], Iterable[Any]] | None
-    keep_best: Callable[[], None]
+    keep_best: Callable[[list[np.ndarray]], None]
     names_of_batch: Callable[[int], list[str]]
     folder: Path | None
     save_seconds: float
@@ -98,19 +104,18 @@ class Training:
 
     Attributes:
         progress: where it is.
-        overhead: seconds spent on observers and saved states.
     """
 
     def __init__(
         self, steps: Steps, schedule: Schedule, plan: Plan, observer: Observer, *, writes: bool
     ):
         self.progress = Progress()
-        self.overhead = 0.0
         self._steps, self._schedule, self._plan = steps, schedule, plan
         self._observer, self._writes = observer, writes
         self._pending: tuple[int, tf.Tensor, float] | None = None
         self._asked: str | None = None  # name of the signal that asked to stop
         self._stopping = False
+        self._best: list[np.ndarray] | None = None  # weights that are still to be kept
         self._saved = time.monotonic()
         self._save_took = 0.0
         self._steps_unsaved = 0
@@ -126,9 +131,16 @@ class Training:
         Raises:
             StateError: it is not of this training.
         """
-        state.restore(self._variables(), saved.arrays)
         progress = dict(saved.progress)
-        self._schedule.restore(progress.pop("schedule"))
+        counters = progress.pop("schedule", None)
+        names = {field.name for field in dataclasses.fields(Progress)}
+        if set(progress) != names or set(counters or ()) != set(self._schedule.state):
+            raise StateError(
+                "The saved state was written by another version of keras_r3d: go on with that one, "
+                "or start over with --fresh."
+            )
+        state.restore(self._variables(), saved.arrays)
+        self._schedule.restore(counters)
         self.progress = Progress(**progress)
 
     def fit(self) -> Progress:
@@ -144,6 +156,8 @@ class Training:
                 batches = self._plan.batches(self.step)
                 while self.progress.epoch < self._plan.epochs:
                     self._epoch(batches)
+            if self._asked:
+                raise self._interrupted()
         return self.progress
 
     def _epoch(self, batches: Iterator[Any]) -> None:
@@ -185,13 +199,17 @@ class Training:
         if plan.validation is not None:
             sums, confusion = self._validate(plan.validation())
             row |= {f"val_{name}": sums[n] / sums[-1] for n, name in enumerate(SUMS)}
+            row["validation_seconds"] = time.monotonic() - started
         loss = row.get("val_loss", row["loss"])
+        if not math.isfinite(loss):
+            raise TrainingError(
+                self._not_finite(self.step - 1, f"The validation loss became {loss}")
+            )
         row |= {
             "learning_rate": self._schedule.rate(self.step - 1),
             "clips_per_second": clips / max(progress.seconds, 1e-9),
             "data_wait": progress.waited / max(progress.seconds, 1e-9),
             "seconds": progress.seconds,
-            "validation_seconds": time.monotonic() - started,
         }
         self._schedule.end_epoch(loss)
         started = time.monotonic()
@@ -199,12 +217,12 @@ class Training:
             progress.best, progress.best_epoch = loss, progress.epoch + 1
             if self._writes:
                 with self._averaged():
-                    plan.keep_best()
+                    self._best = self._steps.network.get_weights()
         progress.log.append(row)
         progress.epoch, progress.position = progress.epoch + 1, 0
         progress.sums, progress.seconds, progress.waited = [0.0] * len(SUMS), 0.0, 0.0
         self._observer.epoch(progress, confusion)
-        self.overhead += time.monotonic() - started
+        progress.bookkeeping += time.monotonic() - started
         # The next epoch can be had again, this one should not be lost; but what it took counts.
         since = time.monotonic() - self._saved
         if progress.epoch == plan.epochs or since * _MOST_SAVING_SHARE >= self._save_took:
@@ -212,6 +230,7 @@ class Training:
 
     def _validate(self, batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
         totals: list[Any] = [0.0, 0.0]
+        self._observer.validating(self.progress, 0)
         with self._averaged():
             for batch in batches:
                 if self._asked and self._plan.workers == 1:
@@ -219,6 +238,7 @@ class Training:
                 parts = [self._steps.local_results(one) for one in self._steps.validate(batch)]
                 found = [sum(np.asarray(part, np.float64) for part in one) for one in parts]
                 totals = [a + b for a, b in zip(totals, found, strict=True)]
+                self._observer.validating(self.progress, int(totals[0][-1]))
         if self._asked and self._plan.workers == 1:
             self._stop()
         if isinstance(totals[0], float):
@@ -260,7 +280,7 @@ class Training:
         self.progress.sums = [a + b for a, b in zip(self.progress.sums, found, strict=True)]
         started = time.monotonic()
         self._observer.step(self.progress, step, np.array(found), rate)
-        self.overhead += time.monotonic() - started
+        self.progress.bookkeeping += time.monotonic() - started
 
     def _not_finite(self, step: int, what: str) -> str:
         names = self._plan.names_of_batch(step)
@@ -283,37 +303,46 @@ class Training:
 
     def _save(self) -> None:
         self._flush()
-        if self._writes and self._plan.folder is not None:
-            started = time.monotonic()
-            arrays = state.collect(self._variables())
-            for name, array in arrays.items():
-                if not np.isfinite(array).all():
-                    raise TrainingError(self._not_finite(self.step - 1, f"'{name}' became NaN"))
-            saved = {**dataclasses.asdict(self.progress), "schedule": self._schedule.state}
-            state.save(self._plan.folder, self.step, State(arrays, saved))
+        if self._writes:
+            started, folder = time.monotonic(), self._plan.folder
+            arrays = self._finite_arrays()
+            if self._best is not None:
+                self._plan.keep_best(self._best)  # before the state that says so
+                self._best = None
+            if folder is not None:
+                saved = {**dataclasses.asdict(self.progress), "schedule": self._schedule.state}
+                state.save(folder, self.step, State(arrays, saved))
             self._save_took = time.monotonic() - started
-            self.overhead += self._save_took
+            self.progress.bookkeeping += self._save_took
         self._saved, self._steps_unsaved = time.monotonic(), 0
+
+    def _finite_arrays(self) -> dict[str, np.ndarray]:
+        arrays = state.collect(self._variables())
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                what = f"The variable {name} is no longer finite"
+                raise TrainingError(self._not_finite(self.step - 1, what))
+        return arrays
 
     def _stop(self) -> None:
         self._save()
-        raise InterruptedTraining(
+        raise self._interrupted()
+
+    def _interrupted(self) -> InterruptedTraining:
+        return InterruptedTraining(
             f"Stopped by {self._asked or 'another worker'} after epoch {self.progress.epoch}, step "
             f"{self.progress.position}; the state is saved. The same command goes on from there."
         )
 
     def _variables(self) -> dict[str, Any]:
-        optimizer = self._steps.optimizer
-        parts = {
-            "network": [(v.path, v) for v in self._steps.network.variables],
-            "optimizer": [(v.path, v) for v in optimizer.variables],
-            "average": [("", v) for v in self._steps.averages],
-        }
-        return {
-            f"{part}/{number:04}/{name}": variable
-            for part, variables in parts.items()
-            for number, (name, variable) in enumerate(variables)
-        }
+        network = self._steps.network.variables
+        optimizer = self._steps.optimizer.variables
+        names = [
+            *(f"network/{number:04}/{_lasting(v.path)}" for number, v in enumerate(network)),
+            *(f"optimizer/{number:04}/{_lasting(v.path)}" for number, v in enumerate(optimizer)),
+            *(f"average/{number:04}" for number, _ in enumerate(self._steps.averages)),
+        ]
+        return dict(zip(names, [*network, *optimizer, *self._steps.averages], strict=True))
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -335,3 +364,8 @@ class Training:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _lasting(path: str) -> str:
+    """Returns a name without Keras's numbers, which count what else a process has built."""
+    return re.sub(r"_\d+(?=/|$)", "", path)

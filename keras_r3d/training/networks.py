@@ -2,10 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
+from keras import ops
 
+from keras_r3d.applications import metadata
 from keras_r3d.applications.identify import HEAD
 from keras_r3d.recipe import Recipe
 from keras_r3d.training import finetune
@@ -16,20 +19,16 @@ _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mix
 
 @dataclasses.dataclass(frozen=True)
 class Networks:
-    """Two networks of the same weights.
+    """Two networks that take the same weights.
 
     Attributes:
         trained: gives logits, computes in the recipe's precision, lies on all devices.
         kept: gives probabilities, computes in float32, and is made of stock parts, so that plain
-            Keras loads it; has the weights of the other after `update`.
+            Keras loads it.
     """
 
     trained: keras.Model
     kept: keras.Model
-
-    def update(self) -> None:
-        """Gives the weights of the trained network to the other."""
-        self.kept.set_weights(self.trained.get_weights())
 
 
 def build(
@@ -38,7 +37,7 @@ def build(
     hardware: Devices,
     say: Callable[[str], None] = print,
 ) -> Networks:
-    """Builds both networks of a recipe.
+    """Builds both networks of a recipe, with the weights it starts from.
 
     Raises:
         RecipeError, WeightsError, CheckpointError: as `finetune.build_model`.
@@ -53,18 +52,38 @@ def build(
             metrics=["accuracy"],
             jit_compile=hardware.jit_compile,
         )
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(_POLICIES[experiment.train.precision])
-    try:
-        with hardware.strategy.scope():
-            bare = dataclasses.replace(model, weights="", freeze="")
-            trained = finetune.build_model(bare, shape, classes, say)
-    finally:
-        keras.config.set_dtype_policy(policy)
-    for layer in trained.layers:
-        if isinstance(layer, keras.layers.Normalization):
-            layer.dtype_policy = "float32"  # bfloat16 tells pixels of up to 256 levels apart by one
-    trained.get_layer(HEAD).activation = keras.activations.linear
+
+    def for_training(layer: keras.Layer) -> keras.Layer:
+        return _for_training(layer, experiment.train.precision, hardware.on_gpu)
+
+    with hardware.strategy.scope():
+        trained = keras.models.clone_model(kept, clone_function=for_training)
     trained.set_weights(kept.get_weights())
     finetune.freeze(trained, model.freeze)
     return Networks(trained, kept)
+
+
+def _for_training(layer: keras.Layer, precision: str, on_gpu: bool) -> keras.Layer:
+    kind, config = type(layer), layer.get_config()
+    # Pixels and logits stay float32: bfloat16 has 256 levels, and would make many logits equal.
+    if layer.name not in (metadata.LAYER, HEAD) and kind is not keras.layers.Normalization:
+        config["dtype"] = _POLICIES[precision]
+    if layer.name == HEAD:
+        config["activation"] = "linear"
+    if kind is keras.layers.Conv3D and precision == "bfloat16" and not on_gpu:
+        frames, reach = layer.input.shape[1], layer.kernel_size[0]
+        if layer.padding == "same" and 1 < frames < reach:
+            kind = _PaddedConv3D
+    return kind.from_config(config)
+
+
+class _PaddedConv3D(keras.layers.Conv3D):
+    """A convolution at stride 1 that is padded before, not by TensorFlow.
+
+    TensorFlow (2.16 to 2.21, oneDNN, CPU) leaves a part of the gradient of a bfloat16 kernel as it
+    finds the memory, if it pads and there are fewer frames than the kernel spans: 2, in conv4_x.
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        sides = [(size // 2, size // 2) for size in self.kernel_size]
+        return ops.conv(ops.pad(inputs, [(0, 0), *sides, (0, 0)]), kernel, padding="valid")

@@ -1,6 +1,7 @@
 """What a training would be, and one step of it; nothing is written."""
 
 import collections
+import math
 import resource
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import tensorflow as tf
 from keras_r3d import _command
 from keras_r3d.recipe import Recipe, dumps
 from keras_r3d.training import run as training
+from keras_r3d.training.loop import TrainingError
 from keras_r3d.training.run import Options
 
 _STEPS = 3  # timed; the first one, which compiles, is not
@@ -39,25 +41,40 @@ def rehearse(
     for line in training.described(prepared, options):
         say(line)
 
+    waits, steps = [], []
     batches = prepared.batches(0)
-    seconds = []
     for step in range(1 + _STEPS):
         started = time.monotonic()
-        sums = prepared.steps.train(
-            next(batches), tf.constant(step, tf.int32), tf.constant(0.0)
-        ).numpy()
-        seconds.append(time.monotonic() - started)
-    step_seconds = min(seconds[1:])
+        batch = next(batches)
+        waited = time.monotonic()
+        sums = prepared.steps.train(batch, tf.constant(step), tf.constant(0.0)).numpy()
+        waits.append(waited - started)
+        steps.append(time.monotonic() - started)
+    seconds = sum(steps[1:]) / _STEPS
     loss = sums[0] / train.batch_size
-    epoch = step_seconds * prepared.steps_per_epoch
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    memory = f"{megabytes:.0f} MB of memory"
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"The loss of step {_STEPS + 1} is {loss}: lower `train.learning_rate`, or add "
+            "`train.warmup_epochs` or `train.clip_norm`."
+        )
+    epoch = seconds * prepared.steps_per_epoch
+    cached = "; later ones find frames in the cache" if recipe.data.cache_gib else ""
+    say(
+        f"Steps: {_STEPS} tried after the first, {seconds:.3g} s each, "
+        f"{sum(waits[1:]) / sum(steps[1:]):.0%} of it waiting for data{cached}; the loss is "
+        f"{loss:.4f}.\n"
+        f"Memory: {_memory()} at most.\n"
+        f"An epoch has {prepared.steps_per_epoch} steps and takes about "
+        f"{_command.duration(epoch)}, without validation; {train.epochs} epochs about "
+        f"{_command.duration(epoch * train.epochs)}.\n"
+        "No run folder was made."
+    )
+
+
+def _memory() -> str:
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    text = f"{used:.0f} MB"
     for number, _ in enumerate(tf.config.list_logical_devices("GPU")):
         info = tf.config.experimental.get_memory_info(f"GPU:{number}")
-        memory += f", {info['peak'] / 1e6:.0f} MB of GPU {number}"
-    say(
-        f"Steps: {_STEPS} tried, {step_seconds:.3g} s each, the loss is {loss:.4f}; {memory}.\n"
-        f"An epoch has {prepared.steps_per_epoch} steps and takes about "
-        f"{_command.duration(epoch)}, without validation; {train.epochs} epochs at most "
-        f"{_command.duration(epoch * train.epochs)}. Nothing was written."
-    )
+        text += f", {info['peak'] / 1e6:.0f} MB of GPU {number}"
+    return text

@@ -2,11 +2,13 @@
 
 import io
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
@@ -14,7 +16,7 @@ from matplotlib.figure import Figure
 from keras_r3d import _command, files, run_folder
 from keras_r3d.inference import confusion as confusions
 from keras_r3d.training.loop import Progress
-from keras_r3d.training.step import SUMS, Steps
+from keras_r3d.training.step import SUMS
 
 COLUMNS = (
     "epoch",
@@ -26,9 +28,10 @@ COLUMNS = (
     "seconds",
     "validation_seconds",
 )
-_DRAW_SECONDS = 10.0  # between two drawings of curves or matrices
+_MOST_DRAWING_SHARE = 0.005  # of the time; the last epoch is always drawn
 _SAY_SECONDS = 60.0  # between two lines of an epoch, where there is no terminal
 _BAR_SECONDS = 0.2
+_BAR = 10  # characters
 _SUMMARY_STEPS = 20  # between two points of TensorBoard's curves
 
 
@@ -36,6 +39,9 @@ class Silent:
     """Sees nothing: for processes that do not write."""
 
     def step(self, progress: Progress, step: int, sums: np.ndarray, rate: float) -> None:
+        """Does nothing."""
+
+    def validating(self, progress: Progress, clips: int) -> None:
         """Does nothing."""
 
     def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
@@ -46,8 +52,9 @@ class Report:
     """Prints, and writes into the run folder.
 
     Args:
+        network: whose weights histograms are of.
         clips: picture of training clips, for TensorBoard.
-        histograms: also those of all weights, at the end of each epoch.
+        histograms: of all trainable weights, at the end of each epoch.
     """
 
     def __init__(
@@ -59,15 +66,16 @@ class Report:
         steps_per_epoch: int,
         batch_size: int,
         say: Callable[[str], None],
-        steps: Steps,
+        network: keras.Model,
         clips: Figure,
         histograms: bool = False,
     ):
         self._folder, self._classes, self._say = folder, classes, say
         self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
         self._batch_size = batch_size
-        self._steps, self._histograms = steps, histograms
-        self._drawn = -math.inf
+        self._network, self._histograms = network, histograms
+        self._terminal = sys.stdout.isatty()
+        self._drawn, self._drawing_took = -math.inf, 0.0
         self._said = time.monotonic()
         self._rate_since: tuple[float, int] | None = None
         root = folder / run_folder.TENSORBOARD
@@ -75,6 +83,7 @@ class Report:
         self._validation = tf.summary.create_file_writer(str(root / "validation"))
         with self._train.as_default(step=0):
             tf.summary.image("training clips", _pixels(clips))
+        self._show("The first step takes longer: TensorFlow compiles it …")
 
     def step(self, progress: Progress, step: int, sums: np.ndarray, rate: float) -> None:
         """Moves the bar; every so many steps writes the loss for TensorBoard."""
@@ -82,18 +91,36 @@ class Report:
             with self._train.as_default(step=step):
                 tf.summary.scalar("loss of a step", sums[0] / self._batch_size)
                 tf.summary.scalar("learning rate", rate)
-        terminal = sys.stdout.isatty()
         now = time.monotonic()
         if self._rate_since is None:
             self._rate_since = now, step
-        if now - self._said < (_BAR_SECONDS if terminal else _SAY_SECONDS):
+        if now - self._said < (_BAR_SECONDS if self._terminal else _SAY_SECONDS):
             return
         self._said = now
         line = self._line(progress, step, now)
-        if terminal:
-            print(f"\r{line:<110}", end="", flush=True)
+        if self._terminal:
+            self._show(line)
         else:
             self._say(line)
+
+    def validating(self, progress: Progress, clips: int) -> None:
+        """Moves the bar."""
+        now = time.monotonic()
+        if not clips or now - self._said >= _BAR_SECONDS:
+            self._said = now
+            self._show(f"Epoch {progress.epoch + 1}/{self._epochs}, validation: {clips} clips")
+
+    def close(self) -> None:
+        """Takes the bar away, and ends the files for TensorBoard."""
+        self._show("")
+        self._train.close()
+        self._validation.close()
+
+    def _show(self, text: str) -> None:
+        """Puts a text, cut to a line, in the place of the last one, on a terminal."""
+        if self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r{text[:width]}\x1b[K", end="", flush=True)
 
     def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
         """Writes the figures of an epoch down."""
@@ -110,17 +137,18 @@ class Report:
         )
         if progress.best_epoch == row["epoch"]:
             text += "; best so far"
-        if sys.stdout.isatty():
-            print("\r" + " " * 110, end="\r")
+        self._show("")
         self._say(text)
-        rows = [[one.get(name, "") for name in COLUMNS] for one in progress.log]
+        rows = [[_rounded(one.get(name)) for name in COLUMNS] for one in progress.log]
         files.write_text(self._folder / run_folder.LOG, files.csv_text(COLUMNS, rows))
-        last = progress.epoch == self._epochs
-        draw = last or time.monotonic() - self._drawn > _DRAW_SECONDS
+        started = time.monotonic()
+        since = started - self._drawn
+        draw = since * _MOST_DRAWING_SHARE >= self._drawing_took or progress.epoch == self._epochs
         self._summarise(row, confusion if draw else None)
         if draw:
             draw_curves(progress.log, self._folder / run_folder.CURVES)
             self._drawn = time.monotonic()
+            self._drawing_took = self._drawn - started
 
     def _line(self, progress: Progress, step: int, now: float) -> str:
         done = step % self._steps_per_epoch + 1
@@ -130,10 +158,12 @@ class Report:
         since, first = self._rate_since
         rate = (step - first) / max(now - since, 1e-9)
         left = (self._epochs * self._steps_per_epoch - step - 1) / rate if rate else math.inf
+        filled = round(_BAR * done / self._steps_per_epoch)
         return (
-            f"Epoch {progress.epoch + 1}/{self._epochs}, step {done}/{self._steps_per_epoch}: loss "
-            f"{loss:.4f}, top-1 {right:.1%}, {rate * self._batch_size:.1f} clips/s, "
-            f"{progress.waited / max(progress.seconds, 1e-9):.0%} waiting for data"
+            f"Epoch {progress.epoch + 1}/{self._epochs} [{'=' * filled:{_BAR}}] "
+            f"{done}/{self._steps_per_epoch}, loss {loss:.4f}, top-1 {right:.1%}, "
+            f"{rate * self._batch_size:.3g} clips/s, "
+            f"data wait {progress.waited / max(progress.seconds, 1e-9):.0%}"
             + (f", {_command.duration(left)} left" if math.isfinite(left) else "")
         )
 
@@ -143,7 +173,7 @@ class Report:
             for name in (*SUMS, "learning_rate", "clips_per_second", "data_wait"):
                 tf.summary.scalar(f"epoch/{name}", row[name])
             if self._histograms:
-                for variable in self._steps.network.trainable_variables:
+                for variable in self._network.trainable_variables:
                     tf.summary.histogram(variable.path, np.asarray(variable))
         with self._validation.as_default(step=epoch):
             if "val_loss" in row:
@@ -154,6 +184,10 @@ class Report:
                 tf.summary.image("confusion", _pixels(picture))
         self._train.flush()
         self._validation.flush()
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
 
 
 def _pixels(figure: Figure) -> np.ndarray:

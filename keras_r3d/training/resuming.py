@@ -4,81 +4,112 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import tensorflow as tf
 
-from keras_r3d import run_folder
+from keras_r3d import files, run_folder
 from keras_r3d.data import annotations
+from keras_r3d.data.annotations import AnnotationError, Annotations
 from keras_r3d.data.source import Source
-from keras_r3d.recipe import Recipe, RecipeError
+from keras_r3d.errors import R3DError
+from keras_r3d.recipe import Recipe, RecipeError, listed
 from keras_r3d.run_folder import Run, RunError
+from keras_r3d.training import finetune
 from keras_r3d.training.devices import DeviceError, Devices
 from keras_r3d.training.loop import TrainingError
 
 Say = Callable[[str], None]
+_ELSEWHERE = (
+    "Else choose another --workdir, or start over with --fresh (the old run is moved aside)."
+)
 
 
 def check(recipe: Recipe, hardware: Devices) -> None:
-    """Finds what a recipe asks of devices that they cannot do, all at once.
+    """Raises RecipeError if a recipe asks of devices what they cannot do; names all of it."""
+    if problems := device_problems(recipe, hardware):
+        raise RecipeError(listed("The recipe", problems))
 
-    Raises:
-        RecipeError: every such thing, one a line.
-    """
+
+def device_problems(recipe: Recipe, hardware: Devices) -> list[str]:
+    """Finds what a recipe asks of devices that they cannot do."""
     train, replicas, problems = recipe.train, hardware.replicas, []
+    each = train.batch_size // replicas
     if train.batch_size % replicas:
         problems.append(
-            f"'train.batch_size' must be divisible by the {replicas} replicas. Received: "
-            f"{train.batch_size}"
+            f"Recipe key 'train.batch_size' must be divisible by the {replicas} replicas. "
+            f"Received: {train.batch_size}"
         )
-    elif (train.batch_size // replicas) % train.accumulate:
-        problems.append(
-            f"'train.accumulate' must divide the {train.batch_size // replicas} clips of a "
-            f"replica. Received: {train.accumulate}"
-        )
+    else:
+        if each % train.accumulate:
+            problems.append(
+                f"Recipe key 'train.accumulate' must divide the {each} clips of a replica. "
+                f"Received: {train.accumulate}"
+            )
+        problems += [
+            f"Recipe key 'train.{key}' blends clips of a replica, and each has only one: "
+            f"'train.batch_size' must be above {replicas}. Received: {train.batch_size}"
+            for key in ("mixup", "cutmix")
+            if each == 1 and getattr(train, key)
+        ]
     if recipe.eval.batch_size % hardware.workers:
         problems.append(
-            f"'eval.batch_size' must be divisible by the {hardware.workers} workers. Received: "
-            f"{recipe.eval.batch_size}"
+            f"Recipe key 'eval.batch_size' must be divisible by the {hardware.workers} workers. "
+            f"Received: {recipe.eval.batch_size}"
         )
     if train.precision == "float16" and not hardware.on_gpu:
-        problems.append('\'train.precision\' "float16" needs a GPU; on CPU use "bfloat16".')
-    if problems:
-        raise RecipeError("\n  ".join(["The recipe does not fit the devices:", *problems]))
+        problems.append(
+            'Recipe key \'train.precision\' is "float16", which needs a GPU; on CPU use "bfloat16".'
+        )
+    return problems
+
+
+def split_problems(found: Annotations, recipe: Recipe) -> list[str]:
+    """Finds the splits that a recipe needs and the annotations do not have."""
+    problems = []
+    for split in ("train", recipe.eval.split):  # better missed now than after the training
+        try:
+            found.split(split)
+        except AnnotationError as error:
+            problems.append(str(error))
+    if found.splits.get("validation") == [] and recipe.eval.split != "validation":
+        problems.append(
+            "The validation split has no videos. Give it some, or leave it out: without one the "
+            "training loss decides (--set data.validation_fraction=0 where it is held out)."
+        )
+    return problems
 
 
 def find(workdir: Path, recipe: Recipe, say: Say) -> Run | None:
     """Opens the run that is in a folder, to go on with it; None if there is none.
 
     Raises:
-        RunError: it is of another recipe.
+        RunError: it is of another recipe, or damaged.
     """
     if not (workdir / run_folder.RECIPE).is_file():
         return None
-    run = run_folder.open_run(workdir)
+    try:
+        run = run_folder.open_run(workdir)
+    except R3DError as error:
+        raise RunError(
+            f"{workdir} holds a run that cannot be gone on with: {error} {_ELSEWHERE}"
+        ) from error
+    # A run has what its weights decided.
+    expected = finetune.as_settled(recipe.model, run.recipe.model)
+    expected_recipe = dataclasses.replace(recipe, model=expected)
     changed = [
         f"{section.name}.{key}: {before!r} in the run, {now!r} now"
         for section in dataclasses.fields(Recipe)
-        for key, now in dataclasses.asdict(getattr(recipe, section.name)).items()
-        if not _same(section.name, now, before := getattr(getattr(run.recipe, section.name), key))
+        for key, now in dataclasses.asdict(getattr(expected_recipe, section.name)).items()
+        if now != (before := getattr(getattr(run.recipe, section.name), key))
     ]
     if changed:
         raise RunError(
             "\n  ".join([f"{workdir} holds a run of another recipe:", *changed])
-            + "\nGo on with that recipe, choose another --workdir, or start over with --fresh (the "
-            "old run is moved aside)."
+            + f"\nTo go on, take that recipe. {_ELSEWHERE}"
         )
     if finished(run):
-        say(f"{workdir} holds a finished run of this recipe.")
+        say(f"{workdir} holds a finished run of this recipe; --fresh starts over.")
     return run
-
-
-def _same(section: str, now: Any, before: Any) -> bool:
-    # A run has what its weights decided, and where they lie.
-    decided = section == "model" and now in ("", (), 0.0)
-    if section == "model" and isinstance(now, str) and isinstance(before, str):
-        decided = decided or os.path.abspath(os.path.expanduser(now)) == before
-    return decided or now == before
 
 
 def finished(run: Run) -> bool:
@@ -94,16 +125,34 @@ def check_workdir(workdir: Path, *, fresh: bool) -> None:
 
 
 def move_aside(workdir: Path, say: Say) -> None:
-    """Renames the folder of a run."""
-    if workdir.exists():
-        aside = run_folder.next_free(workdir.parent, f"{workdir.name}-before")
-        workdir.rename(aside)
-        say(f"The run that was in {workdir} is now in {aside}.")
+    """Renames the folder of a run; one that holds none is left as it is.
+
+    Raises:
+        RunError: another process trains in it.
+        WriteError: it cannot be renamed.
+    """
+    workdir = Path(os.path.abspath(workdir))  # "." has no name
+    if not (workdir / run_folder.RECIPE).is_file():
+        return
+    aside = run_folder.next_free(workdir.parent, f"{workdir.name}-before")
+    with run_folder.held(workdir):
+        try:
+            workdir.rename(aside)
+        except OSError as error:
+            raise files.WriteError(files.explain(aside, error)) from error
+    say(f"The run that was in {workdir} is now in {aside}.")
 
 
 def check_videos(run: Run, opened: Source) -> None:
     """Raises RunError if the videos are no longer those that a run began with."""
-    before = (run.path / run_folder.VIDEOS).read_text(encoding="utf-8").splitlines()
+    path = run.path / run_folder.VIDEOS
+    try:
+        before = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{run.path} holds a run that cannot be gone on with: {path} cannot be read ({error}). "
+            + _ELSEWHERE
+        ) from error
     now = annotations.to_csv(opened.annotations).splitlines()
     if before == now:
         return
@@ -115,8 +164,8 @@ def check_videos(run: Run, opened: Source) -> None:
     )
     raise RunError(
         f"The videos in {opened.path} are not those that the run {run.path} began with "
-        f"({shown or 'in another order'}): a run goes on with its own videos only. Put them back, "
-        "or start over with --fresh or in another --workdir."
+        f"({shown or 'in another order'}): a run goes on with its own videos only. Put them back. "
+        + _ELSEWHERE
     )
 
 

@@ -1,10 +1,12 @@
 """One training, from annotations to the best model in its run folder."""
 
 import collections
+import contextlib
 import dataclasses
 import datetime
+import errno
 import math
-import time
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,15 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 import keras_r3d
 from keras_r3d import files, run_folder
 from keras_r3d.data import annotations, order, pipeline, sheet, source
-from keras_r3d.data.annotations import Annotations
+from keras_r3d.data.annotations import AnnotationError, Annotations
 from keras_r3d.data.source import Source
 from keras_r3d.errors import R3DError
-from keras_r3d.recipe import Recipe
+from keras_r3d.recipe import Recipe, RecipeError, listed
 from keras_r3d.training import finetune, networks, report, resuming, state
 from keras_r3d.training.devices import Devices, choose
 from keras_r3d.training.loop import InterruptedTraining, Plan, Progress, Training, TrainingError
@@ -126,17 +129,13 @@ def prepare(recipe: Recipe, data_dir: str | Path, options: Options, say: Say = p
     """Opens the data, takes the devices and builds the networks of a recipe.
 
     Raises:
-        R3DError: anything in the recipe, the data or the devices that keeps it from being done.
+        R3DError: anything in the recipe, the data or the devices that keeps it from being done; of
+            what shows before a video is opened, all.
     """
     hardware = choose(options.devices)
-    resuming.check(recipe, hardware)
-    recipe = dataclasses.replace(recipe, model=finetune.settle(recipe.model, say))
-    opened = source.open_source(
-        data_dir, recipe.data, cache_gib=recipe.data.cache_gib, seed=recipe.train.seed
-    )
+    recipe, opened = _open(recipe, data_dir, hardware, say)
     found, train = opened.annotations, recipe.train
-    found.split("train")
-    found.split(recipe.eval.split)  # better missed now than after the training
+    opened.reader.require_readable(found.split("train"), "train")
     if found.splits.get("validation"):
         opened.reader.require_readable(found.split("validation"), "validation")
     keras.utils.set_random_seed(train.seed)
@@ -155,6 +154,33 @@ def prepare(recipe: Recipe, data_dir: str | Path, options: Options, say: Say = p
         compiled=options.xla,
     )
     return Prepared(recipe, opened, hardware, built, steps)
+
+
+def _open(
+    recipe: Recipe, data_dir: str | Path, hardware: Devices, say: Say
+) -> tuple[Recipe, Source]:
+    """Opens the weights and the annotations of a recipe, and says all that is wrong with them."""
+    errors: list[R3DError] = [
+        RecipeError(problem) for problem in resuming.device_problems(recipe, hardware)
+    ]
+    try:
+        recipe = dataclasses.replace(recipe, model=finetune.settle(recipe.model, say))
+    except R3DError as error:
+        errors.append(error)
+    try:
+        opened = source.open_source(
+            data_dir, recipe.data, cache_gib=recipe.data.cache_gib, seed=recipe.train.seed
+        )
+    except R3DError as error:
+        errors.append(error)
+    else:
+        problems = resuming.split_problems(opened.annotations, recipe)
+        errors += [AnnotationError(problem) for problem in problems]
+        if not errors:
+            return recipe, opened
+    if len(errors) == 1:
+        raise errors[0]
+    raise RecipeError(listed("This training", [str(error) for error in errors]))
 
 
 def train(
@@ -188,85 +214,77 @@ def train(
         resuming.check_workdir(workdir, fresh=options.fresh)
     elif resuming.finished(run):
         return run
-    prepared = prepare(recipe if run is None else run.recipe, data_dir, options, say)
-    hardware, found = prepared.hardware, prepared.annotations
-    if run is not None:
-        resuming.check_videos(run, prepared.opened)
-    clip_sheet = sheet.training_sheet(
-        prepared.opened.reader, found.split("train"), recipe.data, recipe.train.seed
-    )
-    if not hardware.chief:
-        say = _ignore
-        run = run_folder.Run(workdir, prepared.recipe, found.classes, {})
-    elif run is None:
-        if options.fresh:
-            resuming.move_aside(workdir, say)
-        run = _create(prepared, workdir)
-        with files.atomic(run.path / run_folder.CLIPS) as temporary:
-            clip_sheet.savefig(temporary, dpi=100)
-    for line in _headlines(prepared, run, options):
-        say(line)
-    resuming.wait_for_all(hardware)  # what the first worker writes is there for the others
-    saved = state.load(run.path / run_folder.STATE)
-    observer: Any = report.Silent()
-    if hardware.chief:
-        observer = report.Report(
-            run.path,
-            found.classes,
-            epochs=prepared.recipe.train.epochs,
-            steps_per_epoch=prepared.steps_per_epoch,
-            batch_size=prepared.recipe.train.batch_size,
-            say=say,
-            steps=prepared.steps,
-            clips=clip_sheet,
-            histograms=options.histograms,
+    hardware = choose(options.devices)
+    with contextlib.ExitStack() as held:
+        if run is not None and hardware.chief:
+            held.enter_context(run_folder.held(workdir))
+        prepared = prepare(recipe if run is None else run.recipe, data_dir, options, say)
+        if run is not None:
+            resuming.check_videos(run, prepared.opened)
+        clips = sheet.training_sheet(
+            prepared.opened.reader,
+            prepared.annotations.split("train"),
+            prepared.recipe.data,
+            prepared.recipe.train.seed,
         )
-    training = Training(
-        prepared.steps,
-        Schedule(prepared.recipe.train, prepared.steps_per_epoch),
-        _plan(prepared, run),
-        observer,
-        writes=hardware.chief,
-    )
-    if saved is not None:
-        training.resume(saved)
-        at = training.progress
-        say(f"Going on after epoch {at.epoch}, step {at.position} of {prepared.steps_per_epoch}.")
-    resuming.check_together(hardware, training.step)
-    return _fit(training, prepared, run, say)
+        if not hardware.chief:
+            say = _ignore
+            run = run_folder.Run(workdir, prepared.recipe, prepared.annotations.classes, {})
+        elif run is None:
+            if options.fresh:
+                resuming.move_aside(workdir, say)
+            held.enter_context(run_folder.held(workdir))
+            run = _create(prepared, workdir)
+        for line in _headlines(prepared, run, options):
+            say(line)
+        resuming.wait_for_all(hardware)  # what the first worker writes is there for the others
+        return _train(prepared, run, options, clips, say)
 
 
-def _fit(training: Training, prepared: Prepared, run: run_folder.Run, say: Say) -> run_folder.Run:
+def _train(
+    prepared: Prepared, run: run_folder.Run, options: Options, clips: Figure, say: Say
+) -> run_folder.Run:
+    saved = state.load(run.path / run_folder.STATE)
     chief = prepared.hardware.chief
-    started = time.monotonic()
-    if chief:
-        run.update_summary(status="training")
-    try:
-        progress = _guarded(training, run)
-    except BaseException as error:
-        interrupted = isinstance(error, InterruptedTraining)
+    observer: Any = report.Silent()
+    with _as_sentences(run):
         if chief:
-            run.update_summary(status="interrupted" if interrupted else "stopped")
-            run.report_problems(prepared.opened.reader.problems, say)
-        if not interrupted and (run.path / run_folder.BEST_MODEL).is_file():
-            say(f"Stopped; the best model so far is {run.path / run_folder.BEST_MODEL}.")
-        raise
-    if not chief:
-        return run
-    seconds = time.monotonic() - started
-    rows = progress.log
-    run.update_summary(
-        status="trained",
-        best_epoch=progress.best_epoch,
-        best_loss=progress.best,
-        best_clip_top1=rows[progress.best_epoch - 1].get("val_clip_top1"),
-        training_minutes=round(
-            sum(row["seconds"] + row["validation_seconds"] for row in rows) / 60, 2
-        ),
-        clips_per_second=round(float(np.median([row["clips_per_second"] for row in rows])), 2),
-        data_wait=round(float(np.mean([row["data_wait"] for row in rows])), 4),
-        bookkeeping=round(training.overhead / seconds, 4),
-    )
+            with files.atomic(run.path / run_folder.CLIPS) as temporary:
+                clips.savefig(temporary, dpi=100)
+            observer = report.Report(
+                run.path,
+                prepared.annotations.classes,
+                epochs=prepared.recipe.train.epochs,
+                steps_per_epoch=prepared.steps_per_epoch,
+                batch_size=prepared.recipe.train.batch_size,
+                say=say,
+                network=prepared.networks.trained,
+                clips=clips,
+                histograms=options.histograms,
+            )
+        training = Training(
+            prepared.steps,
+            Schedule(prepared.recipe.train, prepared.steps_per_epoch),
+            _plan(prepared, run),
+            observer,
+            writes=chief,
+        )
+        if saved is not None:
+            training.resume(saved)
+            at = training.progress
+            say(f"Going on after epoch {at.epoch}, step {at.position}/{prepared.steps_per_epoch}.")
+        resuming.check_together(prepared.hardware, training.step)
+        if not chief:
+            training.fit()
+            return run
+        run.update_summary(status="training")
+        try:
+            with contextlib.closing(observer):
+                progress = training.fit()
+        except BaseException as error:
+            _note_end(run, prepared, "interrupted" if _asked_for(error) else "stopped", say)
+            raise
+    _note_results(run, progress)
     say(
         f"Trained in {run.summary['training_minutes']:.1f} minutes; the best model is that of "
         f"epoch {progress.best_epoch}."
@@ -275,36 +293,78 @@ def _fit(training: Training, prepared: Prepared, run: run_folder.Run, say: Say) 
     return run
 
 
-def _guarded(training: Training, run: run_folder.Run) -> Progress:
+def _asked_for(error: BaseException) -> bool:
+    return isinstance(error, InterruptedTraining | KeyboardInterrupt | SystemExit)
+
+
+def _note_end(run: run_folder.Run, prepared: Prepared, status: str, say: Say) -> None:
+    """Writes down that a training broke off; why, its error says."""
+    with contextlib.suppress(files.WriteError):  # the disk may be full
+        run.update_summary(status=status)
+        run.report_problems(prepared.opened.reader.problems, say)
+    if status == "stopped" and (run.path / run_folder.BEST_MODEL).is_file():
+        say(f"Stopped; the best model so far is {run.path / run_folder.BEST_MODEL}.")
+
+
+def _note_results(run: run_folder.Run, progress: Progress) -> None:
+    rows = progress.log
+    of_steps = sum(row["seconds"] for row in rows)
+    waited = sum(row["data_wait"] * row["seconds"] for row in rows)
+    validated = sum(row.get("validation_seconds", 0.0) for row in rows)
+    seconds = of_steps + validated + progress.bookkeeping
+    run.update_summary(
+        status="trained",
+        best_epoch=progress.best_epoch,
+        best_loss=progress.best,
+        best_clip_top1=rows[progress.best_epoch - 1].get("val_clip_top1"),
+        training_minutes=round(seconds / 60, 2),
+        clips_per_second=round(float(np.median([row["clips_per_second"] for row in rows])), 2),
+        data_wait=round(waited / max(of_steps, 1e-9), 4),
+        bookkeeping=round(progress.bookkeeping / max(seconds, 1e-9), 4),
+    )
+
+
+@contextlib.contextmanager
+def _as_sentences(run: run_folder.Run) -> Iterator[None]:
+    """Turns the errors of TensorFlow and of the system into ours."""
     try:
-        progress = training.fit()
+        yield
+    except R3DError:
+        raise
     except tf.errors.OpError as error:
         if detail := pipeline.reason(error):
             raise TrainingError(f"The training stopped: {detail}") from error
-        saved = state.latest(run.path / run_folder.STATE)
-        there = f"The last good state is {saved}." if saved else "No state was saved yet."
+        for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+            if os.strerror(code) in error.message:  # of the files for TensorBoard
+                cause = OSError(code, os.strerror(code))
+                raise files.WriteError(files.explain(run.path, cause)) from error
         if isinstance(error, tf.errors.ResourceExhaustedError):
-            raise TrainingError(
-                "The memory is used up: lower `train.batch_size`, or raise `train.accumulate`. "
-                + there
-            ) from error
+            raise _out_of_memory(run) from error
         if isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError):
             raise TrainingError(
                 "Another worker has gone. Start all of them again, with the same commands: the "
-                f"training goes on from its last state. {there}"
+                f"training goes on from its last state. {_last_state(run)}"
             ) from error
         line = next((line for line in error.message.splitlines() if line.strip()), str(error))
-        raise TrainingError(f"TensorFlow stopped the training: {line} {there}") from error
-    except R3DError:
-        raise
+        raise TrainingError(
+            f"TensorFlow stopped the training: {line} {_last_state(run)}"
+        ) from error
+    except MemoryError as error:
+        raise _out_of_memory(run) from error
     except OSError as error:
         raise files.WriteError(files.explain(run.path, error)) from error
-    if not math.isfinite(progress.best):
-        raise TrainingError(
-            "No epoch had a finite loss: lower `train.learning_rate`. Log: "
-            f"{run.path / run_folder.LOG}"
-        )
-    return progress
+
+
+def _out_of_memory(run: run_folder.Run) -> TrainingError:
+    return TrainingError(
+        "The memory is used up: lower `train.batch_size`, or raise `train.accumulate`. "
+        + _last_state(run)
+    )
+
+
+def _last_state(run: run_folder.Run) -> str:
+    saved = state.latest(run.path / run_folder.STATE)
+    return f"The last good state is {saved}." if saved else "No state was saved yet."
 
 
 def _create(prepared: Prepared, workdir: Path) -> run_folder.Run:
@@ -332,8 +392,8 @@ def _create(prepared: Prepared, workdir: Path) -> run_folder.Run:
 def _plan(prepared: Prepared, run: run_folder.Run) -> Plan:
     train = prepared.recipe.train
 
-    def keep_best() -> None:
-        prepared.networks.update()
+    def keep_best(weights: list[np.ndarray]) -> None:
+        prepared.networks.kept.set_weights(weights)
         with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
             prepared.networks.kept.save(temporary)
 

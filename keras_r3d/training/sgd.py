@@ -37,7 +37,7 @@ class SGD(keras.optimizers.Optimizer):
         self,
         learning_rate: Any = 0.1,
         momentum: float = 0.9,
-        weight_decay: float = 0.0,
+        weight_decay: float = 1e-3,
         dampening: float = 0.0,
         nesterov: bool = False,
         name: str = "sgd",
@@ -66,14 +66,19 @@ class SGD(keras.optimizers.Optimizer):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         rate = ops.cast(learning_rate, variable.dtype)
-        step = ops.add(ops.cast(gradient, variable.dtype), ops.multiply(variable, self.l2))
+        step = ops.cast(gradient, variable.dtype)
+        if self.l2:
+            step = ops.add(step, ops.multiply(variable, self.l2))
         if self.momentum:
             velocity = self.velocities[self._get_variable_index(variable)]
-            kept = self.momentum * velocity + (1 - self.dampening) * step
+            taken = step
             if self.dampening:
-                kept = ops.where(ops.equal(self.iterations, 0), step, kept)
+                first = ops.equal(self.iterations, 0)
+                share = ops.where(first, 1.0, 1 - self.dampening)
+                taken = ops.multiply(step, ops.cast(share, variable.dtype))
+            kept = ops.add(ops.multiply(velocity, self.momentum), taken)
             self.assign(velocity, kept)
-            step = step + self.momentum * kept if self.nesterov else kept
+            step = ops.add(step, ops.multiply(kept, self.momentum)) if self.nesterov else kept
         self.assign_sub(variable, ops.multiply(step, rate))
 
     def get_config(self) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from keras_r3d.errors import R3DError
 
 _KEPT = 2
 _NAME = re.compile(r"step_(\d{10})\.npz")
-_PROGRESS = "progress.json"
+_ABOUT = "about.json"
 
 
 class StateError(R3DError):
@@ -49,8 +48,10 @@ def save(folder: Path, step: int, state: State) -> Path:
     except OSError as error:
         raise files.WriteError(files.explain(folder, error)) from error
     with files.atomic(path) as temporary, temporary.open("wb") as file:
-        progress = np.frombuffer(json.dumps(state.progress).encode(), np.uint8)
-        np.savez(file, **{_PROGRESS: progress}, **state.arrays)
+        about = {"names": list(state.arrays), "progress": state.progress}
+        np.savez(
+            file, **{_ABOUT: np.frombuffer(json.dumps(about).encode(), np.uint8)}, **state.arrays
+        )
     for old in _found(folder)[:-_KEPT]:
         old.unlink(missing_ok=True)
     return path
@@ -69,11 +70,15 @@ def load(folder: Path) -> State | None:
     try:
         with np.load(path) as file:
             arrays = {name: file[name] for name in file.files}
-        progress = json.loads(arrays.pop(_PROGRESS).tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        before = f"; remove it to go on from {found[-2].name}" if len(found) > 1 else ""
-        raise StateError(f"The saved state {path} is damaged ({error}){before}.") from error
-    return State(arrays, progress)
+        about = json.loads(arrays.pop(_ABOUT).tobytes())
+        if about["names"] != list(arrays):
+            raise ValueError("an array is missing")
+    except Exception as error:  # zipfile and NumPy raise many kinds
+        before = f"go on from {found[-2].name}" if len(found) > 1 else "begin again"
+        raise StateError(
+            f"The saved state {path} is damaged ({error}): remove it to {before}."
+        ) from error
+    return State(arrays, about["progress"])
 
 
 def latest(folder: Path) -> Path | None:
@@ -101,7 +106,7 @@ def restore(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> N
     if missing := sorted(set(variables) ^ set(arrays)):
         raise StateError(
             f"The saved state is of another network or optimiser: '{missing[0]}' is in only one of "
-            "both. Was it written by another version?"
+            "both. Was it written by another version? --fresh starts over."
         )
     for name, variable in variables.items():
         if tuple(variable.shape) != arrays[name].shape:

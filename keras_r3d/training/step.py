@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_r3d.recipe import Train
-from keras_r3d.training.devices import Devices
+from keras_r3d.training.devices import DeviceError, Devices
 from keras_r3d.training.mixing import mix
 from keras_r3d.training.optimizer import build_optimizer
 
@@ -33,6 +33,9 @@ class Steps:
         optimizer: built for the trainable weights of the network.
         averages: float32 variables, the running averages of the trainable weights; none without
             `train.ema`.
+
+    Raises:
+        DeviceError: XLA cannot do what the recipe asks.
     """
 
     def __init__(
@@ -59,11 +62,28 @@ class Steps:
             self.optimizer.build(network.trainable_variables)
             if train.ema:
                 self.averages = [tf.Variable(v.value) for v in network.trainable_variables]
-        self._statistics = [v.value for v in network.non_trainable_variables if "moving_" in v.path]
-        if train.synchronized_batch_norm:
-            for layer in network._flatten_layers():
-                if isinstance(layer, keras.layers.BatchNormalization):
-                    layer.synchronized = True
+        norms = [one for one in network.layers if isinstance(one, keras.layers.BatchNormalization)]
+        for layer in norms:
+            layer.synchronized = train.synchronized_batch_norm
+        # A frozen one is left out: also a mean of equal values may differ from them.
+        self._statistics = [
+            v.value
+            for one in norms
+            if one.trainable
+            for v in (one.moving_mean, one.moving_variance)
+        ]
+        self._seeds = [
+            layer.seed_generator.state.value
+            for layer in network.layers
+            if getattr(layer, "seed_generator", None) is not None
+        ]
+        # Whether replicas wait for each other in the midst of a network.
+        self._meeting = train.synchronized_batch_norm and self._replicas > 1
+        if compiled and self._meeting:
+            raise DeviceError(
+                "--xla and 'train.synchronized_batch_norm' do not go together on several devices: "
+                "leave either out."
+            )
         self._gradient = self._of_part
         if compiled:
             self._gradient = tf.function(self._of_part, jit_compile=True)
@@ -143,14 +163,21 @@ class Steps:
         clips, labels = batch
         targets = tf.one_hot(labels, self._classes)
         replica = tf.distribute.get_replica_context()
+        number = step * self._replicas + replica.replica_id_in_sync_group
+        for state in self._seeds:  # a layer's own seed, and a number that counts up with the parts
+            state.assign(tf.stack([state[0], tf.cast(number * train.accumulate, state.dtype)]))
         if train.mixup or train.cutmix:
-            number = step * self._replicas + replica.replica_id_in_sync_group
             seed = tf.stack([train.seed, 8 * number])
             clips, targets = mix(clips, targets, mixup=train.mixup, cutmix=train.cutmix, seed=seed)
         share = 1 / (clips.shape[0] * self._replicas)
         gradients, sums = self._in_parts(clips, targets, share)
+        if self._replicas > 1 and (train.clip_norm or train.precision == "float16"):
+            # All replicas then find the same norm, or that it is not finite. The optimiser adds up
+            # what they give it.
+            whole = replica.all_reduce("SUM", gradients)
+            gradients = [gradient / self._replicas for gradient in whole]
         if train.clip_norm:
-            gradients = self._clipped(gradients, replica)
+            gradients = self._clipped(gradients)
         self.optimizer.apply(gradients, self.network.trainable_variables)
         if self._replicas > 1 and self._statistics:
             means = replica.all_reduce("MEAN", [v.read_value() for v in self._statistics])
@@ -162,16 +189,24 @@ class Steps:
         parts = self._train.accumulate
         if parts == 1:
             return self._gradient(clips, targets, share)
-        size = clips.shape[0] // parts
+        clips, targets = (
+            tf.reshape(one, (parts, one.shape[0] // parts, *one.shape[1:]))
+            for one in (clips, targets)
+        )
         variables = self.network.trainable_variables
         so_far = ([tf.zeros(v.shape, v.dtype) for v in variables], tf.zeros(len(SUMS)))
 
         def add(number, gradients, sums):
-            part = slice(number * size, (number + 1) * size)
-            more, found = self._gradient(clips[part], targets[part], share)
+            more, found = self._gradient(clips[number], targets[number], share)
             added = [a + b for a, b in zip(gradients, more, strict=True)]
             return number + 1, added, sums + found
 
+        if self._meeting:  # which cannot be in a loop of TensorFlow's
+            gradients, sums = so_far
+            for number in range(parts):
+                with tf.control_dependencies(gradients):
+                    _, gradients, sums = add(number, gradients, sums)
+            return gradients, sums
         _, gradients, sums = tf.while_loop(
             lambda number, *_: number < parts, add, (0, *so_far), parallel_iterations=1
         )
@@ -190,14 +225,8 @@ class Steps:
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
         return gradients, _sums(losses, logits, tf.argmax(targets, 1), self._classes)
 
-    def _clipped(self, gradients: list[tf.Tensor], replica: Any) -> list[tf.Tensor]:
-        """Limits the norm of the gradient of the whole batch.
-
-        The optimiser adds up the replicas' gradients; all then give the same part of it.
-        """
-        if self._replicas > 1:
-            whole = replica.all_reduce("SUM", gradients)
-            gradients = [gradient / self._replicas for gradient in whole]
+    def _clipped(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+        """Limits the norm of the gradient of the whole batch, given each replica's share of it."""
         scale = self.optimizer.scale_loss(1.0) / self._replicas
         norm = tf.linalg.global_norm([gradient / scale for gradient in gradients])
         factor = tf.minimum(1.0, self._train.clip_norm / (norm + 1e-12))
@@ -216,12 +245,13 @@ class Steps:
             return tf.concat([sums, [tf.cast(count, tf.float32)]], 0), confusion
 
         nothing = tf.zeros(len(SUMS) + 1), tf.zeros((self._classes, self._classes), tf.int64)
+        if clips.shape[0] == 0:  # known when it is traced; Keras's Add then fails
+            return nothing
         return tf.cond(count > 0, scored, lambda: nothing)
 
 
 def _sums(losses, logits, labels, classes: int) -> tf.Tensor:
-    right = [
-        tf.reduce_sum(tf.cast(tf.math.in_top_k(labels, logits, min(k, classes)), tf.float32))
-        for k in (1, 5)
-    ]
-    return tf.stack([tf.reduce_sum(losses), *right])
+    # Of equal logits the first counts, as for argmax; in_top_k counts all of them.
+    best = tf.math.top_k(logits, min(5, classes)).indices
+    hits = tf.cast(best == tf.cast(labels, tf.int32)[:, tf.newaxis], tf.float32)
+    return tf.stack([tf.reduce_sum(losses), tf.reduce_sum(hits[:, :1]), tf.reduce_sum(hits)])
