@@ -1,5 +1,6 @@
 """Evaluates the best model of a run: `python -m keras_r3d.evaluate --workdir RUN`."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def _define_flags() -> None:
 def _main() -> None:
     if _command.value("workdir") is None:
         raise R3DError("--workdir is missing: the folder of a run, such as runs/demo.")
+    os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one evaluates
     run = run_folder.open_run(_command.value("workdir"))
     evaluate_run(run, _command.value("data_dir"), _command.value("split"))
 
