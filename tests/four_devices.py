@@ -12,7 +12,7 @@ from test_step import CLASSES, HARDWARE, batch, take, tiny, train, values
 from keras_r3d import applications
 from keras_r3d.data import source
 from keras_r3d.training import devices, finetune
-from keras_r3d.training.run import Prepared
+from keras_r3d.training.preparing import Prepared
 from keras_r3d.training.step import Steps
 
 FOUR = devices.choose("cpu:4")

@@ -88,9 +88,7 @@ def test_two_workers_train_as_one(class_folders, tmp_path):
     for process in processes:
         _, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors
-    one, two, alone = (
-        dict(np.load(tmp_path / f"{name}.npz")) for name in ("one", "two", "alone")
-    )
+    one, two, alone = (dict(np.load(tmp_path / f"{name}.npz")) for name in ("one", "two", "alone"))
     videos = [[set(str(text).split()) for text in run.pop("videos")] for run in (one, two, alone)]
     for first, second, all_of_them in zip(*videos, strict=True):
         assert first | second == all_of_them

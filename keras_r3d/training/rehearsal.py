@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from keras_r3d import _command
 from keras_r3d.recipe import Recipe, dumps
-from keras_r3d.training import run as training
+from keras_r3d.training import preparing
 from keras_r3d.training.loop import TrainingError
-from keras_r3d.training.run import Options
+from keras_r3d.training.preparing import Options
 
 _STEPS = 3  # timed; the first one, which compiles, is not
 
@@ -26,7 +26,7 @@ def rehearse(
     Raises:
         R3DError: anything in the recipe, the data or the devices that keeps it from being done.
     """
-    prepared = training.prepare(recipe, data_dir, options, say)
+    prepared = preparing.prepare(recipe, data_dir, options, say)
     found, train = prepared.annotations, prepared.recipe.train
     say(dumps(prepared.recipe))
     splits = list(found.splits)
@@ -38,7 +38,7 @@ def rehearse(
     say(f"{'all':{width}}" + "".join(f"{len(found.splits[split]):12}" for split in splits))
     for note in found.notes:
         say(f"Note: {note}")
-    for line in training.described(prepared, options):
+    for line in preparing.described(prepared, options):
         say(line)
 
     waits, steps = [], []

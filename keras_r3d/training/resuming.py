@@ -19,6 +19,8 @@ from keras_r3d.training.devices import DeviceError, Devices
 from keras_r3d.training.loop import TrainingError
 
 Say = Callable[[str], None]
+# What comes out does not depend on these.
+_MAY_CHANGE = {"data.cache_gib", "train.save_minutes", "train.save_steps"}
 _ELSEWHERE = (
     "Else choose another --workdir, or start over with --fresh (the old run is moved aside)."
 )
@@ -94,13 +96,13 @@ def find(workdir: Path, recipe: Recipe, say: Say) -> Run | None:
             f"{workdir} holds a run that cannot be gone on with: {error} {_ELSEWHERE}"
         ) from error
     # A run has what its weights decided.
-    expected = finetune.as_settled(recipe.model, run.recipe.model)
-    expected_recipe = dataclasses.replace(recipe, model=expected)
+    asked = dataclasses.replace(recipe, model=finetune.as_settled(recipe.model, run.recipe.model))
     changed = [
         f"{section.name}.{key}: {before!r} in the run, {now!r} now"
         for section in dataclasses.fields(Recipe)
-        for key, now in dataclasses.asdict(getattr(expected_recipe, section.name)).items()
-        if now != (before := getattr(getattr(run.recipe, section.name), key))
+        for key, now in dataclasses.asdict(getattr(asked, section.name)).items()
+        if f"{section.name}.{key}" not in _MAY_CHANGE
+        and now != (before := getattr(getattr(run.recipe, section.name), key))
     ]
     if changed:
         raise RunError(
@@ -109,7 +111,7 @@ def find(workdir: Path, recipe: Recipe, say: Say) -> Run | None:
         )
     if finished(run):
         say(f"{workdir} holds a finished run of this recipe; --fresh starts over.")
-    return run
+    return dataclasses.replace(run, recipe=asked)
 
 
 def finished(run: Run) -> bool:
