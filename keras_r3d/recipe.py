@@ -515,6 +515,13 @@ def _train_at_odds(train: Train) -> Iterator[str]:
             "--set train.warmup_epochs=0"
         )
     yield from _milestones_at_odds(train)
+    if train.optimizer != "sgd":
+        for key in ("nesterov", "dampening"):
+            if value := getattr(train, key):
+                yield (
+                    f"Recipe key 'train.{key}' is of \"sgd\", and 'train.optimizer' is "
+                    f'"{train.optimizer}". Received: {_toml(value)}'
+                )
     if train.optimizer == "sgd" and not train.momentum:
         for key in ("nesterov", "dampening"):
             if value := getattr(train, key):

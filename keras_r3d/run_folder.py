@@ -147,7 +147,9 @@ class Run:
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as file:
                 known = {row[0]: tuple(row) for row in list(csv.reader(file))[1:]}
-        known.update({problem.name: dataclasses.astuple(problem) for problem in problems})
+        for problem in problems:
+            name = annotations.absolute(problem.name)  # however the data folder was named
+            known[name] = (name, problem.status, problem.detail)
         self.update_summary(broken_videos=len(known))
         if not problems:
             return
@@ -295,5 +297,7 @@ def open_run(path: str | Path) -> Run:
         classes = (path / CLASSES).read_text(encoding="utf-8").splitlines()
         summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"The run folder {path} is damaged: {error}") from error
+        raise RunError(
+            f"The run folder {path} is damaged: {CLASSES} or {SUMMARY} cannot be read ({error})."
+        ) from error
     return Run(path, recipe.load(str(path / RECIPE)), classes, summary)

@@ -218,12 +218,11 @@ def test_benchmark_train_writes_its_figures(tmp_path):
         "--frames=2",
         "--size=16",
         "--rounds=2",
-        "--xla",
         f"--json={tmp_path / 'b.json'}",
     )
     assert "A saved state: " in output
     figures = json.loads((tmp_path / "b.json").read_text())
-    ours = {"keras_r3d, float32", "keras_r3d, bfloat16", "keras_r3d, float32, XLA"}
+    ours = {"keras_r3d, float32", "keras_r3d, bfloat16"}
     assert ours <= set(figures["clips_per_second"])
     assert min(figures["clips_per_second"].values()) > 0
     without = set(figures["dropped_out"])

@@ -26,7 +26,7 @@ from keras_r3d.recipe import RecipeError
 from keras_r3d.run_folder import RunError
 from keras_r3d.training import rehearsal, resuming, state
 from keras_r3d.training import run as training
-from keras_r3d.training.loop import InterruptedTraining, TrainingError
+from keras_r3d.training.loop import InterruptedTraining, Training, TrainingError
 from keras_r3d.training.step import Steps
 
 ROOT = Path(__file__).parent.parent
@@ -460,8 +460,9 @@ def test_a_full_disk_leaves_the_last_state(ended, copied, monkeypatch):
     [
         (
             tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
-            r"The memory is used up: lower `train.batch_size`, or raise `train.accumulate`. The "
-            r"last good state is .*step_\d+.npz\.",
+            r"The memory is used up: lower `train.batch_size`, or raise `train.accumulate`, and "
+            r"start over with --fresh or in another --workdir. The last good state is "
+            r".*step_\d+.npz\.",
         ),
         (MemoryError(), r"The memory is used up: .* The last good state is "),
         (
@@ -506,3 +507,48 @@ def test_weights_that_are_not_finite_are_never_saved(ended, copied, monkeypatch)
         go_on(ended, copied)
     assert sorted((copied / "state").glob("*.npz")) == before
     assert (copied / "best.keras").read_bytes() == best
+
+
+def test_what_an_earlier_model_scored_is_forgotten(ended, copied):
+    sorted((copied / "state").glob("*.npz"))[-1].unlink()
+    run_folder.open_run(copied).update_summary(evaluation={"split": "test", "video_top1": 0.5})
+    go_on(ended, copied)
+    assert "evaluation" not in run_folder.open_run(copied).summary
+
+
+def test_a_finished_run_is_of_its_own_videos_and_has_its_model(ended, tmp_path):
+    workdir = ended.root / "run"
+    experiment = recipe.load(str(ended.root / "small.toml"), ["train.save_steps=1"])
+    with pytest.raises(RunError, match=rf"a finished run on .*, not on {tmp_path}\. To evaluate"):
+        training.train(experiment, tmp_path, workdir, say=lambda line: None)
+    shutil.copytree(workdir, tmp_path / "run")
+    (tmp_path / "run" / "best.keras").unlink()
+    with pytest.raises(RunError, match=r"has no best\.keras"):
+        go_on(ended, tmp_path / "run")
+
+
+def test_how_often_states_are_saved_may_change(ended, copied):
+    sorted((copied / "state").glob("*.npz"))[-1].unlink()
+    assert any(
+        line.startswith("Going on") for line in go_on(ended, copied, "train.save_minutes=3.0")
+    )
+
+
+def test_the_best_model_is_kept_also_when_the_training_breaks_off(ended, copied, monkeypatch):
+    """Its epoch ended after the last state."""
+    kept = []
+    monkeypatch.setattr(Training, "_save", lambda self: self._flush())
+    monkeypatch.setattr(Training, "_keep_best", lambda self: kept.append(self.progress.best_epoch))
+    for path in (copied / "state").glob("*.npz"):
+        path.unlink()
+    step = Steps.train
+
+    def fails_in_the_second_epoch(self, batch, number, stop):
+        if int(number) > 4:
+            raise MemoryError
+        return step(self, batch, number, stop)
+
+    monkeypatch.setattr(Steps, "train", fails_in_the_second_epoch)
+    with pytest.raises(TrainingError, match="The memory is used up"):
+        go_on(ended, copied)
+    assert kept == [1]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import write_video
 
-from keras_r3d.data import annotations, doctor, workers
+from keras_r3d.data import annotations, doctor, landmarks, workers
 from keras_r3d.data.video import VideoInfo
 
 ROOT = Path(__file__).parent.parent
@@ -101,7 +101,8 @@ def test_a_segment_behind_the_end_is_found(tmp_path):
     ],
 )
 def test_uneven_times(monkeypatch, seconds, expected):
-    info = VideoInfo(len(seconds), len(seconds), 10.0, np.array(seconds), 64, 64, 0)
+    none = landmarks.collected({})
+    info = VideoInfo(len(seconds), len(seconds), 10.0, np.array(seconds), 64, 64, 0, none)
     monkeypatch.setattr(doctor, "probe", lambda path: info)
     assert ("variable rate" in doctor.examine("x").findings) == expected
 

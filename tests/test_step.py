@@ -215,6 +215,7 @@ def test_averages_are_what_is_validated_and_kept():
         validation=lambda: [batch()],
         keep_best=kept.extend,
         names_of_batch=lambda _: [],
+        note_problems=lambda: None,
         folder=None,
         save_seconds=0,
         save_steps=0,

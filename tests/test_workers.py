@@ -79,7 +79,6 @@ def test_two_workers_train_as_one(class_folders, tmp_path):
         subprocess.Popen(
             [*arguments, str(tmp_path / f"{name}.npz")],
             env=environment(index, used),
-            cwd=tmp_path,
             stderr=subprocess.PIPE,
             text=True,
         )

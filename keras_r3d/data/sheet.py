@@ -15,6 +15,7 @@ from keras_r3d.recipe import Data
 
 _MOST_CLIPS = 8
 _MOST_FRAMES = 8
+_MOST_LETTERS = 32  # of a name in a title
 
 
 def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: int) -> Figure:
@@ -34,7 +35,7 @@ def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: in
             readable = (_draw(reader, video, data, rng) for video in candidates)
             drawn += itertools.islice((clip for clip in readable if clip), 1)
     shown = np.linspace(0, data.frames - 1, min(_MOST_FRAMES, data.frames)).round().astype(int)
-    figure = Figure(figsize=(1.2 * len(shown), 1.5 * len(drawn)), layout="constrained")
+    figure = Figure(figsize=(max(4.8, 1.2 * len(shown)), 1.6 * len(drawn)), layout="constrained")
     for axes, (video, clip) in zip(
         figure.subplots(len(drawn), 1, squeeze=False)[:, 0], drawn, strict=True
     ):
@@ -42,15 +43,20 @@ def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: in
         axes.set_axis_off()
         crop = clip.crop
         axes.set_title(
-            f"{video.label} · {os.path.basename(video.path)} · "
+            f"{_short(video.label)} · {_short(os.path.basename(video.path))}\n"
             f"frames {clip.frame_numbers[0]}-{clip.frame_numbers[-1]} · "
             f"crop {crop.width}x{crop.height} px (scale {crop.scale:.2f}) "
             f"at ({crop.left}, {crop.top})"
             f"{' · flipped' if crop.flip else ''}",
-            fontsize=8,
+            fontsize=7,
             parse_math=False,
         )
     return figure
+
+
+def _short(text: str) -> str:
+    half = _MOST_LETTERS // 2
+    return text if len(text) <= _MOST_LETTERS else f"{text[:half]}…{text[-half:]}"
 
 
 def _draw(

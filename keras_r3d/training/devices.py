@@ -49,14 +49,6 @@ class Devices:
         """What a model that is kept is compiled with: XLA's Conv3D is slow on CPU."""
         return "auto" if self.on_gpu else False
 
-    def check_batch(self, key: str, batch_size: int) -> None:
-        """Raises DeviceError if a batch cannot be shared out evenly."""
-        if batch_size % self.replicas:
-            raise DeviceError(
-                f"Recipe key '{key}' must be divisible by the {self.replicas} replicas. "
-                f"Received: {batch_size}"
-            )
-
 
 @functools.cache
 def choose(devices: str = "all") -> Devices:

@@ -80,6 +80,7 @@ class Plan:
         validation: gives batches for the replicas, once; None: the training loss decides.
         keep_best: takes the weights of the best model so far, and saves it.
         names_of_batch: takes the number of a step, gives the names of its videos.
+        note_problems: writes down which videos were found broken so far.
         folder: of saved states; None: none are.
     """
 
@@ -90,6 +91,7 @@ class Plan:
     validation: Callable[[], Iterable[Any]] | None
     keep_best: Callable[[list[np.ndarray]], None]
     names_of_batch: Callable[[int], list[str]]
+    note_problems: Callable[[], None]
     folder: Path | None
     save_seconds: float
     save_steps: int
@@ -152,13 +154,21 @@ class Training:
             WriteError: a file cannot be written; the last state is intact.
         """
         with self._signals():
-            if self.progress.epoch < self._plan.epochs:
-                batches = self._plan.batches(self.step)
-                while self.progress.epoch < self._plan.epochs:
-                    self._epoch(batches)
+            try:
+                if self.progress.epoch < self._plan.epochs:
+                    batches = self._plan.batches(self.step)
+                    while self.progress.epoch < self._plan.epochs:
+                        self._epoch(batches)
+            finally:
+                self._keep_best()  # also of epochs since the last state
             if self._asked:
                 raise self._interrupted()
         return self.progress
+
+    def _keep_best(self) -> None:
+        if self._best is not None:
+            self._plan.keep_best(self._best)
+            self._best = None
 
     def _epoch(self, batches: Iterator[Any]) -> None:
         progress, plan = self.progress, self._plan
@@ -202,9 +212,7 @@ class Training:
             row["validation_seconds"] = time.monotonic() - started
         loss = row.get("val_loss", row["loss"])
         if not math.isfinite(loss):
-            raise TrainingError(
-                self._not_finite(self.step - 1, f"The validation loss became {loss}")
-            )
+            raise TrainingError(self._not_finite(f"The validation loss became {loss}"))
         row |= {
             "learning_rate": self._schedule.rate(self.step - 1),
             "clips_per_second": clips / max(progress.seconds, 1e-9),
@@ -229,7 +237,8 @@ class Training:
             self._save()
 
     def _validate(self, batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
-        totals: list[Any] = [0.0, 0.0]
+        classes = self._steps.classes
+        totals = [np.zeros(len(SUMS) + 1), np.zeros((classes, classes))]
         self._observer.validating(self.progress, 0)
         with self._averaged():
             for batch in batches:
@@ -241,11 +250,11 @@ class Training:
                 self._observer.validating(self.progress, int(totals[0][-1]))
         if self._asked and self._plan.workers == 1:
             self._stop()
-        if isinstance(totals[0], float):
-            raise TrainingError("No video of the validation split can be read any more.")
         sums, confusion = (
             np.asarray(self._steps.total(tf.constant(total, tf.float64))) for total in totals
         )
+        if not sums[-1]:
+            raise TrainingError("No video of the validation split can be read any more.")
         return sums, confusion.astype(np.int64)
 
     @contextmanager
@@ -275,21 +284,31 @@ class Training:
         step, sums, rate = last
         *found, stops = np.asarray(sums, np.float64)
         if not math.isfinite(found[0]):
-            raise TrainingError(self._not_finite(step, f"The loss became {found[0]}"))
+            names = self._plan.names_of_batch(step)
+            more = f", … ({len(names)} in all)" if len(names) > 8 else ""
+            raise TrainingError(
+                self._not_finite(
+                    f"The loss became {found[0]}",
+                    step,
+                    f" The videos of its batch: {', '.join(names[:8])}{more}.",
+                )
+            )
         self._stopping = self._stopping or stops > 0
         self.progress.sums = [a + b for a, b in zip(self.progress.sums, found, strict=True)]
         started = time.monotonic()
         self._observer.step(self.progress, step, np.array(found), rate)
-        self.progress.bookkeeping += time.monotonic() - started
+        took = time.monotonic() - started
+        self.progress.bookkeeping += took
+        self.progress.seconds -= took  # which its caller adds
 
-    def _not_finite(self, step: int, what: str) -> str:
-        names = self._plan.names_of_batch(step)
-        shown = ", ".join(names[:8]) + (f", … ({len(names)} in all)" if len(names) > 8 else "")
+    def _not_finite(self, what: str, step: int | None = None, where: str = "") -> str:
+        step = self.step - 1 if step is None else step
         saved = state.latest(self._plan.folder) if self._plan.folder else None
         return (
             f"{what} in epoch {step // self._plan.steps_per_epoch + 1}, step "
             f"{step % self._plan.steps_per_epoch + 1}: lower `train.learning_rate`, or add "
-            f"`train.warmup_epochs` or `train.clip_norm`. The videos of its batch: {shown}. "
+            "`train.warmup_epochs` or `train.clip_norm`, and start over with --fresh or in another "
+            f"--workdir.{where} "
             + (f"The last good state is {saved}." if saved else "No state was saved yet.")
         )
 
@@ -306,9 +325,8 @@ class Training:
         if self._writes:
             started, folder = time.monotonic(), self._plan.folder
             arrays = self._finite_arrays()
-            if self._best is not None:
-                self._plan.keep_best(self._best)  # before the state that says so
-                self._best = None
+            self._keep_best()  # before the state that says so
+            self._plan.note_problems()
             if folder is not None:
                 saved = {**dataclasses.asdict(self.progress), "schedule": self._schedule.state}
                 state.save(folder, self.step, State(arrays, saved))
@@ -320,8 +338,7 @@ class Training:
         arrays = state.collect(self._variables())
         for name, array in arrays.items():
             if not np.isfinite(array).all():
-                what = f"The variable {name} is no longer finite"
-                raise TrainingError(self._not_finite(self.step - 1, what))
+                raise TrainingError(self._not_finite(f"The variable {name} is no longer finite"))
         return arrays
 
     def _stop(self) -> None:

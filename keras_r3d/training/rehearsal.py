@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from keras_r3d import _command
 from keras_r3d.recipe import Recipe, dumps
-from keras_r3d.training import preparing
+from keras_r3d.training import preparing, troubles
 from keras_r3d.training.loop import TrainingError
-from keras_r3d.training.preparing import Options
+from keras_r3d.training.preparing import Options, Prepared
+from keras_r3d.training.schedule import Schedule
 
 _STEPS = 3  # timed; the first one, which compiles, is not
 
@@ -26,7 +27,11 @@ def rehearse(
     Raises:
         R3DError: anything in the recipe, the data or the devices that keeps it from being done.
     """
-    prepared = preparing.prepare(recipe, data_dir, options, say)
+    with troubles.as_sentences(None):
+        _rehearse(preparing.prepare(recipe, data_dir, options, say), options, say)
+
+
+def _rehearse(prepared: Prepared, options: Options, say: Callable[[str], None]) -> None:
     found, train = prepared.annotations, prepared.recipe.train
     say(dumps(prepared.recipe))
     splits = list(found.splits)
@@ -42,11 +47,13 @@ def rehearse(
         say(line)
 
     waits, steps = [], []
+    schedule = Schedule(train, prepared.steps_per_epoch)
     batches = prepared.batches(0)
     for step in range(1 + _STEPS):
         started = time.monotonic()
         batch = next(batches)
         waited = time.monotonic()
+        prepared.steps.optimizer.learning_rate = schedule.rate(step)
         sums = prepared.steps.train(batch, tf.constant(step), tf.constant(0.0)).numpy()
         waits.append(waited - started)
         steps.append(time.monotonic() - started)
@@ -58,15 +65,18 @@ def rehearse(
             "`train.warmup_epochs` or `train.clip_norm`."
         )
     epoch = seconds * prepared.steps_per_epoch
-    cached = "; later ones find frames in the cache" if recipe.data.cache_gib else ""
+    later = epoch
+    cached = ""
+    if prepared.recipe.data.cache_gib:
+        later = epoch * (1 - sum(waits[1:]) / sum(steps[1:]))
+        cached = f", later ones {_command.duration(later)} if their frames are in the cache"
     say(
         f"Steps: {_STEPS} tried after the first, {seconds:.3g} s each, "
-        f"{sum(waits[1:]) / sum(steps[1:]):.0%} of it waiting for data{cached}; the loss is "
-        f"{loss:.4f}.\n"
+        f"{sum(waits[1:]) / sum(steps[1:]):.0%} of it waiting for data; the loss is {loss:.4f}.\n"
         f"Memory: {_memory()} at most.\n"
         f"An epoch has {prepared.steps_per_epoch} steps and takes about "
-        f"{_command.duration(epoch)}, without validation; {train.epochs} epochs about "
-        f"{_command.duration(epoch * train.epochs)}.\n"
+        f"{_command.duration(epoch)}{cached}, without validation; {train.epochs} epochs about "
+        f"{_command.duration(epoch + later * (train.epochs - 1))}.\n"
         "No run folder was made."
     )
 

@@ -161,10 +161,10 @@ class Report:
         filled = round(_BAR * done / self._steps_per_epoch)
         return (
             f"Epoch {progress.epoch + 1}/{self._epochs} [{'=' * filled:{_BAR}}] "
-            f"{done}/{self._steps_per_epoch}, loss {loss:.4f}, top-1 {right:.1%}, "
-            f"{rate * self._batch_size:.3g} clips/s, "
+            f"{done}/{self._steps_per_epoch}, "
+            + (f"{_command.duration(left)} left, " if math.isfinite(left) else "")
+            + f"loss {loss:.4f}, top-1 {right:.1%}, {rate * self._batch_size:.3g} clips/s, "
             f"data wait {progress.waited / max(progress.seconds, 1e-9):.0%}"
-            + (f", {_command.duration(left)} left" if math.isfinite(left) else "")
         )
 
     def _summarise(self, row: dict[str, float], confusion: np.ndarray | None) -> None:
@@ -218,6 +218,7 @@ def draw_curves(log: Sequence[dict[str, float]], picture: Path) -> None:
     rate_axes.set_yscale("log")
     for axes in (loss_axes, accuracy_axes, rate_axes):
         axes.set_xlabel("epoch")
+        axes.set_xlim(0.5, epochs[-1] + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     with files.atomic(picture) as temporary:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from keras_r3d.data import annotations
 from keras_r3d.data.annotations import AnnotationError, Annotations
 from keras_r3d.data.source import Source
 from keras_r3d.errors import R3DError
-from keras_r3d.recipe import Recipe, RecipeError, listed
+from keras_r3d.recipe import Recipe, dumps
 from keras_r3d.run_folder import Run, RunError
 from keras_r3d.training import finetune
 from keras_r3d.training.devices import DeviceError, Devices
@@ -24,12 +25,6 @@ _MAY_CHANGE = {"data.cache_gib", "train.save_minutes", "train.save_steps"}
 _ELSEWHERE = (
     "Else choose another --workdir, or start over with --fresh (the old run is moved aside)."
 )
-
-
-def check(recipe: Recipe, hardware: Devices) -> None:
-    """Raises RecipeError if a recipe asks of devices what they cannot do; names all of it."""
-    if problems := device_problems(recipe, hardware):
-        raise RecipeError(listed("The recipe", problems))
 
 
 def device_problems(recipe: Recipe, hardware: Devices) -> list[str]:
@@ -119,6 +114,18 @@ def finished(run: Run) -> bool:
     return run.summary.get("status") == "trained"
 
 
+def check_finished(run: Run, data_dir: str | Path) -> None:
+    """Raises RunError if a finished run has lost its model, or is of other data than given."""
+    run.model_path()
+    given, trained_on = annotations.absolute(data_dir), run.summary["data_dir"]
+    if "://" not in given and given != trained_on:
+        raise RunError(
+            f"{run.path} holds a finished run on {trained_on}, not on {given}. To evaluate it on "
+            f"other videos: python -m keras_r3d.evaluate --workdir {run.path} --data_dir {given}. "
+            + _ELSEWHERE
+        )
+
+
 def check_workdir(workdir: Path, *, fresh: bool) -> None:
     """Raises RunError if no run can be made in a folder."""
     if fresh and (workdir / run_folder.RECIPE).is_file():
@@ -177,9 +184,25 @@ def wait_for_all(hardware: Devices) -> None:
         _sum(hardware, 1)
 
 
-def check_together(hardware: Devices, step: int) -> None:
-    """Raises TrainingError if the workers do not go on from the same step."""
-    if hardware.workers > 1 and _sum(hardware, step) != hardware.replicas * step:
+def check_together(hardware: Devices, recipe: Recipe, opened: Source, step: int) -> None:
+    """Raises TrainingError if the workers do not do the same, from the same step on."""
+    if hardware.workers == 1:
+        return
+    same_everywhere = dataclasses.replace(
+        recipe, model=dataclasses.replace(recipe.model, weights="")
+    )
+    lines = [dumps(same_everywhere)] + [
+        f"{split} {os.path.relpath(video.path, opened.root)} {video.label}"
+        for split, videos in opened.annotations.splits.items()
+        for video in videos
+    ]
+    number = zlib.crc32("\n".join(lines).encode(errors="surrogateescape"))
+    if _sum(hardware, number) != hardware.replicas * number:
+        raise TrainingError(
+            "The workers have not the same recipe, or not the same videos: start all of them with "
+            "the same flags, on the same data."
+        )
+    if _sum(hardware, step) != hardware.replicas * step:
         raise TrainingError(
             f"Worker {hardware.worker} goes on from step {step}, others from another one: "
             "--workdir must be a folder that all workers share."

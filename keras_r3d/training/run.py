@@ -2,9 +2,8 @@
 
 import contextlib
 import datetime
-import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,11 @@ from matplotlib.figure import Figure
 
 import keras_r3d
 from keras_r3d import files, run_folder
-from keras_r3d.data import annotations, pipeline, sheet
-from keras_r3d.errors import R3DError
+from keras_r3d.data import annotations, sheet
 from keras_r3d.recipe import Recipe
-from keras_r3d.training import report, resuming, state
-from keras_r3d.training.devices import choose
-from keras_r3d.training.loop import InterruptedTraining, Plan, Progress, Training, TrainingError
+from keras_r3d.training import report, resuming, state, troubles
+from keras_r3d.training.devices import DeviceError, choose
+from keras_r3d.training.loop import InterruptedTraining, Plan, Progress, Training
 from keras_r3d.training.preparing import Options, Prepared, described, prepare
 from keras_r3d.training.schedule import Schedule
 
@@ -55,18 +53,27 @@ def train(
         R3DError: anything in the recipe, the data or the folder that keeps it from being done.
     """
     options = options or Options()
+    if options.fresh:
+        workdir = Path(os.path.abspath(workdir))  # what is here may be moved
     run = None if options.fresh else resuming.find(workdir, recipe, say)
     if run is None:
         resuming.check_workdir(workdir, fresh=options.fresh)
     elif resuming.finished(run):
+        resuming.check_finished(run, data_dir)
         return run
     hardware = choose(options.devices)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as held, troubles.as_sentences(workdir):
         if run is not None and hardware.chief:
             held.enter_context(run_folder.held(workdir))
         prepared = prepare(recipe if run is None else run.recipe, data_dir, options, say)
         if run is not None:
             resuming.check_videos(run, prepared.opened)
+            before, replicas = run.summary.get("replicas"), hardware.replicas
+            if before != replicas:
+                say(
+                    f"Note: the run began on {before} replicas and goes on with {replicas}: batch "
+                    "statistics and dropout are others, so it is not as if uninterrupted."
+                )
         clips = sheet.training_sheet(
             prepared.opened.reader,
             prepared.annotations.split("train"),
@@ -93,44 +100,52 @@ def _train(
     saved = state.load(run.path / run_folder.STATE)
     chief = prepared.hardware.chief
     observer: Any = report.Silent()
-    with _as_sentences(run):
-        if chief:
-            with files.atomic(run.path / run_folder.CLIPS) as temporary:
-                clips.savefig(temporary, dpi=100)
-            observer = report.Report(
-                run.path,
-                prepared.annotations.classes,
-                epochs=prepared.recipe.train.epochs,
-                steps_per_epoch=prepared.steps_per_epoch,
-                batch_size=prepared.recipe.train.batch_size,
-                say=say,
-                network=prepared.networks.trained,
-                clips=clips,
-                histograms=options.histograms,
-            )
-        training = Training(
-            prepared.steps,
-            Schedule(prepared.recipe.train, prepared.steps_per_epoch),
-            _plan(prepared, run),
-            observer,
-            writes=chief,
+    if chief:
+        with files.atomic(run.path / run_folder.CLIPS) as temporary:
+            clips.savefig(temporary, dpi=100)
+        observer = report.Report(
+            run.path,
+            prepared.annotations.classes,
+            epochs=prepared.recipe.train.epochs,
+            steps_per_epoch=prepared.steps_per_epoch,
+            batch_size=prepared.recipe.train.batch_size,
+            say=say,
+            network=prepared.networks.trained,
+            clips=clips,
+            histograms=options.histograms,
         )
-        if saved is not None:
-            training.resume(saved)
-            at = training.progress
-            say(f"Going on after epoch {at.epoch}, step {at.position}/{prepared.steps_per_epoch}.")
-        resuming.check_together(prepared.hardware, training.step)
-        if not chief:
-            training.fit()
-            return run
-        run.update_summary(status="training")
-        try:
-            with contextlib.closing(observer):
-                progress = training.fit()
-        except BaseException as error:
-            _note_end(run, prepared, "interrupted" if _asked_for(error) else "stopped", say)
-            raise
+    training = Training(
+        prepared.steps,
+        Schedule(prepared.recipe.train, prepared.steps_per_epoch),
+        _plan(prepared, run),
+        observer,
+        writes=chief,
+    )
+    if saved is not None:
+        training.resume(saved)
+        at = training.progress
+        say(f"Going on after epoch {at.epoch}, step {at.position}/{prepared.steps_per_epoch}.")
+    elif run.summary.get("status") in ("interrupted", "stopped"):
+        say("Note: no state was saved before: it begins anew.")
+    resuming.check_together(prepared.hardware, prepared.recipe, prepared.opened, training.step)
+    if not chief:
+        training.fit()
+        resuming.wait_for_all(prepared.hardware)
+        return run
+    hardware = prepared.hardware
+    run.summary.pop("evaluation", None)  # of an earlier model
+    run.update_summary(status="training", devices=hardware.description, replicas=hardware.replicas)
+    try:
+        with contextlib.closing(observer):
+            progress = training.fit()
+    except BaseException as error:
+        _note_end(run, prepared, "interrupted" if _asked_for(error) else "stopped", say)
+        raise
     _note_results(run, progress)
+    try:
+        resuming.wait_for_all(prepared.hardware)  # none hangs for want of another's last answer
+    except DeviceError:
+        say("Note: another worker has gone, but the training was done.")
     say(
         f"Trained in {run.summary['training_minutes']:.1f} minutes; the best model is that of "
         f"epoch {progress.best_epoch}."
@@ -168,49 +183,6 @@ def _note_results(run: run_folder.Run, progress: Progress) -> None:
         data_wait=round(waited / max(of_steps, 1e-9), 4),
         bookkeeping=round(progress.bookkeeping / max(seconds, 1e-9), 4),
     )
-
-
-@contextlib.contextmanager
-def _as_sentences(run: run_folder.Run) -> Iterator[None]:
-    """Turns the errors of TensorFlow and of the system into ours."""
-    try:
-        yield
-    except R3DError:
-        raise
-    except tf.errors.OpError as error:
-        if detail := pipeline.reason(error):
-            raise TrainingError(f"The training stopped: {detail}") from error
-        for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
-            if os.strerror(code) in error.message:  # of the files for TensorBoard
-                cause = OSError(code, os.strerror(code))
-                raise files.WriteError(files.explain(run.path, cause)) from error
-        if isinstance(error, tf.errors.ResourceExhaustedError):
-            raise _out_of_memory(run) from error
-        if isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError):
-            raise TrainingError(
-                "Another worker has gone. Start all of them again, with the same commands: the "
-                f"training goes on from its last state. {_last_state(run)}"
-            ) from error
-        line = next((line for line in error.message.splitlines() if line.strip()), str(error))
-        raise TrainingError(
-            f"TensorFlow stopped the training: {line} {_last_state(run)}"
-        ) from error
-    except MemoryError as error:
-        raise _out_of_memory(run) from error
-    except OSError as error:
-        raise files.WriteError(files.explain(run.path, error)) from error
-
-
-def _out_of_memory(run: run_folder.Run) -> TrainingError:
-    return TrainingError(
-        "The memory is used up: lower `train.batch_size`, or raise `train.accumulate`. "
-        + _last_state(run)
-    )
-
-
-def _last_state(run: run_folder.Run) -> str:
-    saved = state.latest(run.path / run_folder.STATE)
-    return f"The last good state is {saved}." if saved else "No state was saved yet."
 
 
 def _create(prepared: Prepared, workdir: Path) -> run_folder.Run:
@@ -251,6 +223,7 @@ def _plan(prepared: Prepared, run: run_folder.Run) -> Plan:
         validation=(prepared.validation if prepared.annotations.splits.get("validation") else None),
         keep_best=keep_best,
         names_of_batch=prepared.names_of_batch,
+        note_problems=lambda: run.report_problems(prepared.opened.reader.problems, _ignore),
         folder=run.path / run_folder.STATE,
         save_seconds=60 * train.save_minutes,
         save_steps=train.save_steps,
@@ -266,6 +239,12 @@ def _headlines(prepared: Prepared, run: run_folder.Run, options: Options) -> lis
         f"Data: {prepared.opened.path}: {len(found.classes)} classes; videos: {counts}",
         *described(prepared, options),
     ]
+    clips = len(found.split("train")) * train.clips_per_video
+    if clips < train.batch_size:
+        lines.append(
+            f"Note: an epoch is one batch of {train.batch_size} clips, as 'data' and "
+            f"'train.clips_per_video' give only {clips}."
+        )
     if not found.splits.get("validation"):
         lines.append(
             "Note: there is no validation split; the model of the lowest training loss is kept."

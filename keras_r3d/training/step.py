@@ -30,9 +30,10 @@ class Steps:
         compiled: whether XLA compiles the computation of the gradient.
 
     Attributes:
+        classes: how many.
         optimizer: built for the trainable weights of the network.
-        averages: float32 variables, the running averages of the trainable weights; none without
-            `train.ema`.
+        averages: float32 variables, the running averages of the trainable weights (of the first
+            steps with a decay of `(1 + n) / (10 + n)`, if that is less); none without `train.ema`.
 
     Raises:
         DeviceError: XLA cannot do what the recipe asks.
@@ -54,7 +55,7 @@ class Steps:
         self._strategy = hardware.strategy
         self._replicas = hardware.replicas
         self._replicas_here = hardware.replicas // hardware.workers
-        self._classes = classes
+        self.classes = self._classes = classes
         self._weights = tf.constant(class_weights or [1.0] * classes, tf.float32)
         self.averages: list[tf.Variable] = []
         with hardware.strategy.scope():
