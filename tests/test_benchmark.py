@@ -63,6 +63,7 @@ class Late(NotInstalled):
         return np.broadcast_to(values[:, None, None, None], shape).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_everyone_is_measured_or_named(class_folders, tmp_path):
     broken = class_folders / "red" / "broken.mp4"
     broken.write_bytes(b"no video")

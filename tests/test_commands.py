@@ -138,6 +138,7 @@ def test_a_folder_with_another_run_is_left_alone(trained):
     assert sorted((p, p.stat().st_mtime_ns) for p in (trained / "run").rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_no_space_while_saving_is_one_sentence(trained, tmp_path):
     """A file-size limit stands in for a full disk: the same error comes from the same writes."""
     script = (
@@ -209,6 +210,7 @@ def test_benchmark_checkpoint_writes_its_figures(tmp_path):
     assert set(figures["megabytes_per_second"]) == {"plain bytes", "tensors"}
 
 
+@pytest.mark.slow
 def test_benchmark_train_writes_its_figures(tmp_path):
     output = run(
         "keras_r3d.benchmark",
@@ -230,6 +232,7 @@ def test_benchmark_train_writes_its_figures(tmp_path):
     assert all("not importable" in figures["dropped_out"][name] for name in without)
 
 
+@pytest.mark.slow
 def test_benchmark_pipeline_writes_its_figures(trained, tmp_path):
     output = run(
         "keras_r3d.benchmark",

@@ -35,6 +35,7 @@ def checkpoint(tmp_path_factory, original) -> Path:
     return pth.write_legacy(path, {"state_dict": tensors, "epoch": 200})
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_file_of_plain_keras_and_says_what_it_found(
     tmp_path, original, checkpoint
 ):

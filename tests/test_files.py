@@ -71,9 +71,10 @@ def test_problems_are_added_up(tmp_path):
     run.report_problems([], said.append)
     assert not (run.path / "problems.csv").exists()
     assert said == []
-    first, second = Problem("b.mp4", "short", "x, y"), Problem("a.mp4", "unreadable", "z")
+    first, second = Problem("/v/b.mp4", "short", "x, y"), Problem("/v/a.mp4", "unreadable", "z")
     run.report_problems([first], said.append)
-    run.report_problems([second, first], said.append)
+    again = Problem(os.path.relpath("/v/b.mp4"), "short", "x, y")
+    run.report_problems([second, again], said.append)
     assert said[-3:] == [
         f"2 broken videos ({run.path / 'problems.csv'}):",
         "  unreadable: z",
@@ -81,7 +82,7 @@ def test_problems_are_added_up(tmp_path):
     ]
     assert run.summary["broken_videos"] == 2
     assert (run.path / "problems.csv").read_text() == (
-        'video,status,detail\na.mp4,unreadable,z\nb.mp4,short,"x, y"\n'
+        'video,status,detail\n/v/a.mp4,unreadable,z\n/v/b.mp4,short,"x, y"\n'
     )
 
 

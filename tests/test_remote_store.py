@@ -149,6 +149,7 @@ def test_no_store_there(server):
         Store(server.address + "/b")
 
 
+@pytest.mark.slow
 def test_a_query_is_kept_to_itself_and_videos_are_recognised(
     server, store, data, small, tmp_path, monkeypatch
 ):

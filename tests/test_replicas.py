@@ -30,6 +30,7 @@ def test_on_four_devices():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_training_from_the_command_line(class_folders, small, tmp_path):
     (tmp_path / "small.toml").write_text(recipe.dumps(small))
     run = tmp_path / "run"

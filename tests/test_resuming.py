@@ -189,6 +189,7 @@ def test_a_signal_saves_the_state_and_the_same_command_goes_on(folder):
     same(folder.results("stopped"), folder.results("whole"))
 
 
+@pytest.mark.slow
 def test_a_signal_while_the_first_step_is_compiled(folder):
     process = folder.start("stopped early")
     folder.until("stopped early", process, lambda: "Model:" in folder.log("stopped early"))
@@ -198,6 +199,7 @@ def test_a_signal_while_the_first_step_is_compiled(folder):
     assert "Traceback" not in folder.log("stopped early")
 
 
+@pytest.mark.slow
 def test_a_second_signal_does_not_wait(folder):
     process = folder.start("stopped twice")
     folder.until("stopped twice", process, lambda: "Model:" in folder.log("stopped twice"))
@@ -342,6 +344,7 @@ def test_a_folder_of_other_files_stays_as_it_is(ended, tmp_path):
 
 
 @pytest.mark.parametrize("where", ["train", "validate"])
+@pytest.mark.slow
 def test_a_signal_is_heeded_wherever_it_comes(ended, copied, monkeypatch, where):
     """In validation too, and in the last step, after which there is no other."""
     for path in sorted((copied / "state").glob("*.npz"))[:-1]:
