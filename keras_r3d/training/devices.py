@@ -45,6 +45,11 @@ class Devices:
         return self.strategy.num_replicas_in_sync
 
     @property
+    def replicas_here(self) -> int:
+        """How many of them are this worker's."""
+        return self.replicas // self.workers
+
+    @property
     def jit_compile(self) -> bool | str:
         """What a model that is kept is compiled with: XLA's Conv3D is slow on CPU."""
         return "auto" if self.on_gpu else False

@@ -173,21 +173,21 @@ class Training:
     def _epoch(self, batches: Iterator[Any]) -> None:
         progress, plan = self.progress, self._plan
         while progress.position < plan.steps_per_epoch:
-            started = time.monotonic()
-            batch = next(batches)
-            waited = time.monotonic() - started
-            rate = self._schedule.rate(self.step)
-            self._steps.optimizer.learning_rate = rate
-            sums = self._steps.train(
-                batch, tf.constant(self.step, tf.int32), tf.constant(float(bool(self._asked)))
-            )
-            # The device computes this step while the last one is looked at.
-            last, self._pending = self._pending, (self.step, sums, rate)
-            progress.position += 1
-            self._steps_unsaved += 1
-            self._look_at(last)
+            with self._timed():
+                started = time.monotonic()
+                batch = next(batches)
+                waited = time.monotonic() - started
+                rate = self._schedule.rate(self.step)
+                self._steps.optimizer.learning_rate = rate
+                sums = self._steps.train(
+                    batch, tf.constant(self.step, tf.int32), tf.constant(float(bool(self._asked)))
+                )
+                # The device computes this step while the last one is looked at.
+                last, self._pending = self._pending, (self.step, sums, rate)
+                progress.position += 1
+                self._steps_unsaved += 1
+                self._look_at(last)
             progress.waited += waited
-            progress.seconds += time.monotonic() - started
             if self._stopping:
                 self._stop()
             if self._due():
@@ -276,7 +276,16 @@ class Training:
     def _flush(self) -> None:
         """Waits for the step under way, and looks at it."""
         last, self._pending = self._pending, None
-        self._look_at(last)
+        with self._timed():
+            self._look_at(last)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Adds the time that a part of the steps takes, without the bookkeeping in it."""
+        started, bookkeeping = time.monotonic(), self.progress.bookkeeping
+        yield
+        took = self.progress.bookkeeping - bookkeeping
+        self.progress.seconds += time.monotonic() - started - took
 
     def _look_at(self, last: tuple[int, tf.Tensor, float] | None) -> None:
         if last is None:
@@ -297,9 +306,7 @@ class Training:
         self.progress.sums = [a + b for a, b in zip(self.progress.sums, found, strict=True)]
         started = time.monotonic()
         self._observer.step(self.progress, step, np.array(found), rate)
-        took = time.monotonic() - started
-        self.progress.bookkeeping += took
-        self.progress.seconds -= took  # which its caller adds
+        self.progress.bookkeeping += time.monotonic() - started
 
     def _not_finite(self, what: str, step: int | None = None, where: str = "") -> str:
         step = self.step - 1 if step is None else step

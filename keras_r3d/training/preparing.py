@@ -63,7 +63,7 @@ class Prepared:
 
     def batches(self, first_step: int) -> Iterator[Any]:
         """Gives this worker's batches from a step on, without end, one part a replica."""
-        here = self.hardware.replicas // self.hardware.workers
+        here = self.hardware.replicas_here
         train, found = self.recipe.train, self.annotations
 
         def clips(_: Any) -> tf.data.Dataset:
@@ -84,7 +84,7 @@ class Prepared:
 
     def names_of_batch(self, step: int) -> list[str]:
         """Returns the names of the videos of this worker's part of a step."""
-        here = self.hardware.replicas // self.hardware.workers
+        here = self.hardware.replicas_here
         videos = self.annotations.split("train")
         labels = [video.label for video in videos]
         numbers = [

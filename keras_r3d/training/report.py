@@ -212,7 +212,7 @@ def draw_curves(log: Sequence[dict[str, float]], picture: Path) -> None:
         axes.set_title(title)
         axes.legend()
     accuracy_axes.set_ylim(0, 1.02)
-    rates = [row["learning_rate"] or math.nan for row in log]  # a cosine ends at 0
+    rates = [row["learning_rate"] or math.nan for row in log]  # of 0 there is no logarithm
     rate_axes.plot(epochs, rates, ".-")
     rate_axes.set_title("learning rate")
     rate_axes.set_yscale("log")

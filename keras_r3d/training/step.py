@@ -54,7 +54,7 @@ class Steps:
         self._train = train
         self._strategy = hardware.strategy
         self._replicas = hardware.replicas
-        self._replicas_here = hardware.replicas // hardware.workers
+        self._replicas_here = hardware.replicas_here
         self.classes = self._classes = classes
         self._weights = tf.constant(class_weights or [1.0] * classes, tf.float32)
         self.averages: list[tf.Variable] = []
