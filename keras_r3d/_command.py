@@ -18,6 +18,7 @@ def run(
     define_flags: Callable[[], None],
     main: Callable[..., None] | Mapping[str, Callable[[], None]],
     arguments: Sequence[str] = (),
+    several: Sequence[str] = (),
 ) -> None:
     """Parses the flags and runs a command.
 
@@ -27,6 +28,7 @@ def run(
             traceback.
         arguments: names of what the command takes before its flags, in brackets what may be
             missing; `main` is called with them.
+        several: names of flags that take all words up to the next flag: `--fuse A B`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up notes of CPU builds
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -61,7 +63,32 @@ def run(
             sys.exit(130)  # as a shell does
 
     define_flags()
-    app.run(guarded)
+    app.run(guarded, [sys.argv[0], *_repeated(sys.argv[1:], several)])
+
+
+def _repeated(words: Sequence[str], several: Sequence[str]) -> list[str]:
+    """Writes `--fuse A B` as `--fuse A --fuse B`, which absl understands."""
+    out: list[str] = []
+    flag = None
+    for word in words:
+        if word.startswith("-") and not _is_number(word):
+            name, equals, _ = word.lstrip("-").partition("=")
+            flag = word.partition("=")[0] if name in several else None
+            if flag is None or equals:
+                out.append(word)
+        elif flag is None:
+            out.append(word)
+        else:
+            out += [flag, word]
+    return out
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def value(name: str):

@@ -1,82 +1,248 @@
-"""Evaluates the best model of a run: `python -m keras_r3d.evaluate --workdir RUN`."""
+"""Evaluates a model on labelled videos: `python -m keras_r3d.evaluate --workdir RUN`."""
 
+import dataclasses
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
 from keras_r3d import _command, run_folder
 from keras_r3d.errors import R3DError
 
+if TYPE_CHECKING:
+    from keras_r3d.inference.classifier import Classifier
+
+_OWN = "--workdir RUN, --model FILE or --fuse RUN_A RUN_B"
+
 
 def _define_flags() -> None:
     flags.DEFINE_string("workdir", None, "Folder of the run.")
     flags.DEFINE_string(
+        "model",
+        None,
+        "Model instead of the run's best: a .keras or .tflite file, or the folder of a SavedModel.",
+    )
+    flags.DEFINE_string(
+        "recipe", None, "Recipe that says how clips are cut for a --model without a run."
+    )
+    flags.DEFINE_string(
         "data_dir", None, "Folder of videos, CSV file or clip store. Default: the training's."
     )
     flags.DEFINE_string("split", None, "Split to evaluate. Default: the recipe's.")
+    flags.DEFINE_string(
+        "protocol",
+        None,
+        "How videos are scored: 'paper', 'torch7', 'follow_up', or NxV: N evenly placed windows "
+        "of V = 1, 3 or 10 views. Default: the recipe's.",
+    )
+    flags.DEFINE_string(
+        "output", None, "Folder for the results; must not exist. Default: in the run folder."
+    )
+    flags.DEFINE_float(
+        "timeout", 300.0, "Seconds after which a video that gives no more window is given up."
+    )
+    flags.DEFINE_string("devices", "all", "'all', 'cpu', 'cpu:N' or 'gpu:0,2,…'.")
+    flags.DEFINE_multi_string(
+        "fuse",
+        [],
+        "Runs to score together: --fuse RUN_A RUN_B. The first names the videos.",
+    )
+    flags.DEFINE_multi_string("weights", [], "Weight of each: --weights 1 1.5. Default: 1 each.")
 
 
 def _main() -> None:
-    if _command.value("workdir") is None:
-        raise R3DError("--workdir is missing: the folder of a run, such as runs/demo.")
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one evaluates
-    run = run_folder.open_run(_command.value("workdir"))
-    evaluate_run(run, _command.value("data_dir"), _command.value("split"))
+    given = {name: _command.value(name) for name in ("workdir", "model", "recipe", "fuse")}
+    workdir, model, fused = given["workdir"], given["model"], given["fuse"]
+    if sum(map(bool, (workdir or model, fused))) != 1:
+        raise R3DError(f"Name what to evaluate, either {_OWN}.")
+    if given["recipe"] and (workdir or not model):
+        raise R3DError("--recipe is for a --model without --workdir: a run has its own.")
+    request = Request(
+        data_dir=_command.value("data_dir"),
+        split=_command.value("split"),
+        protocol=_command.value("protocol"),
+        output=_command.value("output") and Path(_command.value("output")),
+        timeout=_command.value("timeout"),
+        devices=_command.value("devices"),
+    )
+    if fused:
+        _evaluate_fused(fused, _command.value("weights"), request)
+    elif workdir:
+        evaluate_run(run_folder.open_run(workdir), request, model and Path(model))
+    else:
+        _evaluate_file(Path(model), given["recipe"], request)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is asked of an evaluation; None is what the training's recipe says.
+
+    Attributes:
+        data_dir: other videos, or the same in another place.
+        protocol: as `keras_r3d.inference.protocol.FORMS` says.
+        output: folder for the results; None puts them into the run folder.
+        timeout: seconds after which a video that gives no more window is given up.
+        devices: as `keras_r3d.devices.choose` takes them.
+    """
+
+    data_dir: str | None = None
+    split: str | None = None
+    protocol: str | None = None
+    output: Path | None = None
+    timeout: float = 300.0
+    devices: str = "all"
 
 
 def evaluate_run(
-    run: run_folder.Run,
-    data_dir: str | None = None,
-    split: str | None = None,
-    devices: str = "all",
+    run: run_folder.Run, request: Request | None = None, model: Path | None = None
 ) -> None:
-    """Evaluates a run: prints a table, writes `evaluation.json` and `confusion.png` into it.
+    """Evaluates a run: prints a table and writes the results into its folder.
 
-    Of another split or folder than the recipe's, `evaluation-SPLIT.json` and
-    `confusion-SPLIT.png`.
+    What the recipe says, of the best model, goes beside it; another evaluation into a folder
+    `evaluations/NAME`, so that it does not replace the first.
 
     Args:
-        devices: as `keras_r3d.training.devices.choose` takes them.
+        model: another artefact of the run instead of its best model.
     """
-    from keras_r3d.inference import protocol, report
-    from keras_r3d.training.devices import choose
+    from keras_r3d.devices import choose
+    from keras_r3d.inference import classifier, protocol
 
-    split = split or run.recipe.eval.split
-    hardware = choose(devices)
-    videos, reader = run.open_split(split, data_dir)
-    with hardware.strategy.scope():
-        model = run.load_model()
-    evaluation = protocol.evaluate(
+    request = request or Request()
+    _check_output(request.output)
+    opened = classifier.of_run(
+        run,
         model,
-        reader,
-        videos,
-        run.classes,
-        run.recipe.data,
-        split=split,
-        batch_size=run.recipe.eval.batch_size,
-        jit_compile=hardware.jit_compile,
-        verbose=1 if sys.stdout.isatty() else 0,
+        overrides=protocol.overrides(request.protocol),
+        hardware=choose(request.devices),
     )
-    print(report.table(evaluation))
+    split = request.split or run.recipe.eval.split
+    videos, reader = run.open_split(split, request.data_dir)
+    print(f"{opened.name}: {protocol.described(opened.data, opened.eval)}", flush=True)
+    evaluation = protocol.evaluate(
+        *(opened, reader, videos),
+        split=split,
+        timeout=request.timeout,
+        progress=_progress(),
+    )
+    own = model is None and opened.eval == run.recipe.eval and request.data_dir is None
+    own = own and split == run.recipe.eval.split
+    parts = [split, request.protocol, model and model.name]
+    parts.append(request.data_dir and Path(request.data_dir).name)
+    name = "-".join(str(part) for part in parts if part)
+    default = run.path if own else run.path / run_folder.EVALUATIONS / name
+    _report(evaluation, split, request.output or default, _how(opened))
     run.report_problems(reader.problems)
-    own = split == run.recipe.eval.split and data_dir is None
-    paths = [
-        # What the training wrote is not replaced by the result of other videos.
-        run.path / (name if own else f"{Path(name).stem}-{split}{Path(name).suffix}")
-        for name in (run_folder.EVALUATION, run_folder.CONFUSION)
-    ]
-    report.write_json(evaluation, split, paths[0])
-    report.draw_confusion(evaluation, paths[1])
     if own:
         run.update_summary(evaluation={"split": split, **evaluation.figures()})
-    print(f"Written: {paths[0]}, {paths[1]}")
+
+
+def _evaluate_file(model: Path, recipe: str | None, request: Request) -> None:
+    """Evaluates a model by its file, with the run that it lies in, if it does."""
+    from keras_r3d.devices import choose
+    from keras_r3d.inference import classifier, protocol
+
+    run = None if recipe else classifier.run_of(model)
+    if run is not None:
+        print(f"{model} is of the run {run.path}.")
+        evaluate_run(run, request, model)
+        return
+    _check_output(request.output)
+    if request.data_dir is None:
+        raise R3DError(f"--data_dir is missing: {model} is of no run folder that names videos.")
+    opened = classifier.of_file(
+        model,
+        recipe,
+        overrides=protocol.overrides(request.protocol),
+        hardware=choose(request.devices),
+    )
+    from keras_r3d.data import source
+
+    found = source.open_source(request.data_dir, opened.data)
+    splits = found.annotations.splits
+    split = request.split or (opened.eval.split if opened.eval.split in splits else "train")
+    print(f"{opened.name}, {opened.described}: {protocol.described(opened.data, opened.eval)}")
+    evaluation = protocol.evaluate(
+        *(opened, found.reader, found.annotations.split(split)),
+        split=split,
+        timeout=request.timeout,
+        progress=_progress(),
+    )
+    _report(evaluation, split, request.output, _how(opened))
+
+
+def _evaluate_fused(runs: Sequence[str], weights: Sequence[str], request: Request) -> None:
+    """Evaluates several runs together, on the videos of the first."""
+    from keras_r3d.devices import choose
+    from keras_r3d.inference import classifier, fusion, protocol, scoring
+
+    _check_output(request.output)
+    opened_runs = [run_folder.open_run(path) for path in runs]
+    hardware = choose(request.devices)
+    changes = protocol.overrides(request.protocol)
+    models = [classifier.of_run(run, overrides=changes, hardware=hardware) for run in opened_runs]
+    numbers = fusion.parse_weights(weights, len(models))
+    fusion.check([model.classes for model in models], runs, numbers)
+    split = request.split or opened_runs[0].recipe.eval.split
+    sides = [run.open_split(split, request.data_dir) for run in opened_runs]
+    videos = fusion.aligned([videos for videos, _ in sides], runs)
+    for model, (_, reader), own in zip(models, sides, videos, strict=True):
+        print(f"{model.name}: {protocol.described(model.data, model.eval)}", flush=True)
+        protocol.check_labels(own, model.classes)
+        reader.require_readable(own, split)
+    streams = [
+        scoring.score(model, reader, own, timeout=request.timeout)
+        for model, (_, reader), own in zip(models, sides, videos, strict=True)
+    ]
+    fused = fusion.fuse(streams, [model.classes for model in models], numbers)
+    evaluation = protocol.collected(
+        protocol.counted(fused, len(videos[0]), _progress()), models[0].classes
+    )
+    how = {"fused": [model.name for model in models], "weights": numbers}
+    _report(evaluation, split, request.output, how)
+
+
+def _how(opened: "Classifier") -> dict[str, Any]:
+    return {
+        "model": opened.name,
+        "protocol": {
+            "windows": opened.eval.windows,
+            "views": opened.eval.views,
+            "average": opened.eval.average,
+        },
+    }
+
+
+def _progress() -> Callable[[int, int], None]:
+    progress = _command.Progress("videos")
+    return progress if sys.stdout.isatty() else lambda done, of: None
+
+
+def _check_output(output: Path | None) -> None:
+    if output is not None and output.exists():
+        raise R3DError(f"--output {output} exists and is left as it is: choose another folder.")
+
+
+def _report(evaluation: Any, split: str, folder: Path | None, how: dict[str, Any]) -> None:
+    """Prints the table and writes the results into a folder."""
+    from keras_r3d.inference import report
+
+    print(report.table(evaluation))
+    if folder is None:
+        print("Nothing was written: pass --output FOLDER.")
+        return
+    run_folder.make(folder)
+    report.write_json(evaluation, split, folder / run_folder.EVALUATION)
+    report.draw_confusion(evaluation, folder / run_folder.CONFUSION)
+    print(f"Written: {folder}")
 
 
 def main() -> None:
     """Entry point of the command."""
-    _command.run(_define_flags, _main)
+    _command.run(_define_flags, _main, several=("fuse", "weights"))
 
 
 if __name__ == "__main__":

@@ -215,11 +215,20 @@ class Eval:
 
     Attributes:
         split: split of the annotations that is evaluated.
-        batch_size: windows in a step, over all replicas.
+        batch_size: clips in a step, over all replicas.
+        windows: of a video: 0 for all of it, in windows that do not overlap (one that is spread
+            over the video, if clips are); else so many, evenly placed.
+        views: crops of each window: 1 (centre), 3 (along the long side) or 10 (centre and corners,
+            also mirrored).
+        average: how a video's score comes from its windows': their mean of "probabilities" or of
+            "log_probabilities".
     """
 
     split: str
     batch_size: int
+    windows: int
+    views: Literal[1, 3, 10]
+    average: Literal["probabilities", "log_probabilities"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -255,6 +264,21 @@ def load(recipe: str, overrides: Iterable[str] = ()) -> Recipe:
     return parse(tables)
 
 
+def override(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """Changes keys of a recipe.
+
+    Args:
+        overrides: as in `load`.
+
+    Raises:
+        RecipeError: as `load`.
+    """
+    tables = dataclasses.asdict(recipe)
+    for one in overrides:
+        _override(tables, one)
+    return parse(tables)
+
+
 def parse(tables: dict[str, Any]) -> Recipe:
     """Checks the tables of a recipe and freezes them.
 
@@ -278,7 +302,7 @@ def parse(tables: dict[str, Any]) -> Recipe:
     if not problems:
         recipe = Recipe(**{name: sections[name](**found) for name, found in values.items()})
         problems = [*_model_at_odds(recipe.model), *_data_at_odds(recipe.data)]
-        problems += _train_at_odds(recipe.train)
+        problems += [*_train_at_odds(recipe.train), *_eval_at_odds(recipe)]
     if problems:
         raise RecipeError(listed("The recipe", problems))
     return recipe
@@ -361,7 +385,7 @@ def _convert(key: str, expected: Any, value: Any) -> Any:
     """Returns `value` as the type a dataclass field states, or raises RecipeError."""
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin is Literal:
-        if value not in arguments:
+        if value not in arguments or isinstance(value, bool):
             raise RecipeError(
                 f"Recipe key '{key}' must be one of {list(arguments)}. Received: {value!r}"
             )
@@ -428,6 +452,7 @@ _RANGES: tuple[tuple[str, float | None, float | None], ...] = (
     ("train.save_minutes", 0, None),
     ("train.save_steps", 0, None),
     ("eval.batch_size", 1, None),
+    ("eval.windows", 0, None),
 )
 
 
@@ -541,6 +566,14 @@ def _train_at_odds(train: Train) -> Iterator[str]:
                     f"Recipe key 'train.{key}' blends clips of a batch: 'train.batch_size' must "
                     "be above 1. Received: 1"
                 )
+
+
+def _eval_at_odds(recipe: Recipe) -> Iterator[str]:
+    if recipe.eval.views == 10 and not recipe.data.flip:
+        yield (
+            "Recipe key 'eval.views' is 10, half of them mirrored, but 'data.flip' is false: "
+            "mirrored videos are of other classes, or were never trained on. Take 1 or 3."
+        )
 
 
 def _milestones_at_odds(train: Train) -> Iterator[str]:

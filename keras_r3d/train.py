@@ -55,9 +55,9 @@ def _main() -> None:
         raise R3DError(_no_data(name, experiment))
 
     # Loaded when all else is in order: TensorFlow takes seconds.
-    from keras_r3d import evaluate
+    from keras_r3d import devices, evaluate
     from keras_r3d.data import demo
-    from keras_r3d.training import devices, rehearsal
+    from keras_r3d.training import rehearsal
     from keras_r3d.training import run as training
     from keras_r3d.training.loop import InterruptedTraining
 
@@ -90,7 +90,7 @@ def _main() -> None:
         return
     if "evaluation" not in run.summary:
         print(f"\nEvaluation on split '{experiment.eval.split}':", flush=True)
-        evaluate.evaluate_run(run, devices=options.devices)
+        evaluate.evaluate_run(run, evaluate.Request(devices=options.devices))
     print()
     for what, value in training.figures(run):
         print(f"  {what:18}{value}")

@@ -97,9 +97,19 @@ ALLOWED = {
     "data.demo": BASE | {"_opencv", "data.video", "files"},
     "training.finetune": {"applications", "recipe"},
     "training": BASE
-    | {"_command", "applications", "data", "files", "inference.confusion", "recipe", "run_folder"},
-    "inference": BASE | {"data", "files", "recipe"},
-    "export": BASE | {"_command", "data", "files", "run_folder"},
+    | {
+        "_command",
+        "applications",
+        "data",
+        "devices",
+        "files",
+        "inference.confusion",
+        "recipe",
+        "run_folder",
+    },
+    "devices": BASE,
+    "inference": BASE | {"applications", "data", "devices", "files", "recipe", "run_folder"},
+    "export": BASE | {"_command", "data", "files", "inference.artefacts", "run_folder"},
 }
 COMMANDS = {"train", "evaluate", "benchmark", "convert", "prepare", "scan", "view"}
 STDLIB_AND_NUMPY = {

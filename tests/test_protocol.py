@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from conftest import write_video
 
+from keras_r3d import devices, recipe
 from keras_r3d.data.annotations import AnnotationError, Video
 from keras_r3d.data.video_reader import VideoReader
-from keras_r3d.inference import protocol, report
+from keras_r3d.inference import artefacts, protocol, report
+from keras_r3d.inference.classifier import Classifier
 
 CLASSES = ["green", "red"]
 
@@ -24,17 +26,10 @@ def colour_model() -> keras.Model:
 
 
 def evaluate(model, videos, data, batch_size=3):
-    return protocol.evaluate(
-        model,
-        VideoReader(0, 0),
-        videos,
-        CLASSES,
-        data,
-        split="test",
-        batch_size=batch_size,
-        jit_compile=False,
-        verbose=0,
-    )
+    of = recipe.Eval("test", batch_size, 0, 1, "probabilities")
+    score = artefacts.of_network(model, devices.choose(), batch_size)
+    opened = Classifier("model", "Keras", CLASSES, data, of, score, model, "")
+    return protocol.evaluate(opened, VideoReader(0, 0), videos, split="test")
 
 
 @pytest.fixture

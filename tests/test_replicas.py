@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keras_r3d import recipe
-from keras_r3d.training import devices
+from keras_r3d import devices, recipe
 
 ROOT = Path(__file__).parent.parent
 

@@ -73,7 +73,8 @@ def test_a_run_is_evaluated_on_either_form(places, tmp_path, trained_on):
         path = tmp_path / f"run-{evaluated_on}"
         shutil.copytree(places / f"run-{trained_on}", path)
         run = run_folder.open_run(path)
-        evaluate.evaluate_run(run, data_dir=evaluated_on and str(places / evaluated_on))
+        data_dir = evaluated_on and str(places / evaluated_on)
+        evaluate.evaluate_run(run, evaluate.Request(data_dir=data_dir))
         result = json.loads((path / name).read_text())
         assert (result["videos"], result["errors"], result["windows"]) == (2, 0, 6)
         scores[evaluated_on] = {

@@ -195,8 +195,8 @@ def test_reader_gives_the_same_frames_from_memory_and_from_the_file(video, cache
     part = Video(str(video), "a", 0.5, 1.5)
     assert reader.count(part) == 10
     assert frame_numbers(read(reader, part, [0, 9, 3, 9])) == [5, 14, 8, 14]
-    windows = reader.windows(part, 4, 1, cropping.centre, 16)
-    assert frame_numbers(np.concatenate(list(windows))) == [*range(5, 15), 13, 14]
+    windows = [window.pixels[0] for window in reader.windows(part, 4, 1, 1, 16)]
+    assert frame_numbers(np.concatenate(windows)) == [*range(5, 15), 13, 14]
     seen = []
     crop_of = lambda *size: seen.append(size) or cropping.centre(*size)  # noqa: E731
     reader.cut(part, [Cut(np.array([0]), crop_of, np.empty((1, 8, 8, 3), np.uint8))])
@@ -228,7 +228,7 @@ def test_reader_decodes_a_kept_video_once(video, monkeypatch):
     monkeypatch.setattr(videos, "selected", None)
     monkeypatch.setattr(readers, "Decoder", None)
     assert frame_numbers(read(reader, source, [4])) == [4]
-    assert len(list(reader.windows(source, 1, 1, cropping.centre, 16))) == 20
+    assert len(list(reader.windows(source, 1, 1, 1, 16))) == 20
 
 
 def test_reader_keeps_within_its_memory(tmp_path):
@@ -281,7 +281,7 @@ def test_streaming_names_a_video_that_ends_early(tmp_path, video):
     short.write_bytes(data[: (data.index(b"movi") + data.index(b"idx1")) // 2])
     reader = VideoReader(0, 0)
     source = Video(str(short), "a")
-    frames = sum(1 for _ in reader.windows(source, 1, 1, cropping.centre, 16))
+    frames = sum(1 for _ in reader.windows(source, 1, 1, 1, 16))
     assert 0 < frames < 20
     assert [problem.status for problem in reader.problems] == ["short"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_r3d.data import affine, colour, cropping, randaugment, sampling
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import Cut, Reader
+from keras_r3d.data.reader import Cut, Reader, Window
 from keras_r3d.data.video import Frame
 from keras_r3d.recipe import Data
 
@@ -90,22 +90,33 @@ def middle_clip(reader: Reader, source: Video, data: Data, out: Frame | None = N
     return Clip(pixels, numbers, crops[0])
 
 
-def windows(reader: Reader, source: Video, data: Data) -> Iterator[Frame]:
-    """Yields the windows the evaluation scores, centre crop at the largest scale.
+def windows(
+    reader: Reader, source: Video, data: Data, count: int = 0, views: int = 1
+) -> Iterator[Window]:
+    """Yields the windows of a video that an evaluation scores.
 
-    Consecutive sampling: non-overlapping windows over the whole video; the last is completed by
-    looping its own frames. Other sampling: one window, spread over the video.
-
-    Yields:
-        uint8 `(frames, size, size, 3)`, RGB.
+    Args:
+        count: 0 takes all of the video, in windows that do not overlap, the last of them completed
+            by looping its own frames; else so many, evenly placed. Of a recipe that spreads clips
+            over the whole video 0 is one, and others begin a little later each.
+        views: crops of each, as `cropping.views` takes it; 1 is the largest centred square.
 
     Raises:
         VideoError: the video gives no frames.
     """
     if data.sampling != "consecutive":
-        yield middle_clip(reader, source, data).pixels
+        choose = functools.partial(sampling.even_spreads, frames=data.frames, windows=count or 1)
+    elif count:
+        choose = functools.partial(
+            sampling.even_windows,
+            frames=data.frames,
+            frame_stride=data.frame_stride,
+            windows=count,
+        )
+    else:
+        yield from reader.windows(source, data.frames, data.frame_stride, views, data.size)
         return
-    yield from reader.windows(source, data.frames, data.frame_stride, cropping.centre, data.size)
+    yield from reader.chosen(source, choose, views, data.size)
 
 
 def _empty(data: Data) -> Frame:

@@ -51,6 +51,31 @@ def centre(height: int, width: int) -> Crop:
     return place(height, width, 1.0, "centre")
 
 
+# Squares of an evaluation: share of the short side, and places; mirrored ones come on top.
+_VIEWS: dict[int, tuple[float, tuple[str, ...]]] = {
+    1: (1.0, ("centre",)),
+    3: (1.0, ("top_left", "centre", "bottom_right")),
+    10: (0.875, ("centre", "top_left", "top_right", "bottom_left", "bottom_right")),
+}
+
+
+def views(count: int, height: int, width: int) -> list[Crop]:
+    """Returns the crops of an evaluation.
+
+    Args:
+        count: 1: the largest centred square. 3: the largest squares at both ends and in the middle
+            of the long side. 10: squares of 7/8 of the short side in the centre and the corners,
+            and the same mirrored.
+
+    Reference:
+        3: Wang et al., Non-local Neural Networks, CVPR 2018, section 4.1. 10: Krizhevsky et al.,
+        ImageNet Classification with Deep CNNs, NIPS 2012, section 4.1 (there 224 of 256 pixels).
+    """
+    scale, positions = _VIEWS[count]
+    flips = (False, True) if count == 2 * len(positions) else (False,)
+    return [place(height, width, scale, position, flip) for flip in flips for position in positions]
+
+
 def random_crop(
     rng: np.random.Generator,
     height: int,

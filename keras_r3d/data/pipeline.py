@@ -1,11 +1,10 @@
-"""tf.data pipelines: training clips, validation clips, evaluation windows.
+"""tf.data pipelines: training clips, validation clips.
 
 Clips are cut in `tf.numpy_function`, a batch a call, straight into the batch's memory, by a pool of
 threads (OpenCV releases the GIL). They stay uint8; the model normalises.
 """
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -140,48 +139,6 @@ def validation_clips(
     numbers = tf.data.Dataset.range(-(-len(videos) // batch_size))
     stream = _filled(numbers, reader, data, batch_size, 1, take).map(readable)
     return stream.filter(lambda _, labels: tf.size(labels) > 0).prefetch(_BATCHES)
-
-
-def evaluation_windows(
-    reader: Reader, videos: Sequence[Video], data: Data, *, batch_size: int
-) -> tf.data.Dataset:
-    """Takes every window of every video; windows of different videos share batches.
-
-    A video that gives no frames has no window here; the reader keeps its name.
-
-    Returns:
-        Dataset of `{"clip": uint8 (batch, frames, size, size, 3), RGB, "video": int32 (batch,),
-        "window": int32 (batch,)}`; "video" counts from 0 in `videos`, "window" in the video.
-    """
-
-    advance = calls.guarded(next)
-
-    def of_video(place: np.int64):
-        windows = clips.windows(reader, videos[int(place)], data)
-        try:
-            for number in itertools.count():
-                clip = advance(windows, None)
-                if clip is None:
-                    return
-                yield {"clip": clip, "video": np.int32(place), "window": np.int32(number)}
-        except VideoError:  # the reader has noted it
-            return
-
-    signature = {
-        "clip": tf.TensorSpec((data.frames, data.size, data.size, 3), tf.uint8),
-        "video": tf.TensorSpec((), tf.int32),
-        "window": tf.TensorSpec((), tf.int32),
-    }
-    videos_at_a_time = max(4, reader.threads)
-    stream = tf.data.Dataset.range(len(videos)).interleave(
-        lambda place: tf.data.Dataset.from_generator(
-            of_video, args=[place], output_signature=signature
-        ),
-        cycle_length=videos_at_a_time,
-        num_parallel_calls=videos_at_a_time,
-        deterministic=True,
-    )
-    return stream.batch(batch_size).prefetch(_BATCHES)
 
 
 def reason(error: tf.errors.OpError) -> str | None:

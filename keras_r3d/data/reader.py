@@ -2,16 +2,21 @@
 
 import contextlib
 import dataclasses
+import functools
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from keras_r3d.data import cropping
 from keras_r3d.data.annotations import AnnotationError, Problem, Video
 from keras_r3d.data.cropping import Crop
 from keras_r3d.data.sampling import Indices, loop
 from keras_r3d.data.video import Frame, VideoError
+
+Seconds = NDArray[np.float64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +32,23 @@ class Cut:
     numbers: Indices
     crop_of: Callable[[int, int], Crop]
     out: Frame
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A clip at a fixed place in a video.
+
+    Attributes:
+        pixels: uint8 `(views, frames, size, size, 3)`, RGB: the same frames, cropped several ways.
+        frame_numbers: int64 `(frames,)`, counted from the first frame of the video or segment.
+        start_seconds: when its first frame is shown.
+        end_seconds: when its last frame has been shown.
+    """
+
+    pixels: Frame
+    frame_numbers: Indices
+    start_seconds: float
+    end_seconds: float
 
 
 class Reader(ABC):
@@ -68,28 +90,60 @@ class Reader(ABC):
             VideoError: the video gives no frames, or fewer than it did before.
         """
 
-    def windows(
-        self,
-        video: Video,
-        frames: int,
-        frame_stride: int,
-        crop_of: Callable[[int, int], Crop],
-        size: int,
-    ) -> Iterator[Frame]:
-        """Yields all of a video in clips one after the other; the last loops its own frames.
-
-        Yields:
-            uint8 `(frames, size, size, 3)`, RGB.
+    @abstractmethod
+    def seconds(self, video: Video) -> Seconds:
+        """Returns when each frame of a video is shown, float64 `(count,)`, increasing.
 
         Raises:
             VideoError: the video gives no frames.
         """
-        count, span = self.count(video), frames * frame_stride
-        for start in range(0, count, span):
-            numbers = loop(np.arange(start, min(start + span, count), frame_stride), frames)
-            out = np.empty((frames, size, size, 3), np.uint8)
-            self.cut(video, [Cut(numbers, crop_of, out)])
-            yield out
+
+    def windows(
+        self, video: Video, frames: int, frame_stride: int, views: int, size: int
+    ) -> Iterator[Window]:
+        """Yields all of a video in clips one after the other; the last loops its own frames.
+
+        Args:
+            views: number of crops, as `cropping.views` takes it.
+
+        Raises:
+            VideoError: the video gives no frames.
+        """
+        span = frames * frame_stride
+        for start in range(0, self.count(video), span):
+
+            def following(count: int, start: int = start) -> list[Indices]:
+                return [loop(np.arange(start, min(start + span, count), frame_stride), frames)]
+
+            yield from self.chosen(video, following, views, size)
+
+    def chosen(
+        self, video: Video, choose: Callable[[int], list[Indices]], views: int, size: int
+    ) -> Iterator[Window]:
+        """Yields clips whose places depend on how many frames a video has, cut in one pass.
+
+        Args:
+            choose: takes the number of frames, gives the frame numbers of each clip.
+            views: as in `windows`.
+
+        Raises:
+            VideoError: the video gives no frames.
+        """
+        seconds = self.seconds(video)
+        numbers = choose(len(seconds))
+        pixels = [np.empty((views, len(one), size, size, 3), np.uint8) for one in numbers]
+        cuts = [
+            Cut(one, functools.partial(_view, views, view), out)
+            for one, clips in zip(numbers, pixels, strict=True)
+            for view, out in enumerate(clips)
+        ]
+        self.cut(video, cuts)
+        for one, clips in zip(numbers, pixels, strict=True):
+            yield Window(clips, one, *span_seconds(one, seconds))
+
+    def problem(self, video: Video) -> Problem | None:
+        """Returns what was noted of a video."""
+        return self._problems.get(video.name)
 
     def require_readable(self, videos: Sequence[Video], split: str) -> None:
         """Raises AnnotationError if none of the videos of a split can be read."""
@@ -121,3 +175,24 @@ class Reader(ABC):
     def _note(self, video: Video, status: str, detail: str) -> None:
         with self._lock:
             self._problems[video.name] = Problem(video.name, status, detail)
+
+
+def _view(views: int, view: int, height: int, width: int) -> Crop:
+    return cropping.views(views, height, width)[view]
+
+
+def span_seconds(numbers: Indices, seconds: Seconds) -> tuple[float, float]:
+    """Returns when frames are shown: the first of them, and until when the last.
+
+    A frame is shown until the next; the last of a video as long as its others on average.
+
+    Args:
+        numbers: int64 `(n,)`.
+        seconds: of all frames of the video, float64 `(count,)`, increasing.
+    """
+    last = int(numbers.max())
+    if last + 1 < len(seconds):
+        end = seconds[last + 1]
+    else:
+        end = seconds[-1] + (seconds[-1] - seconds[0]) / max(1, len(seconds) - 1)
+    return float(seconds[numbers.min()]), float(end)

@@ -58,6 +58,36 @@ def middle_window(frame_count: int, frames: int, frame_stride: int) -> Indices:
     return loop(np.arange(start, frame_count, frame_stride)[:frames], frames)
 
 
+def even_windows(frame_count: int, frames: int, frame_stride: int, windows: int) -> list[Indices]:
+    """Places clips of consecutive frames evenly, from the video's start to its end.
+
+    One is in the middle. Where the video has no place for so many different ones there are fewer;
+    one that is shorter than a clip is looped, and has one.
+
+    Returns:
+        At most `windows` of int64 `(frames,)`.
+    """
+    if windows == 1:
+        return [middle_window(frame_count, frames, frame_stride)]
+    span = (frames - 1) * frame_stride + 1
+    starts = np.unique(np.linspace(0, max(0, frame_count - span), windows).astype(np.int64))
+    return [
+        loop(np.arange(start, frame_count, frame_stride)[:frames], frames)
+        for start in starts.tolist()
+    ]
+
+
+def even_spreads(frame_count: int, frames: int, windows: int) -> list[Indices]:
+    """Spreads clips over the whole video, each a little later than the one before.
+
+    Returns:
+        At most `windows` of int64 `(frames,)`, all different.
+    """
+    places = [np.full(frames, (number + 0.5) / windows) for number in range(windows)]
+    spreads = [_spread(frame_count, frames, place) for place in places]
+    return [one for n, one in enumerate(spreads) if n == 0 or (one != spreads[n - 1]).any()]
+
+
 def spread(frame_count: int, frames: int, rng: np.random.Generator | None = None) -> Indices:
     """Spreads a clip over the whole video: one frame from each of `frames` equal parts.
 
@@ -67,5 +97,9 @@ def spread(frame_count: int, frames: int, rng: np.random.Generator | None = None
     Returns:
         int64 `(frames,)`, increasing; frames repeat where the video has fewer than `frames`.
     """
-    place = np.full(frames, 0.5) if rng is None else rng.random(frames)
+    return _spread(frame_count, frames, np.full(frames, 0.5) if rng is None else rng.random(frames))
+
+
+def _spread(frame_count: int, frames: int, place: NDArray[np.float64]) -> Indices:
+    """Takes the frame at `place`, from 0 to below 1, of each of `frames` equal parts."""
     return ((np.arange(frames) + place) * frame_count / frames).astype(np.int64)

@@ -110,7 +110,7 @@ def selected(
     for _ in decoder:
         if decoder.count - 1 == indices[found]:
             frame = decoder.frame()
-            size = size or _shrunk(frame, short_side)
+            size = size or shrunk(frame, short_side)
             yield found, resize(frame, *size)
             found += 1
             if found == len(indices):
@@ -174,7 +174,7 @@ def to_rgb(clip: Frame) -> None:
         cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=frame)
 
 
-def _shrunk(frame: Frame, short_side: int) -> tuple[int, int]:
+def shrunk(frame: Frame, short_side: int) -> tuple[int, int]:
     """Returns height and width of a frame shrunk to `short_side`, its shape kept."""
     height, width = frame.shape[:2]
     scale = short_side / min(height, width) if short_side else 1.0
@@ -303,13 +303,11 @@ class Decoder:
             f"{self.path}: the frame at {self.seconds:g} s cannot be converted{reason}."
         )
 
-    def timed(
-        self, start_seconds: float = 0.0, end_seconds: float = np.inf
-    ) -> Iterator[tuple[float, Frame]]:
-        """Decodes the frames shown from `start_seconds` to before `end_seconds`, in order.
+    def shown(self, start_seconds: float = 0.0, end_seconds: float = np.inf) -> Iterator[float]:
+        """Moves through the frames shown from `start_seconds` to before `end_seconds`, in order.
 
         Yields:
-            Time in seconds, and frame as `frame` has it.
+            Time in seconds of the frame it stands on.
 
         Raises:
             VideoError: no frame decodes, or none is shown in the range.
@@ -321,12 +319,26 @@ class Decoder:
             if self.seconds >= end_seconds:
                 break
             empty = False
-            yield self.seconds, self.frame()
+            yield self.seconds
         if empty:
             raise VideoError(
                 f"{self.path}: no frame is shown from {start_seconds:g} to {end_seconds:g} s; the "
                 f"last decoded is shown at {self.seconds:g} s."
             )
+
+    def timed(
+        self, start_seconds: float = 0.0, end_seconds: float = np.inf
+    ) -> Iterator[tuple[float, Frame]]:
+        """Decodes the frames shown from `start_seconds` to before `end_seconds`, in order.
+
+        Yields:
+            Time in seconds, and frame as `frame` has it.
+
+        Raises:
+            VideoError: no frame decodes, or none is shown in the range.
+        """
+        for _ in self.shown(start_seconds, end_seconds):
+            yield self.seconds, self.frame()
 
     def frames(
         self, short_side: int = 0, start_seconds: float = 0.0, end_seconds: float = np.inf
@@ -344,5 +356,5 @@ class Decoder:
         """
         size = None
         for _, frame in self.timed(start_seconds, end_seconds):
-            size = size or _shrunk(frame, short_side)
+            size = size or shrunk(frame, short_side)
             yield cv2.cvtColor(resize(frame, *size), cv2.COLOR_BGR2RGB)

@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from keras_r3d.data import cropping
 from keras_r3d.data import video as videos
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.cropping import Crop
 from keras_r3d.data.landmarks import Landmarks
-from keras_r3d.data.reader import Cut, Reader
-from keras_r3d.data.sampling import loop
+from keras_r3d.data.reader import Cut, Reader, Seconds, Window, span_seconds
+from keras_r3d.data.sampling import Indices, loop
 from keras_r3d.data.video import Decoder, Frame, VideoError
+
+_HELD = 2**28  # bytes of a video's frames that are held, rather than decoding it again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +26,7 @@ class _Known:
     """What the first pass over a video found: its frames, or where they are in the file."""
 
     first: int
-    count: int
+    seconds: Seconds
     frames: Frame | None
     landmarks: Landmarks
 
@@ -53,7 +56,7 @@ class VideoReader(Reader):
         Raises:
             VideoError: the video gives no frames.
         """
-        return self._know(video).count
+        return len(self._know(video).seconds)
 
     def check(self, video: Video) -> None:
         """Raises VideoError if the first frame of a video cannot be had."""
@@ -91,36 +94,108 @@ class VideoReader(Reader):
             videos.to_rgb(cut.out)
         return crops
 
+    def seconds(self, video: Video) -> Seconds:
+        """Returns when each frame of a video is shown, float64 `(count,)`, found by decoding.
+
+        Raises:
+            VideoError: the video gives no frames.
+        """
+        return self._know(video).seconds
+
     def windows(
-        self,
-        video: Video,
-        frames: int,
-        frame_stride: int,
-        crop_of: Callable[[int, int], Crop],
-        size: int,
-    ) -> Iterator[Frame]:
+        self, video: Video, frames: int, frame_stride: int, views: int, size: int
+    ) -> Iterator[Window]:
         """Yields all of a video in clips, as `Reader.windows`; decodes it once, uncounted.
 
-        No more than one window's frames are held at a time.
+        No more than one window is held at a time. What breaks in the middle ends there: that is
+        noted, and what decoded before is used.
         """
-        stream = self._stream(video)
-        while block := list(itertools.islice(stream, frames * frame_stride)):
-            shown = block[::frame_stride]
-            crop = crop_of(*shown[0].shape[:2])
-            clip = np.empty((len(shown), size, size, 3), np.uint8)
-            for frame, out in zip(shown, clip, strict=True):
-                _fill(out, frame, crop)
-            yield clip[loop(np.arange(len(clip)), frames)]
-
-    def _stream(self, video: Video) -> Iterator[Frame]:
-        """Yields the frames of a video in order, RGB; what is not in memory is not put there."""
         known = self._known.get(video)
         if isinstance(known, _Known) and known.frames is not None:
-            yield from known.frames
+            yield from super().windows(video, frames, frame_stride, views, size)
             return
+        span = frames * frame_stride
+        numbers: list[int] = []
+        number, first, start, now = 0, 0.0, 0.0, 0.0
+        pixels = np.empty(0, np.uint8)
+
+        def window(end_seconds: float) -> Window:
+            videos.to_rgb(pixels[: len(numbers)].reshape(-1, size, size, 3))
+            looped = loop(np.arange(len(numbers)), frames)
+            clips = pixels[looped].swapaxes(0, 1)
+            return Window(clips, np.array(numbers)[looped], start, end_seconds)
+
+        for number, (now, frame) in enumerate(self._stream(video, span, frame_stride)):
+            if number % span == 0:
+                if number:
+                    yield window(now)
+                numbers, start = [], now
+                first = first if number else now
+                pixels = np.empty((frames, views, size, size, 3), np.uint8)
+            if frame is not None:
+                crops = cropping.views(views, *frame.shape[:2])
+                for crop, out in zip(crops, pixels[len(numbers)], strict=True):
+                    _fill(out, frame, crop)
+                numbers.append(number)
+        yield window(now + (now - first) / max(1, number))
+
+    def chosen(
+        self, video: Video, choose: Callable[[int], list[Indices]], views: int, size: int
+    ) -> Iterator[Window]:
+        """Yields clips of chosen frames, as `Reader.chosen`.
+
+        A video whose frames take no more than 256 MiB is decoded once, another a second time.
+        """
+        held = None if video in self._known else self._hold(video)
+        if held is None:
+            yield from super().chosen(video, choose, views, size)
+            return
+        frames, seconds = held
+        crops = cropping.views(views, *frames[0].shape[:2])
+        for numbers in choose(len(frames)):
+            pixels = np.empty((views, len(numbers), size, size, 3), np.uint8)
+            for crop, clip in zip(crops, pixels, strict=True):
+                for number, out in zip(numbers, clip, strict=True):
+                    _fill(out, frames[number], crop)
+                videos.to_rgb(clip)
+            yield Window(pixels, numbers, *span_seconds(numbers, seconds))
+
+    def _hold(self, video: Video) -> tuple[list[Frame], Seconds] | None:
+        """Decodes a video into memory, BGR; None if that takes too much."""
+        frames: list[Frame] = []
+        seconds: list[float] = []
+        for second, frame in self._stream(video, 1, 1):
+            assert frame is not None
+            frames.append(frame)
+            seconds.append(second)
+            if len(frames) * frame.nbytes > _HELD:
+                return None
+        return frames, np.array(seconds)
+
+    def _stream(
+        self, video: Video, span: int, frame_stride: int
+    ) -> Iterator[tuple[float, Frame | None]]:
+        """Decodes a video in order; yields times, and BGR frames of the size of the first.
+
+        Of each `span` frames every `frame_stride`-th; in place of the others None.
+        """
+        size = None
         with self._noting(video):
             decoder = Decoder(video.path)
-            yield from decoder.frames(self._short_side, video.start_seconds, video.end_seconds)
+            for number, second in enumerate(decoder.shown(video.start_seconds, video.end_seconds)):
+                frame = None
+                if number % span % frame_stride == 0:
+                    try:
+                        frame = decoder.frame()
+                    except VideoError as error:
+                        if number == 0:
+                            raise
+                        detail = f"{error} The {number} frames before it are used."
+                        self._note(video, "short", detail)
+                        return
+                    size = size or videos.shrunk(frame, self._short_side)
+                    frame = videos.resize(frame, *size)
+                yield second, frame
             if decoder.ended:
                 self._compare_counts(video, decoder.header_count, decoder.count)
 
@@ -151,7 +226,7 @@ class VideoReader(Reader):
             )
         self._compare_counts(video, info.header_count, info.frame_count)
         first, count = int(np.argmax(shown)), int(np.count_nonzero(shown))
-        return _Known(first, count, self._keep(video, count), info.landmarks)
+        return _Known(first, info.seconds[shown], self._keep(video, count), info.landmarks)
 
     def _keep(self, video: Video, count: int) -> Frame | None:
         """Decodes a video into memory, unless the memory for it is used up."""

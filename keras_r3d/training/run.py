@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 import keras_r3d
 from keras_r3d import files, run_folder
 from keras_r3d.data import annotations, sheet
+from keras_r3d.devices import DeviceError, choose
 from keras_r3d.recipe import Recipe
 from keras_r3d.training import report, resuming, state, troubles
-from keras_r3d.training.devices import DeviceError, choose
 from keras_r3d.training.loop import InterruptedTraining, Plan, Progress, Training
 from keras_r3d.training.preparing import Options, Prepared, described, prepare
 from keras_r3d.training.schedule import Schedule

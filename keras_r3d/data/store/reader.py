@@ -12,7 +12,7 @@ from keras_r3d.data import video as videos
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.cropping import Crop, centre
 from keras_r3d.data.jpeg import JpegError
-from keras_r3d.data.reader import Cut, Reader
+from keras_r3d.data.reader import Cut, Reader, Seconds
 from keras_r3d.data.sampling import Indices
 from keras_r3d.data.store import levels
 from keras_r3d.data.store.format import StoreError
@@ -45,6 +45,14 @@ class StoreReader(Reader):
             VideoError: it is not in the store.
         """
         return self.store.frames(self._number(video))
+
+    def seconds(self, video: Video) -> Seconds:
+        """Returns when each frame of a video was shown in its source, float64 `(count,)`.
+
+        Raises:
+            VideoError: it is not in the store.
+        """
+        return self.store.seconds(self._number(video))
 
     def check(self, video: Video) -> None:
         """Raises VideoError if the first frame of a video cannot be had."""

@@ -1,0 +1,214 @@
+"""A model with all that it takes to score a video: class names, and how its clips are cut."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import keras
+
+from keras_r3d import recipe, run_folder
+from keras_r3d.applications import read_metadata
+from keras_r3d.devices import Devices, choose
+from keras_r3d.inference import artefacts
+from keras_r3d.inference.artefacts import ModelError, Score
+from keras_r3d.recipe import Recipe
+from keras_r3d.run_folder import Run
+
+_PAPER = "kinetics34"  # the recipe whose clips a model takes that comes without one
+
+_DEPTH = 4  # RUN/export/NAME/VERSION
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A model that scores clips.
+
+    Attributes:
+        name: path of the model.
+        kind: "Keras", "SavedModel" or "TFLite".
+        classes: names, in the order of the scores.
+        data: how clips are cut.
+        eval: how windows and views are placed and averaged.
+        score: uint8 clips `(n, frames, size, size, channels)` -> probabilities, float32 `(n,
+            classes)`.
+        network: the Keras model; None of other kinds.
+        described: what `data` was taken from, in words.
+    """
+
+    name: str
+    kind: str
+    classes: Sequence[str]
+    data: recipe.Data
+    eval: recipe.Eval
+    score: Score
+    network: keras.Model | None
+    described: str
+
+
+def of_run(
+    run: Run,
+    model: Path | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    hardware: Devices | None = None,
+) -> Classifier:
+    """Opens the best model of a run, or another one with the run's recipe.
+
+    Args:
+        model: of the same network: a `.keras` or `.tflite` file or a SavedModel; None is the best.
+        overrides: changes of the recipe, "section.key=value".
+
+    Raises:
+        ModelError, RunError: there is no model, it is damaged, or does not fit the recipe.
+        RecipeError: an override that cannot be.
+    """
+    experiment = recipe.override(run.recipe, overrides)
+    said = f"recipe of the run {run.path}"
+    return _open(model or run.model_path(), experiment, run.classes, said, hardware)
+
+
+def of_file(
+    path: str | Path,
+    experiment: str | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    hardware: Devices | None = None,
+) -> Classifier:
+    """Opens a model by its file.
+
+    Args:
+        path: a `.keras` or `.tflite` file, or the folder of a SavedModel.
+        experiment: recipe that says how clips are cut. None: of the run folder that the model lies
+            in, if it does; else consecutive frames, as the paper, as many and as large as the model
+            takes.
+        overrides: changes of the recipe, "section.key=value".
+
+    Raises:
+        ModelError: there is no model, it is damaged, or does not fit the recipe.
+        RecipeError: the recipe cannot be found or read, or an override that cannot be.
+    """
+    path = Path(path)
+    artefacts.kind(path)  # or it is an error, before anything is searched
+    if experiment is None:
+        if (run := run_of(path)) is not None:
+            return of_run(run, path, overrides=overrides, hardware=hardware)
+        settled, said = recipe.load(_PAPER, overrides), "consecutive frames, as in the paper"
+    else:
+        settled, said = recipe.load(experiment, overrides), f"recipe {experiment}"
+    return _open(path, settled, None, said, hardware, shape_decides=experiment is None)
+
+
+def run_of(path: Path) -> Run | None:
+    """Returns the run in whose folder a model lies, or one of its exports; None if it does not."""
+    for folder in list(path.absolute().parents)[:_DEPTH]:
+        if (folder / run_folder.RECIPE).is_file():
+            return run_folder.open_run(folder)
+    return None
+
+
+def of_network(
+    network: keras.Model, experiment: Recipe | None = None, *, hardware: Devices | None = None
+) -> Classifier:
+    """Takes a model that is in memory.
+
+    Args:
+        network: gives probabilities or logits; its class names are kept in it, else numbers.
+        experiment: recipe that says how clips are cut; None as in `of_file`.
+
+    Raises:
+        ModelError: it does not fit the recipe.
+    """
+    said = "consecutive frames, as in the paper" if experiment is None else "recipe"
+    return _of_network(
+        network,
+        network.name,
+        experiment or recipe.load(_PAPER),
+        None,
+        said,
+        hardware or choose(),
+        shape_decides=experiment is None,
+    )
+
+
+def _open(
+    path: Path,
+    experiment: Recipe,
+    classes: Sequence[str] | None,
+    said: str,
+    hardware: Devices | None,
+    shape_decides: bool = False,
+) -> Classifier:
+    kind = artefacts.kind(path)
+    hardware = hardware or choose()
+    if kind == artefacts.KERAS:
+        with hardware.strategy.scope():
+            network = artefacts.load_network(path)
+        return _of_network(
+            network, str(path), experiment, classes, said, hardware, shape_decides=shape_decides
+        )
+    if kind == artefacts.SAVED_MODEL:
+        score, shape = artefacts.of_saved_model(path, experiment.eval.batch_size)
+    else:
+        score, shape = artefacts.of_tflite(path)
+    classes = classes or artefacts.class_names(path)
+    if classes is None:
+        raise ModelError(
+            f"{path} comes without class names: pass --workdir, the run it was exported from."
+        )
+    data = _fitting(str(path), experiment.data, shape, shape_decides)
+    return Classifier(str(path), kind, classes, data, experiment.eval, score, None, said)
+
+
+def _of_network(
+    network: keras.Model,
+    name: str,
+    experiment: Recipe,
+    classes: Sequence[str] | None,
+    said: str,
+    hardware: Devices,
+    *,
+    shape_decides: bool,
+) -> Classifier:
+    known = read_metadata(network)
+    shape, outputs = network.input_shape, network.output_shape
+    if len(shape) != 5 or len(outputs) != 2 or outputs[-1] is None:
+        raise ModelError(
+            f"{name} must take clips (batch, frames, height, width, channels) and give (batch, "
+            f"classes). Received: {shape} -> {outputs}"
+        )
+    if known is not None and not known.normalises:
+        raise ModelError(
+            f"{name} does not normalise its input itself (include_preprocessing=False), so pixels "
+            "of 0-255 are of no use to it. Build it with include_preprocessing=True."
+        )
+    if classes is None:
+        labels = known.labels if known is not None else None
+        classes = labels or [str(number) for number in range(outputs[-1])]
+    if len(classes) != outputs[-1]:
+        raise ModelError(f"{name} has {outputs[-1]} classes, but {len(classes)} are named.")
+    score = artefacts.of_network(network, hardware, experiment.eval.batch_size)
+    data = _fitting(name, experiment.data, shape[1:], shape_decides)
+    kind = artefacts.KERAS
+    return Classifier(name, kind, list(classes), data, experiment.eval, score, network, said)
+
+
+def _fitting(
+    name: str, data: recipe.Data, shape: Sequence[int | None], shape_decides: bool
+) -> recipe.Data:
+    """Returns how clips are cut for a model of an input shape `(frames, height, width, channels)`.
+
+    Raises:
+        ModelError: the recipe's clips are of another shape.
+    """
+    frames, height, width, _ = shape
+    if height != width:
+        raise ModelError(f"{name} must take square clips. Received: {height}x{width} pixels")
+    if shape_decides:
+        data = dataclasses.replace(data, frames=frames or data.frames, size=height or data.size)
+    given = (data.frames, data.size, data.size, 3)
+    if any(one not in (None, ours) for one, ours in zip(shape, given, strict=True)):
+        raise ModelError(
+            f"{name} takes clips of {tuple(shape)} (frames, height, width, channels), but its "
+            f"recipe cuts {given}: pass the recipe it was trained with."
+        )
+    return data

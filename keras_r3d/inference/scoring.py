@@ -1,0 +1,255 @@
+"""Scoring videos: threads decode them, each once and in order, while the model scores.
+
+Windows of different videos share the model's steps. However the threads take turns, the windows
+come to the model in the same order: one of each video that is under way, then the next of each.
+"""
+
+import collections
+import dataclasses
+import itertools
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from keras_r3d.data import clips
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.reader import Reader, Window
+from keras_r3d.data.video import VideoError
+from keras_r3d.errors import R3DError
+from keras_r3d.inference.averaging import average
+from keras_r3d.inference.classifier import Classifier
+
+TIMEOUT = 300.0  # seconds
+_MOST_VIDEOS = 16  # decoded at a time
+_WINDOWS_AHEAD = 4  # of each
+
+
+class ScoringError(R3DError):
+    """A model whose scores are of no use."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """The scores of a video.
+
+    Attributes:
+        status: "ok"; "partial": it breaks in the middle, and what decodes was scored; "error": it
+            has no score.
+        detail: what is wrong; of a video shorter than a clip, that frames were repeated.
+        window_scores: float32 `(windows, classes)`, probabilities, averaged over the views.
+        window_seconds: float64 `(windows, 2)`, when a window starts and ends.
+        scores: float64 `(classes,)`, probabilities; NaN of an error.
+    """
+
+    video: Video
+    status: str
+    detail: str
+    window_scores: np.ndarray
+    window_seconds: np.ndarray
+    scores: np.ndarray
+
+
+def score(
+    classifier: Classifier,
+    reader: Reader,
+    videos: Sequence[Video],
+    *,
+    timeout: float = TIMEOUT,
+    feed: Callable[[int, Window], None] | None = None,
+) -> Iterator[Scored]:
+    """Scores videos; each comes once, in their order, as soon as it and those before are done.
+
+    Args:
+        timeout: seconds after which a video that gives no more window is given up.
+        feed: takes the number of a video and each of its windows, before it is scored.
+
+    Raises:
+        ScoringError: the model gives something else than probabilities.
+    """
+    batch_size = classifier.eval.batch_size
+    waiting: list[tuple[int, Window]] = []
+    clips_waiting = 0
+    parts: dict[int, _Parts] = {}
+    ready: dict[int, Scored] = {}
+    following = 0
+
+    def score_waiting() -> None:
+        nonlocal clips_waiting
+        pixels = np.concatenate([window.pixels for _, window in waiting])
+        scores = _checked(classifier, classifier.score(pixels))
+        first = 0
+        for number, window in waiting:
+            views = len(window.pixels)
+            of_window = average(scores[first : first + views], classifier.eval.average)
+            parts[number].scores.append(of_window.astype(np.float32))
+            first += views
+        waiting.clear()
+        clips_waiting = 0
+
+    def finish() -> None:
+        for number in [n for n, one in parts.items() if len(one.scores) == one.expected]:
+            ready[number] = _result(classifier, reader, videos[number], parts.pop(number))
+
+    for number, item in _windows(classifier, reader, videos, timeout):
+        part = parts.setdefault(number, _Parts())
+        if isinstance(item, Window):
+            if feed is not None:
+                feed(number, item)
+            part.add(item)
+            waiting.append((number, item))
+            clips_waiting += len(item.pixels)
+            if clips_waiting >= batch_size:
+                score_waiting()
+        else:
+            part.expected, part.error = len(part.seconds), item
+        finish()
+        while following in ready:
+            yield ready.pop(following)
+            following += 1
+    if waiting:
+        score_waiting()
+    finish()
+    while following in ready:
+        yield ready.pop(following)
+        following += 1
+
+
+@dataclasses.dataclass
+class _Parts:
+    """What is known of a video so far.
+
+    Attributes:
+        expected: how many windows it has; -1 while that is not known.
+        frames: most frames that a window shows without looping.
+    """
+
+    scores: list[np.ndarray] = dataclasses.field(default_factory=list)
+    seconds: list[tuple[float, float]] = dataclasses.field(default_factory=list)
+    expected: int = -1
+    frames: int = 0
+    error: str = ""
+
+    def add(self, window: Window) -> None:
+        self.seconds.append((window.start_seconds, window.end_seconds))
+        self.frames = max(self.frames, len(np.unique(window.frame_numbers)))
+
+
+def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts) -> Scored:
+    classes = len(classifier.classes)
+    problem = reader.problem(video)
+    if parts.error and not parts.scores:
+        nothing = np.empty((0, classes), np.float32)
+        return Scored(
+            *(video, "error", parts.error, nothing, np.empty((0, 2))),
+            np.full(classes, np.nan),
+        )
+    status, detail = "ok", ""
+    if parts.error:
+        status, detail = "partial", parts.error
+    elif problem is not None and problem.status == "short":
+        status, detail = "partial", problem.detail
+    elif parts.frames < classifier.data.frames:
+        of_clip = classifier.data.frames
+        detail = f"{video.name}: {parts.frames} frames, repeated to the {of_clip} of a clip."
+    scores = np.stack(parts.scores)
+    return Scored(
+        *(video, status, detail, scores, np.array(parts.seconds)),
+        average(scores, classifier.eval.average),
+    )
+
+
+def _checked(classifier: Classifier, scores: np.ndarray) -> np.ndarray:
+    wrong = None
+    if scores.shape[1] != len(classifier.classes):
+        wrong = f"{scores.shape[1]} scores for {len(classifier.classes)} classes"
+    elif not np.isfinite(scores).all():
+        wrong = "scores that are not finite numbers"
+    elif scores.min() < -1e-3 or scores.max() > 1 + 1e-3:
+        wrong = f"scores from {scores.min():.3g} to {scores.max():.3g}, no probabilities"
+    if wrong:
+        raise ScoringError(f"The model {classifier.name} gives {wrong}.")
+    return scores
+
+
+class _Stream:
+    """Decodes the windows of one video in a thread of its own, a few ahead."""
+
+    def __init__(self, number: int, windows: Callable[[], Iterator[Window]], name: str):
+        self.number, self.name = number, name
+        self._windows = windows
+        self._queue: queue.Queue[Window | str | BaseException] = queue.Queue(_WINDOWS_AHEAD)
+        self._stopped = threading.Event()
+        # Of a decoder that hangs nothing else would let the process end.
+        threading.Thread(target=self._run, name=f"windows of {name}", daemon=True).start()
+
+    def take(self, timeout: float) -> Window | str:
+        """Returns the next window; after the last, "" or why there are no more."""
+        try:
+            item = self._queue.get(timeout=timeout)
+        except queue.Empty:
+            self.stop()
+            return (
+                f"{self.name}: nothing decoded in {timeout:g} s: it was given up. A slow disk or "
+                "a very long video? Raise --timeout."
+            )
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def stop(self) -> None:
+        """Lets the thread end."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        end: str | BaseException = ""
+        try:
+            for window in self._windows():
+                if not self._put(window):
+                    return
+        except VideoError as error:
+            end = str(error)
+        except BaseException as error:  # raised where it is waited for
+            end = error
+        self._put(end)
+
+    def _put(self, item: Window | str | BaseException) -> bool:
+        while not self._stopped.is_set():
+            try:
+                self._queue.put(item, timeout=0.5)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+
+def _windows(
+    classifier: Classifier, reader: Reader, videos: Sequence[Video], timeout: float
+) -> Iterator[tuple[int, Window | str]]:
+    """Yields the windows of videos in turns; after the last of each, "" or what went wrong."""
+    of = classifier.eval
+
+    def open_stream(number: int) -> _Stream:
+        video = videos[number]
+        return _Stream(
+            number,
+            lambda: clips.windows(reader, video, classifier.data, of.windows, of.views),
+            video.name,
+        )
+
+    numbers = iter(range(len(videos)))
+    most = min(reader.threads, _MOST_VIDEOS)
+    running = collections.deque(open_stream(n) for n in itertools.islice(numbers, most))
+    try:
+        while running:
+            stream = running.popleft()
+            item = stream.take(timeout)
+            yield stream.number, item
+            if isinstance(item, Window):
+                running.append(stream)
+            elif (number := next(numbers, None)) is not None:
+                running.append(open_stream(number))
+    finally:
+        for stream in running:
+            stream.stop()
