@@ -160,8 +160,6 @@ def test_a_short_video_is_looped(tmp_path, data):
     reader = VideoReader(0, 0)
     windows = clips.windows(reader, source, data)
     assert [frame_numbers(window.pixels[0]) for window in windows] == [[0, 1, 2, 0]]
-        [0, 1, 2, 0]
-    ]
     clip = clips.training_clip(reader, source, data, np.random.default_rng(0))
     assert frame_numbers(clip.pixels) == [0, 1, 2, 0]
 
