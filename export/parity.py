@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -13,13 +12,13 @@ from keras_r3d import files
 from keras_r3d.data import clips
 from keras_r3d.data.video import VideoError
 from keras_r3d.errors import R3DError
+from keras_r3d.inference import artefacts
+from keras_r3d.inference.artefacts import Score
 from keras_r3d.run_folder import Run
 
 # Largest difference of a probability that counts as the same (float32, another order of sums).
 TOLERANCE = 1e-4
 _CLIPS = 16
-
-Scorer = Callable[[np.ndarray], np.ndarray]
 
 
 class ExportError(R3DError):
@@ -37,9 +36,6 @@ class Format(Protocol):
 
     def names_file(self, path: Path) -> Path:
         """Returns where the class names of the export at `path` stand."""
-
-    def load(self, path: Path) -> Scorer:
-        """Reads an export: uint8 clips `(batch, frames, size, size, 3)` -> probabilities."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +77,8 @@ def export_and_compare(
         raise files.WriteError(files.explain(destination.parent, error)) from error
     with files.atomic(destination) as temporary:
         form.write(model, temporary)
-        parity = compare(lambda x: model.predict(x, verbose=0), form.load(temporary), batch)
+        exported, _ = artefacts.load_export(temporary, _CLIPS)
+        parity = compare(lambda x: model.predict(x, verbose=0), exported, batch)
         # Not written as `>`: a NaN must fail.
         if not parity.largest_difference <= TOLERANCE:
             raise ExportError(
@@ -93,7 +90,7 @@ def export_and_compare(
     return destination, parity
 
 
-def compare(keras_scores: Scorer, export_scores: Scorer, batch: np.ndarray) -> Parity:
+def compare(keras_scores: Score, export_scores: Score, batch: np.ndarray) -> Parity:
     """Compares two scorers on uint8 clips `(batch, frames, size, size, 3)`."""
     expected, received = keras_scores(batch), export_scores(batch)
     return Parity(

@@ -3,12 +3,9 @@
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from keras_r3d import files
-
-from .parity import Scorer
 
 
 def destination(path: Path) -> Path:
@@ -44,16 +41,3 @@ def write(model: keras.Model, path: Path) -> None:
             f"Could not write {path} ({error.message.splitlines()[0]}): if the disk is full, free "
             "some space there, then run again."
         ) from error
-
-
-def load(path: Path) -> Scorer:
-    """Loads `serving_default` of a SavedModel."""
-    loaded = tf.saved_model.load(str(path))
-    signature = loaded.signatures["serving_default"]
-
-    def score(clips: np.ndarray) -> np.ndarray:
-        # `loaded` is named here to be kept: it owns the variables.
-        assert loaded is not None
-        return signature(clip=tf.constant(clips))["probabilities"].numpy()
-
-    return score

@@ -8,11 +8,10 @@ pooling window of one value is a strided slice.
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from .parity import ExportError, Scorer
+from .parity import ExportError
 
 
 class _SplitMaxPooling(layers.Layer):
@@ -103,20 +102,3 @@ def write(model: keras.Model, path: Path) -> None:
     # Keras 3 models; alone, the function is frozen first.
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
     path.write_bytes(converter.convert())
-
-
-def load(path: Path) -> Scorer:
-    """Loads a `.tflite` file; clips go through one at a time."""
-    interpreter = tf.lite.Interpreter(str(path))
-    interpreter.allocate_tensors()
-    given, asked = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-
-    def score(clips: np.ndarray) -> np.ndarray:
-        scores = []
-        for clip in clips:
-            interpreter.set_tensor(given["index"], clip[None])
-            interpreter.invoke()
-            scores.append(interpreter.get_tensor(asked["index"])[0])
-        return np.stack(scores)
-
-    return score

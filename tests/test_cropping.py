@@ -104,3 +104,24 @@ def test_a_colour_table_keeps_channels_apart():
     table = np.stack([np.arange(256), 255 - np.arange(256), np.full(256, 7)], 1).astype(np.uint8)
     pixel = np.array([10, 20, 30], np.uint8).reshape(1, 1, 1, 3)
     assert colour.apply(table, pixel).ravel().tolist() == [10, 235, 7]
+
+
+def test_one_view_is_the_centre():
+    assert cropping.views(1, 100, 200) == [cropping.centre(100, 200)]
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 200), (200, 100), (90, 90)])
+def test_three_views_are_the_largest_squares_along_the_long_side(height, width):
+    found = cropping.views(3, height, width)
+    side = min(height, width)
+    assert [(crop.height, crop.width, crop.flip) for crop in found] == [(side, side, False)] * 3
+    ends = [(0, 0), ((height - side) // 2, (width - side) // 2), (height - side, width - side)]
+    assert [(crop.top, crop.left) for crop in found] == ends
+
+
+def test_ten_views_are_centre_and_corners_and_the_same_mirrored():
+    found = cropping.views(10, 128, 256)
+    places = [(8, 72), (0, 0), (0, 144), (16, 0), (16, 144)]
+    assert [(crop.top, crop.left) for crop in found] == places * 2
+    assert [crop.flip for crop in found] == [False] * 5 + [True] * 5
+    assert {(crop.height, crop.width) for crop in found} == {(112, 112)}

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_r3d.applications import R3D10, R3D18
 from keras_r3d.export import parity, saved_model, tflite
+from keras_r3d.inference import artefacts
 from keras_r3d.training import run as training
 
 CLIPS = np.random.default_rng(0).integers(0, 256, (3, 16, 32, 32, 3), dtype=np.uint8)
@@ -34,7 +35,7 @@ def test_saved_model_computes_what_keras_computes(model, tmp_path):
     path = saved_model.destination(tmp_path / "r3d")
     assert path == tmp_path / "r3d" / "1"
     saved_model.write(model, path)
-    found = parity.compare(scores(model), saved_model.load(path), CLIPS)
+    found = parity.compare(scores(model), artefacts.load_export(path, 2)[0], CLIPS)
     assert found.same_class == 3
     assert found.largest_difference < 1e-5
     signature = tf.saved_model.load(str(path)).signatures["serving_default"]
@@ -52,7 +53,7 @@ def test_a_second_export_gets_the_next_version(tmp_path):
 def test_tflite_computes_what_keras_computes_with_builtin_operators(model, tmp_path):
     path = tmp_path / "model.tflite"
     tflite.write(model, path)
-    found = parity.compare(scores(model), tflite.load(path), CLIPS)
+    found = parity.compare(scores(model), artefacts.load_export(path, 2)[0], CLIPS)
     assert found.same_class == 3
     assert found.largest_difference < 1e-5
     # The reference resolver knows built-in operators only.
@@ -78,12 +79,17 @@ def test_existing_tflite_files_are_left_alone(tmp_path, name):
 @pytest.mark.parametrize("wrong", [0.01, np.nan])
 def test_an_export_that_differs_is_not_kept(class_folders, small, tmp_path, monkeypatch, wrong):
     run = training.train(small, class_folders, tmp_path / "run", say=lambda line: None)
-    right = tflite.load
-    monkeypatch.setattr(tflite, "load", lambda path: lambda clips: right(path)(clips) + wrong)
+    right = artefacts.load_export
+
+    def off(path, batch_size):
+        score, shape = right(path, batch_size)
+        return lambda clips: score(clips) + wrong, shape
+
+    monkeypatch.setattr(artefacts, "load_export", off)
     with pytest.raises(parity.ExportError, match=r"differs from Keras .* is not kept"):
         parity.export_and_compare(run, tflite, tmp_path / "out" / "model.tflite")
     assert not list((tmp_path / "out").iterdir())
-    monkeypatch.setattr(tflite, "load", right)
+    monkeypatch.setattr(artefacts, "load_export", right)
     parity.export_and_compare(run, tflite, tmp_path / "out" / "model.tflite")
     assert (tmp_path / "out" / "model.classes.txt").read_text() == "green\nred\n"
 

@@ -82,3 +82,46 @@ def test_spread_takes_one_frame_from_each_part(count, frames, seed):
 def test_loop_repeats_from_the_start():
     assert sampling.loop(np.array([3, 5, 7]), 8).tolist() == [3, 5, 7, 3, 5, 7, 3, 5]
     assert sampling.loop(np.array([3, 5, 7]), 2).tolist() == [3, 5]
+
+
+@given(
+    count=st.integers(1, 400),
+    frames=st.integers(1, 20),
+    stride=st.integers(1, 4),
+    n=st.integers(1, 30),
+)
+def test_even_windows_reach_from_start_to_end(count, frames, stride, n):
+    windows = sampling.even_windows(count, frames, stride, n)
+    span = (frames - 1) * stride + 1
+    starts = [int(window[0]) for window in windows]
+    assert 1 <= len(windows) <= n
+    assert starts == sorted(set(starts))
+    assert all(len(window) == frames and window.max() < count for window in windows)
+    if count >= span:
+        assert all((np.diff(window) == stride).all() for window in windows)
+        if n > 1:
+            assert (starts[0], starts[-1]) == (0, count - span)
+            assert len(windows) == min(n, count - span + 1)
+    else:
+        assert len(windows) == 1
+
+
+def test_one_even_window_is_the_middle_one():
+    (window,) = sampling.even_windows(21, 4, 2, 1)
+    assert window.tolist() == sampling.middle_window(21, 4, 2).tolist() == [7, 9, 11, 13]
+
+
+@given(count=st.integers(1, 200), frames=st.integers(1, 20), n=st.integers(1, 12))
+def test_even_spreads_are_different_and_each_covers_the_video(count, frames, n):
+    spreads = sampling.even_spreads(count, frames, n)
+    assert 1 <= len(spreads) <= n
+    assert len({tuple(one.tolist()) for one in spreads}) == len(spreads)
+    for one in spreads:
+        parts = np.floor(one * frames / count + 1e-9), np.arange(frames)
+        assert count < frames or (np.abs(parts[0] - parts[1]) <= 1).all()
+    if n == 1:
+        assert spreads[0].tolist() == sampling.spread(count, frames).tolist()
+
+
+def test_even_spreads_begin_later_each():
+    assert [one.tolist() for one in sampling.even_spreads(12, 3, 2)] == [[1, 5, 9], [3, 7, 11]]

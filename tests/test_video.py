@@ -1,11 +1,12 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import STEP, frame_numbers, read, write_video
 
 from keras_r3d._opencv import cv2
-from keras_r3d.data import cropping, landmarks
+from keras_r3d.data import cropping, landmarks, sampling
 from keras_r3d.data import video as videos
 from keras_r3d.data import video_reader as readers
 from keras_r3d.data.annotations import Video
@@ -294,3 +295,97 @@ def test_a_video_that_vanishes_is_noted(tmp_path, video):
     with pytest.raises(videos.VideoError, match="there is no such file"):
         read(reader, source, [0])
     assert [problem.status for problem in reader.problems] == ["unreadable"]
+
+
+def varied(path: Path) -> Video:
+    """Writes a video whose left third is black, so that views differ; 20 frames, 10 a second."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 32))
+    for number in range(20):
+        frame = np.full((32, 96, 3), (200, 5 * number + 50, 20), np.uint8)
+        frame[:, :32] = 0
+        writer.write(frame)
+    writer.release()
+    return Video(str(path), "a")
+
+
+@pytest.mark.parametrize("views", [1, 3, 10])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_windows_from_memory_from_one_pass_and_chosen_are_the_same(tmp_path, views, stride):
+    source = varied(tmp_path / "v.avi")
+    kept, streamed = VideoReader(0, 1.0), VideoReader(0, 0)
+    kept.count(source)
+    starts = range(0, 20, 4 * stride)
+
+    def choose(count):
+        assert count == 20
+        return [sampling.loop(np.arange(s, min(s + 4 * stride, 20), stride), 4) for s in starts]
+
+    found = [
+        list(kept.windows(source, 4, stride, views, 16)),
+        list(streamed.windows(source, 4, stride, views, 16)),
+        list(VideoReader(0, 0).chosen(source, choose, views, 16)),
+        list(kept.chosen(source, choose, views, 16)),
+    ]
+    for others in found:
+        assert len(others) == len(starts)
+        for one, other in zip(found[0], others, strict=True):
+            assert one.pixels.shape == (views, 4, 16, 16, 3)
+            assert (one.pixels == other.pixels).all()
+            assert (one.frame_numbers == other.frame_numbers).all()
+            assert one.start_seconds == pytest.approx(other.start_seconds)
+    # Red, green, blue in this order, in all views.
+    red, green, blue = found[1][0].pixels[-1].reshape(-1, 3).max(axis=0)
+    assert blue > 150 > green > 30 > red
+
+
+def test_views_show_other_parts(tmp_path):
+    source = varied(tmp_path / "v.avi")
+    (window, *_) = VideoReader(0, 0).windows(source, 4, 1, 3, 16)
+    left, middle, right = window.pixels.mean(axis=(1, 2, 3, 4))
+    assert left < 5 < 50 < middle
+    assert middle == pytest.approx(right, abs=2)
+
+
+def test_a_video_too_large_to_hold_is_decoded_twice(video, monkeypatch):
+    source = Video(str(video), "a")
+    monkeypatch.setattr(readers, "_HELD", 5 * 32 * 48 * 3)
+    choose = lambda count: [np.arange(count - 4, count)]  # noqa: E731
+    (window,) = VideoReader(0, 0).chosen(source, choose, 1, 16)
+    assert frame_numbers(window.pixels[0]) == [16, 17, 18, 19]
+    assert (window.start_seconds, window.end_seconds) == pytest.approx((1.6, 2.0))
+
+
+def test_times_of_windows_are_those_of_the_frames(tmp_path, monkeypatch):
+    source = varied(tmp_path / "v.avi")
+    times = np.cumsum(np.linspace(0.05, 0.3, 20))  # of uneven distances
+
+    def shown(decoder, *_):
+        for number, _ in enumerate(decoder):
+            yield times[number]
+
+    monkeypatch.setattr(videos.Decoder, "shown", shown)
+    last = times[-1] + (times[-1] - times[0]) / 19
+    found = list(VideoReader(0, 0).windows(source, 8, 1, 1, 16))
+    expected = [(times[0], times[8]), (times[8], times[16]), (times[16], last)]
+    times_found = np.array([(w.start_seconds, w.end_seconds) for w in found])
+    assert times_found == pytest.approx(np.array(expected))
+    (one,) = VideoReader(0, 0).chosen(source, lambda _: [np.array([2, 5, 7])], 1, 16)
+    assert (one.start_seconds, one.end_seconds) == pytest.approx((times[2], times[8]))
+
+
+def test_a_frame_that_cannot_be_converted_ends_a_video_there(video, monkeypatch):
+    frame = videos.Decoder.frame
+
+    def failing(decoder):
+        if decoder.count == 11:
+            raise videos.VideoError(f"{decoder.path}: the frame at 1 s cannot be converted.")
+        return frame(decoder)
+
+    monkeypatch.setattr(videos.Decoder, "frame", failing)
+    reader = VideoReader(0, 0)
+    source = Video(str(video), "a")
+    found = [frame_numbers(w.pixels[0]) for w in reader.windows(source, 4, 1, 1, 16)]
+    assert found == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 8, 9]]
+    problem = reader.problem(source)
+    assert problem.status == "short"
+    assert "The 10 frames before it are used" in problem.detail

@@ -91,12 +91,22 @@ def of_network(network: keras.Model, hardware: Devices, batch_size: int) -> Scor
     return in_steps(step, batch_size, least=2 * replicas)
 
 
-def of_saved_model(path: Path, batch_size: int) -> tuple[Score, tuple[int | None, ...]]:
-    """Loads the signature `serving_default` of a SavedModel, and its shape of clips.
+def load_export(path: Path, batch_size: int) -> tuple[Score, tuple[int | None, ...]]:
+    """Loads a SavedModel or a `.tflite` file.
+
+    Args:
+        batch_size: clips in a step, of a SavedModel.
+
+    Returns:
+        Its scores, and the shape of its clips: `(frames, height, width, channels)`.
 
     Raises:
         ModelError: it is damaged, or does not take clips.
     """
+    return _saved_model(path, batch_size) if kind(path) == SAVED_MODEL else _tflite(path)
+
+
+def _saved_model(path: Path, batch_size: int) -> tuple[Score, tuple[int | None, ...]]:
     try:
         loaded = tf.saved_model.load(str(path))
     except (OSError, ValueError, tf.errors.OpError) as error:
@@ -117,12 +127,7 @@ def of_saved_model(path: Path, batch_size: int) -> tuple[Score, tuple[int | None
     return in_steps(step, batch_size, least=2), tuple(given["clip"].shape[1:])
 
 
-def of_tflite(path: Path) -> tuple[Score, tuple[int, ...]]:
-    """Loads a `.tflite` file, which takes one clip at a time, and its shape of clips.
-
-    Raises:
-        ModelError: it is damaged, or does not take clips.
-    """
+def _tflite(path: Path) -> tuple[Score, tuple[int, ...]]:
     try:
         interpreter = tf.lite.Interpreter(str(path), num_threads=len(os.sched_getaffinity(0)))
         interpreter.allocate_tensors()
@@ -141,7 +146,7 @@ def of_tflite(path: Path) -> tuple[Score, tuple[int, ...]]:
         interpreter.invoke()
         return interpreter.get_tensor(asked["index"])
 
-    return in_steps(step, 1, least=1), shape
+    return in_steps(step, 1, least=1), shape  # the file is made for one clip at a time
 
 
 def class_names(path: Path) -> list[str] | None:

@@ -146,10 +146,7 @@ def _open(
         return _of_network(
             network, str(path), experiment, classes, said, hardware, shape_decides=shape_decides
         )
-    if kind == artefacts.SAVED_MODEL:
-        score, shape = artefacts.of_saved_model(path, experiment.eval.batch_size)
-    else:
-        score, shape = artefacts.of_tflite(path)
+    score, shape = artefacts.load_export(path, experiment.eval.batch_size)
     classes = classes or artefacts.class_names(path)
     if classes is None:
         raise ModelError(

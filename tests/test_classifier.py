@@ -1,0 +1,180 @@
+"""Any artefact of a model scores the same, and its clips are cut as its recipe says."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from keras_r3d import devices, files, recipe, run_folder
+from keras_r3d.applications import C3D, R3D10
+from keras_r3d.export import saved_model, tflite
+from keras_r3d.inference import artefacts, classifier
+from keras_r3d.inference.artefacts import ModelError
+
+CLASSES = ("green", "red", "blue")
+CLIPS = np.random.default_rng(0).integers(0, 256, (9, 4, 16, 16, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network() -> keras.Model:
+    return R3D10(input_shape=CLIPS.shape[1:], width=0.125, labels=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def run(network, tmp_path_factory) -> run_folder.Run:
+    """A run with all its artefacts, but no training."""
+    from conftest import small_recipe
+
+    path = tmp_path_factory.mktemp("runs") / "run"
+    made = run_folder.create(path, small_recipe(), CLASSES, "path,label,split\n", {"data_dir": "x"})
+    network.save(path / run_folder.BEST_MODEL)
+    saved_model.write(network, path / "export" / "saved_model" / "1")
+    tflite.write(network, path / "export" / "model.tflite")
+    files.write_text(path / "export" / "model.classes.txt", "green\nred\nblue\n")
+    return made
+
+
+ARTEFACTS = ("best.keras", "export/saved_model/1", "export/model.tflite")
+
+
+@pytest.mark.parametrize("name", ARTEFACTS)
+def test_all_artefacts_score_alike(run, network, name):
+    opened = classifier.of_run(run, run.path / name)
+    expected = keras.ops.convert_to_numpy(network(CLIPS))
+    assert opened.classes == list(CLASSES)
+    assert opened.score(CLIPS) == pytest.approx(expected, abs=1e-6)
+    assert opened.score(CLIPS).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ARTEFACTS)
+def test_scores_are_the_same_to_the_bit_whatever_is_scored_together(run, name):
+    opened = classifier.of_run(run, run.path / name, overrides=["eval.batch_size=4"])
+    together = opened.score(CLIPS)
+    one_by_one = np.concatenate([opened.score(clip[None]) for clip in CLIPS])
+    reversed_ = opened.score(CLIPS[::-1])[::-1]
+    assert (together == one_by_one).all()
+    assert (together == reversed_).all()
+
+
+def test_a_network_that_ends_in_a_dense_layer_scores_alike_too():
+    network = C3D(input_shape=(8, 32, 32, 3), width=0.03125, classes=5)
+    clips = np.random.default_rng(0).integers(0, 256, (7, 8, 32, 32, 3), dtype=np.uint8)
+    score = artefacts.of_network(network, devices.choose(), 4)
+    one_by_one = np.concatenate([score(clip[None]) for clip in clips])
+    assert (score(clips) == one_by_one).all()
+
+
+def test_logits_become_probabilities(network):
+    logits = R3D10(
+        input_shape=CLIPS.shape[1:], width=0.125, labels=CLASSES, classifier_activation=None
+    )
+    logits.set_weights(network.get_weights())
+    score = artefacts.of_network(logits, devices.choose(), 4)
+    expected = artefacts.of_network(network, devices.choose(), 4)(CLIPS)
+    assert score(CLIPS) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_model_is_found_to_be_of_its_run(run):
+    for name in ARTEFACTS:
+        opened = classifier.of_file(run.path / name)
+        assert opened.data == run.recipe.data
+        assert f"run {run.path}" in opened.described
+
+
+def test_a_model_alone_says_classes_and_shape(network, tmp_path):
+    network.save(tmp_path / "alone.keras")
+    opened = classifier.of_file(tmp_path / "alone.keras", overrides=["eval.views=3"])
+    assert opened.classes == list(CLASSES)
+    assert (opened.data.frames, opened.data.size, opened.eval.views) == (4, 16, 3)
+    assert opened.data.sampling == "consecutive"
+    assert "as in the paper" in opened.described
+
+
+def test_a_recipe_that_cuts_other_clips_is_refused(network, tmp_path):
+    network.save(tmp_path / "alone.keras")
+    with pytest.raises(ModelError, match=r"takes clips of \(4, 16, 16, 3\).* cuts \(16, 64, 64, 3"):
+        classifier.of_file(tmp_path / "alone.keras", "gestures")
+
+
+def test_an_open_shape_takes_the_recipes():
+    network = R3D10(width=0.0625, classes=2)
+    opened = classifier.of_network(network, recipe.load("gestures"))
+    assert (opened.data.frames, opened.data.size) == (16, 64)
+    assert opened.classes == ["0", "1"]
+
+
+def test_a_model_in_memory_has_its_own_names(network):
+    opened = classifier.of_network(network)
+    assert (opened.name, opened.classes) == (network.name, list(CLASSES))
+
+
+def damaged(path: Path, text: bytes = b"nothing") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text)
+    return path
+
+
+def test_what_is_no_model_is_said(tmp_path, run):
+    with pytest.raises(ModelError, match="there is no such model"):
+        classifier.of_file(tmp_path / "x.keras")
+    with pytest.raises(ModelError, match=r"folder without saved_model\.pb"):
+        classifier.of_file(tmp_path)
+    with pytest.raises(ModelError, match=r"PyTorch checkpoints: `python -m keras_r3d.convert`"):
+        classifier.of_file(damaged(tmp_path / "x.pth"))
+    with pytest.raises(ModelError, match="Keras cannot load it"):
+        classifier.of_file(damaged(tmp_path / "y.keras"))
+    with pytest.raises(ModelError, match="TensorFlow Lite cannot load it"):
+        classifier.of_file(damaged(tmp_path / "z.tflite"))
+    damaged(tmp_path / "m" / "saved_model.pb")
+    with pytest.raises(ModelError, match="TensorFlow cannot load it"):
+        classifier.of_file(tmp_path / "m")
+
+
+def test_an_export_without_names_wants_its_run(run, tmp_path):
+    moved = tmp_path / "moved.tflite"
+    moved.write_bytes((run.path / "export" / "model.tflite").read_bytes())
+    with pytest.raises(ModelError, match="comes without class names: pass --workdir"):
+        classifier.of_file(moved)
+    assert classifier.of_run(run, moved).classes == list(CLASSES)
+
+
+def test_a_network_that_wants_normalised_pixels_is_refused():
+    network = R3D10(
+        input_shape=CLIPS.shape[1:], width=0.125, classes=3, include_preprocessing=False
+    )
+    with pytest.raises(ModelError, match="does not normalise its input itself"):
+        classifier.of_network(network)
+
+
+def test_a_network_of_pictures_is_refused():
+    image = keras.Input((16, 16, 3))
+    network = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(image)))
+    with pytest.raises(ModelError, match="must take clips"):
+        classifier.of_network(network)
+
+
+def test_other_classes_than_the_runs_are_refused(run, tmp_path):
+    other = R3D10(input_shape=CLIPS.shape[1:], width=0.125, classes=2)
+    other.save(tmp_path / "other.keras")
+    with pytest.raises(ModelError, match="has 2 classes, but 3 are named"):
+        classifier.of_run(run, tmp_path / "other.keras")
+
+
+def test_steps_have_few_sizes():
+    sizes = []
+
+    def step(clips):
+        sizes.append(len(clips))
+        return clips.astype(np.float32)
+
+    for batch_size, least in [(32, 2), (5, 2), (6, 4), (1, 1), (1, 2)]:
+        sizes.clear()
+        score = artefacts.in_steps(step, batch_size, least)
+        for count in range(1, 70):
+            clips = np.arange(count)[:, None]
+            assert (score(clips) == clips).all()
+        assert min(sizes) >= least
+        assert all(size % least == 0 for size in sizes)
+        assert len(set(sizes)) <= 6
+        assert max(sizes) == max(least, batch_size // least * least)

@@ -1,0 +1,99 @@
+"""The command `evaluate`, through every artefact."""
+
+import json
+
+import pytest
+from conftest import small_recipe, write_video
+
+from keras_r3d import evaluate, files, run_folder
+from keras_r3d.applications import R3D10
+from keras_r3d.data import annotations
+from keras_r3d.data.source import open_source
+from keras_r3d.errors import R3DError
+from keras_r3d.export import saved_model, tflite
+from keras_r3d.inference import protocol
+
+CLASSES = ("green", "red")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    for number in range(3):
+        write_video(root / "test" / "red" / f"{number}.avi", 12, tint=(1, 0.2, 0.2), base=60)
+        write_video(root / "test" / "green" / f"{number}.avi", 9, tint=(0.2, 1, 0.2), base=60)
+        write_video(root / "train" / "red" / f"{number}.avi", 5)
+        write_video(root / "train" / "green" / f"{number}.avi", 5)
+    (root / "test" / "red" / "broken.avi").write_bytes(b"no video")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory) -> run_folder.Run:
+    """An untrained run with all its artefacts."""
+    experiment = small_recipe()
+    found = open_source(data, experiment.data, seed=1).annotations
+    path = tmp_path_factory.mktemp("runs") / "run"
+    summary = {"data_dir": str(data), "video_root": str(data), "status": "trained"}
+    made = run_folder.create(path, experiment, CLASSES, annotations.to_csv(found), summary)
+    network = R3D10(input_shape=(4, 16, 16, 3), width=0.125, labels=CLASSES)
+    network.save(path / run_folder.BEST_MODEL)
+    saved_model.write(network, path / "export" / "saved_model" / "1")
+    tflite.write(network, path / "export" / "model.tflite")
+    files.write_text(path / "export" / "model.classes.txt", "green\nred\n")
+    return made
+
+
+def read(path):
+    return json.loads((path / run_folder.EVALUATION).read_text())
+
+
+def test_a_run_is_evaluated_into_its_folder(run, capsys):
+    evaluate.evaluate_run(run)
+    found = read(run.path)
+    assert found["videos"] == 7
+    assert found["errors"] == 1
+    assert found["windows"] == 3 * 3 + 3 * 3
+    assert found["split"] == "test"
+    assert (run.path / run_folder.CONFUSION).is_file()
+    assert run_folder.open_run(run.path).summary["evaluation"]["videos"] == 7
+    said = capsys.readouterr().out
+    assert "all windows of 4 frames; centre crop at 16x16; mean of probabilities" in said
+    assert "broken.avi" in said
+
+
+@pytest.mark.parametrize("name", ["export/saved_model/1", "export/model.tflite"])
+def test_every_artefact_has_the_same_protocol(run, name):
+    evaluate.evaluate_run(run)
+    before = (run.path / run_folder.EVALUATION).read_bytes()
+    evaluate.evaluate_run(run, model=run.path / name)
+    assert (run.path / run_folder.EVALUATION).read_bytes() == before
+    (folder,) = (run.path / run_folder.EVALUATIONS).glob(f"test-{name.split('/')[-1]}")
+    ours, theirs = (
+        {r["video"]: {t["label"]: t["score"] for t in r.get("top", [])} for r in one["records"]}
+        for one in (json.loads(before), read(folder))
+    )
+    assert ours.keys() == theirs.keys()
+    for video, scores in ours.items():
+        assert theirs[video] == pytest.approx(scores, abs=1e-5)
+
+
+def test_another_protocol_does_not_replace_the_first(run, tmp_path):
+    evaluate.evaluate_run(run, evaluate.Request(protocol="2x3", split="train"))
+    found = read(run.path / run_folder.EVALUATIONS / "train-2x3")
+    assert found["videos"] == 4  # the recipe holds a video of each class out
+    assert found["windows"] == 4 * 2
+    evaluate.evaluate_run(run, evaluate.Request(output=tmp_path / "mine"))
+    assert read(tmp_path / "mine")["videos"] == 7
+    with pytest.raises(R3DError, match="mine exists and is left as it is"):
+        evaluate.evaluate_run(run, evaluate.Request(output=tmp_path / "mine"))
+
+
+def test_protocols_by_name():
+    assert protocol.overrides(None) == []
+    assert protocol.overrides("paper")[0] == "eval.windows=0"
+    assert protocol.overrides("torch7")[2] == 'eval.average="log_probabilities"'
+    assert protocol.overrides("10x3")[:2] == ["eval.windows=10", "eval.views=3"]
+    for wrong in ("10x2", "x3", "0x1", "mine", "10X3"):
+        with pytest.raises(protocol.ProtocolError, match=f"must be one of .* Received: {wrong}"):
+            protocol.overrides(wrong)

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from keras_r3d.data.annotations import Video
+from keras_r3d.inference import fusion
+from keras_r3d.inference.fusion import FusionError
+from keras_r3d.inference.scoring import Scored
+
+NAMES = ["run_a", "run_b"]
+
+
+def scored(name: str, windows, status: str = "ok", detail: str = "") -> Scored:
+    scores = np.array(windows, np.float32).reshape(-1, 2)
+    seconds = np.array([[n, n + 1] for n in range(len(scores))], float).reshape(-1, 2)
+    whole = scores.astype(float).mean(axis=0) if len(scores) else np.full(2, np.nan)
+    return Scored(Video(name, "x"), status, detail, scores, seconds, whole)
+
+
+def test_scores_are_weighted_means_by_the_names_of_classes():
+    a = scored("v", [[0.9, 0.1], [0.7, 0.3]])
+    b = scored("v", [[0.4, 0.6], [0.2, 0.8]])  # of y, then x
+    (found,) = fusion.fuse([iter([a]), iter([b])], [["x", "y"], ["y", "x"]], [1, 3])
+    assert found.scores == pytest.approx([0.8 / 4 + 0.7 * 3 / 4, 0.2 / 4 + 0.3 * 3 / 4])
+    assert found.window_scores[0] == pytest.approx([0.9 / 4 + 0.6 * 3 / 4, 0.1 / 4 + 0.4 * 3 / 4])
+    assert (found.window_seconds == a.window_seconds).all()
+    assert found.window_scores.dtype == np.float32
+
+
+def test_other_numbers_of_windows_leave_the_videos_score():
+    a, b = scored("v", [[0.9, 0.1], [0.7, 0.3]]), scored("v", [[0.4, 0.6]])
+    (found,) = fusion.fuse([iter([a]), iter([b])], [["x", "y"]] * 2, [1, 1])
+    assert found.scores == pytest.approx([0.6, 0.4])
+    assert found.window_scores.shape == (0, 2)
+
+
+def test_an_error_of_one_is_an_error_of_all():
+    a = [scored("v", [[0.9, 0.1]]), scored("w", [[1, 0]], "partial", "short")]
+    b = [scored("v", [], "error", "broken"), scored("w", [[0, 1]])]
+    first, second = fusion.fuse([iter(a), iter(b)], [["x", "y"]] * 2, [1, 1])
+    assert (first.status, first.detail) == ("error", "broken")
+    assert np.isnan(first.scores).all()
+    assert first.window_scores.shape == (0, 2)
+    assert (second.status, second.detail) == ("partial", "short")
+
+
+@pytest.mark.parametrize(
+    ("names", "classes", "weights", "said"),
+    [
+        (["a"], [["x"]], [1.0], "at least two runs. Received: a"),
+        (NAMES, [["x", "y"], ["x", "z"]], [1.0, 1.0], "Only one of them has: y, z"),
+        (NAMES, [["x"], ["x"]], [1.0], "a number for each of the 2 runs of --fuse. Received: 1"),
+        (NAMES, [["x"], ["x"]], [1.0, -1.0], "must be 0 or more, and not all 0"),
+        (NAMES, [["x"], ["x"]], [0.0, 0.0], "must be 0 or more, and not all 0"),
+        (NAMES, [["x"], ["x"]], [1.0, float("nan")], "must be 0 or more, and not all 0"),
+    ],
+)
+def test_what_cannot_be_fused_is_said(names, classes, weights, said):
+    with pytest.raises(FusionError, match=said):
+        fusion.check(classes, names, weights)
+
+
+def test_weights_are_numbers():
+    assert fusion.parse_weights(["1", "1.5"], 2) == [1, 1.5]
+    assert fusion.parse_weights([], 3) == [1, 1, 1]
+    with pytest.raises(FusionError, match=r"must be numbers\. Received: 1 x"):
+        fusion.parse_weights(["1", "x"], 2)
+
+
+def test_videos_are_matched_by_folder_name_and_segment():
+    rgb = [Video("/a/x/1.mp4", "x"), Video("/a/y/1.mp4", "y", 1.0, 2.0)]
+    flow = [Video("/flow/y/1.mkv", "y", 1.0, 2.0), Video("/flow/x/1.mkv", "x")]
+    own, other = fusion.aligned([rgb, flow], NAMES)
+    assert own == rgb
+    assert other == flow[::-1]
+    more = [*flow, Video("/flow/z/2.mkv", "x")]
+    with pytest.raises(FusionError, match=r"Only one of them has z/2 \(and 0 more\)"):
+        fusion.aligned([rgb, more], NAMES)
