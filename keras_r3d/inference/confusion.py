@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from keras_r3d.inference import lettering
 
 _MOST_NAMED = 60  # classes; beyond, there is no room for a name and a number each
 _MOST_LETTERS = 28
-_MOST_PAIRS = 40
+_MOST_PAIRS = 60
 
 
 def figure(matrix: np.ndarray, classes: Sequence[str], what: str) -> Figure:
@@ -47,8 +48,9 @@ def _inches(names: Sequence[str]) -> tuple[float, float]:
 
 def _draw(axes: Axes, matrix: np.ndarray, names: Sequence[str], *, numbers: bool) -> None:
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
-    # Nearest: where classes are smaller than pixels apart, smoothing would wash single cells out.
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    # Where no number stands in a cell of some pixels, a single video must be seen nevertheless.
+    norm = PowerNorm(1 if numbers else 0.5, 0, 1)
+    axes.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
     step = -(-len(names) // (2 * _MOST_NAMED))
     places = range(0, len(names), step)
     size = 9 if numbers else 7
@@ -98,7 +100,7 @@ def _list_pairs(axes: Axes, matrix: np.ndarray, names: Sequence[str]) -> None:
         "\n".join(lines) or "none",
         transform=axes.transAxes,
         va="top",
-        fontsize=10,
+        fontsize=9,
         linespacing=1.6,
         parse_math=False,
     )

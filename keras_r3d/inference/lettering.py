@@ -8,6 +8,7 @@ import matplotlib
 from matplotlib import font_manager
 
 _MISSING = "□"  # what stands for a letter that no font has
+_LAST_RESORT = "Last Resort"  # of matplotlib, which has a box for every letter there is
 
 
 @contextlib.contextmanager
@@ -62,7 +63,7 @@ def _others(lacking: frozenset[str]) -> tuple[str, ...]:
     for entry in sorted(font_manager.fontManager.ttflist, key=lambda one: one.name):
         if not lacking:
             break
-        if entry.style != "normal" or entry.name in names:
+        if entry.name.startswith(_LAST_RESORT) or entry.name in names:
             continue
         try:
             found = lacking & _letters(entry.fname)

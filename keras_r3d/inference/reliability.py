@@ -26,11 +26,11 @@ def figure(calibration: Calibration, what: str) -> Figure:
         middles,
         np.nan_to_num(calibration.accuracy),
         width,
-        color="tab:blue",
+        color="lightsteelblue",
         edgecolor="white",
         label="accuracy of the bin",
     )
-    top.plot([0, 1], [0, 1], "--", color="grey", label="confidence = accuracy")
+    top.plot([0, 1], [0, 1], "--", color="tab:red", label="confidence = accuracy")
     top.plot(
         calibration.confidence,
         calibration.accuracy,
@@ -42,8 +42,8 @@ def figure(calibration: Calibration, what: str) -> Figure:
     top.set_ylim(0, 1.02)
     top.set_ylabel("accuracy")
     top.legend(loc="upper left")
-    error = f"expected calibration error {calibration.error:.3f}" if total else "none has a score"
-    top.set_title(f"{total} {what}: {error}")
+    error = f"expected calibration error (ECE) {calibration.error:.3f}" if total else "none has a score"
+    top.set_title(f"{total} {what}: {error}", fontsize=11)
     bottom.bar(middles, calibration.counts, width, color="grey", edgecolor="white")
     for middle, count in zip(middles, calibration.counts, strict=True):
         if count:

@@ -46,10 +46,11 @@ def table(evaluation: Evaluation) -> str:
     if figures["ece"] is not None:
         lines.append(f"{'calibration error':22}{'':24}{figures['ece']:.3f} (ECE, 0 is best)")
     lines.append("")
-    lines += _wrapped(
+    lines += textwrap.wrap(
         "In brackets: 95 % intervals, by drawing the videos again. Clip accuracy judges every "
-        "window by itself; video accuracy judges each video once, by all its windows. Compare "
-        "neither with the other."
+        "window by itself; video accuracy judges each video once, by all its windows. They are "
+        "not to be compared with each other.",
+        _WIDTH,
     )
     lines += _listed("Without a score", evaluation, evaluation.errors)
     lines += _listed("Scored in part", evaluation, evaluation.partial)
@@ -82,22 +83,11 @@ def _listed(title: str, evaluation: Evaluation, reasons: Mapping[int, str]) -> l
     for number in sorted(reasons)[:_MOST_LISTED]:
         video = evaluation.videos[number]
         named = video.path in reasons[number]
-        lines += _wrapped(reasons[number] if named else f"{video.name}: {reasons[number]}", "  ")
+        # A line each, however long: to be searched and copied.
+        lines.append(f"  {reasons[number]}" if named else f"  {video.name}: {reasons[number]}")
     if len(reasons) > _MOST_LISTED:
         lines.append(f"  … and {len(reasons) - _MOST_LISTED} more")
     return lines
-
-
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    """Breaks a text into lines of 80 columns, but no word, which may be a path."""
-    return textwrap.wrap(
-        text,
-        _WIDTH,
-        initial_indent=indent,
-        subsequent_indent=2 * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
 
 
 def write_json(evaluation: Evaluation, split: str, path: str | Path, **extra: Any) -> None:
