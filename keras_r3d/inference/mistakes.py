@@ -16,6 +16,7 @@ from keras_r3d.inference.evaluation import Evaluation
 _MOST = 20  # videos
 _FRAMES = 6  # of each
 _SIZE = 128  # of a frame in the picture, pixels
+_GAP = 2  # between frames, pixels
 _DPI = 100
 _MOST_LETTERS = 28  # of a class
 _MOST_FILE_LETTERS = 36
@@ -67,14 +68,14 @@ def sheet(evaluation: Evaluation, reader: Reader) -> tuple[Figure | None, list[s
             strips.append((mistake, _strip(reader, evaluation.videos[mistake.video])))
         except VideoError as error:
             skipped.append(str(error))
-    heading = f"The {len(strips)} surest of {len(found)} wrong videos"
+    heading = f"Wrong videos, the surest mistake first: {len(strips)} of {len(found)}"
     if skipped:
         heading += f"; {len(skipped)} could not be read again"
     return _draw(evaluation, strips, heading), skipped
 
 
 def _strip(reader: Reader, video: Video) -> Frame:
-    """Reads frames side by side, uint8 `(size, frames * size, 3)`, RGB; black where lacking."""
+    """Reads frames side by side, uint8 `(size, width, 3)`, RGB; black where one is lacking."""
     numbers = sampling.spread(reader.count(video), _FRAMES)
     out = np.zeros((_FRAMES, _SIZE, _SIZE, 3), np.uint8)
     try:
@@ -82,7 +83,8 @@ def _strip(reader: Reader, video: Video) -> Frame:
     except VideoError:
         out[:] = 0  # whatever was filled
         _cut_singly(reader, video, numbers, out)
-    return np.concatenate(list(out), axis=1)
+    gap = np.full((_FRAMES, _SIZE, _GAP, 3), 255, np.uint8)
+    return np.concatenate(list(np.concatenate([out, gap], axis=2)), axis=1)
 
 
 def _cut_singly(reader: Reader, video: Video, numbers: sampling.Indices, out: Frame) -> None:

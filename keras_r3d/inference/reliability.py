@@ -41,8 +41,10 @@ def figure(calibration: Calibration, what: str) -> Figure:
     )
     top.set_ylim(0, 1.02)
     top.set_ylabel("accuracy")
-    top.legend(loc="upper left")
-    error = f"expected calibration error (ECE) {calibration.error:.3f}" if total else "none has a score"
+    drawn.legend(loc="outside lower center", ncols=3, fontsize=8)
+    error = (
+        f"expected calibration error (ECE) {calibration.error:.3f}" if total else "none has a score"
+    )
     top.set_title(f"{total} {what}: {error}", fontsize=11)
     bottom.bar(middles, calibration.counts, width, color="grey", edgecolor="white")
     for middle, count in zip(middles, calibration.counts, strict=True):
