@@ -13,7 +13,9 @@ from keras_r3d import _command, run_folder
 from keras_r3d.errors import R3DError
 
 if TYPE_CHECKING:
+    from keras_r3d.data.reader import Reader
     from keras_r3d.inference.classifier import Classifier
+    from keras_r3d.inference.evaluation import Evaluation
 
 _OWN = "--workdir RUN, --model FILE or --fuse RUN_A RUN_B"
 
@@ -44,6 +46,12 @@ def _define_flags() -> None:
     flags.DEFINE_float(
         "timeout", 300.0, "Seconds after which a video that gives no more window is given up."
     )
+    flags.DEFINE_enum(
+        "submission",
+        None,
+        ["kinetics", "activitynet"],
+        "Also writes the scores as that challenge takes them (submission.json).",
+    )
     flags.DEFINE_string("devices", "all", "'all', 'cpu', 'cpu:N' or 'gpu:0,2,…'.")
     flags.DEFINE_multi_string(
         "fuse",
@@ -68,6 +76,7 @@ def _main() -> None:
         output=_command.value("output") and Path(_command.value("output")),
         timeout=_command.value("timeout"),
         devices=_command.value("devices"),
+        submission=_command.value("submission"),
     )
     if fused:
         _evaluate_fused(fused, _command.value("weights"), request)
@@ -87,6 +96,7 @@ class Request:
         output: folder for the results; None puts them into the run folder.
         timeout: seconds after which a video that gives no more window is given up.
         devices: as `keras_r3d.devices.choose` takes them.
+        submission: also writes scores for a challenge: "kinetics" or "activitynet".
     """
 
     data_dir: str | None = None
@@ -95,6 +105,7 @@ class Request:
     output: Path | None = None
     timeout: float = 300.0
     devices: str = "all"
+    submission: str | None = None
 
 
 def evaluate_run(
@@ -134,7 +145,7 @@ def evaluate_run(
     parts.append(request.data_dir and Path(request.data_dir).name)
     name = "-".join(str(part) for part in parts if part)
     default = run.path if own else run.path / run_folder.EVALUATIONS / name
-    _report(evaluation, split, request.output or default, _how(opened))
+    _report(evaluation, reader, split, request.output or default, request, _how(opened))
     run.report_problems(reader.problems)
     if own:
         run.update_summary(evaluation={"split": split, **evaluation.figures()})
@@ -171,7 +182,7 @@ def _evaluate_file(model: Path, recipe: str | None, request: Request) -> None:
         timeout=request.timeout,
         progress=_progress(),
     )
-    _report(evaluation, split, request.output, _how(opened))
+    _report(evaluation, found.reader, split, request.output, request, _how(opened))
 
 
 def _evaluate_fused(runs: Sequence[str], weights: Sequence[str], request: Request) -> None:
@@ -202,7 +213,7 @@ def _evaluate_fused(runs: Sequence[str], weights: Sequence[str], request: Reques
         protocol.counted(fused, len(videos[0]), _progress()), models[0].classes
     )
     how = {"fused": [model.name for model in models], "weights": numbers}
-    _report(evaluation, split, request.output, how)
+    _report(evaluation, sides[0][1], split, request.output, request, how)
 
 
 def _how(opened: "Classifier") -> dict[str, Any]:
@@ -226,18 +237,39 @@ def _check_output(output: Path | None) -> None:
         raise R3DError(f"--output {output} exists and is left as it is: choose another folder.")
 
 
-def _report(evaluation: Any, split: str, folder: Path | None, how: dict[str, Any]) -> None:
+def _report(
+    evaluation: "Evaluation",
+    reader: "Reader",
+    split: str,
+    folder: Path | None,
+    request: Request,
+    how: dict[str, Any],
+) -> None:
     """Prints the table and writes the results into a folder."""
-    from keras_r3d.inference import report
+    from keras_r3d.inference import report, submission
 
     print(report.table(evaluation))
     if folder is None:
         print("Nothing was written: pass --output FOLDER.")
         return
     run_folder.make(folder)
-    report.write_json(evaluation, split, folder / run_folder.EVALUATION)
+    report.write_json(evaluation, split, folder / run_folder.EVALUATION, **how)
+    report.write_classes(evaluation, folder / run_folder.PER_CLASS)
     report.draw_confusion(evaluation, folder / run_folder.CONFUSION)
-    print(f"Written: {folder}")
+    report.draw_reliability(evaluation, folder / run_folder.RELIABILITY)
+    written = [run_folder.EVALUATION, run_folder.PER_CLASS, run_folder.CONFUSION]
+    written.append(run_folder.RELIABILITY)
+    mistakes = folder / run_folder.MISTAKES
+    if report.draw_mistakes(evaluation, reader, mistakes) is None:
+        mistakes.unlink(missing_ok=True)  # of an earlier evaluation, which this one replaces
+    else:
+        written.append(run_folder.MISTAKES)
+    if request.submission:
+        path = folder / run_folder.SUBMISSION
+        for note in submission.write(evaluation, request.submission, path):
+            print(f"Note: {note}")
+        written.append(run_folder.SUBMISSION)
+    print(f"Written into {folder}: {', '.join(written)}")
 
 
 def main() -> None:

@@ -1,10 +1,15 @@
-"""Accuracy of clips and of videos: NumPy only."""
+"""Accuracy of clips and of videos, by class, and calibration: NumPy only."""
+
+import dataclasses
 
 import numpy as np
 from numpy.typing import NDArray
 
 Scores = NDArray[np.floating]
 Labels = NDArray[np.integer]
+Shares = NDArray[np.float64]
+
+BINS = 15  # of confidence, as Guo et al. take
 
 
 def topk_correct(scores: Scores, labels: Labels, k: int) -> NDArray[np.bool_]:
@@ -23,6 +28,27 @@ def topk_correct(scores: Scores, labels: Labels, k: int) -> NDArray[np.bool_]:
     own = scores[np.arange(len(labels)), labels]
     not_below = (scores >= own[:, None]).sum(axis=1)
     return (not_below <= k) & ~np.isnan(own)
+
+
+def predicted(scores: Scores, labels: Labels) -> NDArray[np.int64]:
+    """Returns the class of the highest score of each row.
+
+    As in `topk_correct`, a label that shares the highest score is not the predicted one: the
+    first of the others is.
+
+    Args:
+        scores: float `(rows, classes)`, without NaN.
+        labels: int `(rows,)`.
+
+    Returns:
+        int64 `(rows,)`.
+    """
+    best = scores.argmax(axis=1)
+    tied = np.flatnonzero((best == labels) & ~topk_correct(scores, labels, 1))
+    others = scores[tied]  # a copy
+    others[np.arange(len(tied)), labels[tied]] = -np.inf
+    best[tied] = others.argmax(axis=1)
+    return best
 
 
 def video_scores(window_scores: Scores, video: Labels, video_count: int) -> Scores:
@@ -50,3 +76,99 @@ def confusion(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int
     matrix = np.zeros((classes, classes), np.int64)
     np.add.at(matrix, (labels, predicted), 1)
     return matrix
+
+
+@dataclasses.dataclass(frozen=True)
+class ByClass:
+    """How well each class is recognised; every array is `(classes,)`.
+
+    Attributes:
+        videos: int, with this label, scored or not.
+        precision: float64, NaN of a class that is never predicted.
+        recall: float64, NaN of a class without videos.
+        f1: float64, NaN of a class without videos that is never predicted.
+    """
+
+    videos: NDArray[np.int64]
+    precision: Shares
+    recall: Shares
+    f1: Shares
+
+
+def by_class(matrix: NDArray[np.integer], videos: NDArray[np.int64]) -> ByClass:
+    """Returns precision and recall of each class.
+
+    Args:
+        matrix: int `(classes, classes)`, as `confusion` gives it.
+        videos: int64 `(classes,)`; those that are not in the matrix count as missed.
+    """
+    right, taken = matrix.diagonal(), matrix.sum(axis=0)
+    return ByClass(
+        videos=videos,
+        precision=_ratio(right, taken),
+        recall=_ratio(right, videos),
+        f1=_ratio(2 * right, videos + taken),
+    )
+
+
+def mean_class_accuracy(correct: NDArray[np.bool_], labels: Labels) -> float:
+    """Averages the recall of the classes that have videos; NaN without any.
+
+    Args:
+        correct: bool `(videos,)`.
+        labels: int `(videos,)`.
+    """
+    if not len(labels):
+        return float("nan")
+    videos = np.bincount(labels)
+    recall = _ratio(np.bincount(labels, weights=correct), videos)
+    return float(recall[videos > 0].mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Confidence against accuracy; every array is `(bins,)`, bins of equal width from 0 to 1.
+
+    Attributes:
+        counts: int64, rows whose highest score lies in the bin.
+        confidence: float64, mean of these scores; NaN of an empty bin.
+        accuracy: float64, share of these rows that are right; NaN of an empty bin.
+        error: the expected calibration error, the mean over all rows of the distance between
+            the accuracy and the confidence of their bin; NaN without rows.
+    """
+
+    counts: NDArray[np.int64]
+    confidence: Shares
+    accuracy: Shares
+    error: float
+
+
+def calibration(scores: Scores, labels: Labels, bins: int = BINS) -> Calibration:
+    """Compares how sure the predictions are with how often they are right.
+
+    Args:
+        scores: float `(rows, classes)`, probabilities, without NaN.
+        labels: int `(rows,)`.
+
+    Reference:
+        Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 2,
+        https://arxiv.org/abs/1706.04599. Bins are open below and closed above, as there.
+    """
+    confidence = scores.max(axis=1).astype(np.float64)
+    correct = topk_correct(scores, labels, 1)
+    place = np.ceil(confidence * bins).astype(np.int64) - 1
+    place = place.clip(0, bins - 1)  # rounding lifts float32 probabilities above 1
+    counts = np.bincount(place, minlength=bins)
+    sure = np.bincount(place, weights=confidence, minlength=bins)
+    right = np.bincount(place, weights=correct, minlength=bins)
+    return Calibration(
+        counts=counts,
+        confidence=_ratio(sure, counts),
+        accuracy=_ratio(right, counts),
+        error=float(np.abs(right - sure).sum() / len(labels)) if len(labels) else float("nan"),
+    )
+
+
+def _ratio(part: NDArray, whole: NDArray) -> Shares:
+    """Divides; NaN where `whole` is 0."""
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)

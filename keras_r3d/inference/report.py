@@ -1,36 +1,106 @@
-"""Writing an evaluation down: table, JSON, confusion matrix."""
+"""Writing an evaluation down: tables, JSON, pictures."""
 
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
 
 from keras_r3d import files
-from keras_r3d.inference import confusion
-from keras_r3d.inference.protocol import Evaluation
+from keras_r3d.data.reader import Reader
+from keras_r3d.inference import confusion, mistakes, reliability
+from keras_r3d.inference.evaluation import Evaluation
+
+_WIDTH = 80
+_MOST_LISTED = 20
+CLASS_COLUMNS = ("class", "videos", "precision", "recall", "f1", "most_confused_with")
 
 
 def table(evaluation: Evaluation) -> str:
-    """Returns the accuracies as text, clip and video side by side."""
+    """Returns the figures as text, clips and videos side by side, with 95 % intervals."""
     figures = evaluation.figures()
-    k = min(5, len(evaluation.classes))
-    lines = [
-        f"{'':22}{'clip':>9}{'video':>9}",
-        f"{'top-1 accuracy':22}{figures['clip_top1']:9.1%}{figures['video_top1']:9.1%}",
-        f"{f'top-{k} accuracy':22}{figures['clip_top5']:9.1%}{figures['video_top5']:9.1%}",
-        f"{'scored':22}{figures['windows']:9}{figures['videos'] - figures['errors']:9}",
-        f"{'errors (count wrong)':22}{'':9}{figures['errors']:9}",
-    ]
+    k, classes = figures["top5_places"], len(evaluation.classes)
+    lines = [f"{'':22}{'clip accuracy':<24}video accuracy"]
+    lines.append(_accuracies("top-1", figures, "clip_top1", "video_top1"))
+    if k < classes:
+        lines += [
+            _accuracies("top-5", figures, "clip_top5", "video_top5"),
+            _accuracies("mean of top-1, top-5", figures, "clip_mean", "video_mean"),
+        ]
+    else:
+        lines.append(_accuracies(f"top-{k} (all classes)", figures, "clip_top5", "video_top5"))
+    lines.append(_accuracies("mean of classes", figures, None, "mean_class_accuracy"))
     if evaluation.errors:
-        lines.append(f"{'top-1 without errors':22}{'':9}{figures['readable_video_top1']:9.1%}")
-        lines.append("Videos without a score:")
-        lines += [f"  {reason}" for reason in evaluation.errors.values()]
+        lines.append(_accuracies("top-1 without errors", figures, None, "readable_video_top1"))
+        if k < classes:
+            lines.append(_accuracies("top-5 without errors", figures, None, "readable_video_top5"))
+            lines.append(_accuracies("mean without errors", figures, None, "readable_video_mean"))
+    scored = f"{len(evaluation.scored)} of {figures['videos']} videos"
+    lines.append(f"{'scored':22}{_windows(figures['windows']):<24}{scored}")
+    if figures["errors"]:
+        lines.append(f"{'errors':22}{'':24}{figures['errors']}, counted as wrong")
+    if figures["partial"]:
+        lines.append(f"{'partial':22}{'':24}{figures['partial']}, scored as far as they decode")
+    if figures["ece"] is not None:
+        lines.append(f"{'calibration error':22}{'':24}{figures['ece']:.3f} (ECE, 0 is best)")
+    lines.append("")
+    lines += textwrap.wrap(
+        "In brackets: 95 % intervals, by drawing the videos again. Clip accuracy judges every "
+        "window by itself; video accuracy judges each video once, by all its windows. They are "
+        "not to be compared with each other.",
+        _WIDTH,
+    )
+    lines += _listed("Without a score", evaluation, evaluation.errors)
+    lines += _listed("Scored in part", evaluation, evaluation.partial)
     return "\n".join(lines)
 
 
-def write_json(evaluation: Evaluation, split: str, path: Path) -> None:
-    """Writes accuracies (0-1), counts and one record a video."""
+def _windows(count: int) -> str:
+    return f"{count} window" if count == 1 else f"{count} windows"
+
+
+def _accuracies(title: str, figures: Mapping[str, Any], clip: str | None, video: str) -> str:
+    cells = [_accuracy(figures, name) if name else "" for name in (clip, video)]
+    return f"{title:22}{cells[0]:24}{cells[1]}".rstrip()
+
+
+def _accuracy(figures: Mapping[str, Any], name: str) -> str:
+    """Returns an accuracy with its interval, both in percent."""
+    if figures[name] is None:
+        return "     -"
+    text = f"{figures[name]:6.1%}"
+    if interval := figures[f"{name}_interval"]:
+        text += f" ({interval[0] * 100:.1f}-{interval[1]:.1%})"
+    return text
+
+
+def _listed(title: str, evaluation: Evaluation, reasons: Mapping[int, str]) -> list[str]:
+    if not reasons:
+        return []
+    lines = ["", f"{title}:"]
+    for number in sorted(reasons)[:_MOST_LISTED]:
+        video = evaluation.videos[number]
+        named = video.path in reasons[number]
+        # A line each, however long: to be searched and copied.
+        lines.append(f"  {reasons[number]}" if named else f"  {video.name}: {reasons[number]}")
+    if len(reasons) > _MOST_LISTED:
+        lines.append(f"  … and {len(reasons) - _MOST_LISTED} more")
+    return lines
+
+
+def write_json(evaluation: Evaluation, split: str, path: str | Path, **extra: Any) -> None:
+    """Writes figures and one record a video.
+
+    Args:
+        extra: what else there is to say of the evaluation; stands before the figures.
+    """
     files.write_json(
         path,
         {
             "split": split,
+            **extra,
             **evaluation.figures(),
             "classes": list(evaluation.classes),
             "records": evaluation.records(),
@@ -38,8 +108,53 @@ def write_json(evaluation: Evaluation, split: str, path: Path) -> None:
     )
 
 
-def draw_confusion(evaluation: Evaluation, path: Path) -> None:
+def write_classes(evaluation: Evaluation, path: str | Path) -> None:
+    """Writes precision, recall and the most frequent mistake of each class as CSV.
+
+    A video without score counts as missed. A cell is empty where there is nothing to divide by:
+    precision of a class never predicted, recall of one without videos.
+    """
+    matrix, found = evaluation.confusion(), evaluation.by_class()
+    wrong = matrix - np.diag(matrix.diagonal())
+    rows = [
+        (
+            name,
+            int(found.videos[number]),
+            *(_cell(values[number]) for values in (found.precision, found.recall, found.f1)),
+            evaluation.classes[wrong[number].argmax()] if wrong[number].any() else "",
+        )
+        for number, name in enumerate(evaluation.classes)
+    ]
+    files.write_text(path, files.csv_text(CLASS_COLUMNS, rows))
+
+
+def _cell(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.4f}"
+
+
+def draw_confusion(evaluation: Evaluation, path: str | Path) -> None:
     """Draws the confusion matrix of videos as PNG."""
-    figure = confusion.figure(evaluation.confusion(), evaluation.classes, "scored videos")
+    _save(confusion.figure(evaluation.confusion(), evaluation.classes, "scored videos"), path)
+
+
+def draw_reliability(evaluation: Evaluation, path: str | Path) -> None:
+    """Draws accuracy over confidence of videos as PNG."""
+    _save(reliability.figure(evaluation.calibration(), "scored videos"), path)
+
+
+def draw_mistakes(evaluation: Evaluation, reader: Reader, path: str | Path) -> list[str] | None:
+    """Draws the worst mistakes as PNG.
+
+    Returns:
+        Why videos are not shown, a sentence each; None if there are no mistakes, and no picture.
+    """
+    figure, skipped = mistakes.sheet(evaluation, reader)
+    if figure is None:
+        return None
+    _save(figure, path)
+    return skipped
+
+
+def _save(figure: Figure, path: str | Path) -> None:
     with files.atomic(path) as temporary:
         figure.savefig(temporary, dpi=100)

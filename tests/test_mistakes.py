@@ -1,0 +1,91 @@
+import cv2
+import evaluations
+import numpy as np
+import pytest
+from conftest import frame_numbers, write_video
+
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.video import Decoder, VideoError
+from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.inference import mistakes, report
+
+CLASSES = ["green", "red"]
+
+
+def wrong(*scores: float, paths=None):
+    """Makes green videos that are taken for red ones, with these scores."""
+    rows = [[[1 - score, score]] for score in scores]
+    return evaluations.make(CLASSES, [0] * len(scores), rows, paths=paths)
+
+
+def titles(figure) -> list[str]:
+    return [title for axes in figure.axes if (title := axes.get_title(loc="left"))]
+
+
+def test_the_surest_mistakes_come_first():
+    evaluation = wrong(0.6, 0.9, 0.2, 0.7, 0.9)
+    found = mistakes.worst(evaluation)
+    assert [mistake.video for mistake in found] == [1, 4, 3, 0]
+    assert found[0] == mistakes.Mistake(1, 1, pytest.approx(0.9))
+
+
+def test_the_sheet_shows_twenty_in_their_own_colours(tmp_path):
+    path = write_video(tmp_path / "orange.avi", 30, tint=(1, 0.5, 0), base=60)
+    evaluation = wrong(*np.linspace(0.6, 0.95, 25), paths=[path] * 25)
+    figure, skipped = mistakes.sheet(evaluation, VideoReader(0, 0))
+    assert skipped == []
+    shown = titles(figure)
+    assert len(shown) == 20
+    assert "green → red (0.95) · orange.avi" in shown
+    strip = figure.axes[0].images[0].get_array()
+    red, green, blue = strip[64, 64].tolist()
+    assert red > green + 20 > blue + 40
+    assert figure.get_suptitle() == "Wrong videos, the surest mistake first: 20 of 25"
+
+
+def test_the_frames_are_spread_over_the_video(tmp_path):
+    path = write_video(tmp_path / "v.avi", 24)
+    strip = mistakes._strip(VideoReader(0, 0), Video(str(path), "green"))
+    frames = np.split(strip, 6, axis=1)
+    assert frame_numbers(np.stack([frame[:, :128] for frame in frames])) == [2, 6, 10, 14, 18, 22]
+
+
+def test_a_segment_is_named_with_its_seconds(tmp_path):
+    path = write_video(tmp_path / "v.avi", 30)
+    segment = Video(str(path), "green", 1, 2)
+    figure, _ = mistakes.sheet(wrong(0.9, paths=[segment]), VideoReader(0, 0))
+    assert titles(figure) == ["green → red (0.90) · v.avi [1-2 s]"]
+
+
+def test_a_video_that_is_gone_is_skipped_and_said(tmp_path):
+    there = write_video(tmp_path / "there.avi", 10)
+    evaluation = wrong(0.9, 0.8, paths=[tmp_path / "gone.avi", there])
+    skipped = report.draw_mistakes(evaluation, VideoReader(0, 0), tmp_path / "m.png")
+    assert len(skipped) == 1
+    assert "gone.avi" in skipped[0]
+    assert cv2.imread(str(tmp_path / "m.png")) is not None
+    figure, _ = mistakes.sheet(evaluation, VideoReader(0, 0))
+    assert figure.get_suptitle().endswith("1 of 2; 1 could not be read again")
+    nothing = wrong(0.9, paths=[tmp_path / "gone.avi"])
+    assert len(report.draw_mistakes(nothing, VideoReader(0, 0), tmp_path / "n.png")) == 1
+
+
+def test_what_can_be_had_of_a_video_is_shown(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "v.avi", 24, base=50)
+    frame = Decoder.frame
+
+    def breaking(decoder):
+        if decoder.count > 12:
+            raise VideoError("the second half cannot be read again.")
+        return frame(decoder)
+
+    monkeypatch.setattr(Decoder, "frame", breaking)
+    strip = mistakes._strip(VideoReader(0, 0), Video(str(path), "green"))
+    frames = np.stack([frame[:, :128] for frame in np.split(strip, 6, axis=1)])
+    assert [number - 50 // 6 for number in frame_numbers(frames)] == [1, 3, 5, 7, 9, 11]
+
+
+def test_without_mistakes_there_is_no_picture(tmp_path):
+    evaluation = wrong(0.1, 0.2)
+    assert report.draw_mistakes(evaluation, VideoReader(0, 0), tmp_path / "m.png") is None
+    assert not (tmp_path / "m.png").exists()

@@ -1,0 +1,158 @@
+import csv
+import json
+import re
+import warnings
+
+import cv2
+import evaluations
+import numpy as np
+import pytest
+
+from keras_r3d.inference import confusion, lettering, metrics, reliability, report
+
+TEN = [f"class {number}" for number in range(10)]
+
+
+def by_labels(classes, labels, predicted, **other):
+    """Makes an evaluation of one window a video: 0.9 for the predicted class."""
+    rest = 0.1 / max(1, len(classes) - 1)
+    rows = [np.where(np.arange(len(classes)) == one, 0.9, rest)[None] for one in predicted]
+    for number in other.get("errors", {}):
+        rows[number] = rows[number][:0]
+    return evaluations.make(classes, labels, rows, **other)
+
+
+def row(text: str, title: str) -> str:
+    return next(line for line in text.splitlines() if line.startswith(title))
+
+
+def test_the_table_has_clips_and_videos_with_intervals():
+    evaluation = by_labels(TEN, [0] * 20, [0] * 15 + [1] * 5)
+    text = report.table(evaluation)
+    interval = evaluation.figures()["video_top1_interval"]
+    cell = f"75.0% ({interval[0] * 100:.1f}-{interval[1] * 100:.1f}%)"
+    assert row(text, "top-1 ").count(cell) == 2
+    assert row(text, "top-5 ")
+    assert row(text, "mean of top-1, top-5 ")
+    assert "20 windows" in row(text, "scored")
+    assert "20 of 20 videos" in row(text, "scored")
+    assert "without errors" not in text
+    assert "partial" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_table_names_errors_and_partial_videos():
+    errors = {0: "/videos/0.avi: OpenCV cannot open it", **dict.fromkeys(range(1, 25), "gone")}
+    evaluation = by_labels(TEN, [0] * 30, [0] * 30, errors=errors, partial={29: "121 of 300"})
+    text = report.table(evaluation)
+    assert "16.7% (" in row(text, "top-1 ")
+    assert "100.0% (100.0-100.0%)" in row(text, "top-1 without errors")
+    assert "5 of 30 videos" in row(text, "scored")
+    assert "25, counted as wrong" in row(text, "errors")
+    assert "\n  /videos/0.avi: OpenCV cannot open it\n  /videos/1.avi: gone\n" in text
+    assert "/videos/19.avi: gone\n  … and 5 more" in text
+    assert "1, scored as far as they decode" in row(text, "partial")
+    assert text.endswith("Scored in part:\n  /videos/29.avi: 121 of 300")
+
+
+@pytest.mark.parametrize(("classes", "title"), [(2, "top-2 (all"), (5, "top-5 (all")])
+def test_few_classes_have_no_top_5_and_no_mean(classes, title):
+    text = report.table(by_labels(TEN[:classes], [0, 1], [0, 0]))
+    assert "100.0%" in row(text, title)
+    assert "mean of top" not in text
+
+
+def test_the_table_without_any_score():
+    text = report.table(by_labels(TEN, [0], [0], errors={0: "gone"}))
+    assert re.fullmatch(r"top-1 +- +0\.0% \(0\.0-0\.0%\)", row(text, "top-1 "))
+    assert "0 of 1 videos" in text
+
+
+def test_the_json_has_figures_and_records_and_what_else_is_said(tmp_path):
+    evaluation = by_labels(TEN, [0, 1], [0, 0], errors={1: "gone"})
+    report.write_json(evaluation, "test", tmp_path / "e.json", protocol="paper")
+    written = json.loads((tmp_path / "e.json").read_text())
+    assert written["split"] == "test"
+    assert written["protocol"] == "paper"
+    assert written["video_top1"] == 0.5
+    assert written["classes"] == TEN
+    assert [one["status"] for one in written["records"]] == ["ok", "error"]
+
+
+def test_the_classes_csv(tmp_path):
+    classes = ["a, b", "c", "never"]
+    evaluation = by_labels(classes, [0, 0, 0, 1, 0], [0, 0, 1, 1, 0], errors={4: "gone"})
+    report.write_classes(evaluation, tmp_path / "c.csv")
+    with (tmp_path / "c.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows == [
+        ["class", "videos", "precision", "recall", "f1", "most_confused_with"],
+        ["a, b", "4", "1.0000", "0.5000", "0.6667", "c"],
+        ["c", "1", "0.5000", "1.0000", "0.6667", ""],
+        ["never", "0", "", "", "", ""],
+    ]
+
+
+def texts(figure) -> list[str]:
+    found = []
+    for axes in figure.axes:
+        found += [text.get_text() for text in axes.texts]
+        found += [label.get_text() for label in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+        found += [axes.get_title(), axes.get_title(loc="left")]
+    return found
+
+
+def test_sixty_classes_are_all_named_and_of_four_hundred_the_confusions():
+    names = [f"class {number}" for number in range(400)]
+    shown = texts(confusion.figure(np.eye(60, dtype=int), names[:60], "videos"))
+    assert set(names[:60]) <= set(shown)
+    assert "60 of 60 videos right" in shown
+    matrix = 3 * np.eye(400, dtype=int)
+    matrix[7, 301], matrix[300, 2] = 2, 5
+    shown = texts(confusion.figure(matrix, names, "videos"))
+    assert "class 4" in shown
+    assert "class 5" not in shown
+    assert "5 ×  class 300 → class 2\n2 ×  class 7 → class 301" in shown
+
+
+def test_pictures_of_long_and_foreign_names_are_drawn_in_silence(tmp_path):
+    classes = ["x" * 200, "$a_b", "跑步", "跳舞", "line\x07"]
+    evaluation = by_labels(classes, [0, 1, 2, 3], [0, 1, 2, 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report.draw_confusion(evaluation, tmp_path / "c.png")
+        report.draw_reliability(evaluation, tmp_path / "r.png")
+    height, width = cv2.imread(str(tmp_path / "c.png")).shape[:2]
+    assert max(height, width) < 1000
+    assert cv2.imread(str(tmp_path / "r.png")) is not None
+
+
+def test_pictures_without_any_score(tmp_path):
+    evaluation = by_labels(TEN, [0], [0], errors={0: "gone"})
+    report.draw_confusion(evaluation, tmp_path / "c.png")
+    report.draw_reliability(evaluation, tmp_path / "r.png")
+
+
+def test_names_are_shortened_in_the_middle():
+    assert lettering.shown("abcdefghij", 10) == "abcdefghij"
+    assert lettering.shown("abcdefghijk", 10) == "abcde…hijk"
+    assert lettering.shown("abcdefghijk", 4) == "ab…k"
+
+
+def test_letters_that_no_font_has_are_boxes_and_the_number_tells_them_apart(monkeypatch):
+    monkeypatch.setattr(lettering, "_others", lambda lacking: ())
+    assert lettering.shown("跑 run", 20, 3) == "3: □ run"
+    assert lettering.shown("跑 run", 20) == "□ run"
+    assert lettering.shown("бег", 20, 3) == "бег"
+
+
+def test_the_reliability_diagram_shows_the_bins():
+    scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]])
+    found = metrics.calibration(scores, np.array([0, 1, 1]))
+    figure = reliability.figure(found, "videos")
+    bars = [patch.get_height() for patch in figure.axes[0].patches]
+    assert bars[13] == 0.5  # of 2 with confidence 0.9, 1 is right
+    assert sum(bars) == 0.5
+    shown = texts(figure)
+    assert {"2", "1"} <= set(shown)
+    assert f"3 videos: expected calibration error (ECE) {found.error:.3f}" in shown
