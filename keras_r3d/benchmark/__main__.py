@@ -1,4 +1,4 @@
-"""`python -m keras_r3d.benchmark train`, `checkpoint`, `pipeline` or `prepare`."""
+"""`python -m keras_r3d.benchmark train`, `evaluate`, `checkpoint`, `pipeline` or `prepare`."""
 
 from absl import flags
 
@@ -9,23 +9,31 @@ from keras_r3d.errors import R3DError
 def _define_flags() -> None:
     flags.DEFINE_string("json", None, "Also writes the figures to this file.")
     flags.DEFINE_integer("rounds", 5, "Turns of each kind.", lower_bound=1)
-    flags.DEFINE_string("model", "r3d34", "train: network, such as r3d18.")
+    flags.DEFINE_string("model", "r3d34", "train, evaluate: network, such as r3d18.")
     flags.DEFINE_integer("batch_size", 8, "train: clips in a step.", lower_bound=1)
     flags.DEFINE_integer("frames", 16, "train: frames of a clip.", lower_bound=1)
     flags.DEFINE_integer("size", 112, "train: side of a clip in pixels.", lower_bound=16)
     flags.DEFINE_bool("xla", False, "train: also our step compiled by XLA (slow on CPU).")
     flags.DEFINE_string("file", None, "checkpoint: PyTorch checkpoint to read.")
-    flags.DEFINE_string("data", None, "pipeline: folder of videos, list of them, or clip store.")
+    flags.DEFINE_string("data", None, "Folder of videos, list of them, or clip store.")
     flags.DEFINE_string("videos", None, "pipeline: of a store, the folder it was made of.")
-    flags.DEFINE_string("recipe", "kinetics34", "pipeline, prepare: recipe that cuts clips.")
+    flags.DEFINE_string("recipe", "kinetics34", "Recipe that cuts clips.")
     flags.DEFINE_multi_string(
         "set",
         [],
-        "pipeline: changes a recipe key: --set data.frames=8. May be repeated.",
+        "Changes a recipe key: --set data.frames=8. May be repeated.",
     )
-    flags.DEFINE_integer("clips", 64, "pipeline: clips in a turn. prepare: videos.", lower_bound=1)
+    flags.DEFINE_integer(
+        "clips", 64, "pipeline: clips in a turn. prepare, evaluate: videos.", lower_bound=1
+    )
     flags.DEFINE_integer(
         "cores", None, "pipeline: most cores given to our loader. Default: all.", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "network_threads",
+        None,
+        "evaluate: cores that the network may use; videos are decoded on all. Default: all.",
+        lower_bound=1,
     )
     flags.DEFINE_multi_float(
         "gpu_clips_per_second",
@@ -92,9 +100,32 @@ def _prepare() -> None:
     )
 
 
+def _evaluate() -> None:
+    from keras_r3d import recipe
+    from keras_r3d.benchmark import evaluate
+
+    if _command.value("data") is None:
+        raise R3DError("--data is missing: a folder of videos, a list of them, or a clip store.")
+    evaluate.run(
+        _command.value("data"),
+        recipe.load(_command.value("recipe"), _command.value("set")),
+        _command.value("model"),
+        most_videos=_command.value("clips"),
+        network_threads=_command.value("network_threads"),
+        rounds=_command.value("rounds"),
+        json=_command.value("json"),
+    )
+
+
 def main() -> None:
     """Entry point of the command."""
-    kinds = {"train": _train, "checkpoint": _checkpoint, "pipeline": _pipeline, "prepare": _prepare}
+    kinds = {
+        "train": _train,
+        "evaluate": _evaluate,
+        "checkpoint": _checkpoint,
+        "pipeline": _pipeline,
+        "prepare": _prepare,
+    }
     _command.run(_define_flags, kinds)
 
 

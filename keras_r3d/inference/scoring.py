@@ -92,7 +92,7 @@ def score(
         for number in [n for n, one in parts.items() if len(one.scores) == one.expected]:
             ready[number] = _result(classifier, reader, videos[number], parts.pop(number))
 
-    for number, item in _windows(classifier, reader, videos, timeout):
+    for number, item in windows(classifier, reader, videos, timeout):
         part = parts.setdefault(number, _Parts())
         if isinstance(item, Window):
             if feed is not None:
@@ -224,10 +224,14 @@ class _Stream:
         return False
 
 
-def _windows(
+def windows(
     classifier: Classifier, reader: Reader, videos: Sequence[Video], timeout: float
 ) -> Iterator[tuple[int, Window | str]]:
-    """Yields the windows of videos in turns; after the last of each, "" or what went wrong."""
+    """Yields the windows of videos in turns.
+
+    Yields:
+        Number of a video and a window of it; after the last of each, "" or what went wrong.
+    """
     of = classifier.eval
 
     def open_stream(number: int) -> _Stream:
