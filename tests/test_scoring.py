@@ -171,7 +171,7 @@ def test_no_more_than_a_few_windows_are_held(classifier, tmp_path, monkeypatch):
     own = dataclasses.replace(classifier, data=data, eval=of, score=score)
     (found,) = scoring.score(own, Counting(0, 0), [long])
     assert len(found.window_scores) == 40
-    assert most[0] <= 2 + 4 + 2
+    assert most[0] <= 2 * 2 + 4 + 2  # two steps, the queue, and what is in hand
 
 
 @pytest.mark.parametrize(

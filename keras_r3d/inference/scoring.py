@@ -1,6 +1,7 @@
 """Scoring videos: threads decode them, each once and in order, while the model scores.
 
-Windows of different videos share the model's steps. However the threads take turns, the windows
+Windows of different videos share the model's steps, and the next step's are collected while it
+takes one. However the threads take turns, the windows
 come to the model in the same order: one of each video that is under way, then the next of each.
 """
 
@@ -10,13 +11,14 @@ import itertools
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
 from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader, Window
-from keras_r3d.data.video import VideoError
+from keras_r3d.data.video import Frame, VideoError
 from keras_r3d.errors import R3DError
 from keras_r3d.inference.averaging import average
 from keras_r3d.inference.classifier import Classifier
@@ -68,52 +70,84 @@ def score(
     Raises:
         ScoringError: the model gives something else than probabilities.
     """
-    batch_size = classifier.eval.batch_size
-    waiting: list[tuple[int, Window]] = []
-    clips_waiting = 0
     parts: dict[int, _Parts] = {}
     ready: dict[int, Scored] = {}
     following = 0
+    with _Network(classifier, parts) as network:
+        for number, item in windows(classifier, reader, videos, timeout):
+            part = parts.setdefault(number, _Parts())
+            if isinstance(item, Window):
+                if feed is not None:
+                    feed(number, item)
+                part.add(item)
+                network.take(number, item)
+            else:
+                part.expected, part.error = len(part.seconds), item
+            for done in [n for n, one in parts.items() if len(one.scores) == one.expected]:
+                ready[done] = _result(classifier, reader, videos[done], parts.pop(done))
+            while following in ready:
+                yield ready.pop(following)
+                following += 1
+        network.finish()
+    for number in sorted(parts):
+        ready[number] = _result(classifier, reader, videos[number], parts[number])
+    for number in sorted(ready):
+        yield ready[number]
 
-    def score_waiting() -> None:
-        nonlocal clips_waiting
-        pixels = np.concatenate([window.pixels for _, window in waiting])
-        scores = _checked(classifier, classifier.score(pixels))
-        first = 0
-        for number, window in waiting:
-            views = len(window.pixels)
-            of_window = average(scores[first : first + views], classifier.eval.average)
-            parts[number].scores.append(of_window.astype(np.float32))
-            first += views
-        waiting.clear()
-        clips_waiting = 0
 
-    def finish() -> None:
-        for number in [n for n, one in parts.items() if len(one.scores) == one.expected]:
-            ready[number] = _result(classifier, reader, videos[number], parts.pop(number))
+class _Network:
+    """Scores windows in a thread of its own, while the next are collected.
 
-    for number, item in windows(classifier, reader, videos, timeout):
-        part = parts.setdefault(number, _Parts())
-        if isinstance(item, Window):
-            if feed is not None:
-                feed(number, item)
-            part.add(item)
-            waiting.append((number, item))
-            clips_waiting += len(item.pixels)
-            if clips_waiting >= batch_size:
-                score_waiting()
-        else:
-            part.expected, part.error = len(part.seconds), item
-        finish()
-        while following in ready:
-            yield ready.pop(following)
-            following += 1
-    if waiting:
-        score_waiting()
-    finish()
-    while following in ready:
-        yield ready.pop(following)
-        following += 1
+    Args:
+        parts: get the scores of their windows.
+    """
+
+    def __init__(self, classifier: Classifier, parts: "dict[int, _Parts]"):
+        self._classifier, self._parts = classifier, parts
+        self._thread = ThreadPoolExecutor(1, "network")
+        self._collected: list[tuple[int, Frame]] = []
+        self._clips = 0
+        self._scoring: Future[list[tuple[int, np.ndarray]]] | None = None
+
+    def __enter__(self) -> "_Network":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.shutdown()
+
+    def take(self, number: int, window: Window) -> None:
+        """Takes a window of a video; a step is taken once there are enough."""
+        self._collected.append((number, window.pixels))
+        self._clips += len(window.pixels)
+        if self._clips >= self._classifier.eval.batch_size:
+            self._begin()
+
+    def finish(self) -> None:
+        """Scores what is left."""
+        if self._collected:
+            self._begin()
+        self._wait()
+
+    def _begin(self) -> None:
+        self._wait()
+        self._scoring = self._thread.submit(self._step, self._collected)
+        self._collected, self._clips = [], 0
+
+    def _wait(self) -> None:
+        for number, scores in self._scoring.result() if self._scoring else ():
+            self._parts[number].scores.append(scores)
+        self._scoring = None
+
+    def _step(self, collected: list[tuple[int, Frame]]) -> list[tuple[int, np.ndarray]]:
+        of = self._classifier.eval.average
+        pixels = np.concatenate([views for _, views in collected])
+        scores = _checked(self._classifier, self._classifier.score(pixels))
+        ends = np.cumsum([len(views) for _, views in collected])
+        of_windows = np.split(scores, ends[:-1])
+        return [
+            (number, average(views, of).astype(np.float32))
+            for (number, _), views in zip(collected, of_windows, strict=True)
+        ]
 
 
 @dataclasses.dataclass
@@ -249,11 +283,11 @@ def windows(
         while running:
             stream = running.popleft()
             item = stream.take(timeout)
-            yield stream.number, item
             if isinstance(item, Window):
                 running.append(stream)
             elif (number := next(numbers, None)) is not None:
                 running.append(open_stream(number))
+            yield stream.number, item
     finally:
         for stream in running:
             stream.stop()
