@@ -13,6 +13,7 @@ from keras_r3d import _command, run_folder
 from keras_r3d.errors import R3DError
 
 if TYPE_CHECKING:
+    from keras_r3d.data.annotations import Video
     from keras_r3d.data.reader import Reader
     from keras_r3d.inference.classifier import Classifier
     from keras_r3d.inference.evaluation import Evaluation
@@ -132,6 +133,7 @@ def evaluate_run(
     )
     split = request.split or run.recipe.eval.split
     videos, reader = run.open_split(split, request.data_dir)
+    _check_submission(request, videos)
     print(f"{opened.name}: {protocol.described(opened.data, opened.eval)}", flush=True)
     evaluation = protocol.evaluate(
         *(opened, reader, videos),
@@ -174,10 +176,16 @@ def _evaluate_file(model: Path, recipe: str | None, request: Request) -> None:
 
     found = source.open_source(request.data_dir, opened.data)
     splits = found.annotations.splits
-    split = request.split or (opened.eval.split if opened.eval.split in splits else "train")
+    split = request.split or opened.eval.split
+    if request.split is None and split not in splits:
+        if len(splits) > 1:
+            raise R3DError(f"--split is missing: {request.data_dir} has {sorted(splits)}.")
+        (split,) = splits
+    videos = found.annotations.split(split)
+    _check_submission(request, videos)
     print(f"{opened.name}, {opened.described}: {protocol.described(opened.data, opened.eval)}")
     evaluation = protocol.evaluate(
-        *(opened, found.reader, found.annotations.split(split)),
+        *(opened, found.reader, videos),
         split=split,
         timeout=request.timeout,
         progress=_progress(),
@@ -200,6 +208,7 @@ def _evaluate_fused(runs: Sequence[str], weights: Sequence[str], request: Reques
     split = request.split or opened_runs[0].recipe.eval.split
     sides = [run.open_split(split, request.data_dir) for run in opened_runs]
     videos = fusion.aligned([videos for videos, _ in sides], runs)
+    _check_submission(request, videos[0])
     for model, (_, reader), own in zip(models, sides, videos, strict=True):
         print(f"{model.name}: {protocol.described(model.data, model.eval)}", flush=True)
         protocol.check_labels(own, model.classes)
@@ -235,6 +244,14 @@ def _progress() -> Callable[[int, int], None]:
 def _check_output(output: Path | None) -> None:
     if output is not None and output.exists():
         raise R3DError(f"--output {output} exists and is left as it is: choose another folder.")
+
+
+def _check_submission(request: Request, videos: "Sequence[Video]") -> None:
+    """Raises SubmissionError if videos cannot be listed as a challenge wants them."""
+    from keras_r3d.inference import submission
+
+    if request.submission:
+        submission.numbers_by_id(videos)
 
 
 def _report(

@@ -1,11 +1,14 @@
 """The command `evaluate`, through every artefact."""
 
+import functools
 import json
+import re
 
 import pytest
+from absl import flags as absl_flags
 from conftest import small_recipe, write_video
 
-from keras_r3d import evaluate, files, run_folder
+from keras_r3d import _command, evaluate, files, run_folder
 from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations
 from keras_r3d.data.source import open_source
@@ -97,3 +100,75 @@ def test_protocols_by_name():
     for wrong in ("10x2", "x3", "0x1", "mine", "10X3"):
         with pytest.raises(protocol.ProtocolError, match=f"must be one of .* Received: {wrong}"):
             protocol.overrides(wrong)
+
+
+def test_flags_may_take_several_words():
+    words = ["--fuse", "a", "b", "--weights", "1", "-1.5", "--split", "test", "video", "--fuse=c"]
+    assert _command._repeated(words, ("fuse", "weights")) == [
+        *("--fuse", "a", "--fuse", "b", "--weights", "1", "--weights", "-1.5"),
+        *("--split", "test", "video", "--fuse=c"),
+    ]
+    assert _command._repeated(words, ()) == words
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "either --workdir RUN, --model FILE or --fuse RUN_A RUN_B"),
+        (["--workdir", "RUN", "--fuse", "RUN", "RUN"], "either --workdir RUN"),
+        (["--workdir", "RUN", "--recipe", "demo"], "--recipe is for a --model without --workdir"),
+        (["--fuse", "RUN"], "--fuse takes at least two runs"),
+        (["--fuse", "RUN", "RUN", "--weights", "1"], "a number for each of the 2 runs"),
+        (["--workdir", "RUN", "--protocol", "9"], "--protocol must be one of 'paper'"),
+        (["--workdir", "RUN", "--protocol", "5x10"], "'eval.views' is 10, half of them mirrored"),
+        (["--workdir", "RUN", "--model", "RUN/none.keras"], "there is no such model"),
+        (["--model", "RUN/recipe.toml"], "must be a .keras file, a .tflite file or the folder"),
+        (["--workdir", "nowhere"], "nowhere does not exist: recipe.toml was expected in it"),
+        (["--workdir", "RUN", "--split", "dev"], "There are no videos in split 'dev'"),
+        (["--workdir", "RUN", "--devices", "gpu:7"], "GPU 7 is not there"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said(run, monkeypatch, words, said):
+    flags = absl_flags.FlagValues()
+    monkeypatch.setattr(absl_flags, "FLAGS", flags)
+    for name in ("DEFINE_string", "DEFINE_float", "DEFINE_enum", "DEFINE_multi_string"):
+        define = getattr(absl_flags, name)
+        bound = functools.partial(define, flag_values=flags)
+        monkeypatch.setattr(absl_flags, name, bound)
+    evaluate._define_flags()
+    words = [word.replace("RUN", str(run.path)) for word in words]
+    flags(["evaluate", *_command._repeated(words, ("fuse", "weights"))])
+    with pytest.raises(R3DError, match=re.escape(said)):
+        evaluate._main()
+
+
+def test_a_model_in_no_run_needs_videos_and_its_results_a_folder(run, data, tmp_path, capsys):
+    alone = tmp_path / "alone.keras"
+    alone.write_bytes((run.path / run_folder.BEST_MODEL).read_bytes())
+    with pytest.raises(R3DError, match="--data_dir is missing"):
+        evaluate._evaluate_file(alone, None, evaluate.Request())
+    with pytest.raises(R3DError, match=r"--split is missing: .* has \['test', 'train'\]"):
+        evaluate._evaluate_file(alone, None, evaluate.Request(data_dir=str(data)))
+    request = evaluate.Request(data_dir=str(data), split="test", submission="kinetics")
+    with pytest.raises(R3DError, match="2 files have the id '0'"):
+        evaluate._evaluate_file(alone, None, request)
+    request = evaluate.Request(data_dir=str(data / "test"))  # has no splits
+    evaluate._evaluate_file(alone, None, request)
+    said = capsys.readouterr().out
+    assert "Nothing was written: pass --output FOLDER" in said
+    output = tmp_path / "results"
+    request = evaluate.Request(data_dir=str(data), split="test", output=output)
+    evaluate._evaluate_file(alone, None, request)
+    assert read(output)["videos"] == 7
+
+
+def test_runs_are_fused(run, tmp_path):
+    evaluate.evaluate_run(run)
+    request = evaluate.Request(output=tmp_path / "fused")
+    evaluate._evaluate_fused([str(run.path)] * 2, ["1", "3"], request)
+    alone, fused = read(run.path), read(tmp_path / "fused")
+    assert fused["weights"] == [1, 3]
+    for one, other in zip(alone["records"], fused["records"], strict=True):
+        assert one["video"] == other["video"]
+        scores = [{t["label"]: t["score"] for t in r.get("top", [])} for r in (one, other)]
+        assert scores[0] == pytest.approx(scores[1])

@@ -11,13 +11,14 @@ References:
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from keras_r3d import files
+from keras_r3d.data.annotations import Video
 from keras_r3d.data.annotations.videos import some
 from keras_r3d.errors import R3DError
 from keras_r3d.inference.evaluation import Evaluation
@@ -67,7 +68,7 @@ def results(
     """Returns what `write` writes, and the notes."""
     if challenge not in VERSIONS:
         raise SubmissionError(f"A challenge must be one of {list(VERSIONS)}. Received: {challenge}")
-    by_id = _by_id(evaluation)
+    by_id = numbers_by_id(evaluation.videos)
     scored = set(evaluation.scored.tolist())
     most = _MOST_LABELS[challenge] or len(evaluation.classes)
     listed, left_out, averaged = {}, [], []
@@ -100,17 +101,17 @@ def results(
     return content, notes
 
 
-def _by_id(evaluation: Evaluation) -> dict[str, list[int]]:
+def numbers_by_id(videos: Sequence[Video]) -> dict[str, list[int]]:
     """Groups the videos' numbers by id; several of one id are segments of one file.
 
     Raises:
         SubmissionError: two files have one id.
     """
     numbers: dict[str, list[int]] = defaultdict(list)
-    for number, video in enumerate(evaluation.videos):
+    for number, video in enumerate(videos):
         numbers[video_id(video.path)].append(number)
     for name, same in numbers.items():
-        paths = sorted({evaluation.videos[number].path for number in same})
+        paths = sorted({videos[number].path for number in same})
         if len(paths) > 1:
             raise SubmissionError(
                 f"The result file has one result a video, but {len(paths)} files have the id "
