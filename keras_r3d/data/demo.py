@@ -109,7 +109,9 @@ def shape_masks(label: str, split: str, number: int) -> np.ndarray:
 
 
 def _rng(label: str, split: str, number: int) -> np.random.Generator:
-    return np.random.default_rng([list(VIDEOS_PER_CLASS).index(split), CLASSES.index(label), number])
+    return np.random.default_rng(
+        [list(VIDEOS_PER_CLASS).index(split), CLASSES.index(label), number]
+    )
 
 
 def _scene(label: str, split: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

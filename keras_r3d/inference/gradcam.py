@@ -56,7 +56,9 @@ def grad_cam(
         raise ValueError(f"`method` must be one of {list(METHODS)}. Received: method={method}")
     shape = clips.shape[1:4]
     stage = stages.choose(model, shape, layer)
-    parts = keras.Model(model.inputs[0], [model.get_layer(stage.layer).output, _before_softmax(model)])
+    parts = keras.Model(
+        model.inputs[0], [model.get_layer(stage.layer).output, _before_softmax(model)]
+    )
     maps = []
     for start in range(0, len(clips), _BATCH):
         pixels = clips[start : start + _BATCH].astype(np.float32)

@@ -76,7 +76,7 @@ def widened(mask: NDArray[np.floating], reach: Sequence[int]) -> NDArray[np.floa
 
 
 def rank_correlation(one: Heat, other: Heat) -> float:
-    """Returns Spearman's rank correlation of two heats, -1 to 1; NaN if either is the same all over.
+    """Returns Spearman's rank correlation of two heats, -1 to 1; NaN if either is constant.
 
     Values that are equal share their mean rank.
     """
@@ -95,7 +95,5 @@ def _ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:
 def overlap(one: Heat, other: Heat, hottest: float = 0.1) -> float:
     """Returns the share of one's hottest pixels that are among the other's; by chance `hottest`."""
     count = max(1, round(hottest * one.size))
-    best = [
-        set(np.argsort(-heat.ravel(), kind="stable")[:count].tolist()) for heat in (one, other)
-    ]
+    best = [set(np.argsort(-heat.ravel(), kind="stable")[:count].tolist()) for heat in (one, other)]
     return len(best[0] & best[1]) / count

@@ -17,6 +17,7 @@ from keras_r3d.inference.heat import Heat
 
 _COLOURS = "inferno"
 _STRONGEST = 0.85  # share of the heat's colour where it is hottest
+_FADING = 0.7  # below 1, weak heat is seen better
 _MOST_FRAMES = 8  # in the strip
 _SIDE = 360  # least height of a panel of the video, in pixels
 _LEAST_SECONDS = 4.0  # a shorter clip is shown again
@@ -35,7 +36,7 @@ def blend(clip: np.ndarray, heat: Heat) -> np.ndarray:
     """
     grey = as_rgb(clip).mean(axis=-1, keepdims=True)
     colour = 255 * matplotlib.colormaps[_COLOURS](heat)[..., :3]
-    share = _STRONGEST * np.sqrt(heat)[..., None]
+    share = _STRONGEST * heat[..., None] ** _FADING
     return (grey * (1 - share) + colour * share).round().astype(np.uint8)
 
 
@@ -68,9 +69,7 @@ def strip(
     rows = {"clip": as_rgb(clip), **{name: blend(clip, heat) for name, heat in heats.items()}}
     width = max(6.4, 1.5 * len(shown)) + 0.8
     figure = Figure(figsize=(width, 1.6 * len(rows) + 1.0), layout="constrained")
-    figure.suptitle(
-        "\n".join(shortened(line) for line in lines), fontsize=10, parse_math=False
-    )
+    figure.suptitle("\n".join(shortened(line) for line in lines), fontsize=10, parse_math=False)
     grid = figure.subplots(len(rows), len(shown), squeeze=False)
     for axes_row, (name, pictures) in zip(grid, rows.items(), strict=True):
         for axes, number in zip(axes_row, shown, strict=True):

@@ -1,4 +1,4 @@
-"""Where in a network its picture of the clip can be taken, and which pixels each cell stands for."""
+"""Where a network has a map of the clip, and which pixels each of its cells stands for."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -60,13 +60,13 @@ def stages(model: keras.Model, shape: Sequence[int]) -> list[Stage]:
     if not by_size:
         raise StageError(
             f"The model {model.name} has no 3D convolution whose map could be drawn over the clip: "
-            f"explaining needs one. Its layers: {', '.join(one.name for one in model.layers[:8])}, …"
+            f"explaining needs one. Its layers: {[one.name for one in model.layers[:8]]}, …"
         )
     return list(by_size.values())
 
 
 def choose(model: keras.Model, shape: Sequence[int], name: str | None = None) -> Stage:
-    """Returns the deepest stage with 14 cells or more on each side, else the finest; or a named one.
+    """Returns the deepest stage with 14 cells or more a side, else the finest; or a named one.
 
     Args:
         shape: of the clip, `(frames, height, width)`.
@@ -135,8 +135,8 @@ def _stage(name: str, path: Sequence[keras.Layer], shape: Sequence[int]) -> Stag
     known = path[-1].output.shape[1:4]
     if any(one not in (None, cell) for one, cell in zip(known, cells, strict=True)):
         raise StageError(
-            f"Layer '{name}' has a map of {known} (frames, height, width), where {tuple(cells)} was "
-            "expected: a layer before it moves pixels in a way that is not known here. Name an "
+            f"Layer '{name}' has a map of {known} (frames, height, width), where {tuple(cells)} "
+            "was expected: a layer before it moves pixels in a way that is not known here. Name an "
             "earlier layer."
         )
     return Stage(name, tuple(cells), tuple(first), tuple(steps))
