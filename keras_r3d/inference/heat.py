@@ -80,10 +80,10 @@ def rank_correlation(one: Heat, other: Heat) -> float:
 
     Values that are equal share their mean rank.
     """
-    ranks = [_ranks(heat.ravel()) for heat in (one, other)]
-    if min(rank.std() for rank in ranks) == 0:
+    first, second = (_ranks(heat.ravel()) for heat in (one, other))
+    if min(first.std(), second.std()) == 0:
         return float("nan")
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def _ranks(values: NDArray[np.floating]) -> NDArray[np.float64]:

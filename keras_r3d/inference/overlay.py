@@ -55,14 +55,14 @@ def as_rgb(clip: np.ndarray) -> np.ndarray:
 
 
 def strip(
-    clip: np.ndarray, heats: Mapping[str, Heat], seconds: Sequence[float], lines: Sequence[str]
+    clip: np.ndarray, heats: Mapping[str, Heat], seconds: np.ndarray, lines: Sequence[str]
 ) -> Figure:
     """Draws up to 8 frames, left to right in time; below them the same under each heat.
 
     Args:
         clip: uint8 `(frames, height, width, channels)`.
         heats: name -> `(frames, height, width)`, 0-1.
-        seconds: of each frame, in the video.
+        seconds: float `(frames,)`, of each in the video.
         lines: title.
     """
     shown = np.linspace(0, len(clip) - 1, min(_MOST_FRAMES, len(clip))).round().astype(int)
@@ -93,7 +93,7 @@ def shortened(text: str) -> str:
 
 
 def write_video(
-    path: Path, clip: np.ndarray, heat: Heat, seconds: Sequence[float], lines: Sequence[str]
+    path: Path, clip: np.ndarray, heat: Heat, seconds: np.ndarray, lines: Sequence[str]
 ) -> None:
     """Writes the clip beside itself under the heat as MP4, at the pace of the video.
 
@@ -102,7 +102,7 @@ def write_video(
     Args:
         clip: uint8 `(frames, height, width, channels)`.
         heat: `(frames, height, width)`, 0-1.
-        seconds: of each frame, in the video.
+        seconds: float `(frames,)`, of each in the video.
         lines: stand above the pictures.
 
     Raises:

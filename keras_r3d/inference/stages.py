@@ -29,9 +29,9 @@ class Stage:
     """
 
     layer: str
-    cells: tuple[int, int, int]
-    first: tuple[float, float, float]
-    steps: tuple[int, int, int]
+    cells: tuple[int, ...]
+    first: tuple[float, ...]
+    steps: tuple[int, ...]
 
 
 def stages(model: keras.Model, shape: Sequence[int]) -> list[Stage]:
