@@ -156,7 +156,7 @@ def explain(
         heats["occlusion"] = occlusion(model.score, clip[None], index, progress=progress)[0]
     score, mean = scores[number][index], np.mean(scores, axis=0)[index]
     span = f"{times[number][0]:.2f}-{times[number][1]:.2f} s"
-    title = [Path(video).name, f"{model.classes[index]}: {score:.1%} in {span}"]
+    title = [Path(video).name, model.classes[index], f"score {score:.1%} at {span}"]
     seconds = np.linspace(*times[number], len(clip), endpoint=False)
     figure = overlay.strip(clip, heats, seconds, title)
     with files.atomic(paths["png"]) as temporary:

@@ -21,7 +21,8 @@ _FADING = 0.7  # below 1, weak heat is seen better
 _MOST_FRAMES = 8  # in the strip
 _SIDE = 360  # least height of a panel of the video, in pixels
 _LEAST_SECONDS = 4.0  # a shorter clip is shown again
-_MOST_LETTERS = 60  # of a line
+_MOST_LETTERS = 60  # of a line of the strip
+_LETTER = 12  # width of one in the video, in pixels
 
 
 def blend(clip: np.ndarray, heat: Heat) -> np.ndarray:
@@ -69,7 +70,8 @@ def strip(
     rows = {"clip": as_rgb(clip), **{name: blend(clip, heat) for name, heat in heats.items()}}
     width = max(6.4, 1.5 * len(shown)) + 0.8
     figure = Figure(figsize=(width, 1.6 * len(rows) + 1.0), layout="constrained")
-    figure.suptitle("\n".join(shortened(line) for line in lines), fontsize=10, parse_math=False)
+    title = "\n".join(shortened(line, _MOST_LETTERS) for line in lines)
+    figure.suptitle(title, fontsize=10, parse_math=False)
     grid = figure.subplots(len(rows), len(shown), squeeze=False)
     for axes_row, (name, pictures) in zip(grid, rows.items(), strict=True):
         for axes, number in zip(axes_row, shown, strict=True):
@@ -81,15 +83,15 @@ def strip(
     for axes, number in zip(grid[-1], shown, strict=True):
         axes.set_xlabel(f"{seconds[number]:.2f} s", fontsize=9)
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), _COLOURS)
-    bar = figure.colorbar(scale, ax=grid[1:], ticks=[0, 1], fraction=0.03, pad=0.01)
+    bar = figure.colorbar(scale, ax=grid, ticks=[0, 1], fraction=0.03, pad=0.01)
     bar.ax.set_yticklabels(["none", "most"], fontsize=8)
     return figure
 
 
-def shortened(text: str) -> str:
-    """Leaves out the middle of a long text."""
-    half = _MOST_LETTERS // 2
-    return text if len(text) <= _MOST_LETTERS else f"{text[:half]}…{text[-half + 1 :]}"
+def shortened(text: str, most: int) -> str:
+    """Leaves out the middle of a text of more than `most` letters."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[-half + 1 :]}"
 
 
 def write_video(
@@ -139,7 +141,7 @@ def _lettered(lines: Sequence[str], width: int, height: int, align: str) -> np.n
     figure.text(
         0.5,
         0.5,
-        "\n".join(shortened(line) for line in lines),
+        "\n".join(shortened(line, width // _LETTER) for line in lines),
         color="white",
         fontsize=12,
         ha="center",
