@@ -68,10 +68,16 @@ def test_nothing_for_a_class_is_all_zero():
     assert (found == 0).all()
 
 
-def test_frozen_models_and_other_precisions_work():
+def test_frozen_and_half_precise_models_work():
     model = bright()
     model.trainable = False
     assert gradcam.grad_cam(model, spots(), 1).max() == 1
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        half = bright()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert gradcam.grad_cam(half, spots(), 1)[0, 1, 2, 5] > 0.98
     with pytest.raises(ValueError, match="`method` must be one of"):
         gradcam.grad_cam(model, spots(), 1, method="cam")
 
