@@ -109,9 +109,10 @@ ALLOWED = {
     },
     "devices": BASE,
     "inference": BASE | {"applications", "data", "devices", "files", "recipe", "run_folder"},
+    "inference.overlay": BASE | {"_opencv", "data.video", "files", "inference.heat"},
     "export": BASE | {"_command", "data", "files", "inference.artefacts", "run_folder"},
 }
-COMMANDS = {"train", "evaluate", "benchmark", "convert", "prepare", "scan", "view"}
+COMMANDS = {"train", "evaluate", "benchmark", "convert", "prepare", "scan", "view", "explain"}
 STDLIB_AND_NUMPY = {
     "recipe",
     "data.annotations",

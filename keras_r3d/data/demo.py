@@ -82,13 +82,12 @@ def render(cache: Path | None = None) -> Path:
 def _render_all(folder: Path) -> None:
     with files.atomic(folder) as temporary:
         temporary.mkdir()
-        for split_number, (split, count) in enumerate(VIDEOS_PER_CLASS.items()):
-            for class_number, label in enumerate(CLASSES):
+        for split, count in VIDEOS_PER_CLASS.items():
+            for label in CLASSES:
                 (temporary / split / label).mkdir(parents=True)
                 for number in range(count):
-                    rng = np.random.default_rng([split_number, class_number, number])
                     path = temporary / split / label / f"{number:03}.mp4"
-                    _write(path, frames(label, split, rng))
+                    _write(path, frames(label, split, _rng(label, split, number)))
 
 
 def frames(label: str, split: str, rng: np.random.Generator) -> np.ndarray:
@@ -97,6 +96,26 @@ def frames(label: str, split: str, rng: np.random.Generator) -> np.ndarray:
     Returns:
         uint8 `(FRAMES, SIDE, SIDE, 3)`, BGR.
     """
+    return _scene(label, split, rng)[0]
+
+
+def shape_masks(label: str, split: str, number: int) -> np.ndarray:
+    """Tells where the shape of a rendered video is, `SPLIT/CLASS/NUMBER.mp4`.
+
+    Returns:
+        float32 `(FRAMES, SIDE, SIDE)`, share of each pixel that the shape covers.
+    """
+    return _scene(label, split, _rng(label, split, number))[1]
+
+
+def _rng(label: str, split: str, number: int) -> np.random.Generator:
+    return np.random.default_rng(
+        [list(VIDEOS_PER_CLASS).index(split), CLASSES.index(label), number]
+    )
+
+
+def _scene(label: str, split: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Draws a video and its shape: what `frames` and `shape_masks` return."""
     outline = _outline(split, rng)
     background = _texture(split, rng)
     # Bright shapes on dark backgrounds and the other way round.
@@ -107,11 +126,14 @@ def frames(label: str, split: str, rng: np.random.Generator) -> np.ndarray:
     name, direction = _ONE_WAY[label]
     motion[name] = _one_way(rng, direction)
     video = np.empty((FRAMES, SIDE, SIDE, 3), np.uint8)
+    masks = np.empty((FRAMES, SIDE, SIDE), np.float32)
+    nothing = np.zeros((SIDE, SIDE), np.uint8)
     for number in range(FRAMES):
         sideways, vertical, turn = (motion[name][number] for name in _MOTIONS)
         place = centre + WAY * np.array([sideways, vertical])
         video[number] = _draw(background, outline, colour, place, size, np.pi * turn)
-    return video
+        masks[number] = _draw(nothing, outline, 255, place, size, np.pi * turn)
+    return video, masks / np.float32(255)
 
 
 def _outline(split: str, rng: np.random.Generator) -> np.ndarray:

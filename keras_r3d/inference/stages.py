@@ -1,0 +1,167 @@
+"""Where a network has a map of the clip, and which pixels each of its cells stands for."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+from keras import layers
+
+from keras_r3d.errors import R3DError
+
+_POOLINGS = (layers.MaxPooling3D, layers.AveragePooling3D)
+# The cells on a side of the map that Grad-CAM was published with: conv5_3 of VGG-16 at 224 pixels.
+FINE_ENOUGH = 14
+
+
+class StageError(R3DError):
+    """A network without a map that could be drawn over the clip."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A layer whose output is a map of the clip. Axes are frames, height, width.
+
+    Attributes:
+        layer: its name.
+        cells: of the map along each axis.
+        first: frame, row and column of the clip at the centre of the first cell.
+        steps: frames, rows and columns of the clip from one cell to the next.
+    """
+
+    layer: str
+    cells: tuple[int, ...]
+    first: tuple[float, ...]
+    steps: tuple[int, ...]
+
+
+def stages(model: keras.Model, shape: Sequence[int]) -> list[Stage]:
+    """Lists the last layer of each size of map, from the input on.
+
+    Only layers that all of the network's paths lead through: what a shortcut goes around is but a
+    part of what the network knows.
+
+    Args:
+        model: functional or sequential.
+        shape: of the clip, `(frames, height, width)`.
+
+    Raises:
+        StageError: the network has no 3D convolution.
+    """
+    by_size: dict[tuple[int, ...], Stage] = {}
+    convolved = False
+    for layer in _on_all_paths(model):
+        path = _path(model, layer)
+        convolved = convolved or any(isinstance(one, layers.Conv3D) for one in path)
+        if not convolved or len(layer.output.shape) != 5:
+            continue
+        if not isinstance(layer, (*_POOLINGS, layers.ZeroPadding3D)):
+            stage = _stage(layer.name, path, shape)
+            by_size[stage.cells[1:]] = stage
+    if not by_size:
+        raise StageError(
+            f"The model {model.name} has no 3D convolution whose map could be drawn over the clip: "
+            f"explaining needs one. Its layers: {[one.name for one in model.layers[:8]]}, …"
+        )
+    return list(by_size.values())
+
+
+def choose(model: keras.Model, shape: Sequence[int], name: str | None = None) -> Stage:
+    """Returns the deepest stage with 14 cells or more a side, else the finest; or a named one.
+
+    Args:
+        shape: of the clip, `(frames, height, width)`.
+        name: of a layer with a map.
+
+    Raises:
+        StageError: there is no such layer, or it has no map.
+    """
+    found = stages(model, shape)
+    if name is None:
+        fine = [stage for stage in found if min(stage.cells[1:]) >= FINE_ENOUGH]
+        return fine[-1] if fine else max(found, key=lambda stage: min(stage.cells[1:]))
+    layer = next((one for one in model.layers if one.name == name), None)
+    if layer is None or len(getattr(layer.output, "shape", ())) != 5:
+        raise StageError(
+            f"The model {model.name} has no layer '{name}' with a map of the clip. Sensible ones: "
+            f"{', '.join(stage.layer for stage in found)}"
+        )
+    return _stage(name, _path(model, layer), shape)
+
+
+def _producers(model: keras.Model) -> dict[int, keras.Layer]:
+    """Returns the layer that makes a tensor, by the tensor's id."""
+    return {id(layer.output): layer for layer in model.layers}
+
+
+def _inputs(layer: keras.Layer) -> list[keras.KerasTensor]:
+    given = layer.input
+    return list(given) if isinstance(given, (list, tuple)) else [given]
+
+
+def _on_all_paths(model: keras.Model) -> list[keras.Layer]:
+    """Lists the layers that every path from input to output leads through, in order."""
+    places = {id(layer.output): place for place, layer in enumerate(model.layers)}
+    last_use = list(range(len(model.layers)))
+    for place, layer in enumerate(model.layers):
+        for tensor in _inputs(layer):
+            if id(tensor) in places and places[id(tensor)] != place:
+                last_use[places[id(tensor)]] = place
+    found, reach = [], 0
+    for place, layer in enumerate(model.layers):
+        if reach <= place:  # nothing from before goes past it
+            found.append(layer)
+        reach = max(reach, last_use[place])
+    return found
+
+
+def _path(model: keras.Model, layer: keras.Layer) -> list[keras.Layer]:
+    """Lists the layers from the input to this one; where paths meet, those of the first."""
+    producers = _producers(model)
+    path = [layer]
+    while True:
+        before = [producers.get(id(tensor)) for tensor in _inputs(path[0])[:1]]
+        if not before or before[0] in (None, path[0]):
+            return path
+        path.insert(0, before[0])
+
+
+def _stage(name: str, path: Sequence[keras.Layer], shape: Sequence[int]) -> Stage:
+    cells, first, steps = list(shape), [0.0, 0.0, 0.0], [1, 1, 1]
+    for layer in path:
+        for axis, (size, stride, before, after) in enumerate(_window(layer, cells)):
+            first[axis] += ((size - 1) / 2 - before) * steps[axis]
+            steps[axis] *= stride
+            cells[axis] = (cells[axis] + before + after - size) // stride + 1
+    known = path[-1].output.shape[1:4]
+    if any(one not in (None, cell) for one, cell in zip(known, cells, strict=True)):
+        raise StageError(
+            f"Layer '{name}' has a map of {known} (frames, height, width), where {tuple(cells)} "
+            "was expected: a layer before it moves pixels in a way that is not known here. Name an "
+            "earlier layer."
+        )
+    return Stage(name, tuple(cells), tuple(first), tuple(steps))
+
+
+def _window(layer: keras.Layer, cells: Sequence[int]) -> list[tuple[int, int, int, int]]:
+    """Returns size, stride and padding before and after of a layer's window along each axis."""
+    if isinstance(layer, layers.ZeroPadding3D):
+        padding = [tuple(one) for one in layer.padding]
+        if layer.data_format == "channels_first":  # pads height, width, channels: see blocks.py
+            padding = [(0, 0), *padding[:2]]
+        return [(1, 1, before, after) for before, after in padding]
+    if isinstance(layer, layers.Conv3D):
+        sizes = [
+            (size - 1) * rate + 1
+            for size, rate in zip(layer.kernel_size, layer.dilation_rate, strict=True)
+        ]
+    elif isinstance(layer, _POOLINGS):
+        sizes = list(layer.pool_size)
+    else:
+        return [(1, 1, 0, 0)] * 3
+    window = []
+    for size, stride, count in zip(sizes, layer.strides, cells, strict=True):
+        lacking = max(0, (-(-count // stride) - 1) * stride + size - count)
+        if layer.padding == "valid":
+            lacking = 0
+        window.append((size, stride, lacking // 2, lacking - lacking // 2))
+    return window
