@@ -111,7 +111,7 @@ ALLOWED = {
     "inference": BASE | {"applications", "data", "devices", "files", "recipe", "run_folder"},
     "export": BASE | {"_command", "data", "files", "inference.artefacts", "run_folder"},
 }
-COMMANDS = {"train", "evaluate", "benchmark", "convert", "prepare", "scan", "view"}
+COMMANDS = {"train", "evaluate", "benchmark", "convert", "features", "prepare", "scan", "view"}
 STDLIB_AND_NUMPY = {
     "recipe",
     "data.annotations",

@@ -58,15 +58,17 @@ def score(
     *,
     timeout: float = TIMEOUT,
     feed: Callable[[int, Window], None] | None = None,
+    probabilities: bool = True,
 ) -> Iterator[Scored]:
     """Scores videos; each comes once, in their order, as soon as it and those before are done.
 
     Args:
         timeout: seconds after which a video that gives no more window is given up.
         feed: takes the number of a video and each of its windows, before it is scored.
+        probabilities: what the model must give; else any finite numbers, such as embeddings.
 
     Raises:
-        ScoringError: the model gives something else than probabilities.
+        ScoringError: the model gives something else.
     """
     batch_size = classifier.eval.batch_size
     waiting: list[tuple[int, Window]] = []
@@ -78,7 +80,7 @@ def score(
     def score_waiting() -> None:
         nonlocal clips_waiting
         pixels = np.concatenate([window.pixels for _, window in waiting])
-        scores = _checked(classifier, classifier.score(pixels))
+        scores = _checked(classifier, classifier.score(pixels), probabilities)
         first = 0
         for number, window in waiting:
             views = len(window.pixels)
@@ -160,13 +162,13 @@ def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts)
     )
 
 
-def _checked(classifier: Classifier, scores: np.ndarray) -> np.ndarray:
+def _checked(classifier: Classifier, scores: np.ndarray, probabilities: bool) -> np.ndarray:
     wrong = None
     if scores.shape[1] != len(classifier.classes):
         wrong = f"{scores.shape[1]} scores for {len(classifier.classes)} classes"
     elif not np.isfinite(scores).all():
         wrong = "scores that are not finite numbers"
-    elif scores.min() < -1e-3 or scores.max() > 1 + 1e-3:
+    elif probabilities and (scores.min() < -1e-3 or scores.max() > 1 + 1e-3):
         wrong = f"scores from {scores.min():.3g} to {scores.max():.3g}, no probabilities"
     if wrong:
         raise ScoringError(f"The model {classifier.name} gives {wrong}.")
