@@ -137,7 +137,7 @@ def _extract(words: Sequence[str], output: Path) -> int:
             parts.remove()
     except features.InterruptedExtraction as error:
         print(error, flush=True)
-        sys.exit(_command.INTERRUPTED)
+        os._exit(_command.INTERRUPTED)  # a decoder that is still at work would abort `sys.exit`
     found = len(opened.videos) - len(errors)
     print(f"Written: {output}: {rows} embeddings of {found} videos")
     _name_some("partial, what decodes is used", partial)

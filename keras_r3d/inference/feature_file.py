@@ -212,7 +212,7 @@ def _pyarrow(path: Path) -> Any:
         import pyarrow.parquet
     except ImportError as error:
         raise FeatureFileError(
-            f"{path}: Parquet needs pyarrow. Install it (`pip install keras_r3d[parquet]`), or "
-            "take .npz."
+            f"{path}: Parquet needs pyarrow ({error}). Install it (`pip install "
+            "keras_r3d[parquet]`), or take .npz."
         ) from error
     return pyarrow

@@ -11,6 +11,7 @@ import functools
 import json
 import shutil
 import time
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from keras_r3d.errors import R3DError
 from keras_r3d.inference.feature_file import Batch
 
 REQUEST, _LOCK = "request.json", "lock"
-_SECONDS = 30.0  # between two parts
+_SECONDS = 10.0  # between two parts
 _BYTES = 2**26  # of a part
 
 
@@ -197,7 +198,7 @@ def opened(folder: Path, request: dict[str, Any]) -> Iterator[Parts]:
             files.write_json(path, request)
         try:
             parts = Parts(folder)
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise PartsError(
                 f"{folder} holds a damaged part ({error}): remove the folder to start over."
             ) from error

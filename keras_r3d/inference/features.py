@@ -77,7 +77,7 @@ def embedding_network(network: keras.Model, layer: str) -> keras.Model:
             f"--layer {layer} must give (batch, d) or (batch, frames, height, width, d). "
             f"Received: {output.shape}"
         )
-    return keras.Model(network.input, output, name=f"{network.name}_{layer}")
+    return keras.Model(network.inputs, output, name=f"{network.name}_{layer}")
 
 
 def embedder(

@@ -50,7 +50,9 @@ def sheet(found: Neighbours) -> Figure:
             mark, colour = _mark(found, query, number)
             title = f"{similarity:.3f}{mark}\n{_named(found.gallery, number)}"
             _draw(axes, of_gallery(number), title, colour)
-    figure.suptitle("Nearest neighbours by cosine similarity", fontsize=9)
+    known = found.queries.label is not None and found.gallery.label is not None
+    legend = ": ✓ same label, ✗ another" if known else ""
+    figure.suptitle(f"Nearest neighbours by cosine similarity{legend}", fontsize=9)
     return figure
 
 
@@ -86,21 +88,22 @@ def _opened(features: Features) -> tuple[Reader, Callable[[int], Video | None]]:
 
 
 def _chosen(queries: Features) -> list[int]:
-    """Chooses the queries to show: the middle one of each label, or evenly placed ones."""
+    """Chooses the queries to show: one of each label, or evenly placed ones."""
     if queries.label is None:
         places = np.linspace(0, len(queries.video) - 1, min(_MOST_QUERIES, len(queries.video)))
         return places.round().astype(int).tolist()
     labels = np.unique(queries.label)
     places = np.linspace(0, len(labels) - 1, min(_MOST_QUERIES, len(labels))).round().astype(int)
-    rows = (np.flatnonzero(queries.label == labels[place]) for place in places)
-    return [int(of_label[len(of_label) // 2]) for of_label in rows]
+    rows = [np.flatnonzero(queries.label == labels[place]) for place in places]
+    # Not the first of each: they may be of one scene.
+    return [int(one[number * len(one) // len(rows)]) for number, one in enumerate(rows)]
 
 
 def _mark(found: Neighbours, query: int, number: int) -> tuple[str, str]:
     if found.queries.label is None or found.gallery.label is None:
         return "", "black"
     right = found.queries.label[query] == found.gallery.label[number]
-    return ("  right", _RIGHT) if right else ("  wrong", _WRONG)
+    return ("  ✓", _RIGHT) if right else ("  ✗", _WRONG)
 
 
 def _named(features: Features, row: int) -> str:

@@ -153,7 +153,8 @@ def chance_recall(relevant: np.ndarray, of: np.ndarray, k: int) -> np.ndarray:
     """Returns how likely one or more of `relevant` among `of` are the first k in random order."""
     missed = np.ones(len(of))
     for drawn in range(k):
-        missed *= np.maximum(0, of - relevant - drawn) / np.maximum(1, of - drawn)
+        left = of - drawn
+        missed *= np.where(left > 0, np.maximum(0, left - relevant) / np.maximum(1, left), 1)
     return 1 - missed
 
 

@@ -58,14 +58,15 @@ def probe(train: Features, test: Features) -> Probed:
             f"{train.source} must have videos of two labels or more. Received: {list(classes)}"
         )
     folds = _folds(videos, targets)
-    correct = np.zeros(len(STRENGTHS))
+    correct, squares = np.zeros(len(STRENGTHS)), np.zeros(len(STRENGTHS))
     for fold in range(folds.max() + 1):
         out = folds == fold
         fitted = _Ridge(train.embedding[~out], np.eye(len(classes))[targets[~out]])
         for place, strength in enumerate(STRENGTHS):
             scores = fitted.scores(train.embedding[out], strength)
             correct[place] += _right(scores, targets[out], train.video[out])[0]
-    best = len(STRENGTHS) - 1 - int(correct[::-1].argmax())  # the strongest of equals
+            squares[place] += ((scores - np.eye(len(classes))[targets[out]]) ** 2).sum()
+    best = int(np.lexsort((squares, -correct))[0])  # of those with most right, the closest
     fitted = _Ridge(train.embedding, np.eye(len(classes))[targets])
     scores = fitted.scores(test.embedding, STRENGTHS[best])
     places = {name: place for place, name in enumerate(classes.tolist())}

@@ -24,6 +24,7 @@ from keras_r3d.inference.classifier import Classifier
 TIMEOUT = 300.0  # seconds
 _MOST_VIDEOS = 16  # decoded at a time
 _WINDOWS_AHEAD = 4  # of each
+_PATIENCE = 2.0  # seconds
 
 
 class ScoringError(R3DError):
@@ -184,7 +185,9 @@ class _Stream:
         self._queue: queue.Queue[Window | str | BaseException] = queue.Queue(_WINDOWS_AHEAD)
         self._stopped = threading.Event()
         # Of a decoder that hangs nothing else would let the process end.
-        threading.Thread(target=self._run, name=f"windows of {name}", daemon=True).start()
+        name = f"windows of {name}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
 
     def take(self, timeout: float) -> Window | str:
         """Returns the next window; after the last, "" or why there are no more."""
@@ -203,6 +206,10 @@ class _Stream:
     def stop(self) -> None:
         """Lets the thread end."""
         self._stopped.set()
+
+    def join(self) -> None:
+        """Waits for the thread, but not for one that hangs."""
+        self._thread.join(_PATIENCE)
 
     def _run(self) -> None:
         end: str | BaseException = ""
@@ -255,3 +262,5 @@ def _windows(
     finally:
         for stream in running:
             stream.stop()
+        for stream in running:  # a process that ends while they decode is aborted
+            stream.join()
