@@ -25,7 +25,7 @@ from keras_r3d.inference.feature_file import Batch
 
 REQUEST, _LOCK = "request.json", "lock"
 _SECONDS = 10.0  # between two parts
-_BYTES = 2**26  # of a part
+_BYTES = 2**24  # of a part
 
 
 class PartsError(R3DError):
@@ -72,7 +72,7 @@ class Parts:
         self._waiting: list[Finished] = []
         self._written = time.monotonic()
         self._next = 0
-        self._column = functools.lru_cache(maxsize=16)(self._load_column)
+        self._column = functools.lru_cache(maxsize=8)(self._load_column)
         for path in sorted(folder.glob("[0-9]*.npz")):
             number = int(path.stem)
             self._next = max(self._next, number + 1)

@@ -51,8 +51,8 @@ def sheet(found: Neighbours) -> Figure:
             title = f"{similarity:.3f}{mark}\n{_named(found.gallery, number)}"
             _draw(axes, of_gallery(number), title, colour)
     known = found.queries.label is not None and found.gallery.label is not None
-    legend = ": ✓ same label, ✗ another" if known else ""
-    figure.suptitle(f"Nearest neighbours by cosine similarity{legend}", fontsize=9)
+    legend = "\n✓ same label, ✗ another" if known else ""
+    figure.suptitle(f"Nearest by cosine similarity{legend}", fontsize=9)
     return figure
 
 

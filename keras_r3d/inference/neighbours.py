@@ -92,14 +92,15 @@ def find(queries: Features, gallery: Features, k: int) -> Neighbours:
     for first in range(0, len(vectors), block):
         rows = slice(first, first + block)
         similarities = vectors[rows] @ gallery_vectors.T
-        similarities[own[rows, None] == others[None]] = -np.inf
-        order = _ranked(similarities, k if labels is None else len(gallery_vectors))
-        numbers[rows] = order[:, :k]
-        nearest[rows] = np.take_along_axis(similarities, order[:, :k], axis=1)
+        excluded = own[rows, None] == others[None]
+        similarities[excluded] = -np.inf
+        order = _nearest(similarities, k)
+        numbers[rows] = order
+        nearest[rows] = np.take_along_axis(similarities, order, axis=1)
         if labels is not None:
-            right = labels[1][order] == labels[0][rows, None]
-            there = np.isfinite(np.take_along_axis(similarities, order, axis=1))
-            hits.append(_measures(right & there, there.sum(axis=1)))
+            right = (labels[0][rows, None] == labels[1][None]) & ~excluded
+            ranked = np.take_along_axis(right, np.argsort(-similarities, axis=1), axis=1)
+            hits.append(_measures(ranked, (~excluded).sum(axis=1)))
     missing = np.isneginf(nearest)
     numbers[missing], nearest[missing] = -1, np.nan
     figures = _figures(np.concatenate(hits)) if hits else None
@@ -118,14 +119,12 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
-def _ranked(similarities: np.ndarray, k: int) -> np.ndarray:
-    """Returns the columns of the k largest of each row, the largest first."""
-    if k < similarities.shape[1]:
-        chosen = np.sort(np.argpartition(-similarities, k - 1, axis=1)[:, :k], axis=1)
-        values = np.take_along_axis(similarities, chosen, axis=1)
-        order = np.argsort(-values, axis=1, kind="stable")
-        return np.take_along_axis(chosen, order, axis=1)
-    return np.argsort(-similarities, axis=1, kind="stable")
+def _nearest(similarities: np.ndarray, k: int) -> np.ndarray:
+    """Returns the columns of the k largest of each row, int64, the largest first."""
+    chosen = np.sort(np.argpartition(-similarities, k - 1, axis=1)[:, :k], axis=1)
+    values = np.take_along_axis(similarities, chosen, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(chosen, order, axis=1)
 
 
 def _measures(right: np.ndarray, of: np.ndarray) -> np.ndarray:
@@ -140,9 +139,10 @@ def _measures(right: np.ndarray, of: np.ndarray) -> np.ndarray:
         order, recalls and those of a random order, and whether no rank is right.
     """
     relevant = right.sum(axis=1)
-    ranks = np.arange(1, right.shape[1] + 1)
-    precisions = np.cumsum(right, axis=1) / ranks
-    average = (precisions * right).sum(axis=1) / np.maximum(1, relevant)
+    queries, places = np.nonzero(right)
+    before = np.arange(len(queries)) - (np.cumsum(relevant) - relevant)[queries]
+    sums = np.bincount(queries, (before + 1) / (places + 1), minlength=len(right))
+    average = sums / np.maximum(1, relevant)
     columns = [average, chance_average_precision(relevant, of)]
     columns += [right[:, :k].any(axis=1) for k in RECALLS]
     columns += [chance_recall(relevant, of, k) for k in RECALLS]
