@@ -104,10 +104,13 @@ def _extract(words: Sequence[str], output: Path) -> int:
         raise R3DError(f"--output {output} exists and is left as it is: choose another file.")
     if not output.parent.is_dir():
         raise R3DError(f"--output {output}: there is no folder {output.parent}.")
+    paths = list_videos(words)  # a wrong name is said before TensorFlow is loaded
+    nameless = [path for path in paths if not _is_text(path)]
+    paths = [path for path in paths if _is_text(path)]
+
     from keras_r3d.devices import choose
     from keras_r3d.inference import feature_parts, features, protocol
 
-    paths = list_videos(words)  # a wrong name is said before TensorFlow is set up
     hardware = choose(_command.value("devices"))
     opened = _open(paths)
     model, layer = features.embedder(opened.model, _command.value("layer"), hardware)
@@ -129,6 +132,9 @@ def _extract(words: Sequence[str], output: Path) -> int:
                 timeout=_command.value("timeout"),
                 progress=_command.Progress("videos"),
             )
+            for path in nameless:
+                shown = os.fsencode(path).decode(errors="backslashreplace")
+                errors[shown] = f"{shown}: its name is not UTF-8: rename it."
             where = {"data_dir": opened.data_dir, "split": opened.split}
             rows = features.join(
                 parts, opened.videos, output, errors, opened.split is not None, request | where
@@ -138,7 +144,7 @@ def _extract(words: Sequence[str], output: Path) -> int:
     except features.InterruptedExtraction as error:
         print(error, flush=True)
         os._exit(_command.INTERRUPTED)  # a decoder that is still at work would abort `sys.exit`
-    found = len(opened.videos) - len(errors)
+    found = len(opened.videos) + len(nameless) - len(errors)
     print(f"Written: {output}: {rows} embeddings of {found} videos")
     _name_some("partial, what decodes is used", partial)
     _name_some("without embedding", errors)
@@ -166,6 +172,14 @@ def list_videos(words: Sequence[str]) -> list[str]:
             raise R3DError(f"{word} {there}. Expected: a video, a folder of them, or a glob.")
         found |= dict.fromkeys(map(os.path.abspath, paths))
     return list(found)
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # bytes of a file name that stand for no character
+        return False
+    return True
 
 
 def _open(paths: Sequence[str]) -> _Opened:

@@ -177,6 +177,8 @@ def test_new_videos_are_added_in_their_place_and_gone_ones_left_out(model, video
 def test_parts_of_another_request_are_refused_with_both(tmp_path):
     with feature_parts.opened(tmp_path / "p", REQUEST):
         pass
+    with feature_parts.opened(tmp_path / "p", REQUEST | {"model": "moved.keras"}):
+        pass
     other = REQUEST | {"layer": "conv1", "data": {"frames": 8}}
     with (
         pytest.raises(feature_parts.PartsError) as caught,
@@ -278,11 +280,24 @@ def run(*arguments, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
 
 
+def test_several_videos_stand_before_the_flags(tmp_path):
+    done = run(tmp_path, "b*.mp4", "--output", tmp_path / "f.npz", "--per", "window")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: {tmp_path} holds no videos. Expected: a video, a folder of them, or a glob.\n"
+    )
+    write_video(tmp_path / "1.avi")
+    done = run(tmp_path, "b*.mp4", "--output", tmp_path / "f.npz")
+    assert "Error: b*.mp4 does not exist" in done.stderr
+
+
 @pytest.mark.slow
 def test_the_command(class_folders, tmp_path):
     network = applications.R3D10(width=0.0625, classes=2, input_shape=(4, 32, 32, 3))
     network.save(tmp_path / "m.keras")
     (class_folders / "red" / "broken.mp4").write_bytes(b"no video")
+    with open(os.fsencode(tmp_path) + b"/\xff.mp4", "wb"):
+        pass
     output = tmp_path / "f.npz"
     given = ("--model", tmp_path / "m.keras", "--output", output)
     done = run("--data_dir", class_folders, *given, "--neighbours", 3)
@@ -298,6 +313,10 @@ def test_the_command(class_folders, tmp_path):
     done = run(class_folders, *given)
     assert done.returncode == 1
     assert f"--output {output} exists and is left as it is" in done.stderr
+    done = run(tmp_path, "--model", tmp_path / "m.keras", "--output", tmp_path / "all.npz")
+    assert done.returncode == 1
+    assert "12 embeddings of 12 videos" in done.stdout
+    assert r"\xff.mp4: its name is not UTF-8: rename it." in done.stdout
     done = run("--output", output, "--gallery", output, "--probe")
     assert done.returncode == 0, done.stderr
     assert "linear probe:" in done.stdout

@@ -198,7 +198,7 @@ def join(
         reasons = "\n".join(f"  {detail}" for detail in list(errors.values())[:5])
         raise FeatureError(f"None of the {len(videos)} videos can be read. The first:\n{reasons}")
     metadata = metadata | {
-        "videos": len(videos) - len(errors),
+        "videos": sum(video.name in parts for video in videos),
         "errors": errors,
         "partial": parts.details(videos, "partial"),
         "notes": parts.details(videos, "ok"),
