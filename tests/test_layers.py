@@ -112,7 +112,10 @@ ALLOWED = {
     "inference.overlay": BASE | {"_opencv", "data.video", "files", "inference.heat"},
     "export": BASE | {"_command", "data", "files", "inference.artefacts", "run_folder"},
 }
-COMMANDS = {"train", "evaluate", "benchmark", "convert", "prepare", "scan", "view", "explain"}
+COMMANDS = {
+    *("train", "evaluate", "explain", "features", "benchmark", "convert", "prepare", "scan"),
+    "view",
+}
 STDLIB_AND_NUMPY = {
     "recipe",
     "data.annotations",

@@ -26,6 +26,7 @@ from keras_r3d.inference.classifier import Classifier
 TIMEOUT = 300.0  # seconds
 _MOST_VIDEOS = 16  # decoded at a time
 _WINDOWS_AHEAD = 4  # of each
+_PATIENCE = 2.0  # seconds
 
 
 class ScoringError(R3DError):
@@ -60,20 +61,22 @@ def score(
     *,
     timeout: float = TIMEOUT,
     feed: Callable[[int, Window], None] | None = None,
+    probabilities: bool = True,
 ) -> Iterator[Scored]:
     """Scores videos; each comes once, in their order, as soon as it and those before are done.
 
     Args:
         timeout: seconds after which a video that gives no more window is given up.
         feed: takes the number of a video and each of its windows, before it is scored.
+        probabilities: what the model must give; else any finite numbers, such as embeddings.
 
     Raises:
-        ScoringError: the model gives something else than probabilities.
+        ScoringError: the model gives something else.
     """
     parts: dict[int, _Parts] = {}
     ready: dict[int, Scored] = {}
     following = 0
-    with _Network(classifier, parts) as network:
+    with _Network(classifier, parts, probabilities) as network:
         for number, item in windows(classifier, reader, videos, timeout):
             part = parts.setdefault(number, _Parts())
             if isinstance(item, Window):
@@ -100,10 +103,11 @@ class _Network:
 
     Args:
         parts: get the scores of their windows.
+        probabilities: as in `score`.
     """
 
-    def __init__(self, classifier: Classifier, parts: "dict[int, _Parts]"):
-        self._classifier, self._parts = classifier, parts
+    def __init__(self, classifier: Classifier, parts: "dict[int, _Parts]", probabilities: bool):
+        self._classifier, self._parts, self._probabilities = classifier, parts, probabilities
         self._thread = ThreadPoolExecutor(1, "network")
         self._collected: list[tuple[int, Frame]] = []
         self._clips = 0
@@ -141,7 +145,7 @@ class _Network:
     def _step(self, collected: list[tuple[int, Frame]]) -> list[tuple[int, np.ndarray]]:
         of = self._classifier.eval.average
         pixels = np.concatenate([views for _, views in collected])
-        scores = _checked(self._classifier, self._classifier.score(pixels))
+        scores = _checked(self._classifier, self._classifier.score(pixels), self._probabilities)
         ends = np.cumsum([len(views) for _, views in collected])
         of_windows = np.split(scores, ends[:-1])
         return [
@@ -194,13 +198,13 @@ def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts)
     )
 
 
-def _checked(classifier: Classifier, scores: np.ndarray) -> np.ndarray:
+def _checked(classifier: Classifier, scores: np.ndarray, probabilities: bool) -> np.ndarray:
     wrong = None
     if scores.shape[1] != len(classifier.classes):
         wrong = f"{scores.shape[1]} scores for {len(classifier.classes)} classes"
     elif not np.isfinite(scores).all():
         wrong = "scores that are not finite numbers"
-    elif scores.min() < -1e-3 or scores.max() > 1 + 1e-3:
+    elif probabilities and (scores.min() < -1e-3 or scores.max() > 1 + 1e-3):
         wrong = f"scores from {scores.min():.3g} to {scores.max():.3g}, no probabilities"
     if wrong:
         raise ScoringError(f"The model {classifier.name} gives {wrong}.")
@@ -216,7 +220,9 @@ class _Stream:
         self._queue: queue.Queue[Window | str | BaseException] = queue.Queue(_WINDOWS_AHEAD)
         self._stopped = threading.Event()
         # Of a decoder that hangs nothing else would let the process end.
-        threading.Thread(target=self._run, name=f"windows of {name}", daemon=True).start()
+        name = f"windows of {name}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
 
     def take(self, timeout: float) -> Window | str:
         """Returns the next window; after the last, "" or why there are no more."""
@@ -235,6 +241,10 @@ class _Stream:
     def stop(self) -> None:
         """Lets the thread end."""
         self._stopped.set()
+
+    def join(self) -> None:
+        """Waits for the thread, but not for one that hangs."""
+        self._thread.join(_PATIENCE)
 
     def _run(self) -> None:
         end: str | BaseException = ""
@@ -291,3 +301,5 @@ def windows(
     finally:
         for stream in running:
             stream.stop()
+        for stream in running:  # a process that ends while they decode is aborted
+            stream.join()
