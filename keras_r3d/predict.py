@@ -128,7 +128,7 @@ def _open() -> "list[Classifier]":
     if given["recipe"] and (workdir or not model):
         raise R3DError("--recipe is for a --model without --workdir: a run has its own.")
     changes = protocol.overrides(_command.value("protocol"))
-    settings = {"overrides": changes, "hardware": choose(_command.value("devices"))}
+    settings: Any = {"overrides": changes, "hardware": choose(_command.value("devices"))}
     if fused:
         opened = [classifier.of_run(run_folder.open_run(run), **settings) for run in fused]
     elif workdir:
@@ -279,7 +279,7 @@ def _predict_live(word: str) -> None:
     timeout = _command.value("timeout") or _LIVE_TIMEOUT
     source = live.Source(word, shape, timeout)
     began, duration = time.monotonic(), _command.value("duration")
-    windows, last = 0, None
+    windows = dropped = 0
     print(f"{source.name}: Ctrl-C ends it.", flush=True)
     sightings = watching.watch(
         opened,
@@ -292,13 +292,13 @@ def _predict_live(word: str) -> None:
         ),
         say=lambda text: print(text, flush=True),
     )
-    for windows, last in enumerate(sightings, 1):
-        _show(last, opened.classes)
+    for seen in sightings:
+        _show(seen, opened.classes)
+        windows, dropped = windows + 1, seen.dropped
     source.stop()
     seconds = time.monotonic() - began
-    dropped = last.dropped if last is not None else 0
     print(
-        f"{windows} windows in {seconds:.1f} s; {source.frames} frames came, {dropped} of them were "
+        f"{windows} windows in {seconds:.1f} s; {source.frames} frames came, {dropped} of them "
         "in no window."
     )
 

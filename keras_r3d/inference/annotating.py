@@ -5,6 +5,7 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -17,12 +18,12 @@ from keras_r3d.data.listing import printable
 from keras_r3d.data.video import Decoder, Frame, VideoError
 from keras_r3d.errors import R3DError
 from keras_r3d.inference.lines import shortened
-from keras_r3d.inference.prediction import Prediction
+from keras_r3d.inference.prediction import Prediction, best
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 
 _LEAST_WIDTH = 320  # pixels; smaller videos are enlarged, or no name could be read
-_STRIP = 0.09  # of the height
+_STRIP = 0.09  # of the short side
 _LEAST_STRIP = 22  # pixels
 _RATES = (1.0, 120.0)  # frames a second that are believed
 _FRAMES_OF_RATE = 8  # that are looked at where it is not
@@ -70,8 +71,8 @@ def annotate(prediction: Prediction, path: Path, timeout: float) -> None:
         # OpenCV reports no failure to write.
         if not temporary.is_file() or Decoder(str(temporary)).header_count < written:
             raise AnnotatingError(
-                f"{path}: OpenCV could not write all of its {written} frames of {size[1]}x{size[0]} "
-                f"pixels, {rate:g} a second. Is the disk full?"
+                f"{path}: OpenCV could not write all of its {written} frames ({size[1]}x{size[0]} "
+                f"pixels, {rate:g} a second). Is the disk full?"
             )
 
 
@@ -194,13 +195,10 @@ class _Strips:
         seconds = self._prediction.window_seconds
         number = window_at(seconds, second) if len(seconds) else -1
         if number != self._number:
-            scores = (
-                self._prediction.scores if number < 0 else self._prediction.window_scores[number]
-            )
-            best = int(np.argmax(scores))
-            self._strip = strip(
-                self._prediction.labels[best], float(scores[best]), *frame.shape[:2]
-            )
+            one = self._prediction
+            scores = one.scores if number < 0 else one.window_scores[number]
+            ((label, score),) = best(one.labels, scores, 1)
+            self._strip = strip(label, score, *frame.shape[:2])
             self._number = number
         rows = len(self._strip)
         # What is behind is darkened to a quarter: white is legible on it, whatever it shows.
@@ -214,17 +212,19 @@ def strip(label: str, score: float, height: int, width: int) -> Frame:
     Returns:
         uint8 `(rows, width, 3)`.
     """
-    rows = min(height, max(_LEAST_STRIP, round(height * _STRIP)))
+    rows = min(height, max(_LEAST_STRIP, round(min(height, width) * _STRIP)))
+    margin = 0.3 * rows
     figure = Figure(figsize=(width / 100, rows / 100), dpi=100, facecolor="black")
     canvas = FigureCanvasAgg(figure)
-    points = rows * 0.5 * 0.72
-    style = {"color": "white", "fontsize": points, "va": "center", "parse_math": False}
-    figure.text(1 - 0.3 * rows / width, 0.5, f"{score:.0%}", ha="right", **style)
-    room = width - 0.3 * rows - 4.2 * points
-    letters = len(label)
-    text = figure.text(0.3 * rows / width, 0.5, printable(label), ha="left", **style)
-    while letters > 1 and text.get_window_extent(canvas.get_renderer()).width > room:
+    style: dict[str, Any] = {"color": "white", "fontsize": 0.36 * rows, "va": "center"}
+    style["parse_math"] = False
+    number = figure.text(1 - margin / width, 0.5, f"{score:.0%}", ha="right", **style)
+    end = number.get_window_extent(canvas.get_renderer()).x0 - margin
+    name = printable(label)
+    text = figure.text(margin / width, 0.5, name, ha="left", **style)
+    letters = len(name)
+    while letters > 1 and text.get_window_extent(canvas.get_renderer()).x1 > end:
         letters -= 1
-        text.set_text(shortened(printable(label), letters))
+        text.set_text(shortened(name, letters))
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[:rows, :width, :3])

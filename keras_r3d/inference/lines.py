@@ -18,7 +18,7 @@ def heading() -> str:
 def of_prediction(prediction: Prediction, top: int) -> list[str]:
     """Returns the lines of a video: its best classes one below the other, then what is wrong."""
     name = shortened_path(printable(prediction.video), _VIDEO)
-    lines = []
+    lines: list[str] = []
     for label, score in prediction.top(top):
         lines.append(_row("" if lines else name, shortened(printable(label), _LABEL), score))
     detail = printable(prediction.detail.removeprefix(f"{prediction.video}: "))

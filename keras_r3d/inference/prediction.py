@@ -143,5 +143,5 @@ def _opened(
             f"Received: {type(model).__name__}"
         )
     if (Path(model) / run_folder.RECIPE).is_file():
-        return classifier.of_run(run_folder.open_run(model), overrides=changes)
+        return classifier.of_run(run_folder.open_run(Path(model)), overrides=changes)
     return classifier.of_file(Path(model), overrides=changes)

@@ -12,6 +12,7 @@ from keras_r3d.inference.prediction import Prediction
 
 _SPANS = 60  # windows, of which start and end are drawn
 _LETTERS = 48  # of a name
+_LEAST_SECONDS = 0.1  # of the axis: a video may be a single frame
 _EXACT = 8  # digits, of a float32
 
 
@@ -34,18 +35,19 @@ def write_png(prediction: Prediction, path: Path, top: int) -> None:
 def figure(prediction: Prediction, top: int) -> Figure:
     """Draws the scores of the `top` classes that are highest in any window.
 
-    A line joins the middles of windows; a bar shows from when to when a window is, where they are
-    not too many to be seen.
+    A line joins the middles of windows. A bar shows from when to when one is, where there are not
+    too many to be seen, and they do not lie over each other.
     """
     seconds, scores = prediction.window_seconds, prediction.window_scores
     drawn = Figure(figsize=(9, 4.2), layout="constrained")
     axes = drawn.subplots()
     middles = seconds.mean(axis=1)
+    few = len(seconds) <= _SPANS
+    apart = bool((seconds[1:, 0] > middles[:-1]).all())
     highest = np.argsort(-scores.max(axis=0), kind="stable")[:top]
     for place, number in enumerate(highest):
         colour = f"C{place % 10}"
         dashes = ("-", "--", ":", "-.")[place // 10 % 4]
-        few = len(seconds) <= _SPANS
         axes.plot(
             middles,
             scores[:, number],
@@ -56,11 +58,12 @@ def figure(prediction: Prediction, top: int) -> Figure:
             markersize=3.5,
             label=shortened(printable(prediction.labels[number]), _LETTERS),
         )
-        if few:
+        if few and apart:
             axes.hlines(
                 scores[:, number], seconds[:, 0], seconds[:, 1], colors=colour, alpha=0.5, lw=3
             )
-    axes.set_xlim(seconds[:, 0].min(), seconds[:, 1].max())
+    start = seconds[:, 0].min()
+    axes.set_xlim(start, max(seconds[:, 1].max(), start + _LEAST_SECONDS))
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("seconds")
     axes.set_ylabel("probability")
