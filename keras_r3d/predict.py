@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from keras_r3d.inference.classifier import Classifier
     from keras_r3d.inference.prediction import Prediction
     from keras_r3d.inference.scoring import Scored
+    from keras_r3d.inference.watching import Sighting
 
 _FILES_ONLY = ("csv", "timeline", "annotate")
 _LIVE_ONLY = ("every", "duration", "seconds", "smooth")
@@ -242,21 +243,13 @@ def _check_file(flag: str) -> None:
 
 def _write(records: list[dict[str, Any]], top: int) -> None:
     """Writes JSON and CSV files, where they were asked for."""
+    from keras_r3d.inference.prediction import records_csv
+
     if path := _command.value("json"):
         files.write_json(path, records)
         print(f"Written: {path}")
     if path := _command.value("csv"):
-        plain = ["video", "status", "detail", "windows", "seconds"]
-        places = range(1, top + 1)
-        header = [*plain, *(f"{what}_{n}" for n in places for what in ("label", "score"))]
-        rows = [
-            [
-                *(record[name] for name in plain),
-                *(value for one in record["top"] for value in (one["label"], one["score"])),
-            ]
-            for record in records
-        ]
-        files.write_text(path, files.csv_text(header, rows))
+        files.write_text(path, records_csv(records, top))
         print(f"Written: {path}")
 
 
@@ -303,25 +296,14 @@ def _predict_live(word: str) -> None:
     )
 
 
-def _show(seen: Any, classes: Sequence[str]) -> None:
+def _show(seen: "Sighting", classes: Sequence[str]) -> None:
     """Prints the classes of a window, and appends them to the JSON lines."""
     from keras_r3d.inference import lines
-    from keras_r3d.inference.prediction import best
 
     now = datetime.datetime.now().astimezone()
-    top = best(classes, seen.scores, _command.value("top"))
-    start = f"{now:%H:%M:%S}  latency {seen.latency_seconds * 1000:4.0f} ms  "
-    print(start + lines.of_classes(top, 80 - len(start)), flush=True)
+    record = seen.record(classes, _command.value("top"), now)
+    print(lines.of_record(record, now), flush=True)
     if path := _command.value("json"):
-        record = {
-            "time": now.isoformat(timespec="milliseconds"),
-            "start_seconds": round(seen.start_seconds, 3),
-            "end_seconds": round(seen.end_seconds, 3),
-            "latency_seconds": round(seen.latency_seconds, 4),
-            "frames": seen.frames,
-            "dropped": seen.dropped,
-            "top": [{"label": label, "score": value} for label, value in top],
-        }
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
 

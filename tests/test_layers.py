@@ -73,7 +73,8 @@ ALLOWED = {
         "data.video_reader",
     },
     "data.listing": BASE | {"data.annotations"},
-    "data.live": BASE | {"_opencv", "data.cropping", "data.listing", "data.sampling", "data.video"},
+    "data.ring": {"data.sampling", "data.video"},
+    "data.live": BASE | {"_opencv", "data.cropping", "data.listing", "data.ring", "data.video"},
     "data.clips": {
         "recipe",
         "data.affine",

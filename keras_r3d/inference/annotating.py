@@ -69,11 +69,19 @@ def annotate(prediction: Prediction, path: Path, timeout: float) -> None:
             if writer is not None:
                 writer.release()
         # OpenCV reports no failure to write.
-        if not temporary.is_file() or Decoder(str(temporary)).header_count < written:
+        if _frames(temporary) < written:
             raise AnnotatingError(
                 f"{path}: OpenCV could not write all of its {written} frames ({size[1]}x{size[0]} "
                 f"pixels, {rate:g} a second). Is the disk full?"
             )
+
+
+def _frames(path: Path) -> int:
+    """Returns how many frames a copy has, 0 if there is none."""
+    try:
+        return Decoder(str(path)).header_count
+    except VideoError:
+        return 0
 
 
 def _size(height: int, width: int) -> tuple[int, int]:
@@ -91,9 +99,11 @@ def window_at(seconds: np.ndarray, moment: float) -> int:
     Args:
         seconds: float64 `(windows, 2)`, start and end, at least one.
     """
-    outside = np.maximum(0, np.maximum(seconds[:, 0] - moment, moment - seconds[:, 1]))
+    starts, ends = seconds.T
+    elsewhere = (moment < starts) | (moment >= ends)
+    outside = np.maximum(0, np.maximum(starts - moment, moment - ends))
     off_centre = np.abs(seconds.mean(axis=1) - moment)
-    return int(np.lexsort((off_centre, outside))[0])
+    return int(np.lexsort((off_centre, outside, elsewhere))[0])
 
 
 def at_constant_rate(
@@ -116,7 +126,7 @@ def at_constant_rate(
         if held is not None:
             elapsed += min(second - held[0], _LONGEST)
             count += 1
-            while (place + 0.5) / rate <= elapsed:
+            while (place + 0.5) / rate < elapsed:
                 yield held
                 place += 1
         held = second, frame
@@ -222,7 +232,10 @@ def strip(label: str, score: float, height: int, width: int) -> Frame:
     end = number.get_window_extent(canvas.get_renderer()).x0 - margin
     name = printable(label)
     text = figure.text(margin / width, 0.5, name, ha="left", **style)
-    letters = len(name)
+    # Nearly as many letters as fit: each try costs a drawing.
+    room = 1.2 * max(0.0, end - margin) / max(1.0, text.get_window_extent().width)
+    letters = min(len(name), int(len(name) * room) + 2)
+    text.set_text(shortened(name, letters))
     while letters > 1 and text.get_window_extent(canvas.get_renderer()).x1 > end:
         letters -= 1
         text.set_text(shortened(name, letters))

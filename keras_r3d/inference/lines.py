@@ -1,12 +1,15 @@
-"""Predictions as lines of text of 80 columns."""
+"""Predictions as lines of text, of 80 columns."""
 
+import datetime
 import os
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 from keras_r3d.data.listing import printable
 from keras_r3d.inference.prediction import Prediction
 
+_COLUMNS = 80
 _VIDEO, _LABEL, _SCORE = 36, 35, 5  # columns, with two between
 
 
@@ -29,15 +32,15 @@ def of_prediction(prediction: Prediction, top: int) -> list[str]:
     return lines
 
 
-def of_classes(top: Iterable[tuple[str, float]], columns: int) -> str:
-    """Returns classes and scores side by side, as many as have their place in so many columns."""
-    text = ""
-    for label, score in top:
-        one = f"{shortened(printable(label), _LABEL)} {score:.3f}"
-        if text and _width(f"{text}  {one}") > columns:
+def of_record(record: dict[str, Any], now: datetime.datetime) -> str:
+    """Returns the line of a window of a live source: as many classes as have their place."""
+    line = f"{now:%H:%M:%S}  latency {record['latency_seconds'] * 1000:4.0f} ms"
+    for number, one in enumerate(record["top"]):
+        more = f"  {shortened(printable(one['label']), _LABEL)} {one['score']:.3f}"
+        if number and _width(line + more) > _COLUMNS:
             break
-        text += f"  {one}" if text else one
-    return text
+        line += more
+    return line
 
 
 def total(statuses: Iterable[str]) -> str:

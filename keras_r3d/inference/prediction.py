@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_r3d import run_folder
+from keras_r3d import files, run_folder
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.listing import printable
 from keras_r3d.data.video import VideoError
@@ -62,8 +62,24 @@ class Prediction:
             "detail": printable(self.detail),
             "windows": len(self.window_scores),
             "seconds": seconds,
-            "top": [{"label": label, "score": value} for label, value in self.top(k)],
+            "top": named(self.top(k)),
         }
+
+
+def records_csv(records: Sequence[dict[str, Any]], top: int) -> str:
+    """Returns the text of a CSV file with a row for each of `Prediction.record`."""
+    plain = ["video", "status", "detail", "windows", "seconds"]
+    header = [*plain, *(f"{what}_{n}" for n in range(1, top + 1) for what in ("label", "score"))]
+    rows = []
+    for record in records:
+        classes = [value for one in record["top"] for value in (one["label"], one["score"])]
+        rows.append([*(record[name] for name in plain), *classes])
+    return files.csv_text(header, rows)
+
+
+def named(top: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
+    """Returns classes and scores as they are written to JSON."""
+    return [{"label": label, "score": score} for label, score in top]
 
 
 def best(labels: Sequence[str], scores: np.ndarray, k: int) -> list[tuple[str, float]]:

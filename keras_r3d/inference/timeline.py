@@ -13,7 +13,7 @@ from keras_r3d.inference.prediction import Prediction
 _SPANS = 60  # windows, of which start and end are drawn
 _LETTERS = 48  # of a name
 _LEAST_SECONDS = 0.1  # of the axis: a video may be a single frame
-_EXACT = 8  # digits, of a float32
+_EXACT = 9  # digits, of a float32
 
 
 def write_csv(prediction: Prediction, path: Path) -> None:

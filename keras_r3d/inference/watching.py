@@ -2,15 +2,20 @@
 
 import collections
 import dataclasses
+import datetime
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from keras_r3d.data import live
+from keras_r3d.data import ring
+from keras_r3d.data.live import Source
+from keras_r3d.data.ring import Held, Shape
 from keras_r3d.errors import R3DError
 from keras_r3d.inference.averaging import average
 from keras_r3d.inference.classifier import Classifier
+from keras_r3d.inference.prediction import best, named
 
 _SLICE = 0.2  # seconds of waiting, after which it is asked whether to stop
 
@@ -40,8 +45,20 @@ class Sighting:
     dropped: int
     scores: np.ndarray
 
+    def record(self, labels: Sequence[str], k: int, now: datetime.datetime) -> dict[str, Any]:
+        """Returns what is written to JSON: the `k` best classes, and seconds."""
+        return {
+            "time": now.isoformat(timespec="milliseconds"),
+            "start_seconds": round(self.start_seconds, 3),
+            "end_seconds": round(self.end_seconds, 3),
+            "latency_seconds": round(self.latency_seconds, 4),
+            "frames": self.frames,
+            "dropped": self.dropped,
+            "top": named(best(labels, self.scores, k)),
+        }
 
-def shape(classifier: Classifier, seconds: float | None) -> live.Shape:
+
+def shape(classifier: Classifier, seconds: float | None) -> Shape:
     """Returns what is to be kept of a source.
 
     Args:
@@ -63,7 +80,7 @@ def shape(classifier: Classifier, seconds: float | None) -> live.Shape:
             "source has no end: pass --seconds N, about as long as its training videos, and the "
             "newest N seconds are scored."
         )
-    return live.Shape(
+    return Shape(
         frames=data.frames,
         frame_stride=data.frame_stride,
         seconds=seconds or 0.0,
@@ -73,15 +90,15 @@ def shape(classifier: Classifier, seconds: float | None) -> live.Shape:
     )
 
 
-def warm_up(classifier: Classifier, of: live.Shape) -> None:
+def warm_up(classifier: Classifier, of: Shape) -> None:
     """Scores nothing, so that the first window does not wait for the compiler."""
     classifier.score(np.zeros((of.views, of.frames, of.size, of.size, 3), np.uint8))
 
 
 def watch(
     classifier: Classifier,
-    source: live.Source,
-    of: live.Shape,
+    source: Source,
+    of: Shape,
     *,
     every: float | None,
     smooth: int,
@@ -103,7 +120,7 @@ def watch(
     if every is None and of.seconds:
         every = of.seconds
     seen, dropped, first = 0, 0, 0.0
-    last: live.Held | None = None
+    last: Held | None = None
     while not stopped():
         window = source.wait(seen, _SLICE)
         for text in source.news():
@@ -116,7 +133,7 @@ def watch(
         seen = window[-1].number + 1
         if last is not None and not _due(last, window, every, of.span):
             continue
-        pixels = live.clip(window, of)
+        pixels = ring.clip(window, of)
         scores = average(classifier.score(pixels), classifier.eval.average)
         latency = time.monotonic() - window[-1].captured
         if last is None:
@@ -137,7 +154,7 @@ def watch(
         )
 
 
-def _due(last: live.Held, window: list[live.Held], every: float | None, span: int) -> bool:
+def _due(last: Held, window: list[Held], every: float | None, span: int) -> bool:
     if every is None:
         return window[-1].number >= last.number + span
     return window[-1].captured >= last.captured + every
