@@ -6,6 +6,7 @@ import pytest
 from conftest import write_video
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_videos import write_jpegs, write_rotated
 
 from keras_r3d.data.video import Decoder, VideoError
 from keras_r3d.inference import annotating
@@ -144,3 +145,22 @@ def test_an_encoder_that_fails_is_an_error(tmp_path, monkeypatch):
     with pytest.raises(annotating.AnnotatingError, match="could not write all of its 5 frames"):
         annotating.annotate(predicted(video, [[0, 1]], [[1, 0]]), tmp_path / "c.mp4", 9)
     assert not list(tmp_path.glob("*c.mp4"))
+
+
+def test_a_turned_video_is_upright(tmp_path):
+    video = write_rotated(tmp_path / "v.mp4")
+    annotating.annotate(predicted(video, [[0, 1.2]], [[0.9, 0.1]]), tmp_path / "c.mp4", 10)
+    copy = frames(tmp_path / "c.mp4")
+    assert copy[0].shape == (480, 320, 3)  # of 96x64, enlarged
+    assert copy[5][100, 160] == pytest.approx([200, 0, 0], abs=25)
+    assert copy[5][350, 160] == pytest.approx([0, 0, 200], abs=25)
+
+
+@pytest.mark.parametrize("later", [(48, 64), (96, 80, 3), (31, 33, 3)])
+def test_other_sizes_and_one_channel_are_written_as_they_are_read(tmp_path, later):
+    images = [np.full((48, 64, 3), 100, np.uint8)] * 5 + [np.full(later, 100, np.uint8)] * 5
+    video = write_jpegs(tmp_path / "v.mjpeg", images)
+    annotating.annotate(predicted(video, [[0, 0.4]], [[0.9, 0.1]]), tmp_path / "c.mp4", 10)
+    copy = frames(tmp_path / "c.mp4")
+    assert [frame.shape for frame in copy] == [(240, 320, 3)] * 10
+    assert copy[9][60, 60] == pytest.approx([100, 100, 100], abs=8)

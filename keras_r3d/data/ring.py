@@ -10,7 +10,8 @@ from keras_r3d.data import sampling
 from keras_r3d.data import video as videos
 from keras_r3d.data.video import Frame
 
-_MOST_RATE = 60.0  # frames a second that are kept where a window is seconds long
+# Between frames that are kept where a window is seconds long: all at 60 a second, not at 120.
+_LEAST_SECONDS = 0.015
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Ring:
     def __init__(self, shape: Shape):
         self.shape = shape
         if shape.seconds:
-            most = max(shape.frames, int(np.ceil(shape.seconds * _MOST_RATE)))
+            most = max(shape.frames, int(shape.seconds / _LEAST_SECONDS) + 2)
         else:
             most = (shape.frames - 1) * shape.frame_stride + 1
         self._held: collections.deque[Held] = collections.deque(maxlen=most)
@@ -84,7 +85,7 @@ class Ring:
         """Whether a frame of that time is to be kept; of very many a second not all are."""
         if not self.shape.seconds or not self._held:
             return True
-        return captured - self._held[-1].captured > 0.9 / _MOST_RATE
+        return captured - self._held[-1].captured > _LEAST_SECONDS
 
     def push(self, frame: Held) -> None:
         """Takes the next frame; the oldest goes."""
@@ -98,7 +99,7 @@ class Ring:
         if len(held) < 2:
             return []
         covered = (held[-1].captured - held[0].captured) * len(held) / (len(held) - 1)
-        if covered < self.shape.seconds and len(held) < (self._held.maxlen or 0):
+        if covered < self.shape.seconds:
             return []
         return [one for one in held if one.captured > held[-1].captured - self.shape.seconds]
 
