@@ -185,14 +185,19 @@ def test_a_camera_that_stops_and_comes_back(small, monkeypatch):
         while time.monotonic() < deadline and not any("still gone" in text for text in said):
             said += source.news()
             time.sleep(0.05)
-        first = camera.sent
+        time.sleep(0.5)
+        said += source.news()
+        assert len(said) < 8  # it does not try without a pause
+        first, frames = camera.sent, source.frames
         camera.on = True
+        while source.frames < frames + 8:
+            connections = {one.connection for one in source.wait(source.frames, 1.0)}
+            assert connections <= {1}, "frames of before the loss are in a window of after it"
         after = watch(classifier, source, windows=2, say=said.append)
         source.stop()
     assert said[0] == f"{camera.url} is lost; next try in 0.1 s."
     assert said[-1] == f"{camera.url} is back."
     assert len(before) == 3
-    # No window mixes frames of before and after.
     assert after[-1].scores[1] * 255 >= 40 + first % 200
     assert max(s.latency_seconds for s in before) < 0.5
 
