@@ -4,6 +4,7 @@ The module can be called, as `keras_r3d.predict(model, path)`: whoever imports i
 is the same.
 """
 
+import contextlib
 import datetime
 import json
 import os
@@ -108,13 +109,13 @@ def _main(*words: str) -> None:
         kind = "files, not for live sources" if live else "live sources, not for files"
         raise R3DError(f"--{given[0]} is for {kind}.")
     if not live:
-        _leave(_predict_files(listing.paths(words, sys.stdin)))
+        sys.exit(_predict_files(listing.paths(words, sys.stdin)))
     if len(words) > 1:
         raise R3DError(f"A live source is watched alone. Received: {' '.join(words)}")
     if _command.value("fuse"):
         raise R3DError("--fuse is for files: a live source is scored by one model.")
     _predict_live(words[0])
-    _leave(0)
+    sys.exit(0)
 
 
 def _open() -> "list[Classifier]":
@@ -285,10 +286,12 @@ def _predict_live(word: str) -> None:
         ),
         say=lambda text: print(text, flush=True),
     )
-    for seen in sightings:
-        _show(seen, opened.classes)
-        windows, dropped = windows + 1, seen.dropped
-    source.stop()
+    try:
+        for seen in sightings:
+            _show(seen, opened.classes)
+            windows, dropped = windows + 1, seen.dropped
+    finally:
+        source.stop()
     seconds = time.monotonic() - began
     print(
         f"{windows} windows in {seconds:.1f} s; {source.frames} frames came, {dropped} of them "
@@ -308,16 +311,20 @@ def _show(seen: "Sighting", classes: Sequence[str]) -> None:
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _leave(code: int) -> None:
-    """Ends the process, also while a decoder hangs in a thread."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+def _leave(code: int | str | None) -> None:
+    """Ends the process as `sys.exit`, also while decoders work or hang in threads."""
     ours = [one for one in threading.enumerate() if one.name.startswith(("windows ", "frames "))]
     for thread in ours:
         thread.join(timeout=1.0)
-    if any(thread.is_alive() for thread in ours):
-        os._exit(code)  # libraries that are put away under a running thread can crash
-    sys.exit(code)
+    if not any(thread.is_alive() for thread in ours):
+        sys.exit(code)
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    with contextlib.suppress(OSError):  # whoever read it has gone
+        sys.stdout.flush()
+    sys.stderr.flush()
+    # Python would be put away under a running thread, which aborts it.
+    os._exit(1 if isinstance(code, str) else code or 0)
 
 
 class _Callable(types.ModuleType):
@@ -338,7 +345,10 @@ sys.modules[__name__].__class__ = _Callable
 
 def main() -> None:
     """Entry point of the command."""
-    _command.run(_define_flags, _main, arguments=("[VIDEO…]",), several=("fuse", "weights"))
+    try:
+        _command.run(_define_flags, _main, arguments=("[VIDEO…]",), several=("fuse", "weights"))
+    except SystemExit as end:
+        _leave(end.code)
 
 
 if __name__ == "__main__":

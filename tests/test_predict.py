@@ -312,6 +312,21 @@ def test_a_decoder_that_hangs_does_not_keep_the_process(runs, folder):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
+def test_an_error_while_threads_decode_ends_without_a_crash(runs, tmp_path):
+    for number in range(12):
+        write_video(tmp_path / f"{number}.avi", 40, 480, 640)
+    given = [sys.executable, "-m", "keras_r3d.predict", f"--workdir={runs[0]}", str(tmp_path)]
+    process = subprocess.Popen(
+        given, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for _ in range(3):
+        process.stdout.readline()
+    process.stdout.close()  # as `head` does
+    assert process.wait(60) == 1
+    assert process.stderr.read() == "Error: [Errno 32] Broken pipe\n"
+
+
 @pytest.mark.real
 def test_odd_files_get_a_line_each_and_nothing_else(small, runs, tmp_path):
     real = os.environ.get("KERAS_R3D_REAL_DATA")
