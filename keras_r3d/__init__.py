@@ -7,6 +7,7 @@ from keras_r3d import _checkout
 
 if TYPE_CHECKING:  # `export` stands beside the package, where a type checker does not look
     from keras_r3d import applications, data, inference, recipe, training
+    from keras_r3d.inference.prediction import predict
 
 __version__ = "0.1.0"
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "data",
     "export",
     "inference",
+    "predict",
     "recipe",
     "training",
 ]

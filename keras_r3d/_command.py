@@ -27,7 +27,7 @@ def run(
         main: the command, or its subcommands by name; an `R3DError` it raises is printed without
             traceback.
         arguments: names of what the command takes before its flags, in brackets what may be
-            missing, the last with "…" if there may be any number; `main` is called with them.
+            missing; `main` is called with them. A last one with "…" takes all words.
         several: names of flags that take all words up to the next flag: `--fuse A B`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up notes of CPU builds
@@ -45,8 +45,8 @@ def run(
             command = main[words.pop(0)]
         else:
             command = main
-        most = None if "…" in "".join(arguments[-1:]) else len(arguments)
-        given, words = words[:most], words[len(words) if most is None else most :]
+        taken = len(words) if arguments and "…" in arguments[-1] else len(arguments)
+        given, words = words[:taken], words[taken:]
         needed = sum(not name.startswith("[") for name in arguments)
         if len(given) < needed:
             missing = " ".join(arguments[len(given) :])

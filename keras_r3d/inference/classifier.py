@@ -107,22 +107,28 @@ def run_of(path: Path) -> Run | None:
 
 
 def of_network(
-    network: keras.Model, experiment: Recipe | None = None, *, hardware: Devices | None = None
+    network: keras.Model,
+    experiment: Recipe | None = None,
+    *,
+    overrides: Iterable[str] = (),
+    hardware: Devices | None = None,
 ) -> Classifier:
     """Takes a model that is in memory.
 
     Args:
         network: gives probabilities or logits; its class names are kept in it, else numbers.
         experiment: recipe that says how clips are cut; None as in `of_file`.
+        overrides: changes of the recipe, "section.key=value".
 
     Raises:
         ModelError: it does not fit the recipe.
+        RecipeError: an override that cannot be.
     """
     said = "consecutive frames, as in the paper" if experiment is None else "recipe"
     return _of_network(
         network,
         network.name,
-        experiment or recipe.load(_PAPER),
+        recipe.override(experiment or recipe.load(_PAPER), overrides),
         None,
         said,
         hardware or choose(),

@@ -1,0 +1,87 @@
+"""Which videos the words of a command line mean: files, folders, globs, a list, live sources."""
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Sequence
+
+from keras_r3d.data import annotations
+from keras_r3d.errors import R3DError
+
+STDIN = "-"
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_PASSWORD = re.compile(r"(?<=://)[^/@]*@")
+
+
+class ListingError(R3DError, ValueError):
+    """Words that name no video."""
+
+
+def is_live(word: str) -> bool:
+    """Whether a word is the number of a camera or an address, and no file has this name."""
+    return not os.path.exists(word) and (word.isdecimal() or bool(_ADDRESS.match(word)))
+
+
+def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
+    """Returns the paths of the videos that words name, each once, in their order.
+
+    Args:
+        words: files; folders, of which all files are taken that are videos by their suffix, also
+            those further below; globs (`**` is any folders); "-" for `lines`. A file that is not
+            there is returned as it is.
+        lines: paths of files, one a line.
+
+    Raises:
+        ListingError: a folder without videos, a glob without files, no line.
+    """
+    found: dict[str, None] = {}
+    for word in words:
+        if word == STDIN:
+            listed = [line for line in (line.rstrip("\r\n") for line in lines) if line.strip()]
+            if not listed:
+                raise ListingError("'-' takes paths of videos, one a line, but none came on stdin.")
+        elif os.path.isdir(word):
+            listed = annotations.videos_in(word)
+            if not listed:
+                raise ListingError(
+                    f"{word} holds no videos. Known suffixes: "
+                    f"{' '.join(sorted(annotations.VIDEO_SUFFIXES))}"
+                )
+        elif glob.has_magic(word) and not os.path.lexists(word):
+            matches = sorted(glob.glob(word, recursive=True))
+            listed = [path for path in matches if os.path.isfile(path)]
+            if not listed:
+                raise ListingError(f"{word}: no file has such a name.")
+        else:
+            listed = [word]
+        found |= dict.fromkeys(listed)
+    return list(found)
+
+
+def printable(text: str) -> str:
+    """Returns a name as it can be printed: of any bytes, on one line, without a password."""
+    text = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return _PASSWORD.sub("", text)
+
+
+def names(videos: Sequence[str]) -> list[str]:
+    """Returns a file name without suffix for each of different videos, all different.
+
+    That of the video where no other has it, else with the folders below the common one.
+    """
+    absolute = [os.path.abspath(video) for video in videos]
+    root = os.path.commonpath([os.path.dirname(path) for path in absolute]) if absolute else ""
+    below = [os.path.relpath(path, root).replace(os.sep, "_") for path in absolute]
+    candidates = [
+        [os.path.splitext(os.path.basename(path))[0] for path in absolute],
+        [os.path.splitext(name)[0] for name in below],
+        below,
+        [f"{number}_{name}" for number, name in enumerate(below, 1)],
+    ]
+    # A file system may hold names for the same that differ in case.
+    return next(
+        [printable(name) for name in some]
+        for some in candidates
+        if len({printable(name).casefold() for name in some}) == len(some)
+    )

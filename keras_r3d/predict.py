@@ -1,0 +1,355 @@
+"""Names what videos show: `python -m keras_r3d.predict --workdir RUN VIDEO…`.
+
+The module can be called, as `keras_r3d.predict(model, path)`: whoever imports it first, that name
+is the same.
+"""
+
+import contextlib
+import datetime
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import flags
+
+from keras_r3d import _command, files, run_folder
+from keras_r3d.errors import R3DError
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_r3d.inference.classifier import Classifier
+    from keras_r3d.inference.prediction import Prediction
+    from keras_r3d.inference.scoring import Scored
+    from keras_r3d.inference.watching import Sighting
+
+_FILES_ONLY = ("csv", "timeline", "annotate")
+_LIVE_ONLY = ("every", "duration", "seconds", "smooth")
+_TIMEOUT, _LIVE_TIMEOUT = 300.0, 10.0  # seconds
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("workdir", None, "Folder of the run whose best model predicts.")
+    flags.DEFINE_string(
+        "model",
+        None,
+        "Model instead of the run's best: a .keras or .tflite file, or the folder of a SavedModel.",
+    )
+    flags.DEFINE_string(
+        "recipe", None, "Recipe that says how clips are cut for a --model without a run."
+    )
+    flags.DEFINE_multi_string(
+        "fuse", [], "VIDEO… --fuse RUN_A RUN_B: runs whose scores are averaged."
+    )
+    flags.DEFINE_multi_string("weights", [], "Weight of each: --weights 1 1.5. Default: 1 each.")
+    flags.DEFINE_string(
+        "protocol",
+        None,
+        "How videos are scored: 'paper', 'torch7', 'follow_up', or NxV: N evenly placed windows "
+        "of V = 1, 3 or 10 views. Default: the recipe's.",
+    )
+    flags.DEFINE_string("devices", "all", "'all', 'cpu', 'cpu:N' or 'gpu:0,2,…'.")
+    flags.DEFINE_float(
+        "timeout",
+        None,
+        "Seconds after which a file that gives no more window is given up (default 300), or that "
+        "connecting to a live source, and a frame of it, may take (default 10).",
+        lower_bound=0.1,
+    )
+    flags.DEFINE_integer("top", 5, "Classes that are named.", lower_bound=1)
+    flags.DEFINE_string(
+        "json", None, "Also writes a record for each video to this file; live, appends lines to it."
+    )
+    flags.DEFINE_string("csv", None, "Also writes a row for each video to this file.")
+    flags.DEFINE_string(
+        "timeline", None, "Also writes the scores over time, PNG and CSV, into this new folder."
+    )
+    flags.DEFINE_string(
+        "annotate",
+        None,
+        "Also writes a copy with the label burnt in: a .mp4 or .avi file, of several videos a new "
+        "folder.",
+    )
+    flags.DEFINE_bool("live", False, "Plays a file at its own speed, as if it came from a camera.")
+    flags.DEFINE_float(
+        "every",
+        None,
+        "Live: seconds from one window to the next. Default: windows do not overlap.",
+        lower_bound=0,
+    )
+    flags.DEFINE_integer("smooth", None, "Live: windows that are averaged.", lower_bound=1)
+    flags.DEFINE_float("duration", None, "Live: seconds after which it ends.", lower_bound=0)
+    flags.DEFINE_float(
+        "seconds",
+        None,
+        "Live: newest seconds that a clip is spread over, for recipes that spread clips.",
+        lower_bound=0.1,
+    )
+
+
+def _main(*words: str) -> None:
+    os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one predicts
+    from keras_r3d.data import listing
+
+    if not words:
+        raise R3DError(
+            "Name videos: files, folders, globs, '-' for a list on stdin, an address or the number "
+            "of a camera. They come before --fuse and --weights, which take all words after them."
+        )
+    live = _command.value("live") or any(listing.is_live(word) for word in words)
+    unfit = _FILES_ONLY if live else _LIVE_ONLY
+    if given := [name for name in unfit if _command.value(name) is not None]:
+        kind = "files, not for live sources" if live else "live sources, not for files"
+        raise R3DError(f"--{given[0]} is for {kind}.")
+    if not live:
+        sys.exit(_predict_files(listing.paths(words, sys.stdin)))
+    if len(words) > 1:
+        raise R3DError(f"A live source is watched alone. Received: {' '.join(words)}")
+    if _command.value("fuse"):
+        raise R3DError("--fuse is for files: a live source is scored by one model.")
+    _predict_live(words[0])
+    sys.exit(0)
+
+
+def _open() -> "list[Classifier]":
+    """Opens the model that the flags name, or the models that are fused."""
+    from keras_r3d.devices import choose
+    from keras_r3d.inference import classifier, protocol
+
+    given = {name: _command.value(name) for name in ("workdir", "model", "recipe", "fuse")}
+    workdir, model, fused = given["workdir"], given["model"], given["fuse"]
+    if sum(map(bool, (workdir or model, fused))) != 1:
+        raise R3DError("Name a model: --workdir RUN, --model FILE or --fuse RUN_A RUN_B.")
+    if given["recipe"] and (workdir or not model):
+        raise R3DError("--recipe is for a --model without --workdir: a run has its own.")
+    changes = protocol.overrides(_command.value("protocol"))
+    settings: Any = {"overrides": changes, "hardware": choose(_command.value("devices"))}
+    if fused:
+        opened = [classifier.of_run(run_folder.open_run(run), **settings) for run in fused]
+    elif workdir:
+        run = run_folder.open_run(workdir)
+        opened = [classifier.of_run(run, Path(model) if model else None, **settings)]
+    else:
+        opened = [classifier.of_file(Path(model), given["recipe"], **settings)]
+    for one in opened:
+        how = protocol.described(one.data, one.eval)
+        print(f"{one.name} ({one.described}): {how}", flush=True)
+    return opened
+
+
+def _predict_files(paths: Sequence[str]) -> int:
+    """Predicts video files; returns the exit code."""
+    from keras_r3d.data import listing
+    from keras_r3d.inference import annotating, lines, prediction, timeline
+
+    top, timeout = _command.value("top"), _command.value("timeout") or _TIMEOUT
+    timelines = _new_folder("timeline")
+    copies, one_copy = _place_of_copies(paths)
+    for name in ("json", "csv"):
+        _check_file(name)
+    opened = _open()
+    classes = opened[0].classes
+    scored = _scored(opened, paths, timeout)
+    for folder in (timelines, None if one_copy else copies):
+        if folder is not None:
+            run_folder.make(folder)
+    print(lines.heading())
+    records = []
+    for one, name in zip(scored, listing.names(paths), strict=True):
+        found = prediction.of_scored(one, classes)
+        records.append(found.record(top))
+        print("\n".join(lines.of_prediction(found, top)), flush=True)
+        if found.status == "error":
+            continue
+        if timelines is not None and len(found.window_scores):
+            timeline.write_csv(found, timelines / f"{name}.csv")
+            timeline.write_png(found, timelines / f"{name}.png", top)
+        elif timelines is not None:
+            print("  no timeline: the fused models have other windows each.")
+        if copies is not None:
+            copy = copies if one_copy else copies / f"{name}.mp4"
+            annotating.annotate(found, copy, timeout)
+    print(lines.total(record["status"] for record in records))
+    _write(records, top)
+    for written in (timelines, copies):
+        if written is not None and written.exists():
+            print(f"Written: {written}")
+    return int(any(record["status"] == "error" for record in records))
+
+
+def _scored(
+    opened: "Sequence[Classifier]", paths: Sequence[str], timeout: float
+) -> "Iterator[Scored]":
+    """Returns the scores of videos, by one model or by several together."""
+    from keras_r3d.data.annotations import Video
+    from keras_r3d.inference import fusion, prediction, scoring
+
+    videos = [Video(path, "") for path in paths]
+    classes = [one.classes for one in opened]
+    weights: list[float] = []
+    if len(opened) > 1 or _command.value("fuse"):
+        runs = _command.value("fuse")
+        weights = fusion.parse_weights(_command.value("weights"), len(runs))
+        fusion.check(classes, runs, weights)
+    elif _command.value("weights"):
+        raise R3DError("--weights is for --fuse.")
+    streams = [
+        scoring.score(one, prediction.reader(one), videos, timeout=timeout) for one in opened
+    ]
+    return fusion.fuse(streams, classes, weights) if weights else streams[0]
+
+
+def _new_folder(flag: str) -> Path | None:
+    given = _command.value(flag)
+    if given and Path(given).exists():
+        raise R3DError(f"--{flag} {given} exists and is left as it is: choose another folder.")
+    return Path(given) if given else None
+
+
+def _place_of_copies(paths: Sequence[str]) -> tuple[Path | None, bool]:
+    """Returns the file or folder of annotated copies, and whether it is a file."""
+    from keras_r3d.inference import annotating
+
+    given = _command.value("annotate")
+    suffix = Path(given or "").suffix.lower()
+    if suffix in annotating.CODECS:
+        if len(paths) != 1:
+            raise R3DError(
+                f"--annotate {given} is a file, but there are {len(paths)} videos: name a folder."
+            )
+        _check_file("annotate")
+        return Path(given), True
+    if suffix and len(paths) == 1:
+        raise R3DError(f"--annotate must end in .mp4 or .avi, or name a folder. Received: {given}")
+    return _new_folder("annotate"), False
+
+
+def _check_file(flag: str) -> None:
+    """Refuses a file that is there, or that has no folder to lie in, before hours of work."""
+    given = _command.value(flag)
+    if not given:
+        return
+    if os.path.lexists(given):
+        raise R3DError(f"--{flag} {given} exists and is left as it is: choose another name.")
+    if not Path(given).absolute().parent.is_dir():
+        raise R3DError(f"--{flag} {given}: there is no such folder.")
+
+
+def _write(records: list[dict[str, Any]], top: int) -> None:
+    """Writes JSON and CSV files, where they were asked for."""
+    from keras_r3d.inference.prediction import records_csv
+
+    if path := _command.value("json"):
+        files.write_json(path, records)
+        print(f"Written: {path}")
+    if path := _command.value("csv"):
+        files.write_text(path, records_csv(records, top))
+        print(f"Written: {path}")
+
+
+def _predict_live(word: str) -> None:
+    """Predicts a live source until it ends, the time is over, or a signal comes."""
+    from keras_r3d.data import live
+    from keras_r3d.inference import watching
+
+    (opened,) = _open()
+    shape = watching.shape(opened, _command.value("seconds"))
+    stopped = threading.Event()
+
+    def stop(*_: Any) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # the second time at once
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    watching.warm_up(opened, shape)
+    timeout = _command.value("timeout") or _LIVE_TIMEOUT
+    source = live.Source(word, shape, timeout)
+    began, duration = time.monotonic(), _command.value("duration")
+    windows = dropped = 0
+    print(f"{source.name}: Ctrl-C ends it.", flush=True)
+    sightings = watching.watch(
+        opened,
+        source,
+        shape,
+        every=_command.value("every"),
+        smooth=_command.value("smooth") or 1,
+        stopped=lambda: (
+            stopped.is_set() or (duration is not None and time.monotonic() - began >= duration)
+        ),
+        say=lambda text: print(text, flush=True),
+    )
+    try:
+        for seen in sightings:
+            _show(seen, opened.classes)
+            windows, dropped = windows + 1, seen.dropped
+    finally:
+        source.stop()
+    seconds = time.monotonic() - began
+    print(
+        f"{windows} windows in {seconds:.1f} s; {source.frames} frames came, {dropped} of them "
+        "in no window."
+    )
+
+
+def _show(seen: "Sighting", classes: Sequence[str]) -> None:
+    """Prints the classes of a window, and appends them to the JSON lines."""
+    from keras_r3d.inference import lines
+
+    now = datetime.datetime.now().astimezone()
+    record = seen.record(classes, _command.value("top"), now)
+    print(lines.of_record(record, now), flush=True)
+    if path := _command.value("json"):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _leave(code: int | str | None) -> None:
+    """Ends the process as `sys.exit`, also while decoders work or hang in threads."""
+    ours = [one for one in threading.enumerate() if one.name.startswith(("windows ", "frames "))]
+    for thread in ours:
+        thread.join(timeout=1.0)
+    if not any(thread.is_alive() for thread in ours):
+        sys.exit(code)
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    with contextlib.suppress(OSError):  # whoever read it has gone
+        sys.stdout.flush()
+    sys.stderr.flush()
+    # Python would be put away under a running thread, which aborts it.
+    os._exit(1 if isinstance(code, str) else code or 0)
+
+
+class _Callable(types.ModuleType):
+    def __call__(
+        self,
+        model: "str | os.PathLike[str] | keras.Model | Classifier",
+        path: str | os.PathLike[str],
+        protocol: str | None = None,
+    ) -> "Prediction":
+        """Scores a video file, as `keras_r3d.inference.prediction.predict`."""
+        from keras_r3d.inference import prediction
+
+        return prediction.predict(model, path, protocol)
+
+
+sys.modules[__name__].__class__ = _Callable
+
+
+def main() -> None:
+    """Entry point of the command."""
+    try:
+        _command.run(_define_flags, _main, arguments=("[VIDEO…]",), several=("fuse", "weights"))
+    except SystemExit as end:
+        _leave(end.code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,356 @@
+"""Answers for videos: from Python, and by the command, run in this process and in its own."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+from conftest import write_video
+from mjpeg_server import serving
+
+import keras_r3d
+from keras_r3d import _command, applications, devices, recipe
+from keras_r3d import predict as command_module
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.video import Decoder, VideoError
+from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.inference import artefacts, protocol
+from keras_r3d.inference.classifier import Classifier
+from keras_r3d.inference.prediction import PredictionError
+
+ROOT = Path(__file__).parent.parent
+CLASSES = ["green", "red"]
+
+
+def colours(share: float = 0.05) -> keras.Model:
+    """Says "red" with the share of red in red and green."""
+    clip = keras.Input((4, 16, 16, 3))
+    means = keras.layers.GlobalAveragePooling3D()(clip)
+    dense = keras.layers.Dense(2, activation="softmax", name="predictions")
+    model = keras.Model(clip, dense(means))
+    dense.set_weights([np.array([[0, share], [share, 0], [0, 0]]), np.zeros(2)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def opened(small) -> Classifier:
+    of = recipe.Eval("test", 4, 0, 1, "probabilities")
+    model = colours()
+    score = artefacts.of_network(model, devices.choose(), 4)
+    return Classifier("model", "Keras", CLASSES, small.data, of, score, model, "")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Videos of 18, 9 and 3 frames, one that breaks in the middle, and one that is none."""
+    root = tmp_path_factory.mktemp("videos")
+    write_video(root / "long.avi", 18, tint=(1, 0.2, 0), base=60)
+    write_video(root / "deep" / "green.avi", 9, tint=(0.2, 1, 0), base=60)
+    write_video(root / "short.avi", 3, tint=(1, 0.2, 0), base=60)
+    cut = write_video(root / "cut.avi", 40, 96, 128, tint=(0.2, 1, 0), base=10)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
+    (root / "none.mp4").write_bytes(b"no video")
+    return root
+
+
+def write_run(root: Path, of: recipe.Recipe, share: float) -> Path:
+    root.mkdir()
+    (root / "recipe.toml").write_text(recipe.dumps(of), encoding="utf-8")
+    (root / "classes.txt").write_text("green\nred\n", encoding="utf-8")
+    (root / "summary.json").write_text("{}", encoding="utf-8")
+    colours(share).save(root / "best.keras")
+    return root
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, small) -> list[Path]:
+    root = tmp_path_factory.mktemp("runs")
+    return [write_run(root / name, small, share) for name, share in (("a", 0.05), ("b", 0.002))]
+
+
+@pytest.fixture(scope="module")
+def _flags():
+    before = set(flags.FLAGS)
+    command_module._define_flags()
+    yield
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
+
+
+@pytest.fixture
+def command(_flags, capsys):
+    """Runs the command; returns its exit code and what it prints."""
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*words) -> tuple[int, str]:
+        given = _command._repeated([str(word) for word in words], ("fuse", "weights"))
+        flags.FLAGS.unparse_flags()
+        for flag in flags.FLAGS.get_flags_for_module(command_module):
+            flag.unparse()
+        _, *words = flags.FLAGS(["predict", *given])
+        with pytest.raises(SystemExit) as ended:
+            command_module._main(*words)
+        return ended.value.code, capsys.readouterr().out
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_scores_are_an_evaluation_s_to_the_bit(opened, folder):
+    paths = [folder / "long.avi", folder / "deep" / "green.avi", folder / "short.avi"]
+    videos = [Video(str(path), "red") for path in paths]
+    evaluated = protocol.evaluate(opened, VideoReader(0, 0), videos, split="test")
+    for number, path in enumerate(paths):
+        found = keras_r3d.predict(opened, path)
+        own = evaluated.window_videos == number
+        assert (found.scores == evaluated.video_scores[number]).all()
+        assert (found.window_scores == evaluated.window_scores[own]).all()
+        assert (found.window_seconds == evaluated.window_seconds[own]).all()
+        assert len(found.window_scores) == [5, 3, 1][number]
+        assert found.labels == CLASSES
+        assert found.top(1)[0][0] == ["red", "green", "red"][number]
+        assert found.status == "ok"
+    assert found.detail.endswith("short.avi: 3 frames, repeated to the 4 of a clip.")
+
+
+def test_a_model_is_a_run_a_file_a_network_or_a_classifier(runs, folder, opened, small):
+    path = folder / "long.avi"
+    expected = keras_r3d.predict(opened, path).scores
+    of_run = keras_r3d.predict(runs[0], path)
+    assert of_run.scores == pytest.approx(expected, abs=1e-6)
+    assert (keras_r3d.predict(str(runs[0] / "best.keras"), path).scores == of_run.scores).all()
+    assert len(keras_r3d.predict(runs[0], path, protocol="2x3").window_scores) == 2
+    built = applications.R3D18(weights=None, classes=3, input_shape=(4, 16, 16, 3), width=0.0625)
+    of_network = keras_r3d.predict(built, path, protocol="2x1")
+    assert of_network.window_scores.shape == (2, 3)
+    assert of_network.scores.sum() == pytest.approx(1)
+    with pytest.raises(PredictionError, match="A Classifier has its protocol"):
+        keras_r3d.predict(opened, path, protocol="paper")
+    with pytest.raises(PredictionError, match=r"must be the folder of a run.*Received: int"):
+        keras_r3d.predict(3, path)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("none.mp4", "cannot open it as a video"), ("gone.mp4", "no such file"), ("deep", "no such")],
+)
+def test_what_is_no_video_is_an_error(opened, folder, name, message):
+    with pytest.raises(VideoError, match=message):
+        keras_r3d.predict(opened, folder / name)
+
+
+def test_whoever_imports_it_the_name_can_be_called():
+    for script in (
+        "import keras_r3d; f = keras_r3d.predict",
+        "import keras_r3d.predict; f = keras_r3d.predict",
+        "from keras_r3d import predict as f; import keras_r3d.predict",
+        "import keras_r3d.predict as f",
+    ):
+        check = "; import sys; assert callable(f) and callable(sys.modules['keras_r3d'].predict)"
+        check += "; assert not {'tensorflow', 'keras', 'cv2'} & set(sys.modules)"
+        subprocess.run([sys.executable, "-c", script + check], cwd=ROOT, check=True)
+    assert callable(keras_r3d.predict)
+    assert keras_r3d.predict is command_module
+
+
+def test_a_folder_is_predicted_and_a_broken_file_is_the_exit_code(command, runs, folder, tmp_path):
+    code, out = command(
+        *("--workdir", runs[0], folder, "--top=1", "--json", tmp_path / "all.json"),
+        *("--csv", tmp_path / "all.csv", "--timeline", tmp_path / "lines"),
+        *("--annotate", tmp_path / "copies"),
+    )
+    assert code == 1
+    assert "5 videos: 3 ok, 1 partial, 1 error." in out
+    (line,) = [line for line in out.splitlines() if "none.mp4" in line]
+    assert line.endswith("error: OpenCV cannot open it as a video (truncated, audio only, or no "
+                         "video).")  # fmt: skip
+    records = json.loads((tmp_path / "all.json").read_text())
+    by_name = {Path(record["video"]).stem: record for record in records}
+    assert {name: record["status"] for name, record in by_name.items()} == {
+        "cut": "partial",
+        "green": "ok",
+        "long": "ok",
+        "none": "error",
+        "short": "ok",
+    }
+    assert "repeated to the 4 of a clip" in by_name["short"]["detail"]
+    assert by_name["long"]["windows"] == 5
+    assert by_name["long"]["seconds"] == pytest.approx(1.8)
+    assert (by_name["none"]["top"], by_name["none"]["seconds"]) == ([], None)
+    for name in ("long", "green", "short", "cut"):
+        found = keras_r3d.predict(runs[0], by_name[name]["video"])
+        label, score = found.top(1)[0]
+        assert by_name[name]["top"] == [{"label": label, "score": score}]
+        assert len(list(Decoder(str(tmp_path / "copies" / f"{name}.mp4")))) >= 3
+    with (tmp_path / "all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["video"] for row in rows] == [record["video"] for record in records]
+    assert [row["label_1"] for row in rows if row["status"] == "ok"] == ["green", "red", "red"]
+    drawn = sorted(path.name for path in (tmp_path / "lines").iterdir())
+    assert drawn == [f"{n}.{s}" for n in ("cut", "green", "long", "short") for s in ("csv", "png")]
+    assert not (tmp_path / "copies" / "none.mp4").exists()
+
+
+def test_partial_videos_and_lists_on_stdin_leave_with_0(command, runs, folder, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{folder}/cut.avi\n{folder}/long.avi\n"))
+    code, out = command("--workdir", runs[0], "-")
+    assert code == 0
+    assert "2 videos: 1 ok, 1 partial, 0 error." in out
+    assert out.index("cut.avi") < out.index("long.avi")
+
+
+def test_two_runs_are_fused(command, runs, folder, tmp_path):
+    video = folder / "long.avi"
+    code, _ = command(
+        *(video, "--fuse", runs[0], runs[1], "--weights", 1, 3, "--json", tmp_path / "f.json"),
+        *("--timeline", tmp_path / "lines"),
+    )
+    assert code == 0
+    (record,) = json.loads((tmp_path / "f.json").read_text())
+    a, b = (keras_r3d.predict(run, video).scores for run in runs)
+    assert record["top"][0]["score"] == pytest.approx(float(0.25 * a[1] + 0.75 * b[1]))
+    assert (tmp_path / "lines" / "long.csv").is_file()
+
+
+def test_a_copy_of_one_video_is_a_file(command, runs, folder, tmp_path):
+    code, out = command(
+        "--workdir", runs[0], folder / "long.avi", "--annotate", tmp_path / "copy.mp4"
+    )
+    assert code == 0
+    assert f"Written: {tmp_path / 'copy.mp4'}" in out
+    assert len(list(Decoder(str(tmp_path / "copy.mp4")))) == 18
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "Name videos: files, folders"),
+        (["VIDEO"], "Name a model: --workdir RUN, --model FILE or --fuse"),
+        (["VIDEO", "--workdir=RUN", "--fuse", "RUN", "RUN"], "Name a model"),
+        (["VIDEO", "--workdir=RUN", "--recipe=demo"], "a run has its own"),
+        (["VIDEO", "--workdir=RUN", "--weights", "1"], "--weights is for --fuse"),
+        (["VIDEO", "--fuse", "RUN"], "at least two runs"),
+        (["VIDEO", "--workdir=RUN", "--json=VIDEO"], "--json .* exists and is left as it is"),
+        (["VIDEO", "--workdir=RUN", "--csv=no/such/x.csv"], "there is no such folder"),
+        (["VIDEO", "--workdir=RUN", "--timeline=RUN"], "--timeline .* exists and is left"),
+        (["VIDEO", "--workdir=RUN", "--annotate=VIDEO"], "--annotate .* exists and is left"),
+        (["VIDEO", "RUN/x.avi", "--workdir=RUN", "--annotate=x.mp4"], "there are 2 videos"),
+        (["VIDEO", "--workdir=RUN", "--annotate=x.mov"], "must end in .mp4 or .avi"),
+        (["VIDEO", "--workdir=RUN", "--every=1"], "--every is for live sources, not for files"),
+        (["0", "--workdir=RUN", "--csv=x"], "--csv is for files, not for live sources"),
+        (["0", "VIDEO", "--workdir=RUN"], "A live source is watched alone"),
+        (["0", "--fuse", "RUN", "RUN"], "--fuse is for files"),
+        (["VIDEO", "--workdir=RUN", "--protocol=9x9"], "--protocol must be one of"),
+    ],
+)
+def test_what_cannot_be_is_said(command, runs, folder, words, message):
+    from keras_r3d.errors import R3DError
+
+    names = {"VIDEO": str(folder / "long.avi"), "RUN": str(runs[0])}
+    given = []
+    for word in words:
+        for name, path in names.items():
+            word = word.replace(name, path)
+        given.append(word)
+    with pytest.raises(R3DError, match=message):
+        command(*given)
+
+
+def test_a_live_source_prints_and_appends_lines(command, runs, tmp_path):
+    (tmp_path / "seen.jsonl").write_text('{"before": 1}\n')
+    with serving() as camera:
+        code, out = command(
+            *("--workdir", runs[0], camera.url, "--duration=1.5", "--smooth=2"),
+            *("--json", tmp_path / "seen.jsonl"),
+        )
+    assert code == 0
+    lines = (tmp_path / "seen.jsonl").read_text().splitlines()
+    assert lines[0] == '{"before": 1}'
+    records = [json.loads(line) for line in lines[1:]]
+    assert len(records) >= 3
+    assert f"{len(records)} windows in 1.5 s" in out
+    assert out.count(" latency ") == len(records)
+    assert {one["label"] for one in records[0]["top"]} == set(CLASSES)
+    assert all(record["latency_seconds"] < 1 for record in records)
+
+
+@pytest.mark.slow
+def test_a_decoder_that_hangs_does_not_keep_the_process(runs, folder):
+    script = (
+        "import sys, threading\n"
+        "from keras_r3d import predict\n"
+        "from keras_r3d.data.video import Decoder\n"
+        "iterate = Decoder.__iter__\n"
+        "def hang(self):\n"
+        "    if 'short' in self.path:\n"
+        "        threading.Event().wait()\n"
+        "    yield from iterate(self)\n"
+        "Decoder.__iter__ = hang\n"
+        "predict.main()\n"
+    )
+    given = [str(folder / "short.avi"), str(folder / "long.avi"), f"--workdir={runs[0]}"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *given, "--timeout=1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "error: nothing decoded in 1 s: it was given up" in done.stdout
+    assert "2 videos: 1 ok, 0 partial, 1 error." in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_an_error_while_threads_decode_ends_without_a_crash(runs, tmp_path):
+    for number in range(12):
+        write_video(tmp_path / f"{number}.avi", 40, 480, 640)
+    given = [sys.executable, "-m", "keras_r3d.predict", f"--workdir={runs[0]}", str(tmp_path)]
+    process = subprocess.Popen(
+        given, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for _ in range(3):
+        process.stdout.readline()
+    process.stdout.close()  # as `head` does
+    assert process.wait(60) == 1
+    assert process.stderr.read() == "Error: [Errno 32] Broken pipe\n"
+
+
+@pytest.mark.real
+def test_odd_files_get_a_line_each_and_nothing_else(small, runs, tmp_path):
+    real = os.environ.get("KERAS_R3D_REAL_DATA")
+    if not real:
+        pytest.skip("KERAS_R3D_REAL_DATA is unset")
+    source = Path(real) / "robustness"
+    given = [f"--workdir={runs[0]}", source, f"--json={tmp_path / 'j'}", f"--annotate={tmp_path}/a"]
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_r3d.predict", *map(str, given), "--timeout=60"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == ""
+    with (source / "manifest.csv").open(newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    records = json.loads((tmp_path / "j").read_text())
+    assert {os.path.basename(record["video"]) for record in records} == set(rows)
+    for record in records:
+        row = rows[os.path.basename(record["video"])]
+        broken = row["status"] in ("does not open", "no frames")
+        assert (record["status"] == "error") == broken, record
+        if not broken:
+            assert record["windows"] == -(-int(row["frames_decoded"]) // 4), record
+    copies = {path.name for path in (tmp_path / "a").iterdir()}
+    assert len(copies) == sum(record["status"] != "error" for record in records)

@@ -1,0 +1,51 @@
+import csv
+import warnings
+
+import numpy as np
+import pytest
+
+from keras_r3d.inference import timeline
+from keras_r3d.inference.prediction import Prediction
+
+
+def predicted(classes: int, windows: int, seconds: float = 0.64) -> Prediction:
+    rng = np.random.default_rng(classes)
+    scores = rng.dirichlet(np.ones(classes), windows).astype(np.float32)
+    starts = np.arange(windows) * seconds
+    return Prediction(
+        *("folder/with_$igns.mp4", "ok", "", [f"class $x_{n}" for n in range(classes)]),
+        *(scores.mean(axis=0), scores, np.stack([starts, starts + seconds], axis=1)),
+    )
+
+
+def test_the_csv_has_seconds_and_scores_to_the_bit(tmp_path):
+    of = predicted(5, 7)
+    timeline.write_csv(of, tmp_path / "t.csv")
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["start_seconds", "end_seconds", *of.labels]
+    values = np.array(rows, np.float64)
+    assert values[:, :2] == pytest.approx(of.window_seconds, abs=1e-6)
+    assert (values[:, 2:].astype(np.float32) == of.window_scores).all()
+
+
+@pytest.mark.parametrize(("classes", "windows"), [(10, 12), (400, 400), (2, 1)])
+def test_the_picture_shows_the_classes_that_are_highest_anywhere(tmp_path, classes, windows):
+    of = predicted(classes, windows)
+    drawn = timeline.figure(of, 3)
+    (legend,) = drawn.legends
+    highest = np.argsort(-of.window_scores.max(axis=0))[: min(3, classes)]
+    assert [text.get_text() for text in legend.get_texts()] == [of.labels[n] for n in highest]
+    (axes,) = drawn.axes
+    assert axes.get_xlim() == pytest.approx((0, 0.64 * windows))
+    line = axes.get_lines()[0]
+    assert line.get_xdata() == pytest.approx(of.window_seconds.mean(axis=1))
+    assert line.get_ydata() == pytest.approx(of.window_scores[:, highest[0]])
+    timeline.write_png(of, tmp_path / "t.png", 3)
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_video_of_one_frame_takes_no_time_and_makes_no_noise(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        timeline.write_png(predicted(3, 1, seconds=0.0), tmp_path / "t.png", 3)
