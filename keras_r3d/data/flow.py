@@ -60,9 +60,10 @@ def algorithm(name: str) -> Compute:
             return cv2.calcOpticalFlowFarneback(first, second, None, *_FARNEBACK)
 
     elif name == "dis":
-        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
         def flow(first: Bytes, second: Bytes) -> NDArray[np.float32]:
+            # A new one each time: of small frames the second result would differ from the first.
+            dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
             return dis.calc(first, second, None)
 
     elif not hasattr(cv2, "optflow"):
@@ -72,10 +73,9 @@ def algorithm(name: str) -> Compute:
             "data.input = 'dis' or 'farneback'."
         )
     else:
-        tvl1 = cv2.optflow.DualTVL1OpticalFlow_create()
 
         def flow(first: Bytes, second: Bytes) -> NDArray[np.float32]:
-            return tvl1.calc(first, second, None)
+            return cv2.optflow.DualTVL1OpticalFlow_create().calc(first, second, None)
 
     def compute(first: Bytes, second: Bytes) -> Bytes:
         height, width = first.shape
