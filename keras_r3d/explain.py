@@ -94,7 +94,7 @@ def _windows(model: "Classifier", video: str) -> Iterator["Window"]:
     from keras_r3d.data.annotations import Video
     from keras_r3d.data.video_reader import VideoReader
 
-    reader = VideoReader(model.data.short_side, 0)
+    reader = VideoReader(model.data.short_side, 0, model.data.input)
     return clips.windows(reader, Video(video, label=""), model.data)
 
 
@@ -127,6 +127,7 @@ def explain(
     """
     import numpy as np
 
+    from keras_r3d.data import flow
     from keras_r3d.inference import gradcam, heat, overlay, stages
     from keras_r3d.inference.occlusion import occlusion
 
@@ -158,10 +159,11 @@ def explain(
     span = f"{times[number][0]:.2f}-{times[number][1]:.2f} s"
     title = [Path(video).name, model.classes[index], f"score {score:.1%} at {span}"]
     seconds = np.linspace(*times[number], len(clip), endpoint=False)
-    figure = overlay.strip(clip, heats, seconds, title)
+    drawn = clip if model.data.input == "rgb" else flow.colours(clip)
+    figure = overlay.strip(drawn, heats, seconds, title)
     with files.atomic(paths["png"]) as temporary:
         figure.savefig(temporary, dpi=100)
-    overlay.write_video(paths["mp4"], clip, heats["Grad-CAM"], seconds, title)
+    overlay.write_video(paths["mp4"], drawn, heats["Grad-CAM"], seconds, title)
     if "npz" in paths:
         with files.atomic(paths["npz"]) as temporary:
             np.savez_compressed(

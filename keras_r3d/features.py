@@ -209,7 +209,9 @@ def _open(paths: Sequence[str]) -> _Opened:
         opened = classifier.of_file(model, recipe, **given)
     if paths:
         videos = [Video(path, "") for path in paths]
-        return _Opened(opened, VideoReader(opened.data.short_side, 0), videos, None, None)
+        return _Opened(
+            opened, VideoReader(opened.data.short_side, 0, opened.data.input), videos, None, None
+        )
     if run is not None:
         split = split or opened.eval.split
         videos, reader = run.open_split(split, data_dir)

@@ -29,17 +29,20 @@ class Model:
 
     Attributes:
         name: network, as `keras_r3d.applications.get_model` takes it; "" is that of the weights.
-        shortcut: "A" (identity, zero-padded channels) or "B" (1x1x1 projection); "" likewise.
-        width: multiplies the number of filters of every convolution; 0 likewise.
-        dropout: rate before the classifier.
-        mean: per-channel mean of the input, RGB, 0-255; [] is that of the weights.
-        std: per-channel standard deviation of the input, RGB, 0-255; all 1 to leave the scale; []
-            likewise.
+        shortcut: "A" (identity, zero-padded channels) or "B" (1x1x1 projection); "" likewise, and
+            of C3D, which has none.
+        width: multiplies the number of filters of every convolution (of C3D, also of units of fc6
+            and fc7); 0 likewise.
+        dropout: rate before the classifier (of C3D, behind fc6 and fc7).
+        mean: mean of each channel of the input (red, green, blue; of flow x, y), 0-255; [] is that
+            of the weights.
+        std: standard deviation of each channel, 0-255; all 1 to leave the scale; [] likewise.
         weights: to start from: name of pretrained weights, or path of a checkpoint or `.keras`
             file; "" starts from random ones. The classifier is new where the classes are others.
-            Weights that are not as the keys above say are an error.
-        freeze: stages that stay as they are, batch statistics included: "conv1", "conv1..conv4"; ""
-            trains all.
+            Weights that are not as the keys above say are an error; but those of an RGB network are
+            made to fit flow, its mean and std then being no use.
+        freeze: stages that stay as they are, batch statistics included: "conv1", "conv1..conv4"
+            (C3D also has fc6 and fc7); "" trains all.
     """
 
     name: Literal[
@@ -53,6 +56,8 @@ class Model:
         "r3d_18",
         "mc3_18",
         "r2plus1d_18",
+        "c3d",
+        "c3d_bn",
         "",
     ]
     shortcut: Literal["A", "B", ""]
@@ -73,6 +78,9 @@ class Data:
             folders), or a path in the data folder: a CSV file of one's own, or the lists of a
             public data set (`keras_r3d.data.annotations.read`).
         rendered: render the demo videos when no data folder is given.
+        input: "rgb", or the algorithm of optical flow between neighbouring frames, "farneback",
+            "dis" or "tvl1" (the last needs OpenCV's contrib modules): clips then have two channels,
+            x and y, whose bytes `keras_r3d.data.flow` explains. No motion is 128.
         validation_fraction: share of each class's training videos that is held out where the
             annotations have no validation split.
         test_fraction: likewise for the test split.
@@ -109,6 +117,7 @@ class Data:
 
     annotations: str
     rendered: bool
+    input: Literal["rgb", "farneback", "dis", "tvl1"]
     validation_fraction: float
     test_fraction: float
     frames: int
@@ -133,6 +142,11 @@ class Data:
     cache_gib: float
     clips_per_pass: int
     broken_share: float
+
+    @property
+    def channels(self) -> int:
+        """Channels of a clip."""
+        return 3 if self.input == "rgb" else 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -301,7 +315,7 @@ def parse(tables: dict[str, Any]) -> Recipe:
     problems += _out_of_range(values)
     if not problems:
         recipe = Recipe(**{name: sections[name](**found) for name, found in values.items()})
-        problems = [*_model_at_odds(recipe.model), *_data_at_odds(recipe.data)]
+        problems = [*_model_at_odds(recipe), *_data_at_odds(recipe.data)]
         problems += [*_train_at_odds(recipe.train), *_eval_at_odds(recipe)]
     if problems:
         raise RecipeError(listed("The recipe", problems))
@@ -474,13 +488,21 @@ def _out_of_range(values: dict[str, dict[str, Any]]) -> list[str]:
     return problems
 
 
-def _model_at_odds(model: Model) -> Iterator[str]:
-    for key, channels in (("mean", model.mean), ("std", model.std)):
-        if len(channels) not in (0, 3):
+def _model_at_odds(recipe: Recipe) -> Iterator[str]:
+    model, data = recipe.model, recipe.data
+    named = "red, green, blue" if data.input == "rgb" else f"x, y: data.input is '{data.input}'"
+    for key, values in (("mean", model.mean), ("std", model.std)):
+        if len(values) not in (0, data.channels):
             yield (
-                f"Recipe key 'model.{key}' must hold 3 numbers (red, green, blue), or none: those "
-                f"of the weights. Received: {list(channels)}"
+                f"Recipe key 'model.{key}' must hold {data.channels} numbers ({named}), or none: "
+                f"those of the weights. Received: {list(values)}"
             )
+    of_c3d = model.name.startswith("c3d")
+    if of_c3d and model.shortcut:
+        yield (
+            f"Recipe key 'model.shortcut' must be '' where 'model.name' is '{model.name}', which "
+            f"has no shortcuts. Received: '{model.shortcut}'"
+        )
     if 0 < model.width < _LEAST_WIDTH:
         yield (
             f"Recipe key 'model.width' must be at least {_LEAST_WIDTH:g}, or 0: that of the "
@@ -489,7 +511,8 @@ def _model_at_odds(model: Model) -> Iterator[str]:
     if model.weights:
         return
     pass_weights = "pass --weights FILE, a checkpoint or the best.keras of a run"
-    left = [k for k in ("name", "shortcut", "width", "mean", "std") if not getattr(model, k)]
+    keys = [k for k in ("name", "shortcut", "width", "mean", "std") if not getattr(model, k)]
+    left = [k for k in keys if k != "shortcut" or not of_c3d]
     if left:
         yield (
             f"Recipe key 'model.weights' is empty, but the recipe leaves {left} to the weights: "
@@ -524,12 +547,30 @@ def _data_at_odds(data: Data) -> Iterator[str]:
             f"Recipe key 'data.frame_stride_most' must be 'data.frame_stride' ({stride}) where "
             f"'data.sampling' is '{data.sampling}', which has no stride. Received: {most}"
         )
+    if data.input != "rgb":
+        yield from _flow_at_odds(data)
     if data.validation_fraction + data.test_fraction >= 1:
         yield (
             "Recipe keys 'data.validation_fraction' and 'data.test_fraction' leave no video to "
             "train on: their sum must be below 1. Received: "
             f"{data.validation_fraction} + {data.test_fraction}"
         )
+
+
+def _flow_at_odds(data: Data) -> Iterator[str]:
+    reasons = {
+        "rotate_degrees": "turns pictures, but not the directions in them",
+        "shear_degrees": "slants pictures, but not the directions in them",
+        "translate": "fills borders with a reflection, whose directions are wrong",
+        "colour_jitter": "changes colours",
+        "randaugment_ops": "changes colours and turns pictures",
+    }
+    for key, reason in reasons.items():
+        if value := getattr(data, key):
+            yield (
+                f"Recipe key 'data.{key}' {reason}, and 'data.input' is '{data.input}', optical "
+                f"flow: it must be 0. Received: {value!r}"
+            )
 
 
 def _train_at_odds(train: Train) -> Iterator[str]:

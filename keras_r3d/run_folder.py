@@ -102,10 +102,10 @@ class Run:
         Raises:
             AnnotationError: there is no such split, or videos are gone.
             StoreError, StorageError: the store cannot be opened.
+            FlowError: optical flow cannot be had, or is not stored as the recipe says.
         """
         # OpenCV and all, which most of this module needs not.
         from keras_r3d.data import source
-        from keras_r3d.data.video_reader import VideoReader
 
         trained_on = self.summary["data_dir"]
         of_store = source.is_store(trained_on)
@@ -118,7 +118,7 @@ class Run:
                 f"{error} If they moved, pass --data_dir with their new place."
             ) from error
         if data_dir is None and not of_store:
-            return recorded.split(split), VideoReader(self.recipe.data.short_side, 0)
+            return recorded.split(split), source.video_reader(trained_on, self.recipe.data)
         opened = source.open_source(data_dir or trained_on, self.recipe.data)
         found = opened.annotations
         if data_dir is None:

@@ -42,7 +42,7 @@ def test_a_variable_rate_lasts_as_long(intervals, rate):
     seconds = np.concatenate([[0], np.cumsum(intervals)]).tolist()
     lasts = seconds[-1] + float(np.mean(intervals))
     written = times(seconds, rate)
-    assert len(written) / rate == pytest.approx(lasts, abs=1.01 / rate)
+    assert len(written) / rate == pytest.approx(lasts, abs=1.5 / rate)
     assert written == sorted(written)
     for place, shown in enumerate(written[:-1]):
         middle = (place + 0.5) / rate

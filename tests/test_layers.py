@@ -15,8 +15,7 @@ ALLOWED = {
     "_command": BASE,
     "files": BASE,
     "recipe": BASE,
-    "run_folder": BASE
-    | {"data.annotations", "data.reader", "data.source", "data.video_reader", "files", "recipe"},
+    "run_folder": BASE | {"data.annotations", "data.reader", "data.source", "files", "recipe"},
     "applications": BASE | {"files"},
     "data.annotations": BASE | {"files"},
     "data.workers": set(),
@@ -31,6 +30,18 @@ ALLOWED = {
     "data.colour": set(),
     "data.landmarks": set(),
     "data.video": BASE | {"_opencv", "data.landmarks"},
+    "data.flow": BASE | {"_opencv"},
+    "data.flow_video": {"_opencv", "data.flow", "data.video"},
+    "data.flow_folder": BASE
+    | {
+        "_opencv",
+        "files",
+        "data.annotations",
+        "data.flow",
+        "data.flow_video",
+        "data.video",
+        "data.workers",
+    },
     "data.jpeg": BASE | {"_opencv"},
     "data.storage.remote": BASE | {"files"},
     "data.storage.web": {"data.storage.remote"},
@@ -40,6 +51,8 @@ ALLOWED = {
     "data.reader": {"data.annotations", "data.cropping", "data.sampling", "data.video"},
     "data.video_reader": {
         "data.annotations",
+        "data.flow",
+        "data.flow_video",
         "data.landmarks",
         "data.cropping",
         "data.reader",
@@ -68,6 +81,8 @@ ALLOWED = {
     "data.source": {
         "recipe",
         "data.annotations",
+        "data.flow",
+        "data.flow_folder",
         "data.reader",
         "data.store",
         "data.video_reader",
@@ -86,7 +101,8 @@ ALLOWED = {
         "data.sampling",
         "data.video",
     },
-    "data.sheet": BASE | {"recipe", "data.annotations", "data.clips", "data.reader", "data.video"},
+    "data.sheet": BASE
+    | {"recipe", "data.annotations", "data.clips", "data.flow", "data.reader", "data.video"},
     "data.pipeline": {
         "recipe",
         "data.calls",
@@ -117,7 +133,7 @@ ALLOWED = {
 }
 COMMANDS = {
     *("train", "evaluate", "predict", "explain", "features", "benchmark", "convert", "prepare"),
-    *("scan", "view"),
+    *("flow", "scan", "view"),
 }
 STDLIB_AND_NUMPY = {
     "recipe",

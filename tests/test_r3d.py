@@ -152,7 +152,7 @@ def test_options_of_the_authors_code():
     flow = R3D10(width=0.125, in_channels=2)
     assert flow.input_shape == (None, None, None, None, 2)
     middle = keras.Model(flow.inputs, flow.get_layer("normalization").output)
-    assert (keras.ops.convert_to_numpy(middle(np.full((1, 1, 1, 1, 2), 127.5))) == 0).all()
+    assert (keras.ops.convert_to_numpy(middle(np.full((1, 1, 1, 1, 2), 128.0))) == 0).all()
 
 
 @pytest.mark.parametrize("builder", [R3D10, r2plus1d_18])

@@ -17,6 +17,7 @@ def test_every_recipe_loads_and_round_trips(name, tmp_path):
 
 def test_the_named_recipes_are_there():
     assert {"demo", "gestures", "interactions", "kinetics18", "kinetics34"} <= set(recipe.names())
+    assert {"gestures_flow", "c3d"} <= set(recipe.names())
     assert {"finetune", "finetune_ucf101", "finetune_hmdb51"} <= set(recipe.names())
 
 
@@ -104,7 +105,8 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         (
             "model.name='r3d35'",
             "Recipe key 'model.name' must be one of ['r3d10', 'r3d18', 'r3d34', 'r3d50', 'r3d101', "
-            "'r3d152', 'r3d200', 'r3d_18', 'mc3_18', 'r2plus1d_18', '']. Received: 'r3d35'",
+            "'r3d152', 'r3d200', 'r3d_18', 'mc3_18', 'r2plus1d_18', 'c3d', "
+            "'c3d_bn', '']. Received: 'r3d35'",
         ),
         ("model.mean=[1, 2]", "Recipe key 'model.mean' must hold 3 numbers"),
         (

@@ -264,7 +264,6 @@ def test_weights_reach_a_network_on_a_tensor_of_one_s_own(checkpoint):
             r"\(8, 8, 1, 1, 1\)",
         ),
         ("R3D10", {"width": 0.25}, r"conv1\.weight is \(8, 3, 7, 7, 7\), in .* \(16, 3, 7, 7, 7\)"),
-        ("R3D10", {"in_channels": 2}, r"conv1\.weight is \(8, 3, 7.*, in .* \(8, 2, 7, 7, 7\)"),
         ("R3D10", {"conv1_t_size": 3}, r"conv1\.weight is \(8, 3, 7.*, in .* \(8, 3, 3, 7, 7\)"),
         (
             "R3D10",
@@ -431,10 +430,37 @@ def test_own_classes_take_no_names_from_the_file(cache):
     assert about.mean == (114.7748, 107.7354, 99.4750)
 
 
-def test_other_channels_than_an_official_file_has(tmp_path):
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_an_official_file_for_other_channels(tmp_path):
     path = official(tmp_path, "resnet-18-kinetics.pth", 400)
-    with pytest.raises(WeightsError, match=r"conv1\.weight is \(1, 3, 7, 7, 7\), in .*\(1, 1, 7"):
-        applications.R3D18(weights=path, in_channels=1)
+    model = applications.R3D18(weights=path, in_channels=1)
+    assert applications.read_metadata(model).mean == (128.0,)
+
+
+@pytest.mark.parametrize("builder", ["R3D10", "r2plus1d_18", "C3D"])
+def test_rgb_weights_fit_flow(tmp_path, builder):
+    options = {"width": 0.125, "classes": 3, "input_shape": (8, 16, 16, 3)}
+    theirs = moved(getattr(applications, builder)(**options))
+    theirs.save(tmp_path / "rgb.keras")
+    options["input_shape"] = (8, 16, 16, 2)
+    ours = getattr(applications, builder)(weights=tmp_path / "rgb.keras", **options)
+    first = "conv1_spatial" if builder == "r2plus1d_18" else "conv1"
+    for layer in theirs.layers:
+        if layer.name == first:
+            kernel = keras.ops.convert_to_numpy(layer.kernel)
+            received = keras.ops.convert_to_numpy(ours.get_layer(first).kernel)
+            expected = np.stack([kernel.mean(axis=3)] * 2, axis=3)
+            np.testing.assert_allclose(received, expected, rtol=1e-6)
+        elif layer.name != "normalization":
+            for one, other in zip(layer.weights, ours.get_layer(layer.name).weights, strict=True):
+                assert (one.numpy() == other.numpy()).all()
+    assert applications.read_metadata(ours).mean == (128.0, 128.0)
+
+
+def test_weights_for_flow_do_not_fit_rgb(tmp_path):
+    applications.R3D10(width=0.125, classes=2, in_channels=2).save(tmp_path / "flow.keras")
+    with pytest.raises(WeightsError, match=r"conv1/kernel is \(7, 7, 7, 2, 8\), in .* 7, 3, 8\)"):
+        applications.R3D10(weights=tmp_path / "flow.keras", in_channels=3)
 
 
 def test_an_own_file_under_an_official_name_is_not_taken_for_it(tmp_path):
@@ -459,9 +485,9 @@ def test_another_file_in_the_cache_is_not_taken_for_the_published_one(cache):
 def test_the_assumed_mean_of_flow_is_the_one_that_is_used(tmp_path):
     flow = applications.R3D10(width=0.125, classes=2, in_channels=2)
     path = pth.write_zip(tmp_path / "flow.pth", state_dict(flow))
-    with pytest.warns(UserWarning, match=r"mean \[127\.5, 127\.5\], std \[1\.0, 1\.0\]"):
+    with pytest.warns(UserWarning, match=r"mean \[128\.0, 128\.0\], std \[1\.0, 1\.0\]"):
         model = applications.R3D10(weights=path)
-    assert applications.read_metadata(model).mean == (127.5, 127.5)
+    assert applications.read_metadata(model).mean == (128.0, 128.0)
 
 
 def test_what_cannot_be_downloaded_is_explained(cache):

@@ -157,8 +157,8 @@ def normalise(
     said = source.conventions if source else None
     known = said or default.to_bytes()
     if len(known[0]) != channels:
-        # Optical flow and the like are stored as bytes around the middle.
-        known = (127.5,) * channels, (1.0,) * channels
+        # Optical flow and the like are stored as bytes around 128.
+        known = (128.0,) * channels, (1.0,) * channels
     if said is None and source is not None and include_preprocessing and mean is None:
         warnings.warn(
             f"{source.path} does not say how its input was normalised. Assumed for pixels "

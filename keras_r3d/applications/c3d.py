@@ -17,6 +17,7 @@ from keras import layers
 
 from keras_r3d.applications import building
 from keras_r3d.applications.blocks import batch_norm, conv, relu
+from keras_r3d.applications.channels import adapted
 from keras_r3d.applications.conventions import KINETICS_2017
 from keras_r3d.applications.identify import HEAD
 from keras_r3d.applications.pretrained import WeightsError
@@ -27,6 +28,9 @@ GROUPS = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 FULLY_CONNECTED = 4096
 SMALLEST = (8, 16, 16)
 CLIP = (16, 112, 112)
+
+_LAST = "conv5b/kernel"
+_FILES = (".keras", ".weights.h5")
 
 
 def _convolution(x, filters: int, name: str, normalised: bool):
@@ -83,11 +87,12 @@ def C3D(  # noqa: N802 (builders are written like classes)
         with_batch_norm: batch norm behind every convolution, fc6 and fc7; else without.
         width: multiplies all numbers of filters and of fully connected units; else 1.
         dropout: rate behind fc6 and fc7.
-        in_channels: 3 for RGB, 2 for optical flow; else 3.
+        in_channels: 3 for RGB, 2 for optical flow; else 3. Weights of an RGB network fit other
+            input, too: conv1 then has the mean over red, green and blue for each channel.
         include_preprocessing: normalise inside the model; the input is then RGB, 0-255, uint8 or
             float. Otherwise `preprocess_input` does it.
         mean: per channel, RGB, 0-255: what normalising subtracts. None is that of the weights, else
-            the R3D paper's; 127.5 for other than 3 channels.
+            the R3D paper's; 128 for other than 3 channels.
         std: per channel, RGB, 0-255: what it then divides by. None likewise, else 1.
         labels: class names, kept in the model and in every file it is saved to: a list, a file of
             them, or "kinetics400". None is those of the weights, if they are known.
@@ -99,14 +104,15 @@ def C3D(  # noqa: N802 (builders are written like classes)
         ValueError: an argument out of range, or weights that cannot be had or do not fit.
     """
     building.check_choice("pooling", pooling, [None, "avg", "max"])
-    source = None if weights is None else _open(weights)
+    channels = building.channels_of(input_tensor, input_shape, in_channels)
+    source = None if weights is None else adapted(_open(weights), channels)
     names, classes = building.settle_labels(labels, source, classes)
     options = building.settle(
         {
             "classes": classes,
             "with_batch_norm": with_batch_norm,
             "width": width,
-            "in_channels": building.channels_of(input_tensor, input_shape, in_channels),
+            "in_channels": channels,
         },
         source,
         {
@@ -155,20 +161,31 @@ def C3D(  # noqa: N802 (builders are written like classes)
     return building.finish(inputs, input_tensor, x, name, source, include_top)
 
 
-def _open(weights: str | os.PathLike[str]) -> Source:
-    if not os.fspath(weights).endswith((".keras", ".weights.h5")):
+def _open(weights: str | os.PathLike[str] | Source) -> Source:
+    if not isinstance(weights, Source) and not os.fspath(weights).endswith(_FILES):
         raise WeightsError(
             "`weights` of C3D must be None or the path of a .keras or .weights.h5 file: PyTorch "
             f"checkpoints of it are not read, and none is registered. Received: weights={weights}"
         )
     source = open_source("c3d", weights)
-    if "conv5b/kernel" not in source.values:
-        raise WeightsError(f"`weights`: {source.path} is not of C3D: it has no conv5b/kernel.")
+    if not is_of_c3d(source):
+        raise WeightsError(f"`weights`: {source.path} is not of C3D: it has no {_LAST}.")
+    return identified(source)
+
+
+def is_of_c3d(source: Source) -> bool:
+    """Whether an opened file of weights is of C3D."""
+    return _LAST in source.values
+
+
+def identified(source: Source) -> Source:
+    """Returns weights of C3D with the builder's arguments, which are read from their shapes."""
     shapes = {name: value.shape for name, value in source.values.items()}
     options: dict[str, Any] = {
         "with_batch_norm": "conv1_bn/gamma" in shapes,
-        "width": shapes["conv5b/kernel"][-1] / GROUPS[-1][-1],
+        "width": shapes[_LAST][-1] / GROUPS[-1][-1],
         "in_channels": shapes["conv1/kernel"][3],
-        "classes": shapes.get(f"{HEAD}/bias", (None,))[0],
     }
+    if bias := shapes.get(f"{HEAD}/bias"):
+        options["classes"] = bias[0]
     return dataclasses.replace(source, options=options)

@@ -1,5 +1,6 @@
 """Finding a network by its name, and reading what it says."""
 
+import functools
 import numbers
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ _BUILDERS = {
         *(C3D, r3d_18, mc3_18, r2plus1d_18),
     )
 }
+_BUILDERS["c3d_bn"] = functools.partial(C3D, with_batch_norm=True, name="c3d_bn")
 
 
 def list_models() -> list[str]:

@@ -17,6 +17,7 @@ from keras import layers
 
 from keras_r3d.applications import blocks, building
 from keras_r3d.applications.blocks import batch_norm, conv, relu
+from keras_r3d.applications.channels import adapted
 from keras_r3d.applications.identify import HEAD
 from keras_r3d.applications.networks import FILTERS, NETWORKS, Network
 from keras_r3d.applications.sources import open_source
@@ -76,14 +77,15 @@ _ARGUMENTS = """
             (1x1x1 projection where the shape changes; else for all others).
         width: multiplies all numbers of filters; else 1.
         dropout: rate before the classifier.
-        in_channels: 3 for RGB, 2 for optical flow; else 3.
+        in_channels: 3 for RGB, 2 for optical flow; else 3. Weights of an RGB network fit other
+            input, too: conv1 then has the mean over red, green and blue for each channel.
         conv1_t_size: frames that the first convolution spans; else 7, torchvision's networks 3.
         conv1_t_stride: its stride in time; else 1.
         max_pool: halve the feature map after it; else as the paper does, torchvision's do not.
         include_preprocessing: normalise inside the model; the input is then RGB, 0-255, uint8 or
             float. Otherwise `preprocess_input` does it.
         mean: per channel, RGB, 0-255: what normalising subtracts. None is that of the weights, else
-            the one the network was published with; 127.5 for other than 3 channels.
+            the one the network was published with; 128 for other than 3 channels.
         std: per channel, RGB, 0-255: what it then divides by. None likewise; 1 for other than 3
             channels.
         labels: class names, kept in the model and in every file it is saved to: a list, a file of
@@ -127,7 +129,10 @@ def _builder(public_name: str, description: str):
         building.check_choice("shortcut", shortcut, [*blocks.SHORTCUTS, None])
         building.check_choice("pooling", pooling, [None, "avg", "max"])
         building.check_choice("max_pool", max_pool, [True, False, None])
-        source = None if weights is None else open_source(network_name, weights)
+        channels = building.channels_of(input_tensor, input_shape, in_channels)
+        source = None
+        if weights is not None:
+            source = adapted(open_source(network_name, weights), channels)
         # A checkpoint of a relative, such as R3D18's in r3d_18, brings its own defaults.
         default = network
         if source is not None and source.checkpoint is not None:
@@ -138,7 +143,7 @@ def _builder(public_name: str, description: str):
                 "classes": classes,
                 "shortcut": shortcut,
                 "width": width,
-                "in_channels": building.channels_of(input_tensor, input_shape, in_channels),
+                "in_channels": channels,
                 "conv1_t_size": conv1_t_size,
                 "conv1_t_stride": conv1_t_stride,
                 "max_pool": max_pool,

@@ -116,6 +116,10 @@ def run(
         raise R3DError(
             f"The benchmark makes crops of data.crop = 'multiscale'. Received: '{recipe.data.crop}'"
         )
+    if recipe.data.input != "rgb":
+        raise R3DError(
+            f"The benchmark makes clips of data.input = 'rgb'. Received: '{recipe.data.input}'"
+        )
     recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, clips_per_pass=1))
     seed = recipe.train.seed
     opened = open_source(data_dir, recipe.data, seed=seed)

@@ -18,7 +18,7 @@ class Clip:
     """A clip and where it was cut.
 
     Attributes:
-        pixels: uint8 `(frames, size, size, 3)`, RGB.
+        pixels: uint8 `(frames, size, size, channels)`: RGB, or flow as `flow.encode` has it.
         frame_numbers: int64 `(frames,)`, counted from the first frame of the video.
         crop: in pixels of the frames (of a store: of its largest level).
     """
@@ -34,7 +34,7 @@ def training_clip(
     """Draws frames, a crop, an affine change and colours at random, alike for all frames.
 
     Args:
-        out: uint8 `(frames, size, size, 3)`, contiguous, becomes the pixels; None makes it.
+        out: uint8 `(frames, size, size, channels)`, contiguous, becomes the pixels; None makes it.
 
     Raises:
         VideoError: the video gives no frames.
@@ -54,7 +54,8 @@ def training_clips(
 
     Args:
         rngs: one for each clip.
-        out: as many arrays uint8 `(frames, size, size, 3)`, contiguous, that become the pixels.
+        out: as many arrays uint8 `(frames, size, size, channels)`, contiguous, that become the
+            pixels.
 
     Raises:
         VideoError: the video gives no frames.
@@ -120,7 +121,7 @@ def windows(
 
 
 def _empty(data: Data) -> Frame:
-    return np.empty((data.frames, data.size, data.size, 3), np.uint8)
+    return np.empty((data.frames, data.size, data.size, data.channels), np.uint8)
 
 
 def training_frames(count: int, data: Data, rng: np.random.Generator) -> sampling.Indices:

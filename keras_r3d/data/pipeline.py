@@ -53,7 +53,7 @@ def training_clips(
         shard: number of this worker, and of how many; each draws other videos.
 
     Returns:
-        Dataset of uint8 `(batch, frames, size, size, 3)`, RGB, and int32 labels `(batch,)`.
+        Dataset of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
     """
     labels = {name: label for label, name in enumerate(classes)}
     names = {video.name for video in videos}
@@ -118,7 +118,7 @@ def validation_clips(
     """Takes one clip of each video: its middle, centre crop. Broken videos are left out.
 
     Returns:
-        Dataset of uint8 `(batch, frames, size, size, 3)`, RGB, and int32 labels `(batch,)`.
+        Dataset of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
     """
     labels = {name: label for label, name in enumerate(classes)}
 
@@ -172,7 +172,8 @@ def _filled(
         mixed: seed by which the clips of a batch are mixed; None leaves them in order.
     """
     count = videos * clips_each
-    buffers = _buffers((count, data.frames, data.size, data.size, 3))
+    shape = (count, data.frames, data.size, data.size, data.channels)
+    buffers = _buffers(shape)
     turn = _TURN if clips_each == 1 else 1
 
     def batch(number: np.int64) -> tuple[np.ndarray, np.ndarray]:
@@ -194,7 +195,7 @@ def _filled(
     def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pixels, labels = tf.numpy_function(calls.guarded(batch), [number], (tf.uint8, tf.int32))
         return (
-            tf.ensure_shape(pixels, (count, data.frames, data.size, data.size, 3)),
+            tf.ensure_shape(pixels, shape),
             tf.ensure_shape(labels, (count,)),
         )
 

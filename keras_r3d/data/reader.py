@@ -26,7 +26,7 @@ class Cut:
     Attributes:
         numbers: int64 `(frames,)`, counted from the first frame of the video or segment.
         crop_of: takes height and width of the frames, gives the crop.
-        out: uint8 `(frames, size, size, 3)`, contiguous; is filled, RGB.
+        out: uint8 `(frames, size, size, channels)`, contiguous; is filled.
     """
 
     numbers: Indices
@@ -39,7 +39,8 @@ class Window:
     """A clip at a fixed place in a video.
 
     Attributes:
-        pixels: uint8 `(views, frames, size, size, 3)`, RGB: the same frames, cropped several ways.
+        pixels: uint8 `(views, frames, size, size, channels)`: the same frames, cropped several
+            ways.
         frame_numbers: int64 `(frames,)`, counted from the first frame of the video or segment.
         start_seconds: when its first frame is shown.
         end_seconds: when its last frame has been shown.
@@ -56,9 +57,11 @@ class Reader(ABC):
 
     Attributes:
         threads: how many are worth their while.
+        channels: of its clips: 3 (RGB) or 2 (optical flow, as `flow.encode` has it).
     """
 
     threads: int
+    channels: int = 3
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -131,7 +134,8 @@ class Reader(ABC):
         """
         seconds = self.seconds(video)
         numbers = choose(len(seconds))
-        pixels = [np.empty((views, len(one), size, size, 3), np.uint8) for one in numbers]
+        shapes = [(views, len(one), size, size, self.channels) for one in numbers]
+        pixels = [np.empty(shape, np.uint8) for shape in shapes]
         cuts = [
             Cut(one, functools.partial(_view, views, view), out)
             for one, clips in zip(numbers, pixels, strict=True)

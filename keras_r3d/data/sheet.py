@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d.data import clips
+from keras_r3d.data import clips, flow
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader
 from keras_r3d.data.video import VideoError
@@ -20,6 +20,8 @@ _MOST_LETTERS = 32  # of a name in a title
 
 def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: int) -> Figure:
     """Draws training clips of up to 8 classes as strips of up to 8 frames, left to right in time.
+
+    Optical flow is drawn in colours, each clip by its own longest vector.
 
     Raises:
         AnnotationError: no video can be read.
@@ -39,7 +41,10 @@ def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: in
     for axes, (video, clip) in zip(
         figure.subplots(len(drawn), 1, squeeze=False)[:, 0], drawn, strict=True
     ):
-        axes.imshow(np.concatenate(list(clip.pixels[shown]), axis=1))
+        pixels = clip.pixels[shown]
+        if data.input != "rgb":
+            pixels = flow.colours(pixels)
+        axes.imshow(np.concatenate(list(pixels), axis=1))
         axes.set_axis_off()
         crop = clip.crop
         axes.set_title(
@@ -50,6 +55,12 @@ def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: in
             f"{' · flipped' if crop.flip else ''}",
             fontsize=7,
             parse_math=False,
+        )
+    if data.input != "rgb":
+        figure.suptitle(
+            f"optical flow ({data.input}): white is none, the fuller the longer; red to the right, "
+            "green down,\ncyan to the left, violet up",
+            fontsize=7,
         )
     return figure
 

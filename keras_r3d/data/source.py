@@ -1,16 +1,17 @@
-"""What `--data_dir` names: a folder of videos, a list of them, or a clip store."""
+"""What `--data_dir` names: a folder of videos or of their flow, a list, or a clip store."""
 
 import dataclasses
 from pathlib import Path
 
-from keras_r3d.data import annotations
+from keras_r3d.data import annotations, flow_folder
 from keras_r3d.data.annotations import Annotations
+from keras_r3d.data.flow import FlowError
 from keras_r3d.data.reader import Reader
 from keras_r3d.data.store import Store, StoreReader, is_store
 from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.recipe import Data
 
-__all__ = ["Source", "is_store", "open_source"]
+__all__ = ["Source", "is_store", "open_source", "video_reader"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +32,11 @@ class Source:
 def open_source(
     data_dir: str | Path, data: Data, *, cache_gib: float = 0.0, seed: int | None = None
 ) -> Source:
-    """Opens a folder of videos, a list of them, or a clip store, wherever it lies.
+    """Opens a folder of videos or of their flow, a list of videos, or a clip store, anywhere.
 
     Args:
-        data: of the recipe; names the annotations of a folder. (A list or a store has its own.)
+        data: of the recipe; names the annotations of a folder. (A list, a store or a folder of flow
+            has its own.)
         cache_gib: memory for decoded frames of video files.
         seed: of the hold-out. None holds no videos out, and takes what annotations a folder has
             where it lacks the named ones.
@@ -42,10 +44,17 @@ def open_source(
     Raises:
         AnnotationError: anything that keeps the videos from being used, by name.
         StoreError, StorageError: the store cannot be opened.
+        FlowError: optical flow cannot be had, or is not stored as the recipe says.
     """
     validation_fraction = 0.0 if seed is None else data.validation_fraction
     test_fraction = 0.0 if seed is None else data.test_fraction
     if is_store(data_dir):
+        if data.input != "rgb":
+            raise FlowError(
+                f"{data_dir} is a clip store, which holds pictures, but the recipe's data.input is "
+                f"'{data.input}': pass the folder of videos, or the flow of them that `python -m "
+                "keras_r3d.flow` stores."
+            )
         store = Store(data_dir)
         aside = store.quarantined()
         splits = {
@@ -64,7 +73,8 @@ def open_source(
             note = f"{len(aside)} videos are left aside by {store.root}/{annotations.QUARANTINE}."
             found = dataclasses.replace(found, notes=[note, *found.notes])
         return Source(found, StoreReader(store), store.root, store.root)
-    name = data.annotations
+    reader = video_reader(data_dir, data, cache_gib)
+    name = annotations.MANIFEST if flow_folder.is_one(data_dir) else data.annotations
     if seed is None and not annotations.has(data_dir, name):
         name = annotations.AUTO
     found = annotations.read(
@@ -74,6 +84,17 @@ def open_source(
         test_fraction=test_fraction,
         seed=seed or 0,
     )
-    reader = VideoReader(data.short_side, cache_gib)
     path, root = annotations.absolute(data_dir), annotations.root(data_dir)
     return Source(found, reader, path, root)
+
+
+def video_reader(data_dir: str | Path, data: Data, cache_gib: float = 0.0) -> VideoReader:
+    """Returns what reads the videos of a folder or list, or the flow of them that it holds.
+
+    Raises:
+        FlowError: as `open_source`.
+    """
+    stored = flow_folder.is_one(data_dir)
+    if stored:
+        flow_folder.check(data_dir, data.input, data.short_side)
+    return VideoReader(data.short_side, cache_gib, data.input, stored=stored)

@@ -8,7 +8,8 @@ are upright.
 import dataclasses
 import os
 import zlib
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,13 +61,16 @@ def falls_short(promised: int, decoded: int) -> bool:
     return promised - decoded > max(2, 0.05 * decoded)
 
 
-def probe(path: str) -> VideoInfo:
+def probe(path: str, decoder: "Decoder | None" = None) -> VideoInfo:
     """Decodes a video to its end without keeping any frame.
+
+    Args:
+        decoder: of the file, before its first frame; None makes one.
 
     Raises:
         VideoError: the file does not exist, is no video, or no frame of it decodes.
     """
-    decoder = Decoder(path)
+    decoder = decoder or Decoder(path)
     seconds: list[float] = []
     checksums: dict[int, int] = {}
     for number, _ in enumerate(decoder):
@@ -90,6 +94,7 @@ def selected(
     indices: NDArray[np.int64],
     short_side: int = 0,
     known: Landmarks | None = None,
+    open_frames: "Callable[[str], Frames] | None" = None,
 ) -> Iterator[tuple[int, Frame]]:
     """Decodes chosen frames of a video in one pass that ends with the last of them.
 
@@ -97,6 +102,7 @@ def selected(
         indices: int64 `(n,)`, frame numbers counted from 0, increasing.
         short_side: frames are shrunk, never enlarged, to this short side in pixels; 0 keeps them.
         known: of this video, to begin at one of them; None decodes from the start.
+        open_frames: takes the path, gives frames of another kind; None is those of `Decoder`.
 
     Yields:
         Place in `indices` and frame, uint8 `(height, width, 3)`, BGR; all of the first one's size.
@@ -106,7 +112,7 @@ def selected(
     """
     found = 0
     size = None
-    decoder = _near(path, int(indices[0]), known)
+    decoder = _near(path, int(indices[0]), known, open_frames or Decoder)
     for _ in decoder:
         if decoder.count - 1 == indices[found]:
             frame = decoder.frame()
@@ -118,14 +124,16 @@ def selected(
     raise VideoError(f"{path}: frame {indices[-1]} was asked for, but only {decoder.count} decode.")
 
 
-def _near(path: str, number: int, known: Landmarks | None) -> "Decoder":
+def _near(
+    path: str, number: int, known: Landmarks | None, open_frames: "Callable[[str], Frames]"
+) -> "Frames":
     """Returns a decoder that stands before a frame, as near as seeking safely goes."""
-    decoder = Decoder(path)
+    decoder = open_frames(path)
     if known is not None and (landmark := known.before(number)):
         if decoder.seek(*landmark):
             return decoder
         known.trusted = False
-        return Decoder(path)
+        return open_frames(path)
     return decoder
 
 
@@ -199,109 +207,51 @@ def _bilinear(frame: Frame, height: int, width: int) -> Frame:
     return cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-class Decoder:
-    """Goes through a video frame by frame.
+class Frames(ABC):
+    """The frames of a video file, one after the other.
 
     Iterating moves from frame to frame; `seconds` and `frame` are of the one it stands on.
 
     Attributes:
+        path: of the file.
         header_count: frames the container promises.
-        header_rate, width, height, rotation: as in `VideoInfo`.
         count: frames of the video up to the current one.
-        ended: the end of the file was reached.
         seconds: presentation time of the current frame.
-
-    Raises:
-        VideoError: the file does not exist or is no video; when iterating, no frame of it decodes.
     """
 
-    def __init__(self, path: str):
-        if not path.isascii():
-            try:
-                path.encode()
-            except UnicodeEncodeError:
-                shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
-                raise VideoError(f"{shown}: the file name is not UTF-8: rename the file.") from None
-        if not os.path.isfile(path):
-            raise VideoError(f"{path}: there is no such file.")
-        if os.path.getsize(path) == 0:
-            raise VideoError(f"{path}: the file is empty.")
-        # Absolute, or FFmpeg takes the part before a colon for a protocol. One thread each: the
-        # pipeline decodes several videos at a time.
-        self._capture = cv2.VideoCapture(
-            os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1]
-        )
-        if not self._capture.isOpened():
-            raise VideoError(
-                f"{path}: OpenCV cannot open it as a video (truncated, audio only, or no video)."
-            )
-        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        self.path = path
-        self.header_count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        self.rotation = int(self._capture.get(cv2.CAP_PROP_ORIENTATION_META))
-        self.count = 0
-        self.ended = False
-        self.header_rate = self._capture.get(cv2.CAP_PROP_FPS)
-        self._frame_seconds = 1 / self.header_rate if 0 < self.header_rate < 1000 else 1 / 25
-        self.seconds = -self._frame_seconds
+    path: str
+    header_count: int
+    count: int
+    seconds: float
 
+    @property
+    @abstractmethod
+    def ended(self) -> bool:
+        """The end of the file was reached."""
+
+    @abstractmethod
     def __iter__(self) -> Iterator[None]:
-        while self._capture.grab():
-            seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            # Some containers give no time for a frame (AVI, for the last one): it is then put one
-            # nominal frame after the one before.
-            later = seconds > self.seconds
-            self.seconds = seconds if later else self.seconds + self._frame_seconds
-            self.count += 1
-            yield
-        self.ended = True
-        self._capture.release()
-        if self.count == 0:
-            raise VideoError(
-                f"{self.path}: it opens as a video, but no frame of it decodes "
-                "(encrypted, damaged, or a codec that OpenCV lacks)."
-            )
+        """Moves through the frames.
 
+        Raises:
+            VideoError: no frame decodes.
+        """
+
+    @abstractmethod
+    def frame(self) -> Frame:
+        """Returns the current frame, uint8 `(height, width, channels)`.
+
+        Raises:
+            VideoError: it cannot be converted.
+        """
+
+    @abstractmethod
     def seek(self, number: int, checksums: tuple[int, int]) -> bool:
         """Moves to the second of two neighbouring frames, if they are those of the checksums.
 
         Returns:
             Whether they are. If not, the decoder is of no more use.
         """
-        self._capture.set(cv2.CAP_PROP_POS_FRAMES, number)
-        for checksum in checksums:
-            if not self._capture.grab() or self.checksum() != checksum:
-                self._capture.release()
-                return False
-        self.count = number + len(checksums)
-        self.seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        return True
-
-    def checksum(self) -> int | None:
-        """Returns the CRC-32 of some rows of the current frame; None if it cannot be converted."""
-        try:
-            return zlib.crc32(self.frame()[::_ROWS_SKIPPED].tobytes())
-        except VideoError:
-            return None
-
-    def frame(self) -> Frame:
-        """Returns the current frame, uint8 `(height, width, 3)`, BGR.
-
-        Raises:
-            VideoError: it cannot be converted.
-        """
-        try:
-            ok, bgr = self._capture.retrieve()
-            if ok:
-                return bgr
-            reason = ""
-        except cv2.error as error:
-            reason = f" ({error})"
-        raise VideoError(
-            f"{self.path}: the frame at {self.seconds:g} s cannot be converted{reason}."
-        )
 
     def shown(self, start_seconds: float = 0.0, end_seconds: float = np.inf) -> Iterator[float]:
         """Moves through the frames shown from `start_seconds` to before `end_seconds`, in order.
@@ -339,6 +289,114 @@ class Decoder:
         """
         for _ in self.shown(start_seconds, end_seconds):
             yield self.seconds, self.frame()
+
+
+class Decoder(Frames):
+    """Goes through the pictures of a video.
+
+    Attributes:
+        header_rate, width, height, rotation: as in `VideoInfo`.
+
+    Raises:
+        VideoError: the file does not exist or is no video; when iterating, no frame of it decodes.
+    """
+
+    def __init__(self, path: str):
+        if not path.isascii():
+            try:
+                path.encode()
+            except UnicodeEncodeError:
+                shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+                raise VideoError(f"{shown}: the file name is not UTF-8: rename the file.") from None
+        if not os.path.isfile(path):
+            raise VideoError(f"{path}: there is no such file.")
+        if os.path.getsize(path) == 0:
+            raise VideoError(f"{path}: the file is empty.")
+        # Absolute, or FFmpeg takes the part before a colon for a protocol. One thread each: the
+        # pipeline decodes several videos at a time.
+        self._capture = cv2.VideoCapture(
+            os.path.abspath(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1]
+        )
+        if not self._capture.isOpened():
+            raise VideoError(
+                f"{path}: OpenCV cannot open it as a video (truncated, audio only, or no video)."
+            )
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        self.path = path
+        self.header_count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        self.rotation = int(self._capture.get(cv2.CAP_PROP_ORIENTATION_META))
+        self.count = 0
+        self._ended = False
+        self.header_rate = self._capture.get(cv2.CAP_PROP_FPS)
+        self._frame_seconds = 1 / self.header_rate if 0 < self.header_rate < 1000 else 1 / 25
+        self.seconds = -self._frame_seconds
+
+    @property
+    def ended(self) -> bool:
+        """The end of the file was reached."""
+        return self._ended
+
+    def __iter__(self) -> Iterator[None]:
+        while self._capture.grab():
+            seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            # Some containers give no time for a frame (AVI, for the last one): it is then put one
+            # nominal frame after the one before.
+            later = seconds > self.seconds
+            self.seconds = seconds if later else self.seconds + self._frame_seconds
+            self.count += 1
+            yield
+        self._ended = True
+        self._capture.release()
+        if self.count == 0:
+            raise VideoError(
+                f"{self.path}: it opens as a video, but no frame of it decodes "
+                "(encrypted, damaged, or a codec that OpenCV lacks)."
+            )
+
+    def seek(self, number: int, checksums: tuple[int, int]) -> bool:
+        """Moves to the second of two neighbouring frames, if they are those of the checksums."""
+        self._capture.set(cv2.CAP_PROP_POS_FRAMES, number)
+        for checksum in checksums:
+            if not self._capture.grab() or self.checksum() != checksum:
+                self._capture.release()
+                return False
+        self.count = number + len(checksums)
+        self.seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        return True
+
+    def checksum(self) -> int | None:
+        """Returns the CRC-32 of some rows of the current frame; None if it cannot be converted."""
+        try:
+            return zlib.crc32(self.image()[::_ROWS_SKIPPED].tobytes())
+        except VideoError:
+            return None
+
+    def frame(self) -> Frame:
+        """Returns the current frame, uint8 `(height, width, 3)`, BGR.
+
+        Raises:
+            VideoError: it cannot be converted.
+        """
+        return self.image()
+
+    def image(self) -> Frame:
+        """Returns the current picture, uint8 `(height, width, 3)`, BGR.
+
+        Raises:
+            VideoError: it cannot be converted.
+        """
+        try:
+            ok, bgr = self._capture.retrieve()
+            if ok:
+                return bgr
+            reason = ""
+        except cv2.error as error:
+            reason = f" ({error})"
+        raise VideoError(
+            f"{self.path}: the frame at {self.seconds:g} s cannot be converted{reason}."
+        )
 
     def frames(
         self, short_side: int = 0, start_seconds: float = 0.0, end_seconds: float = np.inf

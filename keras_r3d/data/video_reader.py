@@ -1,6 +1,10 @@
-"""Clips straight out of video files: counted exactly, kept in memory where it allows."""
+"""Clips straight out of video files: counted exactly, kept in memory where it allows.
+
+Of a video, its pictures or the optical flow between them.
+"""
 
 import dataclasses
+import functools
 import itertools
 import os
 import threading
@@ -9,23 +13,30 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from keras_r3d.data import cropping
+from keras_r3d.data import cropping, flow
 from keras_r3d.data import video as videos
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.cropping import Crop
+from keras_r3d.data.flow_video import FlowDecoder, StoredFlowDecoder
 from keras_r3d.data.landmarks import Landmarks
 from keras_r3d.data.reader import Cut, Reader, Seconds, Window, span_seconds
 from keras_r3d.data.sampling import Indices, loop
-from keras_r3d.data.video import Decoder, Frame, VideoError
+from keras_r3d.data.video import Decoder, Frame, Frames, VideoError
 
 _HELD = 2**28  # bytes of a video's frames that are held, rather than decoding it again
 
 
 @dataclasses.dataclass(frozen=True)
 class _Known:
-    """What the first pass over a video found: its frames, or where they are in the file."""
+    """What the first pass over a video found: its frames, or where they are in the file.
+
+    Attributes:
+        first: number in the file of the first frame.
+        last: greatest number in the file that is asked for; what comes later is like it.
+    """
 
     first: int
+    last: int
     seconds: Seconds
     frames: Frame | None
     landmarks: Landmarks
@@ -40,10 +51,23 @@ class VideoReader(Reader):
         short_side: frames are shrunk to this short side in pixels; 0 keeps them.
         cache_gib: memory for decoded frames. Videos are kept whole, first come, first kept;
             the others are decoded again each time they are read.
+        input: "rgb", or the algorithm of optical flow: one of `flow.ALGORITHMS`. Flow is in pixels
+            of the shrunk frames: cropping and scaling move the vectors, but do not scale them.
+        stored: the files hold the flow already.
+
+    Raises:
+        FlowError: OpenCV lacks the algorithm.
     """
 
-    def __init__(self, short_side: int, cache_gib: float):
+    def __init__(
+        self, short_side: int, cache_gib: float, input: str = "rgb", *, stored: bool = False
+    ):
         super().__init__()
+        self._input, self._stored = input, stored
+        if input != "rgb":
+            self.channels = flow.CHANNELS
+            if not stored:
+                flow.algorithm(input)  # or it is an error, before a video is opened
         self.threads = len(os.sched_getaffinity(0))
         self._short_side = short_side
         self._bytes_left = int(cache_gib * 2**30)
@@ -61,7 +85,7 @@ class VideoReader(Reader):
     def check(self, video: Video) -> None:
         """Raises VideoError if the first frame of a video cannot be had."""
         with self._noting(video):
-            next(Decoder(video.path).timed(video.start_seconds, video.end_seconds))
+            next(self._open(video.path).timed(video.start_seconds, video.end_seconds))
 
     def cut(self, video: Video, cuts: Sequence[Cut]) -> list[Crop]:
         """Cuts clips out of a video in one pass that ends with the last frame of them.
@@ -74,24 +98,29 @@ class VideoReader(Reader):
             crops = [cut.crop_of(*known.frames.shape[1:3]) for cut in cuts]
             for cut, crop in zip(cuts, crops, strict=True):
                 for number, out in zip(cut.numbers, cut.out, strict=True):
-                    _fill(out, known.frames[number], crop)
+                    self._fill(out, known.frames[number], crop)
             return crops
-        wanted = np.unique(np.concatenate([cut.numbers for cut in cuts]))
+        in_file = [np.minimum(known.first + cut.numbers, known.last) for cut in cuts]
+        wanted = np.unique(np.concatenate(in_file))
         places: dict[int, list[tuple[int, Frame]]] = defaultdict(list)
-        for number, cut in enumerate(cuts):
-            for place, out in zip(np.searchsorted(wanted, cut.numbers), cut.out, strict=True):
+        for number, (numbers, cut) in enumerate(zip(in_file, cuts, strict=True)):
+            for place, out in zip(np.searchsorted(wanted, numbers), cut.out, strict=True):
                 places[int(place)].append((number, out))
         crops = []
         with self._noting(video):
             chosen = videos.selected(
-                video.path, known.first + wanted, self._short_side, known.landmarks
+                video.path,
+                wanted,
+                self._short_side,
+                known.landmarks,
+                functools.partial(self._open, sparse=True),
             )
             for place, frame in chosen:
                 crops = crops or [cut.crop_of(*frame.shape[:2]) for cut in cuts]
                 for number, out in places[place]:
-                    _fill(out, frame, crops[number])
+                    self._fill(out, frame, crops[number])
         for cut in cuts:
-            videos.to_rgb(cut.out)
+            self._finish(cut.out)
         return crops
 
     def seconds(self, video: Video) -> Seconds:
@@ -120,7 +149,7 @@ class VideoReader(Reader):
         pixels = np.empty(0, np.uint8)
 
         def window(end_seconds: float) -> Window:
-            videos.to_rgb(pixels[: len(numbers)].reshape(-1, size, size, 3))
+            self._finish(pixels[: len(numbers)].reshape(-1, size, size, self.channels))
             looped = loop(np.arange(len(numbers)), frames)
             clips = pixels[looped].swapaxes(0, 1)
             return Window(clips, np.array(numbers)[looped], start, end_seconds)
@@ -131,11 +160,11 @@ class VideoReader(Reader):
                     yield window(now)
                 numbers, start = [], now
                 first = first if number else now
-                pixels = np.empty((frames, views, size, size, 3), np.uint8)
+                pixels = np.empty((frames, views, size, size, self.channels), np.uint8)
             if frame is not None:
                 crops = cropping.views(views, *frame.shape[:2])
                 for crop, out in zip(crops, pixels[len(numbers)], strict=True):
-                    _fill(out, frame, crop)
+                    self._fill(out, frame, crop)
                 numbers.append(number)
         yield window(now + (now - first) / max(1, number))
 
@@ -153,15 +182,15 @@ class VideoReader(Reader):
         frames, seconds = held
         crops = cropping.views(views, *frames[0].shape[:2])
         for numbers in choose(len(frames)):
-            pixels = np.empty((views, len(numbers), size, size, 3), np.uint8)
+            pixels = np.empty((views, len(numbers), size, size, self.channels), np.uint8)
             for crop, clip in zip(crops, pixels, strict=True):
                 for number, out in zip(numbers, clip, strict=True):
-                    _fill(out, frames[number], crop)
-                videos.to_rgb(clip)
+                    self._fill(out, frames[number], crop)
+                self._finish(clip)
             yield Window(pixels, numbers, *span_seconds(numbers, seconds))
 
     def _hold(self, video: Video) -> tuple[list[Frame], Seconds] | None:
-        """Decodes a video into memory, BGR; None if that takes too much."""
+        """Decodes a video into memory, unfinished; None if that takes too much."""
         frames: list[Frame] = []
         seconds: list[float] = []
         for second, frame in self._stream(video, 1, 1):
@@ -175,13 +204,13 @@ class VideoReader(Reader):
     def _stream(
         self, video: Video, span: int, frame_stride: int
     ) -> Iterator[tuple[float, Frame | None]]:
-        """Decodes a video in order; yields times, and BGR frames of the size of the first.
+        """Decodes a video in order; yields times, and unfinished frames of the size of the first.
 
         Of each `span` frames every `frame_stride`-th; in place of the others None.
         """
         size = None
         with self._noting(video):
-            decoder = Decoder(video.path)
+            decoder = self._open(video.path)
             for number, second in enumerate(decoder.shown(video.start_seconds, video.end_seconds)):
                 frame = None
                 if number % span % frame_stride == 0:
@@ -217,7 +246,8 @@ class VideoReader(Reader):
         return known
 
     def _first_pass(self, video: Video) -> _Known:
-        info = videos.probe(video.path)
+        stored = StoredFlowDecoder(video.path) if self._stored else None
+        info = videos.probe(video.path, stored)
         shown = (info.seconds >= video.start_seconds) & (info.seconds < video.end_seconds)
         if not shown.any():
             raise VideoError(
@@ -226,16 +256,19 @@ class VideoReader(Reader):
             )
         self._compare_counts(video, info.header_count, info.frame_count)
         first, count = int(np.argmax(shown)), int(np.count_nonzero(shown))
-        return _Known(first, info.seconds[shown], self._keep(video, count), info.landmarks)
+        last = info.frame_count - 1
+        if self._input != "rgb" and not self._stored:
+            last = max(0, last - 1)  # the last frame has the flow of the one before
+        return _Known(first, last, info.seconds[shown], self._keep(video, count), info.landmarks)
 
     def _keep(self, video: Video, count: int) -> Frame | None:
         """Decodes a video into memory, unless the memory for it is used up."""
         if self._bytes_left <= 0:
             return None
-        stream = Decoder(video.path).frames(
-            self._short_side, video.start_seconds, video.end_seconds
-        )
-        frame = next(stream)
+        stream = self._open(video.path).timed(video.start_seconds, video.end_seconds)
+        _, frame = next(stream)
+        size = videos.shrunk(frame, self._short_side)
+        frame = videos.resize(frame, *size)
         with self._lock:
             if count * frame.nbytes > self._bytes_left:
                 return None
@@ -243,8 +276,8 @@ class VideoReader(Reader):
         frames = np.empty((count, *frame.shape), np.uint8)
         frames[0] = frame
         decoded = 1
-        for frame in itertools.islice(stream, count - 1):
-            frames[decoded] = frame
+        for _, frame in itertools.islice(stream, count - 1):
+            frames[decoded] = videos.resize(frame, *size)
             decoded += 1
         if decoded < count:
             with self._lock:
@@ -253,6 +286,7 @@ class VideoReader(Reader):
                 f"{video.name}: {count} frames decoded the first time, {decoded} the second. Is it "
                 "being written?"
             )
+        self._finish(frames)
         return frames
 
     def _compare_counts(self, video: Video, promised: int, decoded: int) -> None:
@@ -264,6 +298,19 @@ class VideoReader(Reader):
                 "are used.",
             )
 
+    def _open(self, path: str, sparse: bool = False) -> Frames:
+        if self._stored:
+            return StoredFlowDecoder(path)
+        if self._input != "rgb":
+            return FlowDecoder(path, self._input, self._short_side, sparse=sparse)
+        return Decoder(path)
 
-def _fill(out: Frame, frame: Frame, crop: Crop) -> None:
-    videos.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
+    def _fill(self, out: Frame, frame: Frame, crop: Crop) -> None:
+        videos.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
+        if crop.flip and self._input != "rgb":
+            flow.turn_back(out)
+
+    def _finish(self, clip: Frame) -> None:
+        """Turns decoded frames `(frames, height, width, channels)` into those of clips."""
+        if self._input == "rgb":
+            videos.to_rgb(clip)

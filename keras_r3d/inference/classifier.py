@@ -208,7 +208,7 @@ def _fitting(
         raise ModelError(f"{name} must take square clips. Received: {height}x{width} pixels")
     if shape_decides:
         data = dataclasses.replace(data, frames=frames or data.frames, size=height or data.size)
-    given = (data.frames, data.size, data.size, 3)
+    given = (data.frames, data.size, data.size, data.channels)
     if any(one not in (None, ours) for one, ours in zip(shape, given, strict=True)):
         raise ModelError(
             f"{name} takes clips of {tuple(shape)} (frames, height, width, channels), but its "

@@ -6,7 +6,7 @@ import os
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d.data import sampling
+from keras_r3d.data import flow, sampling
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader
 from keras_r3d.data.video import Frame, VideoError
@@ -75,10 +75,13 @@ def sheet(evaluation: Evaluation, reader: Reader) -> tuple[Figure | None, list[s
 
 
 def _strip(reader: Reader, video: Video) -> Frame:
-    """Reads frames side by side, uint8 `(size, width, 3)`, RGB."""
+    """Reads frames side by side, uint8 `(size, width, 3)`, RGB; of optical flow, its colours."""
     (window,) = reader.chosen(video, lambda count: [sampling.spread(count, _FRAMES)], 1, _SIZE)
+    frames = window.pixels[0]
+    if reader.channels == flow.CHANNELS:
+        frames = flow.colours(frames)
     gap = np.full((_FRAMES, _SIZE, _GAP, 3), 255, np.uint8)
-    return np.concatenate(list(np.concatenate([window.pixels[0], gap], axis=2)), axis=1)
+    return np.concatenate(list(np.concatenate([frames, gap], axis=2)), axis=1)
 
 
 def _draw(evaluation: Evaluation, strips: list[tuple[Mistake, Frame]], heading: str) -> Figure:

@@ -107,7 +107,7 @@ def of_scored(scored: Scored, labels: Sequence[str]) -> Prediction:
 
 def reader(opened: Classifier) -> VideoReader:
     """Returns what reads video files for a model, as in its evaluation."""
-    return VideoReader(opened.data.short_side, 0)
+    return VideoReader(opened.data.short_side, 0, opened.data.input)
 
 
 def predict(

@@ -65,9 +65,15 @@ def shape(classifier: Classifier, seconds: float | None) -> Shape:
         seconds: that a clip is spread over, of a recipe that spreads clips over whole videos.
 
     Raises:
-        WatchingError: they are missing, or the recipe takes consecutive frames.
+        WatchingError: they are missing, or the recipe takes consecutive frames; or the model takes
+            optical flow.
     """
     data = classifier.data
+    if data.input != "rgb":
+        raise WatchingError(
+            f"This model takes optical flow ({data.input}), which is not computed of live sources: "
+            "name one that takes RGB."
+        )
     if data.sampling == "consecutive":
         if seconds is not None:
             raise WatchingError(

@@ -16,7 +16,8 @@ from typing import Any
 import keras
 
 from keras_r3d import applications, recipe
-from keras_r3d.applications import building, pretrained, sources
+from keras_r3d.applications import building, c3d, channels, pretrained, sources
+from keras_r3d.applications.conventions import KINETICS_2017, Conventions
 from keras_r3d.applications.identify import HEAD, identify
 from keras_r3d.applications.networks import FILTERS, NETWORKS
 from keras_r3d.applications.pretrained import WeightsError
@@ -26,7 +27,7 @@ from keras_r3d.recipe import RecipeError
 Say = Callable[[str], None]
 
 
-def settle(model: recipe.Model, say: Say = print) -> recipe.Model:
+def settle(model: recipe.Model, say: Say = print, *, in_channels: int = 3) -> recipe.Model:
     """Fills in what a recipe leaves to its weights, and refuses what cannot be built.
 
     Opens the weights (and downloads them where that can be done), but builds no network. A settled
@@ -34,6 +35,7 @@ def settle(model: recipe.Model, say: Say = print) -> recipe.Model:
 
     Args:
         say: takes a note where the weights do not say how their input was normalised.
+        in_channels: of the clips.
 
     Returns:
         The recipe with `name`, `shortcut`, `width`, `mean` and `std`; the path of weights absolute.
@@ -43,7 +45,7 @@ def settle(model: recipe.Model, say: Say = print) -> recipe.Model:
         WeightsError: the weights cannot be had, or are of no network here.
         CheckpointError: the file of weights is damaged, or no checkpoint.
     """
-    settled = _settle(model, _open(model), say)
+    settled = _settle(model, _open(model), in_channels, say)
     _select(stages(settled.name), settled.freeze, settled.name)
     return settled
 
@@ -74,7 +76,7 @@ def build_model(
     if the names are not known, it is new.
 
     Args:
-        input_shape: `(frames, height, width, 3)`.
+        input_shape: `(frames, height, width, channels)`.
         classes: names, in the order of the outputs.
         say: takes a line on what was loaded.
 
@@ -82,12 +84,20 @@ def build_model(
         RecipeError, WeightsError, CheckpointError: as `settle`.
     """
     source = _open(model)
-    model = _settle(model, source, say)
+    in_channels = input_shape[-1]
+    model = _settle(model, source, in_channels, say)
     if source is not None:
         kept = source.labels == tuple(classes)
         fate = "kept: the classes are the same" if kept else f"new, for {len(classes)} classes"
         say(f"Weights: {source.path}, of {model.name}; the classifier is {fate}")
+        if source.options["in_channels"] != in_channels:
+            say(
+                "These weights are of an RGB network: conv1 has the mean over red, green and blue "
+                f"for each of {in_channels} channels."
+            )
+            source = channels.adapted(source, in_channels)
         source = source if kept else _without_classifier(source)
+    shortcut = {} if _is_c3d(model.name) else {"shortcut": model.shortcut}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of the new classifier: it was said
         return applications.get_model(
@@ -95,17 +105,17 @@ def build_model(
             weights=source,
             input_shape=input_shape,
             labels=classes,
-            shortcut=model.shortcut,
             width=model.width,
             dropout=model.dropout,
             mean=model.mean,
             std=model.std,
+            **shortcut,
         )
 
 
 def stages(name: str) -> list[str]:
     """Lists the stages of a network that `freeze` takes, in their order."""
-    fully_connected = ["fc6", "fc7"] if name.lower() == "c3d" else []
+    fully_connected = ["fc6", "fc7"] if _is_c3d(name) else []
     return [f"conv{number}" for number in range(1, 6)] + fully_connected
 
 
@@ -143,6 +153,10 @@ def backbone(model: keras.Model) -> list[keras.Variable]:
     return [variable for variable in model.trainable_variables if id(variable) not in of_head]
 
 
+def _is_c3d(name: str) -> bool:
+    return name in ("c3d", "c3d_bn")
+
+
 def _stage(layer: str) -> str | None:
     """Returns the stage of a layer: conv2 of conv2_1_bn1, conv3 of C3D's conv3a."""
     found = re.match(r"(conv|fc)\d", layer)
@@ -177,13 +191,14 @@ def _open(model: recipe.Model) -> Source | None:
             f"Recipe key 'model.weights' must be a file, as 'model.name' is empty. There is no "
             f"file {weights}."
         )
-    return sources.open_source(model.name, weights)
+    source = sources.open_source(model.name, weights)
+    return c3d.identified(source) if c3d.is_of_c3d(source) else source
 
 
-def _settle(model: recipe.Model, source: Source | None, say: Say) -> recipe.Model:
+def _settle(model: recipe.Model, source: Source | None, in_channels: int, say: Say) -> recipe.Model:
     if source is None:
         return model
-    found = _said(model, source)
+    found = _said(model, source, in_channels)
     wrong = [
         key
         for key, value in found.items()
@@ -201,8 +216,8 @@ def _settle(model: recipe.Model, source: Source | None, say: Say) -> recipe.Mode
         )
     if source.conventions is None and not (model.mean and model.std):
         # A checkpoint of a relative, as R3D18's in r3d_18, is normalised as that is.
-        network = NETWORKS[(source.checkpoint and source.network) or found["name"]]
-        assumed = dict(zip(("mean", "std"), network.conventions.to_bytes(), strict=True))
+        conventions = _conventions((source.checkpoint and source.network) or found["name"])
+        assumed = dict(zip(("mean", "std"), conventions.to_bytes(), strict=True))
         assumed = {key: value for key, value in assumed.items() if not getattr(model, key)}
         say(
             f"Note: {source.path} does not say how its input was normalised. Assumed for pixels of "
@@ -216,26 +231,40 @@ def _settle(model: recipe.Model, source: Source | None, say: Say) -> recipe.Mode
     return dataclasses.replace(model, **found)
 
 
-def _said(model: recipe.Model, source: Source) -> dict[str, Any]:
+def _conventions(name: str) -> Conventions:
+    return KINETICS_2017 if _is_c3d(name) else NETWORKS[name].conventions
+
+
+def _said(model: recipe.Model, source: Source, in_channels: int) -> dict[str, Any]:
     """Returns the values of a recipe's keys that a file of weights decides."""
     name = source.network
-    if model.name:
+    if c3d.is_of_c3d(source):
+        name = "c3d_bn" if source.options["with_batch_norm"] else "c3d"
+    elif model.name and not _is_c3d(model.name):
         # Of two networks with the same blocks, the one that the recipe means.
         shapes = {key: value.shape for key, value in source.values.items()}
         name, _ = identify(shapes, NETWORKS[model.name].family)
     if name is None:
         raise WeightsError(
             f"Recipe key 'model.weights': {source.path} is of another architecture than "
-            f"{list(NETWORKS)}."
+            f"{[*NETWORKS, 'c3d', 'c3d_bn']}."
         )
-    channels = source.options["in_channels"]
-    if channels != 3:
+    theirs = source.options["in_channels"]
+    if theirs not in (3, in_channels):
         raise WeightsError(
-            f"Recipe key 'model.weights': {source.path} is of a network for {channels} channels; "
-            "clips have 3 (red, green, blue)."
+            f"Recipe key 'model.weights': {source.path} is of a network for {theirs} channels; "
+            f"clips have {in_channels} (data.input)."
         )
-    found = {"name": name, **{key: source.options[key] for key in ("shortcut", "width")}}
-    if source.conventions is not None:
+    found = {"name": name, "shortcut": source.options.get("shortcut", "")}
+    found["width"] = source.options["width"]
+    if theirs != in_channels:
+        if not (model.mean and model.std):
+            raise RecipeError(
+                f"Recipe keys 'model.mean' and 'model.std' must hold {in_channels} numbers: the "
+                f"weights {source.path} are of an RGB network and say nothing of flow. To begin "
+                "with: --set 'model.mean=[128.0, 128.0]' --set 'model.std=[3.0, 3.0]'"
+            )
+    elif source.conventions is not None:
         found |= dict(zip(("mean", "std"), source.conventions, strict=True))
     return found
 

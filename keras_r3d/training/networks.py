@@ -43,7 +43,7 @@ def build(
         RecipeError, WeightsError, CheckpointError: as `finetune.build_model`.
     """
     data, model = experiment.data, experiment.model
-    shape = (data.frames, data.size, data.size, 3)
+    shape = (data.frames, data.size, data.size, data.channels)
     with tf.device("CPU:0"):
         kept = finetune.build_model(model, shape, classes, say)
         kept.compile(

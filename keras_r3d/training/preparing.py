@@ -155,7 +155,8 @@ def _open(
         RecipeError(problem) for problem in resuming.device_problems(recipe, hardware)
     ]
     try:
-        recipe = dataclasses.replace(recipe, model=finetune.settle(recipe.model, say))
+        settled = finetune.settle(recipe.model, say, in_channels=recipe.data.channels)
+        recipe = dataclasses.replace(recipe, model=settled)
     except R3DError as error:
         errors.append(error)
     try:

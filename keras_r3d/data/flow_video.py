@@ -1,0 +1,166 @@
+"""Videos whose frames are optical flow: computed from a video, or stored ahead."""
+
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_r3d._opencv import cv2
+from keras_r3d.data import flow, video
+from keras_r3d.data.video import Decoder, Frame, Frames, VideoError
+
+_SIDES = struct.Struct("<dHH")  # of a stored frame: time in seconds, height and width
+_ROWS = 2  # above the flow, the first of them begins with it
+_LEAST_WIDTH = 16  # of a row that has place for it
+
+
+class FlowDecoder(Frames):
+    """Goes through the flow of a video, which has as many frames as the video.
+
+    A frame is the flow to the next frame of the video, whatever is cut away or left out; the last
+    repeats the one before. A video of one frame has no motion.
+
+    Args:
+        algorithm: one of `flow.ALGORITHMS`.
+        short_side: frames are shrunk to this short side before, in pixels; 0 keeps them.
+        sparse: nobody asks for the last frame, so frames that are passed by need no conversion.
+
+    Raises:
+        VideoError: as `Decoder`.
+        FlowError: OpenCV lacks the algorithm.
+    """
+
+    def __init__(self, path: str, algorithm: str, short_side: int, *, sparse: bool = False):
+        self._compute = flow.algorithm(algorithm)
+        self._images = Decoder(path)
+        self._moves = iter(self._images)
+        self._short_side, self._sparse = short_side, sparse
+        self._size: tuple[int, int] | None = None
+        self._before: Frame | None = None  # grey frames: the one before, this one, the next
+        self._here: Frame | None = None
+        self._next: Frame | None = None
+        self._looked_ahead = False
+        self._flow: Frame | None = None
+        self.path = path
+        self.header_count = self._images.header_count
+        self.count, self.seconds = 0, self._images.seconds
+
+    @property
+    def ended(self) -> bool:
+        """The end of the file was reached."""
+        return self._images.ended
+
+    def __iter__(self) -> Iterator[None]:
+        while True:
+            if self._here is None and self.count and not self._sparse and not self._looked_ahead:
+                self._here = self._grey()
+            if not self._looked_ahead and next(self._moves, self) is self:
+                return
+            self._before, self._here, self._next = self._here, self._next, None
+            self._looked_ahead, self._flow = False, None
+            self.count, self.seconds = self._images.count, self._images.seconds
+            yield
+
+    def frame(self) -> Frame:
+        """Returns the flow to the next frame, uint8 `(height, width, 2)`, as `flow.encode` has it.
+
+        Raises:
+            VideoError: this frame of the video cannot be converted.
+        """
+        if self._flow is None:
+            self._flow = self._computed()
+        return self._flow
+
+    def seek(self, number: int, checksums: tuple[int, int]) -> bool:
+        """Moves as `Decoder.seek` does; before the first frame only."""
+        found = self._images.seek(number, checksums)
+        self.count, self.seconds = self._images.count, self._images.seconds
+        return found
+
+    def _computed(self) -> Frame:
+        here = self._here = self._image() if self._here is None else self._here
+        if next(self._moves, self) is not self:
+            self._looked_ahead, self._next = True, self._grey()
+        if self._next is not None:
+            return self._compute(here, self._next)
+        if self._before is not None:
+            return self._compute(self._before, here)
+        if self.count > 1:
+            raise VideoError(
+                f"{self.path}: the frame after {self.seconds:g} s, to which the flow would lead, "
+                "cannot be converted."
+            )
+        return np.full((*here.shape, flow.CHANNELS), flow.ZERO, np.uint8)
+
+    def _grey(self) -> Frame | None:
+        try:
+            return self._image()
+        except VideoError:  # it is raised when this frame is asked for
+            return None
+
+    def _image(self) -> Frame:
+        image = self._images.frame()
+        self._size = self._size or video.shrunk(image, self._short_side)
+        return cv2.cvtColor(video.resize(image, *self._size), cv2.COLOR_BGR2GRAY)
+
+
+class StoredFlowDecoder(Decoder):
+    """Goes through flow that `packed` stored; times are those of the video it was computed from."""
+
+    def __init__(self, path: str):
+        super().__init__(path)
+        self._unpacked: Frame | None = None
+
+    def __iter__(self) -> Iterator[None]:
+        for _ in super().__iter__():
+            self._unpacked, self.seconds = unpacked(self.image(), self.path)
+            yield
+
+    def frame(self) -> Frame:
+        """Returns the current flow, uint8 `(height, width, 2)`, as `flow.encode` has it."""
+        assert self._unpacked is not None
+        return self._unpacked
+
+
+def packed(frame: Frame, seconds: float) -> Frame:
+    """Puts a frame of flow into a grey image that video files can hold without loss.
+
+    OpenCV writes images of even sides only, and whole frame rates and milliseconds at best. So two
+    rows stand on top that begin with time, height and width; below come x, then y.
+
+    Args:
+        frame: uint8 `(height, width, 2)`.
+        seconds: when the frame is shown.
+
+    Returns:
+        uint8 `(2 + 2 * height, width or more)`, both even.
+    """
+    height, width = frame.shape[:2]
+    columns = max(_LEAST_WIDTH, width + width % 2)
+    image = np.zeros((_ROWS + 2 * height, columns), np.uint8)
+    image[0, : _SIDES.size] = np.frombuffer(_SIDES.pack(seconds, height, width), np.uint8)
+    image[_ROWS:, :width] = np.concatenate([frame[..., 0], frame[..., 1]])
+    return image
+
+
+def unpacked(image: Frame, path: str) -> tuple[Frame, float]:
+    """Returns the frame and its time out of what `packed` made.
+
+    Args:
+        image: uint8 `(rows, columns, 3)`, all channels alike.
+        path: of its file.
+
+    Raises:
+        VideoError: it holds none.
+    """
+    rows, columns = image.shape[:2]
+    seconds, height, width = np.nan, 0, 0
+    if columns >= _LEAST_WIDTH:
+        seconds, height, width = _SIDES.unpack(image[0, : _SIDES.size, 0].tobytes())
+    if rows != _ROWS + 2 * height or not 0 < width <= columns or not np.isfinite(seconds):
+        raise VideoError(
+            f"{path} is not a file of flow, as `python -m keras_r3d.flow` writes them: write it "
+            "anew."
+        )
+    both = image[_ROWS:, :width, 0].reshape(2, height, width)
+    return np.ascontiguousarray(both.transpose(1, 2, 0)), seconds

@@ -1,0 +1,110 @@
+"""Stores optical flow ahead: `python -m keras_r3d.flow SOURCE --output DIR --input dis`.
+
+`--data_dir DIR` then trains and evaluates as if the flow were computed, only faster.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from absl import flags
+
+from keras_r3d import _command, recipe
+from keras_r3d.errors import R3DError
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string("output", None, "Folder of the flow, new or unfinished.")
+    flags.DEFINE_string("annotations", "auto", "As `data.annotations` of a recipe.")
+    flags.DEFINE_string("input", None, "farneback, dis or tvl1. Default: the --recipe's.")
+    flags.DEFINE_integer(
+        "short_side",
+        None,
+        "Short side in pixels that frames are shrunk to; 0 keeps them. Default: the --recipe's.",
+        lower_bound=0,
+    )
+    flags.DEFINE_string("recipe", None, "Recipe that will train on it.")
+    flags.DEFINE_multi_string("set", [], "Changes a key of that recipe: --set data.short_side=160.")
+    flags.DEFINE_integer("processes", None, "Videos at a time. Default: one a core.", lower_bound=1)
+    flags.DEFINE_float("time_limit", 1800, "Seconds for a video.", lower_bound=1)
+
+
+def _main(source: str) -> None:
+    from keras_r3d.data import annotations, flow, flow_folder
+    from keras_r3d.data.store import is_store
+
+    settings = _settings()
+    if _command.value("output") is None:
+        raise R3DError("--output is missing: the folder of the flow.")
+    output = Path(_command.value("output"))
+    if is_store(source):
+        raise R3DError(f"{source} is a clip store, which has no flow: name the videos.")
+    if flow_folder.is_one(source):
+        raise R3DError(f"{source} holds flow already: name the videos.")
+    inside = os.path.relpath(os.path.realpath(output), os.path.realpath(source))
+    if os.path.isdir(source) and inside.split(os.sep)[0] != os.pardir:
+        raise R3DError(
+            f"--output {output} lies in {source}, where it would be taken for a class: choose a "
+            "folder elsewhere."
+        )
+    flow.algorithm(settings.input)  # or it is an error, once and not for each video
+    found = annotations.read(source, _command.value("annotations"))
+    for note in found.notes:
+        print(f"Note: {note}")
+    counts = ", ".join(f"{name} {len(videos)}" for name, videos in found.splits.items())
+    print(f"{source}: {len(found.classes)} classes; videos: {counts}", flush=True)
+    try:
+        problems = flow_folder.write(
+            found,
+            annotations.root(source),
+            output,
+            settings,
+            processes=_command.value("processes") or len(os.sched_getaffinity(0)),
+            limit_seconds=_command.value("time_limit"),
+            progress=_command.Progress("videos"),
+        )
+    except KeyboardInterrupt:
+        print("What is done is kept: run the same command again to go on.", file=sys.stderr)
+        raise
+    for problem in problems[:10]:
+        print(f"  {problem.status}: {problem.detail}")
+    if len(problems) > 10:
+        print(f"  … and {len(problems) - 10} more")
+    side = f"short side {settings.short_side}" if settings.short_side else "frames of full size"
+    print(f"Written: {output}: flow by {settings.input}, {side}. Next:\n  {_next(output)}")
+    if problems:
+        print(f"{len(problems)} videos are left out: {output / flow_folder.PROBLEMS}")
+        sys.exit(1)
+
+
+def _settings():
+    """Returns what was asked for, by flags or by a recipe."""
+    from keras_r3d.data import flow
+    from keras_r3d.data.flow_folder import Settings
+
+    name, short_side = _command.value("input"), _command.value("short_side")
+    if _command.value("recipe"):
+        data = recipe.load(_command.value("recipe"), _command.value("set")).data
+        name = data.input if name is None else name
+        short_side = data.short_side if short_side is None else short_side
+    elif _command.value("set"):
+        raise R3DError("--set changes a key of the --recipe, which is missing.")
+    if name not in flow.ALGORITHMS:
+        raise R3DError(
+            f"--input (or the --recipe's data.input) must be one of {list(flow.ALGORITHMS)}. "
+            f"Received: {name}"
+        )
+    if short_side is None:
+        raise R3DError("--short_side is missing (0 keeps the frames), or --recipe, which has one.")
+    return Settings(name, short_side)
+
+
+def _next(output: Path) -> str:
+    return (
+        f"python -m keras_r3d.train --recipe {_command.value('recipe') or 'RECIPE'} --data_dir "
+        f"{output}"
+    )
+
+
+if __name__ == "__main__":
+    _command.run(_define_flags, _main, arguments=("SOURCE",))
