@@ -76,7 +76,7 @@ def test_existing_tflite_files_are_left_alone(tmp_path, name):
         tflite.destination(tmp_path / "model")
 
 
-@pytest.mark.parametrize("wrong", [0.01, np.nan])
+@pytest.mark.parametrize("wrong", [0.01, pytest.param(np.nan, marks=pytest.mark.slow)])
 def test_an_export_that_differs_is_not_kept(class_folders, small, tmp_path, monkeypatch, wrong):
     run = training.train(small, class_folders, tmp_path / "run", say=lambda line: None)
     right = artefacts.load_export

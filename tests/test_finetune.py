@@ -242,8 +242,8 @@ def test_stages_are_those_of_the_layers(name):
     # Half of it: what is left is of the later stages.
     model = applications.get_model(name, **small)
     assert finetune.freeze(model, "conv1..conv4") == ["conv1", "conv2", "conv3", "conv4"]
-    left = {v.path.split("/")[-2][:5] for v in finetune.backbone(model)}
-    assert left == ({"conv5", "fc6", "fc7"} if name == "c3d" else {"conv5"})
+    left = {v.path.split("/")[-2].removesuffix("_bn")[:5] for v in finetune.backbone(model)}
+    assert left == ({"conv5", "fc6", "fc7"} if name.startswith("c3d") else {"conv5"})
 
 
 @pytest.mark.parametrize(
@@ -290,3 +290,109 @@ def test_what_was_frozen_learns_again_in_the_next_run(run_file, tmp_path, said):
     )
     assert all(layer.trainable for layer in third.layers)
     assert same(values(third), values(model))
+
+
+# C3D, and optical flow
+
+
+@pytest.fixture(scope="module")
+def c3d_file(tmp_path_factory):
+    """The best.keras of a run of C3D with batch norm."""
+    path = tmp_path_factory.mktemp("c3d") / "best.keras"
+    network = applications.C3D(
+        width=0.0625,
+        with_batch_norm=True,
+        labels=CLASSES,
+        input_shape=(8, 16, 16, 3),
+        mean=MEAN,
+        std=STD,
+    )
+    moved(network).save(path)
+    return str(path)
+
+
+def test_c3d_is_as_its_weights_say(c3d_file, said):
+    settled = finetune.settle(part(weights=c3d_file), said.append)
+    assert settled == part(
+        name="c3d_bn", shortcut="", width=0.0625, mean=MEAN, std=STD, weights=c3d_file
+    )
+    assert finetune.settle(settled, said.append) == settled
+    model = finetune.build_model(settled, (8, 16, 16, 3), ("x", "y"), said.append)
+    theirs = values(keras.models.load_model(c3d_file, compile=False), but="predictions")
+    assert same(values(model, but="predictions"), theirs)
+    assert said == [f"Weights: {c3d_file}, of c3d_bn; the classifier is new, for 2 classes"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "r3d18"}, 'name is "r3d18", of the weights "c3d_bn"'),
+        ({"name": "c3d"}, 'name is "c3d", of the weights "c3d_bn"'),
+        ({"shortcut": "A"}, 'shortcut is "A", of the weights ""'),
+        ({"width": 0.25}, "width is 0.25, of the weights 0.0625"),
+        ({"freeze": "fc8"}, r"must be a stage of c3d_bn, \['conv1', .*, 'conv5', 'fc6', 'fc7'\]"),
+    ],
+)
+def test_c3d_and_its_weights_must_agree(c3d_file, changes, message):
+    with pytest.raises(RecipeError, match=message):
+        finetune.settle(part(weights=c3d_file, **changes))
+
+
+def test_stages_of_c3d_freeze(c3d_file, said):
+    settled = finetune.settle(part(weights=c3d_file), said.append)
+    model = finetune.build_model(settled, (8, 16, 16, 3), CLASSES, said.append)
+    frozen = finetune.freeze(model, "conv1..fc6")
+    assert frozen == ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6"]
+    trained = {variable.path.partition("/")[0] for variable in model.trainable_variables}
+    assert trained == {"fc7", "fc7_bn", "predictions"}
+
+
+def test_other_weights_do_not_fit_c3d(run_file):
+    with pytest.raises(RecipeError, match='name is "c3d", of the weights "r3d10"'):
+        finetune.settle(part(name="c3d", weights=run_file))
+
+
+@pytest.mark.parametrize(("name", "dropouts"), [("c3d", 2), ("c3d_bn", 2)])
+def test_c3d_of_a_recipe(name, dropouts, said):
+    model = dataclasses.replace(recipe.load("c3d").model, name=name, width=0.0625)
+    for channels in (2, 3):
+        values = {"mean": (128.0,) * channels, "std": (1.0,) * channels}
+        built = finetune.build_model(
+            dataclasses.replace(model, **values), (8, 16, 16, channels), CLASSES, said.append
+        )
+        assert built.name == name
+        assert built.input_shape == (None, 8, 16, 16, channels)
+        names = [layer.name for layer in built.layers]
+        assert ("conv1_bn" in names) is (name == "c3d_bn")
+        assert sum("_dropout" in layer for layer in names) == dropouts
+    assert finetune.stages(name)[-2:] == ["fc6", "fc7"]
+
+
+@pytest.mark.parametrize("kind", ["r3d", "c3d"])
+def test_rgb_weights_start_flow(run_file, c3d_file, kind, said):
+    path, shape = (run_file, (4, 24, 24, 2)) if kind == "r3d" else (c3d_file, (8, 16, 16, 2))
+    with pytest.raises(RecipeError, match=r"must hold 2 numbers: the weights .* RGB network"):
+        finetune.settle(part(weights=path), said.append, in_channels=2)
+    flow = part(weights=path, mean=(128.0, 128.0), std=(3.0, 3.0))
+    settled = finetune.settle(flow, said.append, in_channels=2)
+    assert (settled.mean, settled.std) == (flow.mean, flow.std)
+    assert not said
+    model = finetune.build_model(settled, shape, CLASSES, said.append)
+    assert said[1] == (
+        "These weights are of an RGB network: conv1 has the mean over red, green and blue for each "
+        "of 2 channels."
+    )
+    original = keras.models.load_model(path, compile=False).get_layer("conv1").kernel.numpy()
+    kernel = model.get_layer("conv1").kernel.numpy()
+    for channel in range(2):
+        np.testing.assert_allclose(kernel[..., channel, :], original.mean(axis=3), rtol=1e-6)
+    assert applications.read_metadata(model).mean == (128.0, 128.0)
+
+
+def test_weights_for_flow_start_flow_alone(tmp_path, said):
+    path = str(tmp_path / "flow.keras")
+    applications.R3D10(width=0.02, classes=2, in_channels=2, std=(3.0, 3.0)).save(path)
+    settled = finetune.settle(part(weights=path), said.append, in_channels=2)
+    assert (settled.mean, settled.std) == ((128.0, 128.0), (3.0, 3.0))
+    with pytest.raises(WeightsError, match=r"2 channels; clips have 3 \(data.input\)"):
+        finetune.settle(part(weights=path), said.append)

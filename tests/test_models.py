@@ -41,7 +41,6 @@ def test_parameters_and_multiply_adds_are_those_of_the_table(row):
     options = {
         "A": {"shortcut": "A"},
         "B": {"shortcut": "B"},
-        "batch norm": {"with_batch_norm": True},
         "": {},
     }[variant]
     model = applications.get_model(name, input_shape=(16, 112, 112, 3), **options)
@@ -71,9 +70,9 @@ def test_the_table_has_every_public_checkpoint():
         assert known[published] == one.conventions
 
 
-def test_recipes_know_the_residual_networks():
+def test_recipes_know_all_networks():
     names = typing.get_args(typing.get_type_hints(recipe.Model)["name"])
-    assert set(names) - {""} == set(applications.list_models()) - {"c3d"}
+    assert set(names) - {""} == set(applications.list_models())
 
 
 def test_networks_are_found_by_name():

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -278,7 +279,7 @@ def test_a_live_source_prints_and_appends_lines(command, runs, tmp_path):
     assert lines[0] == '{"before": 1}'
     records = [json.loads(line) for line in lines[1:]]
     assert len(records) >= 3
-    assert f"{len(records)} windows in 1.5 s" in out
+    assert re.search(rf"{len(records)} windows in \d\.\d s", out)
     assert out.count(" latency ") == len(records)
     assert {one["label"] for one in records[0]["top"]} == set(CLASSES)
     assert all(record["latency_seconds"] < 1 for record in records)

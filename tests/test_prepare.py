@@ -607,6 +607,7 @@ def test_a_kill_of_the_command_is_gone_on_from(source, tmp_path):
     assert content(store) == content(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_done(source, tmp_path):
     for number in range(8):  # a second of work each
         write_noise(tmp_path / "videos" / "ab"[number % 2] / f"{number}.avi", 250)

@@ -49,6 +49,18 @@ def test_kinetics18_is_kinetics34_but_for_the_network():
     assert dataclasses.replace(smaller, model=paper.model) == paper
 
 
+def test_c3d_is_kinetics34_but_for_the_network():
+    baseline, paper = recipe.load("c3d"), recipe.load("kinetics34")
+    assert baseline.model.name == "c3d_bn"
+    assert dataclasses.replace(baseline, model=paper.model) == paper
+    plain = recipe.load("c3d", ['model.name="c3d"'])
+    assert plain.model == dataclasses.replace(baseline.model, name="c3d")
+    with pytest.raises(recipe.RecipeError, match=r"must be '' where 'model.name' is 'c3d_bn'"):
+        recipe.load("c3d", ['model.shortcut="A"'])
+    with pytest.raises(recipe.RecipeError, match=r"the recipe leaves \['shortcut'\]"):
+        recipe.load("c3d", ['model.name="r3d18"'])
+
+
 @pytest.mark.parametrize("name", ["finetune_ucf101", "finetune_hmdb51"])
 def test_the_authors_fine_tuning(name):
     authors = recipe.load(name)

@@ -7,20 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import write_video
 from range_server import RangeServer
 
+from keras_r3d import recipe
 from keras_r3d.data import annotations, pipeline
 from keras_r3d.data.source import open_source
 from keras_r3d.data.storage import UnreachableError, remote, web
 from keras_r3d.data.store import Store, StoreError, preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels
+from keras_r3d.errors import R3DError
 from keras_r3d.inference import protocol
+from keras_r3d.inference.classifier import Classifier
 from keras_r3d.training import run as training
 
 
@@ -171,28 +173,20 @@ def test_quarantine_is_heeded_there_too(store, server, data):
     assert "1 videos are left aside by" in opened.annotations.notes[0]
 
 
-def test_an_evaluation_that_loses_its_server_ends_in_one_sentence(server, data, small):
+def test_an_evaluation_that_loses_its_server_ends_in_one_sentence(server, data):
     opened = open_source(server.address + "/a/store", data)
     videos = opened.annotations.split("train")
-    model = keras.Sequential([keras.Input((4, 16, 16, 3)), keras.layers.GlobalAveragePooling3D()])
     opened.reader.check(videos[0])
 
     def fail(*_) -> None:
         server.always = 500
 
     opened.reader.require_readable = fail
-    with pytest.raises(protocol.EvaluationError, match="could not be read in 4 attempts"):
-        protocol.evaluate(
-            model,
-            opened.reader,
-            videos,
-            opened.annotations.classes,
-            data,
-            split="train",
-            batch_size=2,
-            jit_compile=False,
-            verbose=0,
-        )
+    of = recipe.Eval("train", 2, 0, 1, "probabilities")
+    classes = opened.annotations.classes
+    model = Classifier("m", "Keras", classes, data, of, np.empty, None, "")
+    with pytest.raises(R3DError, match="could not be read in 4 attempts"):
+        protocol.evaluate(model, opened.reader, videos, split="train")
 
 
 def test_a_hash_is_no_path(store, server):

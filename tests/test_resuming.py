@@ -174,6 +174,7 @@ def test_a_training_killed_twenty_times_is_the_one_that_was_not(folder):
     same(folder.results("killed often"), folder.results("long"))
 
 
+@pytest.mark.slow
 def test_a_signal_saves_the_state_and_the_same_command_goes_on(folder):
     at_ends = "--set=train.save_steps=0"
     process = folder.start("stopped", at_ends)
@@ -279,6 +280,7 @@ def test_what_a_recipe_no_longer_asks_for_differs_too(ended, copied):
         go_on(ended, copied)
 
 
+@pytest.mark.slow
 def test_fresh_moves_the_old_run_aside(ended, copied):
     for number, aside in enumerate(["run-before", "run-before-2"]):
         said = go_on(ended, copied, f"train.epochs={1 + number}", fresh=True)

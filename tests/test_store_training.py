@@ -67,8 +67,8 @@ def test_a_run_is_evaluated_on_either_form(places, tmp_path, trained_on):
     scores = {}
     for evaluated_on, name in [
         (None, "evaluation.json"),
-        ("videos", "evaluation-test.json"),
-        ("store", "evaluation-test.json"),
+        ("videos", "evaluations/test-videos/evaluation.json"),
+        ("store", "evaluations/test-store/evaluation.json"),
     ]:
         path = tmp_path / f"run-{evaluated_on}"
         shutil.copytree(places / f"run-{trained_on}", path)

@@ -71,6 +71,7 @@ def written_recipe(folder: Path, *changes: str) -> str:
     return str(folder / "recipe.toml")
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one(class_folders, tmp_path):
     path = written_recipe(tmp_path, *STEADY)
     ports = free_ports(2)

@@ -190,7 +190,8 @@ def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts)
         status, detail = "partial", problem.detail
     elif parts.frames < classifier.data.frames:
         of_clip = classifier.data.frames
-        detail = f"{video.name}: {parts.frames} frames, repeated to the {of_clip} of a clip."
+        frames = f"{parts.frames} frame{'s' * (parts.frames != 1)}"
+        detail = f"{video.name}: {frames}, repeated to the {of_clip} of a clip."
     scores = np.stack(parts.scores)
     return Scored(
         *(video, status, detail, scores, np.array(parts.seconds)),
