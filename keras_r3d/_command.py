@@ -1,8 +1,10 @@
 """What all commands share: parsing flags, quiet TensorFlow, errors as sentences."""
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +13,7 @@ from absl import app, flags, logging
 
 from keras_r3d.errors import R3DError
 
+DECODING = ("windows ", "frames ")  # so begin the names of threads that decode
 INTERRUPTED = 75  # exit code of a training that was stopped and can be gone on with
 
 
@@ -64,7 +67,26 @@ def run(
             sys.exit(130)  # as a shell does
 
     define_flags()
-    app.run(guarded, [sys.argv[0], *_repeated(sys.argv[1:], several)])
+    try:
+        app.run(guarded, [sys.argv[0], *_repeated(sys.argv[1:], several)])
+    except SystemExit as end:
+        _leave(end.code)
+
+
+def _leave(code: int | str | None) -> None:
+    """Ends the process as `sys.exit`, also while decoders work or hang in threads of ours."""
+    ours = [one for one in threading.enumerate() if one.name.startswith(DECODING)]
+    for thread in ours:
+        thread.join(timeout=1.0)
+    if not any(thread.is_alive() for thread in ours):
+        sys.exit(code)
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    with contextlib.suppress(OSError):  # whoever read it has gone
+        sys.stdout.flush()
+    sys.stderr.flush()
+    # Python would be put away under a running thread, which aborts it.
+    os._exit(1 if isinstance(code, str) else code or 0)
 
 
 def _repeated(words: Sequence[str], several: Sequence[str]) -> list[str]:

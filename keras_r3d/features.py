@@ -1,7 +1,6 @@
 """Embeddings of videos, and their nearest neighbours: `python -m keras_r3d.features VIDEO…`."""
 
 import dataclasses
-import glob
 import os
 import sys
 from collections.abc import Sequence
@@ -104,7 +103,11 @@ def _extract(words: Sequence[str], output: Path) -> int:
         raise R3DError(f"--output {output} exists and is left as it is: choose another file.")
     if not output.parent.is_dir():
         raise R3DError(f"--output {output}: there is no folder {output.parent}.")
-    paths = list_videos(words)  # a wrong name is said before TensorFlow is loaded
+    from keras_r3d.data import listing
+
+    # A wrong name is said before TensorFlow is loaded.
+    listed = listing.paths(words, sys.stdin)
+    paths = list(dict.fromkeys(os.path.abspath(path) for path in listed))
     nameless = [path for path in paths if not _is_text(path)]
     paths = [path for path in paths if _is_text(path)]
 
@@ -143,35 +146,12 @@ def _extract(words: Sequence[str], output: Path) -> int:
             parts.remove()
     except features.InterruptedExtraction as error:
         print(error, flush=True)
-        os._exit(_command.INTERRUPTED)  # a decoder that is still at work would abort `sys.exit`
+        sys.exit(_command.INTERRUPTED)
     found = len(opened.videos) + len(nameless) - len(errors)
     print(f"Written: {output}: {rows} embeddings of {found} videos")
     _name_some("partial, what decodes is used", partial)
     _name_some("without embedding", errors)
     return len(errors)
-
-
-def list_videos(words: Sequence[str]) -> list[str]:
-    """Returns the absolute paths of videos that files, folders and globs name, each once.
-
-    Raises:
-        R3DError: one names nothing.
-    """
-    from keras_r3d.data import annotations
-
-    found: dict[str, None] = {}
-    for word in words:
-        if os.path.isdir(word):
-            paths = annotations.videos_in(word)
-        elif os.path.exists(word):
-            paths = [word]
-        else:
-            paths = sorted(path for path in glob.glob(word, recursive=True) if os.path.isfile(path))
-        if not paths:
-            there = "holds no videos" if os.path.isdir(word) else "does not exist"
-            raise R3DError(f"{word} {there}. Expected: a video, a folder of them, or a glob.")
-        found |= dict.fromkeys(map(os.path.abspath, paths))
-    return list(found)
 
 
 def _is_text(path: str) -> bool:

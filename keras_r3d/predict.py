@@ -4,7 +4,6 @@ The module can be called, as `keras_r3d.predict(model, path)`: whoever imports i
 is the same.
 """
 
-import contextlib
 import datetime
 import json
 import os
@@ -311,22 +310,6 @@ def _show(seen: "Sighting", classes: Sequence[str]) -> None:
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _leave(code: int | str | None) -> None:
-    """Ends the process as `sys.exit`, also while decoders work or hang in threads."""
-    ours = [one for one in threading.enumerate() if one.name.startswith(("windows ", "frames "))]
-    for thread in ours:
-        thread.join(timeout=1.0)
-    if not any(thread.is_alive() for thread in ours):
-        sys.exit(code)
-    if isinstance(code, str):
-        print(code, file=sys.stderr)
-    with contextlib.suppress(OSError):  # whoever read it has gone
-        sys.stdout.flush()
-    sys.stderr.flush()
-    # Python would be put away under a running thread, which aborts it.
-    os._exit(1 if isinstance(code, str) else code or 0)
-
-
 class _Callable(types.ModuleType):
     def __call__(
         self,
@@ -345,10 +328,7 @@ sys.modules[__name__].__class__ = _Callable
 
 def main() -> None:
     """Entry point of the command."""
-    try:
-        _command.run(_define_flags, _main, arguments=("[VIDEO…]",), several=("fuse", "weights"))
-    except SystemExit as end:
-        _leave(end.code)
+    _command.run(_define_flags, _main, arguments=("[VIDEO…]",), several=("fuse", "weights"))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from conftest import write_video
 
-from keras_r3d import applications, devices, features, recipe
+from keras_r3d import applications, devices, recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.video_reader import VideoReader
-from keras_r3d.errors import R3DError
 from keras_r3d.inference import artefacts, feature_file, feature_parts, scoring
 from keras_r3d.inference import features as embeddings
 from keras_r3d.inference.classifier import Classifier
@@ -266,18 +265,6 @@ def test_parquet_without_pyarrow_is_said(tmp_path, monkeypatch):
         feature_file.check_suffix(tmp_path / "f.parquet")
 
 
-def test_videos_are_listed_once(tmp_path, monkeypatch):
-    for name in ("a/b/1.mp4", "a/2.AVI", "a/notes.txt", "c.mkv"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    monkeypatch.chdir(tmp_path)
-    found = features.list_videos(["c.mkv", "a", "*/*.AVI", "**/*.mp4"])
-    assert [os.path.relpath(path, tmp_path) for path in found] == ["c.mkv", "a/2.AVI", "a/b/1.mp4"]
-    assert all(os.path.isabs(path) for path in found)
-    with pytest.raises(R3DError, match=r"x\*\.mp4 does not exist"):
-        features.list_videos(["x*.mp4"])
-
-
 def run(*arguments, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "keras_r3d.features", *map(str, arguments)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
@@ -286,12 +273,10 @@ def run(*arguments, **options) -> subprocess.CompletedProcess:
 def test_several_videos_stand_before_the_flags(tmp_path):
     done = run(tmp_path, "b*.mp4", "--output", tmp_path / "f.npz", "--per", "window")
     assert done.returncode == 1
-    assert done.stderr == (
-        f"Error: {tmp_path} holds no videos. Expected: a video, a folder of them, or a glob.\n"
-    )
+    assert done.stderr.startswith(f"Error: {tmp_path} holds no videos. Known suffixes: .3gp ")
     write_video(tmp_path / "1.avi")
     done = run(tmp_path, "b*.mp4", "--output", tmp_path / "f.npz")
-    assert "Error: b*.mp4 does not exist" in done.stderr
+    assert "Error: b*.mp4: no file has such a name." in done.stderr
 
 
 @pytest.mark.slow
