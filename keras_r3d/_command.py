@@ -1,6 +1,7 @@
 """What all commands share: parsing flags, quiet TensorFlow, errors as sentences."""
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -40,6 +41,9 @@ def run(
     warnings.filterwarnings("ignore", message="Your input ran out of data")
 
     def guarded(argv: list[str]) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a name may not be ASCII, a terminal be so
+                stream.reconfigure(errors="backslashreplace")
         logging.set_verbosity(logging.WARNING)  # TensorFlow logs its export through absl
         words = argv[1:]
         if isinstance(main, Mapping):

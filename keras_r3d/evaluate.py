@@ -1,6 +1,7 @@
 """Evaluates a model on labelled videos: `python -m keras_r3d.evaluate --workdir RUN`."""
 
 import dataclasses
+import hashlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -45,13 +46,21 @@ def _define_flags() -> None:
         "output", None, "Folder for the results; must not exist. Default: in the run folder."
     )
     flags.DEFINE_float(
-        "timeout", 300.0, "Seconds after which a video that gives no more window is given up."
+        "timeout",
+        300.0,
+        "Seconds after which a video that gives no more window is given up.",
+        lower_bound=0.1,
     )
     flags.DEFINE_enum(
         "submission",
         None,
         ["kinetics", "activitynet"],
         "Also writes the scores as that challenge takes them (submission.json).",
+    )
+    flags.DEFINE_string(
+        "external_data",
+        "",
+        "For --submission: data beyond the challenge's that was used, such as for pretraining.",
     )
     flags.DEFINE_string("devices", "all", "'all', 'cpu', 'cpu:N' or 'gpu:0,2,…'.")
     flags.DEFINE_multi_string(
@@ -68,6 +77,8 @@ def _main() -> None:
     workdir, model, fused = given["workdir"], given["model"], given["fuse"]
     if sum(map(bool, (workdir or model, fused))) != 1:
         raise R3DError(f"Name what to evaluate, either {_OWN}.")
+    if _command.value("weights") and not fused:
+        raise R3DError("--weights is for --fuse.")
     if given["recipe"] and (workdir or not model):
         raise R3DError("--recipe is for a --model without --workdir: a run has its own.")
     request = Request(
@@ -78,13 +89,17 @@ def _main() -> None:
         timeout=_command.value("timeout"),
         devices=_command.value("devices"),
         submission=_command.value("submission"),
+        external_data=_command.value("external_data"),
     )
     if fused:
-        _evaluate_fused(fused, _command.value("weights"), request)
+        evaluation = _evaluate_fused(fused, _command.value("weights"), request)
     elif workdir:
-        evaluate_run(run_folder.open_run(workdir), request, model and Path(model))
+        run = run_folder.open_run(workdir)
+        evaluation = evaluate_run(run, request, Path(model) if model else None)
     else:
-        _evaluate_file(Path(model), given["recipe"], request)
+        evaluation = _evaluate_file(Path(model), given["recipe"], request)
+    if evaluation.errors:
+        sys.exit(1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +113,7 @@ class Request:
         timeout: seconds after which a video that gives no more window is given up.
         devices: as `keras_r3d.devices.choose` takes them.
         submission: also writes scores for a challenge: "kinetics" or "activitynet".
+        external_data: what the challenge is told of data beyond its own.
     """
 
     data_dir: str | None = None
@@ -107,12 +123,13 @@ class Request:
     timeout: float = 300.0
     devices: str = "all"
     submission: str | None = None
+    external_data: str = ""
 
 
 def evaluate_run(
     run: run_folder.Run, request: Request | None = None, model: Path | None = None
-) -> None:
-    """Evaluates a run: prints a table and writes the results into its folder.
+) -> "Evaluation":
+    """Evaluates a run: prints a table, writes the results into its folder and returns them.
 
     What the recipe says, of the best model, goes beside it; another evaluation into a folder
     `evaluations/NAME`, so that it does not replace the first.
@@ -143,17 +160,32 @@ def evaluate_run(
     )
     own = model is None and opened.eval == run.recipe.eval and request.data_dir is None
     own = own and split == run.recipe.eval.split
-    parts = [split, request.protocol, model and model.name]
-    parts.append(request.data_dir and Path(request.data_dir).name)
-    name = "-".join(str(part) for part in parts if part)
+    parts = [split, request.protocol, _short(model, run.path), _short(request.data_dir, run.path)]
+    name = "-".join(part for part in parts if part)
     default = run.path if own else run.path / run_folder.EVALUATIONS / name
-    _report(evaluation, reader, split, request.output or default, request, _how(opened))
+    how = _how(opened) | {"data_dir": request.data_dir or run.summary["data_dir"]}
+    if run.recipe.model.weights and not request.external_data:
+        said = f"Trained from the weights {Path(run.recipe.model.weights).name}."
+        request = dataclasses.replace(request, external_data=said)
+    _report(evaluation, reader, split, request.output or default, request, how)
     run.report_problems(reader.problems)
     if own:
         run.update_summary(evaluation={"split": split, **evaluation.figures()})
+    return evaluation
 
 
-def _evaluate_file(model: Path, recipe: str | None, request: Request) -> None:
+def _short(path: str | Path | None, root: Path) -> str:
+    """Returns a name for a path: its own inside a run folder, else a unique one."""
+    if path is None:
+        return ""
+    absolute = os.path.abspath(path)
+    below = os.path.relpath(absolute, os.path.abspath(root))
+    if not below.startswith(os.pardir):
+        return below.replace(os.sep, "_")
+    return f"{os.path.basename(absolute)}_{hashlib.sha256(absolute.encode()).hexdigest()[:6]}"
+
+
+def _evaluate_file(model: Path, recipe: str | None, request: Request) -> "Evaluation":
     """Evaluates a model by its file, with the run that it lies in, if it does."""
     from keras_r3d.devices import choose
     from keras_r3d.inference import classifier, protocol
@@ -161,8 +193,7 @@ def _evaluate_file(model: Path, recipe: str | None, request: Request) -> None:
     run = None if recipe else classifier.run_of(model)
     if run is not None:
         print(f"{model} is of the run {run.path}.")
-        evaluate_run(run, request, model)
-        return
+        return evaluate_run(run, request, model)
     _check_output(request.output)
     if request.data_dir is None:
         raise R3DError(f"--data_dir is missing: {model} is of no run folder that names videos.")
@@ -190,10 +221,12 @@ def _evaluate_file(model: Path, recipe: str | None, request: Request) -> None:
         timeout=request.timeout,
         progress=_progress(),
     )
-    _report(evaluation, found.reader, split, request.output, request, _how(opened))
+    how = _how(opened) | {"data_dir": request.data_dir}
+    _report(evaluation, found.reader, split, request.output, request, how)
+    return evaluation
 
 
-def _evaluate_fused(runs: Sequence[str], weights: Sequence[str], request: Request) -> None:
+def _evaluate_fused(runs: Sequence[str], weights: Sequence[str], request: Request) -> "Evaluation":
     """Evaluates several runs together, on the videos of the first."""
     from keras_r3d.devices import choose
     from keras_r3d.inference import classifier, fusion, protocol, scoring
@@ -221,8 +254,19 @@ def _evaluate_fused(runs: Sequence[str], weights: Sequence[str], request: Reques
     evaluation = protocol.collected(
         protocol.counted(fused, len(videos[0]), _progress()), models[0].classes
     )
-    how = {"fused": [model.name for model in models], "weights": numbers}
-    _report(evaluation, sides[0][1], split, request.output, request, how)
+    how = {
+        "fused": [model.name for model in models],
+        "weights": numbers,
+        "data_dir": request.data_dir or opened_runs[0].summary["data_dir"],
+    }
+    first = opened_runs[0].path
+    others = "-".join(_short(run, first) for run in runs[1:])
+    parts = [split, request.protocol, f"fused-{others}", "-".join(weights)]
+    parts.append(_short(request.data_dir, first))
+    name = "-".join(part for part in parts if part)
+    default = first / run_folder.EVALUATIONS / name
+    _report(evaluation, sides[0][1], split, request.output or default, request, how)
+    return evaluation
 
 
 def _how(opened: "Classifier") -> dict[str, Any]:
@@ -283,9 +327,11 @@ def _report(
         written.append(run_folder.MISTAKES)
     if request.submission:
         path = folder / run_folder.SUBMISSION
-        for note in submission.write(evaluation, request.submission, path):
+        for note in submission.write(evaluation, request.submission, path, request.external_data):
             print(f"Note: {note}")
         written.append(run_folder.SUBMISSION)
+    else:
+        (folder / run_folder.SUBMISSION).unlink(missing_ok=True)  # of an earlier evaluation
     print(f"Written into {folder}: {', '.join(written)}")
 
 

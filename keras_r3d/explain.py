@@ -12,9 +12,11 @@ from keras_r3d import _command, files, run_folder
 from keras_r3d.errors import R3DError
 
 if TYPE_CHECKING:
-    from keras_r3d.data.reader import Window
+    from keras_r3d.data.annotations import Video
+    from keras_r3d.data.reader import Reader, Window
     from keras_r3d.inference.classifier import Classifier
 
+_CENTRE = {1: 0, 3: 1, 10: 0}  # which view of a window is its middle, of `cropping.views`
 _METHODS = ("integrated", "grad_cam", "layer_cam")  # of inference.gradcam, which loads TensorFlow
 
 
@@ -25,6 +27,7 @@ class ExplainError(R3DError):
 def _define_flags() -> None:
     flags.DEFINE_string("workdir", None, "Folder of the run whose best model is explained.")
     flags.DEFINE_string("model", None, "A .keras file instead of the run's best model.")
+    flags.DEFINE_string("recipe", None, "Recipe that says how clips are cut for a --model.")
     flags.DEFINE_string(
         "class", None, "Class that is explained. Default: the one the video is taken for."
     )
@@ -52,7 +55,8 @@ def _main(video: str) -> None:
     for path in paths.values():
         if path.exists():
             raise ExplainError(f"{path} exists and is left as it is: choose another --output.")
-    model = _open(_command.value("workdir"), _command.value("model"))
+    model = _open(_command.value("workdir"), _command.value("model"), _command.value("recipe"))
+    print(f"{model.name} ({model.described})")
     run_folder.make(output)
     explain(
         model,
@@ -66,7 +70,7 @@ def _main(video: str) -> None:
     )
 
 
-def _open(workdir: str | None, model: str | None) -> "Classifier":
+def _open(workdir: str | None, model: str | None, recipe: str | None = None) -> "Classifier":
     """Opens the model of a run, or another.
 
     Raises:
@@ -74,28 +78,27 @@ def _open(workdir: str | None, model: str | None) -> "Classifier":
     """
     if (workdir is None) == (model is None):
         raise ExplainError("Name one of --workdir RUN and --model FILE.keras.")
+    if recipe and model is None:
+        raise ExplainError("--recipe is for a --model without a run: a run has its own.")
     from keras_r3d.inference import classifier
 
     opened = (
         classifier.of_run(run_folder.open_run(workdir))
         if workdir is not None
-        else classifier.of_file(str(model))
+        else classifier.of_file(str(model), recipe)
     )
     if opened.network is None:
         raise ExplainError(
-            f"{opened.name} is a {opened.kind} file, which has scores but no gradients: pass the "
+            f"{opened.name} is a {opened.kind}, which has scores but no gradients: pass the "
             ".keras file that it was exported from."
         )
     return opened
 
 
-def _windows(model: "Classifier", video: str) -> Iterator["Window"]:
+def _windows(model: "Classifier", reader: "Reader", video: "Video") -> Iterator["Window"]:
     from keras_r3d.data import clips
-    from keras_r3d.data.annotations import Video
-    from keras_r3d.data.video_reader import VideoReader
 
-    reader = VideoReader(model.data.short_side, 0, model.data.input)
-    return clips.windows(reader, Video(video, label=""), model.data)
+    return clips.windows(reader, video, model.data, model.eval.windows, model.eval.views)
 
 
 def explain(
@@ -128,7 +131,10 @@ def explain(
     import numpy as np
 
     from keras_r3d.data import flow
+    from keras_r3d.data.annotations import Video
+    from keras_r3d.data.source import file_reader
     from keras_r3d.inference import gradcam, heat, overlay, stages
+    from keras_r3d.inference.averaging import average
     from keras_r3d.inference.occlusion import occlusion
 
     network = model.network
@@ -136,29 +142,34 @@ def explain(
     stage = stages.choose(network, (model.data.frames, model.data.size, model.data.size), layer)
     wanted = None if class_name is None else _class_index(class_name, model.classes)
     scores, times = [], []
-    for one in _windows(model, video):
-        scores.append(model.score(one.pixels[:1])[0])
+    source = Video(video, label="")
+    reader = file_reader([video], model.data)
+    for one in _windows(model, reader, source):
+        scores.append(average(model.score(one.pixels), model.eval.average))
         times.append((one.start_seconds, one.end_seconds))
-    predicted = int(np.mean(scores, axis=0).argmax())
+    whole = average(np.array(scores), model.eval.average)
+    predicted = int(whole.argmax())
     index = predicted if wanted is None else wanted
     number = _window_number(window, times, [float(score[index]) for score in scores])
-    chosen = next(itertools.islice(_windows(model, video), number, None))
+    chosen = next(itertools.islice(_windows(model, reader, source), number, None))
+    if (problem := reader.problem(source)) is not None:
+        print(f"Note: {problem.detail}")
     if len(np.unique(chosen.frame_numbers)) < len(chosen.frame_numbers):
         print(
             f"Note: the window has {len(np.unique(chosen.frame_numbers))} frames of its own; they "
             f"are looped to the {len(chosen.frame_numbers)} that the model takes."
         )
-    clip = chosen.pixels[0]
+    clip = chosen.pixels[_CENTRE[model.eval.views]]
     heats = {"Grad-CAM": gradcam.grad_cam(network, clip[None], index, stage.layer, method)[0]}
     if not heats["Grad-CAM"].any():
         print(f"Note: nothing in this window speaks for '{model.classes[index]}'.")
     if occlude:
         progress = _command.Progress("boxes covered")
         heats["occlusion"] = occlusion(model.score, clip[None], index, progress=progress)[0]
-    score, mean = scores[number][index], np.mean(scores, axis=0)[index]
+    score, mean = scores[number][index], whole[index]
     span = f"{times[number][0]:.2f}-{times[number][1]:.2f} s"
     title = [Path(video).name, model.classes[index], f"score {score:.1%} at {span}"]
-    seconds = np.linspace(*times[number], len(clip), endpoint=False)
+    seconds = reader.seconds(source)[chosen.frame_numbers]
     drawn = clip if model.data.input == "rgb" else flow.colours(clip)
     figure = overlay.strip(drawn, heats, seconds, title)
     with files.atomic(paths["png"]) as temporary:
@@ -174,7 +185,8 @@ def explain(
                 **{name.lower().replace("-", "_"): one for name, one in heats.items()},
             )
     taken = "" if index == predicted else f" (it is taken for '{model.classes[predicted]}')"
-    print(f"{video}: {model.classes[index]} {mean:.1%} over {len(scores)} windows{taken}")
+    count = f"{len(scores)} window{'s' * (len(scores) > 1)}"
+    print(f"{video}: {model.classes[index]} {mean:.1%} over {count}{taken}")
     print(
         f"Window {number}, {span}: {score:.1%}. Map of layer {stage.layer}: "
         f"{'x'.join(map(str, stage.cells))} cells (frames x height x width), method {method}"

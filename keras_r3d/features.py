@@ -166,7 +166,6 @@ def _open(paths: Sequence[str]) -> _Opened:
     """Opens the model and the videos that the flags name."""
     from keras_r3d.data import source
     from keras_r3d.data.annotations import Video
-    from keras_r3d.data.video_reader import VideoReader
     from keras_r3d.devices import choose
     from keras_r3d.inference import classifier, protocol
 
@@ -189,9 +188,7 @@ def _open(paths: Sequence[str]) -> _Opened:
         opened = classifier.of_file(model, recipe, **given)
     if paths:
         videos = [Video(path, "") for path in paths]
-        return _Opened(
-            opened, VideoReader(opened.data.short_side, 0, opened.data.input), videos, None, None
-        )
+        return _Opened(opened, source.file_reader(paths, opened.data), videos, None, None)
     if run is not None:
         split = split or opened.eval.split
         videos, reader = run.open_split(split, data_dir)

@@ -1,6 +1,7 @@
 """Stores optical flow ahead: `python -m keras_r3d.flow SOURCE --output DIR --input dis`.
 
-`--data_dir DIR` then trains and evaluates as if the flow were computed, only faster.
+`--data_dir DIR` then trains and evaluates on the same clips, only faster. Videos that cannot be
+read are not in it: they are listed in `problems.csv` there.
 """
 
 import os

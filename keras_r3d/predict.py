@@ -146,6 +146,7 @@ def _open() -> "list[Classifier]":
 def _predict_files(paths: Sequence[str]) -> int:
     """Predicts video files; returns the exit code."""
     from keras_r3d.data import listing
+    from keras_r3d.data.video import VideoError
     from keras_r3d.inference import annotating, lines, prediction, timeline
 
     top, timeout = _command.value("top"), _command.value("timeout") or _TIMEOUT
@@ -161,6 +162,7 @@ def _predict_files(paths: Sequence[str]) -> int:
             run_folder.make(folder)
     print(lines.heading())
     records = []
+    failed = False
     for one, name in zip(scored, listing.names(paths), strict=True):
         found = prediction.of_scored(one, classes)
         records.append(found.record(top))
@@ -174,13 +176,17 @@ def _predict_files(paths: Sequence[str]) -> int:
             print("  no timeline: the fused models have other windows each.")
         if copies is not None:
             copy = copies if one_copy else copies / f"{name}.mp4"
-            annotating.annotate(found, copy, timeout)
+            try:
+                annotating.annotate(found, copy, timeout)
+            except (annotating.AnnotatingError, VideoError) as error:
+                failed = True
+                print(f"  no copy: {error}")
     print(lines.total(record["status"] for record in records))
     _write(records, top)
     for written in (timelines, copies):
         if written is not None and written.exists():
             print(f"Written: {written}")
-    return int(any(record["status"] == "error" for record in records))
+    return int(failed or any(record["status"] == "error" for record in records))
 
 
 def _scored(
@@ -188,7 +194,8 @@ def _scored(
 ) -> "Iterator[Scored]":
     """Returns the scores of videos, by one model or by several together."""
     from keras_r3d.data.annotations import Video
-    from keras_r3d.inference import fusion, prediction, scoring
+    from keras_r3d.data.source import file_reader
+    from keras_r3d.inference import fusion, scoring
 
     videos = [Video(path, "") for path in paths]
     classes = [one.classes for one in opened]
@@ -200,7 +207,7 @@ def _scored(
     elif _command.value("weights"):
         raise R3DError("--weights is for --fuse.")
     streams = [
-        scoring.score(one, prediction.reader(one), videos, timeout=timeout) for one in opened
+        scoring.score(one, file_reader(paths, one.data), videos, timeout=timeout) for one in opened
     ]
     return fusion.fuse(streams, classes, weights) if weights else streams[0]
 
@@ -292,6 +299,10 @@ def _predict_live(word: str) -> None:
     finally:
         source.stop()
     seconds = time.monotonic() - began
+    if not windows and not stopped.is_set():
+        raise R3DError(
+            f"{source.name}: no window was scored: {source.frames} frames came in {seconds:.1f} s."
+        )
     print(
         f"{windows} windows in {seconds:.1f} s; {source.frames} frames came, {dropped} of them "
         "in no window."

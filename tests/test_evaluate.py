@@ -71,7 +71,7 @@ def test_every_artefact_has_the_same_protocol(run, name):
     before = (run.path / run_folder.EVALUATION).read_bytes()
     evaluate.evaluate_run(run, model=run.path / name)
     assert (run.path / run_folder.EVALUATION).read_bytes() == before
-    (folder,) = (run.path / run_folder.EVALUATIONS).glob(f"test-{name.split('/')[-1]}")
+    (folder,) = (run.path / run_folder.EVALUATIONS).glob(f"test-{name.replace('/', '_')}")
     ours, theirs = (
         {r["video"]: {t["label"]: t["score"] for t in r.get("top", [])} for r in one["records"]}
         for one in (json.loads(before), read(folder))

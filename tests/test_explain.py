@@ -90,8 +90,8 @@ def test_exports_have_no_gradients(model, monkeypatch):
     from keras_r3d.inference import classifier
 
     export = dataclasses.replace(explain._open(None, str(model)), network=None, kind="TFLite")
-    monkeypatch.setattr(classifier, "of_file", lambda path: export)
-    with pytest.raises(explain.ExplainError, match=r"TFLite file, .* pass the .keras file"):
+    monkeypatch.setattr(classifier, "of_file", lambda path, recipe: export)
+    with pytest.raises(explain.ExplainError, match=r"TFLite, .* pass the .keras file"):
         explain._open(None, "model.tflite")
 
 

@@ -1,6 +1,7 @@
 """Which videos the words of a command line mean: files, folders, globs, a list, live sources."""
 
 import glob
+import io
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ from keras_r3d.errors import R3DError
 
 STDIN = "-"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_PASSWORD = re.compile(r"(?<=://)[^/@]*@")
+_SECRETS = re.compile(r"(?<=://)[^/?#]*@|\?.*")  # name and password, and what is asked
 
 
 class ListingError(R3DError, ValueError):
@@ -23,7 +24,7 @@ def is_live(word: str) -> bool:
 
 
 def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
-    """Returns the paths of the videos that words name, each once, in their order.
+    """Returns the paths of the videos that words name, each file once, in their order.
 
     Args:
         words: files; folders, of which all files are taken that are videos by their suffix, also
@@ -34,9 +35,11 @@ def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
     Raises:
         ListingError: a folder without videos, a glob without files, no line.
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for word in words:
         if word == STDIN:
+            if isinstance(lines, io.TextIOWrapper):
+                lines.reconfigure(errors="surrogateescape")  # a file name may be any bytes
             listed = [line for line in (line.rstrip("\r\n") for line in lines) if line.strip()]
             if not listed:
                 raise ListingError("'-' takes paths of videos, one a line, but none came on stdin.")
@@ -54,15 +57,16 @@ def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
                 raise ListingError(f"{word}: no file has such a name.")
         else:
             listed = [word]
-        found |= dict.fromkeys(listed)
-    return list(found)
+        for path in listed:
+            found.setdefault(os.path.abspath(path), path)
+    return list(found.values())
 
 
 def printable(text: str) -> str:
     """Returns a name as it can be printed: of any bytes, on one line, without a password."""
     text = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return _PASSWORD.sub("", text)
+    return _SECRETS.sub("", text) if _ADDRESS.match(text) else text
 
 
 def names(videos: Sequence[str]) -> list[str]:

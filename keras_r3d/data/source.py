@@ -1,6 +1,7 @@
 """What `--data_dir` names: a folder of videos or of their flow, a list, or a clip store."""
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
 from keras_r3d.data import annotations, flow_folder
@@ -11,7 +12,9 @@ from keras_r3d.data.store import Store, StoreReader, is_store
 from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.recipe import Data
 
-__all__ = ["Source", "is_store", "open_source", "video_reader"]
+__all__ = ["Source", "file_reader", "is_store", "open_source", "video_reader"]
+
+_DEPTH = 8  # folders above a file, in which it is asked whether it is stored flow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +89,27 @@ def open_source(
     )
     path, root = annotations.absolute(data_dir), annotations.root(data_dir)
     return Source(found, reader, path, root)
+
+
+def file_reader(paths: Iterable[str], data: Data) -> VideoReader:
+    """Returns what reads video files that are named one by one, or files of stored flow.
+
+    Raises:
+        FlowError: the flow is not stored as the recipe says, or some files are flow and some not.
+    """
+    folders = {
+        next(filter(flow_folder.is_one, list(Path(path).absolute().parents)[:_DEPTH]), None)
+        for path in paths
+    }
+    stored = [folder for folder in folders if folder is not None]
+    for folder in stored:
+        flow_folder.check(folder, data.input, data.short_side)
+    if stored and len(stored) < len(folders):
+        raise FlowError(
+            f"Some of the videos are stored flow, in {stored[0]}, and some are not: name them in "
+            "two calls."
+        )
+    return VideoReader(data.short_side, 0.0, data.input, stored=bool(stored))
 
 
 def video_reader(data_dir: str | Path, data: Data, cache_gib: float = 0.0) -> VideoReader:

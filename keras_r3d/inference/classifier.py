@@ -8,6 +8,7 @@ import keras
 
 from keras_r3d import recipe, run_folder
 from keras_r3d.applications import read_metadata
+from keras_r3d.data.annotations.videos import some
 from keras_r3d.devices import Devices, choose
 from keras_r3d.inference import artefacts
 from keras_r3d.inference.artefacts import ModelError, Score
@@ -153,7 +154,7 @@ def _open(
             network, str(path), experiment, classes, said, hardware, shape_decides=shape_decides
         )
     score, shape = artefacts.load_export(path, experiment.eval.batch_size)
-    classes = classes or artefacts.class_names(path)
+    classes = _names(str(path), artefacts.class_names(path), classes)
     if classes is None:
         raise ModelError(
             f"{path} comes without class names: pass --workdir, the run it was exported from."
@@ -184,15 +185,30 @@ def _of_network(
             f"{name} does not normalise its input itself (include_preprocessing=False), so pixels "
             "of 0-255 are of no use to it. Build it with include_preprocessing=True."
         )
+    classes = _names(name, known.labels if known is not None else None, classes)
     if classes is None:
-        labels = known.labels if known is not None else None
-        classes = labels or [str(number) for number in range(outputs[-1])]
+        classes = [str(number) for number in range(outputs[-1])]
     if len(classes) != outputs[-1]:
         raise ModelError(f"{name} has {outputs[-1]} classes, but {len(classes)} are named.")
     score = artefacts.of_network(network, hardware, experiment.eval.batch_size)
     data = _fitting(name, experiment.data, shape[1:], shape_decides)
     kind = artefacts.KERAS
     return Classifier(name, kind, list(classes), data, experiment.eval, score, network, said)
+
+
+def _names(
+    model: str, own: Sequence[str] | None, of_run: Sequence[str] | None
+) -> Sequence[str] | None:
+    """Returns the class names of a model: its own, if it has some, else those of its run.
+
+    Raises:
+        ModelError: they are of other classes.
+    """
+    if own and of_run and (different := sorted(set(own) ^ set(of_run))):
+        raise ModelError(
+            f"{model} has other classes than the run. Only one of them has: {some(different)}"
+        )
+    return own or of_run
 
 
 def _fitting(

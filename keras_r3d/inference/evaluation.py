@@ -28,6 +28,7 @@ class Evaluation:
         window_seconds: float64 `(windows, 2)`, start and end of each window.
         errors: video number -> why it has no score.
         partial: video number -> what was lacking; its score is of what decoded.
+        notes: video number -> what else there is to say, such as that its frames were repeated.
     """
 
     classes: Sequence[str]
@@ -39,6 +40,7 @@ class Evaluation:
     window_seconds: np.ndarray
     errors: dict[int, str]
     partial: dict[int, str]
+    notes: dict[int, str] = dataclasses.field(default_factory=dict)
 
     @property
     def top_places(self) -> int:
@@ -131,6 +133,8 @@ class Evaluation:
                 record |= {"status": "error", "detail": self.errors[number]}
             elif number in self.partial:
                 record |= {"status": "partial", "detail": self.partial[number]}
+            elif number in self.notes:
+                record["detail"] = self.notes[number]
             record["windows"] = int(windows[number])
             if number in scored:
                 record["correct"] = bool(correct[number])

@@ -49,29 +49,38 @@ def parse_weights(weights: Sequence[str], models: int) -> list[float]:
 def aligned(videos: Sequence[Sequence[Video]], names: Sequence[str]) -> list[list[Video]]:
     """Returns the videos of each model in the order of the first's.
 
-    Two are the same if their folders below the videos' common one, their names without suffix and
-    their segments are: flow that was stored ahead lies in files of its own.
+    Two are the same if their paths below the videos' common folder are, and their segments. Flow
+    that was stored ahead lies in files of its own: then suffixes do not count.
 
     Raises:
-        FusionError: a model lacks some, or has others.
+        FusionError: a model lacks some, or has others, or names differ in their suffix only.
     """
-    keyed = [{_key(video, _root(own)): video for video in own} for own in videos]
-    for name, others in zip(names[1:], keyed[1:], strict=True):
-        if different := sorted(set(keyed[0]) ^ set(others)):
+    keyed = [_by_key(own, suffix=True) for own in videos]
+    if any(set(own) != set(keyed[0]) for own in keyed[1:]):
+        keyed = [_by_key(own, suffix=False) for own in videos]
+    for name, own, others in zip(names[1:], keyed[1:], videos[1:], strict=True):
+        if different := sorted(set(keyed[0]) ^ set(own)):
             raise FusionError(
                 f"{names[0]} and {name} must have the same videos. Only one of them has "
                 f"{different[0][0]} (and {len(different) - 1} more): pass --data_dir or --split."
             )
+        if len(own) != len(others) or len(own) != len(videos[0]):
+            raise FusionError(
+                f"{names[0]} and {name} have videos whose names differ in their suffix only: "
+                "rename them, to tell which is which."
+            )
     return [[own[key] for key in keyed[0]] for own in keyed]
 
 
-def _root(videos: Sequence[Video]) -> str:
-    return os.path.commonpath([os.path.dirname(video.path) for video in videos])
+def _by_key(videos: Sequence[Video], suffix: bool) -> dict[tuple[str, float, float], Video]:
+    root = os.path.commonpath([os.path.dirname(video.path) for video in videos])
 
+    def key(video: Video) -> tuple[str, float, float]:
+        path = os.path.relpath(video.path, root)
+        name = path if suffix else os.path.splitext(path)[0]
+        return name, video.start_seconds, video.end_seconds
 
-def _key(video: Video, root: str) -> tuple[str, float, float]:
-    stem = os.path.splitext(os.path.relpath(video.path, root))[0]
-    return stem, video.start_seconds, video.end_seconds
+    return {key(video): video for video in videos}
 
 
 def fuse(

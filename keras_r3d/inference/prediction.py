@@ -12,8 +12,8 @@ import numpy as np
 from keras_r3d import files, run_folder
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.listing import printable
+from keras_r3d.data.source import file_reader
 from keras_r3d.data.video import VideoError
-from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.errors import R3DError
 from keras_r3d.inference import classifier, protocol
 from keras_r3d.inference.classifier import Classifier
@@ -105,11 +105,6 @@ def of_scored(scored: Scored, labels: Sequence[str]) -> Prediction:
     )
 
 
-def reader(opened: Classifier) -> VideoReader:
-    """Returns what reads video files for a model, as in its evaluation."""
-    return VideoReader(opened.data.short_side, 0, opened.data.input)
-
-
 def predict(
     model: str | os.PathLike[str] | keras.Model | Classifier,
     path: str | os.PathLike[str],
@@ -134,7 +129,8 @@ def predict(
         PredictionError: a protocol for a `Classifier`, which has one.
     """
     opened = _opened(model, protocol)
-    (scored,) = score(opened, reader(opened), [Video(os.fspath(path), "")])
+    name = os.fspath(path)
+    (scored,) = score(opened, file_reader([name], opened.data), [Video(name, "")])
     if scored.status == "error":
         raise VideoError(scored.detail)
     return of_scored(scored, opened.classes)

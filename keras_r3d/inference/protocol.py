@@ -48,7 +48,7 @@ def overrides(protocol: str | None) -> list[str]:
 def described(data: recipe.Data, of: recipe.Eval) -> str:
     """Returns in words how videos are scored."""
     if data.sampling == "consecutive":
-        stride = f", every {data.frame_stride}th" if data.frame_stride > 1 else ""
+        stride = f" at a stride of {data.frame_stride}" if data.frame_stride > 1 else ""
         what = f"windows of {data.frames} frames{stride}"
         placed = f"at most {of.windows} {what}, evenly placed" if of.windows else f"all {what}"
     elif of.windows > 1:
@@ -122,4 +122,5 @@ def collected(scored: Sequence[Scored], classes: Sequence[str]) -> Evaluation:
         window_seconds=np.concatenate([one.window_seconds for one in scored]),
         errors={n: one.detail for n, one in enumerate(scored) if one.status == "error"},
         partial={n: one.detail for n, one in enumerate(scored) if one.status == "partial"},
+        notes={n: one.detail for n, one in enumerate(scored) if one.status == "ok" and one.detail},
     )

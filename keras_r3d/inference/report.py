@@ -54,6 +54,7 @@ def table(evaluation: Evaluation) -> str:
     )
     lines += _listed("Without a score", evaluation, evaluation.errors)
     lines += _listed("Scored in part", evaluation, evaluation.partial)
+    lines += _listed("Shorter than a clip", evaluation, evaluation.notes)
     return "\n".join(lines)
 
 

@@ -191,6 +191,8 @@ def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts)
     elif parts.frames < classifier.data.frames:
         of_clip = classifier.data.frames
         frames = f"{parts.frames} frame{'s' * (parts.frames != 1)}"
+        if classifier.data.frame_stride > 1:
+            frames += f" at a stride of {classifier.data.frame_stride}"
         detail = f"{video.name}: {frames}, repeated to the {of_clip} of a clip."
     scores = np.stack(parts.scores)
     return Scored(
