@@ -60,7 +60,11 @@ def without_pooling(model: keras.Model) -> keras.Model:
         if isinstance(layer, layers.AveragePooling3D) and set(layer.pool_size) == {1}:
             return _Subsampling(layer.strides, layer.name)
         if isinstance(layer, layers.MaxPooling3D | layers.AveragePooling3D):
-            raise ExportError(f"TFLite export cannot replace the layer {layer.name}.")
+            raise ExportError(
+                f"TFLite export cannot replace the layer {layer.name} ({type(layer).__name__}, "
+                f"pool_size={layer.pool_size}, padding='{layer.padding}'), and TFLite has no 3D "
+                "pooling. `--format saved_model` exports this model."
+            )
         return layer.__class__.from_config(layer.get_config())
 
     lowered = keras.models.clone_model(model, clone_function=replace)

@@ -178,3 +178,13 @@ def test_steps_have_few_sizes():
         assert all(size % least == 0 for size in sizes)
         assert len(set(sizes)) <= 6
         assert max(sizes) == max(least, batch_size // least * least)
+
+
+def test_a_model_beside_a_run_keeps_its_own_names(run, tmp_path):
+    other = R3D10(input_shape=CLIPS.shape[1:], width=0.125, labels=CLASSES[::-1])
+    other.save(tmp_path / "other.keras")
+    assert classifier.of_run(run, tmp_path / "other.keras").classes == list(CLASSES[::-1])
+    strange = R3D10(input_shape=CLIPS.shape[1:], width=0.125, labels=("green", "red", "pink"))
+    strange.save(tmp_path / "strange.keras")
+    with pytest.raises(ModelError, match=r"other classes than the run\. .* has: blue, pink"):
+        classifier.of_run(run, tmp_path / "strange.keras")

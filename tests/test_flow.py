@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from keras_r3d import recipe
-from keras_r3d.data import annotations, clips, cropping, flow, flow_folder, pipeline
+from keras_r3d import recipe, run_folder
+from keras_r3d.data import annotations, clips, cropping, flow, flow_folder, pipeline, source
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.flow import FlowError
 from keras_r3d.data.flow_folder import Settings
@@ -218,9 +221,10 @@ def test_all_ways_to_a_clip_agree(moving, cache_gib):
         reader.cut(moving, [Cut(np.array(numbers), cropping.centre, out)])
         assert (out == frames[numbers]).all(), numbers
     for fresh in (reader, VideoReader(0, cache_gib, "dis")):
-        for stride in (1, 3):
-            for window in fresh.windows(moving, 4, stride, 1, 48):
+        for length, stride in ((4, 1), (4, 3), (2, 11)):
+            for window in fresh.windows(moving, length, stride, 1, 48):
                 assert (window.pixels[0] == frames[window.frame_numbers]).all()
+        assert not fresh.problems
     chosen = [np.array([2, 7, 11])]
     window = next(VideoReader(0, 0, "dis").chosen(moving, lambda _: chosen, 1, 48))
     assert (window.pixels[0] == frames[chosen[0]]).all()
@@ -314,8 +318,11 @@ def test_training_clips_have_two_channels(moving, data, tmp_path):
     still, goes = pixels[labels == 1].numpy(), pixels[labels == 0].numpy()
     assert np.abs(flow.decode(still)).mean() < 0.2
     assert flow.decode(goes)[..., 0].mean() > 1
-    figure = training_sheet(reader, videos, data, 1)
+    figure = training_sheet(reader, videos, dataclasses.replace(data, flip=False), 1)
     assert "optical flow (dis)" in figure.get_suptitle()
+    goes, still = (axes.images[0].get_array().mean((0, 1)) for axes in figure.axes)
+    assert goes.argmax() == 0  # to the right is red
+    assert still.min() > 230
 
 
 @pytest.mark.parametrize(
@@ -407,6 +414,35 @@ def test_stored_flow_trains_as_computed_flow(videos, tmp_path, data):
         assert times == times_stored
 
 
+def test_a_run_on_stored_flow_finds_it_again(videos, tmp_path, small, data):
+    stored(videos, tmp_path / "flow")
+    data = dataclasses.replace(data, annotations="lists/mine.csv", test_fraction=0.0)
+    opened = open_source(tmp_path / "flow", data, seed=1)
+    experiment = dataclasses.replace(
+        small,
+        data=data,
+        model=dataclasses.replace(small.model, mean=(128.0, 128.0), std=(3.0, 3.0)),
+    )
+    run = run_folder.create(
+        tmp_path / "run",
+        experiment,
+        opened.annotations.classes,
+        annotations.to_csv(opened.annotations),
+        {"data_dir": opened.path, "video_root": opened.root},
+    )
+    (video, *_), reader = run_folder.open_run(run.path).open_split("train")
+    window = next(clips.windows(reader, video, data))
+    of_videos = VideoReader(data.short_side, 0, "dis")
+    original = Video(str(videos / Path(video.path).relative_to(opened.root)), video.label)
+    assert (window.pixels == next(clips.windows(of_videos, original, data)).pixels).all()
+
+
+def test_a_clip_store_has_no_flow(tmp_path, data, monkeypatch):
+    monkeypatch.setattr("keras_r3d.data.source.is_store", lambda path: True)
+    with pytest.raises(FlowError, match="pass the folder of videos, or the flow of them"):
+        open_source(tmp_path, data)
+
+
 def test_segments_and_times_are_kept(moving, tmp_path):
     job = flow_folder.Job(moving.path, str(tmp_path / "out.mp4"), Settings("dis", 0))
     assert flow_folder.store(job) is None
@@ -493,3 +529,76 @@ def test_stored_frames_come_in_order(moving, tmp_path):
     seconds, frames = zip(*decoder.timed(), strict=True)
     assert list(seconds) == [second for second, _ in FlowDecoder(moving.path, "dis", 0).timed()]
     assert (np.stack(frames) == every_frame(moving)).all()
+
+
+def command(*arguments, code: int) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_r3d.flow", *map(str, arguments)],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output
+    assert "Traceback" not in output
+    return output
+
+
+def test_the_command_stores_flow_and_names_what_is_broken(videos, tmp_path):
+    output = command(videos, "--output", tmp_path / "f", "--recipe", "gestures_flow", code=1)
+    assert "1 videos are left out" in output
+    assert "broken.mp4: OpenCV cannot open it" in output
+    assert flow_folder.read_settings(tmp_path / "f") == Settings("dis", 80)
+    assert (tmp_path / "f" / "b" / "1.mp4.avi").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--input (or the --recipe's data.input) must be one of ['farneback', 'dis', 'tvl1']"),
+        (["--input", "dis"], "--short_side is missing"),
+        (["--recipe", "gestures"], "must be one of ['farneback', 'dis', 'tvl1']. Received: rgb"),
+        (["--input", "dis", "--short_side", "32"], "--output is missing"),
+        (["--input", "dis", "--short_side", "32", "--output", "INSIDE"], "lies in"),
+    ],
+)
+@pytest.mark.slow
+def test_what_the_command_refuses(videos, arguments, message):
+    arguments = [one.replace("INSIDE", str(videos / "flow")) for one in arguments]
+    assert message in command(videos, *arguments, code=1)
+
+
+@pytest.mark.real
+@pytest.mark.timeout(1200)
+def test_odd_files_have_as_much_flow_as_frames():
+    folder = Path(os.environ["KERAS_R3D_REAL_DATA"]) / "robustness"
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in paths:
+        counts = []
+        for name in ("rgb", "dis"):
+            reader, video = VideoReader(80, 0, name), Video(str(path), "a")
+            try:
+                counts.append([len(w.frame_numbers) for w in reader.windows(video, 16, 1, 1, 64)])
+            except VideoError:
+                counts.append([-1])
+            counts[-1].append(getattr(reader.problem(video), "status", ""))
+        assert counts[0] == counts[1], path
+    assert len(paths) > 100
+
+
+def test_stored_flow_is_recognised_by_the_file(tmp_path):
+    data = dataclasses.replace(recipe.load("gestures_flow").data, short_side=24)
+    folder = tmp_path / "flow"
+    (folder / "a").mkdir(parents=True)
+    (folder / flow_folder.MARKER).write_text(
+        json.dumps(dataclasses.asdict(flow_folder.Settings(data.input, 24)))
+    )
+    (folder / annotations.MANIFEST).write_text("path,label,split\n")
+    stored, other = str(folder / "a" / "1.mkv"), str(tmp_path / "1.mp4")
+    assert source.file_reader([stored], data)._stored
+    assert not source.file_reader([other], data)._stored
+    with pytest.raises(FlowError, match="name them in two calls"):
+        source.file_reader([stored, other], data)
+    with pytest.raises(FlowError, match="rgb"):
+        source.file_reader([stored], recipe.load("gestures").data)

@@ -75,3 +75,11 @@ def test_videos_are_matched_by_folder_name_and_segment():
     more = [*flow, Video("/flow/z/2.mkv", "x")]
     with pytest.raises(FusionError, match=r"Only one of them has z/2 \(and 0 more\)"):
         fusion.aligned([rgb, more], NAMES)
+
+
+def test_names_that_differ_in_their_suffix_are_two_videos():
+    both = [Video("/a/1.mp4", "x"), Video("/a/1.mkv", "x")]
+    assert fusion.aligned([both, both[::-1]], NAMES) == [both, both]
+    flow = [Video("/flow/1.mkv", "x"), Video("/flow/1.avi", "x")]
+    with pytest.raises(FusionError, match="differ in their suffix only"):
+        fusion.aligned([both, flow], NAMES)

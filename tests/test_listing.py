@@ -76,3 +76,15 @@ def test_names_differ(paths):
     names = listing.names(sorted(paths))
     assert len({name.casefold() for name in names}) == len(paths)
     assert not any("/" in name for name in names)
+
+
+def test_a_file_named_in_two_ways_is_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mp4").touch()
+    assert listing.paths(["a.mp4", "./a.mp4", str(tmp_path / "a.mp4")]) == ["a.mp4"]
+
+
+def test_no_part_of_a_password_is_printed():
+    assert listing.printable("rtsp://user:p@ss@host/s") == "rtsp://host/s"
+    assert listing.printable("http://host/v?user=a&pwd=b") == "http://host/v"
+    assert listing.printable("what?@home.mp4") == "what?@home.mp4"

@@ -94,3 +94,12 @@ def test_an_unknown_class_is_named(colour_model, videos, small):
 def test_no_readable_video_is_an_error(colour_model, videos, small):
     with pytest.raises(AnnotationError, match=r"None of the 1 videos of split .test. can be read"):
         evaluate(colour_model, [videos[3]], small.data)
+
+
+def test_a_looped_video_is_said(colour_model, videos, small):
+    evaluation = evaluate(colour_model, videos[:2], small.data)
+    first, second = evaluation.records()
+    assert first["status"] == second["status"] == "ok"
+    assert first["detail"].endswith("r3.avi: 3 frames, repeated to the 4 of a clip.")
+    assert "detail" not in second
+    assert "Shorter than a clip:" in report.table(evaluation)

@@ -44,8 +44,9 @@ def algorithm(name: str) -> Compute:
     """Returns what computes flow; to be used by one thread.
 
     Args:
-        name: one of `ALGORITHMS`. DIS is taken at its medium preset, which explains twice as much
-            of the change between frames as its fast ones and takes half the time of Farneback.
+        name: one of `ALGORITHMS`. DIS is taken at its medium preset: on eleven videos of gestures
+            of 80 pixels it explains 27 % of the difference between frames in 0.9 ms, its fast
+            presets 4 and 10 %, Farneback 25 % in 1.7 ms. (TV-L1: 44 % in 170 ms, on two of them.)
 
     Returns:
         Takes two grey frames, uint8 `(height, width)`, and gives the way from the first to the
