@@ -98,10 +98,15 @@ def test_unknown_conventions_are_said_in_the_summary(tmp_path, checkpoint):
     ("arguments", "message"),
     [
         (["page.pth", "m.keras"], "is a web page"),
-        (["page.pth"], "Missing: DEST.keras. Expected: SOURCE.pth DEST.keras"),
-        (["a", "b", "c"], "Unknown argument 'c'"),
-        (["CHECKPOINT", "m.keras", "--mean=1,x,3"], "--mean must be numbers with commas"),
         (["CHECKPOINT", "nowhere/m.keras"], "Could not write nowhere/m.keras"),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)  # a process each
+            for one in (
+                (["page.pth"], "Missing: DEST.keras. Expected: SOURCE.pth DEST.keras"),
+                (["a", "b", "c"], "Unknown argument 'c'"),
+                (["CHECKPOINT", "m.keras", "--mean=1,x,3"], "--mean must be numbers with commas"),
+            )
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(tmp_path, checkpoint, arguments, message):
