@@ -103,13 +103,13 @@ def _extract(words: Sequence[str], output: Path) -> int:
         raise R3DError(f"--output {output} exists and is left as it is: choose another file.")
     if not output.parent.is_dir():
         raise R3DError(f"--output {output}: there is no folder {output.parent}.")
-    from keras_r3d.data import listing
+    from keras_r3d.data import annotations, listing
 
     # A wrong name is said before TensorFlow is loaded.
     listed = listing.paths(words, sys.stdin)
     paths = list(dict.fromkeys(os.path.abspath(path) for path in listed))
-    nameless = [path for path in paths if not _is_text(path)]
-    paths = [path for path in paths if _is_text(path)]
+    nameless = [path for path in paths if not annotations.is_text(path)]
+    paths = [path for path in paths if annotations.is_text(path)]
 
     from keras_r3d.devices import choose
     from keras_r3d.inference import feature_parts, features, protocol
@@ -152,14 +152,6 @@ def _extract(words: Sequence[str], output: Path) -> int:
     _name_some("partial, what decodes is used", partial)
     _name_some("without embedding", errors)
     return len(errors)
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:  # bytes of a file name that stand for no character
-        return False
-    return True
 
 
 def _open(paths: Sequence[str]) -> _Opened:

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import errno
+import fcntl
 import hashlib
 import io
 import json
@@ -62,6 +63,30 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     except OSError as error:
         raise WriteError(explain(path, error)) from error
+
+
+@contextlib.contextmanager
+def locked(path: Path, taken: Exception) -> Iterator[None]:
+    """Holds a lock file, so that another process cannot; it goes with the process.
+
+    Args:
+        taken: is raised where another process holds it.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
+    try:
+        lock = path.open("a")
+    except OSError as error:
+        raise WriteError(explain(path, error)) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise taken from error
+        except OSError:
+            pass  # a file system without locks
+        yield
 
 
 def is_leftover(path: Path) -> bool:

@@ -7,7 +7,6 @@ about frames, size, mean, labels or which video belongs to which split.
 import contextlib
 import csv
 import dataclasses
-import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -266,19 +265,10 @@ def held(path: Path) -> Iterator[None]:
         WriteError: it cannot be written.
     """
     make(path / STATE)
-    try:
-        lock = (path / STATE / _LOCK).open("a")
-    except OSError as error:
-        raise files.WriteError(files.explain(path / STATE / _LOCK, error)) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise RunError(
-                f"Another process trains in {path}: wait for its end, or choose another --workdir."
-            ) from error
-        except OSError:
-            pass  # a file system without locks
+    taken = RunError(
+        f"Another process trains in {path}: wait for its end, or choose another --workdir."
+    )
+    with files.locked(path / STATE / _LOCK, taken):
         for folder in (path, path / STATE):
             files.remove_leftovers(folder)
         yield

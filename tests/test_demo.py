@@ -4,6 +4,7 @@ import pytest
 
 from keras_r3d.data import annotations, demo
 from keras_r3d.data.video import probe
+from keras_r3d.errors import R3DError
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,6 @@ def test_splits_differ_in_shapes_and_backgrounds():
 
 def test_a_build_without_encoder_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(cv2.VideoWriter, "fourcc", lambda *a: 0)
-    with pytest.raises(demo.R3DError, match="has no MPEG-4 encoder"):
+    with pytest.raises(R3DError, match="has no MPEG-4 encoder"):
         demo.render(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -113,7 +113,8 @@ ALLOWED = {
         "data.reader",
         "data.video",
     },
-    "data.demo": BASE | {"_opencv", "data.video", "files"},
+    "data.mp4": BASE | {"_opencv", "data.video", "files"},
+    "data.demo": BASE | {"_opencv", "data.mp4", "files"},
     "training.finetune": {"applications", "recipe"},
     "training": BASE
     | {

@@ -12,8 +12,7 @@ import numpy as np
 
 from keras_r3d import files
 from keras_r3d._opencv import cv2
-from keras_r3d.data.video import VideoError, probe
-from keras_r3d.errors import R3DError
+from keras_r3d.data import mp4
 
 CLASSES = ("clockwise", "counterclockwise", "down", "left", "right", "up")
 # Motion that goes one way, and its direction.
@@ -28,6 +27,7 @@ _ONE_WAY = {
 _MOTIONS = ("sideways", "vertical", "turn")
 VIDEOS_PER_CLASS = {"train": 128, "validation": 10, "test": 16}
 SIDE, FRAMES, FPS = 96, 64, 32
+_OTHERWISE = ", or pass --data_dir with videos of your own"  # where none can be written
 # Frames in which a motion goes there and back, or twice one way.
 PERIOD = 32
 # Way of the moves, in pixels.
@@ -87,7 +87,9 @@ def _render_all(folder: Path) -> None:
                 (temporary / split / label).mkdir(parents=True)
                 for number in range(count):
                     path = temporary / split / label / f"{number:03}.mp4"
-                    _write(path, frames(label, split, _rng(label, split, number)))
+                    mp4.write(
+                        path, frames(label, split, _rng(label, split, number)), FPS, _OTHERWISE
+                    )
 
 
 def frames(label: str, split: str, rng: np.random.Generator) -> np.ndarray:
@@ -186,24 +188,3 @@ def _draw(background, outline, colour, place, size, angle) -> np.ndarray:
     # 4 bits of sub-pixel position.
     cv2.fillPoly(frame, [(points * 16).round().astype(np.int32)], colour, cv2.LINE_AA, shift=4)
     return frame
-
-
-def _write(path: Path, video: np.ndarray) -> None:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), FPS, (SIDE, SIDE))
-    if not writer.isOpened():
-        raise R3DError(
-            f"OpenCV cannot write {path}: this build has no MPEG-4 encoder. Install opencv-python "
-            "from PyPI, or pass --data_dir with videos of your own."
-        )
-    for frame in video:
-        writer.write(frame)
-    writer.release()  # which says nothing of a full disk
-    try:
-        written = probe(str(path)).frame_count
-    except VideoError:
-        written = 0
-    if written != len(video):
-        raise files.WriteError(
-            f"Could not write {path}: {written} of {len(video)} frames arrived. Free some space "
-            "there, then run again."
-        )

@@ -6,7 +6,6 @@ some videos. The order of the parts says nothing: the list of videos orders the 
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import json
 import shutil
@@ -189,7 +188,10 @@ def opened(folder: Path, request: dict[str, Any]) -> Iterator[Parts]:
         WriteError: the folder cannot be written.
     """
     run_folder.make(folder)
-    with _held(folder):
+    taken = PartsError(
+        f"Another process writes to {folder}: wait for its end, or choose another --output."
+    )
+    with files.locked(folder / _LOCK, taken):
         files.remove_leftovers(folder)
         path = folder / REQUEST
         if path.is_file():
@@ -203,24 +205,6 @@ def opened(folder: Path, request: dict[str, Any]) -> Iterator[Parts]:
                 f"{folder} holds a damaged part ({error}): remove the folder to start over."
             ) from error
         yield parts
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    try:
-        lock = (folder / _LOCK).open("a")
-    except OSError as error:
-        raise files.WriteError(files.explain(folder / _LOCK, error)) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise PartsError(
-                f"Another process writes to {folder}: wait for its end, or choose another --output."
-            ) from error
-        except OSError:
-            pass  # a file system without locks
-        yield
 
 
 def _compare(folder: Path, request: dict[str, Any]) -> None:

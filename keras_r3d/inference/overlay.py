@@ -1,6 +1,5 @@
 """Drawing heat over a clip: a strip of frames as a figure, and a video."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from matplotlib.figure import Figure
 
 from keras_r3d import files
 from keras_r3d._opencv import cv2
-from keras_r3d.data.video import VideoError, probe, resize
-from keras_r3d.errors import R3DError
+from keras_r3d.data import mp4
+from keras_r3d.data.video import resize
 from keras_r3d.inference.heat import Heat
 
 _COLOURS = "inferno"
@@ -123,7 +122,8 @@ def write_video(
     pace = float(np.clip(pace, 1, 60))
     times = max(1, int(np.ceil(_LEAST_SECONDS * pace / len(frames))))
     with files.atomic(path) as temporary:
-        _write(temporary, frames * times, pace)
+        bgr = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
+        mp4.write(temporary, bgr * times, pace)
 
 
 def _enlarged(frames: np.ndarray) -> np.ndarray:
@@ -152,29 +152,3 @@ def _lettered(lines: Sequence[str], width: int, height: int, align: str) -> np.n
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
-
-
-def _write(path: Path, frames: Sequence[np.ndarray], pace: float) -> None:
-    height, width = frames[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), pace, (width, height))
-    if not writer.isOpened():
-        if not os.access(path.parent, os.W_OK):
-            raise files.WriteError(
-                f"Could not write {path}: choose a folder you may write to, then run again."
-            )
-        raise R3DError(
-            f"OpenCV cannot write {path}: this build has no MPEG-4 encoder. Install opencv-python "
-            "from PyPI."
-        )
-    for frame in frames:
-        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-    writer.release()  # which says nothing of a full disk
-    try:
-        written = probe(str(path)).frame_count
-    except VideoError:
-        written = 0
-    if written != len(frames):
-        raise files.WriteError(
-            f"Could not write {path}: {written} of {len(frames)} frames arrived. Free some space "
-            "there, then run again."
-        )

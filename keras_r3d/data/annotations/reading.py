@@ -103,10 +103,10 @@ def arrange(
     notes: list[str] = []
     if not quarantined:
         notes += quarantine.leave_aside(splits, Path(folder))
-    nameless = [v.path for videos in splits.values() for v in videos if not _is_text(v.path)]
+    nameless = [v.path for videos in splits.values() for v in videos if not is_text(v.path)]
     if nameless:
         for split, videos in splits.items():
-            splits[split] = [video for video in videos if _is_text(video.path)]
+            splits[split] = [video for video in videos if is_text(video.path)]
         shown = [os.fsencode(path).decode(errors="backslashreplace") for path in nameless]
         notes.append(
             f"{len(nameless)} videos whose names are not UTF-8 are left aside; rename them: "
@@ -128,7 +128,8 @@ def arrange(
     return Annotations(splits, classes, notes)
 
 
-def _is_text(path: str) -> bool:
+def is_text(path: str) -> bool:
+    """Whether a path can be written as text: file names may be any bytes."""
     try:
         path.encode()
     except UnicodeEncodeError:  # bytes of a file name that stand for no character

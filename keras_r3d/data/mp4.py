@@ -1,0 +1,51 @@
+"""Writing MP4 files, and seeing that all of it arrived."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from keras_r3d import files
+from keras_r3d._opencv import cv2
+from keras_r3d.data.video import Frame, VideoError, probe
+from keras_r3d.errors import R3DError
+
+
+def write(path: Path, frames: Iterable[Frame], rate: float, otherwise: str = "") -> None:
+    """Writes a video, MPEG-4.
+
+    Args:
+        frames: uint8 `(height, width, 3)`, BGR, of one size; at least one.
+        rate: frames a second.
+        otherwise: what else can be done where OpenCV has no encoder, for the error.
+
+    Raises:
+        WriteError: the folder cannot be written, or the disk is full.
+        R3DError: OpenCV has no encoder.
+    """
+    writer, count = None, 0
+    for frame in frames:
+        if writer is None:
+            codec = cv2.VideoWriter.fourcc(*"mp4v")
+            writer = cv2.VideoWriter(str(path), codec, rate, frame.shape[1::-1])
+            if not writer.isOpened():
+                if not os.access(path.parent, os.W_OK):
+                    raise files.WriteError(
+                        f"Could not write {path}: choose a folder you may write to, then run again."
+                    )
+                raise R3DError(
+                    f"OpenCV cannot write {path}: this build has no MPEG-4 encoder. Install "
+                    f"opencv-python from PyPI{otherwise}."
+                )
+        writer.write(frame)
+        count += 1
+    assert writer is not None
+    writer.release()  # which says nothing of a full disk
+    try:
+        written = probe(str(path)).frame_count
+    except VideoError:
+        written = 0
+    if written != count:
+        raise files.WriteError(
+            f"Could not write {path}: {written} of {count} frames arrived. Free some space there, "
+            "then run again."
+        )
