@@ -3,49 +3,86 @@
 From a checkout `python -m export` is the same.
 """
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from keras_r3d import _command
 from keras_r3d.errors import R3DError
 
-FORMATS = ("saved_model", "tflite")
+if TYPE_CHECKING:
+    from .exporting import Exported
 
 
 def _define_flags() -> None:
     flags.DEFINE_string("workdir", None, "Folder of the run.")
+    flags.DEFINE_string("format", None, "saved_model, tflite, onnx or openvino.")
     flags.DEFINE_string(
-        "data_dir", None, "Videos to compare the export on. Default: the training's."
+        "quantize",
+        "none",
+        "What weights and activations become. tflite: none, float16, dynamic (int8 weights), int8. "
+        "saved_model: none, bfloat16, float16.",
     )
-    flags.DEFINE_string("format", None, f"One of {', '.join(FORMATS)}.")
     flags.DEFINE_string(
         "output",
         None,
-        "saved_model: folder that gets a new version number inside. tflite: file. "
-        "Default: export/saved_model or export/model.tflite in the run folder.",
+        "saved_model: folder that gets a new version number inside; openvino: folder; else file. "
+        "Default: in the folder `export` of the run.",
+    )
+    flags.DEFINE_string(
+        "data_dir", None, "Videos to calibrate and compare on. Default: the training's."
+    )
+    flags.DEFINE_integer(
+        "videos",
+        100,
+        "Most videos of the evaluated split to compare on, evenly chosen; 0 is all.",
+        lower_bound=0,
+    )
+    flags.DEFINE_float(
+        "min_agreement",
+        None,
+        "Least share of the windows in which the export must see the class that Keras sees. "
+        "Default: 0.99; float16 0.98; bfloat16, dynamic and int8 0.95.",
+        lower_bound=0.0,
+        upper_bound=1.0,
     )
 
 
 def _main() -> None:
     if _command.value("workdir") is None:
         raise R3DError("--workdir is missing: the folder of a run, such as runs/demo.")
-    form = _command.value("format")
-    if form not in FORMATS:
-        raise R3DError(f"--format must be one of {list(FORMATS)}. Received: {form}")
     from keras_r3d import run_folder
 
-    from . import parity, saved_model, tflite
+    from . import exporting, formats
 
-    run = run_folder.open_run(_command.value("workdir"))
+    form = formats.named(_command.value("format"))
     output = _command.value("output")
-    module, default = {
-        "saved_model": (saved_model, "saved_model"),
-        "tflite": (tflite, "model.tflite"),
-    }[form]
-    path = Path(output) if output else run.path / run_folder.EXPORT / default
-    written, scores = parity.export_and_compare(run, module, path, _command.value("data_dir"))
-    print(f"Written: {written}\n{scores}")
+    request = exporting.Request(
+        quantize=_command.value("quantize"),
+        output=Path(output) if output else None,
+        data_dir=_command.value("data_dir"),
+        videos=_command.value("videos"),
+        min_agreement=_command.value("min_agreement"),
+    )
+    run = run_folder.open_run(_command.value("workdir"))
+    print(_report(exporting.export(run, form, request, _progress)))
+
+
+def _progress(what: str) -> Callable[[int, int], None]:
+    return _command.Progress(what) if sys.stdout.isatty() else lambda done, of: None
+
+
+def _report(exported: "Exported") -> str:
+    sizes = exported.record["bytes"], exported.record["source"]["model_bytes"]
+    size, keras_size = (f"{count / 1e6:.1f} MB" for count in sizes)
+    described = ", ".join(str(path) for path in exported.described)
+    return (
+        f"Written: {exported.path} ({size}; Keras {keras_size})\n{exported.parity}\n"
+        f"Described in {described}"
+    )
 
 
 def main() -> None:

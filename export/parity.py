@@ -1,120 +1,126 @@
-"""Exporting a run and proving, on its own clips, that the export computes what Keras computes."""
+"""How an export agrees with Keras on the videos of its run."""
 
 import dataclasses
-import itertools
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import keras
 import numpy as np
 
-from keras_r3d import files
-from keras_r3d.data import clips
-from keras_r3d.data.video import VideoError
-from keras_r3d.errors import R3DError
-from keras_r3d.inference import artefacts
-from keras_r3d.inference.artefacts import Score
-from keras_r3d.run_folder import Run
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.reader import Reader
+from keras_r3d.inference import protocol
+from keras_r3d.inference.classifier import Classifier
+from keras_r3d.inference.evaluation import Evaluation
 
-# Largest difference of a probability that counts as the same (float32, another order of sums).
-TOLERANCE = 1e-4
-_CLIPS = 16
+from .source import ExportError
 
-
-class ExportError(R3DError):
-    """An export that could not be made, or that does not compute what Keras computes."""
-
-
-class Format(Protocol):
-    """A module that exports to one format."""
-
-    def destination(self, path: Path) -> Path:
-        """Returns where an export asked for at `path` goes; ExportError if that is taken."""
-
-    def write(self, model: keras.Model, path: Path) -> None:
-        """Writes the model at `path`, which does not exist."""
-
-    def names_file(self, path: Path) -> Path:
-        """Returns where the class names of the export at `path` stand."""
+_ACCURACIES = ("video_top1", "clip_top1")
 
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """How an export agrees with Keras on clips of the run."""
+    """How an export agrees with Keras.
 
-    clips: int
-    same_class: int
+    Attributes:
+        videos: that have a score.
+        same_videos: in how many of them the best class is the same.
+        windows: of all of them.
+        same_windows: in how many of them the best class is the same.
+        largest_difference: of a probability of a window.
+        keras: accuracies (0-1) of the Keras model by name, "video_top1" and "clip_top1".
+        export: accuracies of the export.
+    """
+
+    videos: int
+    same_videos: int
+    windows: int
+    same_windows: int
     largest_difference: float
+    keras: dict[str, float]
+    export: dict[str, float]
+
+    @property
+    def agreement(self) -> float:
+        """Share of the windows with the same best class."""
+        return self.same_windows / self.windows
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns what `export.json` says of it."""
+        return dataclasses.asdict(self) | {"agreement": self.agreement}
 
     def __str__(self) -> str:
-        return (
-            f"Against Keras on {self.clips} clips of the run's videos: same class in "
-            f"{self.same_class}, largest difference of a probability {self.largest_difference:.1e}"
+        lines = [f"{'':14}{'Keras':>9}{'export':>9}"]
+        for name, title in zip(_ACCURACIES, ("video top-1", "clip top-1"), strict=True):
+            lines.append(f"{title:14}{self.keras[name]:9.1%}{self.export[name]:9.1%}")
+        lines.append(
+            f"Same class in {self.same_videos} of {self.videos} videos and {self.same_windows} of "
+            f"{self.windows} windows; largest difference of a probability "
+            f"{self.largest_difference:.1e}."
         )
+        return "\n".join(lines)
 
 
-def export_and_compare(
-    run: Run, form: Format, path: Path, data_dir: str | None = None
-) -> tuple[Path, Parity]:
-    """Exports the best model of a run, loads the export again and compares it with Keras.
+def measure(
+    keras: Classifier,
+    export: Classifier,
+    reader: Reader,
+    videos: Sequence[Video],
+    split: str,
+    progress: Callable[[str], Callable[[int, int], None]] | None = None,
+) -> Parity:
+    """Evaluates both on the same videos, as the recipe says.
 
     Args:
-        data_dir: where the videos are; None is where they were in training.
-
-    Returns:
-        Where the export stands, and how it agrees.
+        split: name of the videos' split, for messages.
+        progress: takes what is going on, returns what takes the number of videos done, and of all.
 
     Raises:
-        ExportError: it exists already, cannot be made, or differs by more than `TOLERANCE`.
-        R3DError: the run has no model, or its videos are gone.
+        AnnotationError: no video can be read.
+        ExportError: not one window was scored, or the export gives something else than
+            probabilities.
     """
-    destination = form.destination(path)
-    model = run.load_model()
-    batch = _clips(run, data_dir)
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise files.WriteError(files.explain(destination.parent, error)) from error
-    with files.atomic(destination) as temporary:
-        form.write(model, temporary)
-        exported, _ = artefacts.load_export(temporary, _CLIPS)
-        parity = compare(lambda x: model.predict(x, verbose=0), exported, batch)
-        # Not written as `>`: a NaN must fail.
-        if not parity.largest_difference <= TOLERANCE:
-            raise ExportError(
-                f"The export differs from Keras by more than {TOLERANCE} and is not kept. {parity}"
-            )
-    names = form.names_file(destination)
-    names.parent.mkdir(exist_ok=True)
-    files.write_text(names, "".join(f"{name}\n" for name in run.classes))
-    return destination, parity
+
+    def evaluate(one: Classifier, what: str) -> Evaluation:
+        told = progress(what) if progress is not None else None
+        return protocol.evaluate(one, reader, videos, split=split, progress=told)
+
+    return compare(evaluate(keras, "videos, Keras"), evaluate(export, "videos, export"))
 
 
-def compare(keras_scores: Score, export_scores: Score, batch: np.ndarray) -> Parity:
-    """Compares two scorers on uint8 clips `(batch, frames, size, size, 3)`."""
-    expected, received = keras_scores(batch), export_scores(batch)
+def compare(expected: Evaluation, received: Evaluation) -> Parity:
+    """Compares two evaluations of the same videos.
+
+    Raises:
+        ExportError: not one window was scored by both.
+    """
+    if len(expected.window_scores) != len(received.window_scores):
+        raise ExportError(
+            f"Keras scored {len(expected.window_scores)} windows of the videos, the export "
+            f"{len(received.window_scores)}: {sorted(received.errors.values())[:1]}"
+        )
+    if not len(expected.window_scores):
+        raise ExportError(
+            "None of the videos to compare with could be scored: "
+            f"{next(iter(expected.errors.values()), '')}"
+        )
+
+    def same(of: Evaluation, other: Evaluation) -> int:
+        return int((of.predicted() == other.predicted()).sum())
+
+    ours, theirs = expected.window_scores, received.window_scores
     return Parity(
-        clips=len(batch),
-        same_class=int((expected.argmax(axis=1) == received.argmax(axis=1)).sum()),
-        largest_difference=float(np.abs(expected - received).max()),
+        videos=len(expected.scored),
+        same_videos=same(expected, received),
+        windows=len(ours),
+        same_windows=int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum()),
+        largest_difference=float(np.abs(ours - theirs).max()),
+        keras={name: expected.figures()[name] for name in _ACCURACIES},
+        export={name: received.figures()[name] for name in _ACCURACIES},
     )
 
 
-def _clips(run: Run, data_dir: str | None) -> np.ndarray:
-    """Takes the middle clip of the first readable videos of the evaluated split."""
-    videos, reader = run.open_split(run.recipe.eval.split, data_dir)
-
-    def readable():
-        for video in videos:
-            try:
-                yield clips.middle_clip(reader, video, run.recipe.data).pixels
-            except VideoError:  # counted by the training and the evaluation
-                continue
-
-    batch = list(itertools.islice(readable(), _CLIPS))
-    if not batch:
-        raise ExportError(
-            f"No video of split '{run.recipe.eval.split}' can be read to compare the export with "
-            f"Keras: {videos[0].path}, …"
-        )
-    return np.stack(batch)
+def evenly(videos: Sequence[Video], most: int) -> list[Video]:
+    """Returns at most so many videos, evenly chosen; 0 is all."""
+    if not most or len(videos) <= most:
+        return list(videos)
+    return [videos[int((number + 0.5) * len(videos) / most)] for number in range(most)]

@@ -340,6 +340,11 @@ def dumps(recipe: Recipe) -> str:
     return "\n".join(lines)
 
 
+def tables(recipe: Recipe) -> dict[str, Any]:
+    """Returns a recipe as tables that JSON can hold and `parse` reads back to an equal recipe."""
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))
+
+
 def _read(recipe: str) -> dict[str, Any]:
     if recipe in names():
         source = importlib.resources.files("keras_r3d.recipes") / f"{recipe}.toml"

@@ -130,7 +130,9 @@ ALLOWED = {
     "devices": BASE,
     "inference": BASE
     | {"_opencv", "applications", "data", "devices", "files", "recipe", "run_folder"},
-    "export": BASE | {"_command", "data", "files", "inference.artefacts", "run_folder"},
+    "inference.manifest": BASE | {"recipe"},
+    "export": BASE
+    | {"_command", "applications", "data", "files", "inference", "recipe", "run_folder"},
 }
 COMMANDS = {
     *("train", "evaluate", "predict", "explain", "features", "benchmark", "convert", "prepare"),

@@ -6,6 +6,7 @@ never uses it. Any Keras loads it, keeps it and saves it again.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -25,6 +26,8 @@ class Metadata:
         normalises: the model itself subtracts `mean` and divides by `std`, its input is 0-255;
             otherwise `preprocess_input` does.
         weights: where the weights were loaded from, None for a network trained from scratch.
+        recipe: the tables of the recipe it was trained by, which say how its clips are cut; None
+            where there was none.
     """
 
     labels: tuple[str, ...] | None
@@ -32,6 +35,7 @@ class Metadata:
     std: tuple[float, ...]
     normalises: bool
     weights: str | None
+    recipe: Mapping[str, Any] | None = None
 
 
 def attach(x, metadata: Metadata):
@@ -39,6 +43,12 @@ def attach(x, metadata: Metadata):
     values = dataclasses.asdict(metadata)
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
     return layers.Dropout(0.0, seed=values, name=LAYER)(x)
+
+
+def record_recipe(model: keras.Model, recipe: Mapping[str, Any]) -> None:
+    """Writes into a model of keras_r3d the tables of the recipe it is trained by."""
+    layer = model.get_layer(LAYER)
+    layer.seed = {**layer.seed, "recipe": recipe}
 
 
 def read(model: keras.Model) -> Metadata | None:
@@ -58,4 +68,5 @@ def read(model: keras.Model) -> Metadata | None:
         tuple(values["std"]),
         values["normalises"],
         values["weights"],
+        values.get("recipe"),
     )

@@ -1,8 +1,9 @@
 """A model with all that it takes to score a video: class names, and how its clips are cut."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -63,9 +64,8 @@ def of_run(
         ModelError, RunError: there is no model, it is damaged, or does not fit the recipe.
         RecipeError: an override that cannot be.
     """
-    experiment = recipe.override(run.recipe, overrides)
-    said = f"recipe of the run {run.path}"
-    return _open(model or run.model_path(), experiment, run.classes, said, hardware)
+    given = _Given(run.recipe, f"recipe of the run {run.path}", overrides)
+    return _open(model or run.model_path(), given, run.classes, hardware)
 
 
 def of_file(
@@ -80,8 +80,8 @@ def of_file(
     Args:
         path: a `.keras` or `.tflite` file, or the folder of a SavedModel.
         experiment: recipe that says how clips are cut. None: of the run folder that the model lies
-            in, if it does; else consecutive frames, as the paper, as many and as large as the model
-            takes.
+            in, if it does; else the one that the file carries; else consecutive frames, as the
+            paper, as many and as large as the model takes.
         overrides: changes of the recipe, "section.key=value".
 
     Raises:
@@ -90,13 +90,13 @@ def of_file(
     """
     path = Path(path)
     artefacts.kind(path)  # or it is an error, before anything is searched
-    if experiment is None:
-        if (run := run_of(path)) is not None:
-            return of_run(run, path, overrides=overrides, hardware=hardware)
-        settled, said = recipe.load(_PAPER, overrides), "consecutive frames, as in the paper"
+    if experiment is not None:
+        given = _Given(recipe.load(experiment), f"recipe {experiment}", overrides)
+    elif (run := run_of(path)) is not None:
+        return of_run(run, path, overrides=overrides, hardware=hardware)
     else:
-        settled, said = recipe.load(experiment, overrides), f"recipe {experiment}"
-    return _open(path, settled, None, said, hardware, shape_decides=experiment is None)
+        given = _Given(None, "", overrides)
+    return _open(path, given, None, hardware)
 
 
 def run_of(path: Path) -> Run | None:
@@ -125,53 +125,60 @@ def of_network(
         ModelError: it does not fit the recipe.
         RecipeError: an override that cannot be.
     """
-    said = "consecutive frames, as in the paper" if experiment is None else "recipe"
-    return _of_network(
-        network,
-        network.name,
-        recipe.override(experiment or recipe.load(_PAPER), overrides),
-        None,
-        said,
-        hardware or choose(),
-        shape_decides=experiment is None,
-    )
+    given = _Given(experiment, "recipe", overrides)
+    return _of_network(network, network.name, given, None, hardware or choose())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+    """The recipe that is asked for, None if none is, and changes of it or of the model's own."""
+
+    experiment: Recipe | None
+    said: str
+    overrides: Iterable[str]
+
+    def settled(self, own: Recipe | None) -> tuple[Recipe, str, bool]:
+        """Returns the recipe of a model, what it is in words, and whether it is of the model.
+
+        Args:
+            own: the recipe that the model carries; None if it carries none.
+        """
+        changes = list(self.overrides)
+        if self.experiment is not None:
+            return recipe.override(self.experiment, changes), self.said, True
+        if own is not None:
+            return recipe.override(own, changes), "recipe in the model", True
+        return recipe.load(_PAPER, changes), "consecutive frames, as in the paper", False
 
 
 def _open(
-    path: Path,
-    experiment: Recipe,
-    classes: Sequence[str] | None,
-    said: str,
-    hardware: Devices | None,
-    shape_decides: bool = False,
+    path: Path, given: _Given, classes: Sequence[str] | None, hardware: Devices | None
 ) -> Classifier:
     kind = artefacts.kind(path)
     hardware = hardware or choose()
     if kind == artefacts.KERAS:
         with hardware.strategy.scope():
             network = artefacts.load_network(path)
-        return _of_network(
-            network, str(path), experiment, classes, said, hardware, shape_decides=shape_decides
-        )
-    score, shape = artefacts.load_export(path, experiment.eval.batch_size)
-    classes = _names(str(path), artefacts.class_names(path), classes)
+        return _of_network(network, str(path), given, classes, hardware)
+    exported = artefacts.load_export(path)
+    own = exported.manifest
+    classes = _names(str(path), own.classes if own is not None else None, classes)
     if classes is None:
         raise ModelError(
             f"{path} comes without class names: pass --workdir, the run it was exported from."
         )
-    data = _fitting(str(path), experiment.data, shape, shape_decides)
-    return Classifier(str(path), kind, classes, data, experiment.eval, score, None, said)
+    experiment, said, known = given.settled(own.recipe if own is not None else None)
+    data = _fitting(str(path), experiment.data, exported.shape, shape_decides=not known)
+    score = exported.score(experiment.eval.batch_size)
+    return Classifier(str(path), kind, list(classes), data, experiment.eval, score, None, said)
 
 
 def _of_network(
     network: keras.Model,
     name: str,
-    experiment: Recipe,
+    given: _Given,
     classes: Sequence[str] | None,
-    said: str,
     hardware: Devices,
-    *,
-    shape_decides: bool,
 ) -> Classifier:
     known = read_metadata(network)
     shape, outputs = network.input_shape, network.output_shape
@@ -190,10 +197,21 @@ def _of_network(
         classes = [str(number) for number in range(outputs[-1])]
     if len(classes) != outputs[-1]:
         raise ModelError(f"{name} has {outputs[-1]} classes, but {len(classes)} are named.")
+    own = None if known is None or known.recipe is None else _own_recipe(name, known.recipe)
+    experiment, said, fixed = given.settled(own)
     score = artefacts.of_network(network, hardware, experiment.eval.batch_size)
-    data = _fitting(name, experiment.data, shape[1:], shape_decides)
+    data = _fitting(name, experiment.data, shape[1:], shape_decides=not fixed)
     kind = artefacts.KERAS
     return Classifier(name, kind, list(classes), data, experiment.eval, score, network, said)
+
+
+def _own_recipe(name: str, tables: Mapping[str, Any]) -> Recipe:
+    try:
+        return recipe.parse(dict(tables))
+    except recipe.RecipeError as error:
+        raise ModelError(
+            f"{name} carries a recipe of another version of keras_r3d: pass --recipe. {error}"
+        ) from error
 
 
 def _names(

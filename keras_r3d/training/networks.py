@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from keras_r3d import recipe
 from keras_r3d.applications import metadata
 from keras_r3d.applications.identify import HEAD
 from keras_r3d.devices import Devices
@@ -46,6 +47,7 @@ def build(
     shape = (data.frames, data.size, data.size, data.channels)
     with tf.device("CPU:0"):
         kept = finetune.build_model(model, shape, classes, say)
+        metadata.record_recipe(kept, recipe.tables(experiment))
         kept.compile(
             optimizer="sgd",
             loss="sparse_categorical_crossentropy",

@@ -1,0 +1,129 @@
+"""The formats a run can be exported to, and how closely each must agree with Keras."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from keras_r3d import files
+from keras_r3d.inference import manifest
+from keras_r3d.inference.artefacts.saved_model import EXTRA
+
+from .source import ExportError, Source
+
+# Largest difference of a probability that counts as the same (float32, another order of sums).
+TOLERANCE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A format.
+
+    Attributes:
+        name: as `--format` takes it.
+        suffix: of its file; "" of a folder.
+        versioned: the folder holds a numbered folder for each export.
+        model: the file in the folder by which it is loaded; "" is the folder or file itself.
+        quantize: what `--quantize` takes, the default first -> the least share of windows in which
+            the export must see the class that Keras sees. "none" computes in float32.
+        write: writes a source at a path that does not exist, quantised as asked for.
+    """
+
+    name: str
+    suffix: str
+    versioned: bool
+    model: str
+    quantize: Mapping[str, float]
+    write: Callable[[Source, Path, str], None]
+
+    def loaded(self, path: Path) -> Path:
+        """Returns what to load of the export at `path`."""
+        return path / self.model if self.model else path
+
+
+def _saved_model(source: Source, path: Path, quantize: str) -> None:
+    from . import saved_model
+
+    experiment = source.manifest.recipe
+    saved_model.write(
+        source.network,
+        path,
+        classes=source.manifest.classes,
+        data=experiment.data,
+        evaluation=experiment.eval,
+        precision="float32" if quantize == "none" else quantize,
+    )
+    extra = path / EXTRA
+    extra.mkdir(exist_ok=True)
+    files.write_text(extra / manifest.NAME, source.manifest.to_json())
+
+
+def _tflite(source: Source, path: Path, quantize: str) -> None:
+    from . import calibration, tflite
+
+    tflite.write(
+        source.network,
+        path,
+        quantize=quantize,
+        clips=lambda: calibration.clips(source.run, source.data_dir),
+        manifest_text=source.manifest.to_json(),
+        names=source.manifest.classes,
+    )
+
+
+def _onnx(source: Source, path: Path, quantize: str) -> None:
+    from . import onnx
+
+    said = source.manifest
+    onnx.write(source.network, path, classes=said.classes, manifest_text=said.to_json())
+
+
+def _openvino(source: Source, path: Path, quantize: str) -> None:
+    from . import openvino
+
+    said = source.manifest
+    openvino.write(source.network, path, classes=said.classes, manifest_text=said.to_json())
+
+
+FORMATS = {
+    one.name: one
+    for one in (
+        Format(
+            name="saved_model",
+            suffix="",
+            versioned=True,
+            model="",
+            quantize={"none": 0.99, "bfloat16": 0.95, "float16": 0.98},
+            write=_saved_model,
+        ),
+        Format(
+            name="tflite",
+            suffix=".tflite",
+            versioned=False,
+            model="",
+            quantize={"none": 0.99, "float16": 0.98, "dynamic": 0.95, "int8": 0.95},
+            write=_tflite,
+        ),
+        Format("onnx", ".onnx", False, "", {"none": 0.99}, _onnx),
+        Format("openvino", "", False, "model.xml", {"none": 0.99}, _openvino),
+    )
+}
+
+
+def named(name: str | None) -> Format:
+    """Returns a format.
+
+    Raises:
+        ExportError: there is no such one.
+    """
+    if name not in FORMATS:
+        raise ExportError(f"--format must be one of {list(FORMATS)}. Received: {name}")
+    return FORMATS[name]
+
+
+def check_quantize(form: Format, quantize: str) -> None:
+    """Raises ExportError if a format cannot be quantised so."""
+    if quantize not in form.quantize:
+        raise ExportError(
+            f"--quantize must be one of {list(form.quantize)} with --format {form.name}. "
+            f"Received: {quantize}"
+        )

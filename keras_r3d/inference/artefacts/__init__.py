@@ -1,0 +1,63 @@
+"""Loading what a model was saved as: Keras file, SavedModel, TFLite file.
+
+All of them score the same: uint8 clips `(n, frames, size, size, channels)` in, probabilities
+`(n, classes)` out, float32. On CPU the scores of a clip are the same to the bit whatever other
+clips are scored with it.
+"""
+
+from pathlib import Path
+
+from keras_r3d.inference.artefacts import saved_model, tflite
+from keras_r3d.inference.artefacts.keras_file import load_network, of_network
+from keras_r3d.inference.artefacts.loaded import Export, ModelError
+from keras_r3d.inference.artefacts.steps import Score, in_steps
+
+__all__ = [
+    "KERAS",
+    "Export",
+    "ModelError",
+    "Score",
+    "in_steps",
+    "kind",
+    "load_export",
+    "load_network",
+    "of_network",
+]
+
+KERAS, SAVED_MODEL, TFLITE = "Keras", "SavedModel", "TFLite"
+_SUFFIXES = {".keras": KERAS, ".tflite": TFLITE}
+
+
+def kind(path: Path) -> str:
+    """Returns which kind of model a path is, one of `KERAS`, `SAVED_MODEL`, `TFLITE`.
+
+    Raises:
+        ModelError: none of them, or not there.
+    """
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return SAVED_MODEL
+        raise ModelError(
+            f"{path} is a folder without saved_model.pb. Expected: a .keras file, a .tflite file, "
+            "or the folder of a SavedModel with its version, such as NAME/1."
+        )
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such model.")
+    if path.suffix in _SUFFIXES:
+        return _SUFFIXES[path.suffix]
+    raise ModelError(
+        f"{path} must be a .keras file, a .tflite file or the folder of a SavedModel. PyTorch "
+        "checkpoints: `python -m keras_r3d.convert` makes a .keras file of them."
+    )
+
+
+def load_export(path: Path) -> Export:
+    """Loads a model that was exported from Keras.
+
+    Raises:
+        ModelError: it is damaged, or does not take clips.
+        ManifestError: what it says of itself cannot be read.
+    """
+    if kind(path) == SAVED_MODEL:
+        return saved_model.load(path)
+    return tflite.load(path)

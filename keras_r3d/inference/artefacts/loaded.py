@@ -1,0 +1,38 @@
+"""An exported model, ready to score."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from keras_r3d.errors import R3DError
+from keras_r3d.inference.artefacts.steps import Score, in_steps
+from keras_r3d.inference.manifest import Manifest
+
+
+class ModelError(R3DError):
+    """A model that cannot be loaded, or is of no use here."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export:
+    """A model that was exported from Keras.
+
+    Attributes:
+        step: scores uint8 clips `(n, frames, size, size, channels)`; not all numbers of them alike.
+        least: fewest clips whose scores do not depend on how many there are.
+        most: most clips it takes at once; None is any number.
+        shape: of a clip, `(frames, height, width, channels)`; None where any will do.
+        manifest: what it says of itself; None of a model that says nothing.
+        signatures: by name, its "inputs" and "outputs": name -> "dtype" and "shape" (None: any).
+    """
+
+    step: Score
+    least: int
+    most: int | None
+    shape: tuple[int | None, ...]
+    manifest: Manifest | None
+    signatures: Mapping[str, Any]
+
+    def score(self, batch_size: int) -> Score:
+        """Returns what scores any number of clips, in steps of at most so many."""
+        return in_steps(self.step, min(batch_size, self.most or batch_size), self.least)
