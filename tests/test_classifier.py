@@ -1,14 +1,18 @@
 """Any artefact of a model scores the same, and its clips are cut as its recipe says."""
 
+import dataclasses
+import shutil
+import zipfile
 from pathlib import Path
 
+import exports
 import keras
 import numpy as np
 import pytest
+from conftest import small_recipe
 
-from keras_r3d import devices, files, recipe, run_folder
-from keras_r3d.applications import C3D, R3D10
-from keras_r3d.export import saved_model, tflite
+from keras_r3d import devices, recipe, run_folder
+from keras_r3d.applications import C3D, R3D10, metadata
 from keras_r3d.inference import artefacts, classifier
 from keras_r3d.inference.artefacts import ModelError
 
@@ -24,18 +28,13 @@ def network() -> keras.Model:
 @pytest.fixture(scope="module")
 def run(network, tmp_path_factory) -> run_folder.Run:
     """A run with all its artefacts, but no training."""
-    from conftest import small_recipe
-
-    path = tmp_path_factory.mktemp("runs") / "run"
-    made = run_folder.create(path, small_recipe(), CLASSES, "path,label,split\n", {"data_dir": "x"})
-    network.save(path / run_folder.BEST_MODEL)
-    saved_model.write(network, path / "export" / "saved_model" / "1")
-    tflite.write(network, path / "export" / "model.tflite")
-    files.write_text(path / "export" / "model.classes.txt", "green\nred\nblue\n")
+    made = exports.run_of(network, tmp_path_factory.mktemp("runs") / "run", CLASSES)
+    exports.write(made, "saved_model", exports.SAVED_MODEL)
+    exports.write(made, "tflite", exports.TFLITE)
     return made
 
 
-ARTEFACTS = ("best.keras", "export/saved_model/1", "export/model.tflite")
+ARTEFACTS = ("best.keras", exports.SAVED_MODEL, exports.TFLITE)
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)
@@ -131,12 +130,37 @@ def test_what_is_no_model_is_said(tmp_path, run):
         classifier.of_file(tmp_path / "m")
 
 
-def test_an_export_without_names_wants_its_run(run, tmp_path):
-    moved = tmp_path / "moved.tflite"
-    moved.write_bytes((run.path / "export" / "model.tflite").read_bytes())
+@pytest.mark.parametrize("name", [exports.SAVED_MODEL, exports.TFLITE])
+def test_an_export_carries_its_recipe_anywhere(run, tmp_path, name):
+    moved = tmp_path / Path(name).name
+    shutil.move(shutil.copytree(run.path, tmp_path / "copy") / name, moved)
+    opened = classifier.of_file(moved, overrides=["eval.views=3"])
+    assert opened.classes == list(CLASSES)
+    assert opened.data == run.recipe.data
+    assert opened.eval == dataclasses.replace(run.recipe.eval, views=3)
+    assert opened.described == "recipe in the model"
+
+
+def test_a_trained_model_carries_its_recipe_anywhere(network, tmp_path):
+    experiment = recipe.override(small_recipe(), ["data.frame_stride=2", "eval.windows=3"])
+    trained = keras.models.clone_model(network)
+    metadata.record_recipe(trained, recipe.tables(experiment))
+    trained.save(tmp_path / "alone.keras")
+    opened = classifier.of_file(tmp_path / "alone.keras")
+    assert (opened.data, opened.eval) == (experiment.data, experiment.eval)
+    metadata.record_recipe(trained, {"data": {"frames": 4}})
+    trained.save(tmp_path / "old.keras")
+    with pytest.raises(ModelError, match="another version of keras_r3d: pass --recipe"):
+        classifier.of_file(tmp_path / "old.keras")
+
+
+def test_a_tflite_file_of_others_wants_a_run_for_its_names(run, tmp_path):
+    bare = tmp_path / "bare.tflite"
+    end = zipfile.ZipFile(run.path / exports.TFLITE).infolist()[0].header_offset
+    bare.write_bytes((run.path / exports.TFLITE).read_bytes()[:end])
     with pytest.raises(ModelError, match="comes without class names: pass --workdir"):
-        classifier.of_file(moved)
-    assert classifier.of_run(run, moved).classes == list(CLASSES)
+        classifier.of_file(bare)
+    assert classifier.of_run(run, bare).classes == list(CLASSES)
 
 
 def test_a_network_that_wants_normalised_pixels_is_refused():

@@ -4,16 +4,16 @@ import functools
 import json
 import re
 
+import exports
 import pytest
 from absl import flags as absl_flags
 from conftest import small_recipe, write_video
 
-from keras_r3d import _command, evaluate, files, run_folder
+from keras_r3d import _command, evaluate, run_folder
 from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations
 from keras_r3d.data.source import open_source
 from keras_r3d.errors import R3DError
-from keras_r3d.export import saved_model, tflite
 from keras_r3d.inference import protocol
 
 CLASSES = ("green", "red")
@@ -37,13 +37,11 @@ def run(data, tmp_path_factory) -> run_folder.Run:
     experiment = small_recipe()
     found = open_source(data, experiment.data, seed=1).annotations
     path = tmp_path_factory.mktemp("runs") / "run"
-    summary = {"data_dir": str(data), "video_root": str(data), "status": "trained"}
-    made = run_folder.create(path, experiment, CLASSES, annotations.to_csv(found), summary)
     network = R3D10(input_shape=(4, 16, 16, 3), width=0.125, labels=CLASSES)
-    network.save(path / run_folder.BEST_MODEL)
-    saved_model.write(network, path / "export" / "saved_model" / "1")
-    tflite.write(network, path / "export" / "model.tflite")
-    files.write_text(path / "export" / "model.classes.txt", "green\nred\n")
+    videos = annotations.to_csv(found)
+    made = exports.run_of(network, path, CLASSES, videos=videos, data_dir=str(data))
+    exports.write(made, "saved_model", exports.SAVED_MODEL)
+    exports.write(made, "tflite", exports.TFLITE)
     return made
 
 
@@ -65,7 +63,7 @@ def test_a_run_is_evaluated_into_its_folder(run, capsys):
     assert "broken.avi" in said
 
 
-@pytest.mark.parametrize("name", ["export/saved_model/1", "export/model.tflite"])
+@pytest.mark.parametrize("name", [exports.SAVED_MODEL, exports.TFLITE])
 def test_every_artefact_has_the_same_protocol(run, name):
     evaluate.evaluate_run(run)
     before = (run.path / run_folder.EVALUATION).read_bytes()
