@@ -1,0 +1,325 @@
+"""Lowering a network over clips to operators over images, which TensorFlow Lite has and is fast at.
+
+TensorFlow Lite has no 3D pooling, and a 3D convolution that it never quantises and runs slowly.
+Both can be said in 2D, exactly. The clip `(1, frames, height, width, channels)` becomes a batch of
+images `(frames, height, width, channels)`, and of each layer the part in space is the same layer in
+2D. For its part in time:
+
+- a convolution reads each image together with its neighbours in time, as channels of one image;
+- what only looks along time (3x1x1) is a 2D layer too, over `(1, frames, height * width,
+  channels)`, which is the same memory under another name.
+
+docs/export.md has a drawing.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+from .parity import ExportError
+
+Pads = tuple[tuple[int, int], ...]  # before and behind, of each axis
+
+_NONE: Pads = ((0, 0), (0, 0), (0, 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Images:
+    """A clip as images, and zeros that are still to be put around it: the next layer may do it.
+
+    Attributes:
+        x: `(frames, height, width, channels)`.
+        pads: of frames, height and width.
+    """
+
+    x: Any
+    pads: Pads = _NONE
+
+    def padded(self, axes: Sequence[int] = (0, 1, 2)) -> "_Images":
+        """Puts the zeros there, along some of the axes."""
+        now = tuple(self.pads[axis] if axis in axes else (0, 0) for axis in range(3))
+        later = tuple((0, 0) if axis in axes else self.pads[axis] for axis in range(3))
+        return _Images(_pad(self.x, now), later)
+
+
+def lower(model: keras.Model) -> keras.Model:
+    """Returns a network of the same function for one clip at a time, of 2D layers.
+
+    Args:
+        model: functional, of the layers that `keras_r3d.applications` uses; takes one clip size.
+
+    Returns:
+        `(1, frames, height, width, channels)` -> what the model gives for it; float32.
+
+    Raises:
+        ExportError: the model has a layer this does not know, or takes clips of any size.
+    """
+    shape = model.input_shape
+    if len(shape) != 5 or None in shape[1:]:
+        raise ExportError(
+            "TFLite export needs a model of one clip size: (frames, height, width, channels). "
+            f"Received: {shape[1:]}"
+        )
+    clip = keras.Input(batch_shape=(1, *shape[1:]), dtype="float32", name="clip")
+    values = {id(model.inputs[0]): _Images(ops.reshape(clip, shape[1:]))}
+    for layer in model.layers:
+        if isinstance(layer, layers.InputLayer):
+            continue
+        rule = _RULES.get(type(layer))
+        given = [values.get(id(tensor)) for tensor in keras.tree.flatten(layer.input)]
+        if rule is None or None in given:
+            raise ExportError(
+                f"TFLite export does not know the layer {layer.name} ({type(layer).__name__}) as "
+                "it is used here. `--format saved_model` exports this model."
+            )
+        values[id(layer.output)] = rule(layer, *given)
+    outputs = [_finished(values[id(tensor)], tensor.shape) for tensor in model.outputs]
+    return keras.Model(clip, outputs[0] if len(outputs) == 1 else outputs, name=model.name)
+
+
+def _finished(value: Any, shape: Sequence[int | None]):
+    return ops.reshape(_whole(value), (1, *shape[1:]))
+
+
+def _whole(value: Any):
+    """Returns a tensor, with all zeros around it."""
+    return value.padded().x if isinstance(value, _Images) else value
+
+
+def _pad(x, pads: Pads):
+    return ops.pad(x, (*pads, (0, 0))) if any(map(any, pads)) else x
+
+
+def same_pads(size: int, window: int, stride: int) -> tuple[int, int]:
+    """Returns how TensorFlow pads an axis for 'same': the odd value comes behind.
+
+    Args:
+        window: values from the first to the last that a kernel reads.
+    """
+    total = max((-(-size // stride) - 1) * stride + window - size, 0)
+    return total // 2, total - total // 2
+
+
+def _sizes(images: _Images) -> list[int]:
+    """Returns frames, height and width with the zeros around them."""
+    return [n + sum(pads) for n, pads in zip(images.x.shape[:3], images.pads, strict=True)]
+
+
+def _convolution(layer: layers.Conv3D, images: _Images) -> _Images:
+    if layer.groups != 1 or layer.data_format != "channels_last":
+        raise ExportError(
+            f"TFLite export does not know grouped convolutions, nor channels first: {layer.name} "
+            f"has groups={layer.groups}, data_format='{layer.data_format}'. `--format saved_model` "
+            "exports this model."
+        )
+    windows = [
+        (n - 1) * dilation + 1
+        for n, dilation in zip(layer.kernel_size, layer.dilation_rate, strict=True)
+    ]
+    if layer.padding == "same":
+        more = map(same_pads, _sizes(images), windows, layer.strides)
+        pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(images.pads, more, strict=True))
+        images = _Images(images.x, pads)
+    kernel, *bias = layer.get_weights()
+    if layer.kernel_size[0] > 1 and layer.kernel_size[1:] == (1, 1):
+        images = _every(images.padded((1, 2)), (1, *layer.strides[1:]))
+        x, shape = _along_time(images.x)
+        y = _conv2d(layer, (0, None), x, (images.pads[0], (0, 0)), kernel[:, 0], bias)
+        return _Images(ops.reshape(y, (-1, *shape[1:3], layer.filters)))
+    images, taps = _neighbours(images, layer)
+    # (time, height, width, in, out) to (height, width, time * in, out)
+    kernel = np.moveaxis(kernel[taps], 0, 2).reshape(*kernel.shape[1:3], -1, layer.filters)
+    return _Images(_conv2d(layer, (1, 2), images.x, images.pads[1:], kernel, bias))
+
+
+def _conv2d(layer: layers.Conv3D, axes, x, pads: Pads, kernel: np.ndarray, bias: list[np.ndarray]):
+    """Calls a convolution along two of its three axes.
+
+    Args:
+        axes: 0 is time, 1 and 2 space, None one that it does not look along.
+        x: `(batch, axis, axis, channels)`.
+        pads: zeros still to be put around the two axes.
+        kernel: `(axis, axis, in, out)`.
+    """
+
+    def along(values: Sequence[int]) -> tuple[int, ...]:
+        return tuple(1 if axis is None else values[axis] for axis in axes)
+
+    strides, dilation = along(layer.strides), along(layer.dilation_rate)
+    windows = [(n - 1) * step + 1 for n, step in zip(kernel.shape, dilation, strict=False)]
+    if any(map(any, pads)) and pads == tuple(map(same_pads, x.shape[1:3], windows, strides)):
+        padding = "same"  # costs no copy
+    else:
+        padding, x = "valid", _pad(x, ((0, 0), *pads))
+    lowered = layers.Conv2D(
+        layer.filters,
+        kernel.shape[:2],
+        strides=strides,
+        padding=padding,
+        dilation_rate=dilation,
+        activation=layer.activation,
+        use_bias=layer.use_bias,
+        name=layer.name,
+        dtype="float32",
+    )
+    y = lowered(x)
+    lowered.set_weights([kernel, *bias])
+    return y
+
+
+def _neighbours(images: _Images, layer: layers.Conv3D) -> tuple[_Images, slice]:
+    """Puts the images that a kernel reads for one image into the channels of one image.
+
+    Args:
+        images: padded in time for the kernel.
+
+    Returns:
+        Images, of which nothing in time is left to do; which taps they hold. A tap that falls on
+        zeros for every image is left out: of a single frame only the middle of three is read.
+    """
+    size, stride, dilation = layer.kernel_size[0], layer.strides[0], layer.dilation_rate[0]
+    before = images.pads[0][0]
+    count = (_sizes(images)[0] - (size - 1) * dilation - 1) // stride + 1
+    parts = [_frames(images.x, tap * dilation - before, count, stride) for tap in range(size)]
+    read = [tap for tap, part in enumerate(parts) if part is not None]
+    taps = slice(read[0], read[-1] + 1)
+    x = ops.concatenate(parts[taps], axis=-1) if len(parts[taps]) > 1 else parts[read[0]]
+    return _Images(x, (_NONE[0], *images.pads[1:])), taps
+
+
+def _frames(x, start: int, count: int, stride: int):
+    """Takes `count` frames, zeros where the clip has none; None if it has none of them.
+
+    Each tap is cut first and padded then: cut from a padded clip, the int8 converter would leave
+    some of the operators in float.
+    """
+    inside = [n for n in range(count) if 0 <= start + n * stride < x.shape[0]]
+    if not inside:
+        return None
+    first, last = start + inside[0] * stride, start + inside[-1] * stride
+    if len(inside) < x.shape[0]:
+        x = x[first : last + 1 : stride, ...]
+    return _pad(x, ((inside[0], count - 1 - inside[-1]), (0, 0), (0, 0)))
+
+
+def _pooling(pool: type[layers.Layer]):
+    """Lowers a pooling to one in space, then one in time; `pool` is the one in 2D.
+
+    The largest of a box is the largest over time of the largest over space; so is the mean.
+    """
+
+    def rule(layer: layers.Layer, images: _Images) -> _Images:
+        _refuse_channels_first(layer)
+        (size, *sizes), (stride, *strides) = layer.pool_size, layer.strides
+        images = images.padded()
+        if sizes == [1, 1]:
+            images = _every(images, (1, *strides))
+        else:
+            images = _Images(pool(sizes, strides, layer.padding, dtype="float32")(images.x))
+        if size == 1:
+            return _every(images, (stride, 1, 1))
+        x, shape = _along_time(images.x)
+        y = pool((size, 1), (stride, 1), layer.padding, dtype="float32")(x)
+        return _Images(ops.reshape(y, (-1, *shape[1:])))
+
+    return rule
+
+
+def _along_time(x) -> tuple[Any, tuple[int, ...]]:
+    """Returns images as `(1, frames, height * width, channels)`, and their shape until now."""
+    frames, height, width, channels = x.shape
+    return ops.reshape(x, (1, frames, height * width, channels)), x.shape
+
+
+def _every(images: _Images, strides: Sequence[int]) -> _Images:
+    """Takes every so many-th frame, row and column."""
+    if tuple(strides) == (1, 1, 1):
+        return images
+    x, (stride, *strides) = _whole(images), strides
+    if stride > 1:
+        x = x[::stride, ...]
+    if strides != [1, 1]:
+        # In space a slice with a stride is an operator that XNNPACK leaves to others.
+        x = layers.DepthwiseConv2D(
+            1, strides, use_bias=False, depthwise_initializer="ones", dtype="float32"
+        )(x)
+    return _Images(x)
+
+
+def _global_pooling(pool: type[layers.Layer]):
+    def rule(layer: layers.Layer, images: _Images):
+        _refuse_channels_first(layer)
+        x = _whole(images)
+        frames, height, width, channels = x.shape
+        x = ops.reshape(x, (1, frames * height, width, channels))
+        x = pool(dtype="float32")(x)
+        return ops.reshape(x, (1, *layer.output.shape[1:]))
+
+    return rule
+
+
+def _zero_padding(layer: layers.ZeroPadding3D, images: _Images) -> _Images:
+    if layer.data_format == "channels_first":  # how keras_r3d pads channels, too
+        height, width, channels = layer.padding
+        return _Images(ops.pad(_whole(images), ((0, 0), height, width, channels)))
+    pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(images.pads, layer.padding, strict=True))
+    return _Images(images.x, pads)
+
+
+def _normalization(layer: layers.Normalization, images: _Images) -> _Images:
+    """Scales each row as one long vector, `(width * channels,)`: short vectors are slow."""
+    x = _whole(images)
+    frames, height, width, channels = x.shape
+    mean, variance = (
+        np.broadcast_to(keras.ops.convert_to_numpy(value).reshape(-1), channels).astype(np.float64)
+        for value in (layer.mean, layer.variance)
+    )
+    factor = 1 / np.maximum(np.sqrt(variance), keras.config.epsilon())
+    factor, offset = (
+        np.tile(value, width).astype(np.float32) for value in (factor, -mean * factor)
+    )
+    x = ops.reshape(x, (frames, height, width * channels)) * factor + offset
+    return _Images(ops.reshape(x, (frames, height, width, channels)))
+
+
+def _flatten(layer: layers.Flatten, value: Any):
+    return ops.reshape(_whole(value), (1, -1))
+
+
+def _same(layer: layers.Layer, *values: Any):
+    """The layer itself: it treats every pixel, or every row, alike."""
+    config = layer.get_config() | {"dtype": "float32"}
+    lowered = layer.__class__.from_config(config)
+    given = [_whole(value) for value in values]
+    y = lowered(given if len(given) > 1 else given[0])
+    lowered.set_weights(layer.get_weights())
+    return _Images(y) if isinstance(values[0], _Images) else y
+
+
+def _nothing(layer: layers.Layer, value: Any):
+    return value
+
+
+def _refuse_channels_first(layer: layers.Layer) -> None:
+    if layer.data_format != "channels_last":
+        raise ExportError(f"TFLite export does not know channels first, as {layer.name} has them.")
+
+
+_RULES: dict[type[layers.Layer], Callable[..., Any]] = {
+    layers.Conv3D: _convolution,
+    layers.MaxPooling3D: _pooling(layers.MaxPooling2D),
+    layers.AveragePooling3D: _pooling(layers.AveragePooling2D),
+    layers.GlobalAveragePooling3D: _global_pooling(layers.GlobalAveragePooling2D),
+    layers.GlobalMaxPooling3D: _global_pooling(layers.GlobalMaxPooling2D),
+    layers.ZeroPadding3D: _zero_padding,
+    layers.Normalization: _normalization,
+    layers.Flatten: _flatten,
+    **dict.fromkeys((layers.Dropout, layers.Identity), _nothing),
+    **dict.fromkeys(
+        (layers.ReLU, layers.Activation, layers.Add, layers.BatchNormalization, layers.Dense), _same
+    ),
+}
