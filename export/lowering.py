@@ -20,7 +20,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from .parity import ExportError
+from .source import ExportError
 
 Pads = tuple[tuple[int, int], ...]  # before and behind, of each axis
 

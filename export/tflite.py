@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from .parity import ExportError
+from .source import ExportError
 
 
 class _SplitMaxPooling(layers.Layer):
