@@ -25,6 +25,12 @@ class Destination:
     path: Path
     folder: str | None
 
+    @property
+    def name(self) -> str:
+        """The last of its path: file or folder, with its version `NAME/VERSION`."""
+        last = self.path.parts[-2:] if self.folder == EXTRA else self.path.parts[-1:]
+        return "/".join(last)
+
     def record(self, written: Path) -> Path:
         """Returns where `export.json` goes of an export that is written at `written` first."""
         if self.folder is None:

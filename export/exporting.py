@@ -90,7 +90,7 @@ def export(
         said = record.make(of_run, form.name, request.quantize, written, signatures, measured)
         described = place.record(written), place.card(written)
         files.write_json(described[0], said)
-        files.write_text(described[1], card.text(of_run, said, place.path.name))
+        files.write_text(described[1], card.text(of_run, said, place.name))
     return Exported(place.path, measured, said, (place.record(place.path), place.card(place.path)))
 
 

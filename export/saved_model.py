@@ -10,9 +10,9 @@ import tensorflow as tf
 from keras_r3d import files, recipe
 
 from .folding import fold
-from .source import ExportError
 from .precision import PRECISIONS, lowered
 from .signatures import Signatures
+from .source import ExportError
 
 
 def write(
