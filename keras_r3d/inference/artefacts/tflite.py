@@ -1,7 +1,6 @@
 """Loading a `.tflite` file."""
 
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_r3d.inference import manifest
+from keras_r3d.inference.artefacts import tflite_metadata
 from keras_r3d.inference.artefacts.loaded import Export, ModelError
 
 
@@ -49,10 +49,6 @@ def _described(tensor: dict[str, Any]) -> dict[str, Any]:
 
 
 def _manifest(path: Path) -> manifest.Manifest | None:
-    """Reads it from the zip at the end of the file; None if there is none."""
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        if manifest.NAME not in archive.namelist():
-            return None
-        return manifest.from_json(archive.read(manifest.NAME).decode(), str(path))
+    """Reads it from the files at the end of the model; None if there is none."""
+    text = (tflite_metadata.read(path) or {}).get(manifest.NAME)
+    return None if text is None else manifest.from_json(text, str(path))
