@@ -130,11 +130,12 @@ ALLOWED = {
     "devices": BASE,
     "inference": BASE
     | {"_opencv", "applications", "data", "devices", "files", "recipe", "run_folder"},
+    "serving": BASE | {"_opencv", "data", "inference", "recipe"},
     "export": BASE | {"_command", "data", "files", "inference.artefacts", "run_folder"},
 }
 COMMANDS = {
     *("train", "evaluate", "predict", "explain", "features", "benchmark", "convert", "prepare"),
-    *("flow", "scan", "view"),
+    *("flow", "scan", "view", "client"),
 }
 STDLIB_AND_NUMPY = {
     "recipe",
