@@ -41,7 +41,7 @@ def _define_flags() -> None:
     flags.DEFINE_integer(
         "jpeg_quality",
         95,
-        "Of --signature jpeg: 1 to 99, or 100 for PNGs, which lose nothing.",
+        "Of --signature jpeg.",
         lower_bound=1,
         upper_bound=100,
     )
@@ -154,7 +154,7 @@ def _known() -> tuple[Sequence[str], recipe.Recipe, str, str | None]:
             f"--export {export} must be the folder NAME/VERSION that `python -m keras_r3d.export` "
             f"wrote, or its {manifest.NAME}. There is no {place}."
         )
-    known = manifest.from_json(place.read_text(encoding="utf-8"), str(place))
+    known = manifest.from_json(place.read_text(encoding="utf-8", errors="replace"), str(place))
     name = path.absolute().parent.name if path.is_dir() else None
     return known.classes, known.recipe, f"{manifest.NAME} of {export}", name
 

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from keras_r3d._opencv import cv2
 from keras_r3d.data.video import Frame
 
@@ -44,18 +42,11 @@ def pack(sizes: Sequence[int], most_bytes: int, most_clips: int = MOST_CLIPS) ->
 
 
 def compressed(clip: Frame, quality: int) -> list[bytes]:
-    """Returns the frames of a clip as JPEGs; at quality 100 as PNGs, which lose nothing.
-
-    Decoders of the `jpeg` signature take both.
+    """Returns the frames of a clip as JPEGs.
 
     Args:
         clip: uint8 `(frames, height, width, 3)`, RGB.
-        quality: of the JPEGs, 1 to 99; 100 for PNGs.
+        quality: 1 to 100.
     """
-    kind, options = ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality]
-    if quality == 100:
-        kind, options = ".png", []
-    return [
-        cv2.imencode(kind, np.ascontiguousarray(frame[..., ::-1]), options)[1].tobytes()
-        for frame in clip
-    ]
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    return [cv2.imencode(".jpg", frame[..., ::-1], options)[1].tobytes() for frame in clip]

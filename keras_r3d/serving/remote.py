@@ -25,7 +25,7 @@ class Manner:
 
     Attributes:
         signature: "serving_default" or "jpeg".
-        quality: of JPEGs, as `messages.compressed` takes it.
+        quality: of JPEGs, 1 to 100.
         concurrency: requests at a time.
         deadline_seconds: of a request, with all its retries.
         retries: most of a request.
