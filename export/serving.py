@@ -16,6 +16,7 @@ Reference:
 
 import json
 import shlex
+import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,14 @@ def write_beside(folder: Path, name: str) -> list[str]:
         Sentences on files that were left, and differ from what would have been written.
 
     Raises:
+        ExportError: a name that no address can have.
         WriteError: a file cannot be written.
     """
+    if not name or set(name) & set("/:"):
+        raise ExportError(
+            f"The name of a served model stands in its address, so it has no '/' and no ':'. "
+            f"Received: {name!r}"
+        )
     said = []
     for file, text in (
         (MODELS, models_config(name)),
@@ -234,6 +241,7 @@ def docker_line(name: str) -> str:
 def readme(name: str) -> str:
     """Returns the text of `serving.md`: how the model is served and asked."""
     flag = shlex.quote(name)
+    in_url = urllib.parse.quote(name)
     return f"""\
 # Serving {name}
 
@@ -246,14 +254,15 @@ In this folder:
 REST is then at port 8501, gRPC at 8500:
 
 ```
-curl http://localhost:8501/v1/models/{name}
+curl http://localhost:8501/v1/models/{in_url}
 python -m keras_r3d.client VIDEO… --export 1 --url http://localhost:8501 --model {flag}
 python -m keras_r3d.client VIDEO… --export 1 --url grpc://localhost:8500 --model {flag}
 ```
 
-`{MODELS}` says which versions are served, `{BATCHING}` how requests share a step. Both are yours:
-a later export leaves them as they are. Leave `--enable_batching` and `--batching_parameters_file`
-out if clients send clips of different sizes, or whole videos by REST: docs/serving.md says why.
+`{MODELS}` says which versions are served, `{BATCHING}` how requests share a step. Both
+are yours: a later export leaves them as they are. Leave `--enable_batching` and
+`--batching_parameters_file` out if clients send clips of different sizes, or whole videos by REST:
+docs/serving.md of keras_r3d says why.
 """
 
 

@@ -36,7 +36,7 @@ def _define_flags() -> None:
         "signature",
         "serving_default",
         ["serving_default", "jpeg"],
-        "What is sent: the pixels of clips, or their frames as JPEGs, a tenth as large.",
+        "What is sent: the pixels of clips, or their frames as JPEGs, which are smaller.",
     )
     flags.DEFINE_integer(
         "jpeg_quality",
@@ -57,8 +57,8 @@ def _define_flags() -> None:
     )
     flags.DEFINE_float(
         "max_message_mib",
-        4.0,
-        "Of a request: what a gRPC server takes that sets no limit of its own.",
+        None,
+        "Of a request. Default: 4 by gRPC, what servers take that set no limit; 32 by REST.",
         lower_bound=0.001,
     )
     flags.DEFINE_float(
@@ -119,13 +119,14 @@ def _open() -> "Classifier":
     if not model:
         raise R3DError("--model is missing: the name of the model on the server.")
     experiment = recipe.override(experiment, protocol.overrides(_command.value("protocol")))
+    most_mib = _command.value("max_message_mib")
     manner = remote.Manner(
         signature=_command.value("signature"),
         quality=_command.value("jpeg_quality"),
         concurrency=_command.value("concurrency"),
         deadline_seconds=_command.value("deadline_seconds"),
         retries=_command.value("retries"),
-        most_bytes=int(_command.value("max_message_mib") * 2**20),
+        most_bytes=int(most_mib * 2**20) if most_mib else None,
     )
     connected = server.connect(_command.value("url"), model, _command.value("version"))
     opened = remote.classifier(connected, manner, classes, experiment.data, experiment.eval, said)

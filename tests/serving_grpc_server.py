@@ -19,7 +19,11 @@ from tensorflow_serving.apis import (
 
 
 class GrpcServer(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Use as a context manager. Messages of more than 4 MiB it refuses, as gRPC does by itself.
+    """Use as a context manager.
+
+    Args:
+        largest: bytes of a message that it takes. gRPC's own limit; TensorFlow Serving sets the
+            most there is.
 
     Attributes:
         faults: codes that the next answers are, one each; None is right.
@@ -28,14 +32,24 @@ class GrpcServer(prediction_service_pb2_grpc.PredictionServiceServicer):
         silence: set while it takes requests and says nothing.
     """
 
-    def __init__(self, model: ServedModel, name: str = "toy", version: int = 3, port: int = 0):
+    def __init__(
+        self,
+        model: ServedModel,
+        name: str = "toy",
+        version: int = 3,
+        port: int = 0,
+        largest: int = 2**22,
+    ):
         self.model, self.name, self.version = model, name, version
         self.faults: list[grpc.StatusCode | None] = []
         self.always: grpc.StatusCode | None = None
         self.requests: list = []
         self.silence = threading.Event()
         self._stopped = threading.Event()
-        self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.server(
+            ThreadPoolExecutor(8),
+            options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", largest)],
+        )
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
         self.url = f"grpc://127.0.0.1:{self.port}"
@@ -90,6 +104,7 @@ class GrpcServer(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 if __name__ == "__main__":
     name, folder, *port = sys.argv[1:]
-    with GrpcServer(ServedModel(Path(folder)), name, 1, int(port[0]) if port else 0) as server:
+    model, port = ServedModel(Path(folder)), int(port[0]) if port else 0
+    with GrpcServer(model, name, 1, port, largest=-1) as server:
         print(server.url, flush=True)
         threading.Event().wait()

@@ -28,7 +28,7 @@ from keras_r3d.inference.manifest import Manifest
 from keras_r3d.serving import address, messages, remote, server
 from keras_r3d.serving.retrying import PassingError, ServingError, retry
 
-MANNER = remote.Manner("serving_default", 95, 3, 5.0, 2, 2**22)
+MANNER = remote.Manner("serving_default", 95, 3, 5.0, 2, None)
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,7 @@ def test_messages_hold_all_clips_in_order_and_no_more_than_they_may(sizes, most,
 
 def test_a_clip_too_large_for_a_message(rest, experiment, clips):
     opened = open_model(rest, experiment, dataclasses.replace(MANNER, most_bytes=5000))
-    with pytest.raises(ServingError, match=r"One clip is a message of 0\.0 MiB, and --max_mess"):
+    with pytest.raises(ServingError, match=r"One clip is a message of 0\.0\d* MiB, and messages"):
         opened.score(clips[:1])
 
 
@@ -354,7 +354,7 @@ def test_grpc_codes(rpc, experiment, clips):
 def test_grpc_messages_keep_below_what_servers_take(rpc, experiment):
     large = np.zeros((3, FRAMES, 600, 600, 3), np.uint8)  # 4.1 MiB each
     connected = server.connect(rpc.url, "toy", None)
-    with pytest.raises(ServingError, match=r"One clip is a message of 4\.1 MiB"):
+    with pytest.raises(ServingError, match=r"of 4\.12 MiB, and messages may have 4: raise"):
         remote.scorer(connected, MANNER)(large)
     beyond = remote.scorer(connected, dataclasses.replace(MANNER, most_bytes=2**24))
     with pytest.raises(ServingError, match=r"RESOURCE_EXHAUSTED: .*larger than max.*Lower --max"):
@@ -364,6 +364,18 @@ def test_grpc_messages_keep_below_what_servers_take(rpc, experiment):
     assert remote.scorer(connected, MANNER)(half).shape == (3, len(CLASSES))
     assert [r.inputs["clip"].tensor_shape.dim[0].size for r in rpc.requests] in ([2, 1], [1, 2])
     assert not any(request.output_filter for request in rpc.requests)
+
+
+def test_what_is_no_grpc(rpc, rest, experiment):
+    quick = dataclasses.replace(MANNER, retries=0)
+    for url, text in (
+        (rest.url.replace("http:", "grpc:"), "does not speak gRPC: REST listens on another port"),
+        (rpc.url.replace("grpc:", "http:"), r"does not speak HTTP \(BadStatusLine\): gRPC listens"),
+        ("grpc://nowhere.invalid", "there is no such host"),
+    ):
+        connected = server.connect(url, "toy", None)
+        with pytest.raises(ServingError, match=text):
+            remote.classifier(connected, quick, CLASSES, experiment.data, experiment.eval, "")
 
 
 def test_grpc_without_its_packages(monkeypatch):

@@ -131,7 +131,8 @@ ALLOWED = {
     "inference": BASE
     | {"_opencv", "applications", "data", "devices", "files", "recipe", "run_folder"},
     "serving": BASE | {"_opencv", "data", "inference", "recipe"},
-    "export": BASE | {"_command", "data", "files", "inference.artefacts", "run_folder"},
+    "export": BASE
+    | {"_command", "data", "files", "inference.artefacts", "run_folder", "serving.messages"},
 }
 COMMANDS = {
     *("train", "evaluate", "predict", "explain", "features", "benchmark", "convert", "prepare"),

@@ -141,6 +141,13 @@ def test_the_line_mounts_the_folder_and_names_its_files(version):
     assert line in (version.parent / "serving.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "a:b"])
+def test_names_that_no_address_can_have(tmp_path, name):
+    with pytest.raises(ExportError, match="no '/' and no ':'"):
+        serving.write_beside(tmp_path, name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_the_user_has_changed_is_left(tmp_path, clip):
     first = write_model(tmp_path / "toy" / "1", ["clip"])
     assert serving.write_kit(first, "toy", clip) == []

@@ -37,7 +37,7 @@ _UNLIMITED = -1
 class GrpcServer:
     """A model asked by gRPC, all threads over one channel."""
 
-    overhead = 500
+    overhead, most_bytes = 1000, 4 * 2**20  # what gRPC takes where it is not told
 
     def __init__(self, address: Address, model: str, version: int | None):
         self.address, self.model, self._version = address, model, version
@@ -104,7 +104,12 @@ class GrpcServer:
         text = f"{self.address} answers {code.name}: {said}"
         if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in said:
             return ServingError(f"{text}. Lower --max_message_mib.")
-        if code == grpc.StatusCode.UNAVAILABLE and "DNS" in said:
+        if code == grpc.StatusCode.UNAVAILABLE and ("DNS" in said or "resolving" in said):
             return ServingError(f"{self.address}: there is no such host ({said}).")
+        if code == grpc.StatusCode.UNAVAILABLE and "HTTP/2" in said:
+            return ServingError(
+                f"{self.address} does not speak gRPC: REST listens on another port, and is asked "
+                "by http://."
+            )
         passing = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
         return PassingError(text) if code in passing else ServingError(text)

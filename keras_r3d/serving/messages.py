@@ -28,9 +28,9 @@ def pack(sizes: Sequence[int], most_bytes: int, most_clips: int = MOST_CLIPS) ->
     for number, size in enumerate(sizes):
         if size > most_bytes:
             raise ServingError(
-                f"One clip is a message of {size / 2**20:.1f} MiB, and --max_message_mib is "
-                f"{most_bytes / 2**20:g}: raise it if the server takes more, or send compressed "
-                "frames (--signature jpeg)."
+                f"One clip is a message of {size / 2**20:.3g} MiB, and messages may have "
+                f"{most_bytes / 2**20:.3g}: raise --max_message_mib if the server takes more, or "
+                "send compressed frames (--signature jpeg)."
             )
         if number > start and (held + size > most_bytes or number - start == most_clips):
             messages.append(slice(start, number))

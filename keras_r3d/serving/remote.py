@@ -29,7 +29,7 @@ class Manner:
         concurrency: requests at a time.
         deadline_seconds: of a request, with all its retries.
         retries: most of a request.
-        most_bytes: of a message.
+        most_bytes: of a message; None is the protocol's own limit.
     """
 
     signature: str
@@ -37,7 +37,7 @@ class Manner:
     concurrency: int
     deadline_seconds: float
     retries: int
-    most_bytes: int
+    most_bytes: int | None
 
 
 def classifier(
@@ -78,6 +78,7 @@ def scorer(server: Server, manner: Manner) -> Score:
 
     pool = ThreadPoolExecutor(manner.concurrency, "requests")
     encode = _encoder(server, manner)
+    most_bytes = (manner.most_bytes or server.most_bytes) - server.overhead
 
     def ask(contents: Sequence[Any]) -> np.ndarray:
         return retry(
@@ -89,7 +90,7 @@ def scorer(server: Server, manner: Manner) -> Score:
     def score(clips: np.ndarray) -> np.ndarray:
         encoded = list(pool.map(encode, clips))
         contents, sizes = [one for one, _ in encoded], [size for _, size in encoded]
-        parts = messages.pack(sizes, manner.most_bytes - server.overhead)
+        parts = messages.pack(sizes, most_bytes)
         asked = [pool.submit(ask, contents[part]) for part in parts]
         try:
             return np.concatenate([one.result() for one in asked])

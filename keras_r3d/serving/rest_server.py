@@ -29,7 +29,7 @@ _MOST_SAID = 300  # characters of what a server says that are shown
 class RestServer:
     """A model asked by HTTP. Each thread keeps its own connection."""
 
-    overhead = 200
+    overhead, most_bytes = 1000, 32 * 2**20  # HTTP has no limit, but a message is in memory
 
     def __init__(self, address: Address, model: str, version: int | None):
         self.address, self.model = address, model

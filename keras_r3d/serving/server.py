@@ -18,11 +18,13 @@ class Server(Protocol):
         address: where it listens.
         model: name of the model.
         overhead: bytes of a message besides its clips, at most.
+        most_bytes: of a message, where nothing else is asked for.
     """
 
     address: Address
     model: str
     overhead: int
+    most_bytes: int
 
     def describe(self, seconds: float) -> Described:
         """Asks what the model takes and gives."""
