@@ -79,10 +79,8 @@ def _report(exported: "Exported") -> str:
     sizes = exported.record["bytes"], exported.record["source"]["model_bytes"]
     size, keras_size = (f"{count / 1e6:.1f} MB" for count in sizes)
     described = ", ".join(str(path) for path in exported.described)
-    return (
-        f"Written: {exported.path} ({size}; Keras {keras_size})\n{exported.parity}\n"
-        f"Described in {described}"
-    )
+    lines = [f"Written: {exported.path} ({size}; Keras {keras_size})", str(exported.parity)]
+    return "\n".join([*lines, f"Described in {described}", *exported.notes])
 
 
 def main() -> None:

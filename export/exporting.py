@@ -1,10 +1,16 @@
 """Exporting a run and proving, on its own videos, that the export computes what Keras computes."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from keras_r3d import files, run_folder
+from keras_r3d.data import clips
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.reader import Reader
+from keras_r3d.data.video import VideoError
 from keras_r3d.inference import artefacts, classifier
 from keras_r3d.run_folder import Run
 
@@ -44,12 +50,14 @@ class Exported:
         parity: how it agrees with Keras.
         record: what `export.json` says.
         described: `export.json` and the model card.
+        notes: what else there is to say.
     """
 
     path: Path
     parity: Parity
     record: Record
     described: tuple[Path, Path]
+    notes: Sequence[str]
 
 
 def export(
@@ -74,10 +82,11 @@ def export(
     request = request or Request()
     formats.check_quantize(form, request.quantize)
     place = destinations.choose(run, form, request.quantize, request.output)
-    of_run = source.of_run(run, request.data_dir)
     split = run.recipe.eval.split
     videos, reader = run.open_split(split, request.data_dir)
     videos = parity.evenly(videos, request.videos)
+    example = _example(run, videos, reader)
+    of_run = source.of_run(run, example, request.data_dir)
     run_folder.make(place.path.parent)
     with files.atomic(place.path) as written:
         form.write(of_run, written, request.quantize)
@@ -91,7 +100,22 @@ def export(
         described = place.record(written), place.card(written)
         files.write_json(described[0], said)
         files.write_text(described[1], card.text(of_run, said, place.name))
-    return Exported(place.path, measured, said, (place.record(place.path), place.card(place.path)))
+    described = place.record(place.path), place.card(place.path)
+    return Exported(place.path, measured, said, described, form.beside(place.path))
+
+
+def _example(run: Run, videos: Sequence[Video], reader: Reader) -> np.ndarray:
+    """Returns a clip of the first video that can be read."""
+    reasons = []
+    for video in videos:
+        try:
+            return clips.middle_clip(reader, video, run.recipe.data).pixels
+        except VideoError as error:
+            reasons.append(error)
+    raise ExportError(
+        f"Not one of {len(videos)} videos can be read to compare the export with Keras: "
+        f"{reasons[0]}"
+    )
 
 
 def _check(measured: Parity, form: Format, request: Request) -> None:

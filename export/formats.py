@@ -14,34 +14,8 @@ from .source import ExportError, Source
 TOLERANCE = 1e-4
 
 
-@dataclasses.dataclass(frozen=True)
-class Format:
-    """A format.
-
-    Attributes:
-        name: as `--format` takes it.
-        suffix: of its file; "" of a folder.
-        versioned: the folder holds a numbered folder for each export.
-        model: the file in the folder by which it is loaded; "" is the folder or file itself.
-        quantize: what `--quantize` takes, the default first -> the least share of windows in which
-            the export must see the class that Keras sees. "none" computes in float32.
-        write: writes a source at a path that does not exist, quantised as asked for.
-    """
-
-    name: str
-    suffix: str
-    versioned: bool
-    model: str
-    quantize: Mapping[str, float]
-    write: Callable[[Source, Path, str], None]
-
-    def loaded(self, path: Path) -> Path:
-        """Returns what to load of the export at `path`."""
-        return path / self.model if self.model else path
-
-
 def _saved_model(source: Source, path: Path, quantize: str) -> None:
-    from . import saved_model
+    from . import saved_model, serving
 
     experiment = source.manifest.recipe
     saved_model.write(
@@ -55,6 +29,17 @@ def _saved_model(source: Source, path: Path, quantize: str) -> None:
     extra = path / EXTRA
     extra.mkdir(exist_ok=True)
     files.write_text(extra / manifest.NAME, source.manifest.to_json())
+    serving.write_warm_up(path, path.parent.name, source.example)
+
+
+def _for_serving(path: Path) -> list[str]:
+    from . import serving
+
+    return serving.write_beside(path.parent, path.parent.name)
+
+
+def _nothing(path: Path) -> list[str]:
+    return []
 
 
 def _tflite(source: Source, path: Path, quantize: str) -> None:
@@ -84,6 +69,34 @@ def _openvino(source: Source, path: Path, quantize: str) -> None:
     openvino.write(source.network, path, classes=said.classes, manifest_text=said.to_json())
 
 
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A format.
+
+    Attributes:
+        name: as `--format` takes it.
+        suffix: of its file; "" of a folder.
+        versioned: the folder holds a numbered folder for each export.
+        model: the file in the folder by which it is loaded; "" is the folder or file itself.
+        quantize: what `--quantize` takes, the default first -> the least share of windows in which
+            the export must see the class that Keras sees. "none" computes in float32.
+        write: writes a source at a path that does not exist, quantised as asked for.
+        beside: writes what goes beside a finished export, and returns what there is to say of it.
+    """
+
+    name: str
+    suffix: str
+    versioned: bool
+    model: str
+    quantize: Mapping[str, float]
+    write: Callable[[Source, Path, str], None]
+    beside: Callable[[Path], list[str]] = _nothing
+
+    def loaded(self, path: Path) -> Path:
+        """Returns what to load of the export at `path`."""
+        return path / self.model if self.model else path
+
+
 FORMATS = {
     one.name: one
     for one in (
@@ -94,6 +107,7 @@ FORMATS = {
             model="",
             quantize={"none": 0.99, "bfloat16": 0.95, "float16": 0.98},
             write=_saved_model,
+            beside=_for_serving,
         ),
         Format(
             name="tflite",

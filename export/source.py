@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import numpy as np
 
 from keras_r3d.applications import read_metadata
 from keras_r3d.errors import R3DError
@@ -22,17 +23,23 @@ class Source:
         run: of its training.
         network: its best model.
         manifest: what is written into the export.
+        example: a clip of its videos, uint8 `(frames, size, size, channels)`.
         data_dir: where the videos are; None is where they were in training.
     """
 
     run: Run
     network: keras.Model
     manifest: Manifest
+    example: np.ndarray
     data_dir: str | None
 
 
-def of_run(run: Run, data_dir: str | None) -> Source:
+def of_run(run: Run, example: np.ndarray, data_dir: str | None) -> Source:
     """Opens the best model of a run.
+
+    Args:
+        example: a clip of its videos, uint8 `(frames, size, size, channels)`.
+        data_dir: where the videos are; None is where they were in training.
 
     Raises:
         RunError: there is none, or it is damaged.
@@ -45,4 +52,5 @@ def of_run(run: Run, data_dir: str | None) -> Source:
             f"{run.model_path()} must be a network of keras_r3d that normalises its input itself "
             "(include_preprocessing=True), as a training writes it."
         )
-    return Source(run, network, Manifest(run.classes, known.mean, known.std, run.recipe), data_dir)
+    manifest = Manifest(run.classes, known.mean, known.std, run.recipe)
+    return Source(run, network, manifest, example, data_dir)

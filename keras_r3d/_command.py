@@ -123,6 +123,21 @@ def value(name: str):
     return flags.FLAGS[name].value
 
 
+def check_new(flag: str) -> None:
+    """Refuses a file that is there, or that has no folder to lie in, before hours of work.
+
+    Raises:
+        R3DError: the flag names such a file.
+    """
+    given = value(flag)
+    if not given:
+        return
+    if os.path.lexists(given):
+        raise R3DError(f"--{flag} {given} exists and is left as it is: choose another name.")
+    if not os.path.isdir(os.path.dirname(os.path.abspath(given))):
+        raise R3DError(f"--{flag} {given}: there is no such folder.")
+
+
 class Progress:
     """Prints how many are done, how fast, and how long the rest takes.
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from keras_r3d import _command, files, run_folder
+from keras_r3d import _command, run_folder
 from keras_r3d.errors import R3DError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _predict_files(paths: Sequence[str]) -> int:
     timelines = _new_folder("timeline")
     copies, one_copy = _place_of_copies(paths)
     for name in ("json", "csv"):
-        _check_file(name)
+        _command.check_new(name)
     opened = _open()
     classes = opened[0].classes
     scored = _scored(opened, paths, timeout)
@@ -182,7 +182,7 @@ def _predict_files(paths: Sequence[str]) -> int:
                 failed = True
                 print(f"  no copy: {error}")
     print(lines.total(record["status"] for record in records))
-    _write(records, top)
+    prediction.write(records, top, _command.value("json"), _command.value("csv"))
     for written in (timelines, copies):
         if written is not None and written.exists():
             print(f"Written: {written}")
@@ -230,34 +230,11 @@ def _place_of_copies(paths: Sequence[str]) -> tuple[Path | None, bool]:
             raise R3DError(
                 f"--annotate {given} is a file, but there are {len(paths)} videos: name a folder."
             )
-        _check_file("annotate")
+        _command.check_new("annotate")
         return Path(given), True
     if suffix and len(paths) == 1:
         raise R3DError(f"--annotate must end in .mp4 or .avi, or name a folder. Received: {given}")
     return _new_folder("annotate"), False
-
-
-def _check_file(flag: str) -> None:
-    """Refuses a file that is there, or that has no folder to lie in, before hours of work."""
-    given = _command.value(flag)
-    if not given:
-        return
-    if os.path.lexists(given):
-        raise R3DError(f"--{flag} {given} exists and is left as it is: choose another name.")
-    if not Path(given).absolute().parent.is_dir():
-        raise R3DError(f"--{flag} {given}: there is no such folder.")
-
-
-def _write(records: list[dict[str, Any]], top: int) -> None:
-    """Writes JSON and CSV files, where they were asked for."""
-    from keras_r3d.inference.prediction import records_csv
-
-    if path := _command.value("json"):
-        files.write_json(path, records)
-        print(f"Written: {path}")
-    if path := _command.value("csv"):
-        files.write_text(path, records_csv(records, top))
-        print(f"Written: {path}")
 
 
 def _predict_live(word: str) -> None:

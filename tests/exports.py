@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 from conftest import small_recipe
 
 from keras_r3d import recipe, run_folder
@@ -36,5 +37,7 @@ def write(run: Run, form: str, name: str, quantize: str = "none") -> Path:
     """Writes an export into the folder of a run, without comparing it."""
     path = run.path / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    formats.named(form).write(source.of_run(run, None), path, quantize)
+    data = run.recipe.data
+    example = np.zeros((data.frames, data.size, data.size, data.channels), np.uint8)
+    formats.named(form).write(source.of_run(run, example, None), path, quantize)
     return path

@@ -131,12 +131,22 @@ ALLOWED = {
     "inference": BASE
     | {"_opencv", "applications", "data", "devices", "files", "recipe", "run_folder"},
     "inference.manifest": BASE | {"recipe"},
+    "serving": BASE | {"_opencv", "data", "inference", "recipe"},
     "export": BASE
-    | {"_command", "applications", "data", "files", "inference", "recipe", "run_folder"},
+    | {
+        "_command",
+        "applications",
+        "data",
+        "files",
+        "inference",
+        "recipe",
+        "run_folder",
+        "serving.messages",
+    },
 }
 COMMANDS = {
     *("train", "evaluate", "predict", "explain", "features", "benchmark", "convert", "prepare"),
-    *("flow", "scan", "view"),
+    *("flow", "scan", "view", "client"),
 }
 STDLIB_AND_NUMPY = {
     "recipe",

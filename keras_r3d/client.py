@@ -1,0 +1,169 @@
+"""Names what videos show, asking a server: `python -m keras_r3d.client VIDEO… --url http://…`.
+
+The server is TensorFlow Serving with a model that `python -m keras_r3d.export` wrote.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from keras_r3d import _command, recipe, run_folder
+from keras_r3d.errors import R3DError
+
+if TYPE_CHECKING:
+    from keras_r3d.inference.classifier import Classifier
+
+
+def _define_flags() -> None:
+    flags.DEFINE_string(
+        "url", None, "Server: http://HOST:8501 or https://… (REST), grpc://HOST:8500 (gRPC)."
+    )
+    flags.DEFINE_string(
+        "model", None, "Name of the model on the server. Default: that of the --export folder."
+    )
+    flags.DEFINE_integer("version", None, "Of the model. Default: the newest.", lower_bound=0)
+    flags.DEFINE_string(
+        "workdir", None, "Folder of the run: it says the classes, and how clips are cut."
+    )
+    flags.DEFINE_string(
+        "export", None, "Exported folder NAME/VERSION, or its model.json, which say the same."
+    )
+    flags.DEFINE_enum(
+        "signature",
+        "serving_default",
+        ["serving_default", "jpeg"],
+        "What is sent: the pixels of clips, or their frames as JPEGs, which are smaller.",
+    )
+    flags.DEFINE_integer(
+        "jpeg_quality",
+        95,
+        "Of --signature jpeg.",
+        lower_bound=1,
+        upper_bound=100,
+    )
+    flags.DEFINE_string(
+        "protocol", None, "How videos are scored, as `predict` takes it. Default: the recipe's."
+    )
+    flags.DEFINE_integer("concurrency", 4, "Requests at a time.", lower_bound=1, upper_bound=256)
+    flags.DEFINE_float(
+        "deadline_seconds", 60.0, "Of a request, with all its retries.", lower_bound=0.01
+    )
+    flags.DEFINE_integer(
+        "retries", 4, "Most of a request, while the server is away or busy.", lower_bound=0
+    )
+    flags.DEFINE_float(
+        "max_message_mib",
+        None,
+        "Of a request. Default: 4 by gRPC, what servers take that set no limit; 32 by REST.",
+        lower_bound=0.001,
+    )
+    flags.DEFINE_float(
+        "timeout",
+        300.0,
+        "Seconds after which a file that gives no more window is given up.",
+        lower_bound=0.1,
+    )
+    flags.DEFINE_integer("top", 5, "Classes that are named.", lower_bound=1)
+    flags.DEFINE_string("json", None, "Also writes a record for each video to this file.")
+    flags.DEFINE_string("csv", None, "Also writes a row for each video to this file.")
+
+
+def _main(*words: str) -> None:
+    os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one asks
+    from keras_r3d.data import listing
+
+    if not words:
+        raise R3DError("Name videos: files, folders, globs, or '-' for a list on stdin.")
+    if live := [word for word in words if listing.is_live(word)]:
+        raise R3DError(
+            f"{listing.printable(live[0])}: the client sends files. `predict` watches cameras."
+        )
+    for name in ("json", "csv"):
+        _command.check_new(name)
+    if _command.value("url") is None:
+        raise R3DError("--url is missing: where the server listens, such as http://localhost:8501.")
+    sys.exit(_ask(listing.paths(words, sys.stdin)))
+
+
+def _ask(paths: Sequence[str]) -> int:
+    """Asks a server for the classes of video files; returns the exit code."""
+    from keras_r3d.data.annotations import Video
+    from keras_r3d.data.source import file_reader
+    from keras_r3d.inference import lines, prediction, scoring
+
+    opened, top = _open(), _command.value("top")
+    reader = file_reader(paths, opened.data)
+    videos = [Video(path, "") for path in paths]
+    print(lines.heading())
+    records = []
+    for one in scoring.score(opened, reader, videos, timeout=_command.value("timeout")):
+        found = prediction.of_scored(one, opened.classes)
+        records.append(found.record(top))
+        print("\n".join(lines.of_prediction(found, top)), flush=True)
+    print(lines.total(record["status"] for record in records))
+    prediction.write(records, top, _command.value("json"), _command.value("csv"))
+    return int(any(record["status"] == "error" for record in records))
+
+
+def _open() -> "Classifier":
+    """Asks the server for the model that the flags name."""
+    from keras_r3d.inference import protocol
+    from keras_r3d.serving import remote, server
+
+    classes, experiment, said, name = _known()
+    model = _command.value("model") or name
+    if not model:
+        raise R3DError("--model is missing: the name of the model on the server.")
+    experiment = recipe.override(experiment, protocol.overrides(_command.value("protocol")))
+    most_mib = _command.value("max_message_mib")
+    manner = remote.Manner(
+        signature=_command.value("signature"),
+        quality=_command.value("jpeg_quality"),
+        concurrency=_command.value("concurrency"),
+        deadline_seconds=_command.value("deadline_seconds"),
+        retries=_command.value("retries"),
+        most_bytes=int(most_mib * 2**20) if most_mib else None,
+    )
+    connected = server.connect(_command.value("url"), model, _command.value("version"))
+    opened = remote.classifier(connected, manner, classes, experiment.data, experiment.eval, said)
+    how = protocol.described(opened.data, opened.eval)
+    print(f"{opened.name} ({opened.described}): {how}", flush=True)
+    return opened
+
+
+def _known() -> tuple[Sequence[str], recipe.Recipe, str, str | None]:
+    """Returns classes, recipe, where they are from in words, and the name of an exported model."""
+    from keras_r3d.inference import manifest
+
+    workdir, export = _command.value("workdir"), _command.value("export")
+    if bool(workdir) == bool(export):
+        raise R3DError(
+            "Name what the model was exported from, --workdir RUN, or what it was exported to, "
+            "--export NAME/VERSION."
+        )
+    if workdir:
+        run = run_folder.open_run(workdir)
+        return run.classes, run.recipe, f"recipe of the run {run.path}", None
+    path = Path(export)
+    place = path / "assets.extra" / manifest.NAME if path.is_dir() else path
+    if not place.is_file():
+        raise R3DError(
+            f"--export {export} must be the folder NAME/VERSION that `python -m keras_r3d.export` "
+            f"wrote, or its {manifest.NAME}. There is no {place}."
+        )
+    known = manifest.from_json(place.read_text(encoding="utf-8", errors="replace"), str(place))
+    name = path.absolute().parent.name if path.is_dir() else None
+    return known.classes, known.recipe, f"{manifest.NAME} of {export}", name
+
+
+def main() -> None:
+    """Entry point of the command."""
+    _command.run(_define_flags, _main, arguments=("[VIDEO…]",))
+
+
+if __name__ == "__main__":
+    main()
