@@ -82,6 +82,7 @@ def export(
     request = request or Request()
     formats.check_quantize(form, request.quantize)
     place = destinations.choose(run, form, request.quantize, request.output)
+    run.model_path()  # or it is an error, before videos are looked for
     split = run.recipe.eval.split
     videos, reader = run.open_split(split, request.data_dir)
     videos = parity.evenly(videos, request.videos)
