@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from keras_r3d import _command, files, run_folder
+from keras_r3d import _command, run_folder
 from keras_r3d.errors import R3DError
 
 if TYPE_CHECKING:
@@ -145,48 +145,38 @@ def _open() -> "list[Classifier]":
 
 def _predict_files(paths: Sequence[str]) -> int:
     """Predicts video files; returns the exit code."""
-    from keras_r3d.data import listing
-    from keras_r3d.data.video import VideoError
-    from keras_r3d.inference import annotating, lines, prediction, timeline
+    from keras_r3d.inference import lines, prediction, prediction_files
 
     top, timeout = _command.value("top"), _command.value("timeout") or _TIMEOUT
-    timelines = _new_folder("timeline")
-    copies, one_copy = _place_of_copies(paths)
-    for name in ("json", "csv"):
-        _check_file(name)
+    wanted = {name: _command.value(name) for name in prediction_files.KINDS}
+    outputs = prediction_files.PredictionFiles(
+        {name: Path(path) for name, path in wanted.items() if path}, paths, top, timeout
+    )
     opened = _open()
     classes = opened[0].classes
     scored = _scored(opened, paths, timeout)
-    for folder in (timelines, None if one_copy else copies):
-        if folder is not None:
-            run_folder.make(folder)
+    outputs.begin()
     print(lines.heading())
-    records = []
-    failed = False
-    for one, name in zip(scored, listing.names(paths), strict=True):
-        found = prediction.of_scored(one, classes)
-        records.append(found.record(top))
-        print("\n".join(lines.of_prediction(found, top)), flush=True)
-        if found.status == "error":
-            continue
-        if timelines is not None and len(found.window_scores):
-            timeline.write_csv(found, timelines / f"{name}.csv")
-            timeline.write_png(found, timelines / f"{name}.png", top)
-        elif timelines is not None:
-            print("  no timeline: the fused models have other windows each.")
-        if copies is not None:
-            copy = copies if one_copy else copies / f"{name}.mp4"
-            try:
-                annotating.annotate(found, copy, timeout)
-            except (annotating.AnnotatingError, VideoError) as error:
-                failed = True
-                print(f"  no copy: {error}")
-    print(lines.total(record["status"] for record in records))
-    _write(records, top)
-    for written in (timelines, copies):
-        if written is not None and written.exists():
-            print(f"Written: {written}")
-    return int(failed or any(record["status"] == "error" for record in records))
+    complete = True
+    try:
+        for one in scored:
+            found = prediction.of_scored(one, classes)
+            print("\n".join(lines.of_prediction(found, top)), flush=True)
+            for lacking in outputs.add(found):
+                print(f"  {lacking}")
+                complete = False
+    except BaseException:  # also Ctrl-C and SIGTERM, which are no `Exception`
+        if outputs.statuses and (kept := outputs.save()):
+            print(
+                f"\nNot finished: {len(outputs.statuses)} of {len(paths)} videos are in "
+                f"{', '.join(map(str, kept))}. The same command begins anew, and replaces them.",
+                file=sys.stderr,
+            )
+        raise
+    print(lines.total(outputs.statuses))
+    for path in outputs.finish():
+        print(f"Written: {path}")
+    return int(not complete or "error" in outputs.statuses)
 
 
 def _scored(
@@ -210,54 +200,6 @@ def _scored(
         scoring.score(one, file_reader(paths, one.data), videos, timeout=timeout) for one in opened
     ]
     return fusion.fuse(streams, classes, weights) if weights else streams[0]
-
-
-def _new_folder(flag: str) -> Path | None:
-    given = _command.value(flag)
-    if given and Path(given).exists():
-        raise R3DError(f"--{flag} {given} exists and is left as it is: choose another folder.")
-    return Path(given) if given else None
-
-
-def _place_of_copies(paths: Sequence[str]) -> tuple[Path | None, bool]:
-    """Returns the file or folder of annotated copies, and whether it is a file."""
-    from keras_r3d.inference import annotating
-
-    given = _command.value("annotate")
-    suffix = Path(given or "").suffix.lower()
-    if suffix in annotating.CODECS:
-        if len(paths) != 1:
-            raise R3DError(
-                f"--annotate {given} is a file, but there are {len(paths)} videos: name a folder."
-            )
-        _check_file("annotate")
-        return Path(given), True
-    if suffix and len(paths) == 1:
-        raise R3DError(f"--annotate must end in .mp4 or .avi, or name a folder. Received: {given}")
-    return _new_folder("annotate"), False
-
-
-def _check_file(flag: str) -> None:
-    """Refuses a file that is there, or that has no folder to lie in, before hours of work."""
-    given = _command.value(flag)
-    if not given:
-        return
-    if os.path.lexists(given):
-        raise R3DError(f"--{flag} {given} exists and is left as it is: choose another name.")
-    if not Path(given).absolute().parent.is_dir():
-        raise R3DError(f"--{flag} {given}: there is no such folder.")
-
-
-def _write(records: list[dict[str, Any]], top: int) -> None:
-    """Writes JSON and CSV files, where they were asked for."""
-    from keras_r3d.inference.prediction import records_csv
-
-    if path := _command.value("json"):
-        files.write_json(path, records)
-        print(f"Written: {path}")
-    if path := _command.value("csv"):
-        files.write_text(path, records_csv(records, top))
-        print(f"Written: {path}")
 
 
 def _predict_live(word: str) -> None:
