@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from keras_r3d import _command, run_folder
+from keras_r3d import _command
 from keras_r3d.errors import R3DError
 
 if TYPE_CHECKING:
@@ -119,28 +119,18 @@ def _main(*words: str) -> None:
 
 def _open() -> "list[Classifier]":
     """Opens the model that the flags name, or the models that are fused."""
-    from keras_r3d.devices import choose
-    from keras_r3d.inference import classifier, protocol
+    from keras_r3d.inference import opening
 
-    given = {name: _command.value(name) for name in ("workdir", "model", "recipe", "fuse")}
-    workdir, model, fused = given["workdir"], given["model"], given["fuse"]
-    if sum(map(bool, (workdir or model, fused))) != 1:
-        raise R3DError("Name a model: --workdir RUN, --model FILE or --fuse RUN_A RUN_B.")
-    if given["recipe"] and (workdir or not model):
-        raise R3DError("--recipe is for a --model without --workdir: a run has its own.")
-    changes = protocol.overrides(_command.value("protocol"))
-    settings: Any = {"overrides": changes, "hardware": choose(_command.value("devices"))}
-    if fused:
-        opened = [classifier.of_run(run_folder.open_run(run), **settings) for run in fused]
-    elif workdir:
-        run = run_folder.open_run(workdir)
-        opened = [classifier.of_run(run, Path(model) if model else None, **settings)]
-    else:
-        opened = [classifier.of_file(Path(model), given["recipe"], **settings)]
-    for one in opened:
-        how = protocol.described(one.data, one.eval)
-        print(f"{one.name} ({one.described}): {how}", flush=True)
-    return opened
+    named = opening.Named(*map(_command.value, ("workdir", "model", "recipe", "fuse")))
+
+    from keras_r3d.inference import protocol
+
+    opened = opening.open_models(named, _command.value("protocol"), _command.value("devices"))
+    models = [one.classifier for one in opened]
+    for model in models:
+        how = protocol.described(model.data, model.eval)
+        print(f"{model.name} ({model.described}): {how}", flush=True)
+    return models
 
 
 def _predict_files(paths: Sequence[str]) -> int:

@@ -189,7 +189,7 @@ _WRONG = (
         "The data folder /nowhere does not exist",
     ),
     (["keras_r3d.train", "demo"], "Unknown argument 'demo': flags start with `--`."),
-    (["keras_r3d.evaluate"], "Name what to evaluate, either --workdir RUN"),
+    (["keras_r3d.evaluate"], "Name a model: --workdir RUN, --model FILE or --fuse RUN_A RUN_B."),
     (["keras_r3d.evaluate", "--workdir=/nowhere"], "--workdir /nowhere does not exist"),
     (["export", "--workdir=/nowhere", "--format=onnx"], "--format must be one of"),
     (["export", "--format=tflite"], "--workdir is missing"),

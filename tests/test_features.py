@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -305,6 +306,12 @@ def test_the_command(class_folders, tmp_path):
     assert done.returncode == 1
     assert "12 embeddings of 12 videos" in done.stdout
     assert r"\xff.mp4: its name is not UTF-8: rename it." in done.stdout
+    for split in ("train", "test"):
+        shutil.copytree(class_folders, tmp_path / "splits" / split)
+    given = ("--model", tmp_path / "m.keras", "--output", tmp_path / "s.npz")
+    done = run("--data_dir", tmp_path / "splits", *given)
+    assert "--split is missing: " in done.stderr, "as evaluate says"
+    assert " has ['test', 'train']." in done.stderr
     done = run("--output", output, "--gallery", output, "--probe")
     assert done.returncode == 0, done.stderr
     assert "linear probe:" in done.stdout
@@ -321,7 +328,10 @@ def test_a_killed_command_goes_on(tmp_path):
     assert run(*given, tmp_path / "whole.npz").returncode == 0
     for number, expected in ((signal.SIGTERM, 75), (signal.SIGKILL, -9)):
         process = subprocess.Popen(
-            [*command, str(tmp_path / "f.npz")], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [*command, str(tmp_path / f"{number.name}.npz")],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for line in process.stdout:
             if " videos, " in line:
@@ -331,7 +341,9 @@ def test_a_killed_command_goes_on(tmp_path):
         assert process.returncode == expected, said
         if number == signal.SIGTERM:
             assert "The same command goes on." in said
-    done = run(*given, tmp_path / "f.npz")
+    done = run(*given, tmp_path / "SIGTERM.npz")
     assert done.returncode == 0, done.stderr
     assert "videos are finished already" in done.stdout
-    assert (tmp_path / "f.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    assert run(*given, tmp_path / "SIGKILL.npz").returncode == 0
+    for name in ("SIGTERM", "SIGKILL"):
+        assert (tmp_path / f"{name}.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
