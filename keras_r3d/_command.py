@@ -8,14 +8,14 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags, logging
 
 from keras_r3d.errors import R3DError
 
 DECODING = ("windows ", "frames ")  # so begin the names of threads that decode
-INTERRUPTED = 75  # exit code of a training that was stopped and can be gone on with
+INTERRUPTED = 75  # exit code of what was stopped and can be gone on with
 
 
 def run(
@@ -75,6 +75,23 @@ def run(
         app.run(guarded, [sys.argv[0], *_repeated(sys.argv[1:], several)])
     except SystemExit as end:
         _leave(end.code)
+
+
+@contextlib.contextmanager
+def going_on() -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM end a command that goes on where it was, with exit code 75."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on.", flush=True)
+        sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _leave(code: int | str | None) -> None:

@@ -77,7 +77,8 @@ def _main(*words: str) -> None:
     if words or labelled:
         if words and labelled:
             raise R3DError("Name VIDEOs, or labelled ones with --data_dir and --split; not both.")
-        failed = _extract(words, output)
+        with _command.going_on():
+            failed = _extract(words, output)
     elif not (neighbours or _command.value("probe")):
         raise R3DError("Name VIDEOs (files, folders, globs), or labelled ones with --data_dir.")
     if neighbours or _command.value("probe"):

@@ -54,7 +54,7 @@ def _main(source: str) -> None:
         print(f"Note: {note}")
     counts = ", ".join(f"{name} {len(videos)}" for name, videos in found.splits.items())
     print(f"{source}: {len(found.classes)} classes; videos: {counts}", flush=True)
-    try:
+    with _command.going_on():
         problems = flow_folder.write(
             found,
             annotations.root(source),
@@ -64,9 +64,6 @@ def _main(source: str) -> None:
             limit_seconds=_command.value("time_limit"),
             progress=_command.Progress("videos"),
         )
-    except KeyboardInterrupt:
-        print("What is done is kept: run the same command again to go on.", file=sys.stderr)
-        raise
     for problem in problems[:10]:
         print(f"  {problem.status}: {problem.detail}")
     if len(problems) > 10:

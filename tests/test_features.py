@@ -277,7 +277,7 @@ def test_several_videos_stand_before_the_flags(tmp_path):
     assert done.stderr.startswith(f"Error: {tmp_path} holds no videos. Known suffixes: .3gp ")
     write_video(tmp_path / "1.avi")
     done = run(tmp_path, "b*.mp4", "--output", tmp_path / "f.npz")
-    assert "Error: b*.mp4: no file has such a name." in done.stderr
+    assert "Name a model: --workdir RUN or --model FILE." in done.stderr
 
 
 @pytest.mark.slow
@@ -315,6 +315,30 @@ def test_the_command(class_folders, tmp_path):
     done = run("--output", output, "--gallery", output, "--probe")
     assert done.returncode == 0, done.stderr
     assert "linear probe:" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_interrupted_as_it_starts_goes_on(tmp_path, number):
+    write_video(tmp_path / "v.avi")
+    script = (
+        "import time\n"
+        "from keras_r3d import _command, features\n"
+        "from keras_r3d.inference import opening\n"
+        "def slow(*given):\n"
+        "    print('opening', flush=True)\n"
+        "    time.sleep(60)\n"
+        "opening.open_models = slow\n"
+        "_command.run(features._define_flags, features._main, arguments=('[VIDEO…]',))\n"
+    )
+    given = [str(tmp_path / "v.avi"), "--model=m.keras", f"--output={tmp_path / 'f.npz'}"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *given], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "opening\n"
+    process.send_signal(number)
+    assert "The same command goes on." in process.communicate(timeout=30)[0]
+    assert process.returncode == 75
 
 
 @pytest.mark.slow

@@ -210,6 +210,16 @@ def test_partial_videos_and_lists_on_stdin_leave_with_0(command, runs, folder, m
     assert out.index("cut.avi") < out.index("long.avi")
 
 
+def test_a_glob_that_nothing_fits_is_one_line(command, runs, folder, tmp_path):
+    given = [f"{folder}/*.webm", folder / "long.avi", "--json", tmp_path / "a.json"]
+    code, out = command("--workdir", runs[0], *given, "--top=1")
+    assert code == 1
+    assert "2 videos: 1 ok, 0 partial, 1 error." in out
+    first, second = json.loads((tmp_path / "a.json").read_text())
+    assert (first["status"], second["status"]) == ("error", "ok")
+    assert first["detail"] == f"{folder}/*.webm: there is no such file."
+
+
 def test_two_runs_are_fused(command, runs, folder, tmp_path):
     video = folder / "long.avi"
     code, _ = command(
