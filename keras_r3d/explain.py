@@ -166,11 +166,12 @@ def explain(
     span = f"{times[number][0]:.2f}-{times[number][1]:.2f} s"
     title = [Path(video).name, model.classes[index], f"score {score:.1%} at {span}"]
     seconds = reader.seconds(source)[chosen.frame_numbers]
-    drawn = clip if model.data.input == "rgb" else flow.colours(clip)
-    figure = overlay.strip(drawn, heats, seconds, title)
+    of_flow = model.data.input != "rgb"
+    drawn = flow.colours(clip) if of_flow else clip
+    figure = overlay.strip(drawn, heats, seconds, title, of_flow=of_flow)
     with files.atomic(paths["png"]) as temporary:
         figure.savefig(temporary, dpi=100)
-    overlay.write_video(paths["mp4"], drawn, heats["Grad-CAM"], seconds, title)
+    overlay.write_video(paths["mp4"], drawn, heats["Grad-CAM"], seconds, title, of_flow=of_flow)
     if "npz" in paths:
         with files.atomic(paths["npz"]) as temporary:
             np.savez_compressed(

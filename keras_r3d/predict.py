@@ -146,12 +146,13 @@ def _predict_files(paths: Sequence[str]) -> int:
     classes = opened[0].classes
     scored = _scored(opened, paths, timeout)
     outputs.begin()
-    print(lines.heading())
+    table = lines.Table(paths, classes, lines.terminal_columns())
+    print(table.heading())
     complete = True
     try:
         for one in scored:
             found = prediction.of_scored(one, classes)
-            print("\n".join(lines.of_prediction(found, top)), flush=True)
+            print("\n".join(table.of_prediction(found, top)), flush=True)
             for lacking in outputs.add(found):
                 print(f"  {lacking}")
                 complete = False
@@ -247,7 +248,7 @@ def _show(seen: "Sighting", classes: Sequence[str]) -> None:
 
     now = datetime.datetime.now().astimezone()
     record = seen.record(classes, _command.value("top"), now)
-    print(lines.of_record(record, now), flush=True)
+    print(lines.of_record(record, now, lines.terminal_columns()), flush=True)
     if path := _command.value("json"):
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")

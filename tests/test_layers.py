@@ -88,6 +88,7 @@ ALLOWED = {
         "data.video_reader",
     },
     "data.listing": BASE | {"data.annotations"},
+    "data.shortening": set(),
     "data.ring": {"data.sampling", "data.video"},
     "data.live": BASE | {"_opencv", "data.cropping", "data.listing", "data.ring", "data.video"},
     "data.clips": {
@@ -102,7 +103,15 @@ ALLOWED = {
         "data.video",
     },
     "data.sheet": BASE
-    | {"recipe", "data.annotations", "data.clips", "data.flow", "data.reader", "data.video"},
+    | {
+        "recipe",
+        "data.annotations",
+        "data.clips",
+        "data.flow",
+        "data.reader",
+        "data.shortening",
+        "data.video",
+    },
     "data.pipeline": {
         "recipe",
         "data.calls",

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from keras_r3d import files
 from keras_r3d.data.listing import printable
-from keras_r3d.inference.lines import shortened, shortened_path
+from keras_r3d.data.shortening import shortened, shortened_path
 from keras_r3d.inference.prediction import Prediction
 
 _SPANS = 60  # windows, of which start and end are drawn
