@@ -1,7 +1,7 @@
 """Stores optical flow ahead: `python -m keras_r3d.flow SOURCE --output DIR --input dis`.
 
-`--data_dir DIR` then trains and evaluates on the same clips, only faster. Videos that cannot be
-read are not in it: they are listed in `problems.csv` there.
+`--data_dir DIR` then trains and evaluates on the same clips, in the same splits, only faster. Videos
+that cannot be read have no flow in it, but their reason, and are listed in `problems.csv` there.
 """
 
 import os
@@ -71,7 +71,10 @@ def _main(source: str) -> None:
     side = f"short side {settings.short_side}" if settings.short_side else "frames of full size"
     print(f"Written: {output}: flow by {settings.input}, {side}. Next:\n  {_next(output)}")
     if problems:
-        print(f"{len(problems)} videos are left out: {output / flow_folder.PROBLEMS}")
+        print(
+            f"{len(problems)} videos gave no flow ({output / flow_folder.PROBLEMS}): they stay in the "
+            "lists and count as errors, as the videos themselves would."
+        )
         sys.exit(1)
 
 

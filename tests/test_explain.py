@@ -16,7 +16,7 @@ from keras_r3d.data import clips, demo
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.video import probe, resize
 from keras_r3d.data.video_reader import VideoReader
-from keras_r3d.inference import gradcam, heat, overlay, stages
+from keras_r3d.inference import gradcam, heat, opening, overlay, prediction, stages
 from keras_r3d.inference.opening import Named
 
 ROOT = Path(__file__).parent.parent
@@ -83,6 +83,22 @@ def test_what_cannot_be_explained_is_one_sentence(model, tmp_path, capsys):
         Named()
     with pytest.raises(explain.R3DError, match=r"no such model|damaged"):
         explain._open(Named(model=str(tmp_path / "no.keras")))
+
+
+def test_windows_and_views_are_those_of_the_recipe(model, tmp_path, capsys):
+    """Two spread windows of three views each: scores are means over the views."""
+    video = str(write_video(tmp_path / "film.avi", 30, tint=(1, 0.2, 0.2), base=20))
+    (opened,) = opening.open_models(Named(model=str(model)), "2x3")
+    explain.explain(
+        opened.classifier, video, {"mp4": tmp_path / "a.mp4", "png": tmp_path / "a.png"}
+    )
+    said = capsys.readouterr().out
+    found = prediction.predict(opened.classifier, video)
+    label, score = found.top(1)[0]
+    assert f"film.avi: {label} {score:.1%} over 2 windows" in said
+    number = int(found.window_scores[:, found.labels.index(label)].argmax())
+    start, end = found.window_seconds[number]
+    assert f"Window {number}, {start:.2f}-{end:.2f} s: " in said
 
 
 def test_exports_have_no_gradients(model, monkeypatch):

@@ -31,7 +31,7 @@ ALLOWED = {
     "data.landmarks": set(),
     "data.video": BASE | {"_opencv", "data.landmarks"},
     "data.flow": BASE | {"_opencv"},
-    "data.flow_video": {"_opencv", "data.flow", "data.video"},
+    "data.flow_video": {"_opencv", "data.flow", "data.video", "files"},
     "data.flow_folder": BASE
     | {
         "_opencv",
@@ -102,12 +102,14 @@ ALLOWED = {
         "data.sampling",
         "data.video",
     },
+    "data.flow_key": {"data.flow", "data.video"},
     "data.sheet": BASE
     | {
         "recipe",
         "data.annotations",
         "data.clips",
         "data.flow",
+        "data.flow_key",
         "data.reader",
         "data.shortening",
         "data.video",
