@@ -1,7 +1,7 @@
 """Stores optical flow ahead: `python -m keras_r3d.flow SOURCE --output DIR --input dis`.
 
-`--data_dir DIR` then trains and evaluates on the same clips, in the same splits, only faster. Videos
-that cannot be read have no flow in it, but their reason, and are listed in `problems.csv` there.
+`--data_dir DIR` then trains and evaluates on the same clips, in the same splits, only faster. A
+video that cannot be read has its reason there instead, and a line in `problems.csv`.
 """
 
 import os
@@ -72,8 +72,8 @@ def _main(source: str) -> None:
     print(f"Written: {output}: flow by {settings.input}, {side}. Next:\n  {_next(output)}")
     if problems:
         print(
-            f"{len(problems)} videos gave no flow ({output / flow_folder.PROBLEMS}): they stay in the "
-            "lists and count as errors, as the videos themselves would."
+            f"{len(problems)} videos gave no flow ({output / flow_folder.PROBLEMS}): they stay in "
+            "their splits and count as errors, as the videos themselves would."
         )
         sys.exit(1)
 

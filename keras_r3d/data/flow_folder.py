@@ -1,10 +1,10 @@
 """A folder of optical flow that was computed ahead: a file for each video, under the same path.
 
 Files are Matroska, FFV1, grey, whatever their suffix: without loss, and half the size of other
-codecs that OpenCV writes. A video that gives no flow has a file, too, a text that says why: so it is in
-every list and split, and counts as an error, as it would without the folder. `flow.json` says how the
-flow was computed and is written first, `manifest.csv` has labels and splits and is written last. A file
-that is there is whole.
+codecs that OpenCV writes. A video that gives no flow has a file, too, a text that says why: so it
+is in every list and split, and counts as an error, as it would without the folder. `flow.json` says
+how the flow was computed and is written first, `manifest.csv` has labels and splits and is written
+last. A file that is there is whole.
 """
 
 import dataclasses
@@ -147,7 +147,9 @@ def write(
             result = Problem(source, result.status, f"{source}: {result.detail}.")
         if isinstance(result, Problem):
             problems[source] = result
-            write_reason(Path(waiting[number].destination), result.detail)
+            destination = Path(waiting[number].destination)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            write_reason(destination, result.detail)
         done += 1
         progress(done, len(jobs))
     listed = [problems[name] for name in sorted(problems)]
