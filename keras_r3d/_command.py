@@ -8,14 +8,14 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags, logging
 
 from keras_r3d.errors import R3DError
 
 DECODING = ("windows ", "frames ")  # so begin the names of threads that decode
-INTERRUPTED = 75  # exit code of a training that was stopped and can be gone on with
+INTERRUPTED = 75  # exit code of what was stopped and can be gone on with
 
 
 def run(
@@ -77,6 +77,23 @@ def run(
         _leave(end.code)
 
 
+@contextlib.contextmanager
+def going_on() -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM end a command that goes on where it was, with exit code 75."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on.", flush=True)
+        sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _leave(code: int | str | None) -> None:
     """Ends the process as `sys.exit`, also while decoders work or hang in threads of ours."""
     ours = [one for one in threading.enumerate() if one.name.startswith(DECODING)]
@@ -121,21 +138,6 @@ def _is_number(word: str) -> bool:
 def value(name: str):
     """Returns the value of a flag."""
     return flags.FLAGS[name].value
-
-
-def check_new(flag: str) -> None:
-    """Refuses a file that is there, or that has no folder to lie in, before hours of work.
-
-    Raises:
-        R3DError: the flag names such a file.
-    """
-    given = value(flag)
-    if not given:
-        return
-    if os.path.lexists(given):
-        raise R3DError(f"--{flag} {given} exists and is left as it is: choose another name.")
-    if not os.path.isdir(os.path.dirname(os.path.abspath(given))):
-        raise R3DError(f"--{flag} {given}: there is no such folder.")
 
 
 class Progress:

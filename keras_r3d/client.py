@@ -82,8 +82,6 @@ def _main(*words: str) -> None:
         raise R3DError(
             f"{listing.printable(live[0])}: the client sends files. `predict` watches cameras."
         )
-    for name in ("json", "csv"):
-        _command.check_new(name)
     if _command.value("url") is None:
         raise R3DError("--url is missing: where the server listens, such as http://localhost:8501.")
     sys.exit(_ask(listing.paths(words, sys.stdin)))
@@ -93,20 +91,18 @@ def _ask(paths: Sequence[str]) -> int:
     """Asks a server for the classes of video files; returns the exit code."""
     from keras_r3d.data.annotations import Video
     from keras_r3d.data.source import file_reader
-    from keras_r3d.inference import lines, prediction, scoring
+    from keras_r3d.inference import predicting, prediction_files, scoring
 
-    opened, top = _open(), _command.value("top")
+    top, timeout = _command.value("top"), _command.value("timeout")
+    wanted = {name: _command.value(name) for name in ("json", "csv")}
+    outputs = prediction_files.PredictionFiles(
+        {name: Path(path) for name, path in wanted.items() if path}, paths, top, timeout
+    )
+    opened = _open()
     reader = file_reader(paths, opened.data)
     videos = [Video(path, "") for path in paths]
-    print(lines.heading())
-    records = []
-    for one in scoring.score(opened, reader, videos, timeout=_command.value("timeout")):
-        found = prediction.of_scored(one, opened.classes)
-        records.append(found.record(top))
-        print("\n".join(lines.of_prediction(found, top)), flush=True)
-    print(lines.total(record["status"] for record in records))
-    prediction.write(records, top, _command.value("json"), _command.value("csv"))
-    return int(any(record["status"] == "error" for record in records))
+    scored = scoring.score(opened, reader, videos, timeout=timeout)
+    return predicting.show(scored, paths, opened.classes, top, outputs)
 
 
 def _open() -> "Classifier":

@@ -1,10 +1,9 @@
 """Evaluates a model on labelled videos: `python -m keras_r3d.evaluate --workdir RUN`."""
 
 import dataclasses
-import hashlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,10 @@ from keras_r3d import _command, run_folder
 from keras_r3d.errors import R3DError
 
 if TYPE_CHECKING:
-    from keras_r3d.data.annotations import Video
-    from keras_r3d.data.reader import Reader
     from keras_r3d.inference.classifier import Classifier
     from keras_r3d.inference.evaluation import Evaluation
-
-_OWN = "--workdir RUN, --model FILE or --fuse RUN_A RUN_B"
+    from keras_r3d.inference.labelled import Labelled
+    from keras_r3d.inference.opening import Opened
 
 
 def _define_flags() -> None:
@@ -73,14 +70,11 @@ def _define_flags() -> None:
 
 def _main() -> None:
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one evaluates
-    given = {name: _command.value(name) for name in ("workdir", "model", "recipe", "fuse")}
-    workdir, model, fused = given["workdir"], given["model"], given["fuse"]
-    if sum(map(bool, (workdir or model, fused))) != 1:
-        raise R3DError(f"Name what to evaluate, either {_OWN}.")
-    if _command.value("weights") and not fused:
+    from keras_r3d.inference import opening
+
+    named = opening.Named(*map(_command.value, ("workdir", "model", "recipe", "fuse")))
+    if _command.value("weights") and not named.fuse:
         raise R3DError("--weights is for --fuse.")
-    if given["recipe"] and (workdir or not model):
-        raise R3DError("--recipe is for a --model without --workdir: a run has its own.")
     request = Request(
         data_dir=_command.value("data_dir"),
         split=_command.value("split"),
@@ -91,13 +85,12 @@ def _main() -> None:
         submission=_command.value("submission"),
         external_data=_command.value("external_data"),
     )
-    if fused:
-        evaluation = _evaluate_fused(fused, _command.value("weights"), request)
-    elif workdir:
-        run = run_folder.open_run(workdir)
-        evaluation = evaluate_run(run, request, Path(model) if model else None)
+    _check_output(request.output)
+    opened = opening.open_models(named, request.protocol, request.devices)
+    if named.fuse:
+        evaluation = evaluate_fused(opened, request, _command.value("weights"))
     else:
-        evaluation = _evaluate_file(Path(model), given["recipe"], request)
+        evaluation = evaluate(opened[0], request)
     if evaluation.errors:
         sys.exit(1)
 
@@ -129,160 +122,95 @@ class Request:
 def evaluate_run(
     run: run_folder.Run, request: Request | None = None, model: Path | None = None
 ) -> "Evaluation":
-    """Evaluates a run: prints a table, writes the results into its folder and returns them.
-
-    What the recipe says, of the best model, goes beside it; another evaluation into a folder
-    `evaluations/NAME`, so that it does not replace the first.
-
-    Args:
-        model: another artefact of the run instead of its best model.
-    """
-    from keras_r3d.devices import choose
-    from keras_r3d.inference import classifier, protocol
+    """Evaluates the best model of a run, or another artefact of it, as `evaluate`."""
+    from keras_r3d.inference import opening
 
     request = request or Request()
     _check_output(request.output)
-    opened = classifier.of_run(
-        run,
-        model,
-        overrides=protocol.overrides(request.protocol),
-        hardware=choose(request.devices),
-    )
-    split = request.split or run.recipe.eval.split
-    videos, reader = run.open_split(split, request.data_dir)
-    _check_submission(request, videos)
-    print(f"{opened.name}: {protocol.described(opened.data, opened.eval)}", flush=True)
-    evaluation = protocol.evaluate(
-        *(opened, reader, videos),
-        split=split,
-        timeout=request.timeout,
-        progress=_progress(),
-    )
-    own = model is None and opened.eval == run.recipe.eval and request.data_dir is None
-    own = own and split == run.recipe.eval.split
-    parts = [split, request.protocol, _short(model, run.path), _short(request.data_dir, run.path)]
-    name = "-".join(part for part in parts if part)
-    default = run.path if own else run.path / run_folder.EVALUATIONS / name
-    how = _how(opened) | {"data_dir": request.data_dir or run.summary["data_dir"]}
-    if run.recipe.model.weights and not request.external_data:
-        said = f"Trained from the weights {Path(run.recipe.model.weights).name}."
-        request = dataclasses.replace(request, external_data=said)
-    _report(evaluation, reader, split, request.output or default, request, how)
-    run.report_problems(reader.problems)
-    if own:
-        run.update_summary(evaluation={"split": split, **evaluation.figures()})
-    return evaluation
+    opened = opening.of_run(run, model, request.protocol, request.devices)
+    return evaluate(opened, request)
 
 
-def _short(path: str | Path | None, root: Path) -> str:
-    """Returns a name for a path: its own inside a run folder, else a unique one."""
-    if path is None:
-        return ""
-    absolute = os.path.abspath(path)
-    below = os.path.relpath(absolute, os.path.abspath(root))
-    if not below.startswith(os.pardir):
-        return below.replace(os.sep, "_")
-    return f"{os.path.basename(absolute)}_{hashlib.sha256(absolute.encode()).hexdigest()[:6]}"
+def evaluate(opened: "Opened", request: Request) -> "Evaluation":
+    """Evaluates a model: prints a table, writes the results and returns them."""
+    from keras_r3d.inference import evaluation_folder, labelled
 
-
-def _evaluate_file(model: Path, recipe: str | None, request: Request) -> "Evaluation":
-    """Evaluates a model by its file, with the run that it lies in, if it does."""
-    from keras_r3d.devices import choose
-    from keras_r3d.inference import classifier, protocol
-
-    run = None if recipe else classifier.run_of(model)
+    model, run = opened.classifier, opened.run
+    found = labelled.videos_of(opened, request.data_dir, request.split)
+    evaluation = _scored([model], [found], request)
+    how = {
+        "model": model.name,
+        "protocol": {
+            "windows": model.eval.windows,
+            "views": model.eval.views,
+            "average": model.eval.average,
+        },
+        "data_dir": found.data_dir,
+    }
+    summary = None
     if run is not None:
-        print(f"{model} is of the run {run.path}.")
-        return evaluate_run(run, request, model)
-    _check_output(request.output)
-    if request.data_dir is None:
-        raise R3DError(f"--data_dir is missing: {model} is of no run folder that names videos.")
-    opened = classifier.of_file(
-        model,
-        recipe,
-        overrides=protocol.overrides(request.protocol),
-        hardware=choose(request.devices),
-    )
-    from keras_r3d.data import source
-
-    found = source.open_source(request.data_dir, opened.data)
-    splits = found.annotations.splits
-    split = request.split or opened.eval.split
-    if request.split is None and split not in splits:
-        if len(splits) > 1:
-            raise R3DError(f"--split is missing: {request.data_dir} has {sorted(splits)}.")
-        (split,) = splits
-    videos = found.annotations.split(split)
-    _check_submission(request, videos)
-    print(f"{opened.name}, {opened.described}: {protocol.described(opened.data, opened.eval)}")
-    evaluation = protocol.evaluate(
-        *(opened, found.reader, videos),
-        split=split,
-        timeout=request.timeout,
-        progress=_progress(),
-    )
-    how = _how(opened) | {"data_dir": request.data_dir}
-    _report(evaluation, found.reader, split, request.output, request, how)
+        if evaluation_folder.is_of_recipe(opened, found.split, request.data_dir):
+            run.summary["evaluation"] = {"split": found.split, **evaluation.figures()}
+            summary = run.summary
+        if run.recipe.model.weights and not request.external_data:
+            said = f"Trained from the weights {Path(run.recipe.model.weights).name}."
+            request = dataclasses.replace(request, external_data=said)
+    place = evaluation_folder.place([opened], found.split, request.protocol, request.data_dir, ())
+    _write(evaluation, found, request.output or place, request, how, summary)
+    if run is not None:
+        run.report_problems(found.reader.problems)
     return evaluation
 
 
-def _evaluate_fused(runs: Sequence[str], weights: Sequence[str], request: Request) -> "Evaluation":
-    """Evaluates several runs together, on the videos of the first."""
-    from keras_r3d.devices import choose
-    from keras_r3d.inference import classifier, fusion, protocol, scoring
+def evaluate_fused(
+    opened: "Sequence[Opened]", request: Request, weights: Sequence[str]
+) -> "Evaluation":
+    """Evaluates the best models of several runs together, on the videos of the first."""
+    from keras_r3d.inference import evaluation_folder, fusion, labelled
 
-    _check_output(request.output)
-    opened_runs = [run_folder.open_run(path) for path in runs]
-    hardware = choose(request.devices)
-    changes = protocol.overrides(request.protocol)
-    models = [classifier.of_run(run, overrides=changes, hardware=hardware) for run in opened_runs]
+    models = [one.classifier for one in opened]
+    names = [str(one.run.path) for one in opened if one.run is not None]
     numbers = fusion.parse_weights(weights, len(models))
-    fusion.check([model.classes for model in models], runs, numbers)
-    split = request.split or opened_runs[0].recipe.eval.split
-    sides = [run.open_split(split, request.data_dir) for run in opened_runs]
-    videos = fusion.aligned([videos for videos, _ in sides], runs)
-    _check_submission(request, videos[0])
-    for model, (_, reader), own in zip(models, sides, videos, strict=True):
-        print(f"{model.name}: {protocol.described(model.data, model.eval)}", flush=True)
-        protocol.check_labels(own, model.classes)
-        reader.require_readable(own, split)
-    streams = [
-        scoring.score(model, reader, own, timeout=request.timeout)
-        for model, (_, reader), own in zip(models, sides, videos, strict=True)
-    ]
-    fused = fusion.fuse(streams, [model.classes for model in models], numbers)
-    evaluation = protocol.collected(
-        protocol.counted(fused, len(videos[0]), _progress()), models[0].classes
-    )
+    fusion.check([model.classes for model in models], names, numbers)
+    split = request.split or models[0].eval.split
+    sides = [labelled.videos_of(one, request.data_dir, split) for one in opened]
+    videos = fusion.aligned([side.videos for side in sides], names)
+    sides = [dataclasses.replace(side, videos=own) for side, own in zip(sides, videos, strict=True)]
+    evaluation = _scored(models, sides, request, numbers)
     how = {
         "fused": [model.name for model in models],
         "weights": numbers,
-        "data_dir": request.data_dir or opened_runs[0].summary["data_dir"],
+        "data_dir": sides[0].data_dir,
     }
-    first = opened_runs[0].path
-    others = "-".join(_short(run, first) for run in runs[1:])
-    parts = [split, request.protocol, f"fused-{others}", "-".join(weights)]
-    parts.append(_short(request.data_dir, first))
-    name = "-".join(part for part in parts if part)
-    default = first / run_folder.EVALUATIONS / name
-    _report(evaluation, sides[0][1], split, request.output or default, request, how)
+    place = evaluation_folder.place(opened, split, request.protocol, request.data_dir, weights)
+    _write(evaluation, sides[0], request.output or place, request, how)
     return evaluation
 
 
-def _how(opened: "Classifier") -> dict[str, Any]:
-    return {
-        "model": opened.name,
-        "protocol": {
-            "windows": opened.eval.windows,
-            "views": opened.eval.views,
-            "average": opened.eval.average,
-        },
-    }
+def _scored(
+    models: "Sequence[Classifier]",
+    sides: "Sequence[Labelled]",
+    request: Request,
+    weights: Sequence[float] = (),
+) -> "Evaluation":
+    """Scores videos by one model, or by several whose scores are fused."""
+    from keras_r3d.inference import fusion, labelled, protocol, scoring, submission
 
-
-def _progress() -> Callable[[int, int], None]:
-    progress = _command.Progress("videos")
-    return progress if sys.stdout.isatty() else lambda done, of: None
+    if request.submission:
+        submission.numbers_by_id(sides[0].videos)  # or it is an error, before anything is scored
+    streams = []
+    for model, side in zip(models, sides, strict=True):
+        how = protocol.described(model.data, model.eval)
+        print(f"{model.name} ({model.described}): {how}", flush=True)
+        labelled.check_known(side, model.classes)
+        side.reader.require_readable(side.videos, side.split)
+        streams.append(scoring.score(model, side.reader, side.videos, timeout=request.timeout))
+    classes = [model.classes for model in models]
+    scored = fusion.fuse(streams, classes, weights) if weights else streams[0]
+    progress = _command.Progress("videos") if sys.stdout.isatty() else None
+    return protocol.collected(
+        protocol.counted(scored, len(sides[0].videos), progress), models[0].classes
+    )
 
 
 def _check_output(output: Path | None) -> None:
@@ -290,48 +218,29 @@ def _check_output(output: Path | None) -> None:
         raise R3DError(f"--output {output} exists and is left as it is: choose another folder.")
 
 
-def _check_submission(request: Request, videos: "Sequence[Video]") -> None:
-    """Raises SubmissionError if videos cannot be listed as a challenge wants them."""
-    from keras_r3d.inference import submission
-
-    if request.submission:
-        submission.numbers_by_id(videos)
-
-
-def _report(
+def _write(
     evaluation: "Evaluation",
-    reader: "Reader",
-    split: str,
+    found: "Labelled",
     folder: Path | None,
     request: Request,
     how: dict[str, Any],
+    summary: dict[str, Any] | None = None,
 ) -> None:
     """Prints the table and writes the results into a folder."""
-    from keras_r3d.inference import report, submission
+    from keras_r3d.inference import evaluation_folder, report
 
     print(report.table(evaluation))
     if folder is None:
         print("Nothing was written: pass --output FOLDER.")
         return
-    run_folder.make(folder)
-    report.write_json(evaluation, split, folder / run_folder.EVALUATION, **how)
-    report.write_classes(evaluation, folder / run_folder.PER_CLASS)
-    report.draw_confusion(evaluation, folder / run_folder.CONFUSION)
-    report.draw_reliability(evaluation, folder / run_folder.RELIABILITY)
-    written = [run_folder.EVALUATION, run_folder.PER_CLASS, run_folder.CONFUSION]
-    written.append(run_folder.RELIABILITY)
-    mistakes = folder / run_folder.MISTAKES
-    if report.draw_mistakes(evaluation, reader, mistakes) is None:
-        mistakes.unlink(missing_ok=True)  # of an earlier evaluation, which this one replaces
-    else:
-        written.append(run_folder.MISTAKES)
-    if request.submission:
-        path = folder / run_folder.SUBMISSION
-        for note in submission.write(evaluation, request.submission, path, request.external_data):
-            print(f"Note: {note}")
-        written.append(run_folder.SUBMISSION)
-    else:
-        (folder / run_folder.SUBMISSION).unlink(missing_ok=True)  # of an earlier evaluation
+    challenge = request.submission and evaluation_folder.Challenge(
+        request.submission, request.external_data
+    )
+    written, notes = evaluation_folder.write(
+        evaluation, found.reader, folder, found.split, how, challenge or None, summary
+    )
+    for note in notes:
+        print(f"Note: {note}")
     print(f"Written into {folder}: {', '.join(written)}")
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from keras_r3d.data.annotations import Video
     from keras_r3d.data.reader import Reader, Window
     from keras_r3d.inference.classifier import Classifier
+    from keras_r3d.inference.opening import Named
 
 _CENTRE = {1: 0, 3: 1, 10: 0}  # which view of a window is its middle, of `cropping.views`
 _METHODS = ("integrated", "grad_cam", "layer_cam")  # of inference.gradcam, which loads TensorFlow
@@ -47,6 +48,8 @@ def _define_flags() -> None:
 
 
 def _main(video: str) -> None:
+    from keras_r3d.inference import opening
+
     output = Path(_command.value("output"))
     paths = {
         kind: output / f"{Path(video).stem}.explain.{kind}"
@@ -55,7 +58,7 @@ def _main(video: str) -> None:
     for path in paths.values():
         if path.exists():
             raise ExplainError(f"{path} exists and is left as it is: choose another --output.")
-    model = _open(_command.value("workdir"), _command.value("model"), _command.value("recipe"))
+    model = _open(opening.Named(*map(_command.value, ("workdir", "model", "recipe"))))
     print(f"{model.name} ({model.described})")
     run_folder.make(output)
     explain(
@@ -70,29 +73,22 @@ def _main(video: str) -> None:
     )
 
 
-def _open(workdir: str | None, model: str | None, recipe: str | None = None) -> "Classifier":
-    """Opens the model of a run, or another.
+def _open(named: "Named") -> "Classifier":
+    """Opens the model that flags name.
 
     Raises:
         ExplainError: it is no Keras model.
     """
-    if (workdir is None) == (model is None):
-        raise ExplainError("Name one of --workdir RUN and --model FILE.keras.")
-    if recipe and model is None:
-        raise ExplainError("--recipe is for a --model without a run: a run has its own.")
-    from keras_r3d.inference import classifier
+    from keras_r3d.inference import opening
 
-    opened = (
-        classifier.of_run(run_folder.open_run(workdir))
-        if workdir is not None
-        else classifier.of_file(str(model), recipe)
-    )
-    if opened.network is None:
+    (opened,) = opening.open_models(named)
+    model = opened.classifier
+    if model.network is None:
         raise ExplainError(
-            f"{opened.name} is a {opened.kind}, which has scores but no gradients: pass the "
+            f"{model.name} is a {model.kind}, which has scores but no gradients: pass the "
             ".keras file that it was exported from."
         )
-    return opened
+    return model
 
 
 def _windows(model: "Classifier", reader: "Reader", video: "Video") -> Iterator["Window"]:
@@ -170,11 +166,12 @@ def explain(
     span = f"{times[number][0]:.2f}-{times[number][1]:.2f} s"
     title = [Path(video).name, model.classes[index], f"score {score:.1%} at {span}"]
     seconds = reader.seconds(source)[chosen.frame_numbers]
-    drawn = clip if model.data.input == "rgb" else flow.colours(clip)
-    figure = overlay.strip(drawn, heats, seconds, title)
+    of_flow = model.data.input != "rgb"
+    drawn = flow.colours(clip) if of_flow else clip
+    figure = overlay.strip(drawn, heats, seconds, title, of_flow=of_flow)
     with files.atomic(paths["png"]) as temporary:
         figure.savefig(temporary, dpi=100)
-    overlay.write_video(paths["mp4"], drawn, heats["Grad-CAM"], seconds, title)
+    overlay.write_video(paths["mp4"], drawn, heats["Grad-CAM"], seconds, title, of_flow=of_flow)
     if "npz" in paths:
         with files.atomic(paths["npz"]) as temporary:
             np.savez_compressed(

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from keras_r3d import _command, files, run_folder
+from keras_r3d import _command, files
 from keras_r3d.errors import R3DError
 
 if TYPE_CHECKING:
-    from keras_r3d.data.annotations import Video
-    from keras_r3d.data.reader import Reader
     from keras_r3d.inference.classifier import Classifier
+    from keras_r3d.inference.labelled import Labelled
+    from keras_r3d.inference.opening import Opened
 
 _MOST_NAMED = 10  # videos of a kind
 
@@ -77,24 +77,14 @@ def _main(*words: str) -> None:
     if words or labelled:
         if words and labelled:
             raise R3DError("Name VIDEOs, or labelled ones with --data_dir and --split; not both.")
-        failed = _extract(words, output)
+        with _command.going_on():
+            failed = _extract(words, output)
     elif not (neighbours or _command.value("probe")):
         raise R3DError("Name VIDEOs (files, folders, globs), or labelled ones with --data_dir.")
     if neighbours or _command.value("probe"):
         _compare(output, gallery and Path(gallery), neighbours, reports)
     if failed:
         sys.exit(1)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Opened:
-    """A model, and the videos that are to be embedded."""
-
-    model: "Classifier"
-    reader: "Reader"
-    videos: "Sequence[Video]"
-    data_dir: str | None
-    split: str | None
 
 
 def _extract(words: Sequence[str], output: Path) -> int:
@@ -111,12 +101,17 @@ def _extract(words: Sequence[str], output: Path) -> int:
     nameless = [path for path in paths if not annotations.is_text(path)]
     paths = [path for path in paths if annotations.is_text(path)]
 
+    from keras_r3d.inference import opening
+
+    named = opening.Named(*map(_command.value, ("workdir", "model", "recipe")))
+
     from keras_r3d.devices import choose
     from keras_r3d.inference import feature_parts, features, protocol
 
-    hardware = choose(_command.value("devices"))
-    opened = _open(paths)
-    model, layer = features.embedder(opened.model, _command.value("layer"), hardware)
+    devices = _command.value("devices")
+    (opened,) = opening.open_models(named, _command.value("protocol"), devices)
+    found = _videos(opened, paths if words else None)
+    model, layer = features.embedder(opened.classifier, _command.value("layer"), choose(devices))
     per = _command.value("per")
     request = _request(model, layer, per)
     of_one = {"window": "each window", "video": "the mean of its windows"}[per]
@@ -128,9 +123,9 @@ def _extract(words: Sequence[str], output: Path) -> int:
     folder = output.with_name(f"{output.name}.parts")
     try:
         with feature_parts.opened(folder, request) as parts:
-            _say_known(parts, opened.videos)
+            _say_known(parts, found.videos)
             errors = features.extract(
-                *(model, opened.reader, opened.videos, parts),
+                *(model, found.reader, found.videos, parts),
                 per=per,
                 timeout=_command.value("timeout"),
                 progress=_command.Progress("videos"),
@@ -138,59 +133,31 @@ def _extract(words: Sequence[str], output: Path) -> int:
             for path in nameless:
                 shown = os.fsencode(path).decode(errors="backslashreplace")
                 errors[shown] = f"{shown}: its name is not UTF-8: rename it."
-            where = {"data_dir": opened.data_dir, "split": opened.split}
-            rows = features.join(
-                parts, opened.videos, output, errors, opened.split is not None, request | where
-            )
-            partial = parts.details(opened.videos, "partial")
+            where = {"data_dir": found.data_dir or None, "split": found.split or None}
+            rows = features.join(parts, found.videos, output, errors, not words, request | where)
+            partial = parts.details(found.videos, "partial")
             parts.remove()
     except features.InterruptedExtraction as error:
         print(error, flush=True)
         sys.exit(_command.INTERRUPTED)
-    found = len(opened.videos) + len(nameless) - len(errors)
-    print(f"Written: {output}: {rows} embeddings of {found} videos")
+    embedded = len(found.videos) + len(nameless) - len(errors)
+    print(f"Written: {output}: {rows} embeddings of {embedded} videos")
     _name_some("partial, what decodes is used", partial)
     _name_some("without embedding", errors)
     return len(errors)
 
 
-def _open(paths: Sequence[str]) -> _Opened:
-    """Opens the model and the videos that the flags name."""
+def _videos(opened: "Opened", paths: Sequence[str] | None) -> "Labelled":
+    """Returns the videos that are named, or labelled ones."""
     from keras_r3d.data import source
     from keras_r3d.data.annotations import Video
-    from keras_r3d.devices import choose
-    from keras_r3d.inference import classifier, protocol
+    from keras_r3d.inference import labelled
 
-    names = ("workdir", "model", "recipe", "data_dir", "split")
-    workdir, model, recipe, data_dir, split = map(_command.value, names)
-    if not (workdir or model):
-        raise R3DError("Name the model: --workdir RUN or --model FILE.keras.")
-    if recipe and (workdir or not model):
-        raise R3DError("--recipe is for a --model without --workdir: a run has its own.")
-    run = run_folder.open_run(workdir) if workdir else None
-    if run is None and not recipe:
-        run = classifier.run_of(Path(model))
-    given: dict[str, Any] = {
-        "overrides": protocol.overrides(_command.value("protocol")),
-        "hardware": choose(_command.value("devices")),
-    }
-    if run is not None:
-        opened = classifier.of_run(run, model and Path(model), **given)
-    else:
-        opened = classifier.of_file(model, recipe, **given)
-    if paths:
-        videos = [Video(path, "") for path in paths]
-        return _Opened(opened, source.file_reader(paths, opened.data), videos, None, None)
-    if run is not None:
-        split = split or opened.eval.split
-        videos, reader = run.open_split(split, data_dir)
-        return _Opened(opened, reader, videos, data_dir or run.summary["data_dir"], split)
-    if not data_dir:
-        raise R3DError(f"--data_dir is missing: {model} is of no run folder that names videos.")
-    found = source.open_source(data_dir, opened.data)
-    splits = found.annotations.splits
-    split = split or (opened.eval.split if opened.eval.split in splits else "train")
-    return _Opened(opened, found.reader, found.annotations.split(split), found.path, split)
+    data_dir, split = _command.value("data_dir"), _command.value("split")
+    if paths is None:
+        return labelled.videos_of(opened, data_dir, split)
+    reader = source.file_reader(paths, opened.classifier.data)
+    return labelled.Labelled([Video(path, "") for path in paths], reader, "", "")
 
 
 def _request(model: "Classifier", layer: str, per: str) -> dict[str, Any]:

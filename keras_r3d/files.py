@@ -66,6 +66,37 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def together(folder: Path, replaced: Iterable[str] = ()) -> Iterator[Path]:
+    """Gives a temporary folder in `folder`, to write files in; then puts all of them in place.
+
+    If the block fails, `folder` stays as it was: its files are all old, or all new.
+
+    Args:
+        replaced: names of files in `folder` that go where the block writes no new ones.
+
+    Raises:
+        WriteError: the disk is full, the folder read-only, …
+    """
+    temporary = folder / f"{_PARTIAL}{os.getpid()}-together"
+    try:
+        _remove(temporary)
+        try:
+            temporary.mkdir()
+            yield temporary
+            for path in sorted(temporary.iterdir()):
+                os.replace(path, folder / path.name)
+                replaced = [name for name in replaced if name != path.name]
+            for name in replaced:
+                (folder / name).unlink(missing_ok=True)
+        finally:
+            _remove(temporary)
+    except WriteError as error:  # names a file that nobody has seen
+        raise WriteError(str(error).replace(str(temporary), str(folder))) from error
+    except OSError as error:
+        raise WriteError(explain(folder, error)) from error
+
+
+@contextlib.contextmanager
 def locked(path: Path, taken: Exception) -> Iterator[None]:
     """Holds a lock file, so that another process cannot; it goes with the process.
 

@@ -1,7 +1,7 @@
 """Stores optical flow ahead: `python -m keras_r3d.flow SOURCE --output DIR --input dis`.
 
-`--data_dir DIR` then trains and evaluates on the same clips, only faster. Videos that cannot be
-read are not in it: they are listed in `problems.csv` there.
+`--data_dir DIR` then trains and evaluates on the same clips, in the same splits, only faster. A
+video that cannot be read has its reason there instead, and a line in `problems.csv`.
 """
 
 import os
@@ -54,7 +54,7 @@ def _main(source: str) -> None:
         print(f"Note: {note}")
     counts = ", ".join(f"{name} {len(videos)}" for name, videos in found.splits.items())
     print(f"{source}: {len(found.classes)} classes; videos: {counts}", flush=True)
-    try:
+    with _command.going_on():
         problems = flow_folder.write(
             found,
             annotations.root(source),
@@ -64,9 +64,6 @@ def _main(source: str) -> None:
             limit_seconds=_command.value("time_limit"),
             progress=_command.Progress("videos"),
         )
-    except KeyboardInterrupt:
-        print("What is done is kept: run the same command again to go on.", file=sys.stderr)
-        raise
     for problem in problems[:10]:
         print(f"  {problem.status}: {problem.detail}")
     if len(problems) > 10:
@@ -74,7 +71,10 @@ def _main(source: str) -> None:
     side = f"short side {settings.short_side}" if settings.short_side else "frames of full size"
     print(f"Written: {output}: flow by {settings.input}, {side}. Next:\n  {_next(output)}")
     if problems:
-        print(f"{len(problems)} videos are left out: {output / flow_folder.PROBLEMS}")
+        print(
+            f"{len(problems)} videos gave no flow ({output / flow_folder.PROBLEMS}): they stay in "
+            "their splits and count as errors, as the videos themselves would."
+        )
         sys.exit(1)
 
 

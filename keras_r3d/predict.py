@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from keras_r3d import _command, run_folder
+from keras_r3d import _command
 from keras_r3d.errors import R3DError
 
 if TYPE_CHECKING:
@@ -119,74 +119,32 @@ def _main(*words: str) -> None:
 
 def _open() -> "list[Classifier]":
     """Opens the model that the flags name, or the models that are fused."""
-    from keras_r3d.devices import choose
-    from keras_r3d.inference import classifier, protocol
+    from keras_r3d.inference import opening
 
-    given = {name: _command.value(name) for name in ("workdir", "model", "recipe", "fuse")}
-    workdir, model, fused = given["workdir"], given["model"], given["fuse"]
-    if sum(map(bool, (workdir or model, fused))) != 1:
-        raise R3DError("Name a model: --workdir RUN, --model FILE or --fuse RUN_A RUN_B.")
-    if given["recipe"] and (workdir or not model):
-        raise R3DError("--recipe is for a --model without --workdir: a run has its own.")
-    changes = protocol.overrides(_command.value("protocol"))
-    settings: Any = {"overrides": changes, "hardware": choose(_command.value("devices"))}
-    if fused:
-        opened = [classifier.of_run(run_folder.open_run(run), **settings) for run in fused]
-    elif workdir:
-        run = run_folder.open_run(workdir)
-        opened = [classifier.of_run(run, Path(model) if model else None, **settings)]
-    else:
-        opened = [classifier.of_file(Path(model), given["recipe"], **settings)]
-    for one in opened:
-        how = protocol.described(one.data, one.eval)
-        print(f"{one.name} ({one.described}): {how}", flush=True)
-    return opened
+    named = opening.Named(*map(_command.value, ("workdir", "model", "recipe", "fuse")))
+
+    from keras_r3d.inference import protocol
+
+    opened = opening.open_models(named, _command.value("protocol"), _command.value("devices"))
+    models = [one.classifier for one in opened]
+    for model in models:
+        how = protocol.described(model.data, model.eval)
+        print(f"{model.name} ({model.described}): {how}", flush=True)
+    return models
 
 
 def _predict_files(paths: Sequence[str]) -> int:
     """Predicts video files; returns the exit code."""
-    from keras_r3d.data import listing
-    from keras_r3d.data.video import VideoError
-    from keras_r3d.inference import annotating, lines, prediction, timeline
+    from keras_r3d.inference import predicting, prediction_files
 
     top, timeout = _command.value("top"), _command.value("timeout") or _TIMEOUT
-    timelines = _new_folder("timeline")
-    copies, one_copy = _place_of_copies(paths)
-    for name in ("json", "csv"):
-        _command.check_new(name)
+    wanted = {name: _command.value(name) for name in prediction_files.KINDS}
+    outputs = prediction_files.PredictionFiles(
+        {name: Path(path) for name, path in wanted.items() if path}, paths, top, timeout
+    )
     opened = _open()
-    classes = opened[0].classes
     scored = _scored(opened, paths, timeout)
-    for folder in (timelines, None if one_copy else copies):
-        if folder is not None:
-            run_folder.make(folder)
-    print(lines.heading())
-    records = []
-    failed = False
-    for one, name in zip(scored, listing.names(paths), strict=True):
-        found = prediction.of_scored(one, classes)
-        records.append(found.record(top))
-        print("\n".join(lines.of_prediction(found, top)), flush=True)
-        if found.status == "error":
-            continue
-        if timelines is not None and len(found.window_scores):
-            timeline.write_csv(found, timelines / f"{name}.csv")
-            timeline.write_png(found, timelines / f"{name}.png", top)
-        elif timelines is not None:
-            print("  no timeline: the fused models have other windows each.")
-        if copies is not None:
-            copy = copies if one_copy else copies / f"{name}.mp4"
-            try:
-                annotating.annotate(found, copy, timeout)
-            except (annotating.AnnotatingError, VideoError) as error:
-                failed = True
-                print(f"  no copy: {error}")
-    print(lines.total(record["status"] for record in records))
-    prediction.write(records, top, _command.value("json"), _command.value("csv"))
-    for written in (timelines, copies):
-        if written is not None and written.exists():
-            print(f"Written: {written}")
-    return int(failed or any(record["status"] == "error" for record in records))
+    return predicting.show(scored, paths, opened[0].classes, top, outputs)
 
 
 def _scored(
@@ -210,31 +168,6 @@ def _scored(
         scoring.score(one, file_reader(paths, one.data), videos, timeout=timeout) for one in opened
     ]
     return fusion.fuse(streams, classes, weights) if weights else streams[0]
-
-
-def _new_folder(flag: str) -> Path | None:
-    given = _command.value(flag)
-    if given and Path(given).exists():
-        raise R3DError(f"--{flag} {given} exists and is left as it is: choose another folder.")
-    return Path(given) if given else None
-
-
-def _place_of_copies(paths: Sequence[str]) -> tuple[Path | None, bool]:
-    """Returns the file or folder of annotated copies, and whether it is a file."""
-    from keras_r3d.inference import annotating
-
-    given = _command.value("annotate")
-    suffix = Path(given or "").suffix.lower()
-    if suffix in annotating.CODECS:
-        if len(paths) != 1:
-            raise R3DError(
-                f"--annotate {given} is a file, but there are {len(paths)} videos: name a folder."
-            )
-        _command.check_new("annotate")
-        return Path(given), True
-    if suffix and len(paths) == 1:
-        raise R3DError(f"--annotate must end in .mp4 or .avi, or name a folder. Received: {given}")
-    return _new_folder("annotate"), False
 
 
 def _predict_live(word: str) -> None:
@@ -292,7 +225,7 @@ def _show(seen: "Sighting", classes: Sequence[str]) -> None:
 
     now = datetime.datetime.now().astimezone()
     record = seen.record(classes, _command.value("top"), now)
-    print(lines.of_record(record, now), flush=True)
+    print(lines.of_record(record, now, lines.terminal_columns()), flush=True)
     if path := _command.value("json"):
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")

@@ -417,8 +417,9 @@ def expected(experiment, paths, top=5) -> tuple[list[str], list[dict]]:
         prediction.of_scored(one, CLASSES)
         for one in scoring.score(local, file_reader([v.path for v in videos], data), videos)
     ]
-    table = [line for one in found for line in lines.of_prediction(one, top)]
-    return [lines.heading(), *table], [one.record(top) for one in found]
+    table = lines.Table([video.path for video in videos], CLASSES, None)
+    rows = [line for one in found for line in table.of_prediction(one, top)]
+    return [table.heading(), *rows], [one.record(top) for one in found]
 
 
 def test_it_prints_what_predict_prints(running, command, exported, experiment, folder, tmp_path):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pth
 import pytest
 
-from keras_r3d import applications, recipe
+from keras_r3d import _command, applications, recipe
 
 ROOT = Path(__file__).parent.parent
 
@@ -189,7 +190,7 @@ _WRONG = (
         "The data folder /nowhere does not exist",
     ),
     (["keras_r3d.train", "demo"], "Unknown argument 'demo': flags start with `--`."),
-    (["keras_r3d.evaluate"], "Name what to evaluate, either --workdir RUN"),
+    (["keras_r3d.evaluate"], "Name a model: --workdir RUN, --model FILE or --fuse RUN_A RUN_B."),
     (["keras_r3d.evaluate", "--workdir=/nowhere"], "--workdir /nowhere does not exist"),
     (["export", "--workdir=/nowhere", "--format=onnx"], "--format must be one of"),
     (["export", "--format=tflite"], "--workdir is missing"),
@@ -290,3 +291,13 @@ def test_a_missing_libgl_is_one_sentence(tmp_path):
     assert "OpenCV could not be loaded (libGL.so.1" in output
     assert "apt-get install libgl1" in output
     assert "opencv-python-headless" in output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_goes_on_where_it_was_ends_with_75(number, capsys):
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended, _command.going_on():
+        signal.raise_signal(number)
+    assert ended.value.code == _command.INTERRUPTED == 75
+    assert "The same command goes on." in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) is before

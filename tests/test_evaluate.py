@@ -1,20 +1,24 @@
 """The command `evaluate`, through every artefact."""
 
+import dataclasses
 import functools
 import json
 import re
+import shutil
+from pathlib import Path
 
 import exports
+import numpy as np
 import pytest
 from absl import flags as absl_flags
 from conftest import small_recipe, write_video
 
-from keras_r3d import _command, evaluate, run_folder
+from keras_r3d import _command, evaluate, files, run_folder
 from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations
 from keras_r3d.data.source import open_source
 from keras_r3d.errors import R3DError
-from keras_r3d.inference import protocol
+from keras_r3d.inference import opening, protocol, report
 
 CLASSES = ("green", "red")
 
@@ -112,8 +116,8 @@ def test_flags_may_take_several_words():
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], "either --workdir RUN, --model FILE or --fuse RUN_A RUN_B"),
-        (["--workdir", "RUN", "--fuse", "RUN", "RUN"], "either --workdir RUN"),
+        ([], "Name a model: --workdir RUN, --model FILE or --fuse RUN_A RUN_B."),
+        (["--workdir", "RUN", "--fuse", "RUN", "RUN"], "Name a model: --workdir RUN"),
         (["--workdir", "RUN", "--recipe", "demo"], "--recipe is for a --model without --workdir"),
         (["--fuse", "RUN"], "--fuse takes at least two runs"),
         (["--fuse", "RUN", "RUN", "--weights", "1"], "a number for each of the 2 runs"),
@@ -143,30 +147,87 @@ def test_what_cannot_be_evaluated_is_said(run, monkeypatch, words, said):
 def test_a_model_in_no_run_needs_videos_and_its_results_a_folder(run, data, tmp_path, capsys):
     alone = tmp_path / "alone.keras"
     alone.write_bytes((run.path / run_folder.BEST_MODEL).read_bytes())
+    (alone,) = opening.open_models(opening.Named(model=str(alone)))
     with pytest.raises(R3DError, match="--data_dir is missing"):
-        evaluate._evaluate_file(alone, None, evaluate.Request())
+        evaluate.evaluate(alone, evaluate.Request())
     with pytest.raises(R3DError, match=r"--split is missing: .* has \['test', 'train'\]"):
-        evaluate._evaluate_file(alone, None, evaluate.Request(data_dir=str(data)))
+        evaluate.evaluate(alone, evaluate.Request(data_dir=str(data)))
     request = evaluate.Request(data_dir=str(data), split="test", submission="kinetics")
     with pytest.raises(R3DError, match="2 files have the id '0'"):
-        evaluate._evaluate_file(alone, None, request)
+        evaluate.evaluate(alone, request)
     request = evaluate.Request(data_dir=str(data / "test"))  # has no splits
-    evaluate._evaluate_file(alone, None, request)
+    evaluate.evaluate(alone, request)
     said = capsys.readouterr().out
     assert "Nothing was written: pass --output FOLDER" in said
     output = tmp_path / "results"
     request = evaluate.Request(data_dir=str(data), split="test", output=output)
-    evaluate._evaluate_file(alone, None, request)
+    evaluate.evaluate(alone, request)
     assert read(output)["videos"] == 7
 
 
 def test_runs_are_fused(run, tmp_path):
     evaluate.evaluate_run(run)
     request = evaluate.Request(output=tmp_path / "fused")
-    evaluate._evaluate_fused([str(run.path)] * 2, ["1", "3"], request)
+    opened = opening.open_models(opening.Named(fuse=[str(run.path)] * 2))
+    evaluate.evaluate_fused(opened, request, ["1", "3"])
     alone, fused = read(run.path), read(tmp_path / "fused")
     assert fused["weights"] == [1, 3]
     for one, other in zip(alone["records"], fused["records"], strict=True):
         assert one["video"] == other["video"]
         scores = [{t["label"]: t["score"] for t in r.get("top", [])} for r in (one, other)]
         assert scores[0] == pytest.approx(scores[1])
+
+
+@pytest.mark.parametrize("layout", ["{}", "test/{}"])
+def test_a_subset_of_the_classes_is_evaluated(run, data, tmp_path, layout, capsys):
+    """Also a single class, and what has no training videos."""
+    shutil.copytree(data / "test" / "red", tmp_path / "data" / layout.format("red"))
+    evaluate.evaluate_run(run, evaluate.Request(str(tmp_path / "data"), output=tmp_path / "out"))
+    found, whole = read(tmp_path / "out"), read(run.path)
+    assert (found["videos"], found["errors"], found["classes"]) == (4, 1, list(CLASSES))
+    ours, theirs = (
+        {Path(r["video"]).name: r.get("top") for r in one["records"] if r["label"] == "red"}
+        for one in (found, whole)
+    )
+    assert ours == theirs
+    rows = (tmp_path / "out" / run_folder.PER_CLASS).read_text().splitlines()
+    assert rows[1].startswith("green,0,")
+
+
+def test_classes_that_the_model_does_not_know_are_named(run, data, tmp_path):
+    for label in ("red", "blue", "white"):
+        shutil.copytree(data / "test" / "red", tmp_path / "data" / label)
+    request = evaluate.Request(str(tmp_path / "data"), output=tmp_path / "out")
+    message = r"8 of the 12 videos of split 'test' .*: 'blue' \(4\), 'white' \(4\); for one, .*as"
+    with pytest.raises(R3DError, match=message):
+        evaluate.evaluate_run(run, request)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_full_disk_leaves_the_old_results_whole(run, monkeypatch):
+    evaluate.evaluate_run(run)
+    (run.path / run_folder.MISTAKES).touch()
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    opened = opening.of_run(run_folder.open_run(run.path))
+    always_red = dataclasses.replace(
+        opened.classifier, score=lambda clips: np.tile(np.float32([0, 1]), (len(clips), 1))
+    )
+    opened = dataclasses.replace(opened, classifier=always_red)
+
+    def full(*given):
+        raise files.WriteError(f"Could not write {given[2]} (No space left on device)")
+
+    monkeypatch.setattr(report, "draw_mistakes", full)
+    with pytest.raises(files.WriteError) as raised:
+        evaluate.evaluate(opened, evaluate.Request())
+    assert f"Could not write {run.path / run_folder.MISTAKES} (" in str(raised.value)
+    assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before
+    monkeypatch.setattr(report, "draw_mistakes", lambda *given: None)
+    evaluate.evaluate(opened, evaluate.Request())
+    assert (run.path / run_folder.EVALUATION).read_bytes() != before[
+        run.path / run_folder.EVALUATION
+    ]
+    assert not (run.path / run_folder.MISTAKES).exists(), "of an earlier evaluation"
+    summary = run_folder.open_run(run.path).summary["evaluation"]
+    assert summary["ece"] == read(run.path)["ece"]
+    assert not [path for path in run.path.iterdir() if files.is_leftover(path)]

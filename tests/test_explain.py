@@ -16,7 +16,8 @@ from keras_r3d.data import clips, demo
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.video import probe, resize
 from keras_r3d.data.video_reader import VideoReader
-from keras_r3d.inference import gradcam, heat, overlay, stages
+from keras_r3d.inference import gradcam, heat, opening, overlay, prediction, stages
+from keras_r3d.inference.opening import Named
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,7 +65,7 @@ def test_what_cannot_be_explained_is_one_sentence(model, tmp_path, capsys):
     paths = {"mp4": tmp_path / "a.mp4", "png": tmp_path / "a.png"}
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "model.tflite").write_bytes(b"none")
-    opened = explain._open(None, str(model))
+    opened = explain._open(Named(model=str(model)))
     for given, message in [
         ({"video": str(tmp_path / "none.mp4")}, "there is no such file"),
         ({"video": str(tmp_path / "text.mp4")}, "cannot open it as a video"),
@@ -78,10 +79,26 @@ def test_what_cannot_be_explained_is_one_sentence(model, tmp_path, capsys):
         with pytest.raises(explain.R3DError, match=message):
             explain.explain(opened, arguments.pop("video"), paths, **arguments)
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(("a.", "."))]
-    with pytest.raises(explain.R3DError, match="Name one of --workdir RUN and --model"):
-        explain._open(None, None)
+    with pytest.raises(explain.R3DError, match=r"Name a model: --workdir RUN or --model FILE\."):
+        Named()
     with pytest.raises(explain.R3DError, match=r"no such model|damaged"):
-        explain._open(None, str(tmp_path / "no.keras"))
+        explain._open(Named(model=str(tmp_path / "no.keras")))
+
+
+def test_windows_and_views_are_those_of_the_recipe(model, tmp_path, capsys):
+    """Two spread windows of three views each: scores are means over the views."""
+    video = str(write_video(tmp_path / "film.avi", 30, tint=(1, 0.2, 0.2), base=20))
+    (opened,) = opening.open_models(Named(model=str(model)), "2x3")
+    explain.explain(
+        opened.classifier, video, {"mp4": tmp_path / "a.mp4", "png": tmp_path / "a.png"}
+    )
+    said = capsys.readouterr().out
+    found = prediction.predict(opened.classifier, video)
+    label, score = found.top(1)[0]
+    assert f"film.avi: {label} {score:.1%} over 2 windows" in said
+    number = int(found.window_scores[:, found.labels.index(label)].argmax())
+    start, end = found.window_seconds[number]
+    assert f"Window {number}, {start:.2f}-{end:.2f} s: " in said
 
 
 def test_exports_have_no_gradients(model, monkeypatch):
@@ -89,10 +106,12 @@ def test_exports_have_no_gradients(model, monkeypatch):
 
     from keras_r3d.inference import classifier
 
-    export = dataclasses.replace(explain._open(None, str(model)), network=None, kind="TFLite")
-    monkeypatch.setattr(classifier, "of_file", lambda path, recipe: export)
+    export = dataclasses.replace(
+        explain._open(Named(model=str(model))), network=None, kind="TFLite"
+    )
+    monkeypatch.setattr(classifier, "of_file", lambda *given, **more: export)
     with pytest.raises(explain.ExplainError, match=r"TFLite, .* pass the .keras file"):
-        explain._open(None, "model.tflite")
+        explain._open(Named(model="model.tflite"))
 
 
 def test_windows_are_named_by_number_or_time():

@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -276,7 +277,7 @@ def test_several_videos_stand_before_the_flags(tmp_path):
     assert done.stderr.startswith(f"Error: {tmp_path} holds no videos. Known suffixes: .3gp ")
     write_video(tmp_path / "1.avi")
     done = run(tmp_path, "b*.mp4", "--output", tmp_path / "f.npz")
-    assert "Error: b*.mp4: no file has such a name." in done.stderr
+    assert "Name a model: --workdir RUN or --model FILE." in done.stderr
 
 
 @pytest.mark.slow
@@ -305,9 +306,39 @@ def test_the_command(class_folders, tmp_path):
     assert done.returncode == 1
     assert "12 embeddings of 12 videos" in done.stdout
     assert r"\xff.mp4: its name is not UTF-8: rename it." in done.stdout
+    for split in ("train", "test"):
+        shutil.copytree(class_folders, tmp_path / "splits" / split)
+    given = ("--model", tmp_path / "m.keras", "--output", tmp_path / "s.npz")
+    done = run("--data_dir", tmp_path / "splits", *given)
+    assert "--split is missing: " in done.stderr, "as evaluate says"
+    assert " has ['test', 'train']." in done.stderr
     done = run("--output", output, "--gallery", output, "--probe")
     assert done.returncode == 0, done.stderr
     assert "linear probe:" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_interrupted_as_it_starts_goes_on(tmp_path, number):
+    write_video(tmp_path / "v.avi")
+    script = (
+        "import time\n"
+        "from keras_r3d import _command, features\n"
+        "from keras_r3d.inference import opening\n"
+        "def slow(*given):\n"
+        "    print('opening', flush=True)\n"
+        "    time.sleep(60)\n"
+        "opening.open_models = slow\n"
+        "_command.run(features._define_flags, features._main, arguments=('[VIDEO…]',))\n"
+    )
+    given = [str(tmp_path / "v.avi"), "--model=m.keras", f"--output={tmp_path / 'f.npz'}"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *given], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "opening\n"
+    process.send_signal(number)
+    assert "The same command goes on." in process.communicate(timeout=30)[0]
+    assert process.returncode == 75
 
 
 @pytest.mark.slow
@@ -321,7 +352,10 @@ def test_a_killed_command_goes_on(tmp_path):
     assert run(*given, tmp_path / "whole.npz").returncode == 0
     for number, expected in ((signal.SIGTERM, 75), (signal.SIGKILL, -9)):
         process = subprocess.Popen(
-            [*command, str(tmp_path / "f.npz")], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [*command, str(tmp_path / f"{number.name}.npz")],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for line in process.stdout:
             if " videos, " in line:
@@ -331,7 +365,9 @@ def test_a_killed_command_goes_on(tmp_path):
         assert process.returncode == expected, said
         if number == signal.SIGTERM:
             assert "The same command goes on." in said
-    done = run(*given, tmp_path / "f.npz")
+    done = run(*given, tmp_path / "SIGTERM.npz")
     assert done.returncode == 0, done.stderr
     assert "videos are finished already" in done.stdout
-    assert (tmp_path / "f.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    assert run(*given, tmp_path / "SIGKILL.npz").returncode == 0
+    for name in ("SIGTERM", "SIGKILL"):
+        assert (tmp_path / f"{name}.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()

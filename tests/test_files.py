@@ -110,3 +110,21 @@ def test_the_next_free_folder(tmp_path):
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo-2").mkdir()
     assert run_folder.next_free(tmp_path, "demo").name == "demo-3"
+
+
+def test_files_are_put_in_place_together_or_not_at_all(tmp_path):
+    def there():
+        return {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+    def write(second):
+        with files.together(tmp_path, ["b", "c"]) as new:
+            files.write_text(new / "a", "new")
+            files.write_text(new / second, "new")
+
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_text("old")
+    with pytest.raises(files.WriteError, match=rf"Could not write {tmp_path}/no/b "):
+        write("no/b")
+    assert there() == dict.fromkeys("abc", "old")
+    write("b")
+    assert there() == dict.fromkeys("ab", "new")

@@ -14,9 +14,19 @@ from conftest import write_video
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from matplotlib.figure import Figure
 
 from keras_r3d import recipe, run_folder
-from keras_r3d.data import annotations, clips, cropping, flow, flow_folder, pipeline, source
+from keras_r3d.data import (
+    annotations,
+    clips,
+    cropping,
+    flow,
+    flow_folder,
+    flow_key,
+    pipeline,
+    source,
+)
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.flow import FlowError
 from keras_r3d.data.flow_folder import Settings
@@ -123,6 +133,30 @@ def test_colours_tell_directions():
     assert (cyan == (0, 255, 255)).all()
     assert violet.argmax() == 2
     assert (none == 255).all()
+
+
+def test_the_key_has_the_colours_of_what_moves_there():
+    disc = flow_key.wheel(65)
+    arrows = flow.encode(np.array([[[20, 0], [0, 20], [-20, 0], [0, -20]]], np.float32))
+    expected = flow.colours(arrows)[0].astype(int)
+    for place, colour in zip([(32, 61), (61, 32), (32, 3), (3, 32)], expected, strict=True):
+        assert np.abs(disc[place] - colour).max() < 40
+    assert (disc[32, 32] == 255).all()
+    assert (disc[0, 0] == 255).all()
+
+
+def test_the_key_lies_below_what_it_explains():
+    figure = Figure(figsize=(6, 2), layout="constrained")
+    axes = figure.subplots(1, 2)
+    flow_key.add(figure)
+    figure.draw_without_rendering()
+    assert figure.get_size_inches()[1] > 2.5
+    key = figure.axes[-1].get_tightbbox()
+    (text,) = figure.texts
+    for one in axes:
+        drawn = one.get_tightbbox()
+        assert drawn.y0 >= max(key.y1, text.get_window_extent().y1) - 1
+    assert text.get_window_extent().x0 > key.x1
 
 
 # Algorithms
@@ -319,8 +353,8 @@ def test_training_clips_have_two_channels(moving, data, tmp_path):
     assert np.abs(flow.decode(still)).mean() < 0.2
     assert flow.decode(goes)[..., 0].mean() > 1
     figure = training_sheet(reader, videos, dataclasses.replace(data, flip=False), 1)
-    assert "optical flow (dis)" in figure.get_suptitle()
-    goes, still = (axes.images[0].get_array().mean((0, 1)) for axes in figure.axes)
+    goes, still, key = (axes.images[0].get_array().mean((0, 1)) for axes in figure.axes)
+    assert np.allclose(key, flow_key.wheel(128).mean((0, 1)))
     assert goes.argmax() == 0  # to the right is red
     assert still.min() > 230
 
@@ -384,7 +418,6 @@ def stored(videos: Path, folder: Path, **changes) -> list[str]:
 
 def test_stored_flow_trains_as_computed_flow(videos, tmp_path, data):
     assert stored(videos, tmp_path / "flow") == ["broken.mp4"]
-    (videos / "b" / "broken.mp4").unlink()
     data = dataclasses.replace(data, validation_fraction=0.5, test_fraction=0.0)
     opened = [open_source(one, data, seed=1) for one in (videos, tmp_path / "flow")]
     splits = [
@@ -402,6 +435,7 @@ def test_stored_flow_trains_as_computed_flow(videos, tmp_path, data):
         windows = [
             (window.pixels, window.start_seconds, window.end_seconds)
             for video in found.split("validation")
+            if not video.path.endswith("broken.mp4")
             for window in clips.windows(one.reader, video, data)
         ]
         batches.append((drawn, windows))
@@ -412,6 +446,35 @@ def test_stored_flow_trains_as_computed_flow(videos, tmp_path, data):
     ):
         assert (pixels == pixels_stored).all()
         assert times == times_stored
+
+
+def test_a_broken_video_is_in_the_same_split_with_the_same_reason(videos, tmp_path, data):
+    stored(videos, tmp_path / "flow")
+    held_out = dataclasses.replace(data, validation_fraction=0.4, test_fraction=0.4)
+    for seed in range(4):
+        opened = [open_source(one, held_out, seed=seed) for one in (videos, tmp_path / "flow")]
+        splits = [
+            {s: [Path(v.path).name for v in own] for s, own in one.annotations.splits.items()}
+            for one in opened
+        ]
+        assert splits[0] == splits[1]
+        assert any("broken.mp4" in own for own in splits[0].values())
+    for one in opened:
+        (broken,) = (
+            video
+            for own in one.annotations.splits.values()
+            for video in own
+            if video.path.endswith("broken.mp4")
+        )
+        with pytest.raises(VideoError, match=r"broken.mp4: OpenCV cannot open it as a video"):
+            one.reader.count(broken)
+        problem = one.reader.problem(broken)
+        assert problem.status == "unreadable"
+        assert one.reader.broken == 1
+    write_moving(videos / "b" / "mended.avi", 9)
+    (videos / "b" / "mended.avi").rename(videos / "b" / "broken.mp4")
+    assert stored(videos, tmp_path / "flow") == []
+    assert open_source(tmp_path / "flow", data).reader.count(broken) == 9
 
 
 def test_a_run_on_stored_flow_finds_it_again(videos, tmp_path, small, data):
@@ -472,12 +535,13 @@ def test_storing_goes_on_where_it_was_left(videos, tmp_path):
     stored(videos, folder)
     assert kept.stat().st_mtime_ns == before
     assert sorted(path.name for path in (folder / "a").iterdir()) == ["0.avi", "1.avi"]
+    assert "broken.mp4: OpenCV cannot open it" in (folder / "b" / "broken.mp4").read_text()
     flow_folder.check(folder, "dis", 32)
     rows = (folder / "manifest.csv").read_text().splitlines()
     assert rows == [
         "path,label,split",
         *("a/0.avi,a,train", "a/1.avi,a,train"),
-        *("b/0.mp4.avi,b,train", "b/1.mp4.avi,b,train"),
+        *("b/0.mp4.avi,b,train", "b/1.mp4.avi,b,train", "b/broken.mp4,b,train"),
     ]
     assert "broken.mp4" in (folder / "problems.csv").read_text()
     with pytest.raises(FlowError, match="holds other flow"):
@@ -547,7 +611,7 @@ def command(*arguments, code: int) -> str:
 
 def test_the_command_stores_flow_and_names_what_is_broken(videos, tmp_path):
     output = command(videos, "--output", tmp_path / "f", "--recipe", "gestures_flow", code=1)
-    assert "1 videos are left out" in output
+    assert "1 videos gave no flow" in output
     assert "broken.mp4: OpenCV cannot open it" in output
     assert flow_folder.read_settings(tmp_path / "f") == Settings("dis", 80)
     assert (tmp_path / "f" / "b" / "1.mp4.avi").is_file()

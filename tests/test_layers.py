@@ -31,7 +31,7 @@ ALLOWED = {
     "data.landmarks": set(),
     "data.video": BASE | {"_opencv", "data.landmarks"},
     "data.flow": BASE | {"_opencv"},
-    "data.flow_video": {"_opencv", "data.flow", "data.video"},
+    "data.flow_video": {"_opencv", "data.flow", "data.video", "files"},
     "data.flow_folder": BASE
     | {
         "_opencv",
@@ -88,6 +88,7 @@ ALLOWED = {
         "data.video_reader",
     },
     "data.listing": BASE | {"data.annotations"},
+    "data.shortening": set(),
     "data.ring": {"data.sampling", "data.video"},
     "data.live": BASE | {"_opencv", "data.cropping", "data.listing", "data.ring", "data.video"},
     "data.clips": {
@@ -101,8 +102,18 @@ ALLOWED = {
         "data.sampling",
         "data.video",
     },
+    "data.flow_key": {"data.flow", "data.video"},
     "data.sheet": BASE
-    | {"recipe", "data.annotations", "data.clips", "data.flow", "data.reader", "data.video"},
+    | {
+        "recipe",
+        "data.annotations",
+        "data.clips",
+        "data.flow",
+        "data.flow_key",
+        "data.reader",
+        "data.shortening",
+        "data.video",
+    },
     "data.pipeline": {
         "recipe",
         "data.calls",

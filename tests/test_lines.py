@@ -1,9 +1,12 @@
 import datetime
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keras_r3d.data import shortening
+from keras_r3d.data.listing import printable
 from keras_r3d.inference import lines
 from keras_r3d.inference.prediction import Prediction
 
@@ -19,44 +22,62 @@ def predicted(video="v.mp4", status="ok", detail="", labels=("one", "two", "thre
 
 
 def test_the_best_classes_stand_below_each_other():
-    assert lines.of_prediction(predicted(), 2) == [
-        f"{'v.mp4':36}  {'three':35}  0.500",
-        f"{'':36}  {'two':35}  0.333",
-    ]
-    assert len(lines.heading()) == 80
+    for columns in (80, None):
+        table = lines.Table(["v.mp4", "other.mp4"], ["one", "two", "three"], columns)
+        assert table.heading() == "video      class  score"
+        assert table.of_prediction(predicted(), 2) == [
+            "v.mp4      three  0.500",
+            "           two    0.333",
+        ]
 
 
 def test_what_is_wrong_is_said_on_one_line_without_the_path_again():
+    table = lines.Table(["a/v.mp4"], ["x"], 80)
     error = Prediction(
         *("a/v.mp4", "error", "a/v.mp4: no\nframe", ["x"]),
         *(np.array([np.nan]), np.empty((0, 1), np.float32), np.empty((0, 2))),
     )
-    assert lines.of_prediction(error, 5) == [f"{'a/v.mp4':36}  error: no\\nframe"]
+    assert table.of_prediction(error, 5) == ["a/v.mp4  error: no\\nframe"]
     short = predicted(detail="v.mp4: 5 frames, repeated to the 16 of a clip.")
-    assert lines.of_prediction(short, 1)[1].strip() == "5 frames, repeated to the 16 of a clip."
+    assert table.of_prediction(short, 1)[1].strip() == "5 frames, repeated to the 16 of a clip."
 
 
 def test_long_names_are_cut_where_it_hurts_least():
     path = "/data/set/some/where/video_17.mp4"
-    assert lines.shortened_path(path, 40) == path
-    assert lines.shortened_path(path, 30) == "…/set/some/where/video_17.mp4"
-    assert lines.shortened_path(path, 16) == "…/video_17.mp4"
-    assert lines.shortened_path(path, 9) == "vide….mp4"
-    assert lines.shortened("pushing a trolley", 9) == "push…lley"
+    assert shortening.shortened_path(path, 40) == path
+    assert shortening.shortened_path(path, 30) == "…/set/some/where/video_17.mp4"
+    assert shortening.shortened_path(path, 16) == "…/video_17.mp4"
+    assert shortening.shortened_path(path, 9) == "vide….mp4"
+    assert shortening.shortened("pushing a trolley", 9) == "push…lley"
 
 
-@given(st.text(st.characters(codec="utf-8")), st.text(), st.integers(1, 5))
-def test_no_row_is_wider_than_80_columns(video, label, top):
-    for line in lines.of_prediction(predicted(video, labels=[label] * 3), top):
-        assert lines._width(line) <= 80
+@pytest.mark.parametrize(("columns", "whole"), [(80, False), (200, True), (None, True)])
+def test_names_are_cut_as_the_terminal_needs_and_not_in_a_pipe(columns, whole):
+    video, label = "v" * 70 + ".mp4", "l" * 75
+    table = lines.Table([video], [label], columns)
+    (line,) = table.of_prediction(predicted(video, labels=[label]), 1)
+    assert (video in line and label in line) == whole
+    assert line.endswith("1.000")
+
+
+@given(st.text(st.characters(codec="utf-8")), st.text(), st.integers(1, 5), st.integers(40, 200))
+def test_no_row_is_wider_than_the_terminal(video, label, top, columns):
+    table = lines.Table([video], [label], columns)
+    for line in table.of_prediction(predicted(video, labels=[label] * 3), top):
+        assert shortening.width(line) <= columns
 
 
 @given(st.lists(st.text(), min_size=1), st.floats(0, 0.9999))
-def test_no_live_line_is_wider_than_80_columns(labels, latency):
-    top = [{"label": label, "score": 0.5} for label in labels]
-    line = lines.of_record({"latency_seconds": latency, "top": top}, datetime.datetime.now())
-    assert lines._width(line) <= 80
+def test_no_live_line_is_wider_than_the_terminal_and_in_a_pipe_none_is_cut(labels, latency):
+    record = {
+        "latency_seconds": latency,
+        "top": [{"label": label, "score": 0.5} for label in labels],
+    }
+    line = lines.of_record(record, datetime.datetime.now(), 80)
+    assert shortening.width(line) <= 80
     assert "0.500" in line
+    line = lines.of_record(record, datetime.datetime.now(), None)
+    assert all(f"{printable(label)} 0.500" in line for label in labels)
 
 
 def test_the_last_line_counts():

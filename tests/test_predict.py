@@ -23,7 +23,7 @@ from keras_r3d import predict as command_module
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.video import Decoder, VideoError
 from keras_r3d.data.video_reader import VideoReader
-from keras_r3d.inference import artefacts, protocol
+from keras_r3d.inference import annotating, artefacts, prediction, prediction_files, protocol
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.prediction import PredictionError
 
@@ -210,6 +210,16 @@ def test_partial_videos_and_lists_on_stdin_leave_with_0(command, runs, folder, m
     assert out.index("cut.avi") < out.index("long.avi")
 
 
+def test_a_glob_that_nothing_fits_is_one_line(command, runs, folder, tmp_path):
+    given = [f"{folder}/*.webm", folder / "long.avi", "--json", tmp_path / "a.json"]
+    code, out = command("--workdir", runs[0], *given, "--top=1")
+    assert code == 1
+    assert "2 videos: 1 ok, 0 partial, 1 error." in out
+    first, second = json.loads((tmp_path / "a.json").read_text())
+    assert (first["status"], second["status"]) == ("error", "ok")
+    assert first["detail"] == f"{folder}/*.webm: there is no such file."
+
+
 def test_two_runs_are_fused(command, runs, folder, tmp_path):
     video = folder / "long.avi"
     code, _ = command(
@@ -230,6 +240,81 @@ def test_a_copy_of_one_video_is_a_file(command, runs, folder, tmp_path):
     assert code == 0
     assert f"Written: {tmp_path / 'copy.mp4'}" in out
     assert len(list(Decoder(str(tmp_path / "copy.mp4")))) == 18
+
+
+def test_an_interrupted_prediction_keeps_what_is_done_and_begins_anew(
+    command, runs, folder, tmp_path, monkeypatch
+):
+    given = ["--workdir", runs[0], folder / "long.avi", folder / "short.avi"]
+    given += ["--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv"]
+    given += ["--timeline", tmp_path / "lines", "--annotate", tmp_path / "copies"]
+    of_scored = prediction.of_scored
+
+    def interrupted(scored, labels):
+        if "short" in scored.video.path:
+            raise KeyboardInterrupt
+        return of_scored(scored, labels)
+
+    monkeypatch.setattr(prediction, "of_scored", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        command(*given)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {f"{n}.unfinished" for n in ("a.json", "a.csv", "lines", "copies")}
+    (record,) = json.loads((tmp_path / "a.json.unfinished").read_text())
+    assert record["video"].endswith("long.avi")
+    assert (tmp_path / "copies.unfinished" / "long.mp4").is_file()
+    (tmp_path / "lines.unfinished" / "gone.png").write_bytes(b"of a video that is named no more")
+    monkeypatch.setattr(prediction, "of_scored", of_scored)
+    code, out = command(*given)
+    assert code == 0
+    assert out.count("Written: ") == 4
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", "a.csv", "lines", "copies"}
+    assert len(json.loads((tmp_path / "a.json").read_text())) == 2
+    drawn = {path.name for path in (tmp_path / "lines").iterdir()}
+    assert drawn == {f"{name}.{kind}" for name in ("long", "short") for kind in ("png", "csv")}
+
+
+def test_what_is_done_is_on_the_disk_before_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction_files, "_SECONDS", 0.0)
+    outputs = prediction_files.PredictionFiles({"json": tmp_path / "a"}, ["1.mp4", "2.mp4"], 1, 1)
+    found = prediction.Prediction(
+        *("1.mp4", "ok", "", ["x", "y"], np.array([0.75, 0.25])),
+        *(np.array([[0.75, 0.25]], np.float32), np.array([[0.0, 1.0]])),
+    )
+    assert outputs.add(found) == []
+    (record,) = json.loads((tmp_path / "a.unfinished").read_text())
+    assert record["top"] == [{"label": "x", "score": 0.75}]
+    (tmp_path / "a").write_text("of another")
+    with pytest.raises(prediction_files.OutputError, match="written by something else meanwhile"):
+        outputs.finish()
+    assert (tmp_path / "a").read_text() == "of another"
+
+
+@pytest.mark.parametrize("made", ["notes.txt", "deep/x.png"])
+def test_a_folder_of_something_else_is_not_emptied(tmp_path, made):
+    mine = tmp_path / "lines.unfinished" / made
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(prediction_files.OutputError, match="is in the way"):
+        prediction_files.PredictionFiles({"timeline": tmp_path / "lines"}, ["1.mp4"], 1, 1)
+    assert mine.read_text() == "mine"
+
+
+def test_a_copy_that_cannot_be_written_stops_no_other(command, runs, folder, tmp_path, monkeypatch):
+    annotate = annotating.annotate
+
+    def failing(found, path, timeout):
+        if "long" in found.video:
+            raise annotating.AnnotatingError(f"{path}: OpenCV could not write it.")
+        annotate(found, path, timeout)
+
+    monkeypatch.setattr(annotating, "annotate", failing)
+    videos = [folder / "long.avi", folder / "short.avi"]
+    code, out = command("--workdir", runs[0], *videos, "--annotate", tmp_path / "copies")
+    assert code == 1
+    assert out.count("  no copy: ") == 1
+    assert "2 videos: 2 ok, 0 partial, 0 error." in out
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["short.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -311,6 +396,43 @@ def test_a_decoder_that_hangs_does_not_keep_the_process(runs, folder):
     assert "error: nothing decoded in 1 s: it was given up" in done.stdout
     assert "2 videos: 1 ok, 0 partial, 1 error." in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_command_leaves_what_is_done(runs, folder, tmp_path, number):
+    script = (
+        "import time\n"
+        "from keras_r3d import predict\n"
+        "from keras_r3d.inference import prediction, prediction_files\n"
+        "prediction_files._SECONDS = 0.0\n"
+        "of_scored = prediction.of_scored\n"
+        "def slow(scored, labels):\n"
+        "    if 'short' in scored.video.path:\n"
+        "        print('waiting', flush=True)\n"
+        "        time.sleep(60)\n"
+        "    return of_scored(scored, labels)\n"
+        "prediction.of_scored = slow\n"
+        "predict.main()\n"
+    )
+    given = [str(folder / "long.avi"), str(folder / "short.avi"), f"--workdir={runs[0]}"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *given, f"--json={tmp_path / 'a.json'}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.stdout.readline() not in ("waiting\n", ""):
+        pass
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    codes = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
+    assert process.returncode == codes[number], said
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json.unfinished"]
+    assert len(json.loads((tmp_path / "a.json.unfinished").read_text())) == 1
+    if number != signal.SIGKILL:
+        assert "Not finished: 1 of 2 videos are in " in said
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ def test_the_csv_has_seconds_and_scores_to_the_bit(tmp_path):
     assert (values[:, 2:].astype(np.float32) == of.window_scores).all()
 
 
-@pytest.mark.parametrize(("classes", "windows"), [(10, 12), (400, 400), (2, 1)])
+@pytest.mark.parametrize(("classes", "windows"), [(10, 12), (400, 400)])
 def test_the_picture_shows_the_classes_that_are_highest_anywhere(tmp_path, classes, windows):
     of = predicted(classes, windows)
     drawn = timeline.figure(of, 3)
@@ -43,6 +43,21 @@ def test_the_picture_shows_the_classes_that_are_highest_anywhere(tmp_path, class
     assert line.get_ydata() == pytest.approx(of.window_scores[:, highest[0]])
     timeline.write_png(of, tmp_path / "t.png", 3)
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_single_window_is_bars_over_its_time():
+    of = predicted(5, 1)
+    drawn = timeline.figure(of, 3)
+    (axes,) = drawn.axes
+    highest = np.argsort(-of.window_scores[0])[:3]
+    for bar, number in zip(axes.collections, highest, strict=True):
+        ((start, end),) = bar.get_segments()
+        assert start.tolist() == pytest.approx([0, of.window_scores[0, number]])
+        assert end.tolist() == pytest.approx([0.64, of.window_scores[0, number]])
+        assert bar.get_linewidth()[0] >= 4
+    assert axes.get_xlim() == pytest.approx((-0.064, 0.704))
+    said = [text.get_text() for text in drawn.legends[0].get_texts()]
+    assert said == [f"{of.labels[n]}: {of.window_scores[0, n]:.3f}" for n in highest]
 
 
 def test_a_video_of_one_frame_takes_no_time_and_makes_no_noise(tmp_path):

@@ -1,8 +1,10 @@
 """A folder of optical flow that was computed ahead: a file for each video, under the same path.
 
 Files are Matroska, FFV1, grey, whatever their suffix: without loss, and half the size of other
-codecs that OpenCV writes. `flow.json` says how the flow was computed and is written first,
-`manifest.csv` has labels and splits and is written last. A file that is there is whole.
+codecs that OpenCV writes. A video that gives no flow has a file, too, a text that says why: so it
+is in every list and split, and counts as an error, as it would without the folder. `flow.json` says
+how the flow was computed and is written first, `manifest.csv` has labels and splits and is written
+last. A file that is there is whole.
 """
 
 import dataclasses
@@ -19,7 +21,7 @@ from keras_r3d._opencv import cv2
 from keras_r3d.data import annotations, flow, workers
 from keras_r3d.data.annotations import Annotations, Problem, Video
 from keras_r3d.data.flow import FlowError
-from keras_r3d.data.flow_video import FlowDecoder, StoredFlowDecoder, packed
+from keras_r3d.data.flow_video import FlowDecoder, StoredFlowDecoder, packed, reason, write_reason
 from keras_r3d.data.video import VideoError
 
 MARKER = "flow.json"
@@ -118,7 +120,8 @@ def write(
         progress: takes the number of files done, and of all.
 
     Returns:
-        The videos that gave no flow. They are not in the manifest, but in `problems.csv`.
+        The videos that gave no flow, which `problems.csv` lists, too. They are tried again when the
+        folder is gone on with.
 
     Raises:
         FlowError: the folder holds something else, or a video lies outside of `root`, or none can
@@ -132,7 +135,7 @@ def write(
     _begin(folder, settings)
     sources = {inside: video.path for own in splits.values() for video, inside in own}
     jobs = [Job(sources[one], str(folder / one), settings) for one in sorted(sources)]
-    waiting = [job for job in jobs if not Path(job.destination).is_file()]
+    waiting = [job for job in jobs if not _is_done(Path(job.destination))]
     done = len(jobs) - len(waiting)
     problems = {}
     results = workers.run(store, waiting, workers=processes, limit_seconds=limit_seconds)
@@ -144,19 +147,22 @@ def write(
             result = Problem(source, result.status, f"{source}: {result.detail}.")
         if isinstance(result, Problem):
             problems[source] = result
+            destination = Path(waiting[number].destination)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            write_reason(destination, result.detail)
         done += 1
         progress(done, len(jobs))
     listed = [problems[name] for name in sorted(problems)]
-    kept = {
-        split: [(video, inside) for video, inside in own if video.path not in problems]
-        for split, own in splits.items()
-    }
-    if not any(kept.values()):
+    if len(problems) == len(jobs):
         raise FlowError(f"None of the {len(jobs)} videos can be read, for one: {listed[0].detail}")
     rows = [(one.name, one.status, one.detail) for one in listed]
     files.write_text(folder / PROBLEMS, files.csv_text(["video", "status", "detail"], rows))
-    files.write_text(folder / annotations.MANIFEST, _manifest(kept))
+    files.write_text(folder / annotations.MANIFEST, _manifest(splits))
     return listed
+
+
+def _is_done(destination: Path) -> bool:
+    return destination.is_file() and reason(str(destination)) is None
 
 
 def store(job: Job) -> Problem | str | None:

@@ -2,9 +2,11 @@
 
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
+from keras_r3d import files
 from keras_r3d._opencv import cv2
 from keras_r3d.data import flow, video
 from keras_r3d.data.video import Decoder, Frame, Frames, VideoError
@@ -12,6 +14,7 @@ from keras_r3d.data.video import Decoder, Frame, Frames, VideoError
 _SIDES = struct.Struct("<dHH")  # of a stored frame: time in seconds, height and width
 _ROWS = 2  # above the flow, the first of them begins with it
 _LEAST_WIDTH = 16  # of a row that has place for it
+_NO_FLOW = "keras_r3d: no flow: "  # begins a file that stands for a video without any
 
 
 class FlowDecoder(Frames):
@@ -105,9 +108,15 @@ class FlowDecoder(Frames):
 
 
 class StoredFlowDecoder(Decoder):
-    """Goes through flow that `packed` stored; times are those of the video it was computed from."""
+    """Goes through flow that `packed` stored; times are those of the video it was computed from.
+
+    Raises:
+        VideoError: as `Decoder`; with the reason of a video that gave no flow.
+    """
 
     def __init__(self, path: str):
+        if (why := reason(path)) is not None:
+            raise VideoError(why)
         super().__init__(path)
         self._unpacked: Frame | None = None
 
@@ -120,6 +129,26 @@ class StoredFlowDecoder(Decoder):
         """Returns the current flow, uint8 `(height, width, 2)`, as `flow.encode` has it."""
         assert self._unpacked is not None
         return self._unpacked
+
+
+def write_reason(path: Path, why: str) -> None:
+    """Writes, in place of the flow of a video, why there is none.
+
+    Raises:
+        WriteError: the disk is full, …
+    """
+    files.write_text(path, f"{_NO_FLOW}{why}\n")
+
+
+def reason(path: str) -> str | None:
+    """Returns why a video has no flow, of a file of `write_reason`; None of all others."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(len(_NO_FLOW)).decode(errors="replace") != _NO_FLOW:
+                return None
+            return file.read().decode(errors="replace").strip()
+    except OSError:  # the decoder says what is wrong
+        return None
 
 
 def packed(frame: Frame, seconds: float) -> Frame:

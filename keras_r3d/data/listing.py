@@ -29,11 +29,11 @@ def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
     Args:
         words: files; folders, of which all files are taken that are videos by their suffix, also
             those further below; globs (`**` is any folders); "-" for `lines`. A file that is not
-            there is returned as it is.
+            there, or a glob that fits none, is returned as it is.
         lines: paths of files, one a line.
 
     Raises:
-        ListingError: a folder without videos, a glob without files, no line.
+        ListingError: a folder without videos, no line.
     """
     found: dict[str, str] = {}
     for word in words:
@@ -52,9 +52,7 @@ def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
                 )
         elif glob.has_magic(word) and not os.path.lexists(word):
             matches = sorted(glob.glob(word, recursive=True))
-            listed = [path for path in matches if os.path.isfile(path)]
-            if not listed:
-                raise ListingError(f"{word}: no file has such a name.")
+            listed = [path for path in matches if os.path.isfile(path)] or [word]
         else:
             listed = [word]
         for path in listed:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d.data import clips, flow
+from keras_r3d.data import clips, flow, flow_key
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader
+from keras_r3d.data.shortening import shortened
 from keras_r3d.data.video import VideoError
 from keras_r3d.recipe import Data
 
@@ -43,12 +44,12 @@ def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: in
     ):
         pixels = clip.pixels[shown]
         if data.input != "rgb":
-            pixels = flow.colours(pixels)
+            pixels = flow_key.bordered(flow.colours(pixels))
         axes.imshow(np.concatenate(list(pixels), axis=1))
         axes.set_axis_off()
-        crop = clip.crop
+        crop, file = clip.crop, shortened(os.path.basename(video.path), _MOST_LETTERS)
         axes.set_title(
-            f"{_short(video.label)} · {_short(os.path.basename(video.path))}\n"
+            f"{shortened(video.label, _MOST_LETTERS)} · {file}\n"
             f"frames {clip.frame_numbers[0]}-{clip.frame_numbers[-1]} · "
             f"crop {crop.width}x{crop.height} px (scale {crop.scale:.2f}) "
             f"at ({crop.left}, {crop.top})"
@@ -57,17 +58,8 @@ def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: in
             parse_math=False,
         )
     if data.input != "rgb":
-        figure.suptitle(
-            f"optical flow ({data.input}): white is none, the fuller the longer; red to the right, "
-            "green down,\ncyan to the left, violet up",
-            fontsize=7,
-        )
+        flow_key.add(figure)
     return figure
-
-
-def _short(text: str) -> str:
-    half = _MOST_LETTERS // 2
-    return text if len(text) <= _MOST_LETTERS else f"{text[:half]}…{text[-half:]}"
 
 
 def _draw(

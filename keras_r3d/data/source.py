@@ -41,8 +41,8 @@ def open_source(
         data: of the recipe; names the annotations of a folder. (A list, a store or a folder of flow
             has its own.)
         cache_gib: memory for decoded frames of video files.
-        seed: of the hold-out. None holds no videos out, and takes what annotations a folder has
-            where it lacks the named ones.
+        seed: of the hold-out. None holds no videos out, takes what annotations a folder has where
+            it lacks the named ones, and takes what could not be trained on.
 
     Raises:
         AnnotationError: anything that keeps the videos from being used, by name.
@@ -71,6 +71,7 @@ def open_source(
             test_fraction=test_fraction,
             seed=seed or 0,
             quarantined=True,
+            trained_on=seed is not None,
         )
         if aside:
             note = f"{len(aside)} videos are left aside by {store.root}/{annotations.QUARANTINE}."
@@ -86,6 +87,7 @@ def open_source(
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         seed=seed or 0,
+        trained_on=seed is not None,
     )
     path, root = annotations.absolute(data_dir), annotations.root(data_dir)
     return Source(found, reader, path, root)

@@ -15,9 +15,9 @@ from keras_r3d import files
 from keras_r3d._opencv import cv2
 from keras_r3d.data import video as videos
 from keras_r3d.data.listing import printable
+from keras_r3d.data.shortening import shortened
 from keras_r3d.data.video import Decoder, Frame, VideoError
 from keras_r3d.errors import R3DError
-from keras_r3d.inference.lines import shortened
 from keras_r3d.inference.prediction import Prediction, best
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 import matplotlib
 from matplotlib import font_manager
 
+from keras_r3d.data.shortening import shortened
+
 _MISSING = "□"  # what stands for a letter that no font has
 _LAST_RESORT = "Last Resort"  # of matplotlib, which has a box for every letter there is
 
@@ -24,7 +26,7 @@ def shown(text: str, most: int, number: int | None = None) -> str:
     that no font here has.
 
     Args:
-        most: letters.
+        most: letters; wide ones, as of Chinese, count twice.
         number: goes before a text with such boxes, which may look like others.
     """
     there = _letters(_usual())
@@ -36,10 +38,7 @@ def shown(text: str, most: int, number: int | None = None) -> str:
         if drawn != text and number is not None:
             drawn = f"{number}: {drawn}"
         text = drawn
-    if len(text) <= most:
-        return text
-    end = (most - 1) // 2
-    return f"{text[: most - 1 - end]}…{text[len(text) - end :]}"
+    return shortened(text, most)
 
 
 def _family() -> list[str]:

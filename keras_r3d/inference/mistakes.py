@@ -6,7 +6,7 @@ import os
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d.data import flow, sampling
+from keras_r3d.data import flow, flow_key, sampling
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader
 from keras_r3d.data.video import Frame, VideoError
@@ -71,7 +71,10 @@ def sheet(evaluation: Evaluation, reader: Reader) -> tuple[Figure | None, list[s
     heading = f"Wrong videos, the surest mistake first: {len(strips)} of {len(found)}"
     if skipped:
         heading += f"; {len(skipped)} could not be read again"
-    return _draw(evaluation, strips, heading), skipped
+    figure = _draw(evaluation, strips, heading)
+    if reader.channels == flow.CHANNELS and strips:
+        flow_key.add(figure)
+    return figure, skipped
 
 
 def _strip(reader: Reader, video: Video) -> Frame:
@@ -79,8 +82,8 @@ def _strip(reader: Reader, video: Video) -> Frame:
     (window,) = reader.chosen(video, lambda count: [sampling.spread(count, _FRAMES)], 1, _SIZE)
     frames = window.pixels[0]
     if reader.channels == flow.CHANNELS:
-        frames = flow.colours(frames)
-    gap = np.full((_FRAMES, _SIZE, _GAP, 3), 255, np.uint8)
+        frames = flow_key.bordered(flow.colours(frames))
+    gap = np.full((*frames.shape[:2], _GAP, 3), 255, np.uint8)
     return np.concatenate(list(np.concatenate([frames, gap], axis=2)), axis=1)
 
 

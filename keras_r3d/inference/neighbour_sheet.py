@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from keras_r3d.data import source
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader
+from keras_r3d.data.shortening import shortened
 from keras_r3d.data.store import Store, StoreReader
 from keras_r3d.data.video import Frame, VideoError
 from keras_r3d.data.video_reader import VideoReader
@@ -107,17 +108,12 @@ def _mark(found: Neighbours, query: int, number: int) -> tuple[str, str]:
 
 
 def _named(features: Features, row: int) -> str:
-    lines = [_short(os.path.basename(str(features.path[row])))]
+    lines = [shortened(os.path.basename(str(features.path[row])), _MOST_LETTERS)]
     if features.label is not None:
-        lines.insert(0, _short(str(features.label[row])))
+        lines.insert(0, shortened(str(features.label[row]), _MOST_LETTERS))
     if features.window[row] >= 0 or features.video[row] != features.path[row]:
         lines.append(f"{features.start_seconds[row]:.1f}-{features.end_seconds[row]:.1f} s")
     return "\n".join(lines)
-
-
-def _short(text: str) -> str:
-    half = _MOST_LETTERS // 2
-    return text if len(text) <= _MOST_LETTERS else f"{text[:half]}…{text[-half + 1 :]}"
 
 
 def _draw(axes, frame: Frame | None, title: str, colour: str) -> None:

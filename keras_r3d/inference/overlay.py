@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from keras_r3d import files
 from keras_r3d._opencv import cv2
-from keras_r3d.data import mp4
+from keras_r3d.data import flow_key, mp4
+from keras_r3d.data.shortening import shortened
 from keras_r3d.data.video import resize
 from keras_r3d.inference.heat import Heat
 
@@ -21,6 +22,7 @@ _MOST_FRAMES = 8  # in the strip
 _SIDE = 360  # least height of a panel of the video, in pixels
 _LEAST_SECONDS = 4.0  # a shorter clip is shown again
 _MOST_LETTERS = 60  # of a line of the strip
+_FOOT = 34  # height of the line below the pictures of the video
 _LETTER = 12  # width of one in the video, in pixels
 
 
@@ -55,7 +57,12 @@ def as_rgb(clip: np.ndarray) -> np.ndarray:
 
 
 def strip(
-    clip: np.ndarray, heats: Mapping[str, Heat], seconds: np.ndarray, lines: Sequence[str]
+    clip: np.ndarray,
+    heats: Mapping[str, Heat],
+    seconds: np.ndarray,
+    lines: Sequence[str],
+    *,
+    of_flow: bool = False,
 ) -> Figure:
     """Draws up to 8 frames, left to right in time; below them the same under each heat.
 
@@ -64,6 +71,7 @@ def strip(
         heats: name -> `(frames, height, width)`, 0-1.
         seconds: float `(frames,)`, of each in the video.
         lines: title.
+        of_flow: the clip shows the colours of optical flow: a key to them is added.
     """
     shown = np.linspace(0, len(clip) - 1, min(_MOST_FRAMES, len(clip))).round().astype(int)
     rows = {"clip": as_rgb(clip), **{name: blend(clip, heat) for name, heat in heats.items()}}
@@ -77,24 +85,28 @@ def strip(
             axes.imshow(pictures[number])
             axes.set_xticks([])
             axes.set_yticks([])
-            axes.set_frame_on(False)
+            axes.set_frame_on(of_flow)  # which is white where nothing moves
+            for spine in axes.spines.values():
+                spine.set_color("0.6")
         axes_row[0].set_ylabel(name, fontsize=9)
     for axes, number in zip(grid[-1], shown, strict=True):
         axes.set_xlabel(f"{seconds[number]:.2f} s", fontsize=9)
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), _COLOURS)
     bar = figure.colorbar(scale, ax=grid, ticks=[0, 1], fraction=0.03, pad=0.01)
     bar.ax.set_yticklabels(["none", "most"], fontsize=8)
+    if of_flow:
+        flow_key.add(figure)
     return figure
 
 
-def shortened(text: str, most: int) -> str:
-    """Leaves out the middle of a text of more than `most` letters."""
-    half = most // 2
-    return text if len(text) <= most else f"{text[:half]}…{text[-half + 1 :]}"
-
-
 def write_video(
-    path: Path, clip: np.ndarray, heat: Heat, seconds: np.ndarray, lines: Sequence[str]
+    path: Path,
+    clip: np.ndarray,
+    heat: Heat,
+    seconds: np.ndarray,
+    lines: Sequence[str],
+    *,
+    of_flow: bool = False,
 ) -> None:
     """Writes the clip beside itself under the heat as MP4, at the pace of the video.
 
@@ -105,6 +117,7 @@ def write_video(
         heat: `(frames, height, width)`, 0-1.
         seconds: float `(frames,)`, of each in the video.
         lines: stand above the pictures.
+        of_flow: the clip shows the colours of optical flow: the disc of directions is added.
 
     Raises:
         WriteError: the file cannot be written.
@@ -115,7 +128,9 @@ def write_video(
     head = _lettered(lines, beside.shape[2], 26 * len(lines) + 14, "center")
     frames = []
     for picture, second in zip(beside, seconds, strict=True):
-        foot = _lettered([f"{second:.2f} s"], beside.shape[2], 34, "center")
+        foot = _lettered([f"{second:.2f} s"], beside.shape[2], _FOOT, "center")
+        if of_flow:
+            foot[2:-2, 2 : _FOOT - 2] = flow_key.wheel(_FOOT - 4)
         frames.append(np.concatenate([head, picture, foot]))
     between = np.diff(seconds)
     pace = 1 / between.mean() if len(between) and between.mean() > 0 else 10.0

@@ -77,16 +77,6 @@ def records_csv(records: Sequence[dict[str, Any]], top: int) -> str:
     return files.csv_text(header, rows)
 
 
-def write(records: Sequence[dict[str, Any]], top: int, json: str | None, csv: str | None) -> None:
-    """Writes a JSON and a CSV file, where they were asked for, and says so."""
-    if json:
-        files.write_json(json, records)
-        print(f"Written: {json}")
-    if csv:
-        files.write_text(csv, records_csv(records, top))
-        print(f"Written: {csv}")
-
-
 def named(top: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
     """Returns classes and scores as they are written to JSON."""
     return [{"label": label, "score": score} for label, score in top]

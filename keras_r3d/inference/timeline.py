@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from keras_r3d import files
 from keras_r3d.data.listing import printable
-from keras_r3d.inference.lines import shortened, shortened_path
+from keras_r3d.data.shortening import shortened, shortened_path
 from keras_r3d.inference.prediction import Prediction
 
 _SPANS = 60  # windows, of which start and end are drawn
@@ -36,7 +36,8 @@ def figure(prediction: Prediction, top: int) -> Figure:
     """Draws the scores of the `top` classes that are highest in any window.
 
     A line joins the middles of windows. A bar shows from when to when one is, where there are not
-    too many to be seen, and they do not lie over each other.
+    too many to be seen, and they do not lie over each other. The scores of a single window are bars
+    over its time, which is shaded.
     """
     seconds, scores = prediction.window_seconds, prediction.window_scores
     drawn = Figure(figsize=(9, 4.2), layout="constrained")
@@ -45,9 +46,27 @@ def figure(prediction: Prediction, top: int) -> Figure:
     few = len(seconds) <= _SPANS
     apart = bool((seconds[1:, 0] > middles[:-1]).all())
     highest = np.argsort(-scores.max(axis=0), kind="stable")[:top]
+    start = seconds[:, 0].min()
+    end = max(seconds[:, 1].max(), start + _LEAST_SECONDS)
+    alone = len(seconds) == 1
+    if alone:
+        axes.axvspan(start, end, color="0.93")
     for place, number in enumerate(highest):
         colour = f"C{place % 10}"
         dashes = ("-", "--", ":", "-.")[place // 10 % 4]
+        label = shortened(printable(prediction.labels[number]), _LETTERS)
+        if alone:
+            label = f"{label}: {scores[0, number]:.3f}"
+            axes.hlines(
+                scores[0, number],
+                start,
+                end,
+                colors=colour,
+                lw=5,
+                label=label,
+                zorder=3 - place / 100,
+            )
+            continue
         axes.plot(
             middles,
             scores[:, number],
@@ -56,14 +75,15 @@ def figure(prediction: Prediction, top: int) -> Figure:
             linewidth=1.2,
             marker="o" if few else None,
             markersize=3.5,
-            label=shortened(printable(prediction.labels[number]), _LETTERS),
+            label=label,
         )
         if few and apart:
             axes.hlines(
                 scores[:, number], seconds[:, 0], seconds[:, 1], colors=colour, alpha=0.5, lw=3
             )
-    start = seconds[:, 0].min()
-    axes.set_xlim(start, max(seconds[:, 1].max(), start + _LEAST_SECONDS))
+    # A single window has room at its sides, where one sees from when to when it is.
+    margin = 0.1 * (end - start) if alone else 0
+    axes.set_xlim(start - margin, end + margin)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("seconds")
     axes.set_ylabel("probability")

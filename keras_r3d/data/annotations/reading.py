@@ -39,6 +39,7 @@ def read(
     seed: int = 0,
     must_exist: bool = True,
     quarantined: bool = False,
+    trained_on: bool = True,
 ) -> Annotations:
     """Reads the annotations of a data folder.
 
@@ -57,9 +58,11 @@ def read(
         must_exist: refuse a CSV file of one's own that lists missing videos. (The public lists name
             videos that are gone from the web; those are left aside, counted and said.)
         quarantined: also the videos that quarantine.txt leaves aside.
+        trained_on: refuse what a classifier cannot be trained on: no training videos, less than
+            two classes, classes without training videos. What a trained one is tried on may be so.
 
     Raises:
-        AnnotationError: anything that keeps the videos from being trained on, by name.
+        AnnotationError: anything that keeps the videos from being used, by name.
     """
     data_dir = Path(data_dir)
     if not data_dir.exists():
@@ -78,6 +81,7 @@ def read(
         test_fraction=test_fraction,
         seed=seed,
         quarantined=quarantined,
+        trained_on=trained_on,
     )
     return dataclasses.replace(arranged, notes=notes + arranged.notes)
 
@@ -90,15 +94,16 @@ def arrange(
     test_fraction: float = 0.0,
     seed: int = 0,
     quarantined: bool = False,
+    trained_on: bool = True,
 ) -> Annotations:
     """Leaves quarantined videos aside, holds videos out, and checks the classes.
 
     Args:
         folder: that the videos are of; may have a quarantine.txt.
-        validation_fraction, test_fraction, seed, quarantined: as in `read`.
+        validation_fraction, test_fraction, seed, quarantined, trained_on: as in `read`.
 
     Raises:
-        AnnotationError: there is nothing to train on, or a class has no training videos.
+        AnnotationError: there are no videos, or what `trained_on` refuses.
     """
     notes: list[str] = []
     if not quarantined:
@@ -112,9 +117,10 @@ def arrange(
             f"{len(nameless)} videos whose names are not UTF-8 are left aside; rename them: "
             f"{some(shown)}."
         )
-    if not splits.get("train"):
+    if not any(splits.values()) or (trained_on and not splits.get("train")):
         raise AnnotationError(
-            f"No training videos in {folder}. Splits found: {sorted(splits)}. Expected:\n{LAYOUT}"
+            f"No {'training ' * trained_on}videos in {folder}. Splits found: {sorted(splits)}. "
+            f"Expected:\n{LAYOUT}"
         )
     for name, fraction in (("test", test_fraction), ("validation", validation_fraction)):
         if name not in splits and fraction > 0:
@@ -123,7 +129,13 @@ def arrange(
                 f"No {name} split: {len(splits[name])} training videos are held out for it "
                 f"(data.{name}_fraction = {fraction:g})."
             )
-    classes = sorted({video.label for video in splits["train"]})
+    own = [splits["train"]] if trained_on else splits.values()
+    classes = sorted({video.label for videos in own for video in videos})
+    if trained_on and len(classes) < 2:
+        raise AnnotationError(
+            f"There is only one class ({classes[0]}) among the training videos: a classifier "
+            f"needs two or more. Expected:\n{LAYOUT}"
+        )
     _check_classes(splits, classes, notes)
     return Annotations(splits, classes, notes)
 
@@ -210,11 +222,6 @@ def _hold_out(videos: list[Video], fraction: float, seed: str) -> tuple[list[Vid
 
 
 def _check_classes(splits: dict[str, list[Video]], classes: list[str], notes: list[str]) -> None:
-    if len(classes) < 2:
-        raise AnnotationError(
-            f"There is only one class ({classes[0]}) among the training videos: a classifier "
-            f"needs two or more. Expected:\n{LAYOUT}"
-        )
     alike: dict[str, str] = {}
     for name in classes:
         other = alike.setdefault("".join(name.casefold().split()), name)

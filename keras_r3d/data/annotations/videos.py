@@ -66,7 +66,7 @@ class Annotations:
     """Labelled videos by split.
 
     Attributes:
-        splits: split name -> videos; always has "train".
+        splits: split name -> videos; has "train" if they can be trained on.
         classes: class names in label order (alphabetical).
         notes: what a person should know: files left aside, splits drawn, classes without videos.
     """

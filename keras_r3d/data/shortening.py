@@ -1,0 +1,36 @@
+"""Names that are too long for their place, in tables and pictures."""
+
+import os
+import unicodedata
+
+
+def width(text: str) -> int:
+    """Returns how many columns of a terminal a text takes; about as much it takes in a picture."""
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def shortened(text: str, columns: int) -> str:
+    """Cuts the middle out of a text that is too long."""
+    if width(text) <= columns:
+        return text
+    tail = text[len(text) - (columns - 1) // 2 :]
+    while width(tail) > columns // 2:
+        tail = tail[1:]
+    head = text[:columns]
+    while width(head) + 1 + width(tail) > columns:
+        head = head[:-1]
+    return f"{head}…{tail}"
+
+
+def shortened_path(path: str, columns: int) -> str:
+    """Cuts folders from the front of a path that is too long, then out of the file's name."""
+    if width(path) <= columns:
+        return path
+    while os.sep in path:
+        path = path.partition(os.sep)[2]
+        if width(path) <= columns - 2:
+            return f"…{os.sep}{path}"
+    return shortened(path, columns)
