@@ -130,7 +130,16 @@ ALLOWED = {
     "devices": BASE,
     "inference": BASE
     | {"_opencv", "applications", "data", "devices", "files", "recipe", "run_folder"},
-    "export": BASE | {"_command", "data", "files", "inference.artefacts", "run_folder"},
+    "export": BASE
+    | {
+        "_command",
+        "data",
+        "files",
+        "inference.artefacts",
+        "inference.features",
+        "recipe",
+        "run_folder",
+    },
 }
 COMMANDS = {
     *("train", "evaluate", "predict", "explain", "features", "benchmark", "convert", "prepare"),
