@@ -13,6 +13,14 @@ _BITS = 11  # of OpenCV's weights
 _NEARLY_ALL = 1.4  # as in keras_r3d.data.video
 
 
+def divisor(number: int) -> tf.Tensor:
+    """Returns a number, float64, that the graph optimiser does not know.
+
+    It makes of a division by a constant a multiplication, and 98 * (1 / 98) is below 1.
+    """
+    return tf.compat.v1.placeholder_with_default(tf.constant(number, tf.float64), ())
+
+
 def shrink(frames: tf.Tensor, short_side: int) -> tf.Tensor:
     """Shrinks frames, and never enlarges them, to a short side.
 
@@ -47,11 +55,10 @@ def fill(frames: tf.Tensor, size: int) -> tf.Tensor:
     """
     side = tf.shape(frames)[1]
     bilinear_below = next(s for s in itertools.count(size) if s / size >= _NEARLY_ALL)
-    least_of_kind = [size, size + 1, bilinear_below, 2 * size + 1]
+    kind = 1 + tf.cast(side >= bilinear_below, tf.int32) + tf.cast(side > 2 * size, tf.int32)
     scaled = tf.switch_case(
-        tf.reduce_sum(tf.cast(side >= least_of_kind, tf.int32)),
+        tf.where(tf.equal(side, size), 0, kind),
         [
-            lambda: _bilinear(frames, size),
             lambda: frames,
             lambda: _bilinear(frames, size),
             lambda: _halved(_bilinear(frames, 2 * size)),
@@ -64,13 +71,19 @@ def fill(frames: tf.Tensor, size: int) -> tf.Tensor:
 def _averaged(frames: tf.Tensor, rows: int | tf.Tensor, columns: int | tf.Tensor) -> tf.Tensor:
     """OpenCV's INTER_AREA: the average of what a shrunk pixel covers, halves to even."""
     means = tf.image.resize(frames, tf.stack([rows, columns]), tf.image.ResizeMethod.AREA)
+    height, width = tf.shape(frames)[1], tf.shape(frames)[2]
+    # Of whole pixels it multiplies the sum: halves then fall as this product rounds.
+    area = tf.cast((height // rows) * (width // columns), tf.float32)
+    whole = tf.logical_and(tf.equal(height % rows, 0), tf.equal(width % columns, 0))
+    means = tf.where(whole, tf.round(means * area) * (1 / area), means)
     return tf.cast(tf.round(means), tf.uint8)
 
 
 def _halved(frames: tf.Tensor) -> tf.Tensor:
-    """INTER_AREA to half the size: the average of 2x2 pixels, halves up."""
+    """INTER_AREA to half the size: the average of 2x2 pixels, halves up; of flow, to even."""
     means = tf.nn.avg_pool2d(tf.cast(frames, tf.float32), 2, 2, "VALID")
-    return tf.cast(tf.floor(means + 0.5), tf.uint8)
+    rounded = tf.round(means) if frames.shape[-1] == 2 else tf.floor(means + 0.5)
+    return tf.cast(rounded, tf.uint8)
 
 
 def _bilinear(frames: tf.Tensor, size: int) -> tf.Tensor:
@@ -97,7 +110,7 @@ def _bilinear(frames: tf.Tensor, size: int) -> tf.Tensor:
 
 def _places(side: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the pixel before the centre of each of `size` new ones, and how far behind it is."""
-    step = tf.cast(side, tf.float64) / tf.cast(size, tf.float64)
+    step = tf.cast(side, tf.float64) / divisor(size)
     centres = tf.cast((tf.range(size, dtype=tf.float64) + 0.5) * step - 0.5, tf.float32)
     before = tf.floor(centres)
     return tf.cast(before, tf.int32), centres - before

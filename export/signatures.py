@@ -3,6 +3,7 @@
 All of them check what they are given in the graph, so that a server says what is wrong, too.
 """
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,13 +48,26 @@ class Signatures(tf.Module):
         both = keras.Model(model.inputs, [model.output, embedding])
         logits = getattr(model.layers[-1], "activation", None) is keras.activations.linear
 
-        @tf.function(input_signature=[self._spec("clips", (None, *self._shape(data.size)))])
+        # Functions of their own, which the signatures share.
+        clips = self._spec("clips", (None, *self._shape(data.size)))
+
+        @tf.function(input_signature=[clips], autograph=False)
         def network(clips: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             scores, features = both(tf.cast(clips, tf.float32), training=False)
             scores = tf.cast(scores, tf.float32)
             return tf.nn.softmax(scores) if logits else scores, features
 
-        self._network = network
+        frames = self._spec("frames", (None, None, None, data.channels))
+
+        @functools.cache
+        def views(count: int):
+            def cut(frames: tf.Tensor) -> tf.Tensor:
+                with tf.device("/CPU:0"):  # where frames come from, and where areas are averaged
+                    return windowing.views(frames, data, count)
+
+            return tf.function(cut, input_signature=[frames], autograph=False)
+
+        self._network, self._views = network, views
         self._variables = [variable.value for variable in both.weights]
 
     def _shape(self, size: int | None) -> tuple[int | None, ...]:
@@ -76,7 +90,9 @@ class Signatures(tf.Module):
         if self._data.input != "rgb":
             del given["jpeg"]
         return {
-            name: tf.function(function, input_signature=[spec]).get_concrete_function()
+            name: tf.function(
+                function, input_signature=[spec], autograph=False
+            ).get_concrete_function()
             for name, (function, spec) in given.items()
         }
 
@@ -93,9 +109,7 @@ class Signatures(tf.Module):
 
         Frames of a clip are of one size, clips of a batch need not be.
         """
-        with tf.device("/CPU:0"):
-            clips = self._decoded(jpegs)
-        return self._named(self._network(clips)[0])
+        return self._named(self._network(self._decoded(jpegs))[0])
 
     def of_video(self, video: tf.Tensor) -> Outputs:
         """Scores a video, uint8 `(frames, height, width, channels)`, as `evaluate` does."""
@@ -140,8 +154,7 @@ class Signatures(tf.Module):
         count = self._eval.views
         with tf.device("/CPU:0"):
             frames = tf.gather(video, tf.reshape(numbers, (-1,)))
-            clips = windowing.views(frames, self._data, count)
-            clips = tf.reshape(clips, (-1, *self._shape(self._data.size)))
+        clips = tf.reshape(self._views(count)(frames), (-1, *self._shape(self._data.size)))
         scores = tf.reshape(self._network(clips)[0], (count, -1, len(self._classes)))
         return windowing.average(tf.transpose(scores, (1, 0, 2)), self._eval.average)
 
@@ -156,12 +169,9 @@ class Signatures(tf.Module):
             shape,
         ):
             clip = tf.identity(clip)
-        with tf.device("/CPU:0"):
-            sizes = tf.shape(clip)
-            frames = tf.reshape(clip, tf.concat([[-1], sizes[2:]], axis=0))
-            frames = tf.ensure_shape(frames, (None, None, None, self._data.channels))
-            frames = windowing.views(frames, self._data, 1)[0]
-            return tf.reshape(frames, (-1, *self._shape(self._data.size)))
+        sizes = tf.shape(clip)
+        frames = tf.reshape(clip, tf.concat([[-1], sizes[2:]], axis=0))
+        return tf.reshape(self._views(1)(frames), (-1, *self._shape(self._data.size)))
 
     def _decoded(self, jpegs: tf.Tensor) -> tf.Tensor:
         """Decodes JPEGs and cuts each frame as an evaluation."""
@@ -188,8 +198,7 @@ class Signatures(tf.Module):
 
         def decoded(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             frame = tf.io.decode_jpeg(file, 3, dct_method="INTEGER_ACCURATE")  # as OpenCV
-            scaled = windowing.views(frame[tf.newaxis], self._data, 1)[0, 0]
-            return scaled, tf.shape(frame)[:2]
+            return self._views(1)(frame[tf.newaxis])[0, 0], tf.shape(frame)[:2]
 
         frames, sizes = tf.map_fn(
             decoded,

@@ -35,7 +35,7 @@ def frame_numbers(count: tf.Tensor, data: recipe.Data, windows: int) -> tf.Tenso
         starts = [free // 2]
     else:
         # As numpy.linspace rounds it.
-        step = tf.cast(free, tf.float64) / tf.constant(windows - 1, tf.float64)
+        step = tf.cast(free, tf.float64) / scaling.divisor(windows - 1)
         places = tf.cast(tf.range(windows - 1, dtype=tf.float64) * step, tf.int64)
         starts = tf.unique(tf.concat([places, [free]], axis=0)).y
     return _looped(starts, count, data)
@@ -52,7 +52,7 @@ def _looped(starts: tf.Tensor, ends: tf.Tensor, data: recipe.Data) -> tf.Tensor:
 def _spreads(count: tf.Tensor, frames: int, windows: int) -> tf.Tensor:
     places = tf.constant([[(n + 0.5) / windows] for n in range(windows)], tf.float64)
     exact = (tf.range(frames, dtype=tf.float64) + places) * tf.cast(count, tf.float64)
-    spreads = tf.cast(exact / tf.constant(frames, tf.float64), tf.int64)
+    spreads = tf.cast(exact / scaling.divisor(frames), tf.int64)
     new = tf.reduce_any(spreads[1:] != spreads[:-1], axis=1)
     return tf.boolean_mask(spreads, tf.concat([[True], new], axis=0))
 
@@ -77,11 +77,11 @@ def views(frames: tf.Tensor, data: recipe.Data, count: int) -> tf.Tensor:
     for down, right in (cropping.POSITIONS[position] for position in positions):
         top = tf.cast(tf.cast(height - side, tf.float64) * down, tf.int32)
         left = tf.cast(tf.cast(width - side, tf.float64) * right, tf.int32)
-        square = frames[:, top : top + side, left : left + side]
-        squares.append(scaling.fill(square, data.size))
+        squares.append(frames[:, top : top + side, left : left + side])
+    scaled = scaling.fill(tf.concat(squares, axis=0), data.size)
     if count == 2 * len(positions):
-        squares += [_mirrored(square, data.input) for square in squares]
-    return tf.stack(squares)
+        scaled = tf.concat([scaled, _mirrored(scaled, data.input)], axis=0)
+    return tf.reshape(scaled, (count, -1, data.size, data.size, data.channels))
 
 
 def _mirrored(frames: tf.Tensor, kind: str) -> tf.Tensor:

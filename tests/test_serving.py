@@ -14,7 +14,7 @@ from serving_model import FRAMES, SIZE, ServedModel, probabilities, write_model
 from tensorflow.core.framework import tensor_pb2
 
 from keras_r3d.export import serving
-from keras_r3d.export.parity import ExportError
+from keras_r3d.export.source import ExportError
 from keras_r3d.serving import messages
 
 NAME = 'my "model" ü'

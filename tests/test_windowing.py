@@ -1,0 +1,123 @@
+import dataclasses
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_r3d import recipe
+from keras_r3d.data import clips, video
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.flow import turn_back
+from keras_r3d.data.reader import Reader
+from keras_r3d.export import windowing
+from keras_r3d.inference import averaging
+
+DATA = recipe.load("kinetics34").data
+VIDEO = Video("video", "video.avi", "")
+
+
+class MemoryReader(Reader):
+    """Reads one video, which is in memory."""
+
+    def __init__(self, frames: np.ndarray, data: recipe.Data):
+        super().__init__()
+        self.channels = frames.shape[-1]
+        if data.input == "rgb":
+            size = video.shrunk(frames[0], data.short_side)
+            frames = np.stack([video.resize(frame, *size) for frame in frames])
+        self._frames = frames
+
+    def count(self, video):
+        return len(self._frames)
+
+    def check(self, video):
+        pass
+
+    def seconds(self, video):
+        return np.arange(len(self._frames)) / 25
+
+    def cut(self, source, cuts):
+        crops = [cut.crop_of(*self._frames.shape[1:3]) for cut in cuts]
+        for cut, c in zip(cuts, crops, strict=True):
+            for number, out in zip(cut.numbers, cut.out, strict=True):
+                frame = self._frames[number]
+                video.fill(out, frame, c.top, c.left, c.height, c.width, c.flip)
+                if c.flip and self.channels == 2:
+                    turn_back(out)
+        return crops
+
+
+class Counted(MemoryReader):
+    """Tells frame numbers only."""
+
+    def __init__(self, count: int):
+        Reader.__init__(self)
+        self._frames = np.broadcast_to(np.uint8(0), (count, 1, 1, 3))
+
+    def cut(self, source, cuts):
+        return []
+
+
+@functools.cache
+def numbering(data: recipe.Data, windows: int):
+    spec = tf.TensorSpec((), tf.int64)
+    return tf.function(
+        lambda count: windowing.frame_numbers(count, data, windows), input_signature=[spec]
+    )
+
+
+def cut_data(frames: int, stride: int, sampling: str) -> recipe.Data:
+    return dataclasses.replace(
+        DATA, frames=frames, frame_stride=stride, sampling=sampling, size=1, short_side=0
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    count=st.integers(1, 400),
+    clip=st.sampled_from([(1, 1), (10, 3), (16, 2)]),
+    sampling=st.sampled_from(["consecutive", "segments"]),
+    windows=st.sampled_from([0, 1, 10]),
+)
+def test_windows_lie_where_an_evaluation_places_them(count, clip, sampling, windows):
+    data = cut_data(*clip, sampling)
+    expected = [w.frame_numbers for w in clips.windows(Counted(count), VIDEO, data, windows)]
+    found = numbering(data, windows)(tf.constant(count, tf.int64))
+    assert found.numpy().tolist() == np.stack(expected).tolist()
+
+
+def test_places_round_as_those_of_numpy():
+    # The graph optimiser would make of 98 / 98 a product below 1; and of 49 * (2 / 98) numpy does.
+    data = cut_data(1, 1, "consecutive")
+    for count in (3, 99):
+        expected = [w.frame_numbers for w in clips.windows(Counted(count), VIDEO, data, 99)]
+        found = numbering(data, 99)(tf.constant(count, tf.int64))
+        assert found.numpy().tolist() == np.stack(expected).tolist()
+
+
+@pytest.mark.parametrize("kind", ["rgb", "dis"])
+@pytest.mark.parametrize("views", [1, 3, 10])
+@pytest.mark.parametrize("shape", [(30, 41), (41, 30), (16, 16), (9, 12), (64, 37), (100, 90)])
+def test_views_are_those_of_an_evaluation(shape, views, kind):
+    data = dataclasses.replace(
+        DATA, frames=2, frame_stride=1, size=16, short_side=32, input=kind, sampling="uniform"
+    )
+    rng = np.random.default_rng(0)
+    frames = rng.integers(1, 256, (2, *shape, data.channels), np.uint8)
+    (window,) = clips.windows(MemoryReader(frames, data), VIDEO, data, 1, views)
+    found = windowing.views(frames, data, views).numpy()
+    assert found.shape == window.pixels.shape
+    difference = found - window.pixels.astype(int)
+    assert np.abs(difference).max() <= 1
+    assert (difference != 0).mean() < 0.05
+
+
+@pytest.mark.parametrize("of", ["probabilities", "log_probabilities"])
+def test_averages_are_those_of_an_evaluation(of):
+    scores = np.random.default_rng(0).dirichlet([0.1] * 5, (3, 4)).astype(np.float32)
+    scores[0, 0] = [1, 0, 0, 0, 0]
+    expected = [averaging.average(one, of) for one in scores]
+    assert windowing.average(scores, of).numpy() == pytest.approx(np.stack(expected), abs=1e-6)
