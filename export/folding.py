@@ -56,7 +56,8 @@ def _foldable(model: keras.Model) -> dict[str, layers.BatchNormalization]:
             continue
         before = makers.get(id(norm.input))
         if (
-            type(before) in _LINEAR
+            before is not None
+            and type(before) in _LINEAR
             and before.activation is keras.activations.linear
             and uses.count(id(before.output)) == 1
             and norm.axis in (-1, len(norm.input.shape) - 1)
