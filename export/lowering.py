@@ -71,18 +71,16 @@ def lower(model: keras.Model) -> keras.Model:
             continue
         rule = _RULES.get(type(layer))
         given = [values.get(id(tensor)) for tensor in keras.tree.flatten(layer.input)]
-        if rule is None or None in given:
+        if rule is None or None in given or len(layer._inbound_nodes) > 1:
             raise ExportError(
                 f"TFLite export does not know the layer {layer.name} ({type(layer).__name__}) as "
                 "it is used here. `--format saved_model` exports this model."
             )
         values[id(layer.output)] = rule(layer, *given)
-    outputs = [_finished(values[id(tensor)], tensor.shape) for tensor in model.outputs]
+    outputs = [
+        ops.reshape(_whole(values[id(tensor)]), (1, *tensor.shape[1:])) for tensor in model.outputs
+    ]
     return keras.Model(clip, outputs[0] if len(outputs) == 1 else outputs, name=model.name)
-
-
-def _finished(value: Any, shape: Sequence[int | None]):
-    return ops.reshape(_whole(value), (1, *shape[1:]))
 
 
 def _whole(value: Any):
@@ -125,7 +123,8 @@ def _convolution(layer: layers.Conv3D, images: _Images) -> _Images:
         pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(images.pads, more, strict=True))
         images = _Images(images.x, pads)
     kernel, *bias = layer.get_weights()
-    if layer.kernel_size[0] > 1 and layer.kernel_size[1:] == (1, 1):
+    # Of fewer frames than the kernel spans it has taps that never read any: see _neighbours.
+    if layer.kernel_size[1:] == (1, 1) and 1 < windows[0] <= images.x.shape[0]:
         images = _every(images.padded((1, 2)), (1, *layer.strides[1:]))
         x, shape = _along_time(images.x)
         y = _conv2d(layer, (0, None), x, (images.pads[0], (0, 0)), kernel[:, 0], bias)
@@ -171,7 +170,7 @@ def _conv2d(layer: layers.Conv3D, axes, x, pads: Pads, kernel: np.ndarray, bias:
     return y
 
 
-def _neighbours(images: _Images, layer: layers.Conv3D) -> tuple[_Images, slice]:
+def _neighbours(images: _Images, layer: layers.Conv3D) -> tuple[_Images, list[int]]:
     """Puts the images that a kernel reads for one image into the channels of one image.
 
     Args:
@@ -185,9 +184,10 @@ def _neighbours(images: _Images, layer: layers.Conv3D) -> tuple[_Images, slice]:
     before = images.pads[0][0]
     count = (_sizes(images)[0] - (size - 1) * dilation - 1) // stride + 1
     parts = [_frames(images.x, tap * dilation - before, count, stride) for tap in range(size)]
-    read = [tap for tap, part in enumerate(parts) if part is not None]
-    taps = slice(read[0], read[-1] + 1)
-    x = ops.concatenate(parts[taps], axis=-1) if len(parts[taps]) > 1 else parts[read[0]]
+    taps = [tap for tap, part in enumerate(parts) if part is not None]
+    if not taps:
+        raise ExportError(f"The layer {layer.name} reads nothing but zeros: the clip is too short.")
+    x = ops.concatenate([parts[tap] for tap in taps], axis=-1) if len(taps) > 1 else parts[taps[0]]
     return _Images(x, (_NONE[0], *images.pads[1:])), taps
 
 

@@ -28,7 +28,7 @@ def write(
     manifest_text: str,
     names: Sequence[str],
 ) -> None:
-    """Writes a `.tflite` file; the same arguments make the same bytes.
+    """Writes a `.tflite` file; the same arguments make the same bytes in another process.
 
     The input is one uint8 clip `(1, frames, height, width, channels)`, RGB or flow; the output
     float32 `(1, classes)`, whatever the numbers are inside.
