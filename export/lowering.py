@@ -182,24 +182,28 @@ def _neighbours(images: _Images, layer: layers.Conv3D) -> tuple[_Images, slice]:
         zeros for every image is left out: of a single frame only the middle of three is read.
     """
     size, stride, dilation = layer.kernel_size[0], layer.strides[0], layer.dilation_rate[0]
-    frames, before = images.x.shape[0], images.pads[0][0]
-    count = (frames + sum(images.pads[0]) - (size - 1) * dilation - 1) // stride + 1
-    span = (count - 1) * stride + 1
-    starts = [tap * dilation - before for tap in range(size)]  # the frame read for image 0
-    read = [
-        tap
-        for tap, start in enumerate(starts)
-        if any(0 <= frame < frames for frame in range(start, start + span, stride))
-    ]
-    taps = slice(read[0], read[-1] + 1) if read else slice(0, 1)
-    starts = starts[taps]
-    before, behind = max(-starts[0], 0), max(starts[-1] + span - frames, 0)
-    x = _pad(images.x, ((before, behind), (0, 0), (0, 0)))
-    if x.shape[0] == count:  # no neighbours
-        return _Images(x, (_NONE[0], *images.pads[1:])), taps
-    parts = [x[start + before : start + before + span : stride, ...] for start in starts]
-    x = ops.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+    before = images.pads[0][0]
+    count = (_sizes(images)[0] - (size - 1) * dilation - 1) // stride + 1
+    parts = [_frames(images.x, tap * dilation - before, count, stride) for tap in range(size)]
+    read = [tap for tap, part in enumerate(parts) if part is not None]
+    taps = slice(read[0], read[-1] + 1)
+    x = ops.concatenate(parts[taps], axis=-1) if len(parts[taps]) > 1 else parts[read[0]]
     return _Images(x, (_NONE[0], *images.pads[1:])), taps
+
+
+def _frames(x, start: int, count: int, stride: int):
+    """Takes `count` frames, zeros where the clip has none; None if it has none of them.
+
+    Each tap is cut first and padded then: cut from a padded clip, the int8 converter would leave
+    some of the operators in float.
+    """
+    inside = [n for n in range(count) if 0 <= start + n * stride < x.shape[0]]
+    if not inside:
+        return None
+    first, last = start + inside[0] * stride, start + inside[-1] * stride
+    if len(inside) < x.shape[0]:
+        x = x[first : last + 1 : stride, ...]
+    return _pad(x, ((inside[0], count - 1 - inside[-1]), (0, 0), (0, 0)))
 
 
 def _pooling(pool: type[layers.Layer]):
@@ -235,8 +239,15 @@ def _every(images: _Images, strides: Sequence[int]) -> _Images:
     """Takes every so many-th frame, row and column."""
     if tuple(strides) == (1, 1, 1):
         return images
-    t, h, w = strides
-    return _Images(images.padded().x[::t, ::h, ::w])
+    x, (stride, *strides) = _whole(images), strides
+    if stride > 1:
+        x = x[::stride, ...]
+    if strides != [1, 1]:
+        # In space a slice with a stride is an operator that XNNPACK leaves to others.
+        x = layers.DepthwiseConv2D(
+            1, strides, use_bias=False, depthwise_initializer="ones", dtype="float32"
+        )(x)
+    return _Images(x)
 
 
 def _global_pooling(pool: type[layers.Layer]):
