@@ -1,11 +1,18 @@
-"""Export to a SavedModel that TensorFlow Serving loads: uint8 clips in, probabilities out."""
+"""Export to a SavedModel that TensorFlow Serving loads, and TensorFlow without Keras."""
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from keras_r3d import files
+from keras_r3d import files, recipe
+
+from .folding import fold
+from .parity import ExportError
+from .precision import PRECISIONS, lowered
+from .signatures import Signatures
 
 
 def destination(path: Path) -> Path:
@@ -19,25 +26,52 @@ def names_file(path: Path) -> Path:
     return path / "assets.extra" / "classes.txt"
 
 
-def write(model: keras.Model, path: Path) -> None:
-    """Writes a SavedModel.
+def write(
+    model: keras.Model,
+    path: Path,
+    *,
+    classes: Sequence[str],
+    data: recipe.Data,
+    evaluation: recipe.Eval,
+    precision: str = "float32",
+) -> None:
+    """Writes a SavedModel with the signatures of `Signatures`, batch norms folded.
 
-    The signature `serving_default` takes `clip`: uint8 `(batch, frames, height, width, 3)`, RGB,
-    and gives `probabilities`: float32 `(batch, classes)`.
+    Args:
+        model: functional, gives probabilities or logits.
+        path: does not exist.
+        classes: names, in the order of the scores.
+        data: how clips are cut.
+        evaluation: how windows and views of a video are placed and averaged.
+        precision: of weights and computation, one of `PRECISIONS`; what goes in and comes out is
+            the same.
 
     Raises:
+        ExportError: an unknown precision, or a model that `classes` or `data` does not fit.
         WriteError: it cannot be written.
     """
-    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name="clip")
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint(
-        "serving_default", lambda clip: {"probabilities": model(clip)}, input_signature=[spec]
-    )
-    try:
-        archive.write_out(str(path), verbose=False)
-    except tf.errors.OpError as error:
-        raise files.WriteError(
-            f"Could not write {path} ({error.message.splitlines()[0]}): if the disk is full, free "
-            "some space there, then run again."
-        ) from error
+    if precision not in PRECISIONS:
+        raise ExportError(f"The precision must be one of {PRECISIONS}. Received: {precision}")
+    clip = (data.frames, data.size, data.size, data.channels)
+    taken = tuple(model.input_shape[1:])
+    if any(one not in (None, ours) for one, ours in zip(taken, clip, strict=True)):
+        raise ExportError(
+            f"The recipe cuts clips of {clip} (frames, height, width, channels), but the model "
+            f"takes {taken}."
+        )
+    if model.output_shape[-1] != len(classes):
+        raise ExportError(
+            f"The model has {model.output_shape[-1]} classes, but {len(classes)} are named."
+        )
+    network = lowered(fold(model), precision)
+    with tempfile.TemporaryDirectory() as folder:
+        labels = Path(folder) / "labels.txt"
+        labels.write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
+        served = Signatures(network, classes, data, evaluation, labels)
+        try:
+            tf.saved_model.save(served, str(path), signatures=served.functions())
+        except tf.errors.OpError as error:
+            raise files.WriteError(
+                f"Could not write {path} ({error.message.splitlines()[0]}): if the disk is full, "
+                "free some space there, then run again."
+            ) from error

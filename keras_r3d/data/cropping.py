@@ -52,7 +52,7 @@ def centre(height: int, width: int) -> Crop:
 
 
 # Squares of an evaluation: share of the short side, and places; mirrored ones come on top.
-_VIEWS: dict[int, tuple[float, tuple[str, ...]]] = {
+VIEWS: dict[int, tuple[float, tuple[str, ...]]] = {
     1: (1.0, ("centre",)),
     3: (1.0, ("top_left", "centre", "bottom_right")),
     10: (0.875, ("centre", "top_left", "top_right", "bottom_left", "bottom_right")),
@@ -71,7 +71,7 @@ def views(count: int, height: int, width: int) -> list[Crop]:
         3: Wang et al., Non-local Neural Networks, CVPR 2018, section 4.1. 10: Krizhevsky et al.,
         ImageNet Classification with Deep CNNs, NIPS 2012, section 4.1 (there 224 of 256 pixels).
     """
-    scale, positions = _VIEWS[count]
+    scale, positions = VIEWS[count]
     flips = (False, True) if count == 2 * len(positions) else (False,)
     return [place(height, width, scale, position, flip) for flip in flips for position in positions]
 
