@@ -7,6 +7,7 @@ import os
 import platform
 import statistics
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -217,7 +218,8 @@ def _lines(figures: dict[str, Any], contenders: Sequence[type[ExportedModel]]) -
     ]
     for one in contenders:
         if one.name in figures["dropped_out"]:
-            lines.append(f"  {one.name:32} {figures['dropped_out'][one.name]}")
+            why = textwrap.shorten(figures["dropped_out"][one.name], 150, placeholder=" …")
+            lines.append(f"  {one.name:32} {why}")
             continue
         row = figures["contenders"][one.name]
         cells = [
