@@ -44,7 +44,10 @@ def _main() -> None:
         "tflite": (tflite, "model.tflite"),
     }[form]
     path = Path(output) if output else run.path / run_folder.EXPORT / default
-    written, scores = parity.export_and_compare(run, module, path, _command.value("data_dir"))
+    options = {"quantize": "none", "clips": list, "manifest_text": "", "names": run.classes}
+    written, scores = parity.export_and_compare(
+        run, module, path, _command.value("data_dir"), options if module is tflite else {}
+    )
     print(f"Written: {written}\n{scores}")
 
 

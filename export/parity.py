@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -31,7 +31,7 @@ class Format(Protocol):
     def destination(self, path: Path) -> Path:
         """Returns where an export asked for at `path` goes; ExportError if that is taken."""
 
-    def write(self, model: keras.Model, path: Path) -> None:
+    def write(self, model: keras.Model, path: Path, **options: Any) -> None:
         """Writes the model at `path`, which does not exist."""
 
     def names_file(self, path: Path) -> Path:
@@ -54,12 +54,13 @@ class Parity:
 
 
 def export_and_compare(
-    run: Run, form: Format, path: Path, data_dir: str | None = None
+    run: Run, form: Format, path: Path, data_dir: str | None = None, options: Any = None
 ) -> tuple[Path, Parity]:
     """Exports the best model of a run, loads the export again and compares it with Keras.
 
     Args:
         data_dir: where the videos are; None is where they were in training.
+        options: of the format's `write`.
 
     Returns:
         Where the export stands, and how it agrees.
@@ -76,7 +77,7 @@ def export_and_compare(
     except OSError as error:
         raise files.WriteError(files.explain(destination.parent, error)) from error
     with files.atomic(destination) as temporary:
-        form.write(model, temporary)
+        form.write(model, temporary, **(options or {}))
         exported, _ = artefacts.load_export(temporary, _CLIPS)
         parity = compare(lambda x: model.predict(x, verbose=0), exported, batch)
         # Not written as `>`: a NaN must fail.

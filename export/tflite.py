@@ -1,75 +1,21 @@
-"""Export to TFLite, float32, built-in operators only: uint8 clip in, probabilities out.
+"""Export to TFLite, built-in operators only: one uint8 clip in, probabilities out."""
 
-TFLite has a 3D convolution but no 3D pooling. So each pooling layer is replaced by operators it
-has: the largest of a pooling window is the largest over time of the largest over space, and a
-pooling window of one value is a strided slice.
-"""
-
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
-from keras import layers, ops
 
+from keras_r3d import files
+
+from . import tflite_metadata
+from .folding import fold
+from .lowering import lower
 from .parity import ExportError
 
-
-class _SplitMaxPooling(layers.Layer):
-    """Max-pooling over space (on frames), then over time (on strided slices)."""
-
-    def __init__(self, pool_size: tuple[int, ...], strides: tuple[int, ...], name: str):
-        super().__init__(name=name)
-        self.pool_size, self.strides = pool_size, strides
-
-    def call(self, x):
-        frames, height, width, channels = x.shape[1:]
-        x = ops.reshape(x, (-1, height, width, channels))
-        x = ops.max_pool(x, self.pool_size[1:], self.strides[1:])
-        x = ops.reshape(x, (-1, frames, *x.shape[1:]))
-        size, stride = self.pool_size[0], self.strides[0]
-        count = (frames - size) // stride + 1
-        taps = [x[:, tap : tap + (count - 1) * stride + 1 : stride] for tap in range(size)]
-        largest = taps[0]
-        for tap in taps[1:]:
-            largest = ops.maximum(largest, tap)
-        return largest
-
-
-class _Subsampling(layers.Layer):
-    """Every `strides`-th value: pooling with a window of one."""
-
-    def __init__(self, strides: tuple[int, ...], name: str):
-        super().__init__(name=name)
-        self.strides = strides
-
-    def call(self, x):
-        t, h, w = self.strides
-        return x[:, ::t, ::h, ::w]
-
-
-def without_pooling(model: keras.Model) -> keras.Model:
-    """Returns the same network with its 3D pooling layers replaced.
-
-    Raises:
-        ExportError: a pooling layer this does not know.
-    """
-
-    def replace(layer: layers.Layer) -> layers.Layer:
-        if isinstance(layer, layers.MaxPooling3D) and layer.padding == "valid":
-            return _SplitMaxPooling(layer.pool_size, layer.strides, layer.name)
-        if isinstance(layer, layers.AveragePooling3D) and set(layer.pool_size) == {1}:
-            return _Subsampling(layer.strides, layer.name)
-        if isinstance(layer, layers.MaxPooling3D | layers.AveragePooling3D):
-            raise ExportError(
-                f"TFLite export cannot replace the layer {layer.name} ({type(layer).__name__}, "
-                f"pool_size={layer.pool_size}, padding='{layer.padding}'), and TFLite has no 3D "
-                "pooling. `--format saved_model` exports this model."
-            )
-        return layer.__class__.from_config(layer.get_config())
-
-    lowered = keras.models.clone_model(model, clone_function=replace)
-    lowered.set_weights(model.get_weights())
-    return lowered
+# int8: weights and activations. dynamic: weights only, int8; activations on the fly.
+QUANTIZE = ("none", "float16", "dynamic", "int8")
 
 
 def destination(path: Path) -> Path:
@@ -91,18 +37,97 @@ def names_file(path: Path) -> Path:
     return path.with_suffix(".classes.txt")
 
 
-def write(model: keras.Model, path: Path) -> None:
-    """Writes a `.tflite` file.
+def write(
+    model: keras.Model,
+    path: Path,
+    *,
+    quantize: str,
+    clips: Callable[[], Iterable[np.ndarray]],
+    manifest_text: str,
+    names: Sequence[str],
+) -> None:
+    """Writes a `.tflite` file; the same arguments make the same bytes.
 
-    The input is one uint8 clip `(1, frames, height, width, 3)`, RGB; the output float32
-    `(1, classes)`.
+    The input is one uint8 clip `(1, frames, height, width, channels)`, RGB or flow; the output
+    float32 `(1, classes)`, whatever the numbers are inside.
+
+    Args:
+        model: gives probabilities, or logits.
+        quantize: one of `QUANTIZE`.
+        clips: gives what int8 is calibrated on, uint8 `(frames, height, width, channels)` each;
+            called for int8 only.
+        manifest_text: goes into the file as `model.json`.
+        names: of the classes; go into the file as `labels.txt`, one a line.
+
+    Raises:
+        ExportError: a layer that cannot be exported; no clips to calibrate on.
+        WriteError: it cannot be written.
     """
-    lowered = without_pooling(model)
+    if quantize not in QUANTIZE:
+        raise ExportError(f"--quantize must be one of {list(QUANTIZE)}. Received: {quantize}")
+    calibrating = _checked(clips(), model.input_shape[1:]) if quantize == "int8" else None
+    converter = _converter(model)
+    if quantize != "none":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    try:
+        converted = converter.convert() if calibrating is None else _int8(converter, calibrating)
+    except Exception as error:  # TensorFlow's own ConverterError is not public
+        raise ExportError(f"TensorFlow Lite cannot convert {model.name}: {error}") from error
+    texts = {
+        tflite_metadata.LABELS: "".join(f"{name}\n" for name in names),
+        tflite_metadata.MANIFEST: manifest_text,
+    }
+    try:
+        path.write_bytes(tflite_metadata.attach(converted, texts))
+    except OSError as error:
+        raise files.WriteError(files.explain(path, error)) from error
+
+
+def _converter(model: keras.Model) -> tf.lite.TFLiteConverter:
+    lowered = lower(fold(model))
+    logits = getattr(model.layers[-1], "activation", None) is keras.activations.linear
     spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.uint8, name="clip")
-    function = tf.function(
-        lambda clip: lowered(tf.cast(clip, tf.float32), training=False), input_signature=[spec]
-    )
+
+    @tf.function(input_signature=[spec])
+    def probabilities(clip):
+        scores = lowered(tf.cast(clip, tf.float32), training=False)
+        return tf.nn.softmax(scores) if logits else scores
+
     # Given the model, too, the converter would take a detour through a SavedModel, which crashes on
     # Keras 3 models; alone, the function is frozen first.
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
-    path.write_bytes(converter.convert())
+    return tf.lite.TFLiteConverter.from_concrete_functions([probabilities.get_concrete_function()])
+
+
+def _int8(converter: tf.lite.TFLiteConverter, clips: Sequence[np.ndarray]) -> bytes:
+    """Converts to int8, but for the softmax: 256 steps are few for the shares of 400 classes."""
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.representative_dataset = lambda: ([clip[np.newaxis]] for clip in clips)
+    # Its other purpose is of no interest here: the debugger is the way to keep operators in float.
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter,
+        debug_dataset=converter.representative_dataset,
+        debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["SOFTMAX"]),
+    )
+    return debugger.get_nondebug_quantized_model()
+
+
+def _checked(clips: Iterable[np.ndarray], shape: Sequence[int]) -> list[np.ndarray]:
+    """Returns the clips, the first with a black and a white value: then each step of 0-255 is one.
+
+    Raises:
+        ExportError: there are none, or they are of another shape.
+    """
+    checked = list(clips)
+    if not checked:
+        raise ExportError("int8 needs clips to calibrate on, and there are none.")
+    for clip in checked:
+        if clip.shape != tuple(shape) or clip.dtype != np.uint8:
+            raise ExportError(
+                f"Clips to calibrate on must be uint8 {tuple(shape)} (frames, height, width, "
+                f"channels). Received: {clip.dtype} {clip.shape}"
+            )
+    checked[0] = checked[0].copy()
+    checked[0].flat[0], checked[0].flat[-1] = 0, 255
+    return checked

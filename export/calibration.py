@@ -1,0 +1,80 @@
+"""Clips of a run's own training videos, on which int8 models choose their scales."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_r3d.data import clips as clip_files
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.video import VideoError
+from keras_r3d.run_folder import Run
+
+from .parity import ExportError
+
+CLIPS = 100  # docs/export.md has what fewer and more of them do
+
+
+def clips(
+    run: Run,
+    data_dir: str | Path | None = None,
+    count: int = CLIPS,
+    say: Callable[[str], None] = print,
+) -> Iterator[np.ndarray]:
+    """Yields clips of the training videos, cut as in evaluation: of all classes alike, evenly.
+
+    The same run gives the same clips. A video that cannot be read is replaced by the next.
+
+    Args:
+        count: how many, if there are as many; several of each video where there are fewer videos.
+        say: takes a line about videos that cannot be read.
+
+    Yields:
+        uint8 `(frames, size, size, channels)`.
+
+    Raises:
+        ExportError: none of the videos can be read.
+    """
+    videos, reader = run.open_split("train", data_dir)
+    data = run.recipe.data
+    windows = math.ceil(count / max(1, len(videos)))
+    given = 0
+    broken: list[str] = []
+    for video in spread(videos):
+        try:
+            for window in clip_files.windows(reader, video, data, windows):
+                yield window.pixels[0]
+                given += 1
+                if given == count:
+                    break
+        except VideoError as error:
+            broken.append(str(error))
+        if given == count:
+            break
+    if broken:
+        say(f"{len(broken)} videos cannot be read to calibrate on, and are left out: {broken[0]}")
+    if not given:
+        raise ExportError(
+            f"int8 needs clips to calibrate on, and none of the {len(videos)} videos of split "
+            "'train' can be read: pass --data_dir with their place, or another --quantize."
+        )
+
+
+def spread(videos: Sequence[Video]) -> list[Video]:
+    """Returns the videos so ordered that the first few are of all classes, far apart in each."""
+    by_class: dict[str, list[Video]] = {}
+    for video in videos:
+        by_class.setdefault(video.label, []).append(video)
+    ranked = [
+        (rank, label, members[place])
+        for label, members in by_class.items()
+        for rank, place in enumerate(_far_apart(len(members)))
+    ]
+    return [video for _, _, video in sorted(ranked, key=lambda one: one[:2])]
+
+
+def _far_apart(count: int) -> list[int]:
+    """Returns 0, …, count - 1 ordered by their binary digits read backwards: 0 4 2 6 1 5 3 7."""
+    digits = max(1, (count - 1).bit_length())
+    return sorted(range(count), key=lambda place: f"{place:0{digits}b}"[::-1])
