@@ -72,7 +72,7 @@ def test_moved_weights_have_the_statistics_of_the_clips():
     samples.move_weights(network, clips)
     norm = network.get_layer("conv1_bn")
     assert norm.momentum == 0.9
-    before = keras.Model(network.inputs, norm.input)(clips.astype(np.float32))
+    before = keras.Model(network.input, norm.input)(clips.astype(np.float32))
     mean = keras.ops.convert_to_numpy(before).mean(axis=(0, 1, 2, 3))
     assert keras.ops.convert_to_numpy(norm.moving_mean) == pytest.approx(mean, abs=1e-3)
     scores = network.predict_on_batch(clips.astype(np.float32))

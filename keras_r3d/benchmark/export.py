@@ -66,7 +66,7 @@ def run(
         The figures.
 
     Raises:
-        R3DError: there is no such network, or the stock conversion fails.
+        R3DError: there is no such network, or the stock conversion fails or does not run.
     """
     if name not in applications.list_models():
         raise R3DError(f"--model must be one of {applications.list_models()}. Received: {name}")
@@ -166,7 +166,7 @@ def _write(
         if file in wanted:
             try:
                 write(folder / file)
-            except R3DError as error:
+            except Exception as error:  # of any converter
                 failed[file] = f"could not be written: {error}"
     return failed
 

@@ -51,7 +51,7 @@ def move_weights(network: keras.Model, of: Frame) -> None:
         for norm, before in zip(norms, momentum, strict=True):
             norm.momentum = before
     last = network.get_layer("predictions")
-    features = keras.Model(network.inputs, last.input)(of.astype(np.float32))
+    features = keras.Model(network.input, last.input)(of.astype(np.float32))
     kernel, *bias = last.get_weights()
     logits = keras.ops.convert_to_numpy(features) @ kernel
     last.set_weights([kernel * 1.5 / logits.std(), *bias])
