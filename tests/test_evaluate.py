@@ -124,7 +124,7 @@ def test_flags_may_take_several_words():
         (["--workdir", "RUN", "--protocol", "9"], "--protocol must be one of 'paper'"),
         (["--workdir", "RUN", "--protocol", "5x10"], "'eval.views' is 10, half of them mirrored"),
         (["--workdir", "RUN", "--model", "RUN/none.keras"], "there is no such model"),
-        (["--model", "RUN/recipe.toml"], "must be a .keras file, a .tflite file or the folder"),
+        (["--model", "RUN/recipe.toml"], "must be a .keras, .tflite or .onnx file"),
         (["--workdir", "nowhere"], "nowhere does not exist: recipe.toml was expected in it"),
         (["--workdir", "RUN", "--split", "dev"], "There are no videos in split 'dev'"),
         (["--workdir", "RUN", "--devices", "gpu:7"], "GPU 7 is not there"),

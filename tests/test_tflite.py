@@ -16,8 +16,8 @@ from keras_r3d.applications import C3D, R3D10, R3D50, r2plus1d_18
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.video import VideoError
 from keras_r3d.export import calibration, tflite
-from keras_r3d.inference.artefacts import tflite_metadata
 from keras_r3d.export.source import ExportError
+from keras_r3d.inference.artefacts import ModelError, tflite_metadata
 from keras_r3d.recipe import Recipe, load
 
 SHAPE = (8, 32, 32, 3)
@@ -194,11 +194,11 @@ def test_files_inside_a_model(tmp_path):
     path.write_bytes(packed)
     assert tflite_metadata.read(path) == {"a": "1"}
     path.write_bytes(tflite_metadata.attach(b"TFL3", {"a": "x" * 2**24, "b": "x"}))
-    with pytest.raises(tflite_metadata.MetadataError, match="16,777,217 bytes inside"):
+    with pytest.raises(ModelError, match="16,777,217 bytes inside"):
         tflite_metadata.read(path)
     packed = packed.replace(b"a1", b"a2")  # the check sum is of another text
     path.write_bytes(packed)
-    with pytest.raises(tflite_metadata.MetadataError, match="is damaged"):
+    with pytest.raises(ModelError, match="is damaged"):
         tflite_metadata.read(path)
 
 

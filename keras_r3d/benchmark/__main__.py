@@ -1,4 +1,4 @@
-"""`python -m keras_r3d.benchmark train`, `evaluate`, `checkpoint`, `pipeline` or `prepare`."""
+"""`python -m keras_r3d.benchmark KIND`, such as `train` or `export`: see `main` for all."""
 
 from absl import flags
 
@@ -9,10 +9,10 @@ from keras_r3d.errors import R3DError
 def _define_flags() -> None:
     flags.DEFINE_string("json", None, "Also writes the figures to this file.")
     flags.DEFINE_integer("rounds", 5, "Turns of each kind.", lower_bound=1)
-    flags.DEFINE_string("model", "r3d34", "train, evaluate: network, such as r3d18.")
+    flags.DEFINE_string("model", None, "Network. Default: r3d34; export: r3d18.")
     flags.DEFINE_integer("batch_size", 8, "train: clips in a step.", lower_bound=1)
-    flags.DEFINE_integer("frames", 16, "train: frames of a clip.", lower_bound=1)
-    flags.DEFINE_integer("size", 112, "train: side of a clip in pixels.", lower_bound=16)
+    flags.DEFINE_integer("frames", 16, "train, export: frames of a clip.", lower_bound=1)
+    flags.DEFINE_integer("size", 112, "train, export: side of a clip in pixels.", lower_bound=16)
     flags.DEFINE_bool("xla", False, "train: also our step compiled by XLA (slow on CPU).")
     flags.DEFINE_string("file", None, "checkpoint: PyTorch checkpoint to read.")
     flags.DEFINE_string("data", None, "Folder of videos, list of them, or clip store.")
@@ -24,10 +24,16 @@ def _define_flags() -> None:
         "Changes a recipe key: --set data.frames=8. May be repeated.",
     )
     flags.DEFINE_integer(
-        "clips", 64, "pipeline: clips in a turn. prepare, evaluate: videos.", lower_bound=1
+        "clips",
+        None,
+        "pipeline, export: clips in a turn. prepare, evaluate: videos. Default: 64; export: 4.",
+        lower_bound=1,
     )
     flags.DEFINE_integer(
-        "cores", None, "pipeline: most cores given to our loader. Default: all.", lower_bound=1
+        "cores",
+        None,
+        "pipeline: most cores given to our loader. Default: all. export: of each. Default: 1.",
+        lower_bound=1,
     )
     flags.DEFINE_integer(
         "network_threads",
@@ -47,7 +53,7 @@ def _train() -> None:
     from keras_r3d.benchmark import train
 
     train.run(
-        _command.value("model"),
+        _command.value("model") or "r3d34",
         batch_size=_command.value("batch_size"),
         frames=_command.value("frames"),
         size=_command.value("size"),
@@ -76,7 +82,7 @@ def _pipeline() -> None:
     pipeline.run(
         _command.value("data"),
         recipe.load(_command.value("recipe"), _command.value("set")),
-        clips=_command.value("clips"),
+        clips=_command.value("clips") or 64,
         rounds=_command.value("rounds"),
         most_cores=_command.value("cores"),
         gpu_clips_per_second=_command.value("gpu_clips_per_second"),
@@ -94,7 +100,7 @@ def _prepare() -> None:
     prepare.run(
         _command.value("data"),
         recipe.load(_command.value("recipe"), _command.value("set")).data,
-        most_videos=_command.value("clips"),
+        most_videos=_command.value("clips") or 64,
         rounds=_command.value("rounds"),
         json=_command.value("json"),
     )
@@ -109,9 +115,23 @@ def _evaluate() -> None:
     evaluate.run(
         _command.value("data"),
         recipe.load(_command.value("recipe"), _command.value("set")),
-        _command.value("model"),
-        most_videos=_command.value("clips"),
+        _command.value("model") or "r3d34",
+        most_videos=_command.value("clips") or 64,
         network_threads=_command.value("network_threads"),
+        rounds=_command.value("rounds"),
+        json=_command.value("json"),
+    )
+
+
+def _export() -> None:
+    from keras_r3d.benchmark import export
+
+    export.run(
+        _command.value("model") or "r3d18",
+        frames=_command.value("frames"),
+        size=_command.value("size"),
+        clips=_command.value("clips") or 4,
+        cores=_command.value("cores") or 1,
         rounds=_command.value("rounds"),
         json=_command.value("json"),
     )
@@ -122,6 +142,7 @@ def main() -> None:
     kinds = {
         "train": _train,
         "evaluate": _evaluate,
+        "export": _export,
         "checkpoint": _checkpoint,
         "pipeline": _pipeline,
         "prepare": _prepare,

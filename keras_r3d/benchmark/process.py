@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from keras_r3d._opencv import cv2
 from keras_r3d.benchmark.draws import Draw
 from keras_r3d.data.video import Frame
+from keras_r3d.errors import R3DError
 
 
 class DroppedOutError(Exception):
@@ -107,6 +108,55 @@ class Process:
     def _pid(self) -> int:
         assert self._process.pid is not None
         return self._process.pid
+
+
+def in_turns(
+    contenders: Sequence[type[Any]],
+    task: Any,
+    cores: Sequence[int],
+    work: Sequence[Any],
+    rounds: int,
+    before: Callable[[str, Process], None] | None = None,
+) -> tuple[dict[str, list[Turn]], dict[str, str], dict[str, str]]:
+    """Lets each do the same work, one after the other, once to warm up and then `rounds` times.
+
+    Args:
+        contenders: as `Process` takes them.
+        before: called once for each, with its name, when it has warmed up.
+
+    Returns:
+        The turns, why some dropped out, and versions, by name.
+
+    Raises:
+        R3DError: one fails that could do it before.
+    """
+    running: dict[str, Process] = {}
+    turns: dict[str, list[Turn]] = {}
+    problems: dict[str, str] = {}
+    versions: dict[str, str] = {}
+    try:
+        for one in contenders:
+            try:
+                running[one.name] = process = Process(one, task, cores)
+                versions[one.name] = process.version
+                process.turn(work)
+                if before is not None:
+                    before(one.name, process)
+            except DroppedOutError as error:
+                problems[one.name] = str(error)
+                if one.name in running:
+                    running.pop(one.name).close()
+                continue
+            turns[one.name] = []
+        for _ in range(rounds):
+            for name, process in running.items():
+                turns[name].append(process.turn(work))
+    except DroppedOutError as error:
+        raise R3DError(str(error)) from error
+    finally:
+        for process in running.values():
+            process.close()
+    return turns, problems, versions
 
 
 def _serve(contender: type[Any], task: Any, cores: list[int], pipe: connection.Connection) -> None:

@@ -32,8 +32,9 @@ class R3D(nn.Module):
     Takes uint8 clips `(batch, frames, height, width, 3)`, gives logits `(batch, classes)`.
     """
 
-    def __init__(self, name: str, classes: int):
+    def __init__(self, name: str, classes: int, *, channels_last: bool = True):
         super().__init__()
+        self.memory_format = torch.channels_last_3d if channels_last else torch.contiguous_format
         self.conv1 = nn.Conv3d(3, 64, 7, (1, 2, 2), 3, bias=False)
         self.bn1 = nn.BatchNorm3d(64)
         blocks: list[nn.Module] = []
@@ -48,7 +49,7 @@ class R3D(nn.Module):
         self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1, 1))
 
     def forward(self, clips: Tensor) -> Tensor:
-        x = clips.permute(0, 4, 1, 2, 3).to(memory_format=torch.channels_last_3d)
+        x = clips.permute(0, 4, 1, 2, 3).to(memory_format=self.memory_format)
         x = functional.relu(self.bn1(self.conv1(x.float() - self.mean)))
         x = self.blocks(functional.max_pool3d(x, 3, 2, 1))
         return self.fc(x.mean((2, 3, 4)))

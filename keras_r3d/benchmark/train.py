@@ -5,14 +5,13 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_r3d import applications, files
-from keras_r3d.benchmark.process import DroppedOutError, Process, Turn
+from keras_r3d.benchmark.process import in_turns
 from keras_r3d.benchmark.training_steps import (
     Ours,
     OursBfloat16,
@@ -52,7 +51,11 @@ def run(
     task = StepTask(name, batch_size, frames, size)
     contenders: list[type[Any]] = [Ours, OursBfloat16, *([OursXla] if xla else [])]
     contenders += [PyTorch, PyTorchBfloat16]
-    results, problems, versions = _in_turns(contenders, task, cores, rounds)
+    turns, problems, versions = in_turns(contenders, task, cores, range(batch_size), rounds)
+    results = {
+        name: batch_size / statistics.median(turn.seconds for turn in of)
+        for name, of in turns.items()
+    }
     if Ours.name in problems:
         raise R3DError(f"'{Ours.name}' {problems[Ours.name]}")
     figures: dict[str, Any] = {
@@ -90,43 +93,6 @@ def run(
     )
     if json:
         files.write_json(json, figures)
-
-
-def _in_turns(
-    contenders: Sequence[type[Any]], task: StepTask, cores: Sequence[int], rounds: int
-) -> tuple[dict[str, float], dict[str, str], dict[str, str]]:
-    """Lets each take a step, one after the other, `rounds` times.
-
-    Returns:
-        Clips per second, why some dropped out, and versions, by name.
-    """
-    running: dict[str, Process] = {}
-    turns: dict[str, list[Turn]] = {}
-    problems: dict[str, str] = {}
-    versions: dict[str, str] = {}
-    clips = range(task.batch_size)
-    try:
-        for one in contenders:
-            try:
-                running[one.name] = process = Process(one, task, cores)
-                versions[one.name], turns[one.name] = process.version, []
-                process.turn(clips)
-            except DroppedOutError as error:
-                problems[one.name] = str(error)
-                running.pop(one.name, None)
-        for _ in range(rounds):
-            for name, process in list(running.items()):
-                turns[name].append(process.turn(clips))
-    except DroppedOutError as error:
-        raise R3DError(str(error)) from error
-    finally:
-        for process in running.values():
-            process.close()
-    rates = {
-        name: task.batch_size / statistics.median(turn.seconds for turn in turns[name])
-        for name in running
-    }
-    return rates, problems, versions
 
 
 def _state(name: str, frames: int, size: int) -> dict[str, float]:

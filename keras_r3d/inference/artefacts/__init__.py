@@ -1,4 +1,4 @@
-"""Loading what a model was saved as: Keras file, SavedModel, TFLite file.
+"""Loading what a model was saved as: Keras file, SavedModel, TFLite, ONNX or OpenVINO file.
 
 All of them score the same: uint8 clips `(n, frames, size, size, channels)` in, probabilities
 `(n, classes)` out, float32. On CPU the scores of a clip are the same to the bit whatever other
@@ -7,7 +7,7 @@ clips are scored with it.
 
 from pathlib import Path
 
-from keras_r3d.inference.artefacts import saved_model, tflite
+from keras_r3d.inference.artefacts import onnx, openvino, saved_model, tflite
 from keras_r3d.inference.artefacts.keras_file import load_network, of_network
 from keras_r3d.inference.artefacts.loaded import Export, ModelError
 from keras_r3d.inference.artefacts.steps import Score, in_steps
@@ -24,12 +24,18 @@ __all__ = [
     "of_network",
 ]
 
-KERAS, SAVED_MODEL, TFLITE = "Keras", "SavedModel", "TFLite"
-_SUFFIXES = {".keras": KERAS, ".tflite": TFLITE}
+KERAS, SAVED_MODEL = "Keras", "SavedModel"
+_SUFFIXES = {".keras": KERAS, ".tflite": "TFLite", ".onnx": "ONNX", ".xml": "OpenVINO"}
+_LOADERS = {
+    SAVED_MODEL: saved_model.load,
+    "TFLite": tflite.load,
+    "ONNX": onnx.load,
+    "OpenVINO": openvino.load,
+}
 
 
 def kind(path: Path) -> str:
-    """Returns which kind of model a path is, one of `KERAS`, `SAVED_MODEL`, `TFLITE`.
+    """Returns which kind of model a path is: "Keras", "SavedModel", "TFLite", "ONNX", "OpenVINO".
 
     Raises:
         ModelError: none of them, or not there.
@@ -38,16 +44,18 @@ def kind(path: Path) -> str:
         if (path / "saved_model.pb").is_file():
             return SAVED_MODEL
         raise ModelError(
-            f"{path} is a folder without saved_model.pb. Expected: a .keras file, a .tflite file, "
-            "or the folder of a SavedModel with its version, such as NAME/1."
+            f"{path} is a folder without saved_model.pb. Expected: a .keras, .tflite or .onnx "
+            "file, an .xml file of OpenVINO, or the folder of a SavedModel with its version, such "
+            "as NAME/1."
         )
     if not path.is_file():
         raise ModelError(f"{path}: there is no such model.")
     if path.suffix in _SUFFIXES:
         return _SUFFIXES[path.suffix]
     raise ModelError(
-        f"{path} must be a .keras file, a .tflite file or the folder of a SavedModel. PyTorch "
-        "checkpoints: `python -m keras_r3d.convert` makes a .keras file of them."
+        f"{path} must be a .keras, .tflite or .onnx file, an .xml file of OpenVINO or the folder "
+        "of a SavedModel. PyTorch checkpoints: `python -m keras_r3d.convert` makes a .keras file "
+        "of them."
     )
 
 
@@ -58,6 +66,4 @@ def load_export(path: Path) -> Export:
         ModelError: it is damaged, or does not take clips.
         ManifestError: what it says of itself cannot be read.
     """
-    if kind(path) == SAVED_MODEL:
-        return saved_model.load(path)
-    return tflite.load(path)
+    return _LOADERS[kind(path)](path)

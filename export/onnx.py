@@ -1,0 +1,113 @@
+"""Export to ONNX, float32: uint8 clips in, probabilities out, any batch size.
+
+Keras's own exporter converts the network, with tf2onnx. What it does not do is done here: names,
+class names and the manifest inside the file.
+"""
+
+import contextlib
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_r3d.inference.artefacts.onnx import CLASSES, INPUT, MANIFEST, OUTPUT
+
+from .packages import require
+from .source import ExportError
+
+
+def write(
+    model: keras.Model, path: Path, *, classes: Sequence[str], manifest_text: str = ""
+) -> None:
+    """Writes an `.onnx` file.
+
+    Its input `clip` is uint8 `(batch, frames, height, width, channels)`, its output
+    `probabilities` float32 `(batch, classes)`. Its metadata has the class names as JSON
+    (`CLASSES`) and `manifest_text` (`MANIFEST`).
+
+    Raises:
+        ExportError: tf2onnx or onnx is not installed, or the network does not become a graph of
+            that one input.
+    """
+    require("onnx", ("onnx", "tf2onnx"))
+    import onnx
+
+    given = keras.InputSpec(dtype="uint8", shape=(None, *model.input_shape[1:]), name=INPUT)
+    with _quiet():
+        _with_constants(model).export(
+            str(path), format="onnx", verbose=False, input_signature=[given]
+        )
+    made = onnx.load(str(path))
+    inputs, outputs = list(made.graph.input), list(made.graph.output)
+    if [one.name for one in inputs] != [INPUT] or len(outputs) != 1:
+        raise ExportError(
+            f"The ONNX graph must have one input '{INPUT}' and one output. Received: inputs "
+            f"{[one.name for one in inputs]}, outputs {[one.name for one in outputs]}. `--format "
+            "saved_model` exports this model."
+        )
+    _name(made.graph)
+    made.graph.name = model.name
+    for tensor in (inputs[0], outputs[0]):
+        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.helper.set_model_props(
+        made, {CLASSES: json.dumps(list(classes), ensure_ascii=False), MANIFEST: manifest_text}
+    )
+    onnx.checker.check_model(made)
+    path.write_bytes(made.SerializeToString(deterministic=True))
+
+
+def _with_constants(model: keras.Model) -> keras.Model:
+    """Returns the same network with Rescaling for Normalization layers.
+
+    A Normalization keeps its mean and variance as tensors, which Keras's exporter turns into inputs
+    of the graph; a Rescaling keeps numbers.
+    """
+
+    def clone(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if isinstance(layer, keras.layers.Normalization) and config["mean"] is not None:
+            scale = 1 / np.sqrt(np.asarray(config["variance"], np.float64))
+            offset = -np.asarray(config["mean"], np.float64) * scale
+            return keras.layers.Rescaling(scale.tolist(), offset.tolist(), name=layer.name)
+        return layer.__class__.from_config(config)
+
+    same = keras.models.clone_model(model, clone_function=clone)
+    same.set_weights(model.get_weights())
+    return same
+
+
+def _name(graph) -> None:
+    """Names all nodes and tensors of an ONNX graph by their order, its output `OUTPUT`.
+
+    The names that tf2onnx gives, and where it puts the constants, change from run to run.
+    """
+    del graph.value_info[:]
+    names = {"": "", INPUT: INPUT, graph.output[0].name: OUTPUT}
+    for number, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{number}"
+        for place, tensor in enumerate(node.input):  # constants: the others have a name by now
+            node.input[place] = names.setdefault(tensor, f"{node.name}_constant_{place}")
+        for place, tensor in enumerate(node.output):
+            node.output[place] = names.setdefault(tensor, f"{node.name}_output_{place}")
+    graph.output[0].name = OUTPUT
+    for constant in graph.initializer:
+        constant.name = names[constant.name]
+    graph.initializer.sort(key=lambda constant: constant.name)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences tf2onnx, which logs each step of its optimiser."""
+    logger = logging.getLogger("tf2onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,63 @@
+"""Export to OpenVINO, float32: uint8 clips in, probabilities out, any batch size.
+
+By way of a SavedModel, which OpenVINO reads itself. Keras's own exporter hands OpenVINO a function
+instead: on Python 3.13 that fails inside OpenVINO (2026.4), and it needs SciPy.
+"""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_r3d import files
+from keras_r3d.inference.artefacts.openvino import CLASSES, INPUT, MANIFEST, OUTPUT, SECTION
+
+from .packages import require
+
+MODEL = "model.xml"  # its weights lie beside it, in model.bin
+
+
+def write(
+    model: keras.Model, path: Path, *, classes: Sequence[str], manifest_text: str = ""
+) -> None:
+    """Writes a folder with `model.xml` and `model.bin`.
+
+    The input `clip` is uint8 `(batch, frames, height, width, channels)`, the output
+    `probabilities` float32 `(batch, classes)`. The runtime information has, in the section
+    `SECTION`, the class names as JSON (`CLASSES`) and `manifest_text` (`MANIFEST`).
+
+    Raises:
+        ExportError: openvino is not installed.
+        WriteError: it cannot be written.
+    """
+    require("openvino", ("openvino",))
+    import openvino
+
+    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name=INPUT)
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint(
+        "serving_default",
+        lambda clip: {OUTPUT: model(tf.cast(clip, tf.float32), training=False)},
+        input_signature=[spec],
+    )
+    with tempfile.TemporaryDirectory(prefix="keras_r3d-openvino-") as folder:
+        archive.write_out(folder, verbose=False)
+        made = openvino.convert_model(folder)
+    made.set_friendly_name(model.name)
+    # Otherwise the temporary folder is named in the file.
+    made.set_rt_info(model.name, ["conversion_parameters", "input_model"])
+    for name, value in (
+        (CLASSES, json.dumps(list(classes), ensure_ascii=False)),
+        (MANIFEST, manifest_text),
+    ):
+        made.set_rt_info(value, [SECTION, name])
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise files.WriteError(files.explain(path, error)) from error
+    # Otherwise it would save the weights in float16.
+    openvino.save_model(made, path / MODEL, compress_to_fp16=False)

@@ -1,0 +1,79 @@
+"""The benchmark of exported models: everyone is measured or named, and computes what Keras does."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_r3d.applications import R3D10
+from keras_r3d.benchmark import export, samples
+from keras_r3d.benchmark.exported_models import Ours, Stock, TensorFlow
+from keras_r3d.errors import R3DError
+
+
+class NotInstalled(TensorFlow):
+    name = "not installed"
+    modules = ("keras_r3d_has_no_such_module",)
+
+
+class Halved(TensorFlow):
+    name = "halved"
+
+    def score(self, clip):
+        return super().score(clip) / 2
+
+
+@pytest.mark.slow
+def test_everyone_is_measured_or_named(tmp_path):
+    lines: list[str] = []
+    figures = export.run(
+        "r3d10",
+        frames=4,
+        size=16,
+        clips=2,
+        cores=1,
+        rounds=1,
+        json=str(tmp_path / "e.json"),
+        contenders=(Stock, Ours, Halved, NotInstalled),
+        say=lines.append,
+    )
+    assert json.loads((tmp_path / "e.json").read_text()) == json.loads(json.dumps(figures))
+    assert "not importable: ModuleNotFoundError" in "\n".join(lines)
+    found = figures["contenders"]
+    assert list(found) == ["stock TFLite", "keras_r3d TFLite, none", "halved"]
+    stock, ours, halved = found.values()
+    assert stock["times_faster"] == stock["times_smaller"] == 1
+    assert ours["times_smaller"] == pytest.approx(stock["megabytes"] / ours["megabytes"])
+    assert ours["times_faster"] == pytest.approx(stock["seconds"] / ours["seconds"])
+    assert max(stock["largest_difference"], ours["largest_difference"]) < 1e-4
+    assert ours["same_class"] == 1
+    assert halved["largest_difference"] > 1e-3
+
+
+def test_an_unknown_network_is_named():
+    with pytest.raises(R3DError, match=r"must be one of .*r3d18"):
+        export.run("r3d19", frames=4, size=16, clips=1, cores=1, rounds=1, json=None)
+
+
+def test_clips_are_moving_scenes():
+    clips = samples.clips(3, 8, 32)
+    assert clips.shape == (3, 8, 32, 32, 3)
+    assert clips.dtype == np.uint8
+    for clip in clips.astype(int):
+        assert np.abs(np.diff(clip, axis=0)).max() > 30  # something moves
+        assert np.abs(np.diff(clip, axis=2)).mean() < 10  # and it is no noise
+    assert (clips[0] != samples.clips(1, 8, 32, split="test")[0]).any()
+
+
+def test_moved_weights_have_the_statistics_of_the_clips():
+    clips = samples.clips(3, 8, 32)
+    network = R3D10(input_shape=(8, 32, 32, 3), width=0.125, classes=5)
+    samples.move_weights(network, clips)
+    norm = network.get_layer("conv1_bn")
+    assert norm.momentum == 0.9
+    before = keras.Model(network.input, norm.input)(clips.astype(np.float32))
+    mean = keras.ops.convert_to_numpy(before).mean(axis=(0, 1, 2, 3))
+    assert keras.ops.convert_to_numpy(norm.moving_mean) == pytest.approx(mean, abs=1e-3)
+    scores = network.predict_on_batch(clips.astype(np.float32))
+    assert 0.2 < scores.max() < 0.999  # neither all alike nor one class only
