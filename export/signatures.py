@@ -17,6 +17,7 @@ from . import windowing
 
 MOST_LABELS = 5
 _FRAMES_AT_ONCE = 16  # JPEGs decoded and not yet scaled
+_BYTES_AT_ONCE = 2**28  # of a video's frames that are not yet scaled
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
 
 Outputs = dict[str, tf.Tensor]
@@ -120,7 +121,12 @@ class Signatures(tf.Module):
             video = tf.identity(video)
         count = tf.shape(video, tf.int64)[0]
         numbers = windowing.frame_numbers(count, self._data, self._eval.windows)
-        at_once = max(1, self._eval.batch_size // self._eval.views)
+        of_window = self._data.frames * tf.reduce_prod(tf.shape(video, tf.int64)[1:])
+        at_once = tf.clip_by_value(
+            tf.cast(_BYTES_AT_ONCE // of_window, tf.int32),
+            1,
+            max(1, self._eval.batch_size // self._eval.views),
+        )
         windows = tf.shape(numbers)[0]
         steps = -(-windows // at_once)
         parts = tf.TensorArray(

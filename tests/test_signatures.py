@@ -140,7 +140,10 @@ PROTOCOLS = {
 }
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "protocol",
+    ["all", "even, 3 views", "spread, 10 views", pytest.param("strided", marks=pytest.mark.slow)],
+)
 def test_a_video_is_scored_as_by_evaluate(one, tmp_path, protocol):
     of_data, of_eval = PROTOCOLS[protocol]
     data, evaluation = dataclasses.replace(DATA, **of_data), dataclasses.replace(EVAL, **of_eval)
@@ -157,6 +160,7 @@ def test_a_video_is_scored_as_by_evaluate(one, tmp_path, protocol):
         assert found["scores"].numpy() == pytest.approx(np.sort(mean)[::-1][:5], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_logits_become_probabilities(tmp_path):
     own = served(network(classifier_activation=None), tmp_path / "1")
     pixels = noise(2, FRAMES, SIZE, SIZE)
@@ -167,6 +171,7 @@ def test_logits_become_probabilities(tmp_path):
     assert not np.allclose(logits, expected, atol=0.01)
 
 
+@pytest.mark.slow
 def test_flow_has_no_jpegs(tmp_path):
     data = dataclasses.replace(DATA, input="dis")
     own = served(network(in_channels=2), tmp_path / "1", data)
