@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d import files
+from keras_r3d import files, stderr
 from keras_r3d.inference import manifest
 from keras_r3d.inference.artefacts import tflite_metadata
 
@@ -54,7 +54,10 @@ def write(
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     try:
-        converted = converter.convert() if calibrating is None else _int8(converter, calibrating)
+        with stderr.dropped():  # how it goes on
+            converted = (
+                converter.convert() if calibrating is None else _int8(converter, calibrating)
+            )
     except Exception as error:  # TensorFlow's own ConverterError is not public
         raise ExportError(f"TensorFlow Lite cannot convert {model.name}: {error}") from error
     texts = {

@@ -14,6 +14,7 @@ ALLOWED = {
     "_opencv": BASE,
     "_command": BASE,
     "files": BASE,
+    "stderr": set(),
     "recipe": BASE,
     "run_folder": BASE | {"data.annotations", "data.reader", "data.source", "files", "recipe"},
     "applications": BASE | {"files"},
@@ -140,7 +141,7 @@ ALLOWED = {
     },
     "devices": BASE,
     "inference": BASE
-    | {"_opencv", "applications", "data", "devices", "files", "recipe", "run_folder"},
+    | {"_opencv", "applications", "data", "devices", "files", "recipe", "run_folder", "stderr"},
     "inference.manifest": BASE | {"recipe"},
     "serving": BASE | {"_opencv", "data", "inference", "recipe"},
     "export": BASE
@@ -153,6 +154,7 @@ ALLOWED = {
         "recipe",
         "run_folder",
         "serving.messages",
+        "stderr",
     },
 }
 COMMANDS = {

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_r3d import stderr
 from keras_r3d.inference import manifest
 from keras_r3d.inference.artefacts import tflite_metadata
 from keras_r3d.inference.artefacts.loaded import Export, ModelError
@@ -20,8 +21,9 @@ def load(path: Path) -> Export:
         ManifestError: what it says of itself cannot be read.
     """
     try:
-        interpreter = tf.lite.Interpreter(str(path), num_threads=len(os.sched_getaffinity(0)))
-        interpreter.allocate_tensors()
+        with stderr.dropped():  # which delegate it takes
+            interpreter = tf.lite.Interpreter(str(path), num_threads=len(os.sched_getaffinity(0)))
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: TensorFlow Lite cannot load it: {error}") from error
     given, asked = interpreter.get_input_details()[0], interpreter.get_output_details()[0]

@@ -1,0 +1,26 @@
+"""What libraries write to the process's stderr, past Python."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def dropped() -> Iterator[None]:
+    """Drops what is written to stderr, by C++ and by Python, of all threads.
+
+    For chatter that no setting turns off, where a failure is an exception that says what it was.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            try:
+                yield
+            finally:
+                sys.stderr.flush()
+                os.dup2(kept, 2)
+    finally:
+        os.close(kept)
