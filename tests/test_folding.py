@@ -47,7 +47,9 @@ def test_every_batch_norm_of_our_networks_is_folded(build):
     assert norms(model)
     assert not norms(folded)
     expected = output(model, clips)  # logits: probabilities of 1.0 would hide mistakes
-    assert output(folded, clips) == pytest.approx(expected, abs=1e-5 * np.abs(expected).max())
+    assert output(folded, clips) == pytest.approx(
+        expected, abs=1e-5 * float(np.abs(expected).max())
+    )
     for old, new in zip(before, model.get_weights(), strict=True):
         assert np.array_equal(old, new)
 
