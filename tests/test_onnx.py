@@ -6,7 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from test_export import moved
+from test_folding import moved
 
 from keras_r3d.applications import C3D, R3D18
 from keras_r3d.export import onnx, openvino, packages
