@@ -82,7 +82,9 @@ def _converter(model: keras.Model) -> tf.lite.TFLiteConverter:
 
     # Given the model, too, the converter would take a detour through a SavedModel, which crashes on
     # Keras 3 models; alone, the function is frozen first.
-    return tf.lite.TFLiteConverter.from_concrete_functions([probabilities.get_concrete_function()])
+    function = probabilities.get_concrete_function()
+    with stderr.dropped():  # that the model should be given, too
+        return tf.lite.TFLiteConverter.from_concrete_functions([function])
 
 
 def _int8(converter: tf.lite.TFLiteConverter, clips: Sequence[np.ndarray]) -> bytes:

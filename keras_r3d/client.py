@@ -82,8 +82,6 @@ def _main(*words: str) -> None:
         raise R3DError(
             f"{listing.printable(live[0])}: the client sends files. `predict` watches cameras."
         )
-    if _command.value("url") is None:
-        raise R3DError("--url is missing: where the server listens, such as http://localhost:8501.")
     sys.exit(_ask(listing.paths(words, sys.stdin)))
 
 
@@ -98,6 +96,8 @@ def _ask(paths: Sequence[str]) -> int:
     outputs = prediction_files.PredictionFiles(
         {name: Path(path) for name, path in wanted.items() if path}, paths, top, timeout
     )
+    if _command.value("url") is None:
+        raise R3DError("--url is missing: where the server listens, such as http://localhost:8501.")
     opened = _open()
     reader = file_reader(paths, opened.data)
     videos = [Video(path, "") for path in paths]

@@ -12,13 +12,14 @@ def dropped() -> Iterator[None]:
 
     For chatter that no setting turns off, where a failure is an exception that says what it was.
     """
-    sys.stderr.flush()
     kept = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nowhere:
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            sys.stderr.flush()
             os.dup2(nowhere.fileno(), 2)
             try:
-                yield
+                with contextlib.redirect_stderr(nowhere):  # also where it is not of file 2
+                    yield
             finally:
                 sys.stderr.flush()
                 os.dup2(kept, 2)

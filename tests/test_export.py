@@ -78,6 +78,7 @@ def test_places_are_named_by_format_and_variant(run, tmp_path):
 def test_a_saved_model_gets_the_next_version(run, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "7").mkdir()
+    (tmp_path / ".partial-12-8").mkdir()  # what is being written is no version to a server
     place = destinations.choose(run, FORMATS["saved_model"], "none", tmp_path)
     assert place.path == tmp_path / "8"
     (tmp_path / "file").write_text("mine")

@@ -221,15 +221,6 @@ def test_an_unknown_precision_is_named(model, tmp_path):
         write(model, tmp_path / "model.tflite", "int4")
 
 
-def test_existing_files_are_left_alone(tmp_path):
-    (tmp_path / "model.tflite").write_text("mine")
-    with pytest.raises(ExportError, match=r"model\.tflite exists and is left as it is"):
-        tflite.destination(tmp_path / "model.tflite")
-    with pytest.raises(ExportError, match=r"must end in \.tflite"):
-        tflite.destination(tmp_path / "model")
-    assert tflite.destination(tmp_path / "new.tflite") == tmp_path / "new.tflite"
-
-
 def video(name: str, label: str) -> Video:
     return Video(name, label)
 
