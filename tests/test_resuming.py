@@ -157,6 +157,7 @@ def killed(folder: Folder, name: str, kills: int, *arguments: str) -> None:
         assert number % 3 or saving()
 
 
+@pytest.mark.slow
 def test_a_training_killed_three_times_is_the_one_that_was_not(folder):
     killed(folder, "killed", 3)
     log = folder.ends("killed", 0)
