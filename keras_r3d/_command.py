@@ -64,6 +64,9 @@ def run(
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         try:
             command(*given)
+        except BrokenPipeError:  # whoever read it, such as `head`, has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
         except (R3DError, OSError) as error:  # an OSError names its file
             sys.exit(f"Error: {error}")
         except KeyboardInterrupt:

@@ -212,3 +212,12 @@ def test_a_model_beside_a_run_keeps_its_own_names(run, tmp_path):
     strange.save(tmp_path / "strange.keras")
     with pytest.raises(ModelError, match=r"other classes than the run\. .* has: blue, pink"):
         classifier.of_run(run, tmp_path / "strange.keras")
+
+
+def test_code_in_a_model_is_not_executed(tmp_path):
+    clip = keras.Input(CLIPS.shape[1:])
+    pooled = keras.layers.GlobalAveragePooling3D()(clip)
+    hidden = keras.layers.Lambda(lambda x: x[:, :3])(pooled)
+    keras.Model(clip, hidden).save(tmp_path / "lambda.keras")
+    with pytest.raises(ModelError, match=r"lambda\.keras is damaged, .*(?s:.*)lambda"):
+        classifier.of_file(tmp_path / "lambda.keras")

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -301,3 +302,13 @@ def test_what_goes_on_where_it_was_ends_with_75(number, capsys):
     assert ended.value.code == _command.INTERRUPTED == 75
     assert "The same command goes on." in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_reader_that_has_enough_gets_no_error(tmp_path):
+    code = (
+        "from keras_r3d import _command\n"
+        "_command.run(lambda: None, lambda: [print('x' * 99) for _ in range(9999)])"
+    )
+    piped = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} | head -n 1"
+    done = subprocess.run(piped, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("x" * 99 + "\n", "")

@@ -108,9 +108,10 @@ def _mark(found: Neighbours, query: int, number: int) -> tuple[str, str]:
 
 
 def _named(features: Features, row: int) -> str:
-    lines = [shortened(os.path.basename(str(features.path[row])), _MOST_LETTERS)]
-    if features.label is not None:
-        lines.insert(0, shortened(str(features.label[row]), _MOST_LETTERS))
+    folder, file = os.path.split(str(features.path[row]))
+    # Without a label the folder often is one.
+    above = os.path.basename(folder) if features.label is None else str(features.label[row])
+    lines = [shortened(text, _MOST_LETTERS) for text in (above, file) if text]
     if features.window[row] >= 0 or features.video[row] != features.path[row]:
         lines.append(f"{features.start_seconds[row]:.1f}-{features.end_seconds[row]:.1f} s")
     return "\n".join(lines)
