@@ -20,7 +20,10 @@ def load_network(path: Path) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras, zipfile and h5py raise many kinds
-        raise ModelError(f"{path} is damaged, Keras cannot load it: {error}") from error
+        raise ModelError(
+            f"{path} is damaged, or holds code, which is never executed: Keras cannot load it: "
+            f"{error}"
+        ) from error
 
 
 def of_network(network: keras.Model, hardware: Devices, batch_size: int) -> Score:
