@@ -26,6 +26,8 @@ Pads = tuple[tuple[int, int], ...]  # before and behind, of each axis
 
 _NONE: Pads = ((0, 0), (0, 0), (0, 0))
 
+_FEW_CHANNELS = 4
+
 
 @dataclasses.dataclass(frozen=True)
 class _Images:
@@ -128,11 +130,17 @@ def _convolution(layer: layers.Conv3D, images: _Images) -> _Images:
         images = _every(images.padded((1, 2)), (1, *layer.strides[1:]))
         x, shape = _along_time(images.x)
         y = _conv2d(layer, (0, None), x, (images.pads[0], (0, 0)), kernel[:, 0], bias)
-        return _Images(ops.reshape(y, (-1, *shape[1:3], layer.filters)))
-    images, taps = _neighbours(images, layer)
+        return _Images(layer.activation(ops.reshape(y, (-1, *shape[1:3], layer.filters))))
+    frames, channels = images.x.shape[0], images.x.shape[-1]
+    if 1 < frames < layer.kernel_size[0]:
+        return _Images(layer.activation(_all_frames(layer, images, kernel, bias)))
+    if channels <= _FEW_CHANNELS and 1 < layer.kernel_size[0] == windows[0] <= frames:
+        images, taps = _spans(images, layer), slice(None)
+    else:
+        images, taps = _neighbours(images, layer)
     # (time, height, width, in, out) to (height, width, time * in, out)
     kernel = np.moveaxis(kernel[taps], 0, 2).reshape(*kernel.shape[1:3], -1, layer.filters)
-    return _Images(_conv2d(layer, (1, 2), images.x, images.pads[1:], kernel, bias))
+    return _Images(layer.activation(_conv2d(layer, (1, 2), images.x, images.pads[1:], kernel, bias)))
 
 
 def _conv2d(layer: layers.Conv3D, axes, x, pads: Pads, kernel: np.ndarray, bias: list[np.ndarray]):
@@ -155,12 +163,11 @@ def _conv2d(layer: layers.Conv3D, axes, x, pads: Pads, kernel: np.ndarray, bias:
     else:
         padding, x = "valid", _pad(x, ((0, 0), *pads))
     lowered = layers.Conv2D(
-        layer.filters,
+        kernel.shape[-1],
         kernel.shape[:2],
         strides=strides,
         padding=padding,
         dilation_rate=dilation,
-        activation=layer.activation,
         use_bias=layer.use_bias,
         name=layer.name,
         dtype="float32",
@@ -168,6 +175,12 @@ def _conv2d(layer: layers.Conv3D, axes, x, pads: Pads, kernel: np.ndarray, bias:
     y = lowered(x)
     lowered.set_weights([kernel, *bias])
     return y
+
+
+def _count(images: _Images, layer: layers.Conv3D) -> int:
+    """Returns how many frames a convolution makes of images that are padded in time for it."""
+    size, stride, dilation = layer.kernel_size[0], layer.strides[0], layer.dilation_rate[0]
+    return (_sizes(images)[0] - (size - 1) * dilation - 1) // stride + 1
 
 
 def _neighbours(images: _Images, layer: layers.Conv3D) -> tuple[_Images, list[int]]:
@@ -181,8 +194,7 @@ def _neighbours(images: _Images, layer: layers.Conv3D) -> tuple[_Images, list[in
         zeros for every image is left out: of a single frame only the middle of three is read.
     """
     size, stride, dilation = layer.kernel_size[0], layer.strides[0], layer.dilation_rate[0]
-    before = images.pads[0][0]
-    count = (_sizes(images)[0] - (size - 1) * dilation - 1) // stride + 1
+    before, count = images.pads[0][0], _count(images, layer)
     parts = [_frames(images.x, tap * dilation - before, count, stride) for tap in range(size)]
     taps = [tap for tap, part in enumerate(parts) if part is not None]
     if not taps:
@@ -204,6 +216,47 @@ def _frames(x, start: int, count: int, stride: int):
     if len(inside) < x.shape[0]:
         x = x[first : last + 1 : stride, ...]
     return _pad(x, ((inside[0], count - 1 - inside[-1]), (0, 0), (0, 0)))
+
+
+def _spans(images: _Images, layer: layers.Conv3D) -> _Images:
+    """Does the same for images of few channels, which are slow to copy by themselves.
+
+    With time before channels, what a kernel reads for one image lies side by side.
+    """
+    size, stride, channels = layer.kernel_size[0], layer.strides[0], images.x.shape[-1]
+    before, behind = images.pads[0]
+    x = _time_into_channels(images.x)
+    x = ops.pad(x, ((0, 0), *images.pads[1:], (before * channels, behind * channels)))
+    starts = (image * stride for image in range(_count(images, layer)))
+    spans = [x[..., start * channels : (start + size) * channels] for start in starts]
+    return _Images(ops.concatenate(spans, axis=0) if len(spans) > 1 else spans[0])
+
+
+def _all_frames(layer: layers.Conv3D, images: _Images, kernel: np.ndarray, bias: list[np.ndarray]):
+    """Makes all frames of the result at once, channels of one image, of all that there are.
+
+    Of fewer frames than the kernel spans most of its taps would read zeros.
+    """
+    frames, height, width, channels = images.x.shape
+    count, (before, _) = _count(images, layer), images.pads[0]
+    taps = np.zeros((*kernel.shape[1:3], frames, channels, count, layer.filters), np.float32)
+    for image, tap in np.ndindex(count, layer.kernel_size[0]):
+        frame = image * layer.strides[0] + tap * layer.dilation_rate[0] - before
+        if 0 <= frame < frames:
+            taps[:, :, frame, :, image] = kernel[tap]
+    taps = taps.reshape(*kernel.shape[1:3], frames * channels, count * layer.filters)
+    bias = [np.tile(values, count) for values in bias]
+    y = _conv2d(layer, (1, 2), _time_into_channels(images.x), images.pads[1:], taps, bias)
+    _, height, width, _ = y.shape
+    y = ops.transpose(ops.reshape(y, (height * width, count, layer.filters)), (1, 0, 2))
+    return ops.reshape(y, (count, height, width, layer.filters))
+
+
+def _time_into_channels(x):
+    """Returns images as one, `(1, height, width, frames * channels)`."""
+    frames, height, width, channels = x.shape
+    x = ops.transpose(ops.reshape(x, (frames, height * width, channels)), (1, 0, 2))
+    return ops.reshape(x, (1, height, width, frames * channels))
 
 
 def _pooling(pool: type[layers.Layer]):
