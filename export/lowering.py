@@ -13,6 +13,7 @@ docs/export.md has a drawing.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -212,10 +213,23 @@ def _frames(x, start: int, count: int, stride: int):
     inside = [n for n in range(count) if 0 <= start + n * stride < x.shape[0]]
     if not inside:
         return None
-    first, last = start + inside[0] * stride, start + inside[-1] * stride
-    if len(inside) < x.shape[0]:
-        x = x[first : last + 1 : stride, ...]
+    first = start + inside[0] * stride
+    x = _chosen(x, range(first, first + len(inside) * stride, stride))
     return _pad(x, ((inside[0], count - 1 - inside[-1]), (0, 0), (0, 0)))
+
+
+def _chosen(x, numbers: range):
+    """Takes frames, without a stride where it can: ai-edge-litert copies those value by value."""
+    frames, *image = x.shape
+    if len(numbers) == frames:
+        return x
+    if numbers.step == 1 or frames % numbers.step:
+        return x[numbers.start : numbers[-1] + 1 : numbers.step, ...]
+    size = math.prod(image)
+    row, column = divmod(numbers.start, numbers.step)
+    x = ops.reshape(x, (frames // numbers.step, numbers.step * size))
+    x = x[row : row + len(numbers), column * size : (column + 1) * size]
+    return ops.reshape(x, (len(numbers), *image))
 
 
 def _spans(images: _Images, layer: layers.Conv3D) -> _Images:
@@ -294,7 +308,7 @@ def _every(images: _Images, strides: Sequence[int]) -> _Images:
         return images
     x, (stride, *strides) = _whole(images), strides
     if stride > 1:
-        x = x[::stride, ...]
+        x = _chosen(x, range(0, x.shape[0], stride))
     if strides != [1, 1]:
         # In space a slice with a stride is an operator that XNNPACK leaves to others.
         x = layers.DepthwiseConv2D(
