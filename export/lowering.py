@@ -29,7 +29,7 @@ Pads = tuple[tuple[int, int], ...]  # before and behind, of each axis
 
 _NONE: Pads = ((0, 0), (0, 0), (0, 0))
 
-_FEW_CHANNELS = 4
+_FEW_CHANNELS = 4  # that are slow to copy pixel by pixel
 _MOST = 15 / 16  # of the products, for several convolutions to be worth their weights
 
 
@@ -135,7 +135,7 @@ def _convolution(layer: layers.Conv3D, images: _Images, skip_zeros: bool = False
         pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(images.pads, more, strict=True))
         images = _Images(images.x, pads)
     kernel, *bias = layer.get_weights()
-    # Of fewer frames than the kernel spans it has taps that never read any: see _neighbours.
+    # Of fewer frames than the kernel spans it has taps that never read any: see _all_frames.
     if layer.kernel_size[1:] == (1, 1) and 1 < windows[0] <= images.x.shape[0]:
         images = _every(images.padded((1, 2)), (1, *layer.strides[1:]))
         x, shape = _along_time(images.x)
