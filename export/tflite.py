@@ -48,7 +48,7 @@ def write(
     if quantize not in QUANTIZE:
         raise ExportError(f"--quantize must be one of {list(QUANTIZE)}. Received: {quantize}")
     calibrating = _checked(clips(), model.input_shape[1:]) if quantize == "int8" else None
-    converter = _converter(model)
+    converter = _converter(model, skip_zeros=quantize in ("none", "float16"))
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
@@ -70,8 +70,8 @@ def write(
         raise files.WriteError(files.explain(path, error)) from error
 
 
-def _converter(model: keras.Model) -> tf.lite.TFLiteConverter:
-    lowered = lower(fold(model))
+def _converter(model: keras.Model, skip_zeros: bool) -> tf.lite.TFLiteConverter:
+    lowered = lower(fold(model), skip_zeros=skip_zeros)
     logits = getattr(model.layers[-1], "activation", None) is keras.activations.linear
     spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.uint8, name="clip")
 

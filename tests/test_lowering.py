@@ -29,9 +29,14 @@ def of(shape: tuple[int, ...], *stack: layers.Layer) -> keras.Model:
 
 
 def check(model: keras.Model) -> keras.Model:
+    """Compares a model with what it is lowered to, in both ways; returns the smaller."""
+    compare(model, lowering.lower(model, skip_zeros=True))
+    return compare(model, lowering.lower(model))
+
+
+def compare(model: keras.Model, lowered: keras.Model) -> keras.Model:
     """Compares a model with what it is lowered to, which must have no 3D layer left."""
     clip = np.random.default_rng(0).normal(size=(1, *model.input_shape[1:])).astype(np.float32)
-    lowered = lowering.lower(model)
     expected, received = output(model, clip), output(lowered, clip)
     assert received.shape == expected.shape
     assert received == pytest.approx(expected, abs=1e-5 * max(1.0, float(np.abs(expected).max())))
@@ -42,8 +47,17 @@ def check(model: keras.Model) -> keras.Model:
 @FEW
 @given(SIZES, WINDOWS, STEPS, PADDINGS, st.booleans(), st.sampled_from([None, "relu"]))
 def test_convolutions(size, kernel, strides, padding, use_bias, activation):
-    conv = layers.Conv3D(3, kernel, strides, padding, use_bias=use_bias, activation=activation)
-    check(of((*size, 2), conv))
+    for channels in (2, 5):  # few, and more: they are copied in different ways
+        conv = layers.Conv3D(3, kernel, strides, padding, use_bias=use_bias, activation=activation)
+        check(of((*size, channels), conv))
+
+
+@FEW
+@given(st.integers(1, 4), st.integers(2, 6), st.integers(1, 3), PADDINGS, st.integers(0, 3))
+def test_kernels_longer_than_the_clip(frames, taps, stride, padding, pad):
+    assume(frames < taps and pad < taps and (padding == "same" or frames + 2 * pad >= taps))
+    conv = layers.Conv3D(3, (taps, 3, 2), (stride, 1, 2), padding, activation="softmax")
+    check(of((frames, 3, 4, 2), layers.ZeroPadding3D((pad, 1, 0)), conv))
 
 
 @FEW
@@ -131,6 +145,18 @@ def test_taps_that_read_only_zeros_are_left_out():
     assert check(padded).count_params() == 2 * 9 * 2 * 4  # of -1, 0, 1 the first is never there
     in_time = layers.Conv3D(4, (3, 1, 1), padding="same", use_bias=False)
     assert check(of((1, 4, 4, 2), in_time)).count_params() == 2 * 4
+
+
+def test_first_and_last_frames_get_kernels_without_taps_that_read_zeros():
+    def weights(frames: int, **kwargs) -> int:
+        conv = layers.Conv3D(4, 3, padding="same", use_bias=False)
+        lowered = lowering.lower(of((frames, 4, 4, 2), conv), **kwargs)
+        return lowered.count_params() // (9 * 2 * 4)
+
+    assert weights(5) == 3
+    assert weights(5, skip_zeros=True) == 2 + 3 + 2
+    assert weights(20, skip_zeros=True) == 3  # two taps of sixty are not worth two convolutions
+    assert weights(2) == weights(2, skip_zeros=True) == 2 * 2  # each to each, in one convolution
 
 
 NETWORKS = {
