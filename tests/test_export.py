@@ -76,8 +76,9 @@ def test_places_are_named_by_format_and_variant(run, tmp_path):
 
 
 def test_a_saved_model_gets_the_next_version(run, tmp_path):
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "7").mkdir()
+    # What is being written has no number as its name, so that no server takes it for a version.
+    for name in ("notes", "7", ".partial-12-9"):
+        (tmp_path / name).mkdir()
     place = destinations.choose(run, FORMATS["saved_model"], "none", tmp_path)
     assert place.path == tmp_path / "8"
     (tmp_path / "file").write_text("mine")
