@@ -58,7 +58,7 @@ def text(source: Source, record: Record, path: str) -> str:
     """
     experiment = source.manifest.recipe
     data = experiment.data
-    name = f"{source.run.path.absolute().name}: {source.network.name}"
+    name = f"{source.run.name}: {source.network.name}"
     sections = [
         f"# {name}, {record['format']}{_quantized(record)}",
         "A 3D residual network that tells which of "

@@ -1,12 +1,14 @@
 """Where an export goes, and what lies beside it."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 from keras_r3d import run_folder
 from keras_r3d.inference.artefacts.saved_model import EXTRA
 from keras_r3d.run_folder import Run
 
+from . import serving
 from .formats import Format
 from .source import ExportError
 
@@ -34,13 +36,13 @@ class Destination:
     def record(self, written: Path) -> Path:
         """Returns where `export.json` goes of an export that is written at `written` first."""
         if self.folder is None:
-            return self.path.with_suffix(f".{RECORD}")
+            return self.path.with_name(f"{self.path.name}.{RECORD}")
         return written / self.folder / RECORD
 
     def card(self, written: Path) -> Path:
         """Returns where the model card goes."""
         if self.folder is None:
-            return self.path.with_suffix(".md")
+            return self.path.with_name(f"{self.path.name}.md")
         return written / self.folder / CARD
 
 
@@ -51,7 +53,8 @@ def choose(run: Run, form: Format, quantize: str, output: Path | None) -> Destin
         output: as asked for; None is in the run folder.
 
     Raises:
-        ExportError: it has the wrong suffix, or something is there already.
+        ExportError: it has the wrong suffix, something is there already, or a server could not
+            serve it by this name.
     """
     variant = "" if quantize == "none" else f"-{quantize}"
     if form.suffix:
@@ -61,9 +64,11 @@ def choose(run: Run, form: Format, quantize: str, output: Path | None) -> Destin
         destination = Destination(path, None)
         taken = [path, destination.record(path), destination.card(path)]
     elif form.versioned:
-        named = run.path.absolute().name
-        path = _next_version(output or run.path / run_folder.EXPORT / f"{named}{variant}")
-        return Destination(path, EXTRA)
+        folder = output or run.path / run_folder.EXPORT / f"{run.name}{variant}"
+        if folder.name in ("", ".."):
+            folder = Path(os.path.abspath(folder))
+        serving.check_name(folder.name)
+        return Destination(_next_version(folder), EXTRA)
     else:
         path = output or run.path / run_folder.EXPORT / f"{form.name}{variant}"
         destination, taken = Destination(path, ""), [path]

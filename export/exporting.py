@@ -82,13 +82,15 @@ def export(
     request = request or Request()
     formats.check_quantize(form, request.quantize)
     place = destinations.choose(run, form, request.quantize, request.output)
-    run.model_path()  # or it is an error, before videos are looked for
+    # What would be an error in the end is one before videos are looked for.
+    run.model_path()
+    run_folder.make(place.path.parent)
+    files.check_writable(place.path.parent)
     split = run.recipe.eval.split
     videos, reader = run.open_split(split, request.data_dir)
     videos = parity.evenly(videos, request.videos)
     example = _example(run, videos, reader)
     of_run = source.of_run(run, example, request.data_dir)
-    run_folder.make(place.path.parent)
     with files.atomic(place.path) as written:
         form.write(of_run, written, request.quantize)
         exported = classifier.of_run(run, form.loaded(written))

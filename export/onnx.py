@@ -30,10 +30,10 @@ def write(
     (`CLASSES`) and `manifest_text` (`MANIFEST`).
 
     Raises:
-        ExportError: tf2onnx or onnx is not installed, or the network does not become a graph of
-            that one input.
+        ExportError: tf2onnx, onnx or onnxruntime is not installed, or the network does not become
+            a graph of that one input.
     """
-    require("onnx", ("onnx", "tf2onnx"))
+    require("onnx", ("onnx", "tf2onnx", "onnxruntime"))  # the last to compare it with Keras
     import onnx
 
     given = keras.InputSpec(dtype="uint8", shape=(None, *model.input_shape[1:]), name=INPUT)

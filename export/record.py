@@ -39,7 +39,7 @@ def make(
         "format": form,
         "quantize": quantize,
         "source": {
-            "run": source.run.path.absolute().name,
+            "run": source.run.name,
             "model": model.name,
             "model_sha256": files.sha256(model),
             "model_bytes": model.stat().st_size,

@@ -41,24 +41,6 @@ _MOUNTED = "/models"  # in the container
 _QUALITY = 90  # of the JPEGs of the warm-up
 
 
-def write_kit(version: Path, name: str, clip: Frame) -> list[str]:
-    """Writes both halves, `write_warm_up` and `write_beside`.
-
-    Args:
-        version: NAME/VERSION, the folder of a SavedModel.
-        name: of the model on the server.
-        clip: as `write_warm_up` takes it.
-
-    Returns:
-        What there is to say, as `write_beside`.
-
-    Raises:
-        ExportError, WriteError: as they do.
-    """
-    write_warm_up(version, name, clip)
-    return write_beside(version.parent, name)
-
-
 def write_warm_up(version: Path, name: str, clip: Frame) -> None:
     """Writes one request for each signature, which the server sends itself when it loads a model.
 
@@ -106,11 +88,7 @@ def write_beside(folder: Path, name: str) -> list[str]:
         ExportError: a name that no address can have.
         WriteError: a file cannot be written.
     """
-    if not name or set(name) & set("/:"):
-        raise ExportError(
-            f"The name of a served model stands in its address, so it has no '/' and no ':'. "
-            f"Received: {name!r}"
-        )
+    check_name(name)
     said = []
     for file, text in (
         (MODELS, models_config(name)),
@@ -123,6 +101,15 @@ def write_beside(folder: Path, name: str) -> list[str]:
         elif path.read_text(encoding="utf-8", errors="replace") != text:
             said.append(f"{path} differs from what would be written, and is left as it is.")
     return said
+
+
+def check_name(name: str) -> None:
+    """Raises ExportError if no address can have the name of a model."""
+    if not name or set(name) & set("/:"):
+        raise ExportError(
+            f"The name of a served model stands in its address, so it has no '/' and no ':'. "
+            f"Received: {name!r}"
+        )
 
 
 def signatures(version: Path) -> dict[str, list[str]]:

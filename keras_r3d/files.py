@@ -9,6 +9,7 @@ import io
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.replace(temporary, path)
         finally:
             _remove(temporary)
-    except WriteError:
-        raise
+    except WriteError as error:  # names a file that nobody has seen
+        raise WriteError(str(error).replace(str(temporary), str(path))) from error
     except OSError as error:
         raise WriteError(explain(path, error)) from error
 
@@ -118,6 +119,15 @@ def locked(path: Path, taken: Exception) -> Iterator[None]:
         except OSError:
             pass  # a file system without locks
         yield
+
+
+def check_writable(folder: Path) -> None:
+    """Raises WriteError if no file can be made in a folder, before hours of work."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise WriteError(explain(folder, error)) from error
 
 
 def is_leftover(path: Path) -> bool:

@@ -39,7 +39,8 @@ def _define_flags() -> None:
     flags.DEFINE_string(
         "model",
         None,
-        "Model instead of the run's best: a .keras or .tflite file, or the folder of a SavedModel.",
+        "Model instead of the run's best: a .keras, .tflite or .onnx file, an .xml file of "
+        "OpenVINO, or the folder of a SavedModel.",
     )
     flags.DEFINE_string(
         "recipe", None, "Recipe that says how clips are cut for a --model without a run."

@@ -60,6 +60,11 @@ class Run:
     classes: list[str]
     summary: dict[str, Any]
 
+    @property
+    def name(self) -> str:
+        """Name of the folder, also where its path ends in `.` or `..`."""
+        return os.path.basename(os.path.abspath(self.path))
+
     def model_path(self) -> Path:
         """Returns the path of the best model.
 

@@ -1,6 +1,7 @@
 """Any artefact of a model scores the same, and its clips are cut as its recipe says."""
 
 import dataclasses
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -9,11 +10,12 @@ import exports
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import small_recipe
 
 from keras_r3d import devices, recipe, run_folder
 from keras_r3d.applications import C3D, R3D10, metadata
-from keras_r3d.inference import artefacts, classifier
+from keras_r3d.inference import artefacts, classifier, manifest
 from keras_r3d.inference.artefacts import ModelError
 
 CLASSES = ("green", "red", "blue")
@@ -123,11 +125,63 @@ def test_what_is_no_model_is_said(tmp_path, run):
         classifier.of_file(damaged(tmp_path / "x.pth"))
     with pytest.raises(ModelError, match="Keras cannot load it"):
         classifier.of_file(damaged(tmp_path / "y.keras"))
-    with pytest.raises(ModelError, match="TensorFlow Lite cannot load it"):
+    with pytest.raises(ModelError, match=r"TensorFlow Lite cannot load it: it is no \.tflite"):
         classifier.of_file(damaged(tmp_path / "z.tflite"))
     damaged(tmp_path / "m" / "saved_model.pb")
     with pytest.raises(ModelError, match="TensorFlow cannot load it"):
         classifier.of_file(tmp_path / "m")
+    whole = shutil.copytree(run.path / exports.SAVED_MODEL, tmp_path / "n")
+    variables = next(whole.glob("variables/*.data*"))
+    variables.write_bytes(variables.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="TensorFlow cannot load it"):
+        classifier.of_file(whole)
+
+
+def test_a_tflite_file_that_is_cut_short_does_not_kill_the_process(run, tmp_path):
+    whole = (run.path / exports.TFLITE).read_bytes()
+    with pytest.raises(ModelError, match="TensorFlow Lite cannot load it, or dies of it: "):
+        classifier.of_file(damaged(tmp_path / "cut.tflite", whole[: len(whole) // 2]))
+
+
+class _Foreign(tf.Module):
+    def __init__(self, spec: tf.TensorSpec):
+        super().__init__()
+
+        @tf.function(input_signature=[spec])
+        def scores(clip):
+            return {"probabilities": tf.cast(clip, tf.float32)}
+
+        self.scores = scores
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        tf.TensorSpec((None, 4, 16, 16, 3), tf.float32, name="clip"),
+        tf.TensorSpec(None, tf.uint8, name="clip"),
+        tf.TensorSpec((None, 4, 16, 16, 3), tf.uint8, name="image"),
+    ],
+)
+def test_a_saved_model_of_others_is_refused(tmp_path, spec):
+    foreign = _Foreign(spec)
+    tf.saved_model.save(foreign, str(tmp_path), signatures={"serving_default": foreign.scores})
+    with pytest.raises(ModelError, match="must take uint8 clips"):
+        classifier.of_file(tmp_path)
+    tf.saved_model.save(foreign, str(tmp_path), signatures={"other": foreign.scores})
+    with pytest.raises(ModelError, match=r"signature 'serving_default'.* Received: \['other'\]"):
+        classifier.of_file(tmp_path)
+
+
+def test_an_export_with_fewer_names_than_classes_is_refused(run, tmp_path):
+    moved = shutil.copytree(run.path / exports.SAVED_MODEL, tmp_path / "1")
+    said = moved / "assets.extra" / "model.json"
+    values = json.loads(said.read_text())
+    said.write_text(json.dumps(values | {"classes": values["classes"][:2]}))
+    with pytest.raises(ModelError, match="has 3 classes, but 2 are named"):
+        classifier.of_file(moved)
+    said.write_bytes(b"\xff")
+    with pytest.raises(manifest.ManifestError, match=r"its model\.json is damaged"):
+        classifier.of_file(moved)
 
 
 @pytest.mark.parametrize("name", [exports.SAVED_MODEL, exports.TFLITE])

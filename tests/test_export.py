@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import shutil
+from pathlib import Path
 
 import evaluations
 import exports
@@ -76,9 +77,9 @@ def test_places_are_named_by_format_and_variant(run, tmp_path):
 
 
 def test_a_saved_model_gets_the_next_version(run, tmp_path):
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "7").mkdir()
-    (tmp_path / ".partial-12-8").mkdir()  # what is being written is no version to a server
+    # What is being written has no number as its name, so that no server takes it for a version.
+    for name in ("notes", "7", ".partial-12-9"):
+        (tmp_path / name).mkdir()
     place = destinations.choose(run, FORMATS["saved_model"], "none", tmp_path)
     assert place.path == tmp_path / "8"
     (tmp_path / "file").write_text("mine")
@@ -86,7 +87,27 @@ def test_a_saved_model_gets_the_next_version(run, tmp_path):
         destinations.choose(run, FORMATS["saved_model"], "none", tmp_path / "file")
 
 
-@pytest.mark.parametrize("name", ["m.v2.tflite", "m.v2.export.json", "m.v2.md"])
+def test_files_of_several_formats_have_room_beside_each_other(run):
+    places = [destinations.choose(run, FORMATS[form], "none", None) for form in ("tflite", "onnx")]
+    names = [one(place.path) for place in places for one in (place.record, place.card)]
+    assert len({*names, *(place.path for place in places)}) == 6
+
+
+def test_a_saved_model_has_the_name_of_its_folder(run, tmp_path, monkeypatch):
+    def chosen(run, output=None):
+        return destinations.choose(run, FORMATS["saved_model"], "none", output)
+
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    assert chosen(run, Path()).path == tmp_path / "in" / "1"
+    assert chosen(run, Path("..")).name == f"{tmp_path.name}/1"
+    around = dataclasses.replace(run, path=run.path / "state" / "..")
+    assert chosen(around).name == "run/1"
+    with pytest.raises(ExportError, match=r"no ':'\. Received: 'a:b'"):
+        chosen(run, Path("a:b"))
+
+
+@pytest.mark.parametrize("name", ["m.v2.tflite", "m.v2.tflite.export.json", "m.v2.tflite.md"])
 def test_existing_files_are_left_alone(run, tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(ExportError, match=f"{name} exists and is left as it is"):
@@ -237,6 +258,12 @@ def test_what_cannot_be_exported_is_said(run, tmp_path, monkeypatch, words, said
     flags(["export", *words])
     with pytest.raises(R3DError, match=re.escape(said)):
         command._main()
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_any_work(run):
+    request = Request(output=Path("/proc/m.tflite"), data_dir="nowhere")
+    with pytest.raises(files.WriteError, match=r"^Could not write /proc \("):
+        exporting.export(run, FORMATS["tflite"], request)
 
 
 def test_calibrating_without_clips_is_an_error(run, tmp_path):

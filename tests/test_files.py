@@ -34,6 +34,15 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_what_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
+    def fail() -> None:
+        with files.atomic(tmp_path / "a.txt") as temporary:
+            raise files.WriteError(files.explain(temporary, OSError(errno.EROFS, "read-only")))
+
+    with pytest.raises(files.WriteError, match=rf"^Could not write {tmp_path}/a\.txt \(read-only"):
+        fail()
+
+
 def test_a_folder_is_put_in_place_whole(tmp_path):
     with files.atomic(tmp_path / "folder") as temporary:
         temporary.mkdir()

@@ -34,6 +34,10 @@ def changed(**values) -> str:
         (changed(format=2), "format 2; this keras_r3d reads format 1: update keras_r3d"),
         (changed(recipe={}), "another version of keras_r3d: pass --recipe"),
         (changed(recipe=3), "damaged"),
+        (changed(classes="ab"), "classes must be a list of texts"),
+        (changed(classes=[1, 2]), "classes must be a list of texts"),
+        (changed(mean=None), "mean and std of numbers"),
+        ("[" * 100_000, "damaged"),
     ],
 )
 def test_what_is_no_manifest_is_said(text, said):

@@ -20,6 +20,11 @@ from keras_r3d.serving import messages
 NAME = 'my "model" ü'
 
 
+def write_kit(version, name, clip):
+    serving.write_warm_up(version, name, clip)
+    return serving.write_beside(version.parent, name)
+
+
 @pytest.fixture(scope="module")
 def clip() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (FRAMES, SIZE, SIZE, 3), np.uint8)
@@ -28,7 +33,7 @@ def clip() -> np.ndarray:
 @pytest.fixture(scope="module")
 def version(tmp_path_factory, clip):
     path = write_model(tmp_path_factory.mktemp("kit") / "toy" / "1")
-    assert serving.write_kit(path, NAME, clip) == []
+    assert write_kit(path, NAME, clip) == []
     return path
 
 
@@ -150,11 +155,11 @@ def test_names_that_no_address_can_have(tmp_path, name):
 
 def test_what_the_user_has_changed_is_left(tmp_path, clip):
     first = write_model(tmp_path / "toy" / "1", ["clip"])
-    assert serving.write_kit(first, "toy", clip) == []
+    assert write_kit(first, "toy", clip) == []
     own = tmp_path / "toy" / "models.config"
     own.write_text("mine", encoding="utf-8")
     second = write_model(tmp_path / "toy" / "2", ["clip"])
-    assert serving.write_kit(second, "toy", clip) == [
+    assert write_kit(second, "toy", clip) == [
         f"{own} differs from what would be written, and is left as it is."
     ]
     assert own.read_text(encoding="utf-8") == "mine"

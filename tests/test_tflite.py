@@ -158,6 +158,7 @@ def test_the_file_carries_names_and_manifest_and_loads_either_way(exported):
         assert tflite_metadata.read(path) == {
             "labels.txt": "clap\nwave\nFußball\n",
             "model.json": '{"size": 32}\n',
+            "model.sha256": tflite_metadata.read(path)["model.sha256"],
         }
     path = exported["none"]
     with zipfile.ZipFile(path) as archive:
@@ -192,9 +193,12 @@ def test_files_inside_a_model(tmp_path):
     assert packed.startswith(path.read_bytes())
     assert packed == tflite_metadata.attach(path.read_bytes(), {"a": "1"})
     path.write_bytes(packed)
-    assert tflite_metadata.read(path) == {"a": "1"}
+    assert tflite_metadata.read(path)["a"] == "1"
+    path.write_bytes(packed.replace(b"TFL3", b"TFL4", 1))
+    with pytest.raises(ModelError, match="is damaged: the model inside is not the one that was"):
+        tflite_metadata.read(path)
     path.write_bytes(tflite_metadata.attach(b"TFL3", {"a": "x" * 2**24, "b": "x"}))
-    with pytest.raises(ModelError, match="16,777,217 bytes inside"):
+    with pytest.raises(ModelError, match="16,777,281 bytes inside"):
         tflite_metadata.read(path)
     packed = packed.replace(b"a1", b"a2")  # the check sum is of another text
     path.write_bytes(packed)

@@ -27,7 +27,7 @@ class Classifier:
 
     Attributes:
         name: path of the model.
-        kind: "Keras", "SavedModel" or "TFLite".
+        kind: as `artefacts.kind` names it.
         classes: names, in the order of the scores.
         data: how clips are cut.
         eval: how windows and views are placed and averaged.
@@ -57,7 +57,7 @@ def of_run(
     """Opens the best model of a run, or another one with the run's recipe.
 
     Args:
-        model: of the same network: a `.keras` or `.tflite` file or a SavedModel; None is the best.
+        model: of the same network, as `artefacts.kind` takes it; None is the best.
         overrides: changes of the recipe, "section.key=value".
 
     Raises:
@@ -78,7 +78,7 @@ def of_file(
     """Opens a model by its file.
 
     Args:
-        path: a `.keras` or `.tflite` file, or the folder of a SavedModel.
+        path: as `artefacts.kind` takes it.
         experiment: recipe that says how clips are cut. None: of the run folder that the model lies
             in, if it does; else the one that the file carries; else consecutive frames, as the
             paper, as many and as large as the model takes.
@@ -167,6 +167,8 @@ def _open(
         raise ModelError(
             f"{path} comes without class names: pass --workdir, the run it was exported from."
         )
+    if exported.classes not in (None, len(classes)):
+        raise ModelError(f"{path} has {exported.classes} classes, but {len(classes)} are named.")
     experiment, said, known = given.settled(own.recipe if own is not None else None)
     data = _fitting(str(path), experiment.data, exported.shape, shape_decides=not known)
     score = exported.score(experiment.eval.batch_size)

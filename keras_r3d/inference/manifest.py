@@ -63,13 +63,16 @@ def from_json(text: str, where: str) -> Manifest:
         version = values["format"]
         if version == _FORMAT:
             classes, mean, std = (values[key] for key in ("classes", "mean", "std"))
+            for listed, kinds in ((classes, str), (mean, int | float), (std, int | float)):
+                if not isinstance(listed, list) or not all(isinstance(x, kinds) for x in listed):
+                    raise TypeError("classes must be a list of texts, mean and std of numbers")
             return Manifest(classes, mean, std, recipe.parse(values["recipe"]))
     except RecipeError as error:
         raise ManifestError(
             f"{where} carries a recipe of another version of keras_r3d: pass --recipe, or export "
             f"it again. {error}"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ManifestError(f"{where}: its {NAME} is damaged ({error!r}).") from error
     raise ManifestError(
         f"{where} carries a {NAME} of format {version}; this keras_r3d reads format {_FORMAT}: "

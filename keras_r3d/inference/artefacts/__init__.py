@@ -37,6 +37,10 @@ _LOADERS = {
 def kind(path: Path) -> str:
     """Returns which kind of model a path is: "Keras", "SavedModel", "TFLite", "ONNX", "OpenVINO".
 
+    Args:
+        path: a .keras, .tflite or .onnx file, an .xml file of OpenVINO (its .bin beside it), or the
+            folder of a SavedModel.
+
     Raises:
         ModelError: none of them, or not there.
     """

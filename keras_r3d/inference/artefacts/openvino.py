@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_r3d.inference import manifest
-from keras_r3d.inference.artefacts.loaded import Export, ModelError
+from keras_r3d.inference.artefacts.loaded import Export, ModelError, check
 
 INPUT, OUTPUT = "clip", "probabilities"
 # Section of the model's runtime information, and names in it.
@@ -39,13 +39,7 @@ def load(path: Path) -> Export:
     except RuntimeError as error:
         raise ModelError(f"{path}: OpenVINO cannot load it: {error}") from error
     inputs, outputs = _described(compiled.inputs), _described(compiled.outputs)
-    given = inputs.get(INPUT, {"dtype": "", "shape": []})
-    if given["dtype"] != "uint8" or len(given["shape"]) != 5 or OUTPUT not in outputs:
-        raise ModelError(
-            f"{path} must take uint8 clips '{INPUT}' (batch, frames, height, width, channels) and "
-            f"give '{OUTPUT}', as `python -m keras_r3d.export` writes it. Received: {inputs} -> "
-            f"{outputs}"
-        )
+    check(path, inputs.get(INPUT), outputs.get(OUTPUT))
 
     def step(clips: np.ndarray) -> np.ndarray:
         # A copy: the next call writes to the same memory.
@@ -58,7 +52,8 @@ def load(path: Path) -> Export:
         step,
         least=2,
         most=None,
-        shape=tuple(given["shape"][1:]),
+        shape=tuple(inputs[INPUT]["shape"][1:]),
+        classes=outputs[OUTPUT]["shape"][-1],
         manifest=manifest.from_json(said, str(path)) if said else None,
         signatures={"": {"inputs": inputs, "outputs": outputs}},
     )

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_r3d.inference import manifest
-from keras_r3d.inference.artefacts.loaded import Export, ModelError
+from keras_r3d.inference.artefacts.loaded import Export, ModelError, check
 
 EXTRA = "assets.extra"  # what lies beside a model for others than TensorFlow
 
@@ -21,38 +21,49 @@ def load(path: Path) -> Export:
     """
     try:
         loaded = tf.saved_model.load(str(path))
-    except (OSError, ValueError, tf.errors.OpError) as error:
+    except Exception as error:  # TensorFlow raises many kinds
         raise ModelError(f"{path}: TensorFlow cannot load it: {error}") from error
     signature = loaded.signatures.get("serving_default")
-    given = signature.structured_input_signature[1] if signature is not None else {}
-    if "clip" not in given or "probabilities" not in signature.structured_outputs:
+    if signature is None:
         raise ModelError(
-            f"{path} must have a signature 'serving_default' that takes 'clip' and gives "
-            f"'probabilities', as `python -m keras_r3d.export` writes it. Received: {given}"
+            f"{path} must have a signature 'serving_default', as `python -m keras_r3d.export` "
+            f"writes it. Received: {sorted(loaded.signatures)}"
         )
+    signatures = {name: _described(one) for name, one in sorted(loaded.signatures.items())}
+    described = signatures["serving_default"]
+    check(path, described["inputs"].get("clip"), described["outputs"].get("probabilities"))
 
     def step(clips: np.ndarray) -> np.ndarray:
         # `loaded` is named here to be kept: it owns the variables.
         assert loaded is not None
         return signature(clip=tf.constant(clips))["probabilities"].numpy()
 
-    said = path / EXTRA / manifest.NAME
     return Export(
         step,
         least=2,
         most=None,
-        shape=tuple(given["clip"].shape[1:]),
-        manifest=manifest.from_json(said.read_text(encoding="utf-8"), str(path))
-        if said.is_file()
-        else None,
-        signatures={name: _described(one) for name, one in sorted(loaded.signatures.items())},
+        shape=tuple(described["inputs"]["clip"]["shape"][1:]),
+        classes=described["outputs"]["probabilities"]["shape"][-1],
+        manifest=_manifest(path),
+        signatures=signatures,
     )
+
+
+def _manifest(path: Path) -> manifest.Manifest | None:
+    """Reads it from what lies beside the model; None if there is none."""
+    said = path / EXTRA / manifest.NAME
+    if not said.is_file():
+        return None
+    return manifest.from_json(said.read_text(encoding="utf-8", errors="replace"), str(path))
 
 
 def _described(signature) -> dict[str, dict[str, Any]]:
     def specs(of) -> dict[str, Any]:
         return {
-            name: {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
+            name: {
+                "dtype": spec.dtype.name,
+                "shape": None if spec.shape.rank is None else spec.shape.as_list(),
+            }
             for name, spec in sorted(of.items())
         }
 
