@@ -1,6 +1,7 @@
 """Small videos whose brightness encodes the frame number, and a recipe to go with them."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -15,6 +16,10 @@ import pytest
 from keras_r3d import recipe
 from keras_r3d.data import cropping
 from keras_r3d.data.reader import Cut, Reader
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what is in the background so; but commands that tests start are interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 STEP = 6  # levels of brightness from one frame to the next
 

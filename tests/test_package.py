@@ -90,7 +90,7 @@ def test_the_wheel_names_the_run_time_dependencies(wheel):
         assert f"Requires-Dist: {name}" in text
 
 
-@pytest.mark.parametrize("how", ["wheel", "editable"])
+@pytest.mark.parametrize("how", ["wheel", pytest.param("editable", marks=pytest.mark.slow)])
 def test_an_install_has_export_and_recipes_inside(wheel, tmp_path, how):
     purelib = scratch_environment(tmp_path / "env")
     python = tmp_path / "env" / "bin" / "python"

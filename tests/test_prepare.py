@@ -144,7 +144,7 @@ def interrupted(source: Path, store: Path, kill, monkeypatch, at: int) -> bool:
 @pytest.mark.parametrize(
     ("step", "twice"),
     [
-        (13, False),
+        pytest.param(13, False, marks=pytest.mark.slow),
         (17, True),
         pytest.param(1, False, marks=pytest.mark.slow),
         pytest.param(1, True, marks=pytest.mark.slow),
