@@ -180,7 +180,7 @@ _WRONG = (
     ),
     (
         ["keras_r3d.benchmark"],
-        "Name what to do first: one of ['train', 'evaluate', 'checkpoint', 'pipeline'",
+        "Name what to do first: one of ['train', 'evaluate', 'export', 'checkpoint', 'pipeline'",
     ),
     (["keras_r3d.benchmark", "checkpoint"], "--file is missing"),
     (["keras_r3d.benchmark", "checkpoint", "--file=/nowhere"], "There is no file /nowhere"),
@@ -193,7 +193,7 @@ _WRONG = (
     (["keras_r3d.train", "demo"], "Unknown argument 'demo': flags start with `--`."),
     (["keras_r3d.evaluate"], "Name a model: --workdir RUN, --model FILE or --fuse RUN_A RUN_B."),
     (["keras_r3d.evaluate", "--workdir=/nowhere"], "--workdir /nowhere does not exist"),
-    (["export", "--workdir=/nowhere", "--format=onnx"], "--format must be one of"),
+    (["export", "--workdir=/nowhere", "--format=pb"], "--format must be one of"),
     (["export", "--format=tflite"], "--workdir is missing"),
 )
 

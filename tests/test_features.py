@@ -343,7 +343,7 @@ def test_a_command_that_is_interrupted_as_it_starts_goes_on(tmp_path, number):
 
 @pytest.mark.slow
 def test_a_killed_command_goes_on(tmp_path):
-    for number in range(12):
+    for number in range(80):
         write_video(tmp_path / "v" / f"{number}.avi", 40, 240, 320)
     network = applications.R3D10(width=0.125, classes=2, input_shape=(4, 32, 32, 3))
     network.save(tmp_path / "m.keras")
