@@ -45,19 +45,22 @@ def shrink(frames: tf.Tensor, short_side: int) -> tf.Tensor:
 
 
 def fill(frames: tf.Tensor, size: int) -> tf.Tensor:
-    """Scales square frames as `keras_r3d.data.video.fill` does; those of `size` stay as they are.
+    """Scales frames as `keras_r3d.data.video.fill` does; those of `size` stay as they are.
 
     Args:
-        frames: uint8 `(n, side, side, channels)`.
+        frames: uint8 `(n, height, width, channels)`.
 
     Returns:
         uint8 `(n, size, size, channels)`.
     """
-    side = tf.shape(frames)[1]
+    long, short = tf.reduce_max(tf.shape(frames)[1:3]), tf.reduce_min(tf.shape(frames)[1:3])
     bilinear_below = next(s for s in itertools.count(size) if s / size >= _NEARLY_ALL)
-    kind = 1 + tf.cast(side >= bilinear_below, tf.int32) + tf.cast(side > 2 * size, tf.int32)
+    twice = 2 * size
+    bilinear = (long < bilinear_below) | ((long >= twice) & (short < size))
+    halved = (long < twice) | ((long == twice) & (short == twice))
+    kind = tf.where(bilinear, 1, tf.where(halved, 2, 3))
     scaled = tf.switch_case(
-        tf.where(tf.equal(side, size), 0, kind),
+        tf.where((long == size) & (short == size), 0, kind),
         [
             lambda: frames,
             lambda: _bilinear(frames, size),

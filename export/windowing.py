@@ -4,10 +4,12 @@ The arithmetic is that of `keras_r3d.data.sampling`, `data.reader`, `data.croppi
 `inference.averaging`; the tests hold the two together.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from keras_r3d import recipe
-from keras_r3d.data import cropping
+from keras_r3d.data import cropping, sampling
 
 from . import scaling
 
@@ -24,6 +26,8 @@ def frame_numbers(count: tf.Tensor, data: recipe.Data, windows: int) -> tf.Tenso
     Returns:
         int64 `(n, frames)`.
     """
+    if data.spans and not windows:
+        return _spans(count, data)
     if data.sampling != "consecutive":
         return _spreads(count, data.frames, windows or 1)
     if not windows:
@@ -49,6 +53,18 @@ def _looped(starts: tf.Tensor, ends: tf.Tensor, data: recipe.Data) -> tf.Tensor:
     return tf.reshape(starts, (-1, 1)) + stride * numbers
 
 
+def _spans(count: tf.Tensor, data: recipe.Data) -> tf.Tensor:
+    places = tf.constant(sampling.span_places(data.frames, data.spans), tf.float64)
+    numbers = tf.cast(places * tf.cast(count, tf.float64), tf.int64)
+    numbers = tf.minimum(numbers, count - 1)
+    same = tf.reduce_all(numbers[:, tf.newaxis] == numbers, axis=-1)
+    before = tf.linalg.band_part(tf.ones_like(same, tf.int32), -1, 0) - tf.eye(
+        tf.shape(numbers)[0], dtype=tf.int32
+    )
+    repeats = tf.reduce_any(same & (before > 0), axis=1)
+    return tf.boolean_mask(numbers, ~repeats)
+
+
 def _spreads(count: tf.Tensor, frames: int, windows: int) -> tf.Tensor:
     places = tf.constant([[(n + 0.5) / windows] for n in range(windows)], tf.float64)
     exact = (tf.range(frames, dtype=tf.float64) + places) * tf.cast(count, tf.float64)
@@ -62,15 +78,28 @@ def views(frames: tf.Tensor, data: recipe.Data, count: int) -> tf.Tensor:
 
     Args:
         frames: uint8 `(n, height, width, channels)`.
-        count: 1, 3 or 10, as in the recipe's [eval].
+        count: 1, 2, 3 or 10, as in the recipe's [eval].
 
     Returns:
         uint8 `(count, n, size, size, channels)`.
     """
     if data.input == "rgb":  # flow is that of frames that were shrunk before
         frames = scaling.shrink(frames, data.short_side)
-    height, width = tf.shape(frames)[1], tf.shape(frames)[2]
+    if data.crop == "whole" and count <= 2:
+        views = [scaling.fill(frames, data.size)]
+        if count == 2:
+            views.append(scaling.fill(_squares(frames, 1.0, ["centre"]), data.size))
+        return tf.stack(views)
     scale, positions = cropping.VIEWS[count]
+    scaled = scaling.fill(_squares(frames, scale, positions), data.size)
+    if count == 2 * len(positions):
+        scaled = tf.concat([scaled, _mirrored(scaled, data.input)], axis=0)
+    return tf.reshape(scaled, (count, -1, data.size, data.size, data.channels))
+
+
+def _squares(frames: tf.Tensor, scale: float, positions: Sequence[str]) -> tf.Tensor:
+    """Cuts squares of a share of the short side out of frames, one place after the other."""
+    height, width = tf.shape(frames)[1], tf.shape(frames)[2]
     short = tf.cast(tf.minimum(height, width), tf.float64)
     side = tf.maximum(1, tf.cast(tf.round(short * scale), tf.int32))
     squares = []
@@ -78,10 +107,7 @@ def views(frames: tf.Tensor, data: recipe.Data, count: int) -> tf.Tensor:
         top = tf.cast(tf.cast(height - side, tf.float64) * down, tf.int32)
         left = tf.cast(tf.cast(width - side, tf.float64) * right, tf.int32)
         squares.append(frames[:, top : top + side, left : left + side])
-    scaled = scaling.fill(tf.concat(squares, axis=0), data.size)
-    if count == 2 * len(positions):
-        scaled = tf.concat([scaled, _mirrored(scaled, data.input)], axis=0)
-    return tf.reshape(scaled, (count, -1, data.size, data.size, data.channels))
+    return tf.concat(squares, axis=0)
 
 
 def _mirrored(frames: tf.Tensor, kind: str) -> tf.Tensor:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from keras_r3d.inference.classifier import Classifier
     from keras_r3d.inference.opening import Named
 
-_CENTRE = {1: 0, 3: 1, 10: 0}  # which view of a window is its middle, of `cropping.views`
 _METHODS = ("integrated", "grad_cam", "layer_cam")  # of inference.gradcam, which loads TensorFlow
 
 
@@ -126,7 +125,7 @@ def explain(
     """
     import numpy as np
 
-    from keras_r3d.data import flow
+    from keras_r3d.data import clips, flow
     from keras_r3d.data.annotations import Video
     from keras_r3d.data.source import file_reader
     from keras_r3d.inference import gradcam, heat, overlay, stages
@@ -155,7 +154,7 @@ def explain(
             f"Note: the window has {len(np.unique(chosen.frame_numbers))} frames of its own; they "
             f"are looped to the {len(chosen.frame_numbers)} that the model takes."
         )
-    clip = chosen.pixels[_CENTRE[model.eval.views]]
+    clip = chosen.pixels[clips.views_of(model.data, model.eval.views).middle]
     heats = {"Grad-CAM": gradcam.grad_cam(network, clip[None], index, stage.layer, method)[0]}
     if not heats["Grad-CAM"].any():
         print(f"Note: nothing in this window speaks for '{model.classes[index]}'.")

@@ -53,7 +53,7 @@ def _define_flags() -> None:
         "protocol",
         None,
         "How videos are scored: 'paper', 'torch7', 'follow_up', or NxV: N evenly placed windows "
-        "of V = 1, 3 or 10 views. Default: the recipe's.",
+        "of V = 1, 2, 3 or 10 views. Default: the recipe's.",
     )
     flags.DEFINE_string("devices", "all", "'all', 'cpu', 'cpu:N' or 'gpu:0,2,…'.")
     flags.DEFINE_float(

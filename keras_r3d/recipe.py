@@ -1,7 +1,8 @@
 """Recipes: one experiment as a TOML file, read into frozen dataclasses.
 
 A recipe says what the experiment is; where it runs (folders, devices) are flags of the commands.
-No key has a default here: what defines an experiment stands in its file.
+No key has a default here: what defines an experiment stands in its file. Keys and tables that may
+be absent are extras, which are then not done.
 """
 
 import dataclasses
@@ -75,9 +76,10 @@ class Data:
 
     Attributes:
         annotations: "folders" (class folders), "auto" (manifest.csv if there is one, else class
-            folders), or a path in the data folder: a CSV file of one's own, or the lists of a
-            public data set (`keras_r3d.data.annotations.read`).
-        rendered: render the demo videos when no data folder is given.
+            folders), "motion" (clips rendered as they are needed), or a path in the data folder: a
+            CSV file of one's own, or the lists of a public data set
+            (`keras_r3d.data.annotations.read`).
+        rendered: render videos when no data folder is given: the demo's, or motion.
         input: "rgb", or the algorithm of optical flow between neighbouring frames, "farneback",
             "dis" or "tvl1" (the last needs OpenCV's contrib modules): clips then have two channels,
             x and y, whose bytes `keras_r3d.data.flow` explains. No motion is 128.
@@ -93,12 +95,16 @@ class Data:
             random frame of each part).
         short_side: every frame is first shrunk to this short side, in pixels (0: never).
         size: side of the square clip the network sees, in pixels.
-        crop: kind of the training crops, "multiscale" (squares of `scales` at `positions`) or
-            "random_resized" (rectangles of a random `area`, `aspect` and place, made square).
+        crop: kind of the training crops, "multiscale" (squares of `scales` at `positions`),
+            "random_resized" (rectangles of a random `area`, `aspect` and place, made square) or
+            "whole" (likewise, but `aspect` is relative to the frame's own, and evaluation takes
+            all of the frame, made square, instead of the centre: nobody at the sides is cut off).
         scales: sides of the crops, as shares of the short side (multiscale).
         positions: places of the crops (multiscale).
-        area: smallest and largest area of the crops, as shares of the frame's (random_resized).
-        aspect: smallest and largest width:height of the crops (random_resized).
+        area: smallest and largest area of the crops, as shares of the frame's (random_resized,
+            whole).
+        aspect: smallest and largest width:height of the crops (random_resized), divided by the
+            frame's (whole).
         flip: mirror half of the training clips (wrong where left and right are different classes).
         rotate_degrees: most that training clips are turned, either way (0: not).
         shear_degrees: most that their upright lines are slanted, either way (0: not).
@@ -113,6 +119,8 @@ class Data:
         clips_per_pass: training clips taken each time a video file is decoded (a clip store needs
             no more than 1).
         broken_share: share of the training videos that may be broken; more stop the training.
+        spans: shares of a video that windows of an evaluation are spread over, each beside the next
+            by half of it or less (uniform, segments; with `eval.windows` 0); absent: all of it.
     """
 
     annotations: str
@@ -126,7 +134,7 @@ class Data:
     sampling: Literal["consecutive", "uniform", "segments"]
     short_side: int
     size: int
-    crop: Literal["multiscale", "random_resized"]
+    crop: Literal["multiscale", "random_resized", "whole"]
     scales: tuple[float, ...]
     positions: tuple[Literal["centre", "top_left", "top_right", "bottom_left", "bottom_right"], ...]
     area: tuple[float, ...]
@@ -142,6 +150,7 @@ class Data:
     cache_gib: float
     clips_per_pass: int
     broken_share: float
+    spans: tuple[float, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -188,6 +197,8 @@ class Train:
         deterministic: the same result to the bit on the same machine, also on GPU (slower there).
         save_minutes: time between two saved states (0: at the ends of epochs only).
         save_steps: steps between two saved states (0: by time only).
+        patience: epochs in a row without a lower validation loss after which the training ends
+            (absent or 0: never).
     """
 
     seed: int
@@ -221,6 +232,7 @@ class Train:
     deterministic: bool
     save_minutes: float
     save_steps: int
+    patience: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,8 +244,9 @@ class Eval:
         batch_size: clips in a step, over all replicas.
         windows: of a video: 0 for all of it, in windows that do not overlap (one that is spread
             over the video, if clips are); else so many, evenly placed.
-        views: crops of each window: 1 (centre), 3 (along the long side) or 10 (centre and corners,
-            also mirrored).
+        views: crops of each window: 1 (centre; where `data.crop` is "whole", all of the frame), 2
+            (whole and centre, only there), 3 (along the long side) or 10 (centre and corners, also
+            mirrored).
         average: how a video's score comes from its windows': their mean of "probabilities" or of
             "log_probabilities".
     """
@@ -241,18 +254,35 @@ class Eval:
     split: str
     batch_size: int
     windows: int
-    views: Literal[1, 3, 10]
+    views: Literal[1, 2, 3, 10]
     average: Literal["probabilities", "log_probabilities"]
 
 
 @dataclasses.dataclass(frozen=True)
+class Few:
+    """A linear classifier of embeddings, for few videos; with it `model.weights` may be several.
+
+    Attributes:
+        stages: of the network, whose feature maps are embedded: "conv3", "conv4", "conv5".
+        folds: parts of the cross-validation; where videos have groups, at most as many as those.
+        finetune_epochs: of training that follows, from this classifier; the better of both is kept
+            (0: none).
+    """
+
+    stages: tuple[Literal["conv2", "conv3", "conv4", "conv5"], ...]
+    folds: int
+    finetune_epochs: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One whole experiment."""
+    """One whole experiment; `few` is absent where the network is trained as a whole."""
 
     model: Model
     data: Data
     train: Train
     eval: Eval
+    few: Few | None = None
 
 
 def names() -> list[str]:
@@ -300,7 +330,7 @@ def parse(tables: dict[str, Any]) -> Recipe:
         RecipeError: unknown, missing or ill-typed keys, values out of range or at odds; all of
             them, one a line if there are several.
     """
-    sections = {f.name: typing.cast(type, f.type) for f in dataclasses.fields(Recipe)}
+    sections = _sections()
     problems = [
         f"Unknown recipe section [{name}].{_suggest(name, sections)}"
         for name in tables
@@ -308,6 +338,8 @@ def parse(tables: dict[str, Any]) -> Recipe:
     ]
     values: dict[str, dict[str, Any]] = {}
     for name, section in sections.items():
+        if tables.get(name) is None and name in _OPTIONAL:
+            continue
         if isinstance(tables.get(name), dict):
             values[name] = _read_section(name, section, tables[name], problems)
         else:
@@ -316,7 +348,7 @@ def parse(tables: dict[str, Any]) -> Recipe:
     if not problems:
         recipe = Recipe(**{name: sections[name](**found) for name, found in values.items()})
         problems = [*_model_at_odds(recipe), *_data_at_odds(recipe.data)]
-        problems += [*_train_at_odds(recipe.train), *_eval_at_odds(recipe)]
+        problems += [*_train_at_odds(recipe.train), *_eval_at_odds(recipe), *_few_at_odds(recipe)]
     if problems:
         raise RecipeError(listed("The recipe", problems))
     return recipe
@@ -332,9 +364,10 @@ def listed(what: str, problems: Sequence[str]) -> str:
 def dumps(recipe: Recipe) -> str:
     """Writes a recipe as TOML that `load` reads back to an equal recipe."""
     lines = []
-    for section in dataclasses.fields(recipe):
-        lines.append(f"[{section.name}]")
-        values = dataclasses.asdict(getattr(recipe, section.name))
+    for section, values in dataclasses.asdict(recipe).items():
+        if values is None:
+            continue
+        lines.append(f"[{section}]")
         lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
         lines.append("")
     return "\n".join(lines)
@@ -343,6 +376,18 @@ def dumps(recipe: Recipe) -> str:
 def tables(recipe: Recipe) -> dict[str, Any]:
     """Returns a recipe as tables that JSON can hold and `parse` reads back to an equal recipe."""
     return json.loads(json.dumps(dataclasses.asdict(recipe)))
+
+
+_OPTIONAL = [f.name for f in dataclasses.fields(Recipe) if f.default is None]
+
+
+def _sections() -> dict[str, type]:
+    """Returns the dataclass of each table."""
+    found = {}
+    for name, kind in typing.get_type_hints(Recipe).items():
+        kinds = [one for one in typing.get_args(kind) if one is not type(None)]
+        found[name] = kinds[0] if kinds else kind
+    return found
 
 
 def _read(recipe: str) -> dict[str, Any]:
@@ -383,6 +428,7 @@ def _read_section(
 ) -> dict[str, Any]:
     """Returns the values of a section that have their type; adds what is wrong to `problems`."""
     types = typing.get_type_hints(section)
+    extras = {f.name for f in dataclasses.fields(section) if f.default is not dataclasses.MISSING}
     problems += [
         f"Unknown recipe key '{name}.{key}'.{_suggest(key, types)}"
         for key in table
@@ -391,6 +437,8 @@ def _read_section(
     values = {}
     for key, expected in types.items():
         if key not in table:
+            if key in extras:
+                continue
             problems.append(f"Recipe key '{name}.{key}' is missing.")
             continue
         try:
@@ -445,6 +493,7 @@ _RANGES: tuple[tuple[str, float | None, float | None], ...] = (
     ("data.cache_gib", 0, None),
     ("data.clips_per_pass", 1, 256),
     ("data.broken_share", 0, 1),
+    ("data.spans", 0.05, 1),
     ("model.std", 1e-6, None),
     ("train.seed", 0, 2**31 - 1),
     ("train.epochs", 1, None),
@@ -470,6 +519,9 @@ _RANGES: tuple[tuple[str, float | None, float | None], ...] = (
     ("train.ema", 0, 0.99999),
     ("train.save_minutes", 0, None),
     ("train.save_steps", 0, None),
+    ("train.patience", 0, None),
+    ("few.folds", 2, None),
+    ("few.finetune_epochs", 0, None),
     ("eval.batch_size", 1, None),
     ("eval.windows", 0, None),
 )
@@ -552,6 +604,11 @@ def _data_at_odds(data: Data) -> Iterator[str]:
             f"Recipe key 'data.frame_stride_most' must be 'data.frame_stride' ({stride}) where "
             f"'data.sampling' is '{data.sampling}', which has no stride. Received: {most}"
         )
+    if data.spans and data.sampling == "consecutive":
+        yield (
+            "Recipe key 'data.spans' is of clips that are spread over the video, and "
+            f"'data.sampling' is '{data.sampling}'. Received: {list(data.spans)}"
+        )
     if data.input != "rgb":
         yield from _flow_at_odds(data)
     if data.validation_fraction + data.test_fraction >= 1:
@@ -615,10 +672,27 @@ def _train_at_odds(train: Train) -> Iterator[str]:
 
 
 def _eval_at_odds(recipe: Recipe) -> Iterator[str]:
+    if recipe.eval.views == 2 and recipe.data.crop != "whole":
+        yield (
+            "Recipe key 'eval.views' is 2, the whole frame and its centre, but 'data.crop' is "
+            f"'{recipe.data.crop}': take 1, 3 or 10, or --set 'data.crop=\"whole\"'."
+        )
     if recipe.eval.views == 10 and not recipe.data.flip:
         yield (
             "Recipe key 'eval.views' is 10, half of them mirrored, but 'data.flip' is false: "
             "mirrored videos are of other classes, or were never trained on. Take 1 or 3."
+        )
+
+
+def _few_at_odds(recipe: Recipe) -> Iterator[str]:
+    if recipe.few is None:
+        return
+    if not recipe.few.stages:
+        yield "Recipe key 'few.stages' must not be empty: the stages that are embedded."
+    if not recipe.model.weights:
+        yield (
+            "Recipe key 'model.weights' is empty, but [few] embeds videos by weights: name some, "
+            "such as --set 'model.weights=\"motion\"'."
         )
 
 
@@ -662,6 +736,6 @@ def _toml(value: Any) -> str:
     if isinstance(value, str):
         # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
-    if isinstance(value, tuple):
+    if isinstance(value, list | tuple):
         return "[" + ", ".join(_toml(v) for v in value) + "]"
     return repr(value)

@@ -56,7 +56,7 @@ def _main() -> None:
 
     # Loaded when all else is in order: TensorFlow takes seconds.
     from keras_r3d import devices, evaluate
-    from keras_r3d.data import demo
+    from keras_r3d.data import demo, motion
     from keras_r3d.training import rehearsal
     from keras_r3d.training import run as training
     from keras_r3d.training.loop import InterruptedTraining
@@ -72,6 +72,8 @@ def _main() -> None:
     path = Path(workdir) if workdir else _default_workdir(Path("runs"), Path(name).stem)
     if not (path / run_folder.RECIPE).is_file() and not dry_run:
         run_folder.check_free(path)
+    if data_dir is None and experiment.data.annotations == "motion":
+        data_dir = motion.URL
     if data_dir is None:
         data_dir = demo.render()
         print(f"No --data_dir: the demo videos are rendered into {data_dir}.", flush=True)

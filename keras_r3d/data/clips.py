@@ -73,7 +73,7 @@ def training_clips(
 
 
 def middle_clip(reader: Reader, source: Video, data: Data, out: Frame | None = None) -> Clip:
-    """Takes the middle of the video (or all of it, spread) and the centre crop.
+    """Takes the middle of the video (or all of it, spread), and the crop of an evaluation.
 
     Args:
         out: as in `training_clip`.
@@ -87,7 +87,8 @@ def middle_clip(reader: Reader, source: Video, data: Data, out: Frame | None = N
     else:
         numbers = sampling.spread(count, data.frames)
     pixels = _empty(data) if out is None else out
-    crops = reader.cut(source, [Cut(numbers, cropping.centre, pixels)])
+    crop_of = cropping.whole if data.crop == "whole" else cropping.centre
+    crops = reader.cut(source, [Cut(numbers, crop_of, pixels)])
     return Clip(pixels, numbers, crops[0])
 
 
@@ -99,13 +100,17 @@ def windows(
     Args:
         count: 0 takes all of the video, in windows that do not overlap, the last of them completed
             by looping its own frames; else so many, evenly placed. Of a recipe that spreads clips
-            over the whole video 0 is one, and others begin a little later each.
-        views: crops of each, as `cropping.views` takes it; 1 is the largest centred square.
+            over the whole video 0 is one, or those of its `spans`, and others begin a little later
+            each.
+        views: crops of each: `count` of `cropping.Views`.
 
     Raises:
         VideoError: the video gives no frames.
     """
-    if data.sampling != "consecutive":
+    cut = views_of(data, views)
+    if data.spans and not count:
+        choose = functools.partial(sampling.spans, frames=data.frames, shares=data.spans)
+    elif data.sampling != "consecutive":
         choose = functools.partial(sampling.even_spreads, frames=data.frames, windows=count or 1)
     elif count:
         choose = functools.partial(
@@ -115,9 +120,14 @@ def windows(
             windows=count,
         )
     else:
-        yield from reader.windows(source, data.frames, data.frame_stride, views, data.size)
+        yield from reader.windows(source, data.frames, data.frame_stride, cut, data.size)
         return
-    yield from reader.chosen(source, choose, views, data.size)
+    yield from reader.chosen(source, choose, cut, data.size)
+
+
+def views_of(data: Data, count: int) -> cropping.Views:
+    """Returns the crops of each frame in an evaluation, `count` of them."""
+    return cropping.Views(count, data.crop == "whole")
 
 
 def _empty(data: Data) -> Frame:
@@ -135,6 +145,8 @@ def training_frames(count: int, data: Data, rng: np.random.Generator) -> samplin
 
 
 def _training_crop(data: Data, rng: np.random.Generator, height: int, width: int) -> cropping.Crop:
+    if data.crop == "whole":
+        return cropping.random_whole(rng, height, width, data.area, data.aspect, data.flip)
     if data.crop == "multiscale":
         return cropping.random_crop(rng, height, width, data.scales, data.positions, data.flip)
     return cropping.random_resized_crop(rng, height, width, data.area, data.aspect, data.flip)

@@ -51,6 +51,11 @@ def centre(height: int, width: int) -> Crop:
     return place(height, width, 1.0, "centre")
 
 
+def whole(height: int, width: int) -> Crop:
+    """Returns all of the frame, which becomes a square whatever its shape is."""
+    return Crop(0, 0, height, width)
+
+
 # Squares of an evaluation: share of the short side, and places; mirrored ones come on top.
 VIEWS: dict[int, tuple[float, tuple[str, ...]]] = {
     1: (1.0, ("centre",)),
@@ -59,21 +64,38 @@ VIEWS: dict[int, tuple[float, tuple[str, ...]]] = {
 }
 
 
-def views(count: int, height: int, width: int) -> list[Crop]:
-    """Returns the crops of an evaluation.
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """The crops of each frame in an evaluation.
 
-    Args:
+    Attributes:
         count: 1: the largest centred square. 3: the largest squares at both ends and in the middle
             of the long side. 10: squares of 7/8 of the short side in the centre and the corners,
             and the same mirrored.
+        whole: 1 is all of the frame instead, made square; 2 is that and the largest centred square.
 
     Reference:
         3: Wang et al., Non-local Neural Networks, CVPR 2018, section 4.1. 10: Krizhevsky et al.,
         ImageNet Classification with Deep CNNs, NIPS 2012, section 4.1 (there 224 of 256 pixels).
     """
-    scale, positions = VIEWS[count]
-    flips = (False, True) if count == 2 * len(positions) else (False,)
-    return [place(height, width, scale, position, flip) for flip in flips for position in positions]
+
+    count: int
+    whole: bool = False
+
+    @property
+    def middle(self) -> int:
+        """Which of the crops shows the middle of the frame, or all of it."""
+        return 1 if self.count == 3 else 0
+
+    def crops(self, height: int, width: int) -> list[Crop]:
+        """Returns the crops of a frame."""
+        if self.whole and self.count <= 2:
+            return [whole(height, width), centre(height, width)][: self.count]
+        scale, positions = VIEWS[self.count]
+        flips = (False, True) if self.count == 2 * len(positions) else (False,)
+        return [
+            place(height, width, scale, position, flip) for flip in flips for position in positions
+        ]
 
 
 def random_crop(
@@ -94,6 +116,23 @@ def random_crop(
     position = positions[rng.integers(len(positions))]
     scale = scales[rng.integers(len(scales))]
     return place(height, width, scale, position, flip and bool(rng.integers(2)))
+
+
+def random_whole(
+    rng: np.random.Generator,
+    height: int,
+    width: int,
+    area: Sequence[float],
+    aspect: Sequence[float],
+    flip: bool,
+) -> Crop:
+    """Draws a rectangle of nearly all of the frame: as `random_resized_crop`.
+
+    Args:
+        aspect: smallest and largest width:height, divided by the frame's.
+    """
+    own = width / height
+    return random_resized_crop(rng, height, width, area, [own * share for share in aspect], flip)
 
 
 def random_resized_crop(

@@ -8,7 +8,6 @@ import time
 import numpy as np
 
 from keras_r3d._opencv import cv2
-from keras_r3d.data import cropping
 from keras_r3d.data import video as videos
 from keras_r3d.data.listing import printable
 from keras_r3d.data.ring import Held, Ring, Shape
@@ -157,7 +156,7 @@ class Source:
     def _push(self, frame: Frame, captured: float, fresh: bool) -> None:
         shape = self._ring.shape
         frame = videos.resize(frame, *videos.shrunk(frame, shape.short_side))
-        crops = cropping.views(shape.views, *frame.shape[:2])
+        crops = shape.views.crops(*frame.shape[:2])
         pixels = np.empty((len(crops), shape.size, shape.size, 3), np.uint8)
         for crop, out in zip(crops, pixels, strict=True):
             videos.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data import cropping
 from keras_r3d.data.annotations import AnnotationError, Problem, Video
-from keras_r3d.data.cropping import Crop
+from keras_r3d.data.cropping import Crop, Views
 from keras_r3d.data.sampling import Indices, loop
 from keras_r3d.data.video import Frame, VideoError
 
@@ -102,12 +101,12 @@ class Reader(ABC):
         """
 
     def windows(
-        self, video: Video, frames: int, frame_stride: int, views: int, size: int
+        self, video: Video, frames: int, frame_stride: int, views: Views, size: int
     ) -> Iterator[Window]:
         """Yields all of a video in clips one after the other; the last loops its own frames.
 
         Args:
-            views: number of crops, as `cropping.views` takes it.
+            views: crops of each frame.
 
         Raises:
             VideoError: the video gives no frames.
@@ -121,7 +120,7 @@ class Reader(ABC):
             yield from self.chosen(video, following, views, size)
 
     def chosen(
-        self, video: Video, choose: Callable[[int], list[Indices]], views: int, size: int
+        self, video: Video, choose: Callable[[int], list[Indices]], views: Views, size: int
     ) -> Iterator[Window]:
         """Yields clips whose places depend on how many frames a video has, cut in one pass.
 
@@ -134,7 +133,7 @@ class Reader(ABC):
         """
         seconds = self.seconds(video)
         numbers = choose(len(seconds))
-        shapes = [(views, len(one), size, size, self.channels) for one in numbers]
+        shapes = [(views.count, len(one), size, size, self.channels) for one in numbers]
         pixels = [np.empty(shape, np.uint8) for shape in shapes]
         cuts = [
             Cut(one, functools.partial(_view, views, view), out)
@@ -181,8 +180,8 @@ class Reader(ABC):
             self._problems[video.name] = Problem(video.name, status, detail)
 
 
-def _view(views: int, view: int, height: int, width: int) -> Crop:
-    return cropping.views(views, height, width)[view]
+def _view(views: Views, view: int, height: int, width: int) -> Crop:
+    return views.crops(height, width)[view]
 
 
 def span_seconds(numbers: Indices, seconds: Seconds) -> tuple[float, float]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_r3d.data import sampling
 from keras_r3d.data import video as videos
+from keras_r3d.data.cropping import Views
 from keras_r3d.data.video import Frame
 
 # Between frames that are kept where a window is seconds long: all at 60 a second, not at 120.
@@ -24,7 +25,7 @@ class Shape:
         seconds: that a clip is spread over; 0 takes consecutive frames.
         short_side: frames are shrunk to this short side before they are cropped; 0 keeps them.
         size: of a clip, in pixels.
-        views: crops of each frame, as `cropping.views` takes it.
+        views: crops of each frame.
     """
 
     frames: int
@@ -32,7 +33,7 @@ class Shape:
     seconds: float
     short_side: int
     size: int
-    views: int
+    views: Views
 
     @property
     def step(self) -> int:

@@ -1,5 +1,8 @@
 """Which frames make a clip: pure arithmetic on frame numbers, counted from 0."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +33,7 @@ def random_window(
     """
     span = (frames - 1) * frame_stride + 1
     start = int(rng.integers(max(1, frame_count - span + 1)))
-    return loop(np.arange(start, frame_count, frame_stride)[:frames], frames)
+    return loop(np.arange(start, min(frame_count, start + span), frame_stride), frames)
 
 
 def random_stride(
@@ -86,6 +89,34 @@ def even_spreads(frame_count: int, frames: int, windows: int) -> list[Indices]:
     places = [np.full(frames, (number + 0.5) / windows) for number in range(windows)]
     spreads = [_spread(frame_count, frames, place) for place in places]
     return [one for n, one in enumerate(spreads) if n == 0 or (one != spreads[n - 1]).any()]
+
+
+def spans(frame_count: int, frames: int, shares: Sequence[float]) -> list[Indices]:
+    """Spreads clips over shares of a video: over all of it, over its halves, …
+
+    Returns:
+        int64 `(frames,)` each, all different; in a short video some would be alike.
+    """
+    numbers = (span_places(frames, shares) * frame_count).astype(np.int64)
+    found: list[Indices] = []
+    for one in np.minimum(numbers, frame_count - 1):
+        if not any((one == other).all() for other in found):
+            found.append(one)
+    return found
+
+
+def span_places(frames: int, shares: Sequence[float]) -> NDArray[np.float64]:
+    """Returns where in a video, from 0 to 1, the frames of `spans` are: float64 `(clips, frames)`.
+
+    Of each share there are so many clips that each overlaps the next by half of it or more.
+    """
+    rows = []
+    for share in shares:
+        count = math.ceil(2 / share - 1e-9) - 1
+        for number in range(count):
+            first = (1 - share) * number / max(1, count - 1)
+            rows.append(first + share * (np.arange(frames) + 0.5) / frames)
+    return np.array(rows)
 
 
 def spread(frame_count: int, frames: int, rng: np.random.Generator | None = None) -> Indices:

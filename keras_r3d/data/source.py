@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_r3d.data import annotations, flow_folder
+from keras_r3d.data import annotations, flow_folder, motion
 from keras_r3d.data.annotations import Annotations
 from keras_r3d.data.flow import FlowError
 from keras_r3d.data.reader import Reader
@@ -49,6 +49,10 @@ def open_source(
         StoreError, StorageError: the store cannot be opened.
         FlowError: optical flow cannot be had, or is not stored as the recipe says.
     """
+    if str(data_dir) == motion.URL:
+        return Source(
+            motion.annotations(), motion.MotionReader(data.frames), motion.URL, motion.URL
+        )
     validation_fraction = 0.0 if seed is None else data.validation_fraction
     test_fraction = 0.0 if seed is None else data.test_fraction
     if is_store(data_dir):

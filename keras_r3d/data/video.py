@@ -192,10 +192,10 @@ def shrunk(frame: Frame, short_side: int) -> tuple[int, int]:
 
 
 def resize(frame: Frame, height: int, width: int) -> Frame:
-    """Scales a frame: area average where it shrinks, bilinear where it grows."""
+    """Scales a frame: area average where it shrinks, bilinear where a side of it grows."""
     if frame.shape[:2] == (height, width):
         return frame
-    if height * width < frame.shape[0] * frame.shape[1]:
+    if height <= frame.shape[0] and width <= frame.shape[1]:
         # INTER_AREA averages what a shrunk pixel covers; bilinear would alias.
         return cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
     return _bilinear(frame, height, width)

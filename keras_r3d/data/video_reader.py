@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from keras_r3d.data import cropping, flow
+from keras_r3d.data import flow
 from keras_r3d.data import video as videos
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.cropping import Crop
+from keras_r3d.data.cropping import Crop, Views
 from keras_r3d.data.flow_video import FlowDecoder, StoredFlowDecoder
 from keras_r3d.data.landmarks import Landmarks
 from keras_r3d.data.reader import Cut, Reader, Seconds, Window, span_seconds
@@ -132,7 +132,7 @@ class VideoReader(Reader):
         return self._know(video).seconds
 
     def windows(
-        self, video: Video, frames: int, frame_stride: int, views: int, size: int
+        self, video: Video, frames: int, frame_stride: int, views: Views, size: int
     ) -> Iterator[Window]:
         """Yields all of a video in clips, as `Reader.windows`; decodes it once, uncounted.
 
@@ -160,16 +160,16 @@ class VideoReader(Reader):
                     yield window(now)
                 numbers, start = [], now
                 first = first if number else now
-                pixels = np.empty((frames, views, size, size, self.channels), np.uint8)
+                pixels = np.empty((frames, views.count, size, size, self.channels), np.uint8)
             if frame is not None:
-                crops = cropping.views(views, *frame.shape[:2])
+                crops = views.crops(*frame.shape[:2])
                 for crop, out in zip(crops, pixels[len(numbers)], strict=True):
                     self._fill(out, frame, crop)
                 numbers.append(number)
         yield window(now + (now - first) / max(1, number))
 
     def chosen(
-        self, video: Video, choose: Callable[[int], list[Indices]], views: int, size: int
+        self, video: Video, choose: Callable[[int], list[Indices]], views: Views, size: int
     ) -> Iterator[Window]:
         """Yields clips of chosen frames, as `Reader.chosen`.
 
@@ -180,9 +180,9 @@ class VideoReader(Reader):
             yield from super().chosen(video, choose, views, size)
             return
         frames, seconds = held
-        crops = cropping.views(views, *frames[0].shape[:2])
+        crops = views.crops(*frames[0].shape[:2])
         for numbers in choose(len(frames)):
-            pixels = np.empty((views, len(numbers), size, size, self.channels), np.uint8)
+            pixels = np.empty((views.count, len(numbers), size, size, self.channels), np.uint8)
             for crop, clip in zip(crops, pixels, strict=True):
                 for number, out in zip(numbers, clip, strict=True):
                     self._fill(out, frames[number], crop)

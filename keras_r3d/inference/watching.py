@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d.data import ring
+from keras_r3d.data import clips, ring
 from keras_r3d.data.live import Source
 from keras_r3d.data.ring import Held, Shape
 from keras_r3d.errors import R3DError
@@ -92,13 +92,13 @@ def shape(classifier: Classifier, seconds: float | None) -> Shape:
         seconds=seconds or 0.0,
         short_side=data.short_side,
         size=data.size,
-        views=classifier.eval.views,
+        views=clips.views_of(data, classifier.eval.views),
     )
 
 
 def warm_up(classifier: Classifier, of: Shape) -> None:
     """Scores nothing, so that the first window does not wait for the compiler."""
-    classifier.score(np.zeros((of.views, of.frames, of.size, of.size, 3), np.uint8))
+    classifier.score(np.zeros((of.views.count, of.frames, of.size, of.size, 3), np.uint8))
 
 
 def watch(

@@ -1,0 +1,365 @@
+"""Figures of people, drawn with lines: what they do with arms, legs and trunk.
+
+Lengths are shares of a figure's height; angles are radians from hanging down, forwards (the way a
+figure faces) positive.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_r3d._opencv import cv2
+from keras_r3d.data.motion.paths import Times
+
+_SHIFT = 4  # bits of a pixel
+_TRUNK, _ARM, _LEG, _HEAD = 0.3, 0.17, 0.24, 0.065  # arms and legs have two such parts
+
+
+@dataclasses.dataclass(frozen=True)
+class Pose:
+    """How a figure stands at each time, float64 `(frames,)` each.
+
+    Attributes:
+        x, y: where its hip is moved to, forwards and down.
+        lean: of the trunk, forwards.
+        arms: of both: the upper arm, and the bend of the elbow.
+        legs: of both: the thigh, and the bend of the knee (backwards).
+    """
+
+    x: Times
+    y: Times
+    lean: Times
+    arms: tuple[tuple[Times, Times], tuple[Times, Times]]
+    legs: tuple[tuple[Times, Times], tuple[Times, Times]]
+
+
+def pose(t: Times, rng: np.random.Generator, **values: NDArray[np.float64] | float) -> Pose:
+    """Returns a pose of somebody who stands, but for the `values` of its joints.
+
+    Args:
+        values: of x, y, lean, arm, elbow, arm2, elbow2, leg, knee, leg2, knee2.
+    """
+    sway = 0.05 * np.sin(2 * np.pi * (t * rng.uniform(0.3, 1.0) + rng.random()))
+    rest = {"lean": sway, "arm": 2 * sway, "arm2": -2 * sway, "elbow": 0.15, "elbow2": 0.15}
+    rest |= {"leg": rng.uniform(0, 0.15), "leg2": -rng.uniform(0, 0.15)}
+
+    def at(name: str) -> Times:
+        return np.broadcast_to(np.asarray(values.get(name, rest.get(name, 0.0)), float), t.shape)
+
+    return Pose(
+        at("x"),
+        at("y"),
+        at("lean"),
+        ((at("arm"), at("elbow")), (at("arm2"), at("elbow2"))),
+        ((at("leg"), at("knee")), (at("leg2"), at("knee2"))),
+    )
+
+
+def _there(t: Times, start: float, end: float) -> Times:
+    """Rises smoothly from 0 at `start` to 1 at `end`."""
+    share = np.clip((t - start) / (end - start), 0, 1)
+    return share * share * (3 - 2 * share)
+
+
+def _bump(t: Times, middle: float, half: float) -> Times:
+    """Rises from 0 to 1 and falls again, around `middle`."""
+    return _there(t, middle - half, middle) - _there(t, middle, middle + half)
+
+
+Action = Callable[[Times, np.random.Generator], tuple[Pose, ...]]
+
+
+def _raise_arm(t, rng):
+    return (pose(t, rng, arm=2.9 * _there(t, 0.15, 0.8)),)
+
+
+def _lower_arm(t, rng):
+    return (pose(t, rng, arm=2.9 * (1 - _there(t, 0.15, 0.8))),)
+
+
+def _wave_arm(t, rng):
+    swing = np.sin(2 * np.pi * (rng.uniform(1.5, 3) * t + rng.random()))
+    return (pose(t, rng, arm=2.6, elbow=0.6 * swing, elbow2=0.2),)
+
+
+def _reach_out(t, rng):
+    out = _bump(t, rng.uniform(0.4, 0.6), 0.35)
+    return (pose(t, rng, arm=1.5 * out, elbow=0.9 * (1 - out) * (t > 0)),)
+
+
+def _bend_down(t, rng):
+    down = _there(t, 0.1, 0.9)
+    return (pose(t, rng, lean=1.3 * down, arm=1.2 * down, arm2=1.2 * down),)
+
+
+def _straighten_up(t, rng):
+    down = 1 - _there(t, 0.1, 0.9)
+    return (pose(t, rng, lean=1.3 * down, arm=1.2 * down, arm2=1.2 * down),)
+
+
+def _sit_down(t, rng):
+    down = _there(t, 0.1, 0.9)
+    return (
+        pose(
+            t,
+            rng,
+            y=0.22 * down,
+            leg=1.4 * down,
+            leg2=1.4 * down,
+            knee=1.4 * down,
+            knee2=1.4 * down,
+            lean=0.3 * np.sin(np.pi * down),
+        ),
+    )
+
+
+def _stand_up(t, rng):
+    down = 1 - _there(t, 0.1, 0.9)
+    return (
+        pose(
+            t,
+            rng,
+            y=0.22 * down,
+            leg=1.4 * down,
+            leg2=1.4 * down,
+            knee=1.4 * down,
+            knee2=1.4 * down,
+            lean=0.3 * np.sin(np.pi * down),
+        ),
+    )
+
+
+def _jump(t, rng):
+    up = np.abs(np.sin(np.pi * (rng.uniform(1, 2.2) * t)))
+    return (
+        pose(
+            t,
+            rng,
+            y=-0.2 * up,
+            arm=1.5 * up,
+            arm2=1.5 * up,
+            knee=0.6 * (1 - up),
+            leg=0.4 * (1 - up),
+            leg2=0.4 * (1 - up),
+            knee2=0.6 * (1 - up),
+        ),
+    )
+
+
+def _walk(t, rng):
+    swing = np.sin(2 * np.pi * (rng.uniform(1, 2.5) * t + rng.random()))
+    return (
+        pose(
+            t,
+            rng,
+            x=0.9 * (t - 0.5),
+            leg=0.5 * swing,
+            leg2=-0.5 * swing,
+            arm=-0.5 * swing,
+            arm2=0.5 * swing,
+            knee=0.4 * (1 - swing) / 2,
+            knee2=0.4 * (1 + swing) / 2,
+        ),
+    )
+
+
+def _kick(t, rng):
+    out = _bump(t, rng.uniform(0.4, 0.6), rng.uniform(0.2, 0.4))
+    return (pose(t, rng, leg=1.4 * out, knee=0.5 * out * (1 - out), lean=-0.3 * out),)
+
+
+# With one figure.
+ONE: Mapping[str, Action] = {
+    "raise_arm": _raise_arm,
+    "lower_arm": _lower_arm,
+    "wave_arm": _wave_arm,
+    "reach_out": _reach_out,
+    "bend_down": _bend_down,
+    "straighten_up": _straighten_up,
+    "sit_down": _sit_down,
+    "stand_up": _stand_up,
+    "jump": _jump,
+    "walk": _walk,
+    "swing_leg": _kick,
+}
+
+
+def _distance(t, rng, close=0.5) -> Times:
+    """Half the way between two figures: they step up to each other, or stand there already."""
+    far = rng.uniform(0.0, 0.25) if rng.random() < 0.6 else 0.0
+    leave = rng.uniform(0.0, 0.25) if rng.random() < 0.4 else 0.0
+    return close / 2 + far * (1 - _there(t, 0, 0.4)) + leave * _there(t, 0.75, 1)
+
+
+def _hit_with_arm(t, rng):
+    middle, away = rng.uniform(0.4, 0.65), _distance(t, rng)
+    out = _bump(t, middle, rng.uniform(0.1, 0.22))
+    back = _bump(t, middle + 0.12, 0.25)
+    return (
+        pose(
+            t,
+            rng,
+            x=-away + 0.05 * out,
+            arm=1.65 * out,
+            elbow=1.2 * (1 - out) * _bump(t, middle, 0.4),
+            lean=0.25 * out,
+        ),
+        pose(t, rng, x=-away - 0.06 * back, lean=-0.35 * back, arm=0.5 * back),
+    )
+
+
+def _hit_with_leg(t, rng):
+    middle, away = rng.uniform(0.4, 0.65), _distance(t, rng, 0.6)
+    out = _bump(t, middle, rng.uniform(0.12, 0.25))
+    back = _bump(t, middle + 0.1, 0.25)
+    return (
+        pose(t, rng, x=-away + 0.04 * out, leg=rng.uniform(1.1, 1.6) * out, lean=-0.35 * out),
+        pose(t, rng, x=-away - 0.05 * back, lean=0.2 * back, arm=0.5 * back, arm2=0.5 * back),
+    )
+
+
+def _push_away(t, rng):
+    middle, away = rng.uniform(0.35, 0.55), _distance(t, rng, 0.45)
+    out, falls = _bump(t, middle, 0.25), _there(t, middle - 0.05, middle + 0.25)
+    return (
+        pose(
+            t, rng, x=-away + 0.08 * out, arm=1.5 * out, arm2=1.5 * out, elbow=0.2, lean=0.3 * out
+        ),
+        pose(
+            t,
+            rng,
+            x=-away - rng.uniform(0.12, 0.3) * falls,
+            lean=-0.3 * _bump(t, middle + 0.1, 0.3),
+            leg=-0.4 * _bump(t, middle + 0.15, 0.25),
+            arm=0.8 * _bump(t, middle + 0.1, 0.25),
+        ),
+    )
+
+
+def _shake_hands(t, rng):
+    away, meet = _distance(t, rng, 0.55), _there(t, 0.25, 0.45) - _there(t, 0.75, 0.95)
+    pump = 0.12 * np.sin(2 * np.pi * rng.uniform(2, 4) * t) * meet
+    arms = {"arm": 1.05 * meet + pump, "elbow": 0.35 * meet}
+    return pose(t, rng, x=-away, **arms), pose(t, rng, x=-away, **arms)
+
+
+def _embrace(t, rng):
+    near = _there(t, 0.1, 0.45) - rng.uniform(0, 1) * _there(t, 0.8, 1.0)
+    away = 0.08 + 0.3 * (1 - near)
+    arms = {"arm": 1.5 * near, "arm2": 1.7 * near, "elbow": 0.5 * near, "elbow2": 0.4 * near}
+    return (
+        pose(t, rng, x=-away, lean=0.12 * near, **arms),
+        pose(t, rng, x=-away, lean=0.12 * near, **arms),
+    )
+
+
+def _point_at(t, rng):
+    away = _distance(t, rng, rng.uniform(0.55, 0.85))
+    out = _there(t, 0.2, 0.45) - _there(t, 0.75, 0.95)
+    return pose(t, rng, x=-away, arm=rng.uniform(1.35, 1.7) * out, elbow=0.0), pose(t, rng, x=-away)
+
+
+def _face_each_other(t, rng):
+    away = _distance(t, rng)
+    return pose(t, rng, x=-away), pose(t, rng, x=-away)
+
+
+# With two figures that face each other; `x` is forwards for both.
+TWO: Mapping[str, Action] = {
+    "hit_with_arm": _hit_with_arm,
+    "hit_with_leg": _hit_with_leg,
+    "push_away": _push_away,
+    "shake_hands": _shake_hands,
+    "embrace": _embrace,
+    "point_at": _point_at,
+    "face_each_other": _face_each_other,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Body:
+    """What a figure looks like.
+
+    Attributes:
+        height: in pixels.
+        colors: of trunk, legs, arms and head, RGB.
+        build: multiplies the widths.
+        facing: above 0 to the right, below to the left; how far it is squeezed sideways.
+    """
+
+    height: float
+    colors: NDArray[np.float64]
+    build: float
+    facing: float
+
+
+def random_body(rng: np.random.Generator, height: float, facing: float) -> Body:
+    """Draws the looks of a figure."""
+    colors = rng.uniform(0, 255, (4, 3))
+    skin = np.array([225.0, 180, 150]) * rng.uniform(0.3, 1.1)
+    colors[3] = skin
+    if rng.random() < 0.5:  # bare arms, or sleeves
+        colors[2] = skin if rng.random() < 0.5 else colors[0] * rng.uniform(0.8, 1.2)
+    return Body(height, np.clip(colors, 0, 255), rng.uniform(0.8, 1.4), facing)
+
+
+def joints(figure: Pose, facing: float) -> dict[str, NDArray[np.float64]]:
+    """Returns the places of a figure's joints, from its hip's place at rest.
+
+    Returns:
+        name -> float64 `(frames, 2)`, x and y, in heights.
+    """
+
+    def end(start, angle, length):
+        return start + length * np.stack([facing * np.sin(angle), np.cos(angle)], axis=1)
+
+    hip = np.stack([facing * figure.x, figure.y], axis=1)
+    neck = end(hip, np.pi - figure.lean, _TRUNK)
+    places = {"hip": hip, "neck": neck, "head": end(neck, np.pi - figure.lean, 1.3 * _HEAD)}
+    for number, ((arm, elbow), (leg, knee)) in enumerate(
+        zip(figure.arms, figure.legs, strict=True)
+    ):
+        places[f"elbow{number}"] = end(neck, arm, _ARM)
+        places[f"hand{number}"] = end(places[f"elbow{number}"], arm + elbow, _ARM)
+        places[f"knee{number}"] = end(hip, leg, _LEG)
+        places[f"foot{number}"] = end(places[f"knee{number}"], leg - knee, _LEG)
+    return places
+
+
+_PARTS = (
+    # From, to, width, color: those behind first.
+    ("neck", "elbow1", 0.065, 2),
+    ("elbow1", "hand1", 0.055, 2),
+    ("hip", "knee1", 0.085, 1),
+    ("knee1", "foot1", 0.07, 1),
+    ("hip", "knee0", 0.085, 1),
+    ("knee0", "foot0", 0.07, 1),
+    ("hip", "neck", 0.14, 0),
+    ("neck", "elbow0", 0.065, 2),
+    ("elbow0", "hand0", 0.055, 2),
+)
+
+
+def draw(video: NDArray[np.uint8], figure: Pose, body: Body, place: NDArray[np.float64]) -> None:
+    """Draws a figure into all frames, in place.
+
+    Args:
+        video: uint8 `(frames, height, width, 3)`, RGB, contiguous.
+        place: float64 `(frames, 2)`, of its hip at rest, in pixels.
+    """
+    points = {
+        name: ((place + body.height * where) * (1 << _SHIFT)).round().astype(int).tolist()
+        for name, where in joints(figure, body.facing).items()
+    }
+    thick = [max(1, round(body.height * width * body.build)) for _, _, width, _ in _PARTS]
+    colors = [tuple(color) for color in body.colors.tolist()]
+    radius = round(body.height * _HEAD * (1 << _SHIFT))
+    for number, frame in enumerate(video):
+        for (start, stop, _, color), width in zip(_PARTS, thick, strict=True):
+            cv2.line(
+                *(frame, points[start][number], points[stop][number], colors[color]),
+                *(width, cv2.LINE_AA, _SHIFT),
+            )
+        cv2.circle(frame, points["head"][number], radius, colors[3], -1, cv2.LINE_AA, _SHIFT)

@@ -1,0 +1,161 @@
+"""How things move: pure arithmetic on time, which runs from 0 to 1.
+
+Lengths are shares of the picture's side; x points right, y down, and angles are radians clockwise.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Times = NDArray[np.float64]
+
+
+@dataclasses.dataclass(frozen=True)
+class Track:
+    """Where a thing is, how large and how far turned, at each time: float64 `(frames,)` each."""
+
+    x: Times
+    y: Times
+    scale: Times
+    angle: Times
+
+
+def _track(t: Times, x=0.0, y=0.0, scale=1.0, angle=0.0) -> Track:
+    return Track(
+        *(np.broadcast_to(np.asarray(v, np.float64), t.shape) for v in (x, y, scale, angle))
+    )
+
+
+def moved(track: Track, x: float, y: float) -> Track:
+    """Returns a track that is displaced as a whole."""
+    return dataclasses.replace(track, x=track.x + x, y=track.y + y)
+
+
+def _polyline(
+    corners: Sequence[tuple[float, float]],
+) -> Callable[[Times, np.random.Generator], Track]:
+    """Moves at an even speed along straight lines; fills the unit square around 0."""
+    points = np.array(corners, np.float64)
+    points = (points - (points.max(axis=0) + points.min(axis=0)) / 2) / np.ptp(points, axis=0).max()
+    lengths = np.hypot(*np.diff(points, axis=0).T)
+    reached = np.concatenate([[0], np.cumsum(lengths)]) / lengths.sum()
+
+    def path(t: Times, _: np.random.Generator) -> Track:
+        return _track(t, np.interp(t, reached, points[:, 0]), np.interp(t, reached, points[:, 1]))
+
+    return path
+
+
+def _circle(turns: float) -> Callable[[Times, np.random.Generator], Track]:
+    def path(t: Times, rng: np.random.Generator) -> Track:
+        phase = 2 * np.pi * (rng.random() + turns * t)
+        return _track(t, 0.42 * np.cos(phase), 0.42 * np.sin(phase))
+
+    return path
+
+
+def _shake(x: float, y: float) -> Callable[[Times, np.random.Generator], Track]:
+    def path(t: Times, rng: np.random.Generator) -> Track:
+        wave = 0.35 * np.sin(2 * np.pi * (rng.uniform(1.5, 3.5) * t + rng.random()))
+        return _track(t, x * wave, y * wave)
+
+    return path
+
+
+def _resize(first: float, last: float) -> Callable[[Times, np.random.Generator], Track]:
+    return lambda t, _: _track(t, scale=first + (last - first) * t)
+
+
+def _turn(direction: int) -> Callable[[Times, np.random.Generator], Track]:
+    return lambda t, rng: _track(t, angle=direction * rng.uniform(1.2, 3.0) * t)
+
+
+def _still(t: Times, _: np.random.Generator) -> Track:
+    return _track(t)
+
+
+_WAYS = {"right": (1, 0), "down": (0, 1), "left": (-1, 0), "up": (0, -1)}
+_SLANTED = {
+    "down_right": (1, 1),
+    "down_left": (-1, 1),
+    "up_left": (-1, -1),
+    "up_right": (1, -1),
+}
+Path = Callable[[Times, np.random.Generator], Track]
+
+
+def _corner(first: tuple[int, int], second: tuple[int, int]) -> Path:
+    return _polyline([(0, 0), first, (first[0] + second[0], first[1] + second[1])])
+
+
+def _one_thing() -> dict[str, Path]:
+    ways = _WAYS | _SLANTED
+    paths: dict[str, Path] = {name: _polyline([(0, 0), way]) for name, way in ways.items()}
+    paths |= {f"{name}_and_back": _polyline([(0, 0), way, (0, 0)]) for name, way in _WAYS.items()}
+    paths |= {
+        f"{one}_then_{other}": _corner(first, second)
+        for turns in (_WAYS, _SLANTED)
+        for one, first in turns.items()
+        for other, second in turns.items()
+        if first[0] * second[0] + first[1] * second[1] == 0
+    }
+    square = [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]
+    paths |= {
+        "circle_clockwise": _circle(1),
+        "circle_counterclockwise": _circle(-1),
+        "square_clockwise": _polyline(square),
+        "square_counterclockwise": _polyline(square[::-1]),
+        "zigzag": _polyline([(0, 0), (1, 0), (0, 1), (1, 1)]),
+        "cross": _polyline([(0, 0), (1, 1), (1, 0), (0, 1)]),
+        "shake_sideways": _shake(1, 0),
+        "shake_vertically": _shake(0, 1),
+        "grow": _resize(0.55, 1.45),
+        "shrink": _resize(1.45, 0.55),
+        "turn_clockwise": _turn(1),
+        "turn_counterclockwise": _turn(-1),
+        "still": _still,
+    }
+    return paths
+
+
+# Of one thing: paths from -0.5 to 0.5 at most, before they are made larger or smaller.
+ONE: dict[str, Path] = _one_thing()
+
+
+def _relative(first: Callable[[Times], Times], second: Callable[[Times], Times]):
+    """Two things on one line, somewhat slanted."""
+
+    def paths(t: Times, rng: np.random.Generator) -> tuple[Track, Track]:
+        slant = rng.uniform(-0.3, 0.3) + np.pi * rng.integers(2)
+        x, y = np.cos(slant), np.sin(slant)
+        one, other = first(t), second(t)
+        return _track(t, x * one, y * one), _track(t, x * other, y * other)
+
+    return paths
+
+
+def _around(turns: float):
+    def paths(t: Times, rng: np.random.Generator) -> tuple[Track, Track]:
+        phase = rng.uniform(-0.3, 0.3) + np.pi * (rng.integers(2) + turns * t)
+        x, y = 0.3 * np.cos(phase), 0.3 * np.sin(phase)
+        return _track(t, x, y), _track(t, -x, -y)
+
+    return paths
+
+
+# Of two things, in relation to each other.
+TWO: dict[str, Callable[[Times, np.random.Generator], tuple[Track, Track]]] = {
+    "approach": _relative(lambda t: -0.5 + 0.4 * t, lambda t: 0.5 - 0.4 * t),
+    "part": _relative(lambda t: -0.1 - 0.4 * t, lambda t: 0.1 + 0.4 * t),
+    "pass": _relative(lambda t: -0.5 + t, lambda t: 0.5 - t),
+    "follow": _relative(lambda t: -0.5 + 0.6 * t, lambda t: -0.1 + 0.6 * t),
+    "push": _relative(
+        lambda t: -0.5 + 0.4 * np.minimum(2 * t, 1),
+        lambda t: 0.3 * np.maximum(0, t - 0.4) / 0.6,
+    ),
+    "touch_and_back": _relative(lambda t: -0.05 - 0.35 * np.abs(2 * t - 1), lambda t: 0.15 + 0 * t),
+    "exchange": _around(1),
+    "circle_each_other": _around(2),
+}

@@ -1,0 +1,68 @@
+"""Rendered motion as labelled videos, so that training and evaluation need not know of it."""
+
+import os
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_r3d.data.annotations import Annotations, Video
+from keras_r3d.data.cropping import Crop
+from keras_r3d.data.motion.rendering import CLASSES, render
+from keras_r3d.data.reader import Cut, Reader, Seconds
+
+URL = "motion://"
+_ENDLESS = 2**40  # frames of a training video: each begins another clip
+_PER_CLASS = {"validation": 5, "test": 30}
+_FPS = 16
+
+
+def annotations() -> Annotations:
+    """Returns the rendered motions by split: for training, one endless video of each class."""
+    splits = {"train": [Video(f"{URL}train/{name}", name) for name in CLASSES]}
+    splits |= {
+        split: [
+            Video(f"{URL}{split}/{name}/{number}", name)
+            for name in CLASSES
+            for number in range(count)
+        ]
+        for split, count in _PER_CLASS.items()
+    }
+    return Annotations(splits, list(CLASSES), [])
+
+
+class MotionReader(Reader):
+    """Renders the clips that are asked for.
+
+    A clip is a pure function of its video's name and the number of its first frame. Crops are of
+    the whole picture, which is rendered as large as the clip shall be.
+
+    Args:
+        frames: of a clip; a validation or test video has no more.
+    """
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.threads = len(os.sched_getaffinity(0))
+        self._frames = frames
+
+    def count(self, video: Video) -> int:
+        """Returns the number of frames of a video."""
+        return _ENDLESS if video.path.startswith(f"{URL}train/") else self._frames
+
+    def cut(self, video: Video, cuts: Sequence[Cut]) -> list[Crop]:
+        """Renders clips."""
+        crops = []
+        for cut in cuts:
+            frames, size = cut.out.shape[:2]
+            seed = [zlib.crc32(video.path.encode()), int(cut.numbers[0])]
+            cut.out[...] = render(video.label, np.random.default_rng(seed), frames, size)
+            crops.append(Crop(0, 0, size, size))
+        return crops
+
+    def seconds(self, video: Video) -> Seconds:
+        """Returns when each frame of a validation or test video is shown."""
+        return np.arange(self.count(video)) / _FPS
+
+    def check(self, video: Video) -> None:
+        """Does nothing: every motion can be rendered."""
