@@ -264,7 +264,7 @@ class Few:
 
     Attributes:
         stages: of the network, whose feature maps are embedded: "conv3", "conv4", "conv5".
-        folds: parts of the cross-validation; where videos have groups, at most as many as those.
+        folds: parts of the cross-validation; 0: 5, or one for each group where videos have groups.
         finetune_epochs: of training that follows, from this classifier; the better of both is kept
             (0: none).
     """
@@ -520,7 +520,7 @@ _RANGES: tuple[tuple[str, float | None, float | None], ...] = (
     ("train.save_minutes", 0, None),
     ("train.save_steps", 0, None),
     ("train.patience", 0, None),
-    ("few.folds", 2, None),
+    ("few.folds", 0, None),
     ("few.finetune_epochs", 0, None),
     ("eval.batch_size", 1, None),
     ("eval.windows", 0, None),

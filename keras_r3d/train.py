@@ -30,7 +30,15 @@ def _define_flags() -> None:
     flags.DEFINE_multi_string(
         "set", [], "Changes a recipe key: --set train.epochs=5. May be given several times."
     )
-    flags.DEFINE_string("weights", None, "Weights to start from: a name, or a file; model.weights.")
+    flags.DEFINE_string(
+        "weights",
+        None,
+        "Weights to start from: a name, or a file; model.weights. Several to choose from, with "
+        "recipe few: motion,FILE.",
+    )
+    flags.DEFINE_integer(
+        "folds", None, "Parts of the cross-validation of few videos; few.folds.", lower_bound=2
+    )
     flags.DEFINE_string(
         "devices", "all", "Devices: all, cpu, cpu:N (N virtual ones, to try things out), gpu:0,2,…"
     )
@@ -45,6 +53,8 @@ def _main() -> None:
     if name is None:
         raise R3DError(f"--recipe is missing: one of {recipe.names()}, or path of a TOML file.")
     changes = _command.value("set")
+    if _command.value("folds") is not None:
+        changes = [*changes, f"few.folds={_command.value('folds')}"]
     if _command.value("weights") is not None:
         changes = [*changes, f"model.weights={json.dumps(_command.value('weights'))}"]
     experiment = recipe.load(name, changes)
@@ -57,7 +67,7 @@ def _main() -> None:
     # Loaded when all else is in order: TensorFlow takes seconds.
     from keras_r3d import devices, evaluate
     from keras_r3d.data import demo, motion
-    from keras_r3d.training import rehearsal
+    from keras_r3d.training import few, rehearsal
     from keras_r3d.training import run as training
     from keras_r3d.training.loop import InterruptedTraining
 
@@ -81,7 +91,11 @@ def _main() -> None:
         rehearsal.rehearse(experiment, data_dir, options)
         return
     try:
-        run = training.train(experiment, data_dir, path, options)
+        if experiment.few is not None:
+            progress = _command.Progress("videos") if sys.stdout.isatty() else None
+            run = few.train(experiment, data_dir, path, options, progress=progress)
+        else:
+            run = training.train(experiment, data_dir, path, options)
     except InterruptedTraining as error:
         print(error, flush=True)
         sys.exit(_command.INTERRUPTED)
@@ -90,11 +104,11 @@ def _main() -> None:
         if hardware.chief:
             print(f"Next: python -m keras_r3d.evaluate --workdir {shlex.quote(str(path))}")
         return
-    if "evaluation" not in run.summary:
+    if "evaluation" not in run.summary and experiment.few is None:
         print(f"\nEvaluation on split '{experiment.eval.split}':", flush=True)
         evaluate.evaluate_run(run, evaluate.Request(devices=options.devices))
     print()
-    for what, value in training.figures(run):
+    for what, value in (few if experiment.few is not None else training).figures(run):
         print(f"  {what:18}{value}")
     print(_what_next(run, experiment))
 

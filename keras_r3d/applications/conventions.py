@@ -32,6 +32,8 @@ class Conventions:
 KINETICS_2017 = Conventions((114.7748, 107.7354, 99.4750), (1.0, 1.0, 1.0), (0, 255))
 # The authors' code since 2020.
 KINETICS_2020 = Conventions((0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737), (0, 1))
+# Of the weights that come with keras_r3d, as in recipes/motion.toml.
+MOTION = Conventions((114.7748, 107.7354, 99.4750), (58.0, 57.0, 57.0), (0, 255))
 TORCHVISION = Conventions((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989), (0, 1))
 
 # Names in the order of a network's outputs. Kinetics-400's is alphabetical. The order behind the

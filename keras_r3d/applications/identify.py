@@ -54,6 +54,8 @@ def identify(shapes: Shapes, family: str) -> tuple[str | None, dict[str, Any]]:
         regular["conv1/kernel"] = (*first[:4], narrow)
         in_space = shapes.get("conv5_1_conv2/kernel", ())[:3]
         regular["conv5_1_conv2/kernel"] = (*in_space, filters, filters)
+    if shapes.get(f"{HEAD}/kernel", ())[:1] != (outputs,):
+        options.pop("classes", None)  # of the embedding of several stages
     if "classes" in options:
         regular[f"{HEAD}/kernel"] = (outputs, options["classes"])
     if any(shapes.get(name) != shape for name, shape in regular.items()):

@@ -45,10 +45,14 @@ def attach(x, metadata: Metadata):
     return layers.Dropout(0.0, seed=values, name=LAYER)(x)
 
 
-def record_recipe(model: keras.Model, recipe: Mapping[str, Any]) -> None:
-    """Writes into a model of keras_r3d the tables of the recipe it is trained by."""
+def record(model: keras.Model, **values: Any) -> None:
+    """Writes into a model of keras_r3d what it is to know of itself.
+
+    Args:
+        values: of `Metadata`, such as `recipe`: the tables of the recipe it is trained by.
+    """
     layer = model.get_layer(LAYER)
-    layer.seed = {**layer.seed, "recipe": recipe}
+    layer.seed = {**layer.seed, **values}
 
 
 def read(model: keras.Model) -> Metadata | None:

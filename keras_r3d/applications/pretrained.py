@@ -1,4 +1,4 @@
-"""The public checkpoints: which there are, where they are published, and getting them."""
+"""Weights by name: the public checkpoints, where they are published, and getting them; our own."""
 
 import dataclasses
 import http.client
@@ -13,6 +13,7 @@ from keras_r3d import files
 from keras_r3d.applications.conventions import (
     KINETICS_2017,
     KINETICS_2020,
+    MOTION,
     TORCHVISION,
     Conventions,
 )
@@ -25,7 +26,7 @@ class WeightsError(R3DError, ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """A public checkpoint.
+    """Weights that have a name.
 
     Attributes:
         network: its network's name, such as "r3d34".
@@ -36,6 +37,7 @@ class Pretrained:
         labels: name of its list of class names; None where their order is not known.
         source: where its authors publish it.
         url: address that it can be fetched from, if there is a stable one.
+        packaged: whether it comes with keras_r3d.
     """
 
     network: str
@@ -46,6 +48,7 @@ class Pretrained:
     labels: str | None
     source: str
     url: str | None = None
+    packaged: bool = False
 
     @property
     def sha256(self) -> str | None:
@@ -90,11 +93,21 @@ def _of_torchvision(network: str, digest: str) -> Pretrained:
     return Pretrained(network, "kinetics400", file, 400, TORCHVISION, "kinetics400", url, url)
 
 
+_MOTIONS = 67  # of keras_r3d.data.motion
+
+
+def _of_motion(network: str, name: str) -> Pretrained:
+    file = f"{network}_{name}.npz"
+    return Pretrained(*(network, name, file, _MOTIONS, MOTION, None, "keras_r3d"), packaged=True)
+
+
 PRETRAINED = (
     *(_of_2017(depth) for depth in (18, 34, 50, 101, 152, 200)),
     *(_of_2020(depth, "K") for depth in (18, 34, 50, 101, 152, 200)),
     *(_of_2020(depth, "KM") for depth in (18, 34, 50, 101, 152, 200)),
     *(_of_2020(50, letters) for letters in ("KMS", "KS", "M", "MS", "S")),
+    _of_motion("r3d10", "motion"),
+    _of_motion("r3d10", "motion_wide"),
     _of_torchvision("r3d_18", "b3b3357e"),
     _of_torchvision("mc3_18", "a90a0ba3"),
     _of_torchvision("r2plus1d_18", "91a641e6"),
@@ -138,6 +151,8 @@ def fetch(row: Pretrained) -> Path:
     Raises:
         WeightsError: it is not in the cache and has no address, or the download failed.
     """
+    if row.packaged:
+        return Path(__file__).with_name(row.file)
     path = cache() / row.file
     if not path.is_file():
         if row.url is None:

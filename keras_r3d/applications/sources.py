@@ -1,4 +1,4 @@
-"""Opening a file of weights: `.keras`, `.weights.h5`, or a PyTorch checkpoint.
+"""Opening a file of weights: `.keras`, `.weights.h5`, `.npz`, or a PyTorch checkpoint.
 
 Whatever the file, it becomes a `Source`: values by the names that our layers give them, and what
 they say of the network they belong to.
@@ -15,7 +15,7 @@ import h5py
 import keras
 import numpy as np
 
-from keras_r3d.applications import checkpoints, metadata, pretrained, pytorch
+from keras_r3d.applications import checkpoints, compact, metadata, pretrained, pytorch
 from keras_r3d.applications.conventions import labels as read_labels
 from keras_r3d.applications.identify import identify
 from keras_r3d.applications.networks import NETWORKS
@@ -51,6 +51,7 @@ class Source:
         labels: class names, if they are known.
         names: PyTorch's names, if the file is a checkpoint.
         checkpoint: the checkpoint, if it is one.
+        clip: frames and size of the clips it was trained on, if they are known.
     """
 
     path: Path
@@ -62,6 +63,7 @@ class Source:
     labels: tuple[str, ...] | None = None
     names: pytorch.Names | None = None
     checkpoint: checkpoints.Checkpoint | None = None
+    clip: tuple[int, int] | None = None
 
 
 def open_source(network: str, weights: str | os.PathLike[str] | Source) -> Source:
@@ -88,7 +90,7 @@ def open_source(network: str, weights: str | os.PathLike[str] | Source) -> Sourc
         if Path(text).suffix or os.sep in text:
             raise WeightsError(f"`weights`: there is no file {text}.")
         raise WeightsError(
-            "`weights` must be None, the path of a .keras, .weights.h5 or .pth file, or, for "
+            "`weights` must be None, the path of a .keras, .weights.h5, .npz or .pth file, or, for "
             f"{network}, one of {pretrained.names(network)}. Received: weights={weights!r}"
         )
     source = open_file(pretrained.fetch(row))
@@ -113,6 +115,8 @@ def open_file(path: str | os.PathLike[str]) -> Source:
         return _open_keras(path)
     if path.name.endswith(".weights.h5"):
         return _open_h5(path)
+    if path.name.endswith(".npz"):
+        return _open_compact(path)
     return _open_checkpoint(path)
 
 
@@ -194,14 +198,37 @@ def _open_keras(path: Path) -> Source:
     if network is not None:
         options |= shapeless_options(model)
     about = metadata.read(model)
+    frames, height = model.input_shape[1:3] if len(model.input_shape) == 5 else (None, None)
     return Source(
         path,
         values,
         network=network,
         options=options,
         conventions=(about.mean, about.std) if about else None,
-        labels=about.labels if about else None,
+        # A classifier of several stages fits no network of the table.
+        labels=about.labels if about and "classes" in options else None,
+        clip=(frames, height) if frames and height else None,
     )
+
+
+def _open_compact(path: Path) -> Source:
+    arrays, about = compact.read(path)
+    values = {name: Value(name, array.shape, _array(array)) for name, array in arrays.items()}
+    network, options = identify(_shapes(values), "hara")
+    options |= {name: about[name] for name in ("conv1_t_stride", "max_pool")}
+    return Source(
+        path,
+        values,
+        network=network,
+        options=options,
+        conventions=(tuple(about["mean"]), tuple(about["std"])),
+        labels=tuple(about["labels"]) if about["labels"] else None,
+        clip=(about["frames"], about["size"]),
+    )
+
+
+def _array(array: np.ndarray) -> Callable[[], np.ndarray]:
+    return lambda: array
 
 
 def shapeless_options(model: keras.Model) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.inference import bootstrap, metrics
+from keras_r3d.inference import intervals, metrics
 
 _TOP = 5
 
@@ -56,6 +56,32 @@ class Evaluation:
         """Returns the predicted class of the scored videos, int64 `(scored,)`."""
         return metrics.predicted(self.video_scores[self.scored], self.labels[self.scored])
 
+    @property
+    def one_window_each(self) -> bool:
+        """Whether every video has one window, so that clip and video accuracy are the same."""
+        return bool((np.bincount(self.window_videos, minlength=len(self.videos)) <= 1).all())
+
+    def floor(self) -> str:
+        """Says what a figure is worth: nothing, where its interval reaches down to a simple guess.
+
+        Returns:
+            A sentence, or "".
+        """
+        figures = self.figures()
+        interval = figures["video_top1_interval"]
+        guesses = {
+            f"always naming '{figures['largest_class']}'": figures["largest_class_share"],
+            "guessing": figures["chance"],
+        }
+        best = max(guesses, key=lambda name: guesses[name])
+        if interval is None or interval[0] > guesses[best]:
+            return ""
+        return (
+            f"Warning: the interval of the video accuracy reaches down to {interval[0]:.1%}, and "
+            f"{best} would be right in {guesses[best]:.1%}: this does not show that the model has "
+            "learnt anything."
+        )
+
     def confusion(self) -> np.ndarray:
         """Counts the scored videos by true and predicted class, int64 `(classes, classes)`."""
         return metrics.confusion(self.labels[self.scored], self.predicted(), len(self.classes))
@@ -74,8 +100,9 @@ class Evaluation:
 
         `clip_*` count windows, `video_*` videos; `readable_video_*` leave videos without score
         out, all others count them as wrong. `*_top5` is of `top5_places` classes. `*_mean` is the
-        mean of `*_top1` and `*_top5`, by which the paper compares. What cannot be said, such as an
-        accuracy of no videos, is None.
+        mean of `*_top1` and `*_top5`, by which the paper compares. `largest_class_share` is the
+        accuracy of always naming the most frequent class, `chance` that of guessing. What cannot be
+        said, such as an accuracy of no videos, is None.
         """
         return dict(self._figures)
 
@@ -90,16 +117,20 @@ class Evaluation:
         }
         shares = self._shares()
         right, counted = (np.stack(one, axis=1) for one in zip(*shares.values(), strict=True))
-        intervals = bootstrap.ratio_intervals(right, counted)
+        found = intervals.ratio_intervals(right, counted)
         for number, name in enumerate(shares):
             total = counted[:, number].sum()
             figures[name] = float(right[:, number].sum() / total) if total else None
-            figures[f"{name}_interval"] = _numbers(intervals[number])
+            figures[f"{name}_interval"] = _numbers(found[number])
         correct = metrics.topk_correct(self.video_scores, self.labels, 1)
         figures["mean_class_accuracy"] = _number(metrics.mean_class_accuracy(correct, self.labels))
-        interval = bootstrap.class_mean_interval(correct, self.labels)
+        interval = intervals.class_mean_interval(correct, self.labels)
         figures["mean_class_accuracy_interval"] = _numbers(interval)
         figures["ece"] = _number(self.calibration().error)
+        sizes = np.bincount(self.labels, minlength=len(self.classes))
+        figures["largest_class"] = self.classes[int(sizes.argmax())]
+        figures["largest_class_share"] = float(sizes.max() / max(1, len(self.labels)))
+        figures["chance"] = 1 / len(self.classes)
         return figures
 
     def _shares(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:

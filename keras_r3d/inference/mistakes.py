@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from keras_r3d.data import flow, flow_key, sampling
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.cropping import Views
 from keras_r3d.data.reader import Reader
 from keras_r3d.data.video import Frame, VideoError
 from keras_r3d.inference import lettering
@@ -79,7 +80,9 @@ def sheet(evaluation: Evaluation, reader: Reader) -> tuple[Figure | None, list[s
 
 def _strip(reader: Reader, video: Video) -> Frame:
     """Reads frames side by side, uint8 `(size, width, 3)`, RGB; of optical flow, its colours."""
-    (window,) = reader.chosen(video, lambda count: [sampling.spread(count, _FRAMES)], 1, _SIZE)
+    (window,) = reader.chosen(
+        video, lambda count: [sampling.spread(count, _FRAMES)], Views(1), _SIZE
+    )
     frames = window.pixels[0]
     if reader.channels == flow.CHANNELS:
         frames = flow_key.bordered(flow.colours(frames))

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from keras_r3d.data import source
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.cropping import Views
 from keras_r3d.data.reader import Reader
 from keras_r3d.data.shortening import shortened
 from keras_r3d.data.store import Store, StoreReader
@@ -70,7 +71,7 @@ def middle_frames(features: Features) -> MiddleFrame:
             seconds = reader.seconds(video)
             number = max(0, int(np.searchsorted(seconds, middle, side="right")) - 1)
             numbers = np.array([min(number, len(seconds) - 1)])
-            window = next(reader.chosen(video, lambda count: [numbers], 1, _SIZE))
+            window = next(reader.chosen(video, lambda count: [numbers], Views(1), _SIZE))
         except VideoError:  # it was read once, and is broken or gone now: the picture shows it
             return None
         return window.pixels[0, 0]

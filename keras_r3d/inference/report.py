@@ -19,52 +19,62 @@ CLASS_COLUMNS = ("class", "videos", "precision", "recall", "f1", "most_confused_
 
 
 def table(evaluation: Evaluation) -> str:
-    """Returns the figures as text, clips and videos side by side, with 95 % intervals."""
+    """Returns the figures as text, clips and videos side by side, with 95 % intervals.
+
+    What says the same twice is left out: clips, where every video is one; top-5 of few classes.
+    """
     figures = evaluation.figures()
-    k, classes = figures["top5_places"], len(evaluation.classes)
-    lines = [f"{'':22}{'clip accuracy':<24}video accuracy"]
-    lines.append(_accuracies("top-1", figures, "clip_top1", "video_top1"))
-    if k < classes:
-        lines += [
-            _accuracies("top-5", figures, "clip_top5", "video_top5"),
-            _accuracies("mean of top-1, top-5", figures, "clip_mean", "video_mean"),
-        ]
-    else:
-        lines.append(_accuracies(f"top-{k} (all classes)", figures, "clip_top5", "video_top5"))
-    lines.append(_accuracies("mean of classes", figures, None, "mean_class_accuracy"))
+    clips, top5 = not evaluation.one_window_each, len(evaluation.classes) > figures["top5_places"]
+
+    def line(title: str, clip: str | None, video: str) -> str:
+        cells = [_accuracy(figures, name) if name else "" for name in (clip, video)]
+        return _line(title, *cells[not clips :])
+
+    def only(title: str, text: str) -> str:
+        return _line(title, *[""] * clips, text)
+
+    lines = [_line("", *["clip accuracy"] * clips, "video accuracy")]
+    lines.append(line("top-1", "clip_top1", "video_top1"))
+    if top5:
+        lines.append(line("top-5", "clip_top5", "video_top5"))
+        lines.append(line("mean of top-1, top-5", "clip_mean", "video_mean"))
+    lines.append(line("mean of classes", None, "mean_class_accuracy"))
     if evaluation.errors:
-        lines.append(_accuracies("top-1 without errors", figures, None, "readable_video_top1"))
-        if k < classes:
-            lines.append(_accuracies("top-5 without errors", figures, None, "readable_video_top5"))
-            lines.append(_accuracies("mean without errors", figures, None, "readable_video_mean"))
+        lines.append(line("top-1 without errors", None, "readable_video_top1"))
+        if top5:
+            lines.append(line("top-5 without errors", None, "readable_video_top5"))
+            lines.append(line("mean without errors", None, "readable_video_mean"))
+    largest = f"{figures['largest_class_share']:6.1%} ({figures['largest_class']})"
+    lines += [only("largest class", largest), only("chance", f"{figures['chance']:6.1%}")]
     scored = f"{len(evaluation.scored)} of {figures['videos']} videos"
-    lines.append(f"{'scored':22}{_windows(figures['windows']):<24}{scored}")
+    lines.append(_line("scored", *[_windows(figures["windows"])] * clips, scored))
     if figures["errors"]:
-        lines.append(f"{'errors':22}{'':24}{figures['errors']}, counted as wrong")
+        lines.append(only("errors", f"{figures['errors']}, counted as wrong"))
     if figures["partial"]:
-        lines.append(f"{'partial':22}{'':24}{figures['partial']}, scored as far as they decode")
+        lines.append(only("partial", f"{figures['partial']}, scored as far as they decode"))
     if figures["ece"] is not None:
-        lines.append(f"{'calibration error':22}{'':24}{figures['ece']:.3f} (ECE, 0 is best)")
+        lines.append(only("calibration error", f"{figures['ece']:.3f} (ECE, 0 is best)"))
     lines.append("")
-    lines += textwrap.wrap(
-        "In brackets: 95 % intervals, by drawing the videos again. Clip accuracy judges every "
-        "window by itself; video accuracy judges each video once, by all its windows. They are "
-        "not to be compared with each other.",
-        _WIDTH,
-    )
+    explained = "In brackets: 95 % intervals (Wilson's), in which videos are the independent units."
+    if clips:
+        explained += (
+            " Clip accuracy judges every window by itself; video accuracy judges each video once, "
+            "by all its windows. They are not to be compared with each other."
+        )
+    lines += textwrap.wrap(explained, _WIDTH)
+    lines += textwrap.wrap(evaluation.floor(), _WIDTH)
     lines += _listed("Without a score", evaluation, evaluation.errors)
     lines += _listed("Scored in part", evaluation, evaluation.partial)
     lines += _listed("Shorter than a clip", evaluation, evaluation.notes)
     return "\n".join(lines)
 
 
+def _line(title: str, *cells: str) -> str:
+    return f"{title:22}{''.join(f'{cell:24}' for cell in cells)}".rstrip()
+
+
 def _windows(count: int) -> str:
     return f"{count} window" if count == 1 else f"{count} windows"
-
-
-def _accuracies(title: str, figures: Mapping[str, Any], clip: str | None, video: str) -> str:
-    cells = [_accuracy(figures, name) if name else "" for name in (clip, video)]
-    return f"{title:22}{cells[0]:24}{cells[1]}".rstrip()
 
 
 def _accuracy(figures: Mapping[str, Any], name: str) -> str:
@@ -103,6 +113,7 @@ def write_json(evaluation: Evaluation, split: str, path: str | Path, **extra: An
             "split": split,
             **extra,
             **evaluation.figures(),
+            "warning": evaluation.floor() or None,
             "classes": list(evaluation.classes),
             "records": evaluation.records(),
         },

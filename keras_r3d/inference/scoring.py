@@ -41,7 +41,8 @@ class Scored:
         status: "ok"; "partial": it breaks in the middle, and what decodes was scored; "error": it
             has no score.
         detail: what is wrong; of a video shorter than a clip, that frames were repeated.
-        window_scores: float32 `(windows, classes)`, probabilities, averaged over the views.
+        window_scores: float32 `(windows, classes)`, probabilities, averaged over the views; or `(
+            windows, views, classes)`, if each view's are kept.
         window_seconds: float64 `(windows, 2)`, when a window starts and ends.
         scores: float64 `(classes,)`, probabilities; NaN of an error.
     """
@@ -62,6 +63,7 @@ def score(
     timeout: float = TIMEOUT,
     feed: Callable[[int, Window], None] | None = None,
     probabilities: bool = True,
+    keep_views: bool = False,
 ) -> Iterator[Scored]:
     """Scores videos; each comes once, in their order, as soon as it and those before are done.
 
@@ -69,6 +71,7 @@ def score(
         timeout: seconds after which a video that gives no more window is given up.
         feed: takes the number of a video and each of its windows, before it is scored.
         probabilities: what the model must give; else any finite numbers, such as embeddings.
+        keep_views: gives the scores of each view, not their average.
 
     Raises:
         ScoringError: the model gives something else.
@@ -76,7 +79,7 @@ def score(
     parts: dict[int, _Parts] = {}
     ready: dict[int, Scored] = {}
     following = 0
-    with _Network(classifier, parts, probabilities) as network:
+    with _Network(classifier, parts, probabilities, keep_views) as network:
         for number, item in windows(classifier, reader, videos, timeout):
             part = parts.setdefault(number, _Parts())
             if isinstance(item, Window):
@@ -103,11 +106,18 @@ class _Network:
 
     Args:
         parts: get the scores of their windows.
-        probabilities: as in `score`.
+        probabilities, keep_views: as in `score`.
     """
 
-    def __init__(self, classifier: Classifier, parts: "dict[int, _Parts]", probabilities: bool):
+    def __init__(
+        self,
+        classifier: Classifier,
+        parts: "dict[int, _Parts]",
+        probabilities: bool,
+        keep_views: bool,
+    ):
         self._classifier, self._parts, self._probabilities = classifier, parts, probabilities
+        self._keep_views = keep_views
         self._thread = ThreadPoolExecutor(1, "network")
         self._collected: list[tuple[int, Frame]] = []
         self._clips = 0
@@ -149,7 +159,7 @@ class _Network:
         ends = np.cumsum([len(views) for _, views in collected])
         of_windows = np.split(scores, ends[:-1])
         return [
-            (number, average(views, of).astype(np.float32))
+            (number, views if self._keep_views else average(views, of).astype(np.float32))
             for (number, _), views in zip(collected, of_windows, strict=True)
         ]
 
@@ -197,7 +207,7 @@ def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts)
     scores = np.stack(parts.scores)
     return Scored(
         *(video, status, detail, scores, np.array(parts.seconds)),
-        average(scores, classifier.eval.average),
+        average(scores.reshape(-1, classes), classifier.eval.average),
     )
 
 

@@ -113,6 +113,20 @@ def build_model(
         )
 
 
+def clip_note(model: recipe.Model, data: recipe.Data) -> str:
+    """Says that weights were trained on clips of another size, if it is known; else ""."""
+    source = _open(model)
+    if source is None or source.clip in (None, (data.frames, data.size)):
+        return ""
+    assert source.clip is not None
+    frames, size = source.clip
+    return (
+        f"these weights were trained on clips of {frames} frames of {size}x{size} pixels, and the "
+        f"recipe's have {data.frames} of {data.size}x{data.size}. As they were trained: --set "
+        f"data.frames={frames} --set data.size={size}"
+    )
+
+
 def stages(name: str) -> list[str]:
     """Lists the stages of a network that `freeze` takes, in their order."""
     fully_connected = ["fc6", "fc7"] if _is_c3d(name) else []
@@ -180,18 +194,22 @@ def _open(model: recipe.Model) -> Source | None:
     if not model.weights:
         return None
     weights = os.path.expanduser(model.weights)
-    if not model.name and not Path(weights).exists():
+    network: str = model.name
+    if not network and not Path(weights).exists():
         having = [name for name in NETWORKS if pretrained.find(name, weights)]
-        if having:
+        if len(having) == 1:
+            network = having[0]
+        elif having:
             raise RecipeError(
                 f"Recipe key 'model.weights' is {weights!r}, a name that does not say the network: "
                 f"set 'model.name' to one of {having}."
             )
-        raise WeightsError(
-            f"Recipe key 'model.weights' must be a file, as 'model.name' is empty. There is no "
-            f"file {weights}."
-        )
-    source = sources.open_source(model.name, weights)
+        else:
+            raise WeightsError(
+                f"Recipe key 'model.weights' must be a file, as 'model.name' is empty. There is no "
+                f"file {weights}."
+            )
+    source = sources.open_source(network, weights)
     return c3d.identified(source) if c3d.is_of_c3d(source) else source
 
 

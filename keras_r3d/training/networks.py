@@ -47,7 +47,7 @@ def build(
     shape = (data.frames, data.size, data.size, data.channels)
     with tf.device("CPU:0"):
         kept = finetune.build_model(model, shape, classes, say)
-        metadata.record_recipe(kept, recipe.tables(experiment))
+        metadata.record(kept, recipe=recipe.tables(experiment))
         kept.compile(
             optimizer="sgd",
             loss="sparse_categorical_crossentropy",

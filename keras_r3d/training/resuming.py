@@ -5,6 +5,7 @@ import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -92,12 +93,11 @@ def find(workdir: Path, recipe: Recipe, say: Say) -> Run | None:
         ) from error
     # A run has what its weights decided.
     asked = dataclasses.replace(recipe, model=finetune.as_settled(recipe.model, run.recipe.model))
+    earlier, later = _keys(run.recipe), _keys(asked)
     changed = [
-        f"{section.name}.{key}: {before!r} in the run, {now!r} now"
-        for section in dataclasses.fields(Recipe)
-        for key, now in dataclasses.asdict(getattr(asked, section.name)).items()
-        if f"{section.name}.{key}" not in _MAY_CHANGE
-        and now != (before := getattr(getattr(run.recipe, section.name), key))
+        f"{key}: {earlier.get(key)!r} in the run, {later.get(key)!r} now"
+        for key in dict.fromkeys([*earlier, *later])
+        if key not in _MAY_CHANGE and earlier.get(key) != later.get(key)
     ]
     if changed:
         raise RunError(
@@ -107,6 +107,16 @@ def find(workdir: Path, recipe: Recipe, say: Say) -> Run | None:
     if finished(run):
         say(f"{workdir} holds a finished run of this recipe; --fresh starts over.")
     return dataclasses.replace(run, recipe=asked)
+
+
+def _keys(recipe: Recipe) -> dict[str, Any]:
+    """Returns the values of a recipe by "section.key"."""
+    return {
+        f"{section}.{key}": value
+        for section, table in dataclasses.asdict(recipe).items()
+        if table is not None
+        for key, value in table.items()
+    }
 
 
 def finished(run: Run) -> bool:

@@ -1,4 +1,4 @@
-"""CSV files of one's own: path,label[,split][,start_seconds,end_seconds]."""
+"""CSV files of one's own: path,label[,split][,group][,start_seconds,end_seconds]."""
 
 import csv
 import math
@@ -17,8 +17,8 @@ def read(path: Path, must_exist: bool) -> tuple[dict[str, list[Video]], list[str
     if not path.is_file():
         raise AnnotationError(
             f"The annotation file {path} does not exist. It must have the columns "
-            "path,label[,split][,start_seconds,end_seconds]; set `data.annotations` to its name, "
-            'or to "folders" for class folders.'
+            "path,label[,split][,group][,start_seconds,end_seconds]; set `data.annotations` to its "
+            'name, or to "folders" for class folders.'
         )
     splits: dict[str, list[Video]] = defaultdict(list)
     seen: dict[tuple[str, float, float], int] = {}
@@ -29,7 +29,8 @@ def read(path: Path, must_exist: bool) -> tuple[dict[str, list[Video]], list[str
             columns = rows.fieldnames or []
             if "path" not in columns or "label" not in columns:
                 raise AnnotationError(
-                    f"{path} must have the columns path,label[,split][,start_seconds,end_seconds]. "
+                    f"{path} must have the columns "
+                    "path,label[,split][,group][,start_seconds,end_seconds]. "
                     f"Received: {','.join(columns)}"
                 )
             for row in rows:
@@ -92,13 +93,14 @@ def _read_row(row: dict[str, str | None], folder: Path, where: str) -> tuple[Vid
     path = cell("path")
     if _URL not in path:
         path = os.path.normpath(folder / path)
-    video = Video(path, cell("label"), start, end)
+    video = Video(path, cell("label"), start, end, cell("group"))
     return video, SPLITS.get(split, split)
 
 
 def write(annotations: Annotations) -> str:
     """Returns all videos as the text of a CSV file that `read` reads back, with absolute paths."""
     rows = []
+    grouped = any(video.group for videos in annotations.splits.values() for video in videos)
     for split, videos in annotations.splits.items():
         for video in videos:
             segment = [
@@ -106,5 +108,6 @@ def write(annotations: Annotations) -> str:
                 for seconds, default in ((video.start_seconds, 0.0), (video.end_seconds, math.inf))
             ]
             path = video.path if _URL in video.path else os.path.abspath(video.path)
-            rows.append([path, video.label, split, *segment])
-    return files.csv_text(["path", "label", "split", "start_seconds", "end_seconds"], rows)
+            rows.append([path, video.label, split, *segment, *[video.group] * grouped])
+    columns = ["path", "label", "split", "start_seconds", "end_seconds", *["group"] * grouped]
+    return files.csv_text(columns, rows)

@@ -137,6 +137,7 @@ def arrange(
             f"needs two or more. Expected:\n{LAYOUT}"
         )
     _check_classes(splits, classes, notes)
+    _check_groups(splits)
     return Annotations(splits, classes, notes)
 
 
@@ -200,11 +201,11 @@ def _read_path(
 
 
 def _hold_out(videos: list[Video], fraction: float, seed: str) -> tuple[list[Video], list[Video]]:
-    """Draws `fraction` of each class; segments of one file stay together."""
-    # A file with segments of several classes goes with the first.
+    """Draws `fraction` of each class; segments of one file and videos of a group stay together."""
+    # A file or group with several classes goes with the first.
     labels: dict[str, str] = {}
     for video in videos:
-        labels.setdefault(video.path, video.label)
+        labels.setdefault(_unit(video), video.label)
     files: dict[str, list[str]] = defaultdict(list)
     for path, label in labels.items():
         files[label].append(path)
@@ -214,11 +215,32 @@ def _hold_out(videos: list[Video], fraction: float, seed: str) -> tuple[list[Vid
         held |= set(random.Random(f"{seed} {label}").sample(paths, count))
     if not held:
         raise AnnotationError(
-            "There is no class with two videos or more, so none can be held out for validation or "
-            "test: add videos."
+            "There is no class with two videos or more (of different groups, if they have some), "
+            "so none can be held out for validation or test: add videos."
         )
-    kept = [v for v in videos if v.path not in held]
-    return kept, [v for v in videos if v.path in held]
+    kept = [v for v in videos if _unit(v) not in held]
+    return kept, [v for v in videos if _unit(v) in held]
+
+
+def _unit(video: Video) -> str:
+    return f"group {video.group}" if video.group else video.path
+
+
+def _check_groups(splits: dict[str, list[Video]]) -> None:
+    """Raises AnnotationError if a group is on both sides of a split."""
+    first: dict[str, tuple[str, Video]] = {}
+    for split, videos in splits.items():
+        for video in videos:
+            if not video.group:
+                continue
+            before, other = first.setdefault(video.group, (split, video))
+            if before != split:
+                raise AnnotationError(
+                    f"The group '{video.group}' is in split '{before}' ({other.name}) and in "
+                    f"split '{split}' ({video.name}): a figure of one would be inflated by the "
+                    "other. Put all videos of a group into one split, or leave the column 'group' "
+                    "out."
+                )
 
 
 def _check_classes(splits: dict[str, list[Video]], classes: list[str], notes: list[str]) -> None:

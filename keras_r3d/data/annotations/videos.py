@@ -32,12 +32,18 @@ class AnnotationError(R3DError, ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """A labelled video: a file, or the part of it from `start_seconds` to `end_seconds`."""
+    """A labelled video: a file, or the part of it from `start_seconds` to `end_seconds`.
+
+    Attributes:
+        group: videos of one group (a scene, a person, a camera) are never on both sides of a split;
+            "" where nothing is known.
+    """
 
     path: str
     label: str
     start_seconds: float = 0.0
     end_seconds: float = math.inf
+    group: str = ""
 
     @property
     def name(self) -> str:

@@ -6,6 +6,7 @@ figure faces) positive.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +36,12 @@ class Pose:
     legs: tuple[tuple[Times, Times], tuple[Times, Times]]
 
 
-def pose(t: Times, rng: np.random.Generator, **values: NDArray[np.float64] | float) -> Pose:
+def pose(t: Times, rng: np.random.Generator, **values: Any) -> Pose:
     """Returns a pose of somebody who stands, but for the `values` of its joints.
 
     Args:
-        values: of x, y, lean, arm, elbow, arm2, elbow2, leg, knee, leg2, knee2.
+        values: float64 `(frames,)`, or a number, of x, y, lean, arm, elbow, arm2, elbow2, leg,
+            knee, leg2, knee2.
     """
     sway = 0.05 * np.sin(2 * np.pi * (t * rng.uniform(0.3, 1.0) + rng.random()))
     rest = {"lean": sway, "arm": 2 * sway, "arm2": -2 * sway, "elbow": 0.15, "elbow2": 0.15}
@@ -223,18 +225,12 @@ def _hit_with_leg(t, rng):
 def _push_away(t, rng):
     middle, away = rng.uniform(0.35, 0.55), _distance(t, rng, 0.45)
     out, falls = _bump(t, middle, 0.25), _there(t, middle - 0.05, middle + 0.25)
+    arms = {"arm": 1.5 * out, "arm2": 1.5 * out, "elbow": 0.2}
+    far, thrown = rng.uniform(0.12, 0.3), _bump(t, middle + 0.1, 0.3)
+    step, up = -0.4 * _bump(t, middle + 0.15, 0.25), 0.8 * _bump(t, middle + 0.1, 0.25)
     return (
-        pose(
-            t, rng, x=-away + 0.08 * out, arm=1.5 * out, arm2=1.5 * out, elbow=0.2, lean=0.3 * out
-        ),
-        pose(
-            t,
-            rng,
-            x=-away - rng.uniform(0.12, 0.3) * falls,
-            lean=-0.3 * _bump(t, middle + 0.1, 0.3),
-            leg=-0.4 * _bump(t, middle + 0.15, 0.25),
-            arm=0.8 * _bump(t, middle + 0.1, 0.25),
-        ),
+        pose(t, rng, x=-away + 0.08 * out, lean=0.3 * out, **arms),
+        pose(t, rng, x=-away - far * falls, lean=-0.3 * thrown, leg=step, arm=up),
     )
 
 

@@ -22,20 +22,16 @@ class Track:
     angle: Times
 
 
+Path = Callable[[Times, np.random.Generator], Track]
+Paths = Callable[[Times, np.random.Generator], tuple[Track, Track]]
+
+
 def _track(t: Times, x=0.0, y=0.0, scale=1.0, angle=0.0) -> Track:
-    return Track(
-        *(np.broadcast_to(np.asarray(v, np.float64), t.shape) for v in (x, y, scale, angle))
-    )
+    values = (np.asarray(value, np.float64) for value in (x, y, scale, angle))
+    return Track(*(np.broadcast_to(value, t.shape) for value in values))
 
 
-def moved(track: Track, x: float, y: float) -> Track:
-    """Returns a track that is displaced as a whole."""
-    return dataclasses.replace(track, x=track.x + x, y=track.y + y)
-
-
-def _polyline(
-    corners: Sequence[tuple[float, float]],
-) -> Callable[[Times, np.random.Generator], Track]:
+def _polyline(corners: Sequence[tuple[float, float]]) -> Path:
     """Moves at an even speed along straight lines; fills the unit square around 0."""
     points = np.array(corners, np.float64)
     points = (points - (points.max(axis=0) + points.min(axis=0)) / 2) / np.ptp(points, axis=0).max()
@@ -48,7 +44,7 @@ def _polyline(
     return path
 
 
-def _circle(turns: float) -> Callable[[Times, np.random.Generator], Track]:
+def _circle(turns: float) -> Path:
     def path(t: Times, rng: np.random.Generator) -> Track:
         phase = 2 * np.pi * (rng.random() + turns * t)
         return _track(t, 0.42 * np.cos(phase), 0.42 * np.sin(phase))
@@ -56,7 +52,7 @@ def _circle(turns: float) -> Callable[[Times, np.random.Generator], Track]:
     return path
 
 
-def _shake(x: float, y: float) -> Callable[[Times, np.random.Generator], Track]:
+def _shake(x: float, y: float) -> Path:
     def path(t: Times, rng: np.random.Generator) -> Track:
         wave = 0.35 * np.sin(2 * np.pi * (rng.uniform(1.5, 3.5) * t + rng.random()))
         return _track(t, x * wave, y * wave)
@@ -64,11 +60,11 @@ def _shake(x: float, y: float) -> Callable[[Times, np.random.Generator], Track]:
     return path
 
 
-def _resize(first: float, last: float) -> Callable[[Times, np.random.Generator], Track]:
+def _resize(first: float, last: float) -> Path:
     return lambda t, _: _track(t, scale=first + (last - first) * t)
 
 
-def _turn(direction: int) -> Callable[[Times, np.random.Generator], Track]:
+def _turn(direction: int) -> Path:
     return lambda t, rng: _track(t, angle=direction * rng.uniform(1.2, 3.0) * t)
 
 
@@ -83,7 +79,6 @@ _SLANTED = {
     "up_left": (-1, -1),
     "up_right": (1, -1),
 }
-Path = Callable[[Times, np.random.Generator], Track]
 
 
 def _corner(first: tuple[int, int], second: tuple[int, int]) -> Path:
@@ -124,7 +119,7 @@ def _one_thing() -> dict[str, Path]:
 ONE: dict[str, Path] = _one_thing()
 
 
-def _relative(first: Callable[[Times], Times], second: Callable[[Times], Times]):
+def _relative(first: Callable[[Times], Times], second: Callable[[Times], Times]) -> Paths:
     """Two things on one line, somewhat slanted."""
 
     def paths(t: Times, rng: np.random.Generator) -> tuple[Track, Track]:
@@ -136,7 +131,7 @@ def _relative(first: Callable[[Times], Times], second: Callable[[Times], Times])
     return paths
 
 
-def _around(turns: float):
+def _around(turns: float) -> Paths:
     def paths(t: Times, rng: np.random.Generator) -> tuple[Track, Track]:
         phase = rng.uniform(-0.3, 0.3) + np.pi * (rng.integers(2) + turns * t)
         x, y = 0.3 * np.cos(phase), 0.3 * np.sin(phase)
@@ -146,7 +141,7 @@ def _around(turns: float):
 
 
 # Of two things, in relation to each other.
-TWO: dict[str, Callable[[Times, np.random.Generator], tuple[Track, Track]]] = {
+TWO: dict[str, Paths] = {
     "approach": _relative(lambda t: -0.5 + 0.4 * t, lambda t: 0.5 - 0.4 * t),
     "part": _relative(lambda t: -0.1 - 0.4 * t, lambda t: 0.1 + 0.4 * t),
     "pass": _relative(lambda t: -0.5 + t, lambda t: 0.5 - t),

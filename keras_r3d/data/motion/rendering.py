@@ -1,4 +1,4 @@
-"""Renders clips of moving things: what they are and where, is drawn at random; how they move is not.
+"""Renders clips of moving things: what they are and where is drawn, how they move is not.
 
 A background, which a moving camera may displace; one or two textured things, or figures of people,
 that move as the class says; things beside them that do not matter, or cover them; noise.
@@ -199,7 +199,7 @@ def _noise(count: int, strength: float, rng: np.random.Generator) -> Pixels:
 
 
 def _placing(x: float, y: float, zoom: float, angle: float, side: int) -> NDArray[np.float64]:
-    """Returns the matrix that puts the middle of a square of `side` at a place, zoomed and turned."""
+    """Returns the matrix that puts the middle of a square of `side` at x and y, turned, zoomed."""
     cosine, sine = zoom * np.cos(angle), zoom * np.sin(angle)
     half = side / 2
     return np.array(

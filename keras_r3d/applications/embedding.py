@@ -1,0 +1,91 @@
+"""Embeddings of several stages, by one network or several side by side, and a classifier of them.
+
+The feature maps of each stage are averaged over frames and places; the last one over the quarters
+of the picture, so that it is known where something was. Stock layers only, so that plain Keras
+loads the model and every export takes it.
+"""
+
+import re
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import layers
+
+from keras_r3d.applications.identify import HEAD
+
+
+def join(networks: Sequence[keras.Model], stages: Sequence[str]) -> list[keras.Model]:
+    """Returns what embeds clips by each of several networks, all with the same input.
+
+    Args:
+        networks: take clips of one shape. Layers of all but the first get other names.
+        stages: such as "conv3": the last feature map of each is averaged, that of the last over
+            quarters of the picture.
+
+    Returns:
+        Of each network a model `(batch, frames, height, width, channels)` -> `(batch, d)`.
+
+    Raises:
+        ValueError: a network has no such stage.
+    """
+    shared = networks[0].inputs[0]
+    return [
+        _embedder(network if not number else _beside(network, shared, number), stages, number)
+        for number, network in enumerate(networks)
+    ]
+
+
+def classifier(
+    embedders: Sequence[keras.Model], kernel: np.ndarray, bias: np.ndarray
+) -> keras.Model:
+    """Returns a model that classifies clips by their embeddings: clips -> `(batch, classes)`.
+
+    Args:
+        embedders: as `join` gives them, or some of them.
+        kernel: float `(sum of d, classes)`.
+        bias: float `(classes,)`.
+    """
+    parts = [embedder.outputs[0] for embedder in embedders]
+    x = layers.Concatenate(name="embeddings")(parts) if len(parts) > 1 else parts[0]
+    head = layers.Dense(len(bias), activation="softmax", dtype="float32", name=HEAD)
+    model = keras.Model(embedders[0].inputs, head(x), name=embedders[0].name)
+    head.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
+    return model
+
+
+def _embedder(network: keras.Model, stages: Sequence[str], number: int) -> keras.Model:
+    prefix = _prefix(number)
+    pooled = []
+    for stage in stages:
+        named = [one for one in network.layers if re.match(rf"{prefix}{stage}(\D|$)", one.name)]
+        if not named or len(named[-1].output.shape) != 5:
+            raise ValueError(f"The network {network.name} has no stage '{stage}'.")
+        x, name = named[-1].output, f"{prefix}pool_{stage}"
+        if stage != stages[-1] or None in x.shape[1:] or min(x.shape[2:4]) < 2:
+            pooled.append(layers.GlobalAveragePooling3D(name=name)(x))
+            continue
+        frames, *sides = x.shape[1:4]
+        # Of an odd number of cells both halves have the middle one.
+        halves, steps = [-(-side // 2) for side in sides], [side // 2 for side in sides]
+        quarters = layers.AveragePooling3D((frames, *halves), (frames, *steps), name=name)(x)
+        pooled.append(layers.Flatten(name=f"{name}_quarters")(quarters))
+    joined = layers.Concatenate(name=f"{prefix}embedding")(pooled) if len(pooled) > 1 else pooled[0]
+    return keras.Model(network.inputs, joined, name=network.name)
+
+
+def _prefix(number: int) -> str:
+    return f"network{number + 1}_" if number else ""
+
+
+def _beside(network: keras.Model, shared: keras.KerasTensor, number: int) -> keras.Model:
+    """Returns a copy of a network that takes another's input, its layers called otherwise."""
+
+    def renamed(layer: layers.Layer) -> layers.Layer:
+        config = layer.get_config()
+        config["name"] = f"{_prefix(number)}{layer.name}"
+        return layer.__class__.from_config(config)
+
+    copy = keras.models.clone_model(network, input_tensors=[shared], clone_function=renamed)
+    copy.set_weights(network.get_weights())
+    return copy

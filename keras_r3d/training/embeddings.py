@@ -1,0 +1,168 @@
+"""Embeddings of the videos of a training, kept in its folder: each video is embedded once."""
+
+import dataclasses
+import json
+import os
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_r3d import files
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.reader import Reader
+from keras_r3d.inference.classifier import Classifier
+from keras_r3d.inference.scoring import score
+
+NAME = "embeddings.npz"
+_SAVE_SECONDS = 60.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedded:
+    """What a network makes of a video.
+
+    Attributes:
+        status: "ok", "partial" (what decodes is embedded) or "error" (there is nothing).
+        detail: what is wrong, or what else there is to say.
+        features: float32 `(windows, views, d)`.
+        seconds: float64 `(windows, 2)`, when a window starts and ends.
+    """
+
+    status: str
+    detail: str
+    features: NDArray[np.float32]
+    seconds: NDArray[np.float64]
+
+
+class Cache:
+    """Embeddings by video, of one way to make them.
+
+    Args:
+        folder: of the run; those of other runs beside it are looked at, too.
+        request: what embeddings depend on beside the video; those of another are never used.
+    """
+
+    def __init__(self, folder: Path, request: Mapping[str, Any]):
+        self._path = folder / NAME
+        self._request = json.dumps(request, sort_keys=True)
+        self._known: dict[str, Embedded] = {}
+        others = sorted(folder.parent.glob(f"*/{NAME}"), key=lambda path: path == self._path)
+        for path in others:  # its own the last
+            self._known |= self._read(path)
+
+    def get(self, video: Video) -> Embedded | None:
+        """Returns the embedding of a video, if it is known and its file is as it was."""
+        return self._known.get(_key(video))
+
+    def add(self, video: Video, embedded: Embedded) -> None:
+        """Takes the embedding of a video."""
+        self._known[_key(video)] = embedded
+
+    def save(self, videos: Sequence[Video]) -> None:
+        """Writes the embeddings of these videos, as far as they are known and no errors.
+
+        Raises:
+            WriteError: the disk is full, …
+        """
+        keys = [
+            key
+            for key in dict.fromkeys(map(_key, videos))
+            if key in self._known and self._known[key].status != "error"  # which may pass
+        ]
+        rows = [self._known[key] for key in keys]
+        about = {
+            "request": self._request,
+            "keys": keys,
+            "status": [one.status for one in rows],
+            "detail": [one.detail for one in rows],
+            "shapes": [one.features.shape for one in rows],
+        }
+        flat = [one.features.ravel() for one in rows]
+        seconds = [one.seconds for one in rows]
+        with files.atomic(self._path) as temporary, temporary.open("wb") as file:
+            np.savez(
+                file,
+                about=np.frombuffer(json.dumps(about).encode(), np.uint8),
+                features=np.concatenate(flat) if flat else np.empty(0, np.float32),
+                seconds=np.concatenate(seconds) if seconds else np.empty((0, 2)),
+            )
+
+    def _read(self, path: Path) -> dict[str, Embedded]:
+        """Returns what a file holds; nothing, if it is damaged or of another request."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                about = json.loads(file["about"].tobytes())
+                if about["request"] != self._request:
+                    return {}
+                features, seconds = file["features"], file["seconds"]
+            columns = [about[name] for name in ("keys", "status", "detail", "shapes")]
+            found, at, window = {}, 0, 0
+            for key, status, detail, shape in zip(*columns, strict=True):
+                size, windows = int(np.prod(shape)), shape[0]
+                found[key] = Embedded(
+                    *(status, detail),
+                    features[at : at + size].reshape(shape),
+                    seconds[window : window + windows],
+                )
+                at, window = at + size, window + windows
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            return {}  # it is made again
+        return found
+
+
+def embed(
+    model: Classifier,
+    reader: Reader,
+    videos: Sequence[Video],
+    cache: Cache,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Embedded]:
+    """Embeds the videos that the cache does not hold; what is done is kept if it is interrupted.
+
+    Args:
+        model: its scores are the embeddings.
+        progress: takes the number of videos done, and of all that had to be embedded.
+
+    Returns:
+        Of each video in their order.
+    """
+    remaining = [video for video in videos if cache.get(video) is None]
+    saved = time.monotonic()
+    try:
+        for done, (video, one) in enumerate(_embedded(model, reader, remaining), 1):
+            cache.add(video, one)
+            if progress is not None:
+                progress(done, len(remaining))
+            if time.monotonic() - saved > _SAVE_SECONDS:
+                cache.save(videos)
+                saved = time.monotonic()
+    finally:
+        cache.save(videos)
+    found = [cache.get(video) for video in videos]
+    assert None not in found
+    return [one for one in found if one is not None]
+
+
+def _embedded(
+    model: Classifier, reader: Reader, videos: Sequence[Video]
+) -> Iterator[tuple[Video, Embedded]]:
+    for one in score(model, reader, videos, probabilities=False, keep_views=True):
+        features = one.window_scores.astype(np.float32)
+        if one.status == "error":
+            features = features.reshape(0, model.eval.views, len(model.classes))
+        yield one.video, Embedded(one.status, one.detail, features, one.window_seconds)
+
+
+def _key(video: Video) -> str:
+    """Names a video and the state of its file: one that was changed is another."""
+    try:
+        about = os.stat(video.path)
+        state = f"{about.st_size} {about.st_mtime_ns}"
+    except OSError:  # of a store, or gone
+        state = ""
+    return f"{os.path.abspath(video.path)} {video.start_seconds} {video.end_seconds} {state}"
