@@ -398,6 +398,13 @@ def _flatten(layer: layers.Flatten, value: Any):
     return ops.reshape(_whole(value), (1, -1))
 
 
+def _concatenate(layer: layers.Concatenate, *values: Any):
+    if layer.axis not in (-1, len(layer.output.shape) - 1):
+        raise ExportError(f"TFLite export does not know how {layer.name} joins its inputs.")
+    joined = ops.concatenate([_whole(value) for value in values], axis=-1)
+    return _Images(joined) if isinstance(values[0], _Images) else joined
+
+
 def _same(layer: layers.Layer, *values: Any):
     """The layer itself: it treats every pixel, or every row, alike."""
     config = layer.get_config() | {"dtype": "float32"}
@@ -426,6 +433,7 @@ _RULES: dict[type[layers.Layer], Callable[..., Any]] = {
     layers.ZeroPadding3D: _zero_padding,
     layers.Normalization: _normalization,
     layers.Flatten: _flatten,
+    layers.Concatenate: _concatenate,
     **dict.fromkeys((layers.Dropout, layers.Identity), _nothing),
     **dict.fromkeys(
         (layers.ReLU, layers.Activation, layers.Add, layers.BatchNormalization, layers.Dense), _same

@@ -70,7 +70,7 @@ def _embedder(network: keras.Model, stages: Sequence[str], number: int) -> keras
         halves, steps = [-(-side // 2) for side in sides], [side // 2 for side in sides]
         quarters = layers.AveragePooling3D((frames, *halves), (frames, *steps), name=name)(x)
         pooled.append(layers.Flatten(name=f"{name}_quarters")(quarters))
-    joined = layers.Concatenate(name=f"{prefix}embedding")(pooled) if len(pooled) > 1 else pooled[0]
+    joined = layers.Concatenate(name=f"{prefix}stages")(pooled) if len(pooled) > 1 else pooled[0]
     return keras.Model(network.inputs, joined, name=network.name)
 
 

@@ -33,7 +33,12 @@ class Source:
 
 
 def open_source(
-    data_dir: str | Path, data: Data, *, cache_gib: float = 0.0, seed: int | None = None
+    data_dir: str | Path,
+    data: Data,
+    *,
+    cache_gib: float = 0.0,
+    seed: int | None = None,
+    least_validation: int = 0,
 ) -> Source:
     """Opens a folder of videos or of their flow, a list of videos, or a clip store, anywhere.
 
@@ -43,6 +48,7 @@ def open_source(
         cache_gib: memory for decoded frames of video files.
         seed: of the hold-out. None holds no videos out, takes what annotations a folder has where
             it lacks the named ones, and takes what could not be trained on.
+        least_validation: hold no videos out for validation if they would be fewer than that.
 
     Raises:
         AnnotationError: anything that keeps the videos from being used, by name.
@@ -74,6 +80,7 @@ def open_source(
             validation_fraction=validation_fraction,
             test_fraction=test_fraction,
             seed=seed or 0,
+            least_validation=least_validation,
             quarantined=True,
             trained_on=seed is not None,
         )
@@ -91,6 +98,7 @@ def open_source(
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         seed=seed or 0,
+        least_validation=least_validation,
         trained_on=seed is not None,
     )
     path, root = annotations.absolute(data_dir), annotations.root(data_dir)

@@ -42,7 +42,7 @@ class Progress:
         seconds: of these steps.
         waited: of them, the seconds that input was waited for.
         bookkeeping: seconds of the whole training that observers and saved states took.
-        best: lowest loss of an epoch so far.
+        best: loss of the epoch that is kept: the lowest so far, or the last.
         best_epoch: its number, counted from 1; 0: none.
         log: figures of each epoch.
     """
@@ -79,6 +79,9 @@ class Plan:
         batches: takes the number of the first step; gives batches for the replicas, without end.
         validation: gives batches for the replicas, once; None: the training loss decides.
         keep_best: takes the weights of the best model so far, and saves it.
+        keep_last: takes the weights after the last epoch, and saves them.
+        chooses: whether the validation loss says which epoch is the best; else it is the last.
+        patience: epochs in a row that may be no better before the training ends; 0: all.
         names_of_batch: takes the number of a step, gives the names of its videos.
         note_problems: writes down which videos were found broken so far.
         folder: of saved states; None: none are.
@@ -90,6 +93,9 @@ class Plan:
     batches: Callable[[int], Iterator[Any]]
     validation: Callable[[], Iterable[Any]] | None
     keep_best: Callable[[list[np.ndarray]], None]
+    keep_last: Callable[[list[np.ndarray]], None]
+    chooses: bool
+    patience: int
     names_of_batch: Callable[[int], list[str]]
     note_problems: Callable[[], None]
     folder: Path | None
@@ -155,15 +161,28 @@ class Training:
         """
         with self._signals():
             try:
-                if self.progress.epoch < self._plan.epochs:
+                if not self._ended:
                     batches = self._plan.batches(self.step)
-                    while self.progress.epoch < self._plan.epochs:
+                    while not self._ended:
                         self._epoch(batches)
             finally:
                 self._keep_best()  # also of epochs since the last state
             if self._asked:
                 raise self._interrupted()
+        if self._writes:
+            with self._averaged():
+                self._plan.keep_last(self._steps.network.get_weights())
         return self.progress
+
+    @property
+    def _ended(self) -> bool:
+        """Whether all epochs were trained, or so many were no better that the rest is given up."""
+        progress, plan = self.progress, self._plan
+        waited = progress.epoch - progress.best_epoch
+        given_up = (
+            plan.chooses and plan.patience and progress.best_epoch and waited >= plan.patience
+        )
+        return bool(given_up) or progress.epoch >= plan.epochs
 
     def _keep_best(self) -> None:
         if self._best is not None:
@@ -221,7 +240,7 @@ class Training:
         }
         self._schedule.end_epoch(loss)
         started = time.monotonic()
-        if loss < progress.best:
+        if loss < progress.best or not plan.chooses:
             progress.best, progress.best_epoch = loss, progress.epoch + 1
             if self._writes:
                 with self._averaged():
@@ -233,7 +252,7 @@ class Training:
         progress.bookkeeping += time.monotonic() - started
         # The next epoch can be had again, this one should not be lost; but what it took counts.
         since = time.monotonic() - self._saved
-        if progress.epoch == plan.epochs or since * _MOST_SAVING_SHARE >= self._save_took:
+        if self._ended or since * _MOST_SAVING_SHARE >= self._save_took:
             self._save()
 
     def _validate(self, batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,8 @@ from keras_r3d.training.step import Steps
 
 Say = Callable[[str], None]
 
+LEAST_TO_CHOOSE = 30  # validation videos: with fewer the best epoch is luck
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -54,6 +56,11 @@ class Prepared:
     def annotations(self) -> Annotations:
         """The labelled videos."""
         return self.opened.annotations
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the validation loss chooses the epoch that is kept; else it is the last."""
+        return len(self.annotations.splits.get("validation", ())) >= LEAST_TO_CHOOSE
 
     @property
     def steps_per_epoch(self) -> int:
@@ -161,7 +168,11 @@ def _open(
         errors.append(error)
     try:
         opened = source.open_source(
-            data_dir, recipe.data, cache_gib=recipe.data.cache_gib, seed=recipe.train.seed
+            data_dir,
+            recipe.data,
+            cache_gib=recipe.data.cache_gib,
+            seed=recipe.train.seed,
+            least_validation=0 if recipe.eval.split == "validation" else LEAST_TO_CHOOSE,
         )
     except R3DError as error:
         errors.append(error)

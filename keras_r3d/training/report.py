@@ -76,6 +76,7 @@ class Report:
         self._network, self._histograms = network, histograms
         self._terminal = sys.stdout.isatty()
         self._drawn, self._drawing_took = -math.inf, 0.0
+        self._undrawn: Progress | None = None
         self._said = time.monotonic()
         self._rate_since: tuple[float, int] | None = None
         root = folder / run_folder.TENSORBOARD
@@ -111,8 +112,9 @@ class Report:
             self._show(f"Epoch {progress.epoch + 1}/{self._epochs}, validation: {clips} clips")
 
     def close(self) -> None:
-        """Takes the bar away, and ends the files for TensorBoard."""
+        """Takes the bar away, and ends the files for TensorBoard; draws what was not drawn yet."""
         self._show("")
+        self._draw()
         self._train.close()
         self._validation.close()
 
@@ -135,7 +137,7 @@ class Report:
             f"; rate {row['learning_rate']:.3g}, {row['clips_per_second']:.1f} clips/s, "
             f"{row['data_wait']:.0%} waiting for data, {_command.duration(row['seconds'])}"
         )
-        if progress.best_epoch == row["epoch"]:
+        if progress.best_epoch == row["epoch"] and "val_loss" in row:
             text += "; best so far"
         self._show("")
         self._say(text)
@@ -145,10 +147,16 @@ class Report:
         since = started - self._drawn
         draw = since * _MOST_DRAWING_SHARE >= self._drawing_took or progress.epoch == self._epochs
         self._summarise(row, confusion if draw else None)
+        self._undrawn = progress
         if draw:
-            draw_curves(progress.log, self._folder / run_folder.CURVES)
-            self._drawn = time.monotonic()
+            self._draw()
             self._drawing_took = self._drawn - started
+
+    def _draw(self) -> None:
+        if self._undrawn is not None:
+            log, kept = self._undrawn.log, self._undrawn.best_epoch
+            draw_curves(log, kept, self._folder / run_folder.CURVES)
+        self._undrawn, self._drawn = None, time.monotonic()
 
     def _line(self, progress: Progress, step: int, now: float) -> str:
         done = step % self._steps_per_epoch + 1
@@ -197,8 +205,12 @@ def _pixels(figure: Figure) -> np.ndarray:
     return tf.io.decode_png(file.getvalue(), channels=3).numpy()[np.newaxis]
 
 
-def draw_curves(log: Sequence[dict[str, float]], picture: Path) -> None:
-    """Draws loss, clip accuracy and learning rate over the epochs as PNG."""
+def draw_curves(log: Sequence[dict[str, float]], kept: int, picture: Path) -> None:
+    """Draws loss, clip accuracy and learning rate over the epochs as PNG.
+
+    Args:
+        kept: number of the epoch whose weights are kept, which is marked.
+    """
     epochs = [int(row["epoch"]) for row in log]
     figure = Figure(figsize=(12, 4), layout="constrained")
     loss_axes, accuracy_axes, rate_axes = figure.subplots(1, 3)
@@ -209,6 +221,7 @@ def draw_curves(log: Sequence[dict[str, float]], picture: Path) -> None:
         for column, label in ((name, "training"), (f"val_{name}", "validation")):
             if column in log[0]:
                 axes.plot(epochs, [row[column] for row in log], ".-", label=label)
+        axes.axvline(kept, color="black", linestyle=":", label=f"kept: epoch {kept}")
         axes.set_title(title)
         axes.legend()
     accuracy_axes.set_ylim(0, 1.02)

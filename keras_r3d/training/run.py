@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from keras_r3d.devices import DeviceError, choose
 from keras_r3d.recipe import Recipe
 from keras_r3d.training import report, resuming, state, troubles
 from keras_r3d.training.loop import InterruptedTraining, Plan, Progress, Training
-from keras_r3d.training.preparing import Options, Prepared, described, prepare
+from keras_r3d.training.preparing import LEAST_TO_CHOOSE, Options, Prepared, described, prepare
 from keras_r3d.training.schedule import Schedule
 
 Say = Callable[[str], None]
@@ -33,7 +34,7 @@ def train(
     *,
     say: Say = print,
 ) -> run_folder.Run:
-    """Trains a model as a recipe says and keeps the best one of all epochs.
+    """Trains a model as a recipe says and keeps the best one of all epochs, and the last.
 
     A run of the same recipe and data that is in the folder is gone on with, from its last saved
     state, and ends as if it had never stopped.
@@ -45,7 +46,8 @@ def train(
         say: takes each line of the report.
 
     Returns:
-        The run. Its folder holds the best model (lowest validation loss), the log, the curves, a
+        The run. Its folder holds the best model (of the lowest validation loss, or the last where
+        there are too few validation videos to choose by), the last one, the log, the curves, a
         sheet of training clips and the list of broken videos.
 
     Raises:
@@ -147,8 +149,9 @@ def _train(
     except DeviceError:
         say("Note: another worker has gone, but the training was done.")
     say(
-        f"Trained in {run.summary['training_minutes']:.1f} minutes; the best model is that of "
-        f"epoch {progress.best_epoch}."
+        f"Trained in {run.summary['training_minutes']:.1f} minutes; {run_folder.BEST_MODEL} is "
+        f"of epoch {progress.best_epoch} of {progress.epoch}"
+        + (", the lowest validation loss." if prepared.chooses else ", the last.")
     )
     run.report_problems(prepared.opened.reader.problems, say)
     return run
@@ -210,9 +213,9 @@ def _create(prepared: Prepared, workdir: Path) -> run_folder.Run:
 def _plan(prepared: Prepared, run: run_folder.Run) -> Plan:
     train = prepared.recipe.train
 
-    def keep_best(weights: list[np.ndarray]) -> None:
+    def keep(name: str, weights: list[np.ndarray]) -> None:
         prepared.networks.kept.set_weights(weights)
-        with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
+        with files.atomic(run.path / name) as temporary:
             prepared.networks.kept.save(temporary)
 
     return Plan(
@@ -221,7 +224,10 @@ def _plan(prepared: Prepared, run: run_folder.Run) -> Plan:
         batch_size=train.batch_size,
         batches=prepared.batches,
         validation=(prepared.validation if prepared.annotations.splits.get("validation") else None),
-        keep_best=keep_best,
+        keep_best=functools.partial(keep, run_folder.BEST_MODEL),
+        keep_last=functools.partial(keep, run_folder.LAST_MODEL),
+        chooses=prepared.chooses,
+        patience=train.patience,
         names_of_batch=prepared.names_of_batch,
         note_problems=lambda: run.report_problems(prepared.opened.reader.problems, _ignore),
         folder=run.path / run_folder.STATE,
@@ -245,10 +251,13 @@ def _headlines(prepared: Prepared, run: run_folder.Run, options: Options) -> lis
             f"Note: an epoch is one batch of {train.batch_size} clips, as 'data' and "
             f"'train.clips_per_video' give only {clips}."
         )
-    if not found.splits.get("validation"):
-        lines.append(
-            "Note: there is no validation split; the model of the lowest training loss is kept."
-        )
+    if not prepared.chooses:
+        there = len(found.splits.get("validation", ()))
+        why = f"{there} validation videos are too few to choose by" if there else "no validation"
+        weights = "running average of the weights is" if train.ema else "weights are"
+        lines.append(f"Note: {why}: the last {weights} kept ({LEAST_TO_CHOOSE} videos would do).")
+        if train.patience:
+            lines.append("Note: train.patience is not used, as nothing chooses by validation.")
     if train.deterministic:
         lines.append("Deterministic: the same result to the bit on the same machine.")
     lines.append(

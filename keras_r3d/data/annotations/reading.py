@@ -37,6 +37,7 @@ def read(
     validation_fraction: float = 0.0,
     test_fraction: float = 0.0,
     seed: int = 0,
+    least_validation: int = 0,
     must_exist: bool = True,
     quarantined: bool = False,
     trained_on: bool = True,
@@ -55,6 +56,7 @@ def read(
             validation split.
         test_fraction: likewise for the test split.
         seed: of the hold-out.
+        least_validation: hold no videos out for validation if they would be fewer than that.
         must_exist: refuse a CSV file of one's own that lists missing videos. (The public lists name
             videos that are gone from the web; those are left aside, counted and said.)
         quarantined: also the videos that quarantine.txt leaves aside.
@@ -80,6 +82,7 @@ def read(
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,
         seed=seed,
+        least_validation=least_validation,
         quarantined=quarantined,
         trained_on=trained_on,
     )
@@ -93,6 +96,7 @@ def arrange(
     validation_fraction: float = 0.0,
     test_fraction: float = 0.0,
     seed: int = 0,
+    least_validation: int = 0,
     quarantined: bool = False,
     trained_on: bool = True,
 ) -> Annotations:
@@ -100,7 +104,8 @@ def arrange(
 
     Args:
         folder: that the videos are of; may have a quarantine.txt.
-        validation_fraction, test_fraction, seed, quarantined, trained_on: as in `read`.
+        validation_fraction, test_fraction, seed, least_validation, quarantined, trained_on: as in
+            `read`.
 
     Raises:
         AnnotationError: there are no videos, or what `trained_on` refuses.
@@ -124,7 +129,15 @@ def arrange(
         )
     for name, fraction in (("test", test_fraction), ("validation", validation_fraction)):
         if name not in splits and fraction > 0:
-            splits["train"], splits[name] = _hold_out(splits["train"], fraction, f"{seed} {name}")
+            kept, held = _hold_out(splits["train"], fraction, f"{seed} {name}")
+            if name == "validation" and len(held) < least_validation:
+                notes.append(
+                    f"No validation split, and none is drawn: {len(held)} videos "
+                    f"(data.validation_fraction = {fraction:g}) are too few to choose an epoch "
+                    "by. All are trained on."
+                )
+                continue
+            splits["train"], splits[name] = kept, held
             notes.append(
                 f"No {name} split: {len(splits[name])} training videos are held out for it "
                 f"(data.{name}_fraction = {fraction:g})."
