@@ -265,8 +265,8 @@ class Few:
     Attributes:
         stages: of the network, whose feature maps are embedded: "conv3", "conv4", "conv5".
         folds: parts of the cross-validation; 0: 5, or one for each group where videos have groups.
-        finetune_epochs: of training that follows, from this classifier; the better of both is kept
-            (0: none).
+        finetune_epochs: at most, of training by [train] (but for its epochs) that follows, from
+            this classifier; the better of both is kept (0: none).
     """
 
     stages: tuple[Literal["conv2", "conv3", "conv4", "conv5"], ...]
@@ -689,6 +689,12 @@ def _few_at_odds(recipe: Recipe) -> Iterator[str]:
         return
     if not recipe.few.stages:
         yield "Recipe key 'few.stages' must not be empty: the stages that are embedded."
+    epochs, warmup = recipe.few.finetune_epochs, recipe.train.warmup_epochs
+    if 0 < epochs <= warmup:
+        yield (
+            f"Recipe key 'few.finetune_epochs' must be above 'train.warmup_epochs' ({warmup}). "
+            f"Received: {epochs}. For a short try: --set train.warmup_epochs=0"
+        )
     if not recipe.model.weights:
         yield (
             "Recipe key 'model.weights' is empty, but [few] embeds videos by weights: name some, "

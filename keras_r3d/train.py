@@ -135,18 +135,27 @@ def _what_next(run: run_folder.Run, experiment: recipe.Recipe) -> str:
     if python.startswith(".."):
         python = sys.executable
     path = shlex.quote(str(run.path))
-    lines = [
-        "",
-        f"Look at {run.path / run_folder.CURVES} and {run.path / run_folder.CONFUSION}. Next:",
-        f"  {python} -m tensorboard.main --logdir {path}/{run_folder.TENSORBOARD}",
-        f"  {python} -m keras_r3d.evaluate --workdir {path}",
+    if experiment.few is not None:
+        lines = [
+            "",
+            f"Look at {run.path / run_folder.CLIPS} and {run.path / run_folder.CONFUSION}. Next:",
+            f"  {python} -m keras_r3d.predict --workdir {path} VIDEO",
+        ]
+    else:
+        lines = [
+            "",
+            f"Look at {run.path / run_folder.CURVES} and {run.path / run_folder.CONFUSION}. Next:",
+            f"  {python} -m tensorboard.main --logdir {path}/{run_folder.TENSORBOARD}",
+            f"  {python} -m keras_r3d.evaluate --workdir {path}",
+        ]
+    lines += [
         f"  {python} -m keras_r3d.export --workdir {path} --format saved_model",
         f"  {python} -m keras_r3d.export --workdir {path} --format tflite",
     ]
     if experiment.data.rendered:
         lines += [
             "With videos of your own, a folder for each class:",
-            f"  {python} -m keras_r3d.train --recipe gestures --data_dir YOUR_VIDEOS",
+            f"  {python} -m keras_r3d.train --recipe few --data_dir YOUR_VIDEOS",
         ]
     return "\n".join(lines)
 

@@ -2,8 +2,8 @@
 
 Videos are the independent units, never windows: the windows of one video are alike. Of a share that
 counts several things a video, the number of observations is what independent ones would need to be
-as certain: `p (1 - p)` over the variance between videos. Where there is no variance to see, because
-all are right or all wrong, it is the number of videos.
+as certain: `p (1 - p)` over the variance between videos, and no more than were counted. Where there
+is no variance to see, as where all are right or all wrong, it is the number of videos.
 
 References:
     Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927. For
@@ -45,8 +45,11 @@ def ratio_intervals(right: NDArray, counted: NDArray) -> Shares:
         if not total:
             continue
         share = part.sum() / total
-        variance = ((part - share * whole) ** 2).sum() / total**2
-        observations = share * (1 - share) / variance if variance else np.count_nonzero(whole)
+        if np.allclose(part, share * whole):  # but for roundings
+            observations = float(np.count_nonzero(whole))
+        else:
+            variance = ((part - share * whole) ** 2).sum() / total**2
+            observations = min(total, share * (1 - share) / variance)
         intervals[number] = wilson(float(share), float(observations))
     return intervals
 

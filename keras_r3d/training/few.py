@@ -28,14 +28,21 @@ from keras_r3d.data.annotations.videos import some
 from keras_r3d.data.source import Source
 from keras_r3d.devices import Devices, choose
 from keras_r3d.errors import R3DError
-from keras_r3d.inference import artefacts, evaluation_folder, protocol, report, ridge
+from keras_r3d.inference import (
+    artefacts,
+    classifier,
+    evaluation_folder,
+    protocol,
+    report,
+    ridge,
+)
 from keras_r3d.inference.averaging import average
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.evaluation import Evaluation
-from keras_r3d.inference.scoring import Scored
+from keras_r3d.inference.scoring import Scored, score
 from keras_r3d.recipe import Recipe, RecipeError, listed, tables
 from keras_r3d.run_folder import Run
-from keras_r3d.training import embeddings, finetune, resuming, troubles
+from keras_r3d.training import embeddings, few_finetuning, finetune, resuming, troubles
 from keras_r3d.training.embeddings import Embedded
 from keras_r3d.training.preparing import Options
 
@@ -251,8 +258,9 @@ def _train(
     say(f"Classifier: {fitted.described}.")
     with seconds("cross-validated"):
         crossed = _cross_validate(prepared, training, say)
+    tuned = _finetuned(prepared, training, fitted, seconds, say)
     with seconds("kept"):
-        model = _model(prepared, fitted)
+        model = tuned or _model(prepared, fitted)
         with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
             model.save(temporary)
     run.update_summary(status="trained", seconds=seconds.stages)
@@ -264,7 +272,11 @@ def _train(
     if split:
         with seconds("evaluated"):
             tested = zip(videos[count:], rows[count:], strict=True)
-            scored = [_scored(prepared, video, one, fitted) for video, one in tested]
+            if tuned is None:
+                scored = [_scored(prepared, video, one, fitted) for video, one in tested]
+            else:
+                kept = _classifier(prepared, tuned)
+                scored = list(score(kept, prepared.opened.reader, videos[count:]))
             evaluation = protocol.collected(scored, found.classes)
             _write(run, evaluation, prepared, run.path, split, {}, say)
     run.update_summary(seconds=seconds.stages)
@@ -484,6 +496,68 @@ def _scored(prepared: _Prepared, video: Video, one: Embedded, fitted: ridge.Fitt
     views = shares.reshape(*one.features.shape[:2], classes)
     windows = np.stack([average(own, of) for own in views]).astype(np.float32)
     return Scored(video, one.status, one.detail, windows, one.seconds, average(windows, of))
+
+
+def _finetuned(
+    prepared: _Prepared, training: _Training, fitted: ridge.Fitted, seconds: _Seconds, say: Say
+) -> keras.Model | None:
+    """Trains the network from the classifier on, if that is asked for and pays; None if not.
+
+    A fifth of the videos is held out: the classifier that is fitted to the others is trained on
+    them, and if that lowers the loss of those held out, so many epochs are trained on all videos.
+
+    Reference:
+        Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform
+        Out-of-Distribution, ICLR 2022.
+    """
+    few = prepared.recipe.few
+    assert few is not None
+    if not few.finetune_epochs:
+        return None
+    labelled = training.labelled
+    fold = ridge.folds(labelled, _FOLDS)
+    known = [v for v, good in zip(training.videos, training.readable, strict=True) if good]
+    rows = [one for one, good in zip(training.rows, training.readable, strict=True) if good]
+    others = set(labelled.labels[fold != 0].tolist())
+    held = [n for n in np.flatnonzero(fold == 0).tolist() if labelled.labels[n] in others]
+    if not held:
+        say("Note: nothing is trained further: no video can be held out to see whether it pays.")
+        return None
+    with seconds("fine-tuned"):
+        first = ridge.fit(labelled.taken(fold != 0), prepared.names)
+        linear = [_scored(prepared, known[n], rows[n], first) for n in held]
+        kept, out = [known[n] for n in np.flatnonzero(fold != 0)], [known[n] for n in held]
+        model, epoch = few_finetuning.train(
+            *(_model(prepared, first), prepared.recipe, prepared.opened, prepared.hardware),
+            *(kept, out, few.finetune_epochs, say),
+        )
+        scored = list(score(_classifier(prepared, model), prepared.opened.reader, out))
+        before, after = (_loss(prepared, ones) for ones in (linear, scored))
+        pays = after < before
+        say(
+            f"Fine-tuning: loss of {len(held)} held-out videos {before:.3f} -> {after:.3f} after "
+            f"{epoch} epochs: the "
+            + ("network is trained on all videos." if pays else "linear classifier is kept.")
+        )
+        if not pays:
+            return None
+        say("Note: what was cross-validated is the linear classifier that it began with.")
+        return few_finetuning.train(
+            *(_model(prepared, fitted), prepared.recipe, prepared.opened, prepared.hardware),
+            *(known, [], epoch, say),
+        )[0]
+
+
+def _loss(prepared: _Prepared, scored: Sequence[Scored]) -> float:
+    """Returns the mean cross-entropy of videos; one without a score is as bad as a guess."""
+    classes = prepared.annotations.classes
+    right = [one.scores[classes.index(one.video.label)] for one in scored]
+    return float(-np.log(np.maximum(np.nan_to_num(right, nan=1 / len(classes)), 1e-12)).mean())
+
+
+def _classifier(prepared: _Prepared, network: keras.Model) -> Classifier:
+    """Returns what scores videos by a network as it is kept."""
+    return classifier.of_network(network, prepared.recipe, hardware=prepared.hardware)
 
 
 def _model(prepared: _Prepared, fitted: ridge.Fitted) -> keras.Model:

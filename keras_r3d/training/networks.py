@@ -55,13 +55,19 @@ def build(
             jit_compile=hardware.jit_compile,
         )
 
+    return pair(kept, experiment, hardware)
+
+
+def pair(kept: keras.Model, experiment: Recipe, hardware: Devices) -> Networks:
+    """Makes the network that is trained for one that is kept; both begin with its weights."""
+
     def for_training(layer: keras.Layer) -> keras.Layer:
         return _for_training(layer, experiment.train.precision, hardware.on_gpu)
 
     with hardware.strategy.scope():
         trained = keras.models.clone_model(kept, clone_function=for_training)
     trained.set_weights(kept.get_weights())
-    finetune.freeze(trained, model.freeze)
+    finetune.freeze(trained, experiment.model.freeze)
     return Networks(trained, kept)
 
 

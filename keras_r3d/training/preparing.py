@@ -139,6 +139,14 @@ def prepare(recipe: Recipe, data_dir: str | Path, options: Options, say: Say = p
     if train.deterministic:
         tf.config.experimental.enable_op_determinism()
     built = networks.build(recipe, found.classes, hardware, say)
+    return assembled(recipe, opened, hardware, built, xla=options.xla)
+
+
+def assembled(
+    recipe: Recipe, opened: Source, hardware: Devices, built: Networks, *, xla: bool = False
+) -> Prepared:
+    """Makes the steps of a training of networks that are built."""
+    found, train = opened.annotations, recipe.train
     counts = collections.Counter(video.label for video in found.split("train"))
     mean = len(found.split("train")) / len(counts)
     weights = [mean / counts[name] if counts[name] else 1.0 for name in found.classes]
@@ -149,7 +157,7 @@ def prepare(recipe: Recipe, data_dir: str | Path, options: Options, say: Say = p
         classes=len(found.classes),
         head=finetune.head(built.trained),
         class_weights=weights if train.class_weights else None,
-        compiled=options.xla,
+        compiled=xla,
     )
     return Prepared(recipe, opened, hardware, built, steps)
 

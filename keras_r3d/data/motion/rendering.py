@@ -60,16 +60,17 @@ def _background(time: Times, rng: np.random.Generator, size: int) -> Pixels:
     video = np.empty((len(time), size, size, 3), np.uint8)
     kind = rng.random()
     if kind < 0.5:
-        video[:] = _warp(texture, _placing(size / 2, size / 2, zoom, angle, bank.SIDE), size)
+        middle = np.array([size / 2])
+        (matrix,) = _placing(middle, middle, np.array([zoom]), np.array([angle]), bank.SIDE)
+        video[:] = _warp(texture, matrix, size)
         return video
     across = size * rng.normal(0, 0.1, 2) * (time[:, None] - 0.5)
     turns = rng.normal(0, 0.08) * (time - 0.5)
     zooms = zoom * (1 + rng.normal(0, 0.06) * (time - 0.5))
     if kind > 0.8:
         across = across + np.cumsum(rng.normal(0, 0.006 * size, across.shape), axis=0)
-    for number, frame in enumerate(video):
-        x, y = size / 2 + across[number]
-        matrix = _placing(x, y, zooms[number], angle + turns[number], bank.SIDE)
+    x, y = size / 2 + across.T
+    for frame, matrix in zip(video, _placing(x, y, zooms, angle + turns, bank.SIDE), strict=True):
         _warp(texture, matrix, size, frame)
     return video
 
@@ -125,17 +126,17 @@ def _draw_thing(
     texture = _texture(rng, bank.OUTLINE)
     size, zoom = video.shape[1], side / bank.OUTLINE
     first = rng.uniform(-0.4, 0.4)
-    for number, frame in enumerate(video):
-        x, y = middle[0] + way * track.x[number], middle[1] + way * track.y[number]
-        reach = 0.72 * side * track.scale[number]
-        left, right = max(0, int(x - reach)), min(size, int(x + reach) + 1)
-        top, bottom = max(0, int(y - reach)), min(size, int(y + reach) + 1)
+    center = np.stack([middle[0] + way * track.x, middle[1] + way * track.y])
+    reach = 0.72 * side * track.scale
+    starts = np.maximum(0, (center - reach).astype(int))
+    ends = np.minimum(size, (center + reach).astype(int) + 1)
+    matrices = _placing(
+        *(center - starts), zoom * track.scale, first + track.angle, bank.OUTLINE
+    )
+    boxes = zip(*starts.tolist(), *ends.tolist(), strict=True)
+    for frame, matrix, (left, top, right, bottom) in zip(video, matrices, boxes, strict=True):
         if left >= right or top >= bottom:
             continue
-        matrix = _placing(
-            *(x - left, y - top, zoom * track.scale[number]),
-            *(first + track.angle[number], bank.OUTLINE),
-        )
         shape = right - left, bottom - top
         part = frame[top:bottom, left:right]
         share = cv2.warpAffine(outline, matrix, shape)
@@ -194,20 +195,28 @@ def _noise(count: int, strength: float, rng: np.random.Generator) -> Pixels:
     if start + count <= len(noise):
         taken = noise[start : start + count]
     else:
-        taken = np.resize(np.roll(noise, -start), count)
+        taken = np.concatenate([noise[start:], np.resize(noise, start + count - len(noise))])
     return cv2.convertScaleAbs(taken[None], alpha=strength)
 
 
-def _placing(x: float, y: float, zoom: float, angle: float, side: int) -> NDArray[np.float64]:
-    """Returns the matrix that puts the middle of a square of `side` at x and y, turned, zoomed."""
+def _placing(x: Times, y: Times, zoom: Times, angle: Times, side: int) -> NDArray[np.float64]:
+    """Returns the matrices that put the middle of a square of `side` at x and y, turned, zoomed.
+
+    Args:
+        x, y, zoom, angle: float64 `(frames,)`.
+
+    Returns:
+        float64 `(frames, 2, 3)`.
+    """
     cosine, sine = zoom * np.cos(angle), zoom * np.sin(angle)
     half = side / 2
-    return np.array(
+    matrices = np.array(
         [
             [cosine, -sine, x - half * (cosine - sine)],
             [sine, cosine, y - half * (sine + cosine)],
         ]
     )
+    return np.ascontiguousarray(matrices.transpose(2, 0, 1))
 
 
 def _warp(texture: Pixels, matrix: NDArray, size: int, out: Pixels | None = None) -> Pixels:
