@@ -130,9 +130,8 @@ def _draw_thing(
     reach = 0.72 * side * track.scale
     starts = np.maximum(0, (center - reach).astype(int))
     ends = np.minimum(size, (center + reach).astype(int) + 1)
-    matrices = _placing(
-        *(center - starts), zoom * track.scale, first + track.angle, bank.OUTLINE
-    )
+    x, y = center - starts
+    matrices = _placing(x, y, zoom * track.scale, first + track.angle, bank.OUTLINE)
     boxes = zip(*starts.tolist(), *ends.tolist(), strict=True)
     for frame, matrix, (left, top, right, bottom) in zip(video, matrices, boxes, strict=True):
         if left >= right or top >= bottom:
