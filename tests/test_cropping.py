@@ -107,12 +107,12 @@ def test_a_colour_table_keeps_channels_apart():
 
 
 def test_one_view_is_the_centre():
-    assert cropping.views(1, 100, 200) == [cropping.centre(100, 200)]
+    assert cropping.Views(1).crops(100, 200) == [cropping.centre(100, 200)]
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 200), (200, 100), (90, 90)])
 def test_three_views_are_the_largest_squares_along_the_long_side(height, width):
-    found = cropping.views(3, height, width)
+    found = cropping.Views(3).crops(height, width)
     side = min(height, width)
     assert [(crop.height, crop.width, crop.flip) for crop in found] == [(side, side, False)] * 3
     ends = [(0, 0), ((height - side) // 2, (width - side) // 2), (height - side, width - side)]
@@ -120,8 +120,48 @@ def test_three_views_are_the_largest_squares_along_the_long_side(height, width):
 
 
 def test_ten_views_are_centre_and_corners_and_the_same_mirrored():
-    found = cropping.views(10, 128, 256)
+    found = cropping.Views(10).crops(128, 256)
     places = [(8, 72), (0, 0), (0, 144), (16, 0), (16, 144)]
     assert [(crop.top, crop.left) for crop in found] == places * 2
     assert [crop.flip for crop in found] == [False] * 5 + [True] * 5
     assert {(crop.height, crop.width) for crop in found} == {(112, 112)}
+
+
+def test_whole_views_are_all_of_the_frame_and_its_centre():
+    everything, centre = cropping.Crop(0, 0, 100, 200), cropping.Crop(0, 50, 100, 100)
+    assert cropping.Views(1, whole=True).crops(100, 200) == [everything]
+    assert cropping.Views(2, whole=True).crops(100, 200) == [everything, centre]
+    for count in (3, 10):  # squares along the long side show all of it already
+        views = cropping.Views(count)
+        assert cropping.Views(count, whole=True).crops(100, 200) == views.crops(100, 200)
+
+
+@pytest.mark.parametrize(
+    "views",
+    [*(cropping.Views(count) for count in (1, 3, 10)), cropping.Views(2, True)],
+    ids=str,
+)
+def test_the_middle_view_is_in_the_middle_and_not_mirrored(views):
+    crops = views.crops(96, 160)
+    assert len(crops) == views.count
+    crop = crops[views.middle]
+    assert (2 * crop.top + crop.height, 2 * crop.left + crop.width) == (96, 160)
+    assert not crop.flip
+
+
+@given(sides, sides, st.integers(0, 2**32))
+def test_a_random_whole_crop_without_room_is_the_whole_frame(height, width, seed):
+    rng = np.random.default_rng(seed)
+    found = cropping.random_whole(rng, height, width, (1, 1), (1, 1), False)
+    assert found == cropping.whole(height, width) == cropping.Crop(0, 0, height, width)
+
+
+@given(st.integers(40, 400), st.integers(40, 400), st.integers(0, 2**32))
+def test_a_random_whole_crop_is_nearly_all_and_of_nearly_the_frames_shape(height, width, seed):
+    rng = np.random.default_rng(seed)
+    crop = cropping.random_whole(rng, height, width, (0.7, 0.9), (0.9, 1.1), True)
+    assert 0 <= crop.top <= height - crop.height
+    assert 0 <= crop.left <= width - crop.width
+    rounded = 2 / min(height, width)
+    assert 0.7 - rounded <= crop.height * crop.width / (height * width) <= 0.9 + rounded
+    assert 0.9 - rounded <= (crop.width / width) / (crop.height / height) <= 1.1 + rounded

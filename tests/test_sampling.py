@@ -1,3 +1,4 @@
+import time
 from collections import Counter
 
 import numpy as np
@@ -125,3 +126,61 @@ def test_even_spreads_are_different_and_each_covers_the_video(count, frames, n):
 
 def test_even_spreads_begin_later_each():
     assert [one.tolist() for one in sampling.even_spreads(12, 3, 2)] == [[1, 5, 9], [3, 7, 11]]
+
+
+def test_spans_are_all_of_the_video_and_its_first_and_last_part():
+    found = [one.tolist() for one in sampling.spans(24, 4, (1.0, 0.5))]
+    assert found == [[3, 9, 15, 21], [1, 4, 7, 10], [7, 10, 13, 16], [13, 16, 19, 22]]
+    whole, first, last = (one.tolist() for one in sampling.spans(16, 4, (1.0, 0.75)))
+    assert (whole, first, last) == ([2, 6, 10, 14], [1, 4, 7, 10], [5, 8, 11, 14])
+
+
+def test_of_a_short_video_no_two_spans_are_alike():
+    assert [one.tolist() for one in sampling.spans(1, 3, (1.0, 0.5, 0.25))] == [[0, 0, 0]]
+    assert [one.tolist() for one in sampling.spans(2, 2, (1.0, 0.5))] == [[0, 1], [0, 0], [1, 1]]
+
+
+shares = st.lists(st.floats(0.05, 1), min_size=1, max_size=3)
+
+
+@given(counts, lengths, shares)
+def test_spans_are_different_and_in_order(count, frames, shares):
+    found = sampling.spans(count, frames, shares)
+    assert 1 <= len(found) <= len(sampling.span_places(frames, shares))
+    assert len({tuple(one.tolist()) for one in found}) == len(found)
+    for one in found:
+        assert one.shape == (frames,)
+        assert one.min() >= 0
+        assert one.max() < count
+        assert (np.diff(one) >= 0).all()
+
+
+@given(counts, lengths)
+def test_a_span_of_all_is_the_clip_that_is_spread_over_the_video(count, frames):
+    (found,) = sampling.spans(count, frames, (1.0,))
+    middles = (2 * np.arange(frames) + 1) * count // (2 * frames)
+    assert np.abs(found - middles).max() <= 1  # at halves, one or the other
+    assert np.abs(found - sampling.spread(count, frames)).max() <= 1
+
+
+@given(lengths, st.floats(0.05, 1))
+def test_spans_reach_from_start_to_end_and_overlap_by_half(frames, share):
+    places = sampling.span_places(frames, (share,))
+    ends = places[:, [0, -1]] + share / frames / 2 * np.array([-1, 1])
+    assert ends[:, 1] - ends[:, 0] == pytest.approx(share)
+    steps = np.diff(ends[:, 0])
+    if len(places) > 1:
+        assert ends[0, 0] == pytest.approx(0)
+        assert ends[-1, 1] == pytest.approx(1)
+        assert steps.max() <= share / 2 + 1e-9
+        # One less would not do.
+        assert len(places) == 2 or (1 - share) / (len(places) - 2) > share / 2 - 1e-9
+    else:
+        assert share > 1 - 1e-9
+
+
+def test_a_window_of_a_very_long_video_is_drawn_at_once():
+    started = time.process_time()
+    for seed in range(100):
+        sampling.random_window(np.random.default_rng(seed), 2**40, 16, 3)
+    assert time.process_time() - started < 1

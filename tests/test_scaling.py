@@ -49,6 +49,39 @@ def test_where_it_shrinks_much_it_is_opencv_but_for_roundings(size, times):
     assert (found > 0).mean() < 0.1  # at shares such as 5/2, where many averages are halves
 
 
+@settings(max_examples=150, deadline=None)
+@given(
+    size=st.sampled_from([8, 16, 30]),
+    sides=st.tuples(st.floats(0.2, 4), st.floats(0.2, 4)),
+    channels=st.sampled_from([2, 3]),
+)
+def test_frames_of_any_shape_are_filled_as_by_opencv(size, sides, channels):
+    """To the bit but for averages of areas, where both sides shrink and one of them by over two."""
+    height, width = (max(2, round(size * times)) for times in sides)
+    frames = noise(height, width, channels)
+    found = difference(scaling.fill(frames, size), filled(frames, size))
+    if max(height, width) < 2 * size or min(height, width) < size:
+        assert not found.any()
+    else:
+        assert found.max() <= 1
+        assert (found > 0).mean() < 0.15
+
+
+SHAPES = (
+    *((1, 1), (16, 15), (16, 16), (16, 22), (16, 23), (23, 16), (16, 31), (31, 32)),
+    *((16, 32), (15, 32), (32, 15), (32, 32), (33, 32), (32, 48), (48, 32), (64, 16)),
+    *((15, 80), (2, 200)),
+)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_ways_to_scale_change_at_the_same_shapes(shape):
+    found = difference(scaling.fill(noise(*shape), 16), filled(noise(*shape), 16))
+    averaged = min(shape) >= 16 and max(shape) >= 32 and shape != (32, 32)
+    assert found.max() <= averaged
+    assert (found > 0).mean() <= 0.1 * averaged
+
+
 @settings(max_examples=40, deadline=None)
 @given(height=st.integers(4, 120), width=st.integers(4, 120), short_side=st.integers(4, 90))
 def test_frames_are_shrunk_as_by_the_reader(height, width, short_side):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_r3d import recipe
-from keras_r3d.data import clips, video
+from keras_r3d.data import clips, sampling, video
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.flow import turn_back
 from keras_r3d.data.reader import Reader
@@ -89,6 +89,26 @@ def test_windows_lie_where_an_evaluation_places_them(count, clip, sampling, wind
     assert found.numpy().tolist() == np.stack(expected).tolist()
 
 
+@pytest.mark.parametrize("shares", [(1.0,), (1.0, 0.667), (1.0, 2 / 3, 0.5), (0.3, 0.05)], ids=str)
+@pytest.mark.parametrize("frames", [1, 7, 16])
+def test_spans_lie_where_an_evaluation_places_them(frames, shares):
+    """Also in videos so short that some of them are alike."""
+    data = dataclasses.replace(cut_data(frames, 1, "uniform"), spans=shares)
+    for count in (*range(1, 40), 100, 299, 300, 301, 12_345):
+        expected = sampling.spans(count, frames, shares)
+        found = numbering(data, 0)(tf.constant(count, tf.int64))
+        assert found.numpy().tolist() == [one.tolist() for one in expected]
+    taken = [w.frame_numbers.tolist() for w in clips.windows(Counted(count), VIDEO, data)]
+    assert taken == found.numpy().tolist()
+
+
+def test_spans_give_way_to_windows_that_are_asked_for():
+    data = dataclasses.replace(cut_data(4, 1, "segments"), spans=(1.0, 0.5))
+    expected = [w.frame_numbers for w in clips.windows(Counted(20), VIDEO, data, 2)]
+    found = numbering(data, 2)(tf.constant(20, tf.int64)).numpy()
+    assert found.tolist() == np.stack(expected).tolist() == [[1, 6, 11, 16], [3, 8, 13, 18]]
+
+
 def test_places_round_as_those_of_numpy():
     # The graph optimiser would make of 98 / 98 a product below 1; and of 49 * (2 / 98) numpy does.
     data = cut_data(1, 1, "consecutive")
@@ -113,6 +133,33 @@ def test_views_are_those_of_an_evaluation(shape, views, kind):
     difference = found - window.pixels.astype(int)
     assert np.abs(difference).max() <= 1
     assert (difference != 0).mean() < 0.05
+
+
+@pytest.mark.parametrize("kind", ["rgb", "dis"])
+@pytest.mark.parametrize("views", [1, 2, 3])
+@pytest.mark.parametrize("shape", [(30, 41), (41, 30), (16, 16), (9, 12), (64, 37), (20, 90)])
+def test_views_of_whole_frames_are_those_of_an_evaluation(shape, views, kind):
+    data = dataclasses.replace(
+        DATA, frames=2, size=16, short_side=32, input=kind, sampling="uniform", crop="whole"
+    )
+    rng = np.random.default_rng(0)
+    frames = rng.integers(1, 256, (2, *shape, data.channels), np.uint8)
+    (window,) = clips.windows(MemoryReader(frames, data), VIDEO, data, 1, views)
+    found = windowing.views(frames, data, views).numpy()
+    assert found.shape == window.pixels.shape == (views, 2, 16, 16, data.channels)
+    difference = found - window.pixels.astype(int)
+    assert np.abs(difference).max() <= 1
+    assert (difference != 0).mean() < 0.05
+
+
+def test_the_whole_frame_shows_what_the_centre_cuts_off():
+    data = dataclasses.replace(DATA, frames=1, size=16, short_side=0, crop="whole")
+    frames = np.zeros((1, 16, 48, 3), np.uint8)
+    frames[:, :, :8] = 255  # the left sixth
+    whole, centre = windowing.views(frames, data, 2).numpy()
+    assert (whole[:, :, :2] == 255).all()
+    assert not whole[:, :, 4:].any()
+    assert not centre.any()
 
 
 @pytest.mark.parametrize("of", ["probabilities", "log_probabilities"])

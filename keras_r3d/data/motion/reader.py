@@ -10,6 +10,7 @@ from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.cropping import Crop
 from keras_r3d.data.motion.rendering import CLASSES, render
 from keras_r3d.data.reader import Cut, Reader, Seconds
+from keras_r3d.data.video import VideoError
 
 URL = "motion://"
 _ENDLESS = 2**40  # frames of a training video: each begins another clip
@@ -61,7 +62,15 @@ class MotionReader(Reader):
         return crops
 
     def seconds(self, video: Video) -> Seconds:
-        """Returns when each frame of a validation or test video is shown."""
+        """Returns when each frame of a validation or test video is shown.
+
+        Raises:
+            VideoError: it is a training video, which does not end.
+        """
+        if self.count(video) == _ENDLESS:
+            raise VideoError(
+                f"{video.path} is rendered without end: take the split 'validation' or 'test'."
+            )
         return np.arange(self.count(video)) / _FPS
 
     def check(self, video: Video) -> None:
