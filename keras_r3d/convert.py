@@ -1,7 +1,11 @@
-"""Converts a PyTorch checkpoint: `python -m keras_r3d.convert SOURCE.pth DEST.keras`."""
+"""Converts a PyTorch checkpoint: `python -m keras_r3d.convert SOURCE.pth DEST.keras`.
+
+`python -m keras_r3d.convert SOURCE.keras DEST.npz` writes the weights of a model into a compact file.
+"""
 
 import math
 import sys
+from pathlib import Path
 
 from absl import flags
 
@@ -19,7 +23,7 @@ def _define_flags() -> None:
     flags.DEFINE_list("std", None, "What it then divides by: RGB, 0-255, with commas.")
     flags.DEFINE_integer("conv1_t_stride", None, "Stride in time of the first convolution.")
     flags.DEFINE_bool("max_pool", None, "Max-pooling behind it.")
-    flags.DEFINE_bool("overwrite", False, "Replace DEST.keras if it exists.")
+    flags.DEFINE_bool("overwrite", False, "Replace DEST if it exists.")
 
 
 def _main(source: str, destination: str) -> None:
@@ -27,6 +31,9 @@ def _main(source: str, destination: str) -> None:
 
     from keras_r3d.applications import conversion
 
+    if destination.endswith(".npz"):
+        _compact(source, Path(destination))
+        return
     bar = None
 
     def progress(so_far: int, total: int) -> None:
@@ -51,6 +58,26 @@ def _main(source: str, destination: str) -> None:
     except ValueError as error:
         raise R3DError(str(error)) from error
     print(summary(done, destination))
+
+
+def _compact(source: str, destination: Path) -> None:
+    """Writes the weights of a `.keras` file of ours into a compact file."""
+    from keras_r3d.applications import compact
+    from keras_r3d.inference import artefacts
+
+    if Path(source).suffix != ".keras":
+        raise R3DError(f"A compact file is made of a .keras file. Received: {source}")
+    if destination.exists() and not _command.value("overwrite"):
+        raise R3DError(f"{destination} already exists; pass --overwrite, or choose another name.")
+    if not Path(source).is_file():
+        raise R3DError(f"There is no file {source}.")
+    model = artefacts.load_network(Path(source))
+    try:
+        compact.write(model, destination)
+    except ValueError as error:
+        raise R3DError(f"{source}: {error}") from error
+    sizes = (Path(path).stat().st_size / 1e6 for path in (source, destination))
+    print("Written: {1}, {3:.1f} MB ({0}: {2:.1f} MB)".format(source, destination, *sizes))
 
 
 def _numbers(name: str) -> list[float] | None:
@@ -93,4 +120,4 @@ def _short(values) -> str:
 
 
 if __name__ == "__main__":
-    _command.run(_define_flags, _main, arguments=("SOURCE.pth", "DEST.keras"))
+    _command.run(_define_flags, _main, arguments=("SOURCE", "DEST"))

@@ -102,7 +102,7 @@ def test_unknown_conventions_are_said_in_the_summary(tmp_path, checkpoint):
         *(
             pytest.param(*one, marks=pytest.mark.slow)  # a process each
             for one in (
-                (["page.pth"], "Missing: DEST.keras. Expected: SOURCE.pth DEST.keras"),
+                (["page.pth"], "Missing: DEST. Expected: SOURCE DEST"),
                 (["a", "b", "c"], "Unknown argument 'c'"),
                 (["CHECKPOINT", "m.keras", "--mean=1,x,3"], "--mean must be numbers with commas"),
             )

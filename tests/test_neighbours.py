@@ -187,8 +187,6 @@ def test_windows_of_a_video_are_classified_together():
     probed = probe.probe(train, test)
     assert probed.videos == 16
     assert probed.right == 16
-    folds = probe._folds(np.repeat(np.arange(16), 25), np.repeat([0, 1] * 8, 25))
-    assert all(len(set(folds[25 * n : 25 * n + 25].tolist())) == 1 for n in range(16))
 
 
 def test_a_probe_needs_labels_and_two_of_them():

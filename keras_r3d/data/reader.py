@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -99,6 +100,14 @@ class Reader(ABC):
         Raises:
             VideoError: the video gives no frames.
         """
+
+    def state(self, video: Video) -> str:
+        """Returns what changes when the frames of a video may have changed; "" if unknown."""
+        try:
+            about = os.stat(video.path)
+        except OSError:
+            return ""
+        return f"{about.st_size} bytes of {about.st_mtime_ns}"
 
     def windows(
         self, video: Video, frames: int, frame_stride: int, views: Views, size: int

@@ -140,12 +140,14 @@ class Fitted:
         kernels: of each network, float64 `(d, classes)`; None of one that is not used.
         bias: float64 `(classes,)`.
         loss: of the held-out videos, the mean cross-entropy; NaN where none could be held out.
+        right: likewise, the share of them that are right.
         described: what was chosen, in words.
     """
 
     kernels: Sequence[Floats | None]
     bias: Floats
     loss: float
+    right: float
     described: str
 
     def logits(self, features: Sequence[NDArray]) -> Floats:
@@ -181,7 +183,7 @@ def fit(labelled: Labelled, names: Sequence[str]) -> Fitted:
     best = [_best(labelled, features) for features in labelled.features]
     if best[0].scores is None:
         share = _TEMPERATURE / len(best)
-        return _joined(best, [share] * len(best), float("nan"), names)
+        return _joined(best, [share] * len(best), (float("nan"), float("nan")), names)
     held_out = [one.scores for one in best if one.scores is not None]
     temperatures = [_temperature(scores, labels)[0] for scores in held_out]
     logits = [scale * scores for scale, scores in zip(temperatures, held_out, strict=True)]
@@ -196,8 +198,8 @@ def fit(labelled: Labelled, names: Sequence[str]) -> Fitted:
         factor, loss = _temperature(scores, labels)
         factors = [factor * share * t for share, t in zip(shares, temperatures, strict=True)]
         ranked.append((-_right(scores, labels), loss, factors))
-    _, loss, factors = min(ranked)
-    return _joined(best, factors, loss, names)
+    wrong, loss, factors = min(ranked)
+    return _joined(best, factors, (loss, -wrong / len(labels)), names)
 
 
 def _best(labelled: Labelled, features: NDArray[np.float32]) -> _Candidate:
@@ -235,7 +237,10 @@ def _right(scores: Floats, labels: Numbers) -> int:
 
 
 def _joined(
-    best: Sequence[_Candidate], factors: Sequence[float], loss: float, names: Sequence[str]
+    best: Sequence[_Candidate],
+    factors: Sequence[float],
+    held_out: tuple[float, float],
+    names: Sequence[str],
 ) -> Fitted:
     kernels: list[Floats | None] = []
     bias: Floats = np.zeros(1)
@@ -246,7 +251,7 @@ def _joined(
         if factor:
             bias = bias + factor * shift
             words.append(f"{name} fitted to {one.rows} at strength {one.strength:.3g}".strip())
-    return Fitted(kernels, bias, loss, "; ".join(words))
+    return Fitted(kernels, bias, *held_out, "; ".join(words))
 
 
 def _can_hold_out(labelled: Labelled) -> bool:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_r3d import files
+from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader
 from keras_r3d.inference.classifier import Classifier
@@ -45,10 +45,11 @@ class Cache:
     Args:
         folder: of the run; those of other runs beside it are looked at, too.
         request: what embeddings depend on beside the video; those of another are never used.
+        reader: of the videos.
     """
 
-    def __init__(self, folder: Path, request: Mapping[str, Any]):
-        self._path = folder / NAME
+    def __init__(self, folder: Path, request: Mapping[str, Any], reader: Reader):
+        self._path, self._reader = folder / NAME, reader
         self._request = json.dumps(request, sort_keys=True)
         self._known: dict[str, Embedded] = {}
         others = sorted(folder.parent.glob(f"*/{NAME}"), key=lambda path: path == self._path)
@@ -57,11 +58,11 @@ class Cache:
 
     def get(self, video: Video) -> Embedded | None:
         """Returns the embedding of a video, if it is known and its file is as it was."""
-        return self._known.get(_key(video))
+        return self._known.get(self._key(video))
 
     def add(self, video: Video, embedded: Embedded) -> None:
         """Takes the embedding of a video."""
-        self._known[_key(video)] = embedded
+        self._known[self._key(video)] = embedded
 
     def save(self, videos: Sequence[Video]) -> None:
         """Writes the embeddings of these videos, as far as they are known and no errors.
@@ -71,7 +72,7 @@ class Cache:
         """
         keys = [
             key
-            for key in dict.fromkeys(map(_key, videos))
+            for key in dict.fromkeys(map(self._key, videos))
             if key in self._known and self._known[key].status != "error"  # which may pass
         ]
         rows = [self._known[key] for key in keys]
@@ -91,6 +92,11 @@ class Cache:
                 features=np.concatenate(flat) if flat else np.empty(0, np.float32),
                 seconds=np.concatenate(seconds) if seconds else np.empty((0, 2)),
             )
+
+    def _key(self, video: Video) -> str:
+        """Names a video and its state: one that was changed is another."""
+        path, state = annotations.absolute(video.path), self._reader.state(video)
+        return f"{path} {video.start_seconds} {video.end_seconds} {state}"
 
     def _read(self, path: Path) -> dict[str, Embedded]:
         """Returns what a file holds; nothing, if it is damaged or of another request."""
@@ -134,7 +140,7 @@ def embed(
     remaining = [video for video in videos if cache.get(video) is None]
     saved = time.monotonic()
     try:
-        for done, (video, one) in enumerate(_embedded(model, reader, remaining), 1):
+        for done, (video, one) in enumerate(embedded(model, reader, remaining), 1):
             cache.add(video, one)
             if progress is not None:
                 progress(done, len(remaining))
@@ -148,21 +154,12 @@ def embed(
     return [one for one in found if one is not None]
 
 
-def _embedded(
+def embedded(
     model: Classifier, reader: Reader, videos: Sequence[Video]
 ) -> Iterator[tuple[Video, Embedded]]:
+    """Embeds videos; each comes once, in their order."""
     for one in score(model, reader, videos, probabilities=False, keep_views=True):
         features = one.window_scores.astype(np.float32)
         if one.status == "error":
             features = features.reshape(0, model.eval.views, len(model.classes))
         yield one.video, Embedded(one.status, one.detail, features, one.window_seconds)
-
-
-def _key(video: Video) -> str:
-    """Names a video and the state of its file: one that was changed is another."""
-    try:
-        about = os.stat(video.path)
-        state = f"{about.st_size} {about.st_mtime_ns}"
-    except OSError:  # of a store, or gone
-        state = ""
-    return f"{os.path.abspath(video.path)} {video.start_seconds} {video.end_seconds} {state}"

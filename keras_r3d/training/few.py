@@ -125,14 +125,10 @@ def _create(prepared: Prepared, workdir: Path) -> Run:
 def _headlines(prepared: Prepared, run: Run) -> list[str]:
     found = prepared.annotations
     counts = ", ".join(f"{name} {len(split)}" for name, split in found.splits.items())
-    sizes = ", ".join(str(one.output_shape[-1]) for one in prepared.embedders)
     return [
         *(f"Note: {note}" for note in found.notes),
         f"Data: {prepared.opened.path}: {len(found.classes)} classes; videos: {counts}",
-        f"Devices: {prepared.hardware.description}; {prepared.opened.reader.threads} threads read "
-        "clips",
-        f"Embeddings: by {' and '.join(prepared.names)}, {sizes} numbers a clip; "
-        + protocol.described(prepared.recipe.data, prepared.recipe.eval).rpartition("; ")[0],
+        *few_preparing.described(prepared),
         f"Run folder: {run.path} (clips as the network sees them: {run_folder.CLIPS})",
     ]
 
@@ -149,8 +145,9 @@ def _train(
     run.update_summary(status="training")
     split = prepared.test_split
     with seconds("embedded"):
+        reader = prepared.opened.reader
         clips = sheet.training_sheet(
-            prepared.opened.reader,
+            reader,
             found.split("train"),
             prepared.recipe.data,
             prepared.recipe.train.seed,
@@ -158,13 +155,12 @@ def _train(
         with files.atomic(run.path / run_folder.CLIPS) as temporary:
             clips.savefig(temporary, dpi=100)
         videos = [*found.split("train"), *(found.split(split) if split else [])]
-        cache = embeddings.Cache(run.path, few_preparing.request(prepared))
+        cache = embeddings.Cache(run.path, few_preparing.request(prepared), reader)
         known = sum(cache.get(video) is not None for video in videos)
         if known:
             say(f"{known} of {len(videos)} videos were embedded before, and are as they were.")
-        rows = embeddings.embed(
-            few_preparing.embedder(prepared), prepared.opened.reader, videos, cache, progress
-        )
+        model = few_preparing.embedder(prepared)
+        rows = embeddings.embed(model, reader, videos, cache, progress)
     count = len(found.split("train"))
     few_preparing.check_broken(prepared, videos[:count], rows[:count])
     training = few_preparing.labelled(prepared, videos[:count], rows[:count], say)
@@ -175,9 +171,9 @@ def _train(
         crossed = _cross_validate(prepared, training, say)
     tuned = _finetuned(prepared, training, fitted, seconds, say)
     with seconds("kept"):
-        model = tuned or _model(prepared, fitted)
+        kept = tuned or _model(prepared, fitted)
         with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
-            model.save(temporary)
+            kept.save(temporary)
     run.update_summary(status="trained", seconds=seconds.stages)
     if crossed is not None:
         how = {"protocol": "each video by a classifier that did not see it", "folds": crossed.folds}
@@ -190,8 +186,7 @@ def _train(
             if tuned is None:
                 scored = [scored_by(prepared, video, one, fitted) for video, one in tested]
             else:
-                kept = _classifier(prepared, tuned)
-                scored = list(score(kept, prepared.opened.reader, videos[count:]))
+                scored = list(score(_classifier(prepared, tuned), reader, videos[count:]))
             evaluation = protocol.collected(scored, found.classes)
             _write(run, evaluation, prepared, run.path, split, {}, say)
     run.update_summary(seconds=seconds.stages)

@@ -17,7 +17,7 @@ from keras_r3d.data.annotations.videos import some
 from keras_r3d.data.source import Source
 from keras_r3d.devices import Devices
 from keras_r3d.errors import R3DError
-from keras_r3d.inference import artefacts, ridge
+from keras_r3d.inference import artefacts, protocol, ridge
 from keras_r3d.inference.averaging import average
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.scoring import Scored
@@ -111,6 +111,17 @@ def _all_trained_on(found: Annotations, recipe: Recipe) -> Annotations:
             "cross-validation takes its place."
         )
     return Annotations(splits, found.classes, notes)
+
+
+def described(prepared: Prepared) -> list[str]:
+    """Returns lines on devices and networks."""
+    sizes = ", ".join(str(one.output_shape[-1]) for one in prepared.embedders)
+    windows = protocol.described(prepared.recipe.data, prepared.recipe.eval).rpartition("; ")[0]
+    return [
+        f"Devices: {prepared.hardware.description}; {prepared.opened.reader.threads} threads read "
+        "clips",
+        f"Embeddings: by {' and '.join(prepared.names)}, {sizes} numbers a clip; {windows}",
+    ]
 
 
 def embedder(prepared: Prepared) -> Classifier:
@@ -218,7 +229,8 @@ def labelled(
             "taken instead of its windows."
         )
     features = np.concatenate(flat)
-    if features.std(axis=0).max() <= 1e-6 * max(1e-30, float(np.abs(features).max())):
+    means = np.stack([one.mean(axis=0) for one in flat])
+    if means.std(axis=0).max() <= 1e-6 * max(1e-30, float(np.abs(means).max())):
         raise AnnotationError(
             f"All {len(flat)} training videos look the same to the network: are they copies of one "
             "file, or all black?"

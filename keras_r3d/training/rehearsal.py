@@ -10,13 +10,16 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_r3d import _command
+from keras_r3d.data.annotations import Annotations
+from keras_r3d.devices import choose
 from keras_r3d.recipe import Recipe, dumps
-from keras_r3d.training import preparing, troubles
+from keras_r3d.training import embeddings, few_preparing, preparing, troubles
 from keras_r3d.training.loop import TrainingError
 from keras_r3d.training.preparing import Options, Prepared
 from keras_r3d.training.schedule import Schedule
 
 _STEPS = 3  # timed; the first one, which compiles, is not
+_VIDEOS = 4  # embedded, of few
 
 
 def rehearse(
@@ -28,21 +31,17 @@ def rehearse(
         R3DError: anything in the recipe, the data or the devices that keeps it from being done.
     """
     with troubles.as_sentences(None):
-        _rehearse(preparing.prepare(recipe, data_dir, options, say), options, say)
+        if recipe.few is None:
+            _rehearse(preparing.prepare(recipe, data_dir, options, say), options, say)
+        else:
+            hardware = choose(options.devices)
+            _rehearse_few(few_preparing.prepare(recipe, data_dir, hardware, say), say)
 
 
 def _rehearse(prepared: Prepared, options: Options, say: Callable[[str], None]) -> None:
     found, train = prepared.annotations, prepared.recipe.train
     say(dumps(prepared.recipe))
-    splits = list(found.splits)
-    counts = {s: collections.Counter(v.label for v in found.splits[s]) for s in splits}
-    width = max(len(name) for name in (*found.classes, "all"))
-    say(f"{'videos':{width}}" + "".join(f"{split:>12}" for split in splits))
-    for name in found.classes:
-        say(f"{name:{width}}" + "".join(f"{counts[split][name]:12}" for split in splits))
-    say(f"{'all':{width}}" + "".join(f"{len(found.splits[split]):12}" for split in splits))
-    for note in found.notes:
-        say(f"Note: {note}")
+    _say_counts(found, say)
     for line in preparing.described(prepared, options):
         say(line)
 
@@ -79,6 +78,40 @@ def _rehearse(prepared: Prepared, options: Options, say: Callable[[str], None]) 
         f"{_command.duration(epoch + later * (train.epochs - 1))}.\n"
         "No run folder was made."
     )
+
+
+def _rehearse_few(prepared: few_preparing.Prepared, say: Callable[[str], None]) -> None:
+    found = prepared.annotations
+    say(dumps(prepared.recipe))
+    _say_counts(found, say)
+    for line in few_preparing.described(prepared):
+        say(line)
+    model, reader = few_preparing.embedder(prepared), prepared.opened.reader
+    train = found.split("train")
+    tried = train[:: max(1, len(train) // _VIDEOS)][:_VIDEOS]
+    list(embeddings.embedded(model, reader, tried[:1]))  # compiles
+    started = time.monotonic()
+    list(embeddings.embedded(model, reader, tried))
+    seconds = (time.monotonic() - started) / len(tried)
+    count = len(train) + (len(found.split(prepared.test_split)) if prepared.test_split else 0)
+    say(
+        f"Embedded: {len(tried)} videos, {seconds:.3g} s each; all {count} take about "
+        f"{_command.duration(count * seconds)}. Memory: {_memory()} at most.\n"
+        "No run folder was made."
+    )
+
+
+def _say_counts(found: Annotations, say: Callable[[str], None]) -> None:
+    """Says how many videos there are by class and split."""
+    splits = list(found.splits)
+    counts = {s: collections.Counter(v.label for v in found.splits[s]) for s in splits}
+    width = max(len(name) for name in (*found.classes, "all"))
+    say(f"{'videos':{width}}" + "".join(f"{split:>12}" for split in splits))
+    for name in found.classes:
+        say(f"{name:{width}}" + "".join(f"{counts[split][name]:12}" for split in splits))
+    say(f"{'all':{width}}" + "".join(f"{len(found.splits[split]):12}" for split in splits))
+    for note in found.notes:
+        say(f"Note: {note}")
 
 
 def _memory() -> str:

@@ -46,6 +46,10 @@ class StoreReader(Reader):
         """
         return self.store.frames(self._number(video))
 
+    def state(self, video: Video) -> str:
+        """Returns the SHA-256 of a video's frames."""
+        return self.store.sha256[self._number(video)]
+
     def seconds(self, video: Video) -> Seconds:
         """Returns when each frame of a video was shown in its source, float64 `(count,)`.
 

@@ -1,0 +1,396 @@
+import csv
+import dataclasses
+import json
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from conftest import write_video
+
+from keras_r3d import applications, evaluate, recipe, run_folder
+from keras_r3d.data import video as videos
+from keras_r3d.data.annotations import AnnotationError
+from keras_r3d.inference import ridge
+from keras_r3d.recipe import RecipeError
+from keras_r3d.run_folder import RunError
+from keras_r3d.training import embeddings, few, few_preparing, rehearsal
+from keras_r3d.training.preparing import Options
+
+SIZE, FRAMES = 32, 4
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Files of two networks with random weights."""
+    folder = tmp_path_factory.mktemp("weights")
+    paths = []
+    for name, seed in (("one", 1), ("other", 2)):
+        keras.utils.set_random_seed(seed)
+        network = applications.R3D10(
+            classes=3,
+            width=1 / 16,
+            input_shape=(FRAMES, SIZE, SIZE, 3),
+            mean=(114.0, 107.0, 99.0),
+            std=(58.0, 57.0, 57.0),
+            labels=["a", "b", "c"],
+        )
+        paths.append(str(folder / f"{name}.keras"))
+        network.save(paths[-1])
+    return paths
+
+
+@pytest.fixture
+def experiment(weights):
+    return few_recipe(weights[0])
+
+
+def few_recipe(weights, *overrides):
+    changes = [
+        *(f"data.frames={FRAMES}", f"data.size={SIZE}", "data.short_side=0"),
+        *("eval.batch_size=4", f"model.weights={json.dumps(weights)}", *overrides),
+    ]
+    return recipe.load("few", changes)
+
+
+def train(experiment, data, folder, said=None, **options):
+    return few.train(
+        experiment, data, folder, Options(**options), say=[].append if said is None else said.append
+    )
+
+
+def test_a_run_has_all_that_an_evaluation_has(experiment, class_folders, tmp_path):
+    run = train(experiment, class_folders, tmp_path / "run")
+    names = {path.name for path in run.path.iterdir()}
+    assert {"best.keras", "embeddings.npz", "clips.png", "evaluation.json"} <= names
+    assert {"confusion.png", "reliability.png", "per_class.csv", "recipe.toml"} <= names
+    said = json.loads((run.path / "evaluation.json").read_text())
+    assert said["split"] == "cross-validation"
+    assert said["videos"] == len(said["records"]) == 12
+    assert run.summary["evaluation"]["video_top1"] == said["video_top1"]
+    assert set(run.summary["seconds"]) == {
+        *("embedded", "fitted", "cross-validated", "kept", "evaluated")
+    }
+
+
+def test_red_and_green_are_told_apart(experiment, class_folders, tmp_path):
+    run = train(experiment, class_folders, tmp_path / "run")
+    assert run.summary["evaluation"]["video_top1"] == 1.0
+
+
+def test_the_model_is_stock_keras_and_says_what_the_embeddings_said(
+    experiment, class_folders, tmp_path
+):
+    shutil.copytree(class_folders, tmp_path / "all" / "train")
+    write_video(tmp_path / "all" / "test" / "red" / "new.avi", 9, tint=(1, 0.3, 0.2))
+    write_video(tmp_path / "all" / "test" / "green" / "new.avi", 14, tint=(0.3, 1, 0.2))
+    run = train(experiment, tmp_path / "all", tmp_path / "run")
+    by_embeddings = json.loads((run.path / "evaluation.json").read_text())
+    assert by_embeddings["split"] == "test"
+    assert (run.path / "evaluations" / "cross-validation" / "evaluation.json").is_file()
+    evaluation = evaluate.evaluate_run(run)
+    by_model = {record["video"]: record["top"] for record in evaluation.records()}
+    for record in by_embeddings["records"]:
+        for one, other in zip(record["top"], by_model[record["video"]], strict=True):
+            assert one["label"] == other["label"]
+            assert one["score"] == pytest.approx(other["score"], abs=1e-5)
+    model = keras.models.load_model(run.model_path())
+    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+    assert model.layers[-1].get_config()["units"] == 2
+
+
+def test_unchanged_videos_are_embedded_once(experiment, class_folders, tmp_path, monkeypatch):
+    train(experiment, class_folders, tmp_path / "runs" / "one")
+    write_video(class_folders / "red" / "new.avi", 12, tint=(1, 0.2, 0.2))
+    seen = []
+    score = embeddings.score
+
+    def counted(model, reader, remaining, **arguments):
+        seen.extend(remaining)
+        return score(model, reader, remaining, **arguments)
+
+    monkeypatch.setattr(embeddings, "score", counted)
+    said = []
+    train(experiment, class_folders, tmp_path / "runs" / "two", said)
+    assert [video.path for video in seen] == [str(class_folders / "red" / "new.avi")]
+    assert "12 of 13 videos were embedded before, and are as they were." in said
+
+
+def test_a_changed_video_is_embedded_again(experiment, class_folders, tmp_path):
+    train(experiment, class_folders, tmp_path / "runs" / "one")
+    write_video(class_folders / "red" / "0.avi", 13, tint=(1, 0.2, 0.2))
+    said = []
+    train(experiment, class_folders, tmp_path / "runs" / "two", said)
+    assert "11 of 12 videos were embedded before, and are as they were." in said
+
+
+def test_embeddings_of_other_weights_or_clips_are_not_used(weights, class_folders, tmp_path):
+    train(few_recipe(weights[0]), class_folders, tmp_path / "runs" / "one")
+    for number, other in enumerate(
+        (few_recipe(weights[1]), few_recipe(weights[0], "data.spans=[1.0]"))
+    ):
+        said = []
+        train(other, class_folders, tmp_path / "runs" / f"other{number}", said)
+        assert not [line for line in said if "embedded before" in line]
+
+
+def test_a_damaged_cache_is_made_again(experiment, class_folders, tmp_path):
+    first = train(experiment, class_folders, tmp_path / "runs" / "one")
+    cache = first.path / embeddings.NAME
+    cache.write_bytes(cache.read_bytes()[:1000])
+    said = []
+    train(experiment, class_folders, tmp_path / "runs" / "two", said)
+    assert not [line for line in said if "embedded before" in line]
+
+
+def test_a_finished_run_is_left_as_it_is(experiment, class_folders, tmp_path):
+    run = train(experiment, class_folders, tmp_path / "run")
+    before = run.model_path().stat().st_mtime_ns
+    train(experiment, class_folders, tmp_path / "run")
+    assert run.model_path().stat().st_mtime_ns == before
+    write_video(class_folders / "red" / "new.avi", 12)
+    with pytest.raises(RunError, match="not those that the run"):
+        train(experiment, class_folders, tmp_path / "run")
+    train(experiment, class_folders, tmp_path / "run", fresh=True)
+    assert (tmp_path / "run-before").is_dir()
+
+
+def test_each_video_is_predicted_by_others_only(experiment, class_folders, tmp_path):
+    """A video with a wrong label is wrong, however well it could be remembered."""
+    shutil.move(class_folders / "red" / "0.avi", class_folders / "green" / "wrong.avi")
+    run = train(experiment, class_folders, tmp_path / "run")
+    said = json.loads((run.path / "evaluation.json").read_text())
+    wrong = [record["video"] for record in said["records"] if not record["correct"]]
+    assert wrong == [str(class_folders / "green" / "wrong.avi")]
+
+
+def write_list(path, rows):
+    with path.open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["path", "label", "group"])
+        lines.writerows(rows)
+    return path
+
+
+def test_groups_are_folds(experiment, class_folders, tmp_path):
+    rows = [
+        (f"{color}/{number}.avi", color, f"scene{number % 3}")
+        for color in ("red", "green")
+        for number in range(6)
+    ]
+    said = []
+    run = train(experiment, write_list(class_folders / "list.csv", rows), tmp_path / "run", said)
+    assert "Cross-validated in 3 folds, by group." in said
+    assert not [line for line in said if "inflates" in line]
+    assert "scene2" in (run.path / run_folder.VIDEOS).read_text()
+
+
+def test_a_group_that_holds_a_class_is_said(experiment, class_folders, tmp_path):
+    rows = [(f"red/{n}.avi", "red", f"scene{n}") for n in range(4)]
+    rows += [(f"green/{n}.avi", "green", "scene0") for n in range(4)]
+    said = []
+    run = train(experiment, write_list(class_folders / "list.csv", rows), tmp_path / "run", said)
+    assert [line for line in said if "holds all videos of green" in line]
+    records = json.loads((run.path / "evaluation.json").read_text())["records"]
+    assert not any(record["correct"] for record in records if record["label"] == "green")
+
+
+def test_one_video_a_class_is_enough(experiment, tmp_path):
+    write_video(tmp_path / "data" / "red" / "0.avi", 12, tint=(1, 0.2, 0.2))
+    write_video(tmp_path / "data" / "green" / "0.avi", 12, tint=(0.2, 1, 0.2))
+    said = []
+    run = train(experiment, tmp_path / "data", tmp_path / "run", said)
+    assert [line for line in said if "no accuracy can be cross-validated" in line]
+    assert run.model_path().is_file()
+    assert "evaluation" not in run.summary
+
+
+def test_a_class_with_one_video_among_others(experiment, class_folders, tmp_path):
+    write_video(class_folders / "blue" / "0.avi", 12, tint=(0.2, 0.2, 1))
+    run = train(experiment, class_folders, tmp_path / "run")
+    assert run.summary["evaluation"]["video_top1"] == pytest.approx(12 / 13)
+
+
+def test_many_classes_of_one_video(experiment, tmp_path):
+    for number in range(40):
+        write_video(tmp_path / "data" / f"class{number:02}" / "0.avi", 6, base=number)
+    assert train(experiment, tmp_path / "data", tmp_path / "run").classes[39] == "class39"
+
+
+def test_videos_that_look_the_same_are_refused(experiment, tmp_path):
+    for color in ("red", "green"):
+        for number in range(2):
+            write_video(tmp_path / "data" / color / f"{number}.avi", 6)
+    with pytest.raises(AnnotationError, match="look the same"):
+        train(experiment, tmp_path / "data", tmp_path / "run")
+
+
+def test_a_class_whose_videos_are_broken_is_refused(experiment, class_folders, tmp_path):
+    (class_folders / "blue").mkdir()
+    (class_folders / "blue" / "0.avi").write_bytes(b"no video")
+    with pytest.raises(AnnotationError, match="None of the videos of blue can be read"):
+        train(experiment, class_folders, tmp_path / "run")
+
+
+def test_a_broken_video_counts_as_wrong(experiment, class_folders, tmp_path):
+    (class_folders / "red" / "0.avi").write_bytes(b"no video")
+    run = train(experiment, class_folders, tmp_path / "run")
+    said = json.loads((run.path / "evaluation.json").read_text())
+    assert said["errors"] == 1
+    assert said["video_top1"] == pytest.approx(11 / 12)
+    assert "0.avi" in (run.path / run_folder.PROBLEMS).read_text()
+
+
+def test_too_many_broken_videos_are_refused(experiment, class_folders, tmp_path):
+    for number in range(3):
+        (class_folders / "red" / f"{number}.avi").write_bytes(b"no video")
+    with pytest.raises(AnnotationError, match=r"3 of 12 training videos are broken"):
+        train(experiment, class_folders, tmp_path / "run")
+
+
+def test_several_weights_are_chosen_from(weights, class_folders, tmp_path):
+    said = []
+    run = train(few_recipe(",".join(weights)), class_folders, tmp_path / "run", said)
+    assert run.summary["evaluation"]["video_top1"] == 1.0
+    assert [line for line in said if line.startswith("Classifier: ")]
+    evaluate.evaluate_run(run, evaluate.Request(split="train"))
+
+
+def test_a_blend_is_one_model(weights, class_folders, tmp_path):
+    prepared = few_preparing.prepare(
+        few_recipe(",".join(weights)), class_folders, few.choose(), [].append
+    )
+    size = prepared.embedders[0].output_shape[-1]
+    rng = np.random.default_rng(0)
+    kernels = [rng.normal(size=(size, 2)) for _ in range(2)]
+    fitted = ridge.Fitted(kernels, np.array([0.1, -0.1]), 0.0, 1.0, "")
+    model = few._model(prepared, fitted)
+    clips = rng.integers(0, 256, (3, FRAMES, SIZE, SIZE, 3)).astype(np.float32)
+    parts = [np.asarray(one(clips)) for one in prepared.embedders]
+    logits = sum(part @ kernel for part, kernel in zip(parts, kernels, strict=True)) + fitted.bias
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected = shares / shares.sum(axis=1, keepdims=True)
+    assert np.asarray(model(clips)) == pytest.approx(expected, abs=1e-5)
+    model.save(tmp_path / "blend.keras")
+    loaded = keras.models.load_model(tmp_path / "blend.keras")
+    assert np.asarray(loaded(clips)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_mirrored_clips_are_fitted_to_where_flips_are_allowed(weights, class_folders, tmp_path):
+    plain, flipped = (
+        few_preparing.prepare(
+            few_recipe(weights[0], f"data.flip={flip}"), class_folders, few.choose(), [].append
+        )
+        for flip in ("false", "true")
+    )
+    found = plain.annotations.split("train")[:2]
+    rows = [
+        list(embeddings.embedded(few_preparing.embedder(one), one.opened.reader, found))
+        for one in (plain, flipped)
+    ]
+    for (_, one), (_, both) in zip(*rows, strict=True):
+        size = one.features.shape[-1]
+        assert both.features.shape[-1] == 2 * size
+        assert both.features[..., :size] == pytest.approx(one.features, abs=1e-5)
+    run = train(few_recipe(weights[0], "data.flip=true"), class_folders, tmp_path / "run")
+    assert run.summary["evaluation"]["video_top1"] == 1.0
+
+
+def test_validation_videos_are_trained_on(experiment, class_folders, tmp_path):
+    shutil.copytree(class_folders, tmp_path / "all" / "train")
+    write_video(tmp_path / "all" / "validation" / "red" / "new.avi", 9, tint=(1, 0.3, 0.2))
+    said = []
+    run = train(experiment, tmp_path / "all", tmp_path / "run", said)
+    assert run.summary["videos"] == {"train": 13}
+    assert [line for line in said if "cross-validation takes its place" in line]
+
+
+def test_too_many_numbers_are_averaged(experiment, class_folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(few_preparing, "_MOST_NUMBERS", 100)
+    said = []
+    run = train(experiment, class_folders, tmp_path / "run", said)
+    assert [line for line in said if "each video's mean is taken" in line]
+    assert run.summary["evaluation"]["video_top1"] == 1.0
+
+
+def test_weights_of_another_clip_size_are_said(weights, class_folders, tmp_path):
+    said = []
+    train(few_recipe(weights[0], "data.size=48"), class_folders, tmp_path / "run", said)
+    assert [line for line in said if "trained on clips of 4 frames of 32x32 pixels" in line]
+
+
+def test_fine_tuning_is_kept_where_it_lowers_the_loss(weights, class_folders, tmp_path):
+    experiment = few_recipe(
+        weights[0], "few.finetune_epochs=2", "train.warmup_epochs=0", "train.batch_size=4"
+    )
+    said = []
+    run = train(experiment, class_folders, tmp_path / "run", said)
+    (line,) = [line for line in said if line.startswith("Fine-tuning: loss of")]
+    assert ("all videos" in line) or ("linear classifier is kept" in line)
+    assert "fine-tuned" in run.summary["seconds"]
+    assert run.load_model().output_shape == (None, 2)
+
+
+def test_fine_tuning_starts_from_the_classifier(weights, class_folders):
+    from keras_r3d.training import few_finetuning
+
+    experiment = few_recipe(
+        weights[0], "few.finetune_epochs=1", "train.warmup_epochs=0", "train.learning_rate=0"
+    )
+    prepared = few_preparing.prepare(experiment, class_folders, few.choose(), [].append)
+    size = prepared.embedders[0].output_shape[-1]
+    kernel = np.random.default_rng(0).normal(size=(size, 2))
+    model = few._model(prepared, ridge.Fitted([kernel], np.zeros(2), 0.0, 1.0, ""))
+    before = model.get_layer("predictions").get_weights()
+    found = prepared.annotations.split("train")
+    trained, epochs = few_finetuning.train(
+        *(model, prepared.recipe, prepared.opened, prepared.hardware, found[:8], found[8:]),
+        *(1, [].append),
+    )
+    assert epochs == 1
+    for one, other in zip(before, trained.get_layer("predictions").get_weights(), strict=True):
+        assert one == pytest.approx(other)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["few.stages=[]"], "few.stages"),
+        (['few.stages=["conv9"]'], "few.stages"),
+        (["few.folds=-1"], "few.folds"),
+        (["few.finetune_epochs=1"], "train.warmup_epochs"),
+    ],
+)
+def test_keys_at_odds(weights, overrides, message):
+    with pytest.raises(RecipeError, match=message):
+        few_recipe(weights[0], *overrides)
+
+
+def test_without_weights_there_is_nothing_to_embed_by():
+    with pytest.raises(RecipeError, match=r"model\.weights"):
+        few_recipe("")
+
+
+def test_a_dry_run_writes_nothing(experiment, class_folders, tmp_path):
+    said = []
+    rehearsal.rehearse(experiment, class_folders, Options(), said.append)
+    assert "No run folder was made." in said[-1]
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_few_model_is_weights_to_start_from(experiment, class_folders, tmp_path, small):
+    from keras_r3d.training import finetune
+
+    run = train(experiment, class_folders, tmp_path / "run")
+    model = dataclasses.replace(
+        small.model, name="", shortcut="", width=0, mean=(), std=(), weights=str(run.model_path())
+    )
+    built = finetune.build_model(model, (FRAMES, SIZE, SIZE, 3), run.classes, [].append)
+    before = run.load_model().get_layer("conv5_1_conv1").get_weights()[0]
+    assert (built.get_layer("conv5_1_conv1").get_weights()[0] == before).all()
+
+
+def test_a_video_without_a_frame_is_no_traceback(experiment, class_folders, tmp_path):
+    assert issubclass(videos.VideoError, Exception)
+    (class_folders / "green" / "0.avi").write_bytes(b"")
+    assert train(experiment, class_folders, tmp_path / "run").summary["status"] == "trained"
