@@ -52,6 +52,17 @@ class _Images:
         return _Images(_pad(self.x, now), later)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Joined:
+    """Vectors that stand for one: int8 then keeps a scale of each, and not of the largest alone.
+
+    Attributes:
+        parts: `(1, d)` each.
+    """
+
+    parts: Sequence[Any]
+
+
 def lower(model: keras.Model, *, skip_zeros: bool = False) -> keras.Model:
     """Returns a network of the same function for one clip at a time, of 2D layers.
 
@@ -96,7 +107,9 @@ def lower(model: keras.Model, *, skip_zeros: bool = False) -> keras.Model:
 
 
 def _whole(value: Any):
-    """Returns a tensor, with all zeros around it."""
+    """Returns a tensor, with all zeros around it, in one piece."""
+    if isinstance(value, _Joined):
+        return ops.concatenate(value.parts, axis=-1)
     return value.padded().x if isinstance(value, _Images) else value
 
 
@@ -399,10 +412,28 @@ def _flatten(layer: layers.Flatten, value: Any):
 
 
 def _concatenate(layer: layers.Concatenate, *values: Any):
-    if layer.axis not in (-1, len(layer.output.shape) - 1):
-        raise ExportError(f"TFLite export does not know how {layer.name} joins its inputs.")
-    joined = ops.concatenate([_whole(value) for value in values], axis=-1)
-    return _Images(joined) if isinstance(values[0], _Images) else joined
+    if len(layer.output.shape) != 2 or layer.axis not in (-1, 1):
+        raise ExportError(
+            f"TFLite export joins vectors only: {layer.name} joins {layer.input[0].shape} and "
+            "others. `--format saved_model` exports this model."
+        )
+    return _Joined([one for value in values for one in getattr(value, "parts", [value])])
+
+
+def _dense(layer: layers.Dense, value: Any):
+    """The layer itself; of joined vectors, the sum of one for each."""
+    if not isinstance(value, _Joined):
+        return _same(layer, value)
+    kernel, *bias = layer.get_weights()
+    ends = np.cumsum([part.shape[-1] for part in value.parts])
+    sums = []
+    for part, rows in zip(value.parts, np.split(kernel, ends[:-1]), strict=True):
+        last = len(sums) == len(value.parts) - 1
+        dense = layers.Dense(kernel.shape[1], use_bias=last and bool(bias), dtype="float32")
+        sums.append(dense(part))
+        dense.set_weights([rows, *bias] if last else [rows])
+    activation = layers.Activation(layer.activation, dtype="float32")
+    return activation(functools.reduce(ops.add, sums))
 
 
 def _same(layer: layers.Layer, *values: Any):
@@ -434,8 +465,7 @@ _RULES: dict[type[layers.Layer], Callable[..., Any]] = {
     layers.Normalization: _normalization,
     layers.Flatten: _flatten,
     layers.Concatenate: _concatenate,
+    layers.Dense: _dense,
     **dict.fromkeys((layers.Dropout, layers.Identity), _nothing),
-    **dict.fromkeys(
-        (layers.ReLU, layers.Activation, layers.Add, layers.BatchNormalization, layers.Dense), _same
-    ),
+    **dict.fromkeys((layers.ReLU, layers.Activation, layers.Add, layers.BatchNormalization), _same),
 }
