@@ -1,4 +1,4 @@
-"""The harness of the pipeline benchmark: the same clips for all, and nobody dropped silently."""
+"""The harness of the benchmarks: the same clips for all, and nobody dropped silently."""
 
 import json
 import os
@@ -8,7 +8,8 @@ import pytest
 from conftest import STEP, frame_numbers, write_video
 
 from keras_r3d import recipe
-from keras_r3d.benchmark import draws, pipeline
+from keras_r3d.applications import R3D10
+from keras_r3d.benchmark import draws, few, motion, pipeline
 from keras_r3d.benchmark.authors import AuthorsLoader
 from keras_r3d.benchmark.contenders import ClipByClip, DecodingAlone, FromVideos, Task
 from keras_r3d.benchmark.peers import Decord, PyAV, TorchCodec
@@ -185,3 +186,35 @@ def test_a_wrong_call_is_one_sentence(class_folders):
             contenders=(Fails, DecodingAlone),
             **given,
         )
+
+
+def test_rendering_motion_is_measured(tmp_path, capsys):
+    figures = motion.run(clips=2, rounds=1, json=str(tmp_path / "m.json"), sizes=(16,))
+    assert json.loads((tmp_path / "m.json").read_text()) == figures
+    assert set(figures["clips_per_second"]) == {"16x16x16, one thread", "16x16x16, tf.data"}
+    for rates in figures["clips_per_second"].values():
+        assert 0 < rates["lowest"] <= rates["median"] <= rates["highest"]
+        assert rates["per_cpu_second"] > 0
+    assert "16x16x16, one thread" in capsys.readouterr().out
+
+
+def test_training_on_few_videos_is_measured(class_folders, tmp_path, capsys):
+    network = R3D10(input_shape=(4, 16, 16, 3), width=0.125, labels=["a", "b"])
+    network.save(tmp_path / "weights.keras")
+    figures = few.run(
+        str(class_folders),
+        recipe.load("few", [*SET, "few.stages=['conv5']"]),
+        str(tmp_path / "weights.keras"),
+        rounds=1,
+        json=str(tmp_path / "f.json"),
+    )
+    assert json.loads((tmp_path / "f.json").read_text()) == figures
+    assert figures["videos"] == 12
+    assert figures["clips"] == 12 * 3 * 2  # three spans, two views
+    rates = figures["videos_per_second"]
+    assert set(rates) == {"decoding alone", "network alone", "embedding"}
+    assert figures["most_videos_per_second"] < min(rates["decoding alone"], rates["network alone"])
+    first, again = figures["trainings"].values()
+    assert set(first) == set(again) >= {"embedded", "fitted", "all"}
+    assert figures["peak_megabytes"] >= figures["megabytes_before"]
+    assert "Whole training, again: embedded" in capsys.readouterr().out

@@ -1,8 +1,12 @@
-"""`python -m keras_r3d.benchmark KIND`, such as `train` or `export`: see `main` for all."""
+"""`python -m keras_r3d.benchmark KIND`: speed and memory, printed and with --json written.
+
+KIND is train (a step), few (a whole training on few videos), evaluate, export, checkpoint (of
+PyTorch, read), pipeline (training clips), prepare (a store), or motion (rendered clips).
+"""
 
 from absl import flags
 
-from keras_r3d import _command
+from keras_r3d import _command, recipe
 from keras_r3d.errors import R3DError
 
 
@@ -17,7 +21,9 @@ def _define_flags() -> None:
     flags.DEFINE_string("file", None, "checkpoint: PyTorch checkpoint to read.")
     flags.DEFINE_string("data", None, "Folder of videos, list of them, or clip store.")
     flags.DEFINE_string("videos", None, "pipeline: of a store, the folder it was made of.")
-    flags.DEFINE_string("recipe", "kinetics34", "Recipe that cuts clips.")
+    flags.DEFINE_string("data_dir", None, "few: the same. Default: the demo's rendered videos.")
+    flags.DEFINE_string("weights", None, "few: in place of the recipe's, such as a .keras file.")
+    flags.DEFINE_string("recipe", None, "Recipe that cuts clips. Default: kinetics34; few: few.")
     flags.DEFINE_multi_string(
         "set",
         [],
@@ -26,7 +32,8 @@ def _define_flags() -> None:
     flags.DEFINE_integer(
         "clips",
         None,
-        "pipeline, export: clips in a turn. prepare, evaluate: videos. Default: 64; export: 4.",
+        "pipeline, export, motion: clips in a turn. prepare, evaluate: videos. "
+        "Default: 64; export: 4; motion: 536.",
         lower_bound=1,
     )
     flags.DEFINE_integer(
@@ -47,6 +54,10 @@ def _define_flags() -> None:
         "pipeline: clips a second that your GPU trains with. May be repeated.",
         lower_bound=0.1,
     )
+
+
+def _recipe(default: str) -> recipe.Recipe:
+    return recipe.load(_command.value("recipe") or default, _command.value("set"))
 
 
 def _train() -> None:
@@ -74,14 +85,13 @@ def _checkpoint() -> None:
 
 
 def _pipeline() -> None:
-    from keras_r3d import recipe
     from keras_r3d.benchmark import pipeline
 
     if _command.value("data") is None:
         raise R3DError("--data is missing: a folder of videos, a list of them, or a clip store.")
     pipeline.run(
         _command.value("data"),
-        recipe.load(_command.value("recipe"), _command.value("set")),
+        _recipe("kinetics34"),
         clips=_command.value("clips") or 64,
         rounds=_command.value("rounds"),
         most_cores=_command.value("cores"),
@@ -92,14 +102,13 @@ def _pipeline() -> None:
 
 
 def _prepare() -> None:
-    from keras_r3d import recipe
     from keras_r3d.benchmark import prepare
 
     if _command.value("data") is None:
         raise R3DError("--data is missing: a folder of videos, or a list of them.")
     prepare.run(
         _command.value("data"),
-        recipe.load(_command.value("recipe"), _command.value("set")).data,
+        _recipe("kinetics34").data,
         most_videos=_command.value("clips") or 64,
         rounds=_command.value("rounds"),
         json=_command.value("json"),
@@ -107,14 +116,13 @@ def _prepare() -> None:
 
 
 def _evaluate() -> None:
-    from keras_r3d import recipe
     from keras_r3d.benchmark import evaluate
 
     if _command.value("data") is None:
         raise R3DError("--data is missing: a folder of videos, a list of them, or a clip store.")
     evaluate.run(
         _command.value("data"),
-        recipe.load(_command.value("recipe"), _command.value("set")),
+        _recipe("kinetics34"),
         _command.value("model") or "r3d34",
         most_videos=_command.value("clips") or 64,
         network_threads=_command.value("network_threads"),
@@ -137,15 +145,39 @@ def _export() -> None:
     )
 
 
+def _few() -> None:
+    from keras_r3d.benchmark import few
+
+    few.run(
+        _command.value("data_dir"),
+        _recipe("few"),
+        _command.value("weights"),
+        rounds=_command.value("rounds"),
+        json=_command.value("json"),
+    )
+
+
+def _motion() -> None:
+    from keras_r3d.benchmark import motion
+
+    motion.run(
+        clips=_command.value("clips") or 536,
+        rounds=_command.value("rounds"),
+        json=_command.value("json"),
+    )
+
+
 def main() -> None:
     """Entry point of the command."""
     kinds = {
         "train": _train,
+        "few": _few,
         "evaluate": _evaluate,
         "export": _export,
         "checkpoint": _checkpoint,
         "pipeline": _pipeline,
         "prepare": _prepare,
+        "motion": _motion,
     }
     _command.run(_define_flags, kinds)
 

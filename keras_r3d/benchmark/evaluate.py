@@ -4,6 +4,7 @@ import dataclasses
 import os
 import platform
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import tensorflow as tf
 
 from keras_r3d import applications, files
 from keras_r3d.benchmark.timing import interleaved
-from keras_r3d.data.reader import Window
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.reader import Reader, Window
 from keras_r3d.data.source import open_source
 from keras_r3d.devices import choose
 from keras_r3d.errors import R3DError
@@ -55,7 +57,7 @@ def run(
     network = applications.get_model(name, input_shape=(cut.frames, cut.size, cut.size, 3))
     hardware = choose()
     model = classifier.of_network(network, experiment, hardware=hardware)
-    clips = sum(len(item.pixels) for item in _decoded(model, opened.reader, videos))
+    clips = sum(len(item.pixels) for item in decoded(model, opened.reader, videos))
     batch_size = experiment.eval.batch_size
     batch = np.random.default_rng(0).integers(
         0, 256, (batch_size, cut.frames, cut.size, cut.size, 3), np.uint8
@@ -67,7 +69,7 @@ def run(
 
     rates = interleaved(
         {
-            "decoding alone": lambda: list(_decoded(model, opened.reader, videos)),
+            "decoding alone": lambda: list(decoded(model, opened.reader, videos)),
             "network alone": compute,
             "evaluation": lambda: list(scoring.score(model, opened.reader, videos)),
         },
@@ -106,7 +108,10 @@ def run(
         files.write_json(json, figures)
 
 
-def _decoded(model: classifier.Classifier, reader: Any, videos: Any) -> Any:
+def decoded(
+    model: classifier.Classifier, reader: Reader, videos: Sequence[Video]
+) -> Iterator[Window]:
+    """Yields the windows that a model would score, in that order."""
     for _, item in scoring.windows(model, reader, videos, scoring.TIMEOUT):
         if isinstance(item, Window):
             yield item

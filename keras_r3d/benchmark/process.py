@@ -182,7 +182,7 @@ def _serve(contender: type[Any], task: Any, cores: list[int], pipe: connection.C
             started, cpu_started = time.perf_counter(), time.process_time()
             made.run(about)
             seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-            pipe.send(("done", Turn(len(about), seconds, cpu_seconds, _peak_megabytes())))
+            pipe.send(("done", Turn(len(about), seconds, cpu_seconds, peak_megabytes())))
     except EOFError:
         return  # the other side has gone
     except Exception as error:  # of any library
@@ -194,7 +194,8 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
-def _peak_megabytes() -> float:
+def peak_megabytes() -> float:
+    """Returns the most memory that this process has held so far."""
     # Not `getrusage`: that begins with the peak of the process it was started from.
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     (line,) = [line for line in status.splitlines() if line.startswith("VmHWM:")]

@@ -2,11 +2,11 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 
 def interleaved(
-    steps: dict[str, Callable[[], object]], units: float, rounds: int
+    steps: Mapping[str, Callable[[], object]], units: float, rounds: int
 ) -> dict[str, float]:
     """Runs each step once to warm up, then all in turns.
 
