@@ -319,6 +319,7 @@ def test_weights_of_another_clip_size_are_said(weights, class_folders, tmp_path)
     assert [line for line in said if "trained on clips of 4 frames of 32x32 pixels" in line]
 
 
+@pytest.mark.slow
 def test_fine_tuning_is_kept_where_it_lowers_the_loss(weights, class_folders, tmp_path):
     experiment = few_recipe(
         weights[0], "few.finetune_epochs=2", "train.warmup_epochs=0", "train.batch_size=4"

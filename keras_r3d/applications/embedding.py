@@ -86,6 +86,6 @@ def _beside(network: keras.Model, shared: keras.KerasTensor, number: int) -> ker
         config["name"] = f"{_prefix(number)}{layer.name}"
         return layer.__class__.from_config(config)
 
-    copy = keras.models.clone_model(network, input_tensors=[shared], clone_function=renamed)
+    copy = keras.models.clone_model(network, input_tensors=shared, clone_function=renamed)
     copy.set_weights(network.get_weights())
     return copy

@@ -326,10 +326,13 @@ def _classifier(prepared: Prepared, network: keras.Model) -> Classifier:
 
 def _model(prepared: Prepared, fitted: ridge.Fitted) -> keras.Model:
     """Folds the classifier into the networks that it takes."""
-    found = zip(prepared.embedders, fitted.kernels, strict=True)
-    taken = [(embedder, kernel) for embedder, kernel in found if kernel is not None]
+    few = prepared.recipe.few
+    assert few is not None
+    found = zip(prepared.networks, fitted.kernels, strict=True)
+    taken = [(network, kernel) for network, kernel in found if kernel is not None]
     kernel = np.concatenate([kernel for _, kernel in taken])
-    model = embedding.classifier([embedder for embedder, _ in taken], kernel, fitted.bias)
+    embedders = embedding.join([network for network, _ in taken], few.stages)
+    model = embedding.classifier(embedders, kernel, fitted.bias)
     metadata.record(model, labels=prepared.annotations.classes, recipe=tables(prepared.recipe))
     model.compile(
         optimizer="sgd",
