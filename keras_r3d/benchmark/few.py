@@ -113,7 +113,9 @@ def _embedded(data_dir: str, experiment: Recipe, rounds: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as folder:
             run = Path(folder) / "run"  # a cache also looks beside it
             run.mkdir()
-            embeddings.embed(model, reader(), videos, embeddings.Cache(run, request))
+            fresh = reader()
+            cache = embeddings.Cache(run, request, fresh)
+            embeddings.embed(model, fresh, videos, cache)
 
     steps = {_DECODING: decode, _NETWORK: compute, _EMBEDDING: embed}
     rates = interleaved(steps, len(videos), rounds)
