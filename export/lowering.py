@@ -426,7 +426,7 @@ def _dense(layer: layers.Dense, value: Any):
         return _same(layer, value)
     kernel, *bias = layer.get_weights()
     ends = np.cumsum([part.shape[-1] for part in value.parts])
-    sums = []
+    sums: list[Any] = []
     for part, rows in zip(value.parts, np.split(kernel, ends[:-1]), strict=True):
         last = len(sums) == len(value.parts) - 1
         dense = layers.Dense(kernel.shape[1], use_bias=last and bool(bias), dtype="float32")

@@ -146,14 +146,6 @@ def _train(
     split = prepared.test_split
     with seconds("embedded"):
         reader = prepared.opened.reader
-        clips = sheet.training_sheet(
-            reader,
-            found.split("train"),
-            prepared.recipe.data,
-            prepared.recipe.train.seed,
-        )
-        with files.atomic(run.path / run_folder.CLIPS) as temporary:
-            clips.savefig(temporary, dpi=100)
         videos = [*found.split("train"), *(found.split(split) if split else [])]
         cache = embeddings.Cache(run.path, few_preparing.request(prepared), reader)
         known = sum(cache.get(video) is not None for video in videos)
@@ -171,6 +163,14 @@ def _train(
         crossed = _cross_validate(prepared, training, say)
     tuned = _finetuned(prepared, training, fitted, seconds, say)
     with seconds("kept"):
+        clips = sheet.training_sheet(
+            reader,
+            found.split("train"),
+            prepared.recipe.data,
+            prepared.recipe.train.seed,
+        )
+        with files.atomic(run.path / run_folder.CLIPS) as temporary:
+            clips.savefig(temporary, dpi=100)
         kept = tuned or _model(prepared, fitted)
         with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
             kept.save(temporary)
