@@ -93,6 +93,96 @@ def test_segments_of_a_file_are_held_out_together(tmp_path):
     assert not {v.path for v in found.split("train")} & {v.path for v in found.split("validation")}
 
 
+def grouped(root: Path, rows: list[str]) -> Path:
+    """Writes a CSV file of videos with groups: name, label, group, and split if there is one."""
+    touch(root, *(row.split(",")[0] for row in rows))
+    columns = ["path", "label", "group", "split"][: rows[0].count(",") + 1]
+    return manifest(root, "\n".join([",".join(columns), *rows]))
+
+
+def test_groups_are_read_and_written(tmp_path):
+    found = read(grouped(tmp_path, ["0.mp4,a,x y", "1.mp4,b,", "2.mp4,a,z"]), "manifest.csv")
+    assert [video.group for video in found.split("train")] == ["x y", "", "z"]
+    text = annotations.to_csv(found)
+    assert text.splitlines()[0] == "path,label,split,start_seconds,end_seconds,group"
+    (tmp_path / "again.csv").write_text(text, encoding="utf-8")
+    assert read(tmp_path / "again.csv").splits == found.splits
+
+
+def test_without_groups_there_is_no_column_for_them(tmp_path):
+    found = read(grouped(tmp_path, ["0.mp4,a,", "1.mp4,b,"]), "manifest.csv")
+    columns = annotations.to_csv(found).splitlines()[0]
+    assert columns == "path,label,split,start_seconds,end_seconds"
+
+
+def test_a_group_in_two_splits_is_refused(tmp_path):
+    rows = ["0.mp4,a,x,train", "1.mp4,b,y,train", "2.mp4,a,y,test", "3.mp4,b,,test"]
+    with pytest.raises(annotations.AnnotationError) as error:
+        read(grouped(tmp_path, rows), "manifest.csv")
+    assert str(error.value) == (
+        f"The group 'y' is in split 'train' ({tmp_path / '1.mp4'}) and in split 'test' "
+        f"({tmp_path / '2.mp4'}): a figure of one would be inflated by the other. Put all videos "
+        "of a group into one split, or leave the column 'group' out."
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_groups_are_held_out_together(tmp_path, seed):
+    """A class has 4 groups of two videos, and 4 videos without one."""
+    groups = [0, 0, 1, 1, 2, 2, 3, 3, "", "", "", ""]
+    rows = [f"{c}{n}.mp4,{c},{c * (n < 8)}{group}" for c in "ab" for n, group in enumerate(groups)]
+    found = annotations.read(
+        grouped(tmp_path, rows),
+        "manifest.csv",
+        validation_fraction=0.25,
+        test_fraction=0.25,
+        seed=seed,
+    )
+    sides: dict[str, str] = {}
+    for split, videos in found.splits.items():
+        for video in videos:
+            assert sides.setdefault(video.group or video.path, split) == split
+    # Of 8 units of each class 2 are for testing; of the 6 that are left a quarter is 2 again.
+    assert {split: list(sides.values()).count(split) for split in found.splits} == {
+        "train": 8,
+        "test": 4,
+        "validation": 4,
+    }
+
+
+def test_a_group_of_several_classes_is_held_out_as_one(tmp_path):
+    rows = [f"{label}{n}.mp4,{label},{n}" for n in range(6) for label in "ab"]
+    found = read(grouped(tmp_path, rows), "manifest.csv", test=0.5)
+    train, test = ({v.group for v in found.split(split)} for split in ("train", "test"))
+    assert (len(train), len(test)) == (3, 3)
+    assert not train & test
+
+
+def test_one_group_a_class_cannot_be_held_out(tmp_path):
+    rows = [f"{label}{n}.mp4,{label},{label}" for n in range(6) for label in "ab"]
+    with pytest.raises(annotations.AnnotationError, match=r"two videos or more \(of different gr"):
+        read(grouped(tmp_path, rows), "manifest.csv", test=0.5)
+
+
+@pytest.mark.parametrize(("least", "drawn"), [(0, 4), (4, 4), (5, 0)])
+def test_too_few_validation_videos_are_not_held_out(tmp_path, least, drawn):
+    root = touch(tmp_path, *[f"{c}/{i}.mp4" for c in "ab" for i in range(10)])
+    found = annotations.read(
+        root, "folders", validation_fraction=0.25, test_fraction=0.2, seed=1, least_validation=least
+    )
+    assert len(found.splits.get("validation", [])) == drawn
+    assert len(found.split("train")) == 16 - drawn
+    assert len(found.split("test")) == 4
+    told = [note for note in found.notes if "none is drawn: 4 videos" in note]
+    assert len(told) == (drawn == 0)
+
+
+def test_a_validation_split_that_is_there_stays_however_small(tmp_path):
+    root = touch(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "val/a/3.mp4")
+    found = annotations.read(root, "folders", validation_fraction=0.5, least_validation=30)
+    assert len(found.split("validation")) == 1
+
+
 def test_to_csv_reads_back(tmp_path):
     touch(tmp_path, *[f"{i}.mp4" for i in range(4)])
     manifest(

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_r3d.inference import intervals
+
 SIX = [f"class {number}" for number in range(6)]
 
 
@@ -49,8 +51,12 @@ def test_figures_of_a_hand_computed_case(evaluation):
     }
     assert {name: figures[name] for name in expected} == pytest.approx(expected)
     assert {f"{name}_interval" for name in expected} < set(figures)
-    # Drawn are three videos, of which none, some or all are the right one.
-    assert figures["video_top1_interval"] == pytest.approx([0, 1])
+    assert figures["video_top1_interval"] == pytest.approx(intervals.wilson(1 / 3, 3))
+    assert figures["readable_video_top1_interval"] == pytest.approx(intervals.wilson(1 / 2, 2))
+    # Classes of two videos and of one: as certain as 4 / (1 / 2 + 1) of them.
+    assert figures["mean_class_accuracy_interval"] == pytest.approx(intervals.wilson(1 / 4, 8 / 3))
+    assert (figures["largest_class"], figures["largest_class_share"]) == ("class 0", 2 / 3)
+    assert figures["chance"] == 1 / 6
     confidence = np.array([(6 + 6 + 5) / 21 / 3, 6 / 21])  # both in (4/15, 5/15], one is right
     assert figures["ece"] == pytest.approx(abs(1 - confidence.sum()) / 2)
     assert evaluation.confusion().sum() == 2
@@ -83,6 +89,42 @@ def test_records_say_what_was_lacking(evaluation):
     assert partial["correct"] is False
 
 
+def right_of(right: int, labels: list[int], classes: list[str]):
+    """Makes an evaluation of which so many videos are right, of one window each."""
+    rows = []
+    for number, label in enumerate(labels):
+        named = label if number < right else (label + 1) % len(classes)
+        rows.append([[0.9 if one == named else 0.1 for one in range(len(classes))]])
+    return evaluations.make(classes, labels, rows)
+
+
+def test_an_accuracy_that_a_simple_guess_reaches_is_warned_of():
+    of_two = [0] * 15 + [1] * 5
+    assert right_of(19, of_two, ["walk", "run"]).floor() == ""
+    warning = right_of(17, of_two, ["walk", "run"]).floor()
+    assert warning == (
+        "Warning: the interval of the video accuracy reaches down to 64.0%, and always naming "
+        "'walk' would be right in 75.0%: this does not show that the model has learnt anything."
+    )
+
+
+def test_where_classes_are_alike_in_size_guessing_is_the_measure():
+    of_four = right_of(10, list(range(4)) * 10, ["a", "b", "c", "d"])
+    assert of_four.floor().startswith(
+        "Warning: the interval of the video accuracy reaches down to 14.2%, and guessing would be "
+        "right in 25.0%: "
+    )
+    assert right_of(40, list(range(4)) * 10, ["a", "b", "c", "d"]).floor() == ""
+
+
+def test_videos_of_one_window_each_have_no_accuracy_of_clips_beside_it(evaluation):
+    assert right_of(1, [0, 1], ["a", "b"]).one_window_each
+    assert not evaluation.one_window_each
+    # An error has no window at all.
+    lost = evaluations.make(["a", "b"], [0, 1], [[[0.9, 0.1]], []], errors={1: "broken"})
+    assert lost.one_window_each
+
+
 def test_fewer_than_five_classes_say_of_how_many_the_top_5_are():
     evaluation = evaluations.make(["a", "b"], [0, 1], [[[0.9, 0.1]], [[0.9, 0.1]]])
     figures = evaluation.figures()
@@ -104,6 +146,7 @@ def test_without_any_score_nothing_is_divided(videos):
     assert figures["video_top1"] == (0 if videos else None)
     assert figures["mean_class_accuracy"] == (0 if videos else None)
     assert evaluation.confusion().sum() == 0
+    assert bool(evaluation.floor()) == (videos > 0)
 
 
 @settings(max_examples=25, deadline=None)

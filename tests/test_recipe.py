@@ -136,8 +136,8 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         ("data.scales=1", "Recipe key 'data.scales' must be a list. Received: 1"),
         (
             "data.crop='random_resize'",
-            "Recipe key 'data.crop' must be one of ['multiscale', 'random_resized']. "
-            "Received: 'random_resize'",
+            "Recipe key 'data.crop' must be one of ['multiscale', 'random_resized', "
+            "'whole']. Received: 'random_resize'",
         ),
         (
             "data.sampling='segment'",
@@ -257,6 +257,69 @@ def test_a_range_of_strides_needs_consecutive_frames(kind):
         f"is '{kind}', which has no stride. Received: 4"
     )
     assert recipe.load("demo", ["data.frame_stride_most=4"]).data.frame_stride_most == 4
+
+
+def test_keys_that_may_be_absent_are_extras():
+    demo = recipe.load("demo")
+    assert (demo.data.spans, demo.train.patience, demo.few) == ((), 0, None)
+    changes = ["data.spans=[1, 0.5]", "data.sampling='uniform'", "data.frame_stride_most=2"]
+    changed = recipe.load("demo", [*changes, "train.patience=4"])
+    assert (changed.data.spans, changed.train.patience) == ((1.0, 0.5), 4)
+    assert recipe.parse(recipe.tomllib.loads(recipe.dumps(changed))) == changed
+    assert recipe.parse(recipe.tables(changed)) == changed
+
+
+def test_a_recipe_without_few_says_nothing_of_it():
+    demo = recipe.load("demo")
+    assert "[few]" not in recipe.dumps(demo)
+    assert recipe.tables(demo)["few"] is None
+    assert recipe.parse(recipe.tables(demo)) == demo
+
+
+def test_few_is_a_table_of_its_own():
+    loaded = recipe.load("few", ["few.folds=7", "few.stages=['conv4']"])
+    assert loaded.few == recipe.Few(("conv4",), 7, loaded.few.finetune_epochs)
+    assert (loaded.data.crop, loaded.eval.views) == ("whole", 2)
+    assert recipe.parse(recipe.tables(loaded)) == loaded
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        (
+            "demo",
+            ["data.spans=[1.0, 0.5]"],
+            "Recipe key 'data.spans' is of clips that are spread over the video, and "
+            "'data.sampling' is 'consecutive'. Received: [1.0, 0.5]",
+        ),
+        ("few", ["data.spans=[0.01]"], "Recipe key 'data.spans' must be from 0.05 to 1. "),
+        ("few", ["data.spans=[1.5]"], "Recipe key 'data.spans' must be from 0.05 to 1. "),
+        ("demo", ["train.patience=-1"], "Recipe key 'train.patience' must be at least 0. "),
+        (
+            "demo",
+            ["eval.views=2"],
+            "Recipe key 'eval.views' is 2, the whole frame and its centre, but 'data.crop' is "
+            "'multiscale': take 1, 3 or 10, or --set 'data.crop=\"whole\"'.",
+        ),
+        ("demo", ["eval.views=4"], "Recipe key 'eval.views' must be one of [1, 2, 3, 10]. "),
+        ("few", ["few.fold=3"], "Unknown recipe key 'few.fold'. Did you mean 'folds'?"),
+        ("few", ["few.folds=-1"], "Recipe key 'few.folds' must be at least 0. Received: -1"),
+        ("few", ["few.stages=[]"], "Recipe key 'few.stages' must not be empty: the stages that"),
+        ("few", ["few.stages=['conv1']"], "Recipe key 'few.stages[0]' must be one of ['conv2', "),
+        ("few", ["model.weights=''"], "Recipe key 'model.weights' is empty, but "),
+        ("demo", ["few.folds=5"], "Recipe key 'few.stages' is missing."),
+    ],
+)
+def test_extras_are_checked_as_all_else(name, overrides, message):
+    with pytest.raises(recipe.RecipeError) as error:
+        recipe.load(name, overrides)
+    assert message in str(error.value)
+
+
+def test_whole_frames_may_have_one_view_or_two_or_more():
+    for views in (1, 2, 3):
+        loaded = recipe.load("demo", ["data.crop='whole'", f"eval.views={views}"])
+        assert (loaded.data.crop, loaded.eval.views) == ("whole", views)
 
 
 def test_an_override_counts():

@@ -13,10 +13,11 @@ from keras_r3d.inference import confusion, lettering, metrics, reliability, repo
 TEN = [f"class {number}" for number in range(10)]
 
 
-def by_labels(classes, labels, predicted, **other):
-    """Makes an evaluation of one window a video: 0.9 for the predicted class."""
+def by_labels(classes, labels, predicted, windows=1, **other):
+    """Makes an evaluation of videos whose windows are alike: 0.9 for the predicted class."""
     rest = 0.1 / max(1, len(classes) - 1)
     rows = [np.where(np.arange(len(classes)) == one, 0.9, rest)[None] for one in predicted]
+    rows = [np.repeat(one, windows, axis=0) for one in rows]
     for number in other.get("errors", {}):
         rows[number] = rows[number][:0]
     return evaluations.make(classes, labels, rows, **other)
@@ -27,17 +28,38 @@ def row(text: str, title: str) -> str:
 
 
 def test_the_table_has_clips_and_videos_with_intervals():
-    evaluation = by_labels(TEN, [0] * 20, [0] * 15 + [1] * 5)
+    evaluation = by_labels(TEN, [0] * 20, [0] * 15 + [1] * 5, windows=2)
     text = report.table(evaluation)
-    interval = evaluation.figures()["video_top1_interval"]
-    cell = f"75.0% ({interval[0] * 100:.1f}-{interval[1] * 100:.1f}%)"
-    assert row(text, "top-1 ").count(cell) == 2
+    assert text.splitlines()[0].split() == ["clip", "accuracy", "video", "accuracy"]
+    # Wilson's of 15 of 20; also of clips, as both of a video are alike.
+    assert row(text, "top-1 ").count("75.0% (53.1-88.8%)") == 2
     assert row(text, "top-5 ")
     assert row(text, "mean of top-1, top-5 ")
-    assert "20 windows" in row(text, "scored")
+    assert "100.0% (class 0)" in row(text, "largest class")
+    assert row(text, "chance").endswith(" 10.0%")
+    assert "40 windows" in row(text, "scored")
     assert "20 of 20 videos" in row(text, "scored")
+    assert "They are not to be compared" in text.replace("\n", " ")
     assert "without errors" not in text
     assert "partial" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_where_every_video_has_one_window_there_is_one_column():
+    text = report.table(by_labels(TEN, list(range(10)) * 2, list(range(10)) * 2))
+    assert "clip" not in text.lower()
+    assert text.splitlines()[0].split() == ["video", "accuracy"]
+    assert re.fullmatch(r"top-1 +100\.0% \(83\.9-100\.0%\)", row(text, "top-1 "))
+    assert re.fullmatch(r"mean of classes +100\.0% \(.*\)", row(text, "mean of classes"))
+    assert re.fullmatch(r"scored +20 of 20 videos", row(text, "scored"))
+    assert "Warning" not in text
+
+
+def test_the_table_warns_of_what_a_simple_guess_reaches():
+    evaluation = by_labels(TEN, [0] * 20, [0] * 15 + [1] * 5)
+    text = report.table(evaluation)
+    assert "always naming 'class 0' would be right in 100.0%" in evaluation.floor()
+    assert evaluation.floor() in text.replace("\n", " ")
     assert max(map(len, text.splitlines())) <= 80
 
 
@@ -46,7 +68,7 @@ def test_the_table_names_errors_and_partial_videos():
     evaluation = by_labels(TEN, [0] * 30, [0] * 30, errors=errors, partial={29: "121 of 300"})
     text = report.table(evaluation)
     assert "16.7% (" in row(text, "top-1 ")
-    assert "100.0% (100.0-100.0%)" in row(text, "top-1 without errors")
+    assert "100.0% (56.6-100.0%)" in row(text, "top-1 without errors")
     assert "5 of 30 videos" in row(text, "scored")
     assert "25, counted as wrong" in row(text, "errors")
     assert "\n  /videos/0.avi: OpenCV cannot open it\n  /videos/1.avi: gone\n" in text
@@ -55,16 +77,19 @@ def test_the_table_names_errors_and_partial_videos():
     assert text.endswith("Scored in part:\n  /videos/29.avi: 121 of 300")
 
 
-@pytest.mark.parametrize(("classes", "title"), [(2, "top-2 (all"), (5, "top-5 (all")])
-def test_few_classes_have_no_top_5_and_no_mean(classes, title):
-    text = report.table(by_labels(TEN[:classes], [0, 1], [0, 0]))
-    assert "100.0%" in row(text, title)
-    assert "mean of top" not in text
+@pytest.mark.parametrize(("classes", "there"), [(2, False), (5, False), (6, True)])
+@pytest.mark.parametrize("errors", [{}, {1: "gone"}])
+def test_few_classes_have_no_top_5_and_no_mean(classes, there, errors):
+    """Of five classes the right one is always among the best five."""
+    text = report.table(by_labels(TEN[:classes], [0, 1], [0, 0], errors=errors))
+    assert ("top-5" in text) == there
+    assert ("mean of top-1" in text) == there
+    assert text.count("\ntop-1") == 1 + len(errors)
 
 
 def test_the_table_without_any_score():
     text = report.table(by_labels(TEN, [0], [0], errors={0: "gone"}))
-    assert re.fullmatch(r"top-1 +- +0\.0% \(0\.0-0\.0%\)", row(text, "top-1 "))
+    assert re.fullmatch(r"top-1 +0\.0% \(0\.0-79\.3%\)", row(text, "top-1 "))
     assert "0 of 1 videos" in text
 
 
@@ -75,8 +100,14 @@ def test_the_json_has_figures_and_records_and_what_else_is_said(tmp_path):
     assert written["split"] == "test"
     assert written["protocol"] == "paper"
     assert written["video_top1"] == 0.5
+    assert written["warning"] == evaluation.floor() != ""
     assert written["classes"] == TEN
     assert [one["status"] for one in written["records"]] == ["ok", "error"]
+
+
+def test_the_json_has_no_warning_where_there_is_none(tmp_path):
+    report.write_json(by_labels(TEN, list(range(10)), list(range(10))), "test", tmp_path / "e.json")
+    assert json.loads((tmp_path / "e.json").read_text())["warning"] is None
 
 
 def test_the_classes_csv(tmp_path):

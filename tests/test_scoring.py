@@ -99,6 +99,23 @@ def test_views_of_a_window_are_averaged_into_one_score(classifier, videos):
     assert sum(calls) == 6
 
 
+def test_views_of_a_window_are_kept_where_asked(classifier, videos):
+    """Embeddings, say, whose views are fitted to one by one; the score is the mean of all."""
+    of = dataclasses.replace(classifier.eval, views=3, windows=2)
+
+    def score(clips):
+        return np.arange(len(clips) * len(CLASSES), dtype=np.float32).reshape(len(clips), -1) / 9
+
+    own = dataclasses.replace(classifier, eval=of, score=score)
+    (kept,) = scoring.score(
+        own, VideoReader(0, 0), videos[:1], probabilities=False, keep_views=True
+    )
+    (averaged,) = scoring.score(own, VideoReader(0, 0), videos[:1], probabilities=False)
+    assert kept.window_scores.shape == (2, 3, len(CLASSES))
+    assert kept.window_scores.mean(axis=1) == pytest.approx(averaged.window_scores)
+    assert kept.scores == pytest.approx(averaged.scores)
+
+
 def test_logarithms_are_averaged_where_asked():
     scores = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]])
     assert average(scores, "probabilities") == pytest.approx([0.55, 0.45, 0])

@@ -10,6 +10,7 @@ from keras_r3d.data import cropping, landmarks, sampling
 from keras_r3d.data import video as videos
 from keras_r3d.data import video_reader as readers
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.cropping import Views
 from keras_r3d.data.reader import Cut
 from keras_r3d.data.video_reader import VideoReader
 
@@ -196,7 +197,7 @@ def test_reader_gives_the_same_frames_from_memory_and_from_the_file(video, cache
     part = Video(str(video), "a", 0.5, 1.5)
     assert reader.count(part) == 10
     assert frame_numbers(read(reader, part, [0, 9, 3, 9])) == [5, 14, 8, 14]
-    windows = [window.pixels[0] for window in reader.windows(part, 4, 1, 1, 16)]
+    windows = [window.pixels[0] for window in reader.windows(part, 4, 1, Views(1), 16)]
     assert frame_numbers(np.concatenate(windows)) == [*range(5, 15), 13, 14]
     seen = []
     crop_of = lambda *size: seen.append(size) or cropping.centre(*size)  # noqa: E731
@@ -229,7 +230,7 @@ def test_reader_decodes_a_kept_video_once(video, monkeypatch):
     monkeypatch.setattr(videos, "selected", None)
     monkeypatch.setattr(readers, "Decoder", None)
     assert frame_numbers(read(reader, source, [4])) == [4]
-    assert len(list(reader.windows(source, 1, 1, 1, 16))) == 20
+    assert len(list(reader.windows(source, 1, 1, Views(1), 16))) == 20
 
 
 def test_reader_keeps_within_its_memory(tmp_path):
@@ -282,7 +283,7 @@ def test_streaming_names_a_video_that_ends_early(tmp_path, video):
     short.write_bytes(data[: (data.index(b"movi") + data.index(b"idx1")) // 2])
     reader = VideoReader(0, 0)
     source = Video(str(short), "a")
-    frames = sum(1 for _ in reader.windows(source, 1, 1, 1, 16))
+    frames = sum(1 for _ in reader.windows(source, 1, 1, Views(1), 16))
     assert 0 < frames < 20
     assert [problem.status for problem in reader.problems] == ["short"]
 
@@ -308,7 +309,7 @@ def varied(path: Path) -> Video:
     return Video(str(path), "a")
 
 
-@pytest.mark.parametrize("views", [1, 3, 10])
+@pytest.mark.parametrize("views", [*map(Views, (1, 3, 10)), Views(2, whole=True)], ids=str)
 @pytest.mark.parametrize("stride", [1, 3])
 def test_windows_from_memory_from_one_pass_and_chosen_are_the_same(tmp_path, views, stride):
     source = varied(tmp_path / "v.avi")
@@ -329,7 +330,7 @@ def test_windows_from_memory_from_one_pass_and_chosen_are_the_same(tmp_path, vie
     for others in found:
         assert len(others) == len(starts)
         for one, other in zip(found[0], others, strict=True):
-            assert one.pixels.shape == (views, 4, 16, 16, 3)
+            assert one.pixels.shape == (views.count, 4, 16, 16, 3)
             assert (one.pixels == other.pixels).all()
             assert (one.frame_numbers == other.frame_numbers).all()
             assert one.start_seconds == pytest.approx(other.start_seconds)
@@ -340,7 +341,7 @@ def test_windows_from_memory_from_one_pass_and_chosen_are_the_same(tmp_path, vie
 
 def test_views_show_other_parts(tmp_path):
     source = varied(tmp_path / "v.avi")
-    (window, *_) = VideoReader(0, 0).windows(source, 4, 1, 3, 16)
+    (window, *_) = VideoReader(0, 0).windows(source, 4, 1, Views(3), 16)
     left, middle, right = window.pixels.mean(axis=(1, 2, 3, 4))
     assert left < 5 < 50 < middle
     assert middle == pytest.approx(right, abs=2)
@@ -350,7 +351,7 @@ def test_a_video_too_large_to_hold_is_decoded_twice(video, monkeypatch):
     source = Video(str(video), "a")
     monkeypatch.setattr(readers, "_HELD", 5 * 32 * 48 * 3)
     choose = lambda count: [np.arange(count - 4, count)]  # noqa: E731
-    (window,) = VideoReader(0, 0).chosen(source, choose, 1, 16)
+    (window,) = VideoReader(0, 0).chosen(source, choose, Views(1), 16)
     assert frame_numbers(window.pixels[0]) == [16, 17, 18, 19]
     assert (window.start_seconds, window.end_seconds) == pytest.approx((1.6, 2.0))
 
@@ -365,11 +366,11 @@ def test_times_of_windows_are_those_of_the_frames(tmp_path, monkeypatch):
 
     monkeypatch.setattr(videos.Decoder, "shown", shown)
     last = times[-1] + (times[-1] - times[0]) / 19
-    found = list(VideoReader(0, 0).windows(source, 8, 1, 1, 16))
+    found = list(VideoReader(0, 0).windows(source, 8, 1, Views(1), 16))
     expected = [(times[0], times[8]), (times[8], times[16]), (times[16], last)]
     times_found = np.array([(w.start_seconds, w.end_seconds) for w in found])
     assert times_found == pytest.approx(np.array(expected))
-    (one,) = VideoReader(0, 0).chosen(source, lambda _: [np.array([2, 5, 7])], 1, 16)
+    (one,) = VideoReader(0, 0).chosen(source, lambda _: [np.array([2, 5, 7])], Views(1), 16)
     assert (one.start_seconds, one.end_seconds) == pytest.approx((times[2], times[8]))
 
 
@@ -384,7 +385,7 @@ def test_a_frame_that_cannot_be_converted_ends_a_video_there(video, monkeypatch)
     monkeypatch.setattr(videos.Decoder, "frame", failing)
     reader = VideoReader(0, 0)
     source = Video(str(video), "a")
-    found = [frame_numbers(w.pixels[0]) for w in reader.windows(source, 4, 1, 1, 16)]
+    found = [frame_numbers(w.pixels[0]) for w in reader.windows(source, 4, 1, Views(1), 16)]
     assert found == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 8, 9]]
     problem = reader.problem(source)
     assert problem.status == "short"
