@@ -174,7 +174,6 @@ def _train(
         kept = tuned or _model(prepared, fitted)
         with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
             kept.save(temporary)
-    run.update_summary(status="trained", seconds=seconds.stages)
     if crossed is not None:
         how = {"protocol": "each video by a classifier that did not see it", "folds": crossed.folds}
         folder = run.path / run_folder.EVALUATIONS / _CROSS_VALIDATION if split else run.path
@@ -189,7 +188,7 @@ def _train(
                 scored = list(score(_classifier(prepared, tuned), reader, videos[count:]))
             evaluation = protocol.collected(scored, found.classes)
             _write(run, evaluation, prepared, run.path, split, {}, say)
-    run.update_summary(seconds=seconds.stages)
+    run.update_summary(status="trained", seconds=seconds.stages)
     run.report_problems(prepared.opened.reader.problems, say)
 
 
