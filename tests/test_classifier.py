@@ -198,11 +198,11 @@ def test_an_export_carries_its_recipe_anywhere(run, tmp_path, name):
 def test_a_trained_model_carries_its_recipe_anywhere(network, tmp_path):
     experiment = recipe.override(small_recipe(), ["data.short_side=40", "eval.windows=3"])
     trained = keras.models.clone_model(network)
-    metadata.record_recipe(trained, recipe.tables(experiment))
+    metadata.record(trained, recipe=recipe.tables(experiment))
     trained.save(tmp_path / "alone.keras")
     opened = classifier.of_file(tmp_path / "alone.keras")
     assert (opened.data, opened.eval) == (experiment.data, experiment.eval)
-    metadata.record_recipe(trained, {"data": {"frames": 4}})
+    metadata.record(trained, recipe={"data": {"frames": 4}})
     trained.save(tmp_path / "old.keras")
     with pytest.raises(ModelError, match="another version of keras_r3d: pass --recipe"):
         classifier.of_file(tmp_path / "old.keras")

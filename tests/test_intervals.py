@@ -106,7 +106,7 @@ def test_the_mean_of_classes_is_as_certain_as_its_smallest_classes_let_it():
     assert intervals.class_mean_interval(np.ones(100, bool), labels)[0] < 0.9
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 60), st.integers(0, 2**32))
 def test_intervals_hold_the_estimate_and_need_no_order(videos, seed):
     rng = np.random.default_rng(seed)

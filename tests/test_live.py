@@ -15,13 +15,14 @@ from odd_videos import write_rotated
 from keras_r3d import recipe
 from keras_r3d.data import live, ring
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.cropping import Views
 from keras_r3d.data.live import LiveError, Source
 from keras_r3d.data.ring import Held, Ring, Shape
 from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.inference import watching
 from keras_r3d.inference.classifier import Classifier
 
-SHAPE = Shape(frames=4, frame_stride=1, seconds=0.0, short_side=0, size=16, views=1)
+SHAPE = Shape(frames=4, frame_stride=1, seconds=0.0, short_side=0, size=16, views=Views(1))
 
 
 def held(number: int, captured: float, connection: int = 0) -> Held:
@@ -90,7 +91,7 @@ class Fake:
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 60))
 def test_a_window_is_the_newest_frames_at_their_stride(frames, stride, pushed):
-    shape = Shape(frames, stride, 0.0, 0, 2, 1)
+    shape = Shape(frames, stride, 0.0, 0, 2, Views(1))
     of = Ring(shape)
     for number in range(pushed):
         of.push(held(number, number / 10))
@@ -105,7 +106,7 @@ def test_a_window_is_the_newest_frames_at_their_stride(frames, stride, pushed):
 
 @given(st.integers(1, 6), st.floats(0.3, 4), st.floats(2, 200), st.floats(0, 6))
 def test_a_spread_window_covers_its_seconds_in_bounded_memory(frames, seconds, rate, played):
-    shape = Shape(frames, 1, seconds, 0, 2, 1)
+    shape = Shape(frames, 1, seconds, 0, 2, Views(1))
     of = Ring(shape)
     for number in range(int(played * rate)):
         if of.wants(number / rate):
@@ -258,12 +259,12 @@ def test_memory_is_flat_over_a_minute(small):
 
 def test_a_window_is_cut_as_from_the_file(tmp_path):
     path = str(write_rotated(tmp_path / "v.mp4"))
-    shape = Shape(frames=4, frame_stride=2, seconds=0.0, short_side=48, size=16, views=3)
+    shape = Shape(frames=4, frame_stride=2, seconds=0.0, short_side=48, size=16, views=Views(3))
     source, window = Source(path, shape, 5.0), []
     while not source.ended:
         window = source.wait(source.frames, 0.5) or window
     source.stop()
     frames = window[-1].number - np.array([6, 4, 2, 0])
-    (expected,) = VideoReader(48, 0).chosen(Video(path, ""), lambda count: [frames], 3, 16)
+    (expected,) = VideoReader(48, 0).chosen(Video(path, ""), lambda count: [frames], Views(3), 16)
     assert (ring.clip(window, shape) == expected.pixels).all()
     assert expected.pixels[0, 0, 2, 8] == pytest.approx([200, 0, 0], abs=25)

@@ -133,6 +133,11 @@ PROTOCOLS = {
     "all": ({}, {}),
     "strided": ({"frame_stride": 3}, {"batch_size": 3}),
     "even, 3 views": ({"frame_stride": 2}, {"windows": 4, "views": 3}),
+    "spans, whole frame and centre": (
+        {"sampling": "uniform", "spans": (1.0, 0.667), "crop": "whole"},
+        {"views": 2, "average": "log_probabilities"},
+    ),
+    "whole frame": ({"sampling": "uniform", "crop": "whole"}, {}),
     "spread, 10 views": (
         {"sampling": "segments"},
         {"windows": 2, "views": 10, "average": "log_probabilities"},
@@ -142,7 +147,13 @@ PROTOCOLS = {
 
 @pytest.mark.parametrize(
     "protocol",
-    ["all", "even, 3 views", "spread, 10 views", pytest.param("strided", marks=pytest.mark.slow)],
+    [
+        "all",
+        "even, 3 views",
+        "spread, 10 views",
+        "spans, whole frame and centre",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("strided", "whole frame")),
+    ],
 )
 def test_a_video_is_scored_as_by_evaluate(one, tmp_path, protocol):
     of_data, of_eval = PROTOCOLS[protocol]

@@ -1,6 +1,7 @@
 """Steps on one device, against the same computation written out plainly."""
 
 import dataclasses
+import itertools
 import math
 
 import keras
@@ -201,19 +202,17 @@ def test_averages_are_of_the_weights_after_each_step():
 def test_averages_are_what_is_validated_and_kept():
     network = tiny()
     settings = train(ema=0.9, epochs=1, schedule="milestones", milestones=(), warmup_epochs=0)
-    of, kept = steps(network, settings), []
-
-    def endless(_):
-        while True:
-            yield batch()
-
+    of, kept, last = steps(network, settings), [], []
     plan = Plan(
         epochs=1,
         steps_per_epoch=3,
         batch_size=8,
-        batches=endless,
+        batches=lambda _: itertools.repeat(batch()),
         validation=lambda: [batch()],
         keep_best=kept.extend,
+        keep_last=last.extend,
+        chooses=True,
+        patience=0,
         names_of_batch=lambda _: [],
         note_problems=lambda: None,
         folder=None,
@@ -223,11 +222,55 @@ def test_averages_are_what_is_validated_and_kept():
     progress = Training(of, Schedule(settings, 3), plan, report.Silent(), writes=True).fit()
     averages = [np.array(average) for average in of.averages]
     assert moved(network, averages) > 1e-3  # the training goes on with its own weights
+    assert all((one == other).all() for one, other in zip(kept, last, strict=True))
     network.set_weights(kept)
     assert moved(network, averages) < 1e-6
     clips, labels = batch()
     losses = keras.losses.sparse_categorical_crossentropy(labels, network(clips), from_logits=True)
     assert progress.log[0]["val_loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("chooses", "patience", "epochs", "kept_epoch"),
+    [(True, 0, 6, 2), (True, 1, 3, 2), (True, 2, 4, 2), (True, 4, 6, 2), (False, 1, 6, 6)],
+)
+def test_the_epoch_that_is_kept_and_how_long_a_better_one_is_waited_for(
+    chooses, patience, epochs, kept_epoch, monkeypatch
+):
+    """The second of six has the lowest validation loss."""
+    settings = train(epochs=6, schedule="milestones", milestones=(), warmup_epochs=0)
+    network, losses, kept, last = tiny(), [3.0, 1.0, 2.0, 1.0, 1.5, 2.0], [], []
+    monkeypatch.setattr(
+        Training,
+        "_validate",
+        lambda self, _: (np.array([losses[self.progress.epoch], 0, 0, 1.0]), np.eye(CLASSES)),
+    )
+    plan = Plan(
+        epochs=6,
+        steps_per_epoch=2,
+        batch_size=8,
+        batches=lambda _: itertools.repeat(batch()),
+        validation=lambda: [],
+        keep_best=lambda weights: kept.append(weights),
+        keep_last=lambda weights: last.append(weights),
+        chooses=chooses,
+        patience=patience,
+        names_of_batch=lambda _: [],
+        note_problems=lambda: None,
+        folder=None,
+        save_seconds=0,
+        save_steps=0,
+    )
+    of = steps(network, settings)
+    training = Training(of, Schedule(settings, 2), plan, report.Silent(), writes=True)
+    progress = training.fit()
+    assert progress.epoch == len(progress.log) == epochs
+    assert progress.best_epoch == kept_epoch
+    assert progress.best == losses[kept_epoch - 1]
+    np.testing.assert_array_equal(last[0][0], values(network)[0])
+    assert (kept[-1][0] == last[0][0]).all() == (kept_epoch == epochs)
+    training.fit()  # as a run that is gone on with after its end
+    assert len(progress.log) == epochs
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
