@@ -28,6 +28,7 @@ from keras_r3d.data import (
     source,
 )
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.cropping import Views
 from keras_r3d.data.flow import FlowError
 from keras_r3d.data.flow_folder import Settings
 from keras_r3d.data.flow_video import FlowDecoder, StoredFlowDecoder, packed, unpacked
@@ -256,11 +257,11 @@ def test_all_ways_to_a_clip_agree(moving, cache_gib):
         assert (out == frames[numbers]).all(), numbers
     for fresh in (reader, VideoReader(0, cache_gib, "dis")):
         for length, stride in ((4, 1), (4, 3), (2, 11)):
-            for window in fresh.windows(moving, length, stride, 1, 48):
+            for window in fresh.windows(moving, length, stride, Views(1), 48):
                 assert (window.pixels[0] == frames[window.frame_numbers]).all()
         assert not fresh.problems
     chosen = [np.array([2, 7, 11])]
-    window = next(VideoReader(0, 0, "dis").chosen(moving, lambda _: chosen, 1, 48))
+    window = next(VideoReader(0, 0, "dis").chosen(moving, lambda _: chosen, Views(1), 48))
     assert (window.pixels[0] == frames[chosen[0]]).all()
 
 
@@ -277,7 +278,7 @@ def test_the_flow_of_a_segment_leads_out_of_it(moving):
     segment = Video(moving.path, "a", 0.3, 0.7)
     for cache_gib in (0.0, 1.0):
         reader = VideoReader(0, cache_gib, "dis")
-        (window,) = VideoReader(0, cache_gib, "dis").windows(segment, 4, 1, 1, 48)
+        (window,) = VideoReader(0, cache_gib, "dis").windows(segment, 4, 1, Views(1), 48)
         out = np.empty((4, 48, 48, 2), np.uint8)
         reader.cut(segment, [Cut(np.arange(4), cropping.centre, out)])
         assert (out == frames[3:7]).all()
@@ -511,7 +512,7 @@ def test_segments_and_times_are_kept(moving, tmp_path):
     assert flow_folder.store(job) is None
     segment = {"start_seconds": 0.3, "end_seconds": 0.7}
     ones = [
-        next(VideoReader(0, 0, "dis", stored=one != moving.path).windows(video, 4, 1, 1, 48))
+        next(VideoReader(0, 0, "dis", stored=one != moving.path).windows(video, 4, 1, Views(1), 48))
         for one in (moving.path, job.destination)
         for video in [Video(one, "a", **segment)]
     ]
@@ -643,7 +644,9 @@ def test_odd_files_have_as_much_flow_as_frames():
         for name in ("rgb", "dis"):
             reader, video = VideoReader(80, 0, name), Video(str(path), "a")
             try:
-                counts.append([len(w.frame_numbers) for w in reader.windows(video, 16, 1, 1, 64)])
+                counts.append(
+                    [len(w.frame_numbers) for w in reader.windows(video, 16, 1, Views(1), 64)]
+                )
             except VideoError:
                 counts.append([-1])
             counts[-1].append(getattr(reader.problem(video), "status", ""))

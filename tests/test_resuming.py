@@ -24,7 +24,7 @@ from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.errors import R3DError
 from keras_r3d.recipe import RecipeError
 from keras_r3d.run_folder import RunError
-from keras_r3d.training import rehearsal, resuming, state
+from keras_r3d.training import preparing, rehearsal, resuming, state
 from keras_r3d.training import run as training
 from keras_r3d.training.loop import InterruptedTraining, Training, TrainingError
 from keras_r3d.training.step import Steps
@@ -38,6 +38,7 @@ SETTINGS = [
     "train.save_steps=1",
     "train.epochs=12",
     "train.warmup_epochs=1",
+    'eval.split="validation"',  # or so few videos would not be held out
 ]
 TIMINGS = {"clips_per_second", "data_wait", "seconds", "validation_seconds"}
 
@@ -214,6 +215,14 @@ def test_a_second_signal_does_not_wait(folder):
 
 
 # In this process: whether a training goes on at all --------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_choose():
+    """Lets two validation videos choose the epoch, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(preparing, "LEAST_TO_CHOOSE", 2)
+        yield
 
 
 @pytest.fixture(scope="module")
