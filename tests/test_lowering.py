@@ -127,6 +127,28 @@ def test_normalisation_dense_layers_and_the_rest():
     )
 
 
+def test_embeddings_of_several_stages_are_joined():
+    """As those of `applications.embedding`: means, and of the last stage those of quarters."""
+    for height, width in ((4, 6), (5, 7)):
+        clip = keras.Input((4, height, width, 2))
+        first = layers.Conv3D(3, 3, padding="same", name="first")(clip)
+        last = layers.Conv3D(5, 3, (2, 1, 1), padding="same", name="last")(first)
+        window = (2, -(-height // 2), -(-width // 2))
+        quarters = layers.AveragePooling3D(window, (2, height // 2, width // 2))(last)
+        pooled = [layers.GlobalAveragePooling3D()(first), layers.Flatten()(quarters)]
+        joined = layers.Concatenate()(pooled)
+        assert joined.shape == (None, 3 + 4 * 5)
+        check(moved(keras.Model(clip, layers.Dense(2)(joined))))
+
+
+@pytest.mark.parametrize("axis", [1, 4])
+def test_clips_are_not_joined(axis):
+    clip = keras.Input((3, 4, 5, 2))
+    model = keras.Model(clip, layers.Concatenate(axis=axis, name="longer")([clip, clip]))
+    with pytest.raises(ExportError, match=r"joins vectors only: longer joins \(None, 3, 4, 5, 2\)"):
+        lowering.lower(model)
+
+
 def test_several_outputs_of_a_branching_network():
     clip = keras.Input((4, 5, 6, 2))
     x = layers.Conv3D(2, 3, padding="same")(clip)

@@ -12,8 +12,10 @@ from conftest import write_video
 from keras_r3d import run_folder
 from keras_r3d.data import pipeline
 from keras_r3d.data.annotations import AnnotationError
+from keras_r3d.training import preparing, report
 from keras_r3d.training import run as training
-from keras_r3d.training.loop import TrainingError
+from keras_r3d.training.loop import SUMS, Training, TrainingError
+from keras_r3d.training.step import Steps
 
 TIMINGS = {"clips_per_second", "data_wait", "seconds", "validation_seconds"}
 
@@ -52,15 +54,110 @@ def test_two_runs_of_one_seed_are_the_same(class_folders, small, tmp_path, said)
     assert len(logs[0]) == 2
 
 
-def test_without_validation_split_the_training_loss_decides(class_folders, small, tmp_path, said):
-    recipe = replace(small, data={"validation_fraction": 0.0})
+def weights(path) -> list[np.ndarray]:
+    return keras.models.load_model(path, compile=False).get_weights()
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.2])
+def test_without_enough_validation_videos_the_last_weights_are_kept(
+    class_folders, small, tmp_path, said, fraction
+):
+    """Of 12 videos none is held out: the two that it would be are too few to choose by."""
+    recipe = replace(small, data={"validation_fraction": fraction}, train={"patience": 1})
     run = training.train(recipe, class_folders, tmp_path / "run", say=said.append)
-    assert any("no validation split" in line for line in said)
-    assert run.model_path().is_file()
+    assert "Note: no validation: the last weights are kept (30 videos would do)." in said
+    assert any("train.patience is not used" in line for line in said)
+    assert any("none is drawn: 2 videos" in line for line in said) == (fraction > 0)
+    assert any("best.keras is of epoch 2 of 2, the last." in line for line in said)
+    assert run.summary["videos"]["train"] == 10
+    assert figures(run)[0]["val_loss"] == ""
+    best, last = (weights(run.path / name) for name in ("best.keras", "last.keras"))
+    assert all((one == other).all() for one, other in zip(best, last, strict=True))
     assert (run.path / run_folder.CURVES).is_file()
 
 
-def test_the_best_model_is_plain_keras_and_of_the_best_epoch(class_folders, small, tmp_path, said):
+def test_a_small_validation_split_is_looked_at_but_does_not_choose(
+    class_folders, small, tmp_path, said
+):
+    """The split that is evaluated is held out, however small it is."""
+    recipe = replace(small, eval={"split": "validation"})
+    run = training.train(recipe, class_folders, tmp_path / "run", say=said.append)
+    assert any("2 validation videos are too few to choose by: the last" in line for line in said)
+    assert [float(row["val_loss"]) > 0 for row in figures(run)] == [True, True]
+    assert run.summary["best_epoch"] == 2
+
+
+@pytest.fixture
+def two_choose(monkeypatch):
+    """Lets two validation videos choose the epoch."""
+    monkeypatch.setattr(preparing, "LEAST_TO_CHOOSE", 2)
+
+
+def rising(monkeypatch) -> None:
+    """Makes the validation loss rise from epoch to epoch."""
+    monkeypatch.setattr(
+        Training,
+        "_validate",
+        lambda self, _: (np.array([self.progress.epoch + 1.0, 0, 0, 1]), np.eye(2, dtype=int)),
+    )
+
+
+def test_patience_ends_a_training_and_going_on_does_not_go_on(
+    class_folders, small, tmp_path, said, monkeypatch, two_choose
+):
+    recipe = replace(small, train={"epochs": 9, "patience": 2})
+    rising(monkeypatch)
+    run = training.train(recipe, class_folders, tmp_path / "run", say=said.append)
+    assert [row["epoch"] for row in figures(run)] == ["1", "2", "3"]
+    assert run.summary["status"] == "trained"
+    assert any("best.keras is of epoch 1 of 3, the lowest validation" in line for line in said)
+    best, last = (weights(run.path / name) for name in ("best.keras", "last.keras"))
+    assert any((one != other).any() for one, other in zip(best, last, strict=True))
+    # As if it had been killed before it was said to be trained.
+    run.update_summary(status="training")
+    (run.path / "last.keras").unlink()
+    monkeypatch.setattr(Steps, "train", None)
+    again = training.train(recipe, class_folders, tmp_path / "run", say=said.append)
+    assert figures(again) == figures(run)
+    assert again.summary["status"] == "trained"
+    assert all(
+        (one == other).all()
+        for one, other in zip(weights(again.path / "last.keras"), last, strict=True)
+    )
+
+
+def test_curves_mark_the_epoch_that_is_kept(tmp_path, monkeypatch):
+    drawn = []
+
+    class Kept(report.Figure):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            drawn.append(self)
+
+    monkeypatch.setattr(report, "Figure", Kept)
+    log = [
+        {
+            "epoch": epoch,
+            "learning_rate": 0.1,
+            **{f"{split}{name}": 1 / epoch for split in ("", "val_") for name in SUMS},
+        }
+        for epoch in (1, 2, 3)
+    ]
+    report.draw_curves(log, 2, tmp_path / "curves.png")
+    (figure,) = drawn
+    marked = [
+        line.get_xdata()
+        for axes in figure.axes
+        for line in axes.get_lines()
+        if line.get_label() == "kept: epoch 2"
+    ]
+    assert marked == [[2, 2], [2, 2]]  # in loss and accuracy
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_the_best_model_is_plain_keras_and_of_the_best_epoch(
+    class_folders, small, tmp_path, said, two_choose
+):
     recipe = replace(small, train={"epochs": 4, "optimizer": "sgd", "schedule": "plateau"})
     run = training.train(recipe, class_folders, tmp_path / "run", say=said.append)
     model = keras.models.load_model(run.model_path())
