@@ -604,6 +604,12 @@ def _data_at_odds(data: Data) -> Iterator[str]:
             f"Recipe key 'data.frame_stride_most' must be 'data.frame_stride' ({stride}) where "
             f"'data.sampling' is '{data.sampling}', which has no stride. Received: {most}"
         )
+    if data.annotations == "motion" and (data.input != "rgb" or data.crop != "whole" or data.flip):
+        yield (
+            "Recipe key 'data.annotations' is 'motion', clips that are rendered as large as they "
+            "shall be: 'data.input' must be 'rgb', 'data.crop' 'whole' and 'data.flip' false. "
+            f"Received: '{data.input}', '{data.crop}', {_toml(data.flip)}"
+        )
     if data.spans and data.sampling == "consecutive":
         yield (
             "Recipe key 'data.spans' is of clips that are spread over the video, and "

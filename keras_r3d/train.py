@@ -54,6 +54,8 @@ def _main() -> None:
         raise R3DError(f"--recipe is missing: one of {recipe.names()}, or path of a TOML file.")
     changes = _command.value("set")
     if _command.value("folds") is not None:
+        if recipe.load(name, changes).few is None:
+            raise R3DError(f"--folds is for recipes with [few], such as few; '{name}' has none.")
         changes = [*changes, f"few.folds={_command.value('folds')}"]
     if _command.value("weights") is not None:
         changes = [*changes, f"model.weights={json.dumps(_command.value('weights'))}"]

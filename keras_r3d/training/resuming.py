@@ -72,7 +72,7 @@ def split_problems(found: Annotations, recipe: Recipe) -> list[str]:
     if found.splits.get("validation") == [] and recipe.eval.split != "validation":
         problems.append(
             "The validation split has no videos. Give it some, or leave it out: without one the "
-            "training loss decides (--set data.validation_fraction=0 where it is held out)."
+            "last epoch is kept (--set data.validation_fraction=0 where it is held out)."
         )
     return problems
 
