@@ -1,6 +1,6 @@
 """Converts a PyTorch checkpoint: `python -m keras_r3d.convert SOURCE.pth DEST.keras`.
 
-`python -m keras_r3d.convert SOURCE.keras DEST.npz` writes the weights of a model into a compact file.
+`python -m keras_r3d.convert SOURCE.keras DEST.npz` writes a model's weights into a compact file.
 """
 
 import math

@@ -13,8 +13,11 @@ def _define_flags() -> None:
         "recipe", "kinetics34", "Name of the recipe that cuts them, or path of a TOML file."
     )
     flags.DEFINE_multi_string("set", [], "Changes a recipe key: --set data.size=224.")
-    flags.DEFINE_integer("seed", None, "Draws other clips. Default: the recipe's.")
-    flags.DEFINE_string("output", "clips.png", "PNG file to write; must not exist.")
+    flags.DEFINE_integer("seed", None, "Draws other videos and clips. Default: the recipe's.")
+    flags.DEFINE_integer("per_class", 3, "Videos of each class.", lower_bound=1, upper_bound=15)
+    flags.DEFINE_string(
+        "output", "clips.png", "PNG file to write; further pages are NAME-2.png, … None may exist."
+    )
 
 
 def _main(source: str) -> None:
@@ -22,8 +25,7 @@ def _main(source: str) -> None:
     output = Path(_command.value("output"))
     if output.suffix.lower() != ".png":
         raise R3DError(f"--output must end in .png. Received: {output}")
-    if output.exists():
-        raise R3DError(f"{output} exists and is left as it is: choose another --output.")
+    _check_free(output)  # before anything slow
 
     from keras_r3d.data import sheet
     from keras_r3d.data.source import open_source
@@ -34,15 +36,37 @@ def _main(source: str) -> None:
     for note in found.notes:
         print(f"Note: {note}")
     seed = experiment.train.seed if _command.value("seed") is None else _command.value("seed")
-    figure = sheet.training_sheet(reader, found.split("train"), data, seed)
-    with files.atomic(output) as temporary:
-        figure.savefig(temporary, dpi=100)
+    per_class = _command.value("per_class")
+    videos = found.split("train")
+    names = _page_names(output, sheet.page_count(videos, per_class))
+    for name in names:
+        _check_free(output.with_name(name))
+    with files.together(output.parent) as temporary:
+        drawn = sheet.pages(reader, videos, data, seed, per_class)
+        written = []
+        for name, figure in zip(names, drawn, strict=False):  # a class may have no readable video
+            figure.savefig(temporary / name, dpi=100)
+            written.append(str(output.with_name(name)))
     for problem in reader.problems:
         print(f"{problem.status}: {problem.detail}")
     print(
-        f"Written: {output}: training clips of recipe '{_command.value('recipe')}', "
+        f"Written: {_listed(written)}: training clips of recipe '{_command.value('recipe')}', "
         f"{data.frames} frames of {data.size}x{data.size} pixels, drawn with seed {seed}"
     )
+
+
+def _check_free(path: Path) -> None:
+    if path.exists():
+        raise R3DError(f"{path} exists and is left as it is: choose another --output.")
+
+
+def _page_names(output: Path, count: int) -> list[str]:
+    further = [f"{output.stem}-{number}{output.suffix}" for number in range(2, count + 1)]
+    return [output.name, *further]
+
+
+def _listed(paths: list[str]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]} to {paths[-1]} ({len(paths)} pages)"
 
 
 if __name__ == "__main__":

@@ -9,11 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from conftest import write_video
 
+from keras_r3d import scan as command
 from keras_r3d.data import annotations, doctor, landmarks, workers
+from keras_r3d.data.annotations import Video
 from keras_r3d.data.video import VideoInfo
 
 ROOT = Path(__file__).parent.parent
@@ -32,7 +35,7 @@ def findings(paths, found=None, **limits) -> dict[str, set[str]]:
         annotations=found,
         progress=lambda *numbers: done.append(numbers),
         **options,
-    )
+    ).examinations
     assert done == [(i, len(paths)) for i in range(1, len(paths) + 1)]
     assert [e.path for e in examinations] == [str(p) for p in paths]
     return {Path(e.path).name: set(e.findings) for e in examinations}
@@ -75,6 +78,91 @@ def test_leaks_and_labels_are_told_from_duplicates(tmp_path):
     }
 
 
+def write_scene(path: Path, seed: int, size=(160, 120), quality=95, gain=1.0) -> Path:
+    """Writes a pan over a random picture: two of the same seed look the same."""
+    coarse = np.random.default_rng(seed).integers(0, 200, (9, 20, 3), np.uint8)
+    wide = cv2.resize(coarse, (320, 120), interpolation=cv2.INTER_CUBIC)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, size)
+    writer.set(cv2.VIDEOWRITER_PROP_QUALITY, quality)
+    for number in range(20):
+        frame = cv2.resize(wide[:, 8 * number : 8 * number + 160], size)
+        writer.write(cv2.convertScaleAbs(frame, alpha=gain, beta=10 * (gain != 1)))
+    writer.release()
+    return path
+
+
+def scan_here(folder, found) -> doctor.Scan:
+    paths = sorted({video.path for videos in found.splits.values() for video in videos})
+    limits = {"min_frames": 10, "min_side": 30, "limit_seconds": 60.0, "processes": 2}
+    return doctor.scan(paths, annotations=found, progress=lambda *_: None, **limits)
+
+
+def test_near_duplicates_in_other_splits_and_groups_are_found(tmp_path):
+    copy = {"size": (80, 60), "quality": 40, "gain": 1.1}
+    for name, seed, changes in [
+        *(("a1", 1, {}), ("a2", 1, copy), ("b1", 2, {}), ("b2", 2, copy)),
+        *(("c1", 3, {}), ("c2", 3, copy), ("d", 4, {})),
+    ]:
+        write_scene(tmp_path / f"{name}.avi", seed, **changes)
+    shutil.copy(tmp_path / "d.avi", tmp_path / "e.avi")
+    for name in ("black1", "black2"):
+        write_video(tmp_path / f"{name}.avi", base=len(name), tint=(0, 0, 0), width=64, height=48)
+    rows = ["path,label,split,group", "a1.avi,x,train,A", "a2.avi,x,test,B", "b1.avi,y,train,A"]
+    rows += ["b2.avi,y,train,C", "c1.avi,y,test,D", "c2.avi,y,test,D"]
+    rows += ["d.avi,x,train,E", "e.avi,x,train,F", "black1.avi,x,train,", "black2.avi,x,test,"]
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    found = annotations.read(tmp_path, "auto")
+    scanned = scan_here(tmp_path, found)
+    pairs = {tuple(Path(p).name for p in pair.paths): pair for pair in scanned.near_duplicates}
+    assert set(pairs) == {("a1.avi", "a2.avi"), ("b1.avi", "b2.avi")}
+    assert pairs["b1.avi", "b2.avi"].places == ("train, group 'A'", "train, group 'C'")
+    bits = [pair.bits for pair in scanned.near_duplicates]
+    assert bits == sorted(bits)
+    findings = {Path(one.path).name: one.findings for one in scanned.examinations}
+    assert findings["a1.avi"]["near-duplicate"].endswith("a2.avi (test, group 'B')")
+    assert "near-duplicate" in findings["a2.avi"]
+    assert findings["e.avi"]["leak"].startswith("in train, group 'F', but ")  # the same content
+    assert not findings["c1.avi"]
+    assert not findings["d.avi"]
+    shown = command.table(scanned, str(tmp_path))
+    assert "4 near-duplicate: looks the same as a file of another split or group\n    " in shown
+    assert "b1.avi (train, group 'A') and b2.avi (train, group 'C'): " in shown
+    text = command.description(scanned.examinations, found)
+    assert [line.split() for line in text.splitlines()[:3]] == [
+        ["split", "videos", "seconds", "median", "least", "most", "width", "x", "height"],
+        ["train", "6", "12", "2.0", "2.0", "2.0", "~160x120"],
+        ["test", "4", "8", "2.0", "2.0", "2.0", "~80x60"],
+    ]
+
+
+def test_many_pairs_are_counted():
+    pair = doctor.NearDuplicate(("/x/a", "/x/b"), ("train", "test"), 1.0)
+    lines = command._pairs([pair] * 13, "/x")
+    assert len(lines) == 11
+    assert lines[0] == "    a (train) and b (test): 1.0 of 64 bits differ"
+    assert lines[-1] == "    … and 3 more pairs, less alike"
+
+
+def test_the_description_fits_a_terminal_and_shortens_many_classes():
+    def one(number):
+        return doctor.Examination(f"{number}", {}, 300, 300, 30.0, 1920, 1080, 299 / 30, 10.0)
+
+    names = ["a kind with quite a long name", *(f"c{number:02}" for number in range(39))]
+    splits: dict = {"train": [], "validation": [], "test": []}
+    for number, name in enumerate(names):
+        splits["train"] += [Video(f"{number}", name)] * (50 - number)
+        splits["test"].append(Video(f"{number}", name, 2.0, 5.0))
+    splits["validation"].append(Video("0", names[0]))
+    found = annotations.Annotations(splits, names, [])
+    text = command.description([one(number) for number in range(40)], found)
+    assert max(map(len, text.splitlines())) <= 80
+    rows = text.split("class ")[1].splitlines()
+    assert [row.split()[0] for row in rows[1:6]] == ["a", "c00", "c01", "c02", "c03"]
+    assert rows[6] == "… 30 more"
+    assert rows[-1].split() == ["c38", "11", "0", "1", "113", "10.0", "1920x1080"]
+
+
 def test_a_made_up_count_is_no_truncation(monkeypatch):
     for header_rate, status in [(10.0, "truncated"), (1000.0, "wrong count")]:
         one = doctor.Examination("x", {}, 30, 1000, header_rate, 640, 480, 2.9, 2.9, 0)
@@ -100,11 +188,12 @@ def test_a_segment_behind_the_end_is_found(tmp_path):
         ([0.1 * i if i < 25 else 0.2 * i for i in range(50)], True),
     ],
 )
-def test_uneven_times(monkeypatch, seconds, expected):
+def test_uneven_times(monkeypatch, video, seconds, expected):
     none = landmarks.collected({})
     info = VideoInfo(len(seconds), len(seconds), 10.0, np.array(seconds), 64, 64, 0, none)
-    monkeypatch.setattr(doctor, "probe", lambda path: info)
-    assert ("variable rate" in doctor.examine("x").findings) == expected
+    monkeypatch.setattr(doctor, "probe", lambda path, decoder: info)
+    monkeypatch.setattr(doctor.duplicates.Sampler, "spread", lambda self, count: ())
+    assert ("variable rate" in doctor.examine(str(video)).findings) == expected
 
 
 def odd_job(what):
@@ -149,6 +238,8 @@ def test_the_command_reports_and_training_honours_the_quarantine(class_folders, 
     assert rows[str(bad)]["status"] == "unreadable"
     one = next(r for r in json.loads(report.read_text()) if r["path"].endswith("red/0.avi"))
     assert (one["frames"], one["width"], one["height"], one["fps"]) == (12, 48, 32, 10.0)
+    assert (one["seconds"], one["labels"], one["splits"]) == (1.2, ["red"], ["train"])
+    assert rows[str(bad)]["label"] == "red"
     assert len(annotations.read(class_folders, "folders").splits["train"]) == 12
 
     done = scan(class_folders, "--min_frames=8", "--min_side=8", "--quarantine")
@@ -170,6 +261,7 @@ def test_a_folder_without_labels_is_scanned_all_the_same(tmp_path):
     assert "Without labels and splits: " in done.stdout
     assert "1 files, 1 without findings" in done.stdout
     one = scan(tmp_path / "loose" / "deep" / "one.avi", "--min_side=8")
+    assert "files       1        2" in one.stdout
     assert "1 files, 1 without findings" in one.stdout
     for arguments, message in [
         ([tmp_path / "nowhere"], "nowhere does not exist"),

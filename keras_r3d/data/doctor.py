@@ -5,13 +5,14 @@ import hashlib
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from keras_r3d.data import workers
-from keras_r3d.data.annotations import Annotations
-from keras_r3d.data.video import VideoError, falls_short, probe
+from keras_r3d.data import duplicates, workers
+from keras_r3d.data.annotations import Annotations, Video
+from keras_r3d.data.video import Decoder, VideoError, falls_short, probe
 
 BROKEN = ("unreadable", "time limit", "crash")
 STATUSES = {
@@ -26,8 +27,9 @@ STATUSES = {
     "rotated": "turned upright by the metadata, here as in training",
     "tiny": "a shorter side below --min_side",
     "duplicate": "the same content as another file",
-    "leak": "the same content as a file of another split",
+    "leak": "the same content as a file of another split or group",
     "label": "the same content as a file of another class",
+    "near-duplicate": "looks the same as a file of another split or group",
 }
 UNEVEN_SHARE = 0.01  # of frames that come half an interval early or late
 
@@ -38,6 +40,7 @@ class Examination:
 
     Attributes:
         findings: status -> detail; empty for a sound file.
+        hashes: of frames spread over it, as `duplicates.Sampler` has them.
     """
 
     path: str
@@ -50,6 +53,35 @@ class Examination:
     seconds: float = 0.0
     last_second: float = 0.0
     rotation: int = 0
+    hashes: tuple[int, ...] = (duplicates.SAYS_NOTHING,) * duplicates.FRAMES
+
+
+@dataclasses.dataclass(frozen=True)
+class NearDuplicate:
+    """Two files that look the same, though they differ.
+
+    Attributes:
+        bits: of 64 that differ in a frame on average.
+        places: "train", or "train, group 'A'", of both.
+    """
+
+    paths: tuple[str, str]
+    places: tuple[str, str]
+    bits: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Scan:
+    """What the files of a folder are like.
+
+    Attributes:
+        examinations: one a file.
+        near_duplicates: in different splits, or in different groups of a split; the most alike
+            first.
+    """
+
+    examinations: list[Examination]
+    near_duplicates: list[NearDuplicate]
 
 
 def scan(
@@ -61,7 +93,7 @@ def scan(
     limit_seconds: float,
     processes: int,
     progress: Callable[[int, int], None],
-) -> list[Examination]:
+) -> Scan:
     """Examines files in parallel, and compares them with each other.
 
     Args:
@@ -72,7 +104,7 @@ def scan(
         progress: takes the number of files done, and of all.
 
     Returns:
-        One examination a file, in the order of `paths`.
+        Examinations in the order of `paths`, and pairs of near-duplicates.
     """
     done: dict[int, Examination] = {}
     results = workers.run(examine, paths, workers=processes, limit_seconds=limit_seconds)
@@ -87,7 +119,8 @@ def scan(
 def examine(path: str) -> Examination:
     """Decodes a file to its end."""
     try:
-        info = probe(path)
+        decoder = _HashingDecoder(path)
+        info = probe(path, decoder)
     except VideoError as error:
         return Examination(path, {"unreadable": str(error).removeprefix(f"{path}: ")})
     findings = {}
@@ -112,7 +145,28 @@ def examine(path: str) -> Examination:
         float(info.seconds[-1] - info.seconds[0]),
         float(info.seconds[-1]),
         info.rotation,
+        decoder.hashes.spread(info.frame_count),
     )
+
+
+class _HashingDecoder(Decoder):
+    """Hashes frames as it goes through them, so that no second pass is needed."""
+
+    def __init__(self, path: str):
+        super().__init__(path)
+        self.hashes = duplicates.Sampler()
+
+    def __iter__(self) -> Iterator[None]:
+        for _ in super().__iter__():
+            if self.hashes.wants(self.count - 1):
+                self.hashes.add(self._hash())
+            yield
+
+    def _hash(self) -> int:
+        try:
+            return duplicates.frame_hash(self.image())
+        except VideoError:  # one that cannot be converted; `probe` goes on, too
+            return duplicates.SAYS_NOTHING
 
 
 def _judged(one: Examination, min_frames: int, min_side: int) -> Examination:
@@ -134,32 +188,84 @@ def _judged(one: Examination, min_frames: int, min_side: int) -> Examination:
     return dataclasses.replace(one, findings=findings)
 
 
-def _compared(
-    examinations: list[Examination], annotations: Annotations | None
-) -> list[Examination]:
+def _compared(examinations: list[Examination], annotations: Annotations | None) -> Scan:
     """Adds what shows only between files."""
-    places: dict[str, tuple[str, str]] = {}
+    places: dict[str, tuple[str, Video]] = {}
     starts: dict[str, float] = {}
     for split, videos in annotations.splits.items() if annotations else ():
         for video in videos:
             starts[video.path] = max(video.start_seconds, starts.get(video.path, 0.0))
-            places.setdefault(os.path.abspath(video.path), (video.label, split))
-    first: dict[tuple[int, str], str] = {}
+            places.setdefault(os.path.abspath(video.path), (split, video))
+    contents = _contents([one.path for one in examinations])
+    found = [places.get(os.path.abspath(one.path)) for one in examinations]
+    pairs = _near(examinations, contents, found)
+    alike: dict[str, list[str]] = defaultdict(list)
+    for pair in pairs:
+        for this, that in ((0, 1), (1, 0)):
+            alike[pair.paths[this]].append(f"of {pair.paths[that]} ({pair.places[that]})")
+    first: dict[tuple[int, str], int] = {}
     result = []
-    for one, content in zip(examinations, _contents([e.path for e in examinations]), strict=True):
+    for number, (one, content, ours) in enumerate(zip(examinations, contents, found, strict=True)):
         findings = dict(one.findings)
         if one.frames and starts.get(one.path, 0.0) > one.last_second:
             findings["segment"] = f"at {starts[one.path]:g} s, the last at {one.last_second:g} s"
-        other = first.setdefault(content, one.path) if content else one.path
-        if other != one.path:
-            ours, theirs = (places.get(os.path.abspath(path)) for path in (one.path, other))
+        before = first.setdefault(content, number) if content else number
+        other, theirs = examinations[before].path, found[before]
+        if before != number:
             findings["duplicate"] = f"of {other}"
-            if ours and theirs and ours[0] != theirs[0]:
-                findings["label"] = f"'{ours[0]}', but {other} is '{theirs[0]}'"
-            if ours and theirs and ours[1] != theirs[1]:
-                findings["leak"] = f"in {ours[1]}, but {other} is in {theirs[1]}"
+        if ours and theirs and ours[1].label != theirs[1].label:
+            findings["label"] = f"'{ours[1].label}', but {other} is '{theirs[1].label}'"
+        if ours and theirs and _apart(ours, theirs):
+            findings["leak"] = f"in {_place(*ours)}, but {other} is in {_place(*theirs)}"
+        if one.path in alike:
+            more = len(alike[one.path]) - 1
+            findings["near-duplicate"] = alike[one.path][0] + (f" and {more} more" if more else "")
         result.append(dataclasses.replace(one, findings=findings))
-    return result
+    return Scan(result, pairs)
+
+
+def _near(
+    examinations: list[Examination],
+    contents: Sequence[tuple[int, str] | None],
+    places: Sequence[tuple[str, Video] | None],
+) -> list[NearDuplicate]:
+    """Finds files that look the same; those of the same content are told as duplicates."""
+    known = [(number, *place) for number, place in enumerate(places) if place]
+    split = _codes([split for _, split, _ in known])
+    group = _codes([video.group or None for *_, video in known])
+    content = _codes([contents[number] for number, *_ in known])
+
+    def apart(some: slice) -> NDArray[np.bool_]:
+        grouped = (group[some, None] >= 0) & (group >= 0)
+        other = (split[some, None] != split) | (grouped & (group[some, None] != group))
+        return other & ((content[some, None] != content) | (content < 0))
+
+    hashes = [examinations[number].hashes for number, *_ in known]
+    pairs = []
+    for first, second, bits in duplicates.near(hashes, apart):
+        one, other = known[first], known[second]
+        paths = examinations[one[0]].path, examinations[other[0]].path
+        pairs.append(NearDuplicate(paths, (_place(*one[1:]), _place(*other[1:])), bits))
+    return pairs
+
+
+def _apart(ours: tuple[str, Video], theirs: tuple[str, Video]) -> bool:
+    """Whether two videos are in different splits, or in different groups."""
+    groups = ours[1].group, theirs[1].group
+    return ours[0] != theirs[0] or (all(groups) and groups[0] != groups[1])
+
+
+def _place(split: str, video: Video) -> str:
+    return f"{split}, group '{video.group}'" if video.group else split
+
+
+def _codes(values: Sequence[Hashable | None]) -> NDArray[np.int64]:
+    """Numbers values, equal ones alike; None is -1."""
+    numbers: dict[Hashable, int] = {}
+    return np.array(
+        [-1 if value is None else numbers.setdefault(value, len(numbers)) for value in values],
+        np.int64,
+    )
 
 
 def _contents(paths: Sequence[str]) -> list[tuple[int, str] | None]:
@@ -181,3 +287,8 @@ def _contents(paths: Sequence[str]) -> list[tuple[int, str] | None]:
 def rate(one: Examination) -> float:
     """Returns the mean number of frames a second, 0 if it cannot be told."""
     return (one.frames - 1) / one.seconds if one.seconds > 0 and math.isfinite(one.seconds) else 0.0
+
+
+def duration(one: Examination) -> float:
+    """Returns the seconds it lasts, its last frame included; 0 if that cannot be told."""
+    return one.frames / rate(one) if rate(one) else 0.0

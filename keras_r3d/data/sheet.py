@@ -1,22 +1,36 @@
-"""A contact sheet of training clips, to look at colours, crops and flips before training."""
+"""A contact sheet of training clips, to look at colours, crops and flips before training.
 
+Beside each clip is a frame of its video as it was before it was cut, with the crop drawn on it.
+"""
+
+import dataclasses
 import itertools
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from keras_r3d.data import clips, flow, flow_key
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import Reader
+from keras_r3d.data.reader import Cut, Reader
 from keras_r3d.data.shortening import shortened
-from keras_r3d.data.video import VideoError
+from keras_r3d.data.video import Frame, VideoError
 from keras_r3d.recipe import Data
 
-_MOST_CLIPS = 8
+_MOST_STRIPS = 15  # of a page; more --per_class are not allowed
+_MOST_CLASSES = 8  # of the sheet of a training
 _MOST_FRAMES = 8
 _MOST_LETTERS = 32  # of a name in a title
+_SIDE = 224  # pixels of an uncut frame, made square; it is drawn in its shape
+_WIDEST = 2.0  # times the height of a strip, for an uncut frame
+_GAP = 0.15  # likewise, from there to the strip
+_RED = "#ff2020"
+
+Strip = tuple[Video, clips.Clip]
 
 
 def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: int) -> Figure:
@@ -27,45 +41,129 @@ def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: in
     Raises:
         AnnotationError: no video can be read.
     """
+    strips = _strips(reader, videos, data, seed, 1)
+    shown = itertools.islice((one for one in strips if one), _MOST_CLASSES)
+    return _page(reader, list(itertools.chain(*shown)), data)
+
+
+def page_count(videos: Sequence[Video], per_class: int) -> int:
+    """Returns how many figures `pages` draws at most."""
+    most = max(1, _MOST_STRIPS // per_class)  # classes of a page
+    return math.ceil(len({video.label for video in videos}) / most)
+
+
+def pages(
+    reader: Reader, videos: Sequence[Video], data: Data, seed: int, per_class: int
+) -> Iterator[Figure]:
+    """Draws training clips of `per_class` videos of all classes, as `training_sheet` does.
+
+    Yields:
+        Figures of up to 15 strips, about as many on each; a class is not torn apart.
+
+    Raises:
+        AnnotationError: no video can be read.
+    """
+    classes = math.ceil(len({v.label for v in videos}) / page_count(videos, per_class))
+    strips = (one for one in _strips(reader, videos, data, seed, per_class) if one)
+    while page := list(itertools.islice(strips, classes)):
+        yield _page(reader, list(itertools.chain(*page)), data)
+
+
+def _strips(
+    reader: Reader, videos: Sequence[Video], data: Data, seed: int, per_class: int
+) -> Iterator[list[Strip]]:
+    """Yields clips of different videos of each class, drawn among those that can be read."""
     reader.require_readable(videos, "train")
     by_class: dict[str, list[Video]] = {}
     for video in videos:
         by_class.setdefault(video.label, []).append(video)
     rng = np.random.default_rng([seed, len(videos)])
-    drawn: list[tuple[Video, clips.Clip]] = []
-    for candidates in by_class.values():
-        if len(drawn) < _MOST_CLIPS:
-            readable = (_draw(reader, video, data, rng) for video in candidates)
-            drawn += itertools.islice((clip for clip in readable if clip), 1)
-    shown = np.linspace(0, data.frames - 1, min(_MOST_FRAMES, data.frames)).round().astype(int)
-    figure = Figure(figsize=(max(4.8, 1.2 * len(shown)), 1.6 * len(drawn)), layout="constrained")
-    for axes, (video, clip) in zip(
-        figure.subplots(len(drawn), 1, squeeze=False)[:, 0], drawn, strict=True
-    ):
-        pixels = clip.pixels[shown]
-        if data.input != "rgb":
-            pixels = flow_key.bordered(flow.colours(pixels))
-        axes.imshow(np.concatenate(list(pixels), axis=1))
+    for _, candidates in sorted(by_class.items()):
+        order = rng.permutation(len(candidates))
+        readable = (_draw(reader, candidates[number], data, rng) for number in order)
+        yield list(itertools.islice((strip for strip in readable if strip), per_class))
+
+
+def _draw(reader: Reader, video: Video, data: Data, rng: np.random.Generator) -> Strip | None:
+    try:
+        return video, clips.training_clip(reader, video, data, rng)
+    except VideoError:  # the reader has noted it
+        return None
+
+
+def _page(reader: Reader, strips: Sequence[Strip], data: Data) -> Figure:
+    uncut = [_uncut(reader, *strip) for strip in strips]
+    left = max((_width(whole[1]) + _GAP for whole in uncut if whole), default=0.0)
+    count = min(_MOST_FRAMES, data.frames)
+    size = (max(4.8, 1.2 * (count + left)), 1.6 * len(strips))
+    figure = Figure(figsize=size, layout="constrained")
+    rows = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
+    for axes, (video, clip), whole in zip(rows, strips, uncut, strict=True):
+        _draw_strip(axes, clip, data)
+        if whole:
+            _draw_uncut(axes, *whole, clip, data)
+        axes.set(xlim=(-left, count), ylim=(1, 0))
         axes.set_axis_off()
-        crop, file = clip.crop, shortened(os.path.basename(video.path), _MOST_LETTERS)
-        axes.set_title(
-            f"{shortened(video.label, _MOST_LETTERS)} · {file}\n"
-            f"frames {clip.frame_numbers[0]}-{clip.frame_numbers[-1]} · "
-            f"crop {crop.width}x{crop.height} px (scale {crop.scale:.2f}) "
-            f"at ({crop.left}, {crop.top})"
-            f"{' · flipped' if crop.flip else ''}",
-            fontsize=7,
-            parse_math=False,
-        )
+        axes.set_title(_title(video, clip), fontsize=7, parse_math=False)
     if data.input != "rgb":
         flow_key.add(figure)
     return figure
 
 
-def _draw(
-    reader: Reader, video: Video, data: Data, rng: np.random.Generator
-) -> tuple[Video, clips.Clip] | None:
-    try:
-        return video, clips.training_clip(reader, video, data, rng)
-    except VideoError:  # the reader has noted it
-        return None
+def _uncut(reader: Reader, video: Video, clip: clips.Clip) -> tuple[Frame, tuple[int, int]] | None:
+    """Returns the clip's middle frame before it was cut, made square, and its height and width.
+
+    None where there is no such frame: a reader that renders clips asks for no crop.
+    """
+    sizes: list[tuple[int, int]] = []
+
+    def whole(height: int, width: int):
+        sizes.append((height, width))
+        return dataclasses.replace(clip.crop, top=0, left=0, height=height, width=width, flip=False)
+
+    number = clip.frame_numbers[len(clip.frame_numbers) // 2]
+    out = np.empty((1, _SIDE, _SIDE, reader.channels), np.uint8)
+    reader.cut(video, [Cut(np.array([number]), whole, out)])
+    return (out[0], sizes[0]) if sizes else None
+
+
+def _draw_strip(axes: Axes, clip: clips.Clip, data: Data) -> None:
+    count = min(_MOST_FRAMES, data.frames)
+    shown = np.linspace(0, data.frames - 1, count).round().astype(int)
+    pixels = clip.pixels[shown]
+    if data.input != "rgb":
+        pixels = flow_key.bordered(flow.colours(pixels))
+    axes.imshow(np.concatenate(list(pixels), axis=1), extent=(0, count, 1, 0))
+
+
+def _draw_uncut(
+    axes: Axes, frame: Frame, size: tuple[int, int], clip: clips.Clip, data: Data
+) -> None:
+    """Draws an uncut frame left of a strip, in its shape, and the crop on it."""
+    if data.input != "rgb":
+        frame = flow_key.bordered(flow.colours(frame[None]))[0]
+    scale = _width(size) / size[1]
+    left, top = -_GAP - _width(size), (1 - scale * size[0]) / 2
+    axes.imshow(frame, extent=(left, -_GAP, top + scale * size[0], top))
+    crop = clip.crop
+    place = (left + scale * crop.left, top + scale * crop.top)
+    for color, line in (("black", 2.5), (_RED, 1.2)):  # seen on any picture
+        outline = Rectangle(place, scale * crop.width, scale * crop.height, fill=False)
+        outline.set(edgecolor=color, linewidth=line, clip_on=False)
+        axes.add_patch(outline)
+
+
+def _width(size: tuple[int, int]) -> float:
+    """Returns how wide a frame of a height and width is drawn, in heights of a strip."""
+    return min(_WIDEST, size[1] / size[0])
+
+
+def _title(video: Video, clip: clips.Clip) -> str:
+    crop, file = clip.crop, shortened(os.path.basename(video.path), _MOST_LETTERS)
+    return (
+        f"{shortened(video.label, _MOST_LETTERS)} · {file}\n"
+        f"frames {clip.frame_numbers[0]}-{clip.frame_numbers[-1]} · "
+        f"crop {crop.width}x{crop.height} px (scale {crop.scale:.2f}) "
+        f"at ({crop.left}, {crop.top})"
+        f"{' · flipped' if crop.flip else ''}"
+    )
