@@ -22,7 +22,20 @@ def _define_flags() -> None:
     flags.DEFINE_string("data", None, "Folder of videos, list of them, or clip store.")
     flags.DEFINE_string("videos", None, "pipeline: of a store, the folder it was made of.")
     flags.DEFINE_string("data_dir", None, "few: the same. Default: the demo's rendered videos.")
-    flags.DEFINE_string("weights", None, "few: in place of the recipe's, such as a .keras file.")
+    flags.DEFINE_multi_integer(
+        "per_class", [], "few_shots: training videos of each class. Default: 1, 2, 3, 5."
+    )
+    flags.DEFINE_integer("draws", 30, "few_shots: of each number of videos.", lower_bound=1)
+    flags.DEFINE_integer(
+        "scratch_draws",
+        0,
+        "few_shots: likewise of recipe gestures, which trains from scratch for a minute each.",
+        lower_bound=0,
+    )
+    flags.DEFINE_string("picture", None, "few_shots: PNG file to draw the curves into.")
+    flags.DEFINE_string(
+        "weights", None, "few, few_shots: in place of the recipe's, such as a .keras file."
+    )
     flags.DEFINE_string("recipe", None, "Recipe that cuts clips. Default: kinetics34; few: few.")
     flags.DEFINE_multi_string(
         "set",
@@ -157,6 +170,23 @@ def _few() -> None:
     )
 
 
+def _few_shots() -> None:
+    from keras_r3d.benchmark import few_shots
+
+    if _command.value("data_dir") is None:
+        raise R3DError("--data_dir is missing: videos with a train and a test split.")
+    few_shots.run(
+        _command.value("data_dir"),
+        weights=_command.value("weights") or _recipe("few").model.weights,
+        per_class=_command.value("per_class") or [1, 2, 3, 5],
+        draws=_command.value("draws"),
+        scratch_draws=_command.value("scratch_draws"),
+        scratch_recipe="gestures",
+        picture=_command.value("picture"),
+        json=_command.value("json"),
+    )
+
+
 def _motion() -> None:
     from keras_r3d.benchmark import motion
 
@@ -172,6 +202,7 @@ def main() -> None:
     kinds = {
         "train": _train,
         "few": _few,
+        "few_shots": _few_shots,
         "evaluate": _evaluate,
         "export": _export,
         "checkpoint": _checkpoint,
