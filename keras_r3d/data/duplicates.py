@@ -1,0 +1,135 @@
+"""Videos that look alike though their files differ: hashes of a few frames, compared by bits.
+
+A frame's hash says which of its coarse patterns are strong. It stays nearly the same where a video
+is encoded again, resized, or made a little brighter; a crop, a mirrored copy or another part of a
+recording has another one.
+
+Reference:
+    Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010, section 3.2
+    (the hash by the discrete cosine transform), https://www.phash.org/docs/pubs/thesis_zauner.pdf
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_r3d._opencv import cv2
+
+FRAMES = 5  # of a video, spread over it
+BITS = 64
+# Bits that may differ in each frame. Of 142 gestures, copies that were made half as large, brighter
+# and encoded again differ by at most 8; videos of different scenes by 20 or more.
+NEAR = 10
+SAYS_NOTHING = 0  # hash of a frame without patterns: black, one color, a slope
+
+_SIDE, _PATTERNS = 32, 8  # pixels; patterns a direction
+_FAINT = 4.0  # strength of a pattern, of 0 to 255 * _SIDE
+_LEAST = 3  # frames that must say something, in both videos
+_KEPT = 32  # hashes of a video, at least, where it has so many frames
+_BLOCK = 256  # videos that are compared at once with all others
+_ONES = np.array([number.bit_count() for number in range(2**16)], np.uint8)
+
+Hashes = NDArray[np.uint64]
+
+
+def frame_hash(frame: NDArray[np.uint8]) -> int:
+    """Hashes a picture: a bit for each of 64 coarse patterns, set where it is a strong one.
+
+    Args:
+        frame: uint8 `(height, width, 3)`, BGR.
+
+    Returns:
+        64 bits, or `SAYS_NOTHING`.
+    """
+    small = cv2.resize(frame, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
+    gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    patterns = cv2.dct(gray)[:_PATTERNS, :_PATTERNS]
+    if np.median(np.abs(patterns)) < _FAINT:
+        return SAYS_NOTHING
+    bits = np.packbits(patterns > np.median(patterns))
+    return int.from_bytes(bits.tobytes(), "big")
+
+
+class Sampler:
+    """Collects hashes evenly over a video whose length shows only at its end.
+
+    It begins with every frame; when it holds too many hashes it drops every second one, and takes
+    half as many frames from then on.
+    """
+
+    def __init__(self) -> None:
+        self._stride = 1
+        self._hashes: list[int] = []
+
+    def wants(self, number: int) -> bool:
+        """Whether `add` shall be called for a frame, counted from 0."""
+        return number % self._stride == 0
+
+    def add(self, value: int) -> None:
+        """Takes the hash of the next frame it wants."""
+        self._hashes.append(value)
+        if len(self._hashes) == 2 * _KEPT:
+            del self._hashes[1::2]
+            self._stride *= 2
+
+    def spread(self, count: int) -> tuple[int, ...]:
+        """Returns the hashes of `FRAMES` frames, from the middle of as many equal parts.
+
+        Args:
+            count: frames of the video; 0 has no hashes.
+        """
+        if not count:
+            return (SAYS_NOTHING,) * FRAMES
+        numbers = (np.arange(FRAMES) + 0.5) * count / FRAMES
+        last = len(self._hashes) - 1
+        return tuple(self._hashes[min(last, int(n / self._stride + 0.5))] for n in numbers)
+
+
+def near(
+    hashes: Sequence[Sequence[int]], apart: Callable[[slice], NDArray[np.bool_]]
+) -> list[tuple[int, int, float]]:
+    """Finds videos of which all frames are nearly alike.
+
+    Frames that say nothing are left out, and fewer than three that are compared make no pair.
+
+    Args:
+        hashes: of each video those of `Sampler.spread`.
+        apart: takes some of the videos, gives bool `(some, all)`: which pairs are of interest.
+
+    Returns:
+        Numbers of two videos, the lower first, and bits that differ in a frame on average; the most
+        alike first.
+    """
+    table = np.array(hashes, np.uint64).reshape(-1, FRAMES)
+    order = np.argsort(np.abs(np.arange(FRAMES) - FRAMES // 2))  # the middle tells most apart
+    found: list[tuple[int, int, float]] = []
+    for start in range(0, len(table), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        ours = table[block, order[0], None]
+        maybe = np.triu(apart(block), start + 1)
+        maybe &= _alike(ours, table[None, :, order[0]])
+        first, second = np.nonzero(maybe)
+        first += start
+        for frame in order[1:]:
+            kept = _alike(table[first, frame], table[second, frame])
+            first, second = first[kept], second[kept]
+        both = (table[first] != SAYS_NOTHING) & (table[second] != SAYS_NOTHING)
+        enough = both.sum(axis=1) >= _LEAST
+        first, second, both = first[enough], second[enough], both[enough]
+        differing = (distance(table[first], table[second]) * both).sum(axis=1) / both.sum(axis=1)
+        found += zip(first.tolist(), second.tolist(), differing.tolist(), strict=True)
+    return sorted(found, key=lambda pair: (pair[2], pair))
+
+
+def distance(ours: Hashes, theirs: Hashes) -> NDArray[np.uint8]:
+    """Counts the bits that differ."""
+    words = np.ascontiguousarray(ours ^ theirs)[..., None].view(np.uint16)
+    ones = _ONES[words]
+    return ones[..., 0] + ones[..., 1] + ones[..., 2] + ones[..., 3]
+
+
+def _alike(ours: Hashes, theirs: Hashes) -> NDArray[np.bool_]:
+    """Whether frames are near each other, or one of them says nothing."""
+    silent = (ours == SAYS_NOTHING) | (theirs == SAYS_NOTHING)
+    return silent | (distance(ours, theirs) <= NEAR)

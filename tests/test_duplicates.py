@@ -1,0 +1,114 @@
+"""Perceptual hashes: what they stay the same under, and how they are compared."""
+
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+from keras_r3d.data import duplicates
+from keras_r3d.data.duplicates import FRAMES, NEAR, SAYS_NOTHING, Sampler, frame_hash
+
+
+def picture(seed: int, height: int = 120, width: int = 160) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 200, (9, 12, 3), np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def differing(one: int, other: int) -> int:
+    return (one ^ other).bit_count()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_copy_has_nearly_the_same_hash_and_another_picture_has_not(seed):
+    original = picture(seed)
+    ours = frame_hash(original)
+    small = cv2.resize(original, (70, 50), interpolation=cv2.INTER_AREA)
+    brighter = cv2.convertScaleAbs(small, alpha=1.1, beta=15)
+    _, encoded = cv2.imencode(".jpg", brighter, [cv2.IMWRITE_JPEG_QUALITY, 40])
+    assert differing(ours, frame_hash(cv2.imdecode(encoded, cv2.IMREAD_COLOR))) <= NEAR
+    assert differing(ours, frame_hash(picture(seed + 100))) > NEAR
+    assert differing(ours, frame_hash(original[:, ::-1].copy())) > NEAR
+
+
+def test_black_one_color_and_noise_say_nothing():
+    noise = np.random.default_rng(1).integers(-3, 4, (240, 320, 3))
+    for value in (10, 128, 240):
+        flat = np.full((240, 320, 3), value, np.uint8)
+        assert frame_hash(flat) == SAYS_NOTHING
+        assert frame_hash((flat + noise).astype(np.uint8)) == SAYS_NOTHING
+    slope = np.broadcast_to(np.linspace(0, 255, 320).astype(np.uint8)[None, :, None], (240, 320, 3))
+    assert frame_hash(slope.copy()) == SAYS_NOTHING
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 5, 63, 64, 65, 100, 1000, 12345])
+def test_hashes_are_spread_evenly_whatever_the_length(count):
+    sampler, held = Sampler(), 0
+    for number in range(count):
+        if sampler.wants(number):
+            sampler.add(number)
+            held = max(held, len(sampler._hashes))
+    assert held <= 64
+    wanted = (np.arange(FRAMES) + 0.5) * count / FRAMES
+    assert abs(np.array(sampler.spread(count)) - wanted).max() <= max(1, count / 32)
+
+
+def test_a_video_without_frames_has_no_hashes():
+    assert Sampler().spread(0) == (SAYS_NOTHING,) * FRAMES
+
+
+def test_distance_counts_bits():
+    ours, theirs = np.random.default_rng(2).integers(0, 2**64, (2, 7, 11), np.uint64)
+    expected = [
+        [int(a ^ b).bit_count() for a, b in zip(*rows, strict=True)]
+        for rows in zip(ours, theirs, strict=True)
+    ]
+    assert duplicates.distance(ours, theirs).tolist() == expected
+
+
+def everything(count: int):
+    return lambda some: np.ones((len(range(count)[some]), count), bool)
+
+
+def random_hashes(count: int, seed: int = 3) -> np.ndarray:
+    return np.random.default_rng(seed).integers(1, 2**64, (count, FRAMES), np.uint64)
+
+
+def changed(value, bits: int) -> np.uint64:
+    return value ^ np.uint64(2**bits - 1)
+
+
+def test_every_frame_must_be_near():
+    table = random_hashes(6)
+    table[3] = [changed(value, NEAR) for value in table[0]]
+    table[4] = [changed(value, 2) for value in table[1]]
+    table[5] = table[2]
+    table[5, FRAMES - 1] = changed(table[2, FRAMES - 1], NEAR + 1)
+    assert duplicates.near(table.tolist(), everything(6)) == [(1, 4, 2.0), (0, 3, float(NEAR))]
+
+
+def test_only_pairs_of_interest_are_found_each_once_in_any_block():
+    table = random_hashes(700)
+    table[600] = table[300] = table[20]
+    split = np.arange(700) // 300  # 20 in the first, 300 in the second, 600 in the third
+    split[600] = 1
+    found = duplicates.near(table.tolist(), lambda some: split[some, None] != split)
+    assert found == [(20, 300, 0.0), (20, 600, 0.0)]
+
+
+def test_frames_that_say_nothing_match_nothing():
+    table = np.full((4, FRAMES), SAYS_NOTHING, np.uint64)
+    table[2:] = random_hashes(1)
+    table[2, :2] = SAYS_NOTHING  # a fade: three frames are left
+    assert duplicates.near(table.tolist(), everything(4)) == [(2, 3, 0.0)]
+    table[2, 2] = SAYS_NOTHING
+    assert duplicates.near(table.tolist(), everything(4)) == []
+    assert duplicates.near([], everything(0)) == []
+
+
+def test_thousands_of_videos_are_compared_in_seconds():
+    table = random_hashes(4000).tolist()
+    split = np.arange(4000) % 2
+    began = time.process_time()
+    assert duplicates.near(table, lambda some: split[some, None] != split) == []
+    assert time.process_time() - began < 10
