@@ -17,7 +17,7 @@ from keras_r3d.errors import R3DError
 SHOWN = 5  # files of each finding
 PAIRS_SHOWN = 10  # of near-duplicates
 CLASSES_SHOWN = 12  # else the largest and the smallest five
-NAME_COLUMNS = 24
+NAME_COLUMNS = 22
 COLUMNS = (
     *("path", "status", "detail", "frames", "header_frames", "width", "height", "fps"),
     *("seconds", "label", "split", "group"),
@@ -118,7 +118,7 @@ def description(examinations, labelled) -> str:
     rows = [("split", *_FACTS), *((split, *_facts(some)) for split, some in splits.items())]
     samples = {name: list(itertools.chain(*some.values())) for name, some in classes.items()}
     order = sorted(classes, key=lambda name: (-len(samples[name]), name))
-    lines = [("class", *splits, "seconds", "median", "width x height")]
+    lines = [("class", *splits, "seconds", "median", "frame size")]
     for name in order:
         _, seconds, median, _, _, size = _facts(samples[name])
         counts = (str(len(classes[name].get(split, ()))) for split in splits)
@@ -129,7 +129,7 @@ def description(examinations, labelled) -> str:
     return "\n".join(part for part in (_aligned(rows), _aligned(lines), note) if part)
 
 
-_FACTS = ("videos", "seconds", "median", "least", "most", "width x height")
+_FACTS = ("videos", "seconds", "median", "least", "most", "frame size")
 
 
 def _facts(samples) -> tuple[str, ...]:

@@ -130,7 +130,7 @@ def test_near_duplicates_in_other_splits_and_groups_are_found(tmp_path):
     assert "b1.avi (train, group 'A') and b2.avi (train, group 'C'): " in shown
     text = command.description(scanned.examinations, found)
     assert [line.split() for line in text.splitlines()[:3]] == [
-        ["split", "videos", "seconds", "median", "least", "most", "width", "x", "height"],
+        ["split", "videos", "seconds", "median", "least", "most", "frame", "size"],
         ["train", "6", "12", "2.0", "2.0", "2.0", "~160x120"],
         ["test", "4", "8", "2.0", "2.0", "2.0", "~80x60"],
     ]

@@ -18,8 +18,9 @@ from keras_r3d._opencv import cv2
 
 FRAMES = 5  # of a video, spread over it
 BITS = 64
-# Bits that may differ in each frame. Of 142 gestures, copies that were made half as large, brighter
-# and encoded again differ by at most 8; videos of different scenes by 20 or more.
+# Bits that may differ in each frame. Copies of 142 gestures that were made half as large, brighter
+# and encoded again differ by at most 8; gestures of different scenes by 20 or more, interactions of
+# different sequences by 18 or more.
 NEAR = 10
 SAYS_NOTHING = 0  # hash of a frame without patterns: black, one color, a slope
 
