@@ -16,6 +16,11 @@ SHAPE = (16, 64, 64, 3)
 # Name: SHA-256 of the file, parameters, the least of the clips below that it names.
 PACKAGED = {
     "motion": ("0f64bf30a2274bf2c3d669017548589a670600a8cfd483d14eb87e3f9e0a43fa", 910_835, 120),
+    "motion_wide": (
+        "04bba493f8e1c73a29fb35decf4597bfdd09667524f559a783f133d53f9ab1ec",
+        3_591_075,
+        120,
+    ),
 }
 
 

@@ -44,7 +44,7 @@ from keras_r3d.training.preparing import Options
 
 Say = Callable[[str], None]
 
-_FOLDS, _MOST_GROUPS = 5, 20
+_FOLDS, _MOST_GROUPS = 5, 10
 _CROSS_VALIDATION = "cross-validation"
 
 
