@@ -264,8 +264,8 @@ class Few:
 
     Attributes:
         stages: of the network, whose feature maps are embedded: "conv3", "conv4", "conv5".
-        folds: parts of the cross-validation; 0: 5, or one for each group where videos have groups (of
-            more than 10 groups: 10).
+        folds: parts of the cross-validation; 0: 5, or one for each group where videos have groups
+            (10, if they have more).
         finetune_epochs: at most, of training by [train] (but for its epochs) that follows, from
             this classifier; the better of both is kept (0: none).
     """
