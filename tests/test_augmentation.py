@@ -262,7 +262,7 @@ def test_affine_changes_are_uniform_and_reach_their_limits_only():
     [
         ("demo", "f53d14b9e0da8d88"),
         ("gestures", "1866deee95bb934e"),
-        ("interactions", "edc9a089b84755ac"),
+        ("interactions", "2dd9d41f576ab61f"),
         ("kinetics34", "09121a4a7ef7a3f2"),
     ],
 )

@@ -210,7 +210,7 @@ def test_training_on_few_videos_is_measured(class_folders, tmp_path, capsys):
     )
     assert json.loads((tmp_path / "f.json").read_text()) == figures
     assert figures["videos"] == 12
-    assert figures["clips"] == 12 * 3 * 2  # three spans, two views
+    assert figures["clips"] == 12 * 6 * 2  # six windows, two views
     rates = figures["videos_per_second"]
     assert set(rates) == {"decoding alone", "network alone", "embedding"}
     assert figures["most_videos_per_second"] < min(rates["decoding alone"], rates["network alone"])

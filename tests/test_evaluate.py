@@ -99,7 +99,8 @@ def test_protocols_by_name():
     assert protocol.overrides("paper")[0] == "eval.windows=0"
     assert protocol.overrides("torch7")[2] == 'eval.average="log_probabilities"'
     assert protocol.overrides("10x3")[:2] == ["eval.windows=10", "eval.views=3"]
-    for wrong in ("10x2", "x3", "0x1", "mine", "10X3"):
+    assert protocol.overrides("1x2")[:2] == ["eval.windows=1", "eval.views=2"]
+    for wrong in ("10x4", "x3", "0x1", "mine", "10X3"):
         with pytest.raises(protocol.ProtocolError, match=f"must be one of .* Received: {wrong}"):
             protocol.overrides(wrong)
 

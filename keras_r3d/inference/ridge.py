@@ -53,10 +53,9 @@ class Ridge:
         singular = np.sqrt(self._squares)
         if count <= size:
             self._left = left[:, kept]
-            self._right = rows.T @ (self._left / singular)
         else:
-            self._right = right[:, kept]
-            self._left = rows @ (self._right / singular)
+            self._left = rows @ (right[:, kept] / singular)
+        self._rows = rows
         self._projected = self._left.T @ self._residual
         self._count = count
 
@@ -65,8 +64,9 @@ class Ridge:
 
     def linear(self, strength: float) -> tuple[Floats, Floats]:
         """Returns kernel `(d, classes)` and bias `(classes,)` for rows as they come."""
-        weights = self._shrunk(strength) / np.sqrt(self._squares)
-        kernel = self._right @ (weights[:, None] * self._projected) / self._scale[:, None]
+        weights = self._shrunk(strength) / self._squares
+        kernel = self._rows.T @ (self._left @ (weights[:, None] * self._projected))
+        kernel /= self._scale[:, None]
         return kernel, self._shift - self._mean @ kernel
 
     def scores(self, rows: NDArray, strength: float) -> Floats:
@@ -127,7 +127,8 @@ class Labelled:
     def means(self, scores: NDArray) -> Floats:
         """Returns the mean of the rows of each video, float64 `(videos, …)`."""
         sums = np.zeros((len(self.labels), *scores.shape[1:]))
-        np.add.at(sums, self.videos, scores)
+        for number, score in zip(self.videos, scores, strict=True):
+            sums[number] += score
         counts = np.bincount(self.videos, minlength=len(self.labels))
         return sums / counts.reshape(-1, *[1] * (scores.ndim - 1))
 

@@ -217,7 +217,8 @@ def labelled(
 ) -> Labelled:
     """Puts labels, groups and embeddings together."""
     readable = np.array([one.status != "error" for one in rows])
-    flat = [_flat(one) for one, good in zip(rows, readable, strict=True) if good]
+    # A row a window: the mean of its views.
+    flat = [one.features.mean(axis=1) for one, good in zip(rows, readable, strict=True) if good]
     numbers = sum(one.size for one in flat)
     if prepared.recipe.data.flip:
         # The mirrored clips are further rows.
@@ -250,11 +251,6 @@ def labelled(
     return Labelled(labelled, videos, rows, readable)
 
 
-def _flat(one: Embedded) -> np.ndarray:
-    """Returns the embeddings of a video's windows and views, float32 `(rows, d)`."""
-    return one.features.reshape(-1, one.features.shape[-1])
-
-
 def _split(prepared: Prepared, features: np.ndarray) -> list[np.ndarray]:
     """Returns the embeddings by each network, without those of mirrored clips, which follow."""
     ends = np.cumsum([one.output_shape[-1] for one in prepared.embedders])
@@ -267,7 +263,8 @@ def scored_by(prepared: Prepared, video: Video, one: Embedded, fitted: ridge.Fit
     if one.status == "error":
         nothing, none = np.empty((0, classes), np.float32), np.full(classes, np.nan)
         return Scored(video, "error", one.detail, nothing, np.empty((0, 2)), none)
-    logits = fitted.logits(_split(prepared, _flat(one)))
+    features = one.features.reshape(-1, one.features.shape[-1])
+    logits = fitted.logits(_split(prepared, features))
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     views = shares.reshape(*one.features.shape[:2], classes)
