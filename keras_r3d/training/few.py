@@ -6,7 +6,6 @@ it, and the classifier that is kept is fitted to all of them.
 """
 
 import dataclasses
-import datetime
 import os
 import time
 from collections import Counter
@@ -17,12 +16,10 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-import keras_r3d
 from keras_r3d import files, run_folder
 from keras_r3d.applications import embedding, metadata
-from keras_r3d.data import annotations, sheet
+from keras_r3d.data import sheet
 from keras_r3d.data.annotations.videos import some
 from keras_r3d.devices import choose
 from keras_r3d.errors import R3DError
@@ -40,7 +37,7 @@ from keras_r3d.recipe import Recipe, tables
 from keras_r3d.run_folder import Run
 from keras_r3d.training import embeddings, few_finetuning, few_preparing, resuming, troubles
 from keras_r3d.training.few_preparing import Labelled, Prepared, scored_by
-from keras_r3d.training.preparing import Options
+from keras_r3d.training.preparing import Options, create_run
 
 Say = Callable[[str], None]
 
@@ -93,33 +90,11 @@ def train(
             resuming.move_aside(workdir, say)
         with run_folder.held(workdir):
             if run is None:
-                run = _create(prepared, workdir)
+                run = create_run(prepared.recipe, prepared.opened, hardware, workdir)
             for line in _headlines(prepared, run):
                 say(line)
             _train(prepared, run, say, progress)
     return run
-
-
-def _create(prepared: Prepared, workdir: Path) -> Run:
-    found, opened = prepared.annotations, prepared.opened
-    return run_folder.create(
-        workdir,
-        prepared.recipe,
-        found.classes,
-        annotations.to_csv(found),
-        {
-            "status": "training",
-            "data_dir": opened.path,
-            "video_root": opened.root,
-            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "devices": prepared.hardware.description,
-            "replicas": prepared.hardware.replicas,
-            "keras_r3d": keras_r3d.__version__,
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-            "videos": {name: len(split) for name, split in found.splits.items()},
-        },
-    )
 
 
 def _headlines(prepared: Prepared, run: Run) -> list[str]:

@@ -239,13 +239,11 @@ def labelled(
     classes = prepared.annotations.classes
     places = {name: number for number, name in enumerate(classes)}
     known = [video for video, good in zip(videos, readable, strict=True) if good]
-    # Segments of one file are not independent, either.
-    units = [f"group {video.group}" if video.group else video.path for video in known]
     labelled = ridge.Labelled(
         features=_split(prepared, features),
         videos=np.repeat(np.arange(len(flat)), [len(one) for one in flat]),
         labels=np.array([places[video.label] for video in known]),
-        groups=np.unique(units, return_inverse=True)[1],
+        groups=np.unique([video.unit for video in known], return_inverse=True)[1],
         classes=len(classes),
     )
     return Labelled(labelled, videos, rows, readable)

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import datetime
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_r3d.data import order, pipeline, source
+import keras_r3d
+from keras_r3d import run_folder
+from keras_r3d.data import annotations, order, pipeline, source
 from keras_r3d.data.annotations import AnnotationError, Annotations
 from keras_r3d.data.source import Source
 from keras_r3d.devices import Devices, choose
@@ -192,6 +195,29 @@ def _open(
     if len(errors) == 1:
         raise errors[0]
     raise RecipeError(listed("This training", [str(error) for error in errors]))
+
+
+def create_run(recipe: Recipe, opened: Source, hardware: Devices, workdir: Path) -> run_folder.Run:
+    """Makes the folder of a training that begins."""
+    found = opened.annotations
+    return run_folder.create(
+        workdir,
+        recipe,
+        found.classes,
+        annotations.to_csv(found),
+        {
+            "status": "training",
+            "data_dir": opened.path,
+            "video_root": opened.root,
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "devices": hardware.description,
+            "replicas": hardware.replicas,
+            "keras_r3d": keras_r3d.__version__,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "videos": {name: len(split) for name, split in found.splits.items()},
+        },
+    )
 
 
 def described(prepared: Prepared, options: Options) -> list[str]:

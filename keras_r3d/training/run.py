@@ -1,26 +1,29 @@
 """One training, from annotations to the best model in its run folder."""
 
 import contextlib
-import datetime
 import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from matplotlib.figure import Figure
 
-import keras_r3d
 from keras_r3d import files, run_folder
-from keras_r3d.data import annotations, sheet
+from keras_r3d.data import sheet
 from keras_r3d.devices import DeviceError, choose
 from keras_r3d.recipe import Recipe
 from keras_r3d.training import report, resuming, state, troubles
 from keras_r3d.training.loop import InterruptedTraining, Plan, Progress, Training
-from keras_r3d.training.preparing import LEAST_TO_CHOOSE, Options, Prepared, described, prepare
+from keras_r3d.training.preparing import (
+    LEAST_TO_CHOOSE,
+    Options,
+    Prepared,
+    create_run,
+    described,
+    prepare,
+)
 from keras_r3d.training.schedule import Schedule
 
 Say = Callable[[str], None]
@@ -89,7 +92,7 @@ def train(
             if options.fresh:
                 resuming.move_aside(workdir, say)
             held.enter_context(run_folder.held(workdir))
-            run = _create(prepared, workdir)
+            run = create_run(prepared.recipe, prepared.opened, prepared.hardware, workdir)
         for line in _headlines(prepared, run, options):
             say(line)
         resuming.wait_for_all(hardware)  # what the first worker writes is there for the others
@@ -185,28 +188,6 @@ def _note_results(run: run_folder.Run, progress: Progress) -> None:
         clips_per_second=round(float(np.median([row["clips_per_second"] for row in rows])), 2),
         data_wait=round(waited / max(of_steps, 1e-9), 4),
         bookkeeping=round(progress.bookkeeping / max(seconds, 1e-9), 4),
-    )
-
-
-def _create(prepared: Prepared, workdir: Path) -> run_folder.Run:
-    found, opened = prepared.annotations, prepared.opened
-    return run_folder.create(
-        workdir,
-        prepared.recipe,
-        found.classes,
-        annotations.to_csv(found),
-        {
-            "status": "training",
-            "data_dir": opened.path,
-            "video_root": opened.root,
-            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "devices": prepared.hardware.description,
-            "replicas": prepared.hardware.replicas,
-            "keras_r3d": keras_r3d.__version__,
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-            "videos": {name: len(split) for name, split in found.splits.items()},
-        },
     )
 
 

@@ -218,7 +218,7 @@ def _hold_out(videos: list[Video], fraction: float, seed: str) -> tuple[list[Vid
     # A file or group with several classes goes with the first.
     labels: dict[str, str] = {}
     for video in videos:
-        labels.setdefault(_unit(video), video.label)
+        labels.setdefault(video.unit, video.label)
     files: dict[str, list[str]] = defaultdict(list)
     for path, label in labels.items():
         files[label].append(path)
@@ -231,12 +231,8 @@ def _hold_out(videos: list[Video], fraction: float, seed: str) -> tuple[list[Vid
             "There is no class with two videos or more (of different groups, if they have some), "
             "so none can be held out for validation or test: add videos."
         )
-    kept = [v for v in videos if _unit(v) not in held]
-    return kept, [v for v in videos if _unit(v) in held]
-
-
-def _unit(video: Video) -> str:
-    return f"group {video.group}" if video.group else video.path
+    kept = [v for v in videos if v.unit not in held]
+    return kept, [v for v in videos if v.unit in held]
 
 
 def _check_groups(splits: dict[str, list[Video]]) -> None:

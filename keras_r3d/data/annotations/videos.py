@@ -46,6 +46,11 @@ class Video:
     group: str = ""
 
     @property
+    def unit(self) -> str:
+        """What is held out together: videos of a group, else segments of a file."""
+        return f"group {self.group}" if self.group else self.path
+
+    @property
     def name(self) -> str:
         """The path, with the segment's seconds where it is one."""
         if self.start_seconds == 0 and self.end_seconds == math.inf:

@@ -91,46 +91,29 @@ def _reach_out(t, rng):
     return (pose(t, rng, arm=1.5 * out, elbow=0.9 * (1 - out) * (t > 0)),)
 
 
-def _bend_down(t, rng):
-    down = _there(t, 0.1, 0.9)
+def _bent(t, rng, down):
     return (pose(t, rng, lean=1.3 * down, arm=1.2 * down, arm2=1.2 * down),)
+
+
+def _bend_down(t, rng):
+    return _bent(t, rng, _there(t, 0.1, 0.9))
 
 
 def _straighten_up(t, rng):
-    down = 1 - _there(t, 0.1, 0.9)
-    return (pose(t, rng, lean=1.3 * down, arm=1.2 * down, arm2=1.2 * down),)
+    return _bent(t, rng, 1 - _there(t, 0.1, 0.9))
+
+
+def _seated(t, rng, down):
+    lean, bend = 0.3 * np.sin(np.pi * down), 1.4 * down
+    return (pose(t, rng, y=0.22 * down, leg=bend, leg2=bend, knee=bend, knee2=bend, lean=lean),)
 
 
 def _sit_down(t, rng):
-    down = _there(t, 0.1, 0.9)
-    return (
-        pose(
-            t,
-            rng,
-            y=0.22 * down,
-            leg=1.4 * down,
-            leg2=1.4 * down,
-            knee=1.4 * down,
-            knee2=1.4 * down,
-            lean=0.3 * np.sin(np.pi * down),
-        ),
-    )
+    return _seated(t, rng, _there(t, 0.1, 0.9))
 
 
 def _stand_up(t, rng):
-    down = 1 - _there(t, 0.1, 0.9)
-    return (
-        pose(
-            t,
-            rng,
-            y=0.22 * down,
-            leg=1.4 * down,
-            leg2=1.4 * down,
-            knee=1.4 * down,
-            knee2=1.4 * down,
-            lean=0.3 * np.sin(np.pi * down),
-        ),
-    )
+    return _seated(t, rng, 1 - _there(t, 0.1, 0.9))
 
 
 def _jump(t, rng):
