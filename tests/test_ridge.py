@@ -1,5 +1,7 @@
 """A classifier in closed form, against the same computation written out plainly."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -106,7 +108,7 @@ def labelled(labels, *, windows=2, size=5, networks=1, groups=None, signal=3.0, 
         means = signal * np.eye(classes, size)[labels] + rng.normal(0, 1, (len(labels), size))
         features.append((means[videos] + rng.normal(0, 0.3, (len(videos), size))).astype("float32"))
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    return Labelled(features, videos, labels, groups, classes)
+    return Labelled(features, np.arange(len(videos)), videos, labels, groups, classes)
 
 
 def test_taken_are_the_rows_of_the_chosen_videos():
@@ -115,14 +117,31 @@ def test_taken_are_the_rows_of_the_chosen_videos():
     assert some.labels.tolist() == [1, 1]
     assert some.groups.tolist() == [6, 7]
     assert some.videos.tolist() == [0, 0, 0, 1, 1, 1]
+    assert some.windows.tolist() == [0, 1, 2, 3, 4, 5]
     assert (some.features[0] == whole.features[0][[3, 4, 5, 9, 10, 11]]).all()
 
 
-def test_means_are_of_the_windows_of_each_video():
-    of = labelled([0, 1, 0])
-    of = Labelled(of.features, np.array([2, 0, 0, 1, 2, 2]), of.labels, of.groups, 2)
+def test_means_are_of_the_rows_of_each_member():
     values = np.array([[1.0, 2], [3, 4], [5, 6], [7, 8], [9, 10], [11, 12]])
-    assert of.means(values).tolist() == [[4, 5], [7, 8], [7, 8]]
+    means = ridge.means(values, np.array([2, 0, 0, 1, 2, 2]))
+    assert means.tolist() == [[4, 5], [7, 8], [7, 8]]
+
+
+def test_clips_are_fitted_to_one_by_one_where_that_is_better():
+    """Few videos, much noise, another one in each view: more rows tell what is noise."""
+    rng = np.random.default_rng(0)
+    labels, videos = np.arange(12) % 2, np.repeat(np.arange(12), 8)
+    rows = np.eye(2, 30)[labels][videos] * 2 + rng.normal(0, 2, (96, 30))
+    clips = Labelled([rows.astype("f4")], videos, videos, labels, np.arange(12), 2)
+    means = ridge.means(rows, videos).astype("f4")
+    few = Labelled([means], np.arange(12), np.arange(12), labels, np.arange(12), 2)
+    fitted = ridge.fit(clips, [""])
+    assert fitted.described.startswith("fitted to single clips")
+    assert fitted.loss < ridge.fit(few, [""]).loss
+    # As windows they are the same rows.
+    windows = dataclasses.replace(clips, windows=np.arange(96))
+    assert ridge.fit(windows, [""]).described.startswith("fitted to means of windows")
+    assert ridge.fit(windows, [""]).loss == fitted.loss
 
 
 @pytest.mark.parametrize("networks", [1, 2])
@@ -131,7 +150,7 @@ def test_one_video_a_class_is_enough_though_nothing_can_be_held_out(networks):
     few = labelled([0, 1, 2], networks=networks)
     fitted = ridge.fit(few, names)
     assert np.isnan(fitted.loss)
-    assert few.means(fitted.logits(few.features)).argmax(axis=1).tolist() == [0, 1, 2]
+    assert ridge.means(fitted.logits(few.features), few.videos).argmax(axis=1).tolist() == [0, 1, 2]
     assert all(name in fitted.described for name in names)
     # The same where all videos of a class are one group.
     grouped = labelled([0, 0, 1, 1], groups=[0, 0, 1, 1])
@@ -143,7 +162,7 @@ def test_scores_become_probabilities_that_held_out_videos_bear_out():
     of = labelled(np.arange(200) % 2, signal=1.0)
     fitted = ridge.fit(of, ["one"])
     new = labelled(np.arange(2000) % 2, signal=1.0, seed=1)
-    logits = new.means(fitted.logits(new.features))
+    logits = ridge.means(fitted.logits(new.features), new.videos)
     shares = np.exp(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
     right = (shares.argmax(axis=1) == new.labels).mean()
     assert 0.6 < right < 0.85
@@ -170,7 +189,7 @@ def test_of_two_networks_the_one_that_sees_the_class_is_taken():
         ([good.features[0], bad.features[0]], 0),
         ([bad.features[0], good.features[0]], 1),
     ):
-        both = Labelled(features, good.videos, good.labels, good.groups, 3)
+        both = dataclasses.replace(good, features=features)
         fitted = ridge.fit(both, ["one", "other"])
         assert [kernel is not None for kernel in fitted.kernels] == [used == 0, used == 1]
         assert fitted.described.startswith(["one", "other"][used])
@@ -187,14 +206,14 @@ def test_two_networks_that_see_different_things_are_both_taken():
     halves, parity = (
         labelled(one, signal=4.0, seed=n) for n, one in enumerate((labels // 2, labels % 2))
     )
-    both = Labelled(
-        [halves.features[0], parity.features[0]], halves.videos, labels, halves.groups, 4
+    both = dataclasses.replace(
+        halves, features=[halves.features[0], parity.features[0]], labels=labels, classes=4
     )
     fitted = ridge.fit(both, ["one", "other"])
     assert all(kernel is not None for kernel in fitted.kernels)
-    logits = both.means(fitted.logits(both.features))
+    logits = ridge.means(fitted.logits(both.features), both.videos)
     assert (logits.argmax(axis=1) == labels).mean() > 0.95
-    single = Labelled(both.features[:1], both.videos, labels, both.groups, 4)
+    single = dataclasses.replace(both, features=both.features[:1])
     assert (ridge.fit(single, ["one"]).loss) > 2 * fitted.loss
 
 
@@ -203,7 +222,7 @@ def test_two_networks_that_see_different_things_are_both_taken():
 def test_folds_keep_groups_together(videos, folds, classes, seed):
     rng = np.random.default_rng(seed)
     labels, groups = rng.integers(0, classes, videos), rng.integers(0, videos, videos)
-    of = Labelled([], np.arange(videos), labels, groups, classes)
+    of = Labelled([], np.arange(videos), np.arange(videos), labels, groups, classes)
     fold = ridge.folds(of, folds)
     for group in np.unique(groups):
         assert len(np.unique(fold[groups == group])) == 1
@@ -213,7 +232,7 @@ def test_folds_keep_groups_together(videos, folds, classes, seed):
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_folds_have_as_many_videos_of_each_class(count):
     labels = np.repeat([0, 1, 2], [20, 11, 5])
-    of = Labelled([], np.arange(36), labels, np.arange(36), 3)
+    of = Labelled([], np.arange(36), np.arange(36), labels, np.arange(36), 3)
     fold = ridge.folds(of, count)
     table = [
         [int(((fold == n) & (labels == label)).sum()) for n in range(count)] for label in range(3)
@@ -232,7 +251,8 @@ def test_a_fold_is_not_seen_by_the_fit_without_it(networks):
     # Other labels and other pictures of the videos that are held out change nothing.
     features = [np.where(held[of.videos][:, None], 99.0, one) for one in of.features]
     labels = np.where(held, (of.labels + 1) % 3, of.labels)
-    changed = ridge.fit_without(Labelled(features, of.videos, labels, of.groups, 3), fold, names)
+    others = dataclasses.replace(of, features=features, labels=labels)
+    changed = ridge.fit_without(others, fold, names)
     assert (fits[2].logits(of.features) == changed[2].logits(of.features)).all()
     assert (fits[1].logits(of.features) != changed[1].logits(of.features)).any()
 
@@ -243,7 +263,7 @@ def test_labels_that_mean_nothing_are_not_found_out():
     of = labelled(rng.integers(0, 2, 200), signal=0.0, size=40)
     fold = ridge.folds(of, 5)
     fits = ridge.fit_without(of, fold, ["one"])
-    scores = np.stack([of.means(one.logits(of.features)) for one in fits])
+    scores = np.stack([ridge.means(one.logits(of.features), of.videos) for one in fits])
     right = (scores[fold, np.arange(200)].argmax(axis=1) == of.labels).mean()
     assert 0.35 < right < 0.65
     assert all(one.loss > 0.6 for one in fits)

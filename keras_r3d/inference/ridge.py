@@ -11,6 +11,7 @@ Reference:
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -92,17 +93,20 @@ class Ridge:
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """Embeddings to fit to; a video has several rows.
+    """Embeddings to fit to, a row a clip; a video has several.
 
     Attributes:
         features: of each network, float32 `(rows, d)`.
-        videos: int64 `(rows,)`, the video of each row, counted from 0 without gaps.
+        windows: int64 `(rows,)`, the window of each row, counted from 0 without gaps: the views of
+            a window show the same frames.
+        videos: int64 `(rows,)`, likewise the video.
         labels: int64 `(videos,)`.
         groups: int64 `(videos,)`: videos of one group are held out together.
         classes: how many there are.
     """
 
     features: Sequence[NDArray[np.float32]]
+    windows: Numbers
     videos: Numbers
     labels: Numbers
     groups: Numbers
@@ -115,22 +119,28 @@ class Labelled:
             chosen: bool `(videos,)`.
         """
         rows = chosen[self.videos]
-        numbers = np.cumsum(chosen) - 1
         return Labelled(
             [one[rows] for one in self.features],
-            numbers[self.videos[rows]],
+            np.unique(self.windows[rows], return_inverse=True)[1],
+            np.unique(self.videos[rows], return_inverse=True)[1],
             self.labels[chosen],
             self.groups[chosen],
             self.classes,
         )
 
-    def means(self, scores: NDArray) -> Floats:
-        """Returns the mean of the rows of each video, float64 `(videos, …)`."""
-        sums = np.zeros((len(self.labels), *scores.shape[1:]))
-        for number, score in zip(self.videos, scores, strict=True):
-            sums[number] += score
-        counts = np.bincount(self.videos, minlength=len(self.labels))
-        return sums / counts.reshape(-1, *[1] * (scores.ndim - 1))
+
+def means(values: NDArray, members: Numbers) -> Floats:
+    """Returns the mean of the values of each member, float64 `(members, …)`.
+
+    Args:
+        values: `(rows, …)`.
+        members: int64 `(rows,)`, counted from 0 without gaps.
+    """
+    counts = np.bincount(members)
+    sums = np.zeros((len(counts), *values.shape[1:]))
+    for number, value in zip(members, values, strict=True):  # np.add.at takes 7 times as long
+        sums[number] += value
+    return sums / counts.reshape(-1, *[1] * (values.ndim - 1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,97 +172,84 @@ class _Candidate:
     """A way to fit one network's embeddings, and what held-out videos make of it.
 
     Attributes:
-        scores: of the held-out videos, `(videos, classes)`; None where none can be held out.
+        rows: what is fitted to, in words.
+        logits: of the held-out videos, `(videos, classes)`; None where none can be held out.
+        temperature: what scores are to be multiplied by to be logits.
+        loss: cross-entropy of the held-out videos.
     """
 
     ridge: Ridge
     rows: str
     strength: float
-    scores: Floats | None = None
+    logits: Floats | None = None
+    temperature: float = _TEMPERATURE
+    loss: float = math.nan
 
 
 def fit(labelled: Labelled, names: Sequence[str]) -> Fitted:
     """Fits a classifier: to one network's embeddings, or to the mean of several networks' logits.
 
-    Whether each row or each video's mean is fitted to, the strengths, and which networks are taken,
-    is what gets most held-out videos right, and of these the lowest cross-entropy.
+    Whether clips are fitted to one by one, or the means of windows or of videos; the strengths; and
+    which networks are taken: all is what gives held-out videos the lowest cross-entropy.
 
     Args:
         names: of the networks.
     """
-    labels = labelled.labels
-    best = [_best(labelled, features) for features in labelled.features]
-    if best[0].scores is None:
-        share = _TEMPERATURE / len(best)
-        return _joined(best, [share] * len(best), (float("nan"), float("nan")), names)
-    held_out = [one.scores for one in best if one.scores is not None]
-    temperatures = [_temperature(scores, labels)[0] for scores in held_out]
-    logits = [scale * scores for scale, scores in zip(temperatures, held_out, strict=True)]
-    choices = [
-        (one, [float(place == number) for place in range(len(best))])
-        for number, one in enumerate(logits)
-    ]
-    if len(best) > 1:
-        choices.append((np.mean(logits, axis=0), [1 / len(best)] * len(best)))
-    ranked = []
-    for scores, shares in choices:
-        factor, loss = _temperature(scores, labels)
-        factors = [factor * share * t for share, t in zip(shares, temperatures, strict=True)]
-        ranked.append((-_right(scores, labels), loss, factors))
-    wrong, loss, factors = min(ranked)
-    return _joined(best, factors, (loss, -wrong / len(labels)), names)
+    labels, best = labelled.labels, [_best(labelled, one) for one in labelled.features]
+    count = len(best)
+    shares = [tuple(float(place == number) for place in range(count)) for number in range(count)]
+    if count > 1:
+        shares.append((1 / count,) * count)
+    loss = right = math.nan
+    if best[0].logits is None:
+        kept, factor = shares[-1], 1.0
+    else:
+        logits = np.stack([one.logits for one in best if one.logits is not None])
+        ranked = []
+        for choice in shares:
+            scores = np.tensordot(choice, logits, axes=1)
+            factor, loss = _temperature(scores, labels)
+            right = float((scores.argmax(axis=1) == labels).mean())
+            ranked.append((loss, choice, factor, right))
+        loss, kept, factor, right = min(ranked)
+    kernels: list[Floats | None] = []
+    bias: Floats = np.zeros(labelled.classes)
+    words = []
+    for one, share, name in zip(best, kept, names, strict=True):
+        kernel, shift = one.ridge.linear(one.strength)
+        scale = factor * share * one.temperature
+        kernels.append(scale * kernel if share else None)
+        if share:
+            bias = bias + scale * shift
+            words.append(f"{name} fitted to {one.rows} at strength {one.strength:.3g}".strip())
+    return Fitted(kernels, bias, loss, right, "; ".join(words))
 
 
 def _best(labelled: Labelled, features: NDArray[np.float32]) -> _Candidate:
     """Returns the best way to fit one network's embeddings."""
-    labels, rows = labelled.labels, labelled.groups[labelled.videos]
-    means = labelled.means(features)
-    of_means = Ridge(means, _targets(labels, labelled.classes))
-    if not _can_hold_out(labelled):
-        return _Candidate(of_means, "means of videos", _STRENGTH)
-    of_rows = Ridge(features, _targets(labels[labelled.videos], labelled.classes))
-    candidates = [
-        _Candidate(
-            of_means, "means of videos", strength, of_means.held_out(labelled.groups, strength)
-        )
-        for strength in STRENGTHS
-    ] + [
-        _Candidate(of_rows, "windows", strength, labelled.means(of_rows.held_out(rows, strength)))
-        for strength in STRENGTHS
-    ]
-
-    def rank(one: _Candidate) -> tuple[int, float]:
-        assert one.scores is not None
-        return -_right(one.scores, labels), _temperature(one.scores, labels)[1]
-
-    return min(candidates, key=rank)
-
-
-def _targets(labels: Numbers, classes: int) -> Floats:
-    """Returns 1 for the class of each row and -1 for the others, `(rows, classes)`."""
-    return 2 * np.eye(classes)[labels] - 1
-
-
-def _right(scores: Floats, labels: Numbers) -> int:
-    return int((scores.argmax(axis=1) == labels).sum())
-
-
-def _joined(
-    best: Sequence[_Candidate],
-    factors: Sequence[float],
-    held_out: tuple[float, float],
-    names: Sequence[str],
-) -> Fitted:
-    kernels: list[Floats | None] = []
-    bias: Floats = np.zeros(1)
-    words = []
-    for one, factor, name in zip(best, factors, names, strict=True):
-        kernel, shift = one.ridge.linear(one.strength)
-        kernels.append(factor * kernel if factor else None)
-        if factor:
-            bias = bias + factor * shift
-            words.append(f"{name} fitted to {one.rows} at strength {one.strength:.3g}".strip())
-    return Fitted(kernels, bias, *held_out, "; ".join(words))
+    candidates: list[_Candidate] = []
+    tried = set()
+    for words, members in (
+        ("means of videos", labelled.videos),
+        ("means of windows", labelled.windows),
+        ("single clips", np.arange(len(features))),
+    ):
+        count = int(members.max()) + 1
+        if count in tried:  # a window a video, or a view a window
+            continue
+        tried.add(count)
+        owners = np.empty(count, np.int64)
+        owners[members] = labelled.videos
+        targets = 2 * np.eye(labelled.classes)[labelled.labels[owners]] - 1
+        ridge = Ridge(means(features, members), targets)
+        if not _can_hold_out(labelled):
+            return _Candidate(ridge, words, _STRENGTH)
+        for strength in STRENGTHS:
+            scores = means(ridge.held_out(labelled.groups[owners], strength), owners)
+            scale, loss = _temperature(scores, labelled.labels)
+            one = _Candidate(ridge, words, strength, scale * scores, scale, loss)
+            candidates.append(one)
+    return min(candidates, key=lambda one: one.loss)
 
 
 def _can_hold_out(labelled: Labelled) -> bool:

@@ -1,6 +1,7 @@
 """What training on few videos needs: networks that embed, and labelled embeddings."""
 
 import dataclasses
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ from keras_r3d.training.embeddings import Embedded
 
 Say = Callable[[str], None]
 
-_MOST_NUMBERS = 2**28  # of all embeddings, 1 GiB
+_MOST_NUMBERS = 2**26  # of all embeddings; 2 GiB while it is fitted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,31 +218,37 @@ def labelled(
 ) -> Labelled:
     """Puts labels, groups and embeddings together."""
     readable = np.array([one.status != "error" for one in rows])
-    # A row a window: the mean of its views.
-    flat = [one.features.mean(axis=1) for one, good in zip(rows, readable, strict=True) if good]
-    numbers = sum(one.size for one in flat)
-    if prepared.recipe.data.flip:
-        # The mirrored clips are further rows.
-        flat = [one.reshape(len(one) * 2, -1) for one in flat]
+    mirrored = 1 + prepared.recipe.data.flip
+    clips = []  # of each video: (windows and mirrored ones, views, d)
+    for one in itertools.compress(rows, readable):
+        windows, views, size = one.features.shape
+        parts = one.features.reshape(windows, views, mirrored, size // mirrored)
+        clips.append(parts.swapaxes(1, 2).reshape(windows * mirrored, views, -1))
+    numbers = sum(one.size for one in clips)
     if numbers > _MOST_NUMBERS:
-        flat = [one.mean(axis=0, keepdims=True) for one in flat]
+        clips = [one.mean(axis=(0, 1), keepdims=True) for one in clips]
         say(
             f"Note: {numbers:,} numbers are too many to fit to at a time: each video's mean is "
             "taken instead of its windows."
         )
-    features = np.concatenate(flat)
-    means = np.stack([one.mean(axis=0) for one in flat])
+    means = np.stack([one.mean(axis=(0, 1)) for one in clips])
     if means.std(axis=0).max() <= 1e-6 * max(1e-30, float(np.abs(means).max())):
         raise AnnotationError(
-            f"All {len(flat)} training videos look the same to the network: are they copies of one "
-            "file, or all black?"
+            f"All {len(clips)} training videos look the same to the network: are they copies of "
+            "one file, or all black?"
         )
+    # The video of each window.
+    videos_of = np.repeat(np.arange(len(clips)), [len(one) for one in clips])
+    views = clips[0].shape[1]
     classes = prepared.annotations.classes
     places = {name: number for number, name in enumerate(classes)}
-    known = [video for video, good in zip(videos, readable, strict=True) if good]
+    known = list(itertools.compress(videos, readable))
     labelled = ridge.Labelled(
-        features=_split(prepared, features),
-        videos=np.repeat(np.arange(len(flat)), [len(one) for one in flat]),
+        features=_split(
+            prepared, np.concatenate([one.reshape(-1, means.shape[1]) for one in clips])
+        ),
+        windows=np.repeat(np.arange(len(videos_of)), views),
+        videos=np.repeat(videos_of, views),
         labels=np.array([places[video.label] for video in known]),
         groups=np.unique([video.unit for video in known], return_inverse=True)[1],
         classes=len(classes),
