@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from keras_r3d import _command
-from keras_r3d.errors import R3DError
+from keras_r3d.system import command
+from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
     from .exporting import Exported
@@ -52,27 +52,27 @@ def _define_flags() -> None:
 
 
 def _main() -> None:
-    if _command.value("workdir") is None:
+    if command.value("workdir") is None:
         raise R3DError("--workdir is missing: the folder of a run, such as runs/demo.")
     from keras_r3d import run_folder
 
     from . import exporting, formats
 
-    form = formats.named(_command.value("format"))
-    output = _command.value("output")
+    form = formats.named(command.value("format"))
+    output = command.value("output")
     request = exporting.Request(
-        quantize=_command.value("quantize"),
+        quantize=command.value("quantize"),
         output=Path(output) if output else None,
-        data_dir=_command.value("data_dir"),
-        videos=_command.value("videos"),
-        min_agreement=_command.value("min_agreement"),
+        data_dir=command.value("data_dir"),
+        videos=command.value("videos"),
+        min_agreement=command.value("min_agreement"),
     )
-    run = run_folder.open_run(_command.value("workdir"))
+    run = run_folder.open_run(command.value("workdir"))
     print(_report(exporting.export(run, form, request, _progress)))
 
 
 def _progress(what: str) -> Callable[[int, int], None]:
-    return _command.Progress(what) if sys.stdout.isatty() else lambda done, of: None
+    return command.Progress(what) if sys.stdout.isatty() else lambda done, of: None
 
 
 def _report(exported: "Exported") -> str:
@@ -85,7 +85,7 @@ def _report(exported: "Exported") -> str:
 
 def main() -> None:
     """Entry point of the command."""
-    _command.run(_define_flags, _main)
+    command.run(_define_flags, _main)
 
 
 if __name__ == "__main__":

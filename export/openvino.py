@@ -12,8 +12,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_r3d import files
 from keras_r3d.inference.artefacts.openvino import CLASSES, INPUT, MANIFEST, OUTPUT, SECTION
+from keras_r3d.system import files
 
 from .packages import require
 

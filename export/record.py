@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_r3d
-from keras_r3d import files
+from keras_r3d.system import files
 
 from .parity import Parity
 from .source import Source

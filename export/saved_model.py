@@ -7,7 +7,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_r3d import files, recipe
+from keras_r3d import recipe
+from keras_r3d.system import files
 
 from .folding import fold
 from .precision import PRECISIONS, lowered

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d import files, stderr
 from keras_r3d.inference import manifest
 from keras_r3d.inference.artefacts import tflite_metadata
+from keras_r3d.system import files, stderr
 
 from .folding import fold
 from .lowering import lower

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from keras_r3d import _command, recipe, run_folder
-from keras_r3d.errors import R3DError
+from keras_r3d import recipe, run_folder
+from keras_r3d.system import command
+from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
     from keras_r3d.inference.classifier import Classifier
@@ -91,12 +92,12 @@ def _ask(paths: Sequence[str]) -> int:
     from keras_r3d.data.source import file_reader
     from keras_r3d.inference import predicting, prediction_files, scoring
 
-    top, timeout = _command.value("top"), _command.value("timeout")
-    wanted = {name: _command.value(name) for name in ("json", "csv")}
+    top, timeout = command.value("top"), command.value("timeout")
+    wanted = {name: command.value(name) for name in ("json", "csv")}
     outputs = prediction_files.PredictionFiles(
         {name: Path(path) for name, path in wanted.items() if path}, paths, top, timeout
     )
-    if _command.value("url") is None:
+    if command.value("url") is None:
         raise R3DError("--url is missing: where the server listens, such as http://localhost:8501.")
     opened = _open()
     reader = file_reader(paths, opened.data)
@@ -111,20 +112,20 @@ def _open() -> "Classifier":
     from keras_r3d.serving import remote, server
 
     classes, experiment, said, name = _known()
-    model = _command.value("model") or name
+    model = command.value("model") or name
     if not model:
         raise R3DError("--model is missing: the name of the model on the server.")
-    experiment = recipe.override(experiment, protocol.overrides(_command.value("protocol")))
-    most_mib = _command.value("max_message_mib")
+    experiment = recipe.override(experiment, protocol.overrides(command.value("protocol")))
+    most_mib = command.value("max_message_mib")
     manner = remote.Manner(
-        signature=_command.value("signature"),
-        quality=_command.value("jpeg_quality"),
-        concurrency=_command.value("concurrency"),
-        deadline_seconds=_command.value("deadline_seconds"),
-        retries=_command.value("retries"),
+        signature=command.value("signature"),
+        quality=command.value("jpeg_quality"),
+        concurrency=command.value("concurrency"),
+        deadline_seconds=command.value("deadline_seconds"),
+        retries=command.value("retries"),
         most_bytes=int(most_mib * 2**20) if most_mib else None,
     )
-    connected = server.connect(_command.value("url"), model, _command.value("version"))
+    connected = server.connect(command.value("url"), model, command.value("version"))
     opened = remote.classifier(connected, manner, classes, experiment.data, experiment.eval, said)
     how = protocol.described(opened.data, opened.eval)
     print(f"{opened.name} ({opened.described}): {how}", flush=True)
@@ -135,7 +136,7 @@ def _known() -> tuple[Sequence[str], recipe.Recipe, str, str | None]:
     """Returns classes, recipe, where they are from in words, and the name of an exported model."""
     from keras_r3d.inference import manifest
 
-    workdir, export = _command.value("workdir"), _command.value("export")
+    workdir, export = command.value("workdir"), command.value("export")
     if bool(workdir) == bool(export):
         raise R3DError(
             "Name what the model was exported from, --workdir RUN, or what it was exported to, "
@@ -158,7 +159,7 @@ def _known() -> tuple[Sequence[str], recipe.Recipe, str, str | None]:
 
 def main() -> None:
     """Entry point of the command."""
-    _command.run(_define_flags, _main, arguments=("[VIDEO…]",))
+    command.run(_define_flags, _main, arguments=("[VIDEO…]",))
 
 
 if __name__ == "__main__":

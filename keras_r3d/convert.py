@@ -9,8 +9,8 @@ from pathlib import Path
 
 from absl import flags
 
-from keras_r3d import _command
-from keras_r3d.errors import R3DError
+from keras_r3d.system import command
+from keras_r3d.system.errors import R3DError
 
 PROGRESS_FROM_BYTES = 50_000_000
 
@@ -47,12 +47,12 @@ def _main(source: str, destination: str) -> None:
         done = conversion.convert(
             source,
             destination,
-            labels=_command.value("labels"),
+            labels=command.value("labels"),
             mean=_numbers("mean"),
             std=_numbers("std"),
-            conv1_t_stride=_command.value("conv1_t_stride"),
-            max_pool=_command.value("max_pool"),
-            overwrite=_command.value("overwrite"),
+            conv1_t_stride=command.value("conv1_t_stride"),
+            max_pool=command.value("max_pool"),
+            overwrite=command.value("overwrite"),
             progress=progress,
         )
     except ValueError as error:
@@ -67,7 +67,7 @@ def _compact(source: str, destination: Path) -> None:
 
     if Path(source).suffix != ".keras":
         raise R3DError(f"A compact file is made of a .keras file. Received: {source}")
-    if destination.exists() and not _command.value("overwrite"):
+    if destination.exists() and not command.value("overwrite"):
         raise R3DError(f"{destination} already exists; pass --overwrite, or choose another name.")
     if not Path(source).is_file():
         raise R3DError(f"There is no file {source}.")
@@ -81,7 +81,7 @@ def _compact(source: str, destination: Path) -> None:
 
 
 def _numbers(name: str) -> list[float] | None:
-    words = _command.value(name)
+    words = command.value(name)
     try:
         return None if words is None else [float(word) for word in words]
     except ValueError as error:
@@ -120,4 +120,4 @@ def _short(values) -> str:
 
 
 if __name__ == "__main__":
-    _command.run(_define_flags, _main, arguments=("SOURCE", "DEST"))
+    command.run(_define_flags, _main, arguments=("SOURCE", "DEST"))

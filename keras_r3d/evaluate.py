@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from keras_r3d import _command, run_folder
-from keras_r3d.errors import R3DError
+from keras_r3d import run_folder
+from keras_r3d.system import command
+from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
     from keras_r3d.inference.classifier import Classifier
@@ -73,23 +74,23 @@ def _main() -> None:
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one evaluates
     from keras_r3d.inference import opening
 
-    named = opening.Named(*map(_command.value, ("workdir", "model", "recipe", "fuse")))
-    if _command.value("weights") and not named.fuse:
+    named = opening.Named(*map(command.value, ("workdir", "model", "recipe", "fuse")))
+    if command.value("weights") and not named.fuse:
         raise R3DError("--weights is for --fuse.")
     request = Request(
-        data_dir=_command.value("data_dir"),
-        split=_command.value("split"),
-        protocol=_command.value("protocol"),
-        output=_command.value("output") and Path(_command.value("output")),
-        timeout=_command.value("timeout"),
-        devices=_command.value("devices"),
-        submission=_command.value("submission"),
-        external_data=_command.value("external_data"),
+        data_dir=command.value("data_dir"),
+        split=command.value("split"),
+        protocol=command.value("protocol"),
+        output=command.value("output") and Path(command.value("output")),
+        timeout=command.value("timeout"),
+        devices=command.value("devices"),
+        submission=command.value("submission"),
+        external_data=command.value("external_data"),
     )
     _check_output(request.output)
     opened = opening.open_models(named, request.protocol, request.devices)
     if named.fuse:
-        evaluation = evaluate_fused(opened, request, _command.value("weights"))
+        evaluation = evaluate_fused(opened, request, command.value("weights"))
     else:
         evaluation = evaluate(opened[0], request)
     if evaluation.errors:
@@ -105,7 +106,7 @@ class Request:
         protocol: as `keras_r3d.inference.protocol.FORMS` says.
         output: folder for the results; None puts them into the run folder.
         timeout: seconds after which a video that gives no more window is given up.
-        devices: as `keras_r3d.devices.choose` takes them.
+        devices: as `keras_r3d.system.devices.choose` takes them.
         submission: also writes scores for a challenge: "kinetics" or "activitynet".
         external_data: what the challenge is told of data beyond its own.
     """
@@ -208,7 +209,7 @@ def _scored(
         streams.append(scoring.score(model, side.reader, side.videos, timeout=request.timeout))
     classes = [model.classes for model in models]
     scored = fusion.fuse(streams, classes, weights) if weights else streams[0]
-    progress = _command.Progress("videos") if sys.stdout.isatty() else None
+    progress = command.Progress("videos") if sys.stdout.isatty() else None
     return protocol.collected(
         protocol.counted(scored, len(sides[0].videos), progress), models[0].classes
     )
@@ -247,7 +248,7 @@ def _write(
 
 def main() -> None:
     """Entry point of the command."""
-    _command.run(_define_flags, _main, several=("fuse", "weights"))
+    command.run(_define_flags, _main, several=("fuse", "weights"))
 
 
 if __name__ == "__main__":

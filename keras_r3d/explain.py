@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from keras_r3d import _command, files, run_folder
-from keras_r3d.errors import R3DError
+from keras_r3d import run_folder
+from keras_r3d.system import command, files
+from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
     from keras_r3d.data.annotations import Video
@@ -49,26 +50,26 @@ def _define_flags() -> None:
 def _main(video: str) -> None:
     from keras_r3d.inference import opening
 
-    output = Path(_command.value("output"))
+    output = Path(command.value("output"))
     paths = {
         kind: output / f"{Path(video).stem}.explain.{kind}"
-        for kind in ("mp4", "png", *(["npz"] if _command.value("npz") else []))
+        for kind in ("mp4", "png", *(["npz"] if command.value("npz") else []))
     }
     for path in paths.values():
         if path.exists():
             raise ExplainError(f"{path} exists and is left as it is: choose another --output.")
-    model = _open(opening.Named(*map(_command.value, ("workdir", "model", "recipe"))))
+    model = _open(opening.Named(*map(command.value, ("workdir", "model", "recipe"))))
     print(f"{model.name} ({model.described})")
     run_folder.make(output)
     explain(
         model,
         video,
         paths,
-        class_name=_command.value("class"),
-        window=_command.value("window"),
-        layer=_command.value("layer"),
-        method=_command.value("method"),
-        occlude=_command.value("occlusion"),
+        class_name=command.value("class"),
+        window=command.value("window"),
+        layer=command.value("layer"),
+        method=command.value("method"),
+        occlude=command.value("occlusion"),
     )
 
 
@@ -159,7 +160,7 @@ def explain(
     if not heats["Grad-CAM"].any():
         print(f"Note: nothing in this window speaks for '{model.classes[index]}'.")
     if occlude:
-        progress = _command.Progress("boxes covered")
+        progress = command.Progress("boxes covered")
         heats["occlusion"] = occlusion(model.score, clip[None], index, progress=progress)[0]
     score, mean = scores[number][index], whole[index]
     span = f"{times[number][0]:.2f}-{times[number][1]:.2f} s"
@@ -229,4 +230,4 @@ def _window_number(text: str | None, times: list[tuple[float, float]], scores: l
 
 
 if __name__ == "__main__":
-    _command.run(_define_flags, _main, arguments=("VIDEO",))
+    command.run(_define_flags, _main, arguments=("VIDEO",))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from keras_r3d import _command, files
-from keras_r3d.errors import R3DError
+from keras_r3d.system import command, files
+from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
     from keras_r3d.inference.classifier import Classifier
@@ -58,14 +58,14 @@ def _main(*words: str) -> None:
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines
     from keras_r3d.inference import feature_file
 
-    if not _command.value("output"):
+    if not command.value("output"):
         raise R3DError("--output is missing: the file of embeddings, .npz or .parquet.")
-    output = Path(_command.value("output"))
+    output = Path(command.value("output"))
     feature_file.check_suffix(output)
-    gallery, neighbours = _command.value("gallery"), _command.value("neighbours")
-    if gallery and not (neighbours or _command.value("probe")):
+    gallery, neighbours = command.value("gallery"), command.value("neighbours")
+    if gallery and not (neighbours or command.value("probe")):
         raise R3DError("--gallery is for --neighbours K or --probe: name what to do with it.")
-    if _command.value("probe") and not gallery:
+    if command.value("probe") and not gallery:
         raise R3DError("--probe needs the embeddings to fit to: --gallery TRAIN.npz.")
     reports = _reports(output, gallery and Path(gallery))
     if neighbours:
@@ -73,15 +73,15 @@ def _main(*words: str) -> None:
             if path.exists():
                 raise R3DError(f"{path} exists and is left as it is: move it away first.")
     failed = 0
-    labelled = _command.value("data_dir") or _command.value("split")
+    labelled = command.value("data_dir") or command.value("split")
     if words or labelled:
         if words and labelled:
             raise R3DError("Name VIDEOs, or labelled ones with --data_dir and --split; not both.")
-        with _command.going_on():
+        with command.going_on():
             failed = _extract(words, output)
-    elif not (neighbours or _command.value("probe")):
+    elif not (neighbours or command.value("probe")):
         raise R3DError("Name VIDEOs (files, folders, globs), or labelled ones with --data_dir.")
-    if neighbours or _command.value("probe"):
+    if neighbours or command.value("probe"):
         _compare(output, gallery and Path(gallery), neighbours, reports)
     if failed:
         sys.exit(1)
@@ -103,16 +103,16 @@ def _extract(words: Sequence[str], output: Path) -> int:
 
     from keras_r3d.inference import opening
 
-    named = opening.Named(*map(_command.value, ("workdir", "model", "recipe")))
+    named = opening.Named(*map(command.value, ("workdir", "model", "recipe")))
 
-    from keras_r3d.devices import choose
     from keras_r3d.inference import feature_parts, features, protocol
+    from keras_r3d.system.devices import choose
 
-    devices = _command.value("devices")
-    (opened,) = opening.open_models(named, _command.value("protocol"), devices)
+    devices = command.value("devices")
+    (opened,) = opening.open_models(named, command.value("protocol"), devices)
     found = _videos(opened, paths if words else None)
-    model, layer = features.embedder(opened.classifier, _command.value("layer"), choose(devices))
-    per = _command.value("per")
+    model, layer = features.embedder(opened.classifier, command.value("layer"), choose(devices))
+    per = command.value("per")
     request = _request(model, layer, per)
     of_one = {"window": "each window", "video": "the mean of its windows"}[per]
     placed = protocol.described(model.data, model.eval).rpartition("; ")[0]
@@ -127,8 +127,8 @@ def _extract(words: Sequence[str], output: Path) -> int:
             errors = features.extract(
                 *(model, found.reader, found.videos, parts),
                 per=per,
-                timeout=_command.value("timeout"),
-                progress=_command.Progress("videos"),
+                timeout=command.value("timeout"),
+                progress=command.Progress("videos"),
             )
             for path in nameless:
                 shown = os.fsencode(path).decode(errors="backslashreplace")
@@ -139,7 +139,7 @@ def _extract(words: Sequence[str], output: Path) -> int:
             parts.remove()
     except features.InterruptedExtraction as error:
         print(error, flush=True)
-        sys.exit(_command.INTERRUPTED)
+        sys.exit(command.INTERRUPTED)
     embedded = len(found.videos) + len(nameless) - len(errors)
     print(f"Written: {output}: {rows} embeddings of {embedded} videos")
     _name_some("partial, what decodes is used", partial)
@@ -153,7 +153,7 @@ def _videos(opened: "Opened", paths: Sequence[str] | None) -> "Labelled":
     from keras_r3d.data.annotations import Video
     from keras_r3d.inference import labelled
 
-    data_dir, split = _command.value("data_dir"), _command.value("split")
+    data_dir, split = command.value("data_dir"), command.value("split")
     if paths is None:
         return labelled.videos_of(opened, data_dir, split)
     reader = source.file_reader(paths, opened.classifier.data)
@@ -229,9 +229,9 @@ def _compare(
         with files.atomic(reports[1]) as temporary:
             figure.savefig(temporary, dpi=100)
         print(f"Written: {reports[0]}, {reports[1]}")
-    if _command.value("probe"):
+    if command.value("probe"):
         print(probe.table(probe.probe(others, queries)))
 
 
 if __name__ == "__main__":
-    _command.run(_define_flags, _main, arguments=("[VIDEO…]",))
+    command.run(_define_flags, _main, arguments=("[VIDEO…]",))

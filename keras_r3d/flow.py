@@ -10,8 +10,9 @@ from pathlib import Path
 
 from absl import flags
 
-from keras_r3d import _command, recipe
-from keras_r3d.errors import R3DError
+from keras_r3d import recipe
+from keras_r3d.system import command
+from keras_r3d.system.errors import R3DError
 
 
 def _define_flags() -> None:
@@ -35,9 +36,9 @@ def _main(source: str) -> None:
     from keras_r3d.data.store import is_store
 
     settings = _settings()
-    if _command.value("output") is None:
+    if command.value("output") is None:
         raise R3DError("--output is missing: the folder of the flow.")
-    output = Path(_command.value("output"))
+    output = Path(command.value("output"))
     if is_store(source):
         raise R3DError(f"{source} is a clip store, which has no flow: name the videos.")
     if flow_folder.is_one(source):
@@ -49,20 +50,20 @@ def _main(source: str) -> None:
             "folder elsewhere."
         )
     flow.algorithm(settings.input)  # or it is an error, once and not for each video
-    found = annotations.read(source, _command.value("annotations"))
+    found = annotations.read(source, command.value("annotations"))
     for note in found.notes:
         print(f"Note: {note}")
     counts = ", ".join(f"{name} {len(videos)}" for name, videos in found.splits.items())
     print(f"{source}: {len(found.classes)} classes; videos: {counts}", flush=True)
-    with _command.going_on():
+    with command.going_on():
         problems = flow_folder.write(
             found,
             annotations.root(source),
             output,
             settings,
-            processes=_command.value("processes") or len(os.sched_getaffinity(0)),
-            limit_seconds=_command.value("time_limit"),
-            progress=_command.Progress("videos"),
+            processes=command.value("processes") or len(os.sched_getaffinity(0)),
+            limit_seconds=command.value("time_limit"),
+            progress=command.Progress("videos"),
         )
     for problem in problems[:10]:
         print(f"  {problem.status}: {problem.detail}")
@@ -83,12 +84,12 @@ def _settings():
     from keras_r3d.data import flow
     from keras_r3d.data.flow_folder import Settings
 
-    name, short_side = _command.value("input"), _command.value("short_side")
-    if _command.value("recipe"):
-        data = recipe.load(_command.value("recipe"), _command.value("set")).data
+    name, short_side = command.value("input"), command.value("short_side")
+    if command.value("recipe"):
+        data = recipe.load(command.value("recipe"), command.value("set")).data
         name = data.input if name is None else name
         short_side = data.short_side if short_side is None else short_side
-    elif _command.value("set"):
+    elif command.value("set"):
         raise R3DError("--set changes a key of the --recipe, which is missing.")
     if name not in flow.ALGORITHMS:
         raise R3DError(
@@ -102,10 +103,10 @@ def _settings():
 
 def _next(output: Path) -> str:
     return (
-        f"python -m keras_r3d.train --recipe {_command.value('recipe') or 'RECIPE'} --data_dir "
+        f"python -m keras_r3d.train --recipe {command.value('recipe') or 'RECIPE'} --data_dir "
         f"{output}"
     )
 
 
 if __name__ == "__main__":
-    _command.run(_define_flags, _main, arguments=("SOURCE",))
+    command.run(_define_flags, _main, arguments=("SOURCE",))

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from keras_r3d import _command
-from keras_r3d.errors import R3DError
+from keras_r3d.system import command
+from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
     import keras
@@ -103,16 +103,16 @@ def _main(*words: str) -> None:
             "Name videos: files, folders, globs, '-' for a list on stdin, an address or the number "
             "of a camera. They come before --fuse and --weights, which take all words after them."
         )
-    live = _command.value("live") or any(listing.is_live(word) for word in words)
+    live = command.value("live") or any(listing.is_live(word) for word in words)
     unfit = _FILES_ONLY if live else _LIVE_ONLY
-    if given := [name for name in unfit if _command.value(name) is not None]:
+    if given := [name for name in unfit if command.value(name) is not None]:
         kind = "files, not for live sources" if live else "live sources, not for files"
         raise R3DError(f"--{given[0]} is for {kind}.")
     if not live:
         sys.exit(_predict_files(listing.paths(words, sys.stdin)))
     if len(words) > 1:
         raise R3DError(f"A live source is watched alone. Received: {' '.join(words)}")
-    if _command.value("fuse"):
+    if command.value("fuse"):
         raise R3DError("--fuse is for files: a live source is scored by one model.")
     _predict_live(words[0])
     sys.exit(0)
@@ -122,11 +122,11 @@ def _open() -> "list[Classifier]":
     """Opens the model that the flags name, or the models that are fused."""
     from keras_r3d.inference import opening
 
-    named = opening.Named(*map(_command.value, ("workdir", "model", "recipe", "fuse")))
+    named = opening.Named(*map(command.value, ("workdir", "model", "recipe", "fuse")))
 
     from keras_r3d.inference import protocol
 
-    opened = opening.open_models(named, _command.value("protocol"), _command.value("devices"))
+    opened = opening.open_models(named, command.value("protocol"), command.value("devices"))
     models = [one.classifier for one in opened]
     for model in models:
         how = protocol.described(model.data, model.eval)
@@ -138,8 +138,8 @@ def _predict_files(paths: Sequence[str]) -> int:
     """Predicts video files; returns the exit code."""
     from keras_r3d.inference import predicting, prediction_files
 
-    top, timeout = _command.value("top"), _command.value("timeout") or _TIMEOUT
-    wanted = {name: _command.value(name) for name in prediction_files.KINDS}
+    top, timeout = command.value("top"), command.value("timeout") or _TIMEOUT
+    wanted = {name: command.value(name) for name in prediction_files.KINDS}
     outputs = prediction_files.PredictionFiles(
         {name: Path(path) for name, path in wanted.items() if path}, paths, top, timeout
     )
@@ -159,11 +159,11 @@ def _scored(
     videos = [Video(path, "") for path in paths]
     classes = [one.classes for one in opened]
     weights: list[float] = []
-    if len(opened) > 1 or _command.value("fuse"):
-        runs = _command.value("fuse")
-        weights = fusion.parse_weights(_command.value("weights"), len(runs))
+    if len(opened) > 1 or command.value("fuse"):
+        runs = command.value("fuse")
+        weights = fusion.parse_weights(command.value("weights"), len(runs))
         fusion.check(classes, runs, weights)
-    elif _command.value("weights"):
+    elif command.value("weights"):
         raise R3DError("--weights is for --fuse.")
     streams = [
         scoring.score(one, file_reader(paths, one.data), videos, timeout=timeout) for one in opened
@@ -177,7 +177,7 @@ def _predict_live(word: str) -> None:
     from keras_r3d.inference import watching
 
     (opened,) = _open()
-    shape = watching.shape(opened, _command.value("seconds"))
+    shape = watching.shape(opened, command.value("seconds"))
     stopped = threading.Event()
 
     def stop(*_: Any) -> None:
@@ -187,17 +187,17 @@ def _predict_live(word: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     watching.warm_up(opened, shape)
-    timeout = _command.value("timeout") or _LIVE_TIMEOUT
+    timeout = command.value("timeout") or _LIVE_TIMEOUT
     source = live.Source(word, shape, timeout)
-    began, duration = time.monotonic(), _command.value("duration")
+    began, duration = time.monotonic(), command.value("duration")
     windows = dropped = 0
     print(f"{source.name}: Ctrl-C ends it.", flush=True)
     sightings = watching.watch(
         opened,
         source,
         shape,
-        every=_command.value("every"),
-        smooth=_command.value("smooth") or 1,
+        every=command.value("every"),
+        smooth=command.value("smooth") or 1,
         stopped=lambda: (
             stopped.is_set() or (duration is not None and time.monotonic() - began >= duration)
         ),
@@ -225,9 +225,9 @@ def _show(seen: "Sighting", classes: Sequence[str]) -> None:
     from keras_r3d.inference import lines
 
     now = datetime.datetime.now().astimezone()
-    record = seen.record(classes, _command.value("top"), now)
+    record = seen.record(classes, command.value("top"), now)
     print(lines.of_record(record, now, lines.terminal_columns()), flush=True)
-    if path := _command.value("json"):
+    if path := command.value("json"):
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -250,7 +250,7 @@ sys.modules[__name__].__class__ = _Callable
 
 def main() -> None:
     """Entry point of the command."""
-    _command.run(_define_flags, _main, arguments=("[VIDEO…]",), several=("fuse", "weights"))
+    command.run(_define_flags, _main, arguments=("[VIDEO…]",), several=("fuse", "weights"))
 
 
 if __name__ == "__main__":

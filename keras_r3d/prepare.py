@@ -10,8 +10,9 @@ from pathlib import Path
 
 from absl import flags
 
-from keras_r3d import _command, recipe
-from keras_r3d.errors import R3DError
+from keras_r3d import recipe
+from keras_r3d.system import command
+from keras_r3d.system.errors import R3DError
 
 _MOST_FPS = 1000
 
@@ -42,10 +43,10 @@ def _define_flags() -> None:
 
 
 def _main(*sources: str) -> None:
-    if _command.value("verify"):
+    if command.value("verify"):
         if sources:
             raise R3DError(f"--verify takes a store and nothing beside it. Received: {sources[0]}")
-        _verify(_command.value("verify"))
+        _verify(command.value("verify"))
         return
     if not sources:
         raise R3DError("Name what to prepare: a folder of videos, or a list of them.")
@@ -57,12 +58,12 @@ def _prepare(source: str) -> None:
     from keras_r3d.data.store import format, is_store, preparing
     from keras_r3d.data.store.encoding import Settings
 
-    if _command.value("quarantine"):
+    if command.value("quarantine"):
         raise R3DError("--quarantine goes with --verify.")
-    if not 0 <= _command.value("fps") <= _MOST_FPS:
-        raise R3DError(f"--fps must be 0 to {_MOST_FPS}. Received: {_command.value('fps')}")
-    output = _command.value("output") or None
-    if output is None and not _command.value("dry_run"):
+    if not 0 <= command.value("fps") <= _MOST_FPS:
+        raise R3DError(f"--fps must be 0 to {_MOST_FPS}. Received: {command.value('fps')}")
+    output = command.value("output") or None
+    if output is None and not command.value("dry_run"):
         raise R3DError("--output is missing: the folder of the store (or pass --dry_run).")
     if output is not None and os.path.isdir(source):
         inside = os.path.relpath(os.path.realpath(output), os.path.realpath(source))
@@ -73,8 +74,8 @@ def _prepare(source: str) -> None:
             )
     if is_store(source):
         raise R3DError(f"{source} is a clip store already: name the videos.")
-    settings = Settings(_levels(), _command.value("quality"), _command.value("fps"))
-    found = annotations.read(source, _command.value("annotations"))
+    settings = Settings(_levels(), command.value("quality"), command.value("fps"))
+    found = annotations.read(source, command.value("annotations"))
     for note in found.notes:
         print(f"Note: {note}")
     counts = ", ".join(f"{name} {len(videos)}" for name, videos in found.splits.items())
@@ -85,8 +86,8 @@ def _prepare(source: str) -> None:
     print(f"Levels: {by} {sides} px; JPEG quality {settings.quality}; {rate}")
 
     work = preparing.job(found, annotations.root(source), settings)
-    processes = _command.value("processes") or len(os.sched_getaffinity(0))
-    limit = _command.value("time_limit")
+    processes = command.value("processes") or len(os.sched_getaffinity(0))
+    limit = command.value("time_limit")
     disk = Path(output or ".").absolute()
     while not disk.exists():
         disk = disk.parent
@@ -97,17 +98,17 @@ def _prepare(source: str) -> None:
             work,
             processes=processes,
             limit_seconds=limit,
-            folder=None if _command.value("dry_run") else disk,
+            folder=None if command.value("dry_run") else disk,
         )
         free = shutil.disk_usage(disk).free
         print(
             f"By {needed.samples} of them: about {_size(needed.bytes)} and "
-            f"{_command.duration(needed.seconds)}; {_size(free)} are free in {disk}",
+            f"{command.duration(needed.seconds)}; {_size(free)} are free in {disk}",
             flush=True,
         )
         if needed.bytes > free:
             print("Warning: the disk may not hold it. If it fills up, make room, then run again.")
-    if _command.value("dry_run"):
+    if command.value("dry_run"):
         return
     path = Path(output or "")
     try:
@@ -116,8 +117,8 @@ def _prepare(source: str) -> None:
             path,
             processes=processes,
             limit_seconds=limit,
-            shard_bytes=int(_command.value("shard_gib") * 2**30),
-            progress=_command.Progress("videos"),
+            shard_bytes=int(command.value("shard_gib") * 2**30),
+            progress=command.Progress("videos"),
         )
     except KeyboardInterrupt:
         print("What is done is kept: run the same command again to go on.", file=sys.stderr)
@@ -137,7 +138,7 @@ def _prepare(source: str) -> None:
         f"Written: {path}: {description.videos} videos, {description.frames:,} frames at "
         f"{len(description.levels.sizes)} sizes, {_size(total)} in {shards} shards. Next:\n"
         f"  python -m keras_r3d.view {path}\n"
-        f"  python -m keras_r3d.train --recipe {_command.value('recipe')} --data_dir {path}"
+        f"  python -m keras_r3d.train --recipe {command.value('recipe')} --data_dir {path}"
     )
 
 
@@ -145,9 +146,9 @@ def _levels():
     from keras_r3d.data.store import levels
 
     asked = {
-        name: _command.value(name)
+        name: command.value(name)
         for name in ("levels", "height", "short_side")
-        if _command.value(name) is not None
+        if command.value(name) is not None
     }
     if len(asked) > 1:
         raise R3DError(f"Of --levels, --height and --short_side, one only. Received: {asked}")
@@ -157,7 +158,7 @@ def _levels():
         return levels.Levels("short_side", (asked["short_side"],))
     text = asked.get("levels", "paper")
     if text == "paper":
-        data = recipe.load(_command.value("recipe"), _command.value("set")).data
+        data = recipe.load(command.value("recipe"), command.value("set")).data
         return levels.for_crops(data.size, data.scales)
     try:
         sizes = {int(word) for word in text.split(",")}
@@ -175,9 +176,9 @@ def _verify(path: str) -> None:
     from keras_r3d.data import annotations, storage
     from keras_r3d.data.store import verifying
 
-    if _command.value("quarantine") and storage.is_url(path):
+    if command.value("quarantine") and storage.is_url(path):
         raise R3DError(f"--quarantine writes a file into the store, which {path} does not allow.")
-    report = verifying.verify(path, progress=_command.Progress("videos"))
+    report = verifying.verify(path, progress=command.Progress("videos"))
     for line in report.damage[:20]:
         print(f"  damaged: {line}")
     if len(report.damage) > 20:
@@ -186,7 +187,7 @@ def _verify(path: str) -> None:
         f"{path}: {report.videos} videos, {_size(report.bytes)} compared; "
         f"{len(report.damage)} damaged"
     )
-    if report.broken and _command.value("quarantine"):
+    if report.broken and command.value("quarantine"):
         listed = annotations.add_to_quarantine(path, report.broken)
         print(f"Written: {listed}; trainings and evaluations of {path} leave them aside.")
     if report.damage:
@@ -202,4 +203,4 @@ def _size(count: int) -> str:
 
 
 if __name__ == "__main__":
-    _command.run(_define_flags, _main, arguments=("[SOURCE]",))
+    command.run(_define_flags, _main, arguments=("[SOURCE]",))

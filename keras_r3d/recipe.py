@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 
 class RecipeError(R3DError, ValueError):

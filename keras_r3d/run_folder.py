@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_r3d import files, recipe
+from keras_r3d import recipe
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import AnnotationError, Problem, Video
-from keras_r3d.errors import R3DError
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
     from keras_r3d.data.reader import Reader

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from absl import flags
 
-from keras_r3d import _command, files
-from keras_r3d.data.shortening import shortened, width
-from keras_r3d.errors import R3DError
+from keras_r3d.system import command, files
+from keras_r3d.system.errors import R3DError
+from keras_r3d.system.text import shortened, width
 
 SHOWN = 5  # files of each finding
 PAIRS_SHOWN = 10  # of near-duplicates
@@ -52,10 +52,10 @@ def _main(source: str) -> None:
     if Path(source).suffix.lower() not in annotations.VIDEO_SUFFIXES:
         try:
             labelled = annotations.read(
-                source, _command.value("annotations"), must_exist=False, quarantined=True
+                source, command.value("annotations"), must_exist=False, quarantined=True
             )
         except annotations.AnnotationError as error:
-            if _command.value("annotations") != annotations.AUTO:
+            if command.value("annotations") != annotations.AUTO:
                 raise
             print(f"Without labels and splits: {error}")
     for note in labelled.notes if labelled else ():
@@ -70,19 +70,19 @@ def _main(source: str) -> None:
     scanned = doctor.scan(
         paths,
         annotations=labelled,
-        min_frames=_command.value("min_frames"),
-        min_side=_command.value("min_side"),
-        limit_seconds=_command.value("time_limit"),
-        processes=_command.value("processes") or len(os.sched_getaffinity(0)),
-        progress=_command.Progress("files"),
+        min_frames=command.value("min_frames"),
+        min_side=command.value("min_side"),
+        limit_seconds=command.value("time_limit"),
+        processes=command.value("processes") or len(os.sched_getaffinity(0)),
+        progress=command.Progress("files"),
     )
     examinations = scanned.examinations
     print(description(examinations, labelled))
     print(table(scanned, source))
-    if _command.value("csv"):
-        files.write_text(_command.value("csv"), _rows(examinations, labelled))
-        print(f"Written: {_command.value('csv')}")
-    if _command.value("json"):
+    if command.value("csv"):
+        files.write_text(command.value("csv"), _rows(examinations, labelled))
+        print(f"Written: {command.value('csv')}")
+    if command.value("json"):
         about = _about(labelled)
         report = [
             {"path": one.path, "findings": one.findings, "frames": one.frames}
@@ -92,10 +92,10 @@ def _main(source: str) -> None:
             | dict(zip(("labels", "splits", "groups"), about[one.path], strict=True))
             for one in examinations
         ]
-        files.write_json(_command.value("json"), report)
-        print(f"Written: {_command.value('json')}")
+        files.write_json(command.value("json"), report)
+        print(f"Written: {command.value('json')}")
     broken = [one.path for one in examinations if one.findings.keys() & set(doctor.BROKEN)]
-    if broken and _command.value("quarantine"):
+    if broken and command.value("quarantine"):
         path = annotations.add_to_quarantine(source, broken)
         print(f"Written: {path}; trainings and evaluations of {source} leave its files aside.")
     if broken:
@@ -230,4 +230,4 @@ def _rows(examinations, labelled) -> str:
 
 
 if __name__ == "__main__":
-    _command.run(_define_flags, _main, arguments=("SOURCE",))
+    command.run(_define_flags, _main, arguments=("SOURCE",))

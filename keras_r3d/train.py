@@ -10,8 +10,9 @@ from typing import Any
 
 from absl import flags
 
-from keras_r3d import _command, recipe, run_folder
-from keras_r3d.errors import R3DError
+from keras_r3d import recipe, run_folder
+from keras_r3d.system import command
+from keras_r3d.system.errors import R3DError
 
 
 def _define_flags() -> None:
@@ -49,38 +50,39 @@ def _define_flags() -> None:
 
 
 def _main() -> None:
-    name = _command.value("recipe")
+    name = command.value("recipe")
     if name is None:
         raise R3DError(f"--recipe is missing: one of {recipe.names()}, or path of a TOML file.")
-    changes = _command.value("set")
-    if _command.value("folds") is not None:
+    changes = command.value("set")
+    if command.value("folds") is not None:
         if recipe.load(name, changes).few is None:
             raise R3DError(f"--folds is for recipes with [few], such as few; '{name}' has none.")
-        changes = [*changes, f"few.folds={_command.value('folds')}"]
-    if _command.value("weights") is not None:
-        changes = [*changes, f"model.weights={json.dumps(_command.value('weights'))}"]
+        changes = [*changes, f"few.folds={command.value('folds')}"]
+    if command.value("weights") is not None:
+        changes = [*changes, f"model.weights={json.dumps(command.value('weights'))}"]
     experiment = recipe.load(name, changes)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
-    data_dir = _command.value("data_dir")
+    data_dir = command.value("data_dir")
     if data_dir is None and not experiment.data.rendered:
         raise R3DError(_no_data(name, experiment))
 
     # Loaded when all else is in order: TensorFlow takes seconds.
-    from keras_r3d import devices, evaluate
+    from keras_r3d import evaluate
     from keras_r3d.data import demo, motion
+    from keras_r3d.system import devices
     from keras_r3d.training import few, rehearsal
     from keras_r3d.training import run as training
     from keras_r3d.training.loop import InterruptedTraining
 
     options = training.Options(
-        devices=_command.value("devices"),
-        fresh=_command.value("fresh"),
-        histograms=_command.value("histograms"),
-        xla=_command.value("xla"),
+        devices=command.value("devices"),
+        fresh=command.value("fresh"),
+        histograms=command.value("histograms"),
+        xla=command.value("xla"),
     )
-    workdir = _command.value("workdir")
-    dry_run = _command.value("dry_run")
+    workdir = command.value("workdir")
+    dry_run = command.value("dry_run")
     path = Path(workdir) if workdir else _default_workdir(Path("runs"), Path(name).stem)
     if not (path / run_folder.RECIPE).is_file() and not dry_run:
         run_folder.check_free(path)
@@ -94,13 +96,13 @@ def _main() -> None:
         return
     try:
         if experiment.few is not None:
-            progress = _command.Progress("videos") if sys.stdout.isatty() else None
+            progress = command.Progress("videos") if sys.stdout.isatty() else None
             run = few.train(experiment, data_dir, path, options, progress=progress)
         else:
             run = training.train(experiment, data_dir, path, options)
     except InterruptedTraining as error:
         print(error, flush=True)
-        sys.exit(_command.INTERRUPTED)
+        sys.exit(command.INTERRUPTED)
     hardware = devices.choose(options.devices)
     if hardware.workers > 1:
         if hardware.chief:
@@ -118,7 +120,7 @@ def _main() -> None:
 def _stop(number: int, _: Any) -> None:
     """Ends a training where there is no state to save, or where it is not to be waited for."""
     print(f"\nStopped by {signal.Signals(number).name}. The same command goes on.", flush=True)
-    sys.exit(_command.INTERRUPTED)
+    sys.exit(command.INTERRUPTED)
 
 
 def _default_workdir(root: Path, name: str) -> Path:
@@ -182,7 +184,7 @@ def _no_data(name: str, experiment: recipe.Recipe) -> str:
 
 def main() -> None:
     """Entry point of the command."""
-    _command.run(_define_flags, _main)
+    command.run(_define_flags, _main)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from absl import flags
 
-from keras_r3d import _command, files, recipe
-from keras_r3d.errors import R3DError
+from keras_r3d import recipe
+from keras_r3d.system import command, files
+from keras_r3d.system.errors import R3DError
 
 
 def _define_flags() -> None:
@@ -21,8 +22,8 @@ def _define_flags() -> None:
 
 
 def _main(source: str) -> None:
-    experiment = recipe.load(_command.value("recipe"), _command.value("set"))
-    output = Path(_command.value("output"))
+    experiment = recipe.load(command.value("recipe"), command.value("set"))
+    output = Path(command.value("output"))
     if output.suffix.lower() != ".png":
         raise R3DError(f"--output must end in .png. Received: {output}")
     _check_free(output)  # before anything slow
@@ -35,8 +36,8 @@ def _main(source: str) -> None:
     found, reader = opened.annotations, opened.reader
     for note in found.notes:
         print(f"Note: {note}")
-    seed = experiment.train.seed if _command.value("seed") is None else _command.value("seed")
-    per_class = _command.value("per_class")
+    seed = experiment.train.seed if command.value("seed") is None else command.value("seed")
+    per_class = command.value("per_class")
     videos = found.split("train")
     names = _page_names(output, sheet.page_count(videos, per_class))
     for name in names:
@@ -50,7 +51,7 @@ def _main(source: str) -> None:
     for problem in reader.problems:
         print(f"{problem.status}: {problem.detail}")
     print(
-        f"Written: {_listed(written)}: training clips of recipe '{_command.value('recipe')}', "
+        f"Written: {_listed(written)}: training clips of recipe '{command.value('recipe')}', "
         f"{data.frames} frames of {data.size}x{data.size} pixels, drawn with seed {seed}"
     )
 
@@ -70,4 +71,4 @@ def _listed(paths: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    _command.run(_define_flags, _main, arguments=("SOURCE",))
+    command.run(_define_flags, _main, arguments=("SOURCE",))

@@ -9,8 +9,9 @@ import tensorflow as tf
 from conftest import write_video
 from test_step import CLASSES, HARDWARE, batch, take, tiny, train, values
 
-from keras_r3d import applications, devices
+from keras_r3d import applications
 from keras_r3d.data import source
+from keras_r3d.system import devices
 from keras_r3d.training import finetune
 from keras_r3d.training.preparing import Prepared
 from keras_r3d.training.step import Steps

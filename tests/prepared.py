@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from keras_r3d.data import annotations, workers
+from keras_r3d.data import annotations
 from keras_r3d.data.store import preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels
+from keras_r3d.system import workers
 
 
 def inline(function, items, *, workers, limit_seconds):

@@ -9,7 +9,7 @@ import pytest
 from keras_r3d.applications import R3D10
 from keras_r3d.benchmark import export, samples
 from keras_r3d.benchmark.exported_models import Ours, Stock, TensorFlow
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 
 class NotInstalled(TensorFlow):

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_r3d.applications import CheckpointError, checkpoints
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 RNG = np.random.default_rng(0)
 TENSORS = OrderedDict(

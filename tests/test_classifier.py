@@ -13,10 +13,11 @@ import pytest
 import tensorflow as tf
 from conftest import small_recipe
 
-from keras_r3d import devices, recipe, run_folder
+from keras_r3d import recipe, run_folder
 from keras_r3d.applications import C3D, R3D10, metadata
 from keras_r3d.inference import artefacts, classifier, manifest
 from keras_r3d.inference.artefacts import ModelError
+from keras_r3d.system import devices
 
 CLASSES = ("green", "red", "blue")
 CLIPS = np.random.default_rng(0).integers(0, 256, (9, 4, 16, 16, 3), dtype=np.uint8)

@@ -21,12 +21,12 @@ from keras_r3d import client as command_module
 from keras_r3d import recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.source import file_reader
-from keras_r3d.errors import R3DError
 from keras_r3d.inference import lines, prediction, scoring
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.manifest import Manifest
 from keras_r3d.serving import address, messages, remote, server
-from keras_r3d.serving.retrying import PassingError, ServingError, retry
+from keras_r3d.system.errors import R3DError
+from keras_r3d.system.retrying import PassingError, ServingError, retry
 
 MANNER = remote.Manner("serving_default", 95, 3, 5.0, 2, None)
 

@@ -14,7 +14,8 @@ import numpy as np
 import pth
 import pytest
 
-from keras_r3d import _command, applications, recipe
+from keras_r3d import applications, recipe
+from keras_r3d.system import command
 
 ROOT = Path(__file__).parent.parent
 
@@ -298,17 +299,17 @@ def test_a_missing_libgl_is_one_sentence(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_goes_on_where_it_was_ends_with_75(number, capsys):
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as ended, _command.going_on():
+    with pytest.raises(SystemExit) as ended, command.going_on():
         signal.raise_signal(number)
-    assert ended.value.code == _command.INTERRUPTED == 75
+    assert ended.value.code == command.INTERRUPTED == 75
     assert "The same command goes on." in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_reader_that_has_enough_gets_no_error(tmp_path):
     code = (
-        "from keras_r3d import _command\n"
-        "_command.run(lambda: None, lambda: [print('x' * 99) for _ in range(9999)])"
+        "from keras_r3d.system import command\n"
+        "command.run(lambda: None, lambda: [print('x' * 99) for _ in range(9999)])"
     )
     piped = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} | head -n 1"
     done = subprocess.run(piped, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)

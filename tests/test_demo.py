@@ -4,7 +4,7 @@ import pytest
 
 from keras_r3d.data import annotations, demo
 from keras_r3d.data.video import probe
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 
 @pytest.fixture(scope="module")

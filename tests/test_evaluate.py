@@ -13,12 +13,13 @@ import pytest
 from absl import flags as absl_flags
 from conftest import small_recipe, write_video
 
-from keras_r3d import _command, evaluate, files, run_folder
+from keras_r3d import evaluate, run_folder
 from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations
 from keras_r3d.data.source import open_source
-from keras_r3d.errors import R3DError
 from keras_r3d.inference import opening, protocol, report
+from keras_r3d.system import command, files
+from keras_r3d.system.errors import R3DError
 
 CLASSES = ("green", "red")
 
@@ -107,11 +108,11 @@ def test_protocols_by_name():
 
 def test_flags_may_take_several_words():
     words = ["--fuse", "a", "b", "--weights", "1", "-1.5", "--split", "test", "video", "--fuse=c"]
-    assert _command._repeated(words, ("fuse", "weights")) == [
+    assert command._repeated(words, ("fuse", "weights")) == [
         *("--fuse", "a", "--fuse", "b", "--weights", "1", "--weights", "-1.5"),
         *("--split", "test", "video", "--fuse=c"),
     ]
-    assert _command._repeated(words, ()) == words
+    assert command._repeated(words, ()) == words
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_what_cannot_be_evaluated_is_said(run, monkeypatch, words, said):
         monkeypatch.setattr(absl_flags, name, bound)
     evaluate._define_flags()
     words = [word.replace("RUN", str(run.path)) for word in words]
-    flags(["evaluate", *_command._repeated(words, ("fuse", "weights"))])
+    flags(["evaluate", *command._repeated(words, ("fuse", "weights"))])
     with pytest.raises(R3DError, match=re.escape(said)):
         evaluate._main()
 

@@ -18,17 +18,18 @@ from conftest import small_recipe, write_video
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_r3d import files, run_folder
+from keras_r3d import run_folder
 from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations
 from keras_r3d.data.source import open_source
-from keras_r3d.errors import R3DError
 from keras_r3d.export import __main__ as command
 from keras_r3d.export import card, destinations, exporting, parity, source
 from keras_r3d.export.exporting import Request
 from keras_r3d.export.formats import FORMATS, Format
 from keras_r3d.export.source import ExportError
 from keras_r3d.inference import classifier
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 
 CLASSES = ("green", "red")
 

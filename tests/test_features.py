@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from conftest import write_video
 
-from keras_r3d import applications, devices, recipe
+from keras_r3d import applications, recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.inference import artefacts, feature_file, feature_parts, scoring
 from keras_r3d.inference import features as embeddings
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.feature_parts import Finished
+from keras_r3d.system import devices
 
 ROOT = Path(__file__).parent.parent
 EVAL = recipe.Eval("test", 4, 0, 1, "log_probabilities")

@@ -3,9 +3,10 @@ import os
 
 import pytest
 
-from keras_r3d import files, recipe, run_folder
+from keras_r3d import recipe, run_folder
 from keras_r3d.data.annotations import Problem
 from keras_r3d.run_folder import RunError
+from keras_r3d.system import files
 
 
 def test_a_file_is_replaced_whole(tmp_path):

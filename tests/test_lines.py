@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_r3d.data import shortening
 from keras_r3d.data.listing import printable
 from keras_r3d.inference import lines
 from keras_r3d.inference.prediction import Prediction
+from keras_r3d.system import text
 
 
 def predicted(video="v.mp4", status="ok", detail="", labels=("one", "two", "three")):
@@ -44,11 +44,11 @@ def test_what_is_wrong_is_said_on_one_line_without_the_path_again():
 
 def test_long_names_are_cut_where_it_hurts_least():
     path = "/data/set/some/where/video_17.mp4"
-    assert shortening.shortened_path(path, 40) == path
-    assert shortening.shortened_path(path, 30) == "…/set/some/where/video_17.mp4"
-    assert shortening.shortened_path(path, 16) == "…/video_17.mp4"
-    assert shortening.shortened_path(path, 9) == "vide….mp4"
-    assert shortening.shortened("pushing a trolley", 9) == "push…lley"
+    assert text.shortened_path(path, 40) == path
+    assert text.shortened_path(path, 30) == "…/set/some/where/video_17.mp4"
+    assert text.shortened_path(path, 16) == "…/video_17.mp4"
+    assert text.shortened_path(path, 9) == "vide….mp4"
+    assert text.shortened("pushing a trolley", 9) == "push…lley"
 
 
 @pytest.mark.parametrize(("columns", "whole"), [(80, False), (200, True), (None, True)])
@@ -64,7 +64,7 @@ def test_names_are_cut_as_the_terminal_needs_and_not_in_a_pipe(columns, whole):
 def test_no_row_is_wider_than_the_terminal(video, label, top, columns):
     table = lines.Table([video], [label], columns)
     for line in table.of_prediction(predicted(video, labels=[label] * 3), top):
-        assert shortening.width(line) <= columns
+        assert text.width(line) <= columns
 
 
 @given(st.lists(st.text(), min_size=1), st.floats(0, 0.9999))
@@ -74,7 +74,7 @@ def test_no_live_line_is_wider_than_the_terminal_and_in_a_pipe_none_is_cut(label
         "top": [{"label": label, "score": 0.5} for label in labels],
     }
     line = lines.of_record(record, datetime.datetime.now(), 80)
-    assert shortening.width(line) <= 80
+    assert text.width(line) <= 80
     assert "0.500" in line
     line = lines.of_record(record, datetime.datetime.now(), None)
     assert all(f"{printable(label)} 0.500" in line for label in labels)

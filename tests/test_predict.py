@@ -18,7 +18,7 @@ from conftest import write_video
 from mjpeg_server import serving
 
 import keras_r3d
-from keras_r3d import _command, applications, devices, recipe
+from keras_r3d import applications, recipe
 from keras_r3d import predict as command_module
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.video import Decoder, VideoError
@@ -26,6 +26,8 @@ from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.inference import annotating, artefacts, prediction, prediction_files, protocol
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.prediction import PredictionError
+from keras_r3d.system import command as command_line
+from keras_r3d.system import devices
 
 ROOT = Path(__file__).parent.parent
 CLASSES = ["green", "red"]
@@ -93,7 +95,7 @@ def command(_flags, capsys):
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def run(*words) -> tuple[int, str]:
-        given = _command._repeated([str(word) for word in words], ("fuse", "weights"))
+        given = command_line._repeated([str(word) for word in words], ("fuse", "weights"))
         flags.FLAGS.unparse_flags()
         for flag in flags.FLAGS.get_flags_for_module(command_module):
             flag.unparse()
@@ -340,7 +342,7 @@ def test_a_copy_that_cannot_be_written_stops_no_other(command, runs, folder, tmp
     ],
 )
 def test_what_cannot_be_is_said(command, runs, folder, words, message):
-    from keras_r3d.errors import R3DError
+    from keras_r3d.system.errors import R3DError
 
     names = {"VIDEO": str(folder / "long.avi"), "RUN": str(runs[0])}
     given = []

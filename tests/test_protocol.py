@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 from conftest import write_video
 
-from keras_r3d import devices, recipe
+from keras_r3d import recipe
 from keras_r3d.data.annotations import AnnotationError, Video
 from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.inference import artefacts, protocol, report
 from keras_r3d.inference.classifier import Classifier
+from keras_r3d.system import devices
 
 CLASSES = ["green", "red"]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from keras_r3d import devices, recipe
+from keras_r3d import recipe
+from keras_r3d.system import devices
 
 ROOT = Path(__file__).parent.parent
 

@@ -17,13 +17,14 @@ import pytest
 import tensorflow as tf
 from conftest import small_recipe, write_video
 
-from keras_r3d import files, recipe, run_folder, train
-from keras_r3d._command import INTERRUPTED
+from keras_r3d import recipe, run_folder, train
 from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.video_reader import VideoReader
-from keras_r3d.errors import R3DError
 from keras_r3d.recipe import RecipeError
 from keras_r3d.run_folder import RunError
+from keras_r3d.system import files
+from keras_r3d.system.command import INTERRUPTED
+from keras_r3d.system.errors import R3DError
 from keras_r3d.training import preparing, rehearsal, resuming, state
 from keras_r3d.training import run as training
 from keras_r3d.training.loop import InterruptedTraining, Training, TrainingError

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 
-from keras_r3d import files
+from keras_r3d.system import files
 from keras_r3d.training import state
 from keras_r3d.training.state import State, StateError
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from keras_r3d import applications, recipe
-from keras_r3d.devices import Devices
+from keras_r3d.system.devices import Devices
 from keras_r3d.training import finetune, networks, report
 from keras_r3d.training.loop import Plan, Training
 from keras_r3d.training.mixing import mix

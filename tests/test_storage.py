@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from range_server import RangeServer
 
-from keras_r3d import files
 from keras_r3d.data import storage
 from keras_r3d.data.storage import StorageError, gfile, is_url, open_storage, plugin, remote, web
+from keras_r3d.system import files
 
 ROOT = Path(__file__).parent.parent
 SHARD = np.random.default_rng(0).bytes(3_000_000)

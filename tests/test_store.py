@@ -26,7 +26,7 @@ from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.data.video import VideoError
 from keras_r3d.data.video_reader import VideoReader
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 MANIFEST = """path,label,split,start_seconds,end_seconds
 train/wide.avi,a,train,,

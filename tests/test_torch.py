@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_r3d import applications, devices, recipe
+from keras_r3d import applications, recipe
 from keras_r3d.applications import checkpoints, conventions, pretrained, pytorch
+from keras_r3d.system import devices
 from keras_r3d.training.step import Steps
 
 INSTALLED = importlib.util.find_spec("torch") and importlib.util.find_spec("torchvision")

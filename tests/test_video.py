@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from conftest import STEP, frame_numbers, read, write_video
 
-from keras_r3d._opencv import cv2
 from keras_r3d.data import cropping, landmarks, sampling
 from keras_r3d.data import video as videos
 from keras_r3d.data import video_reader as readers
@@ -13,6 +12,7 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.cropping import Views
 from keras_r3d.data.reader import Cut
 from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.system.opencv import cv2
 
 
 def test_frames_are_counted_by_decoding(video):

@@ -14,7 +14,7 @@ import pytest
 from conftest import small_recipe
 
 from keras_r3d import recipe
-from keras_r3d._command import INTERRUPTED
+from keras_r3d.system.command import INTERRUPTED
 
 # Ten steps; then each worker writes down its own variables.
 SCRIPT = """

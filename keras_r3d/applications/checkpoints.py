@@ -19,7 +19,7 @@ import numpy as np
 
 from keras_r3d.applications import unpickling
 from keras_r3d.applications.unpickling import StorageRecord, TensorRecord, shown
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 WRAPPERS = ("state_dict", "model_state", "model")
 PREFIX = "module."  # of torch.nn.DataParallel

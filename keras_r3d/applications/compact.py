@@ -14,9 +14,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_r3d import files
 from keras_r3d.applications import metadata
 from keras_r3d.applications.pretrained import WeightsError
+from keras_r3d.system import files
 
 _ABOUT = "about"
 

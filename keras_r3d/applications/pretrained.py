@@ -9,7 +9,6 @@ from pathlib import Path
 
 import keras
 
-from keras_r3d import files
 from keras_r3d.applications.conventions import (
     KINETICS_2017,
     KINETICS_2020,
@@ -17,7 +16,8 @@ from keras_r3d.applications.conventions import (
     TORCHVISION,
     Conventions,
 )
-from keras_r3d.errors import R3DError
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 
 
 class WeightsError(R3DError, ValueError):

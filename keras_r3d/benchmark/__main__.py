@@ -6,8 +6,9 @@ PyTorch, read), pipeline (training clips), prepare (a store), or motion (rendere
 
 from absl import flags
 
-from keras_r3d import _command, recipe
-from keras_r3d.errors import R3DError
+from keras_r3d import recipe
+from keras_r3d.system import command
+from keras_r3d.system.errors import R3DError
 
 
 def _define_flags() -> None:
@@ -70,77 +71,77 @@ def _define_flags() -> None:
 
 
 def _recipe(default: str) -> recipe.Recipe:
-    return recipe.load(_command.value("recipe") or default, _command.value("set"))
+    return recipe.load(command.value("recipe") or default, command.value("set"))
 
 
 def _train() -> None:
     from keras_r3d.benchmark import train
 
     train.run(
-        _command.value("model") or "r3d34",
-        batch_size=_command.value("batch_size"),
-        frames=_command.value("frames"),
-        size=_command.value("size"),
-        rounds=_command.value("rounds"),
-        xla=_command.value("xla"),
-        json=_command.value("json"),
+        command.value("model") or "r3d34",
+        batch_size=command.value("batch_size"),
+        frames=command.value("frames"),
+        size=command.value("size"),
+        rounds=command.value("rounds"),
+        xla=command.value("xla"),
+        json=command.value("json"),
     )
 
 
 def _checkpoint() -> None:
     from keras_r3d.benchmark import checkpoint
 
-    if _command.value("file") is None:
+    if command.value("file") is None:
         raise R3DError("--file is missing: a PyTorch checkpoint.")
     checkpoint.run(
-        _command.value("file"), rounds=_command.value("rounds"), json=_command.value("json")
+        command.value("file"), rounds=command.value("rounds"), json=command.value("json")
     )
 
 
 def _pipeline() -> None:
     from keras_r3d.benchmark import pipeline
 
-    if _command.value("data") is None:
+    if command.value("data") is None:
         raise R3DError("--data is missing: a folder of videos, a list of them, or a clip store.")
     pipeline.run(
-        _command.value("data"),
+        command.value("data"),
         _recipe("kinetics34"),
-        clips=_command.value("clips") or 64,
-        rounds=_command.value("rounds"),
-        most_cores=_command.value("cores"),
-        gpu_clips_per_second=_command.value("gpu_clips_per_second"),
-        json=_command.value("json"),
-        videos=_command.value("videos"),
+        clips=command.value("clips") or 64,
+        rounds=command.value("rounds"),
+        most_cores=command.value("cores"),
+        gpu_clips_per_second=command.value("gpu_clips_per_second"),
+        json=command.value("json"),
+        videos=command.value("videos"),
     )
 
 
 def _prepare() -> None:
     from keras_r3d.benchmark import prepare
 
-    if _command.value("data") is None:
+    if command.value("data") is None:
         raise R3DError("--data is missing: a folder of videos, or a list of them.")
     prepare.run(
-        _command.value("data"),
+        command.value("data"),
         _recipe("kinetics34").data,
-        most_videos=_command.value("clips") or 64,
-        rounds=_command.value("rounds"),
-        json=_command.value("json"),
+        most_videos=command.value("clips") or 64,
+        rounds=command.value("rounds"),
+        json=command.value("json"),
     )
 
 
 def _evaluate() -> None:
     from keras_r3d.benchmark import evaluate
 
-    if _command.value("data") is None:
+    if command.value("data") is None:
         raise R3DError("--data is missing: a folder of videos, a list of them, or a clip store.")
     evaluate.run(
-        _command.value("data"),
+        command.value("data"),
         _recipe("kinetics34"),
-        _command.value("model") or "r3d34",
-        most_videos=_command.value("clips") or 64,
-        network_threads=_command.value("network_threads"),
-        rounds=_command.value("rounds"),
-        json=_command.value("json"),
+        command.value("model") or "r3d34",
+        most_videos=command.value("clips") or 64,
+        network_threads=command.value("network_threads"),
+        rounds=command.value("rounds"),
+        json=command.value("json"),
     )
 
 
@@ -148,13 +149,13 @@ def _export() -> None:
     from keras_r3d.benchmark import export
 
     export.run(
-        _command.value("model") or "r3d18",
-        frames=_command.value("frames"),
-        size=_command.value("size"),
-        clips=_command.value("clips") or 4,
-        cores=_command.value("cores") or 1,
-        rounds=_command.value("rounds"),
-        json=_command.value("json"),
+        command.value("model") or "r3d18",
+        frames=command.value("frames"),
+        size=command.value("size"),
+        clips=command.value("clips") or 4,
+        cores=command.value("cores") or 1,
+        rounds=command.value("rounds"),
+        json=command.value("json"),
     )
 
 
@@ -162,28 +163,28 @@ def _few() -> None:
     from keras_r3d.benchmark import few
 
     few.run(
-        _command.value("data_dir"),
+        command.value("data_dir"),
         _recipe("few"),
-        _command.value("weights"),
-        rounds=_command.value("rounds"),
-        json=_command.value("json"),
+        command.value("weights"),
+        rounds=command.value("rounds"),
+        json=command.value("json"),
     )
 
 
 def _few_shots() -> None:
     from keras_r3d.benchmark import few_shots
 
-    if _command.value("data_dir") is None:
+    if command.value("data_dir") is None:
         raise R3DError("--data_dir is missing: videos with a train and a test split.")
     few_shots.run(
-        _command.value("data_dir"),
-        weights=_command.value("weights") or _recipe("few").model.weights,
-        per_class=_command.value("per_class") or [1, 2, 3, 5],
-        draws=_command.value("draws"),
-        scratch_draws=_command.value("scratch_draws"),
+        command.value("data_dir"),
+        weights=command.value("weights") or _recipe("few").model.weights,
+        per_class=command.value("per_class") or [1, 2, 3, 5],
+        draws=command.value("draws"),
+        scratch_draws=command.value("scratch_draws"),
         scratch_recipe="gestures",
-        picture=_command.value("picture"),
-        json=_command.value("json"),
+        picture=command.value("picture"),
+        json=command.value("json"),
     )
 
 
@@ -191,9 +192,9 @@ def _motion() -> None:
     from keras_r3d.benchmark import motion
 
     motion.run(
-        clips=_command.value("clips") or 536,
-        rounds=_command.value("rounds"),
-        json=_command.value("json"),
+        clips=command.value("clips") or 536,
+        rounds=command.value("rounds"),
+        json=command.value("json"),
     )
 
 
@@ -210,7 +211,7 @@ def main() -> None:
         "prepare": _prepare,
         "motion": _motion,
     }
-    _command.run(_define_flags, kinds)
+    command.run(_define_flags, kinds)
 
 
 if __name__ == "__main__":

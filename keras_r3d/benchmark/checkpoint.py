@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_r3d import files
 from keras_r3d.applications import checkpoints
 from keras_r3d.benchmark.timing import interleaved
+from keras_r3d.system import files
 
 
 def run(file: str, *, rounds: int, json: str | None) -> None:

@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from keras_r3d._opencv import cv2
 from keras_r3d.benchmark.draws import Draw, Source
 from keras_r3d.data import jpeg, memory, video
 from keras_r3d.data.annotations import Video
@@ -22,6 +21,7 @@ from keras_r3d.data.store.reader import compressed
 from keras_r3d.data.video import Frame
 from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.recipe import Data
+from keras_r3d.system.opencv import cv2
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,8 +11,8 @@ from keras_r3d.data import clips, cropping, order, video
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.store import Store
 from keras_r3d.data.video import Frame, VideoError
-from keras_r3d.errors import R3DError
 from keras_r3d.recipe import Data
+from keras_r3d.system.errors import R3DError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d import applications, files
+from keras_r3d import applications
 from keras_r3d.benchmark.timing import interleaved
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader, Window
 from keras_r3d.data.source import open_source
-from keras_r3d.devices import choose
-from keras_r3d.errors import R3DError
 from keras_r3d.inference import classifier, scoring
 from keras_r3d.recipe import Recipe
+from keras_r3d.system import files
+from keras_r3d.system.devices import choose
+from keras_r3d.system.errors import R3DError
 
 
 def run(

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_r3d import applications, files, recipe
+from keras_r3d import applications, recipe
 from keras_r3d.benchmark import samples, stock
 from keras_r3d.benchmark.exported_models import (
     ALL,
@@ -35,8 +35,9 @@ from keras_r3d.benchmark.exported_models import (
     TensorFlow,
 )
 from keras_r3d.benchmark.process import Process, Turn, in_turns
-from keras_r3d.errors import R3DError
 from keras_r3d.export import onnx, openvino, saved_model, tflite
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 
 _CLASSES = 400
 _CALIBRATION_CLIPS, _CLIPS_COMPARED = 32, 8

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d import files
 from keras_r3d.benchmark.evaluate import decoded
 from keras_r3d.benchmark.process import peak_megabytes
 from keras_r3d.benchmark.timing import interleaved
 from keras_r3d.data import demo
 from keras_r3d.data.reader import Reader
 from keras_r3d.data.source import open_source
-from keras_r3d.devices import choose
 from keras_r3d.recipe import Recipe
+from keras_r3d.system import files
+from keras_r3d.system.devices import choose
 from keras_r3d.training import embeddings, few, few_preparing
 
 _DECODING, _NETWORK, _EMBEDDING = "decoding alone", "network alone", "embedding"

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d import evaluate, files, recipe
+from keras_r3d import evaluate, recipe
 from keras_r3d.data.annotations import Video
-from keras_r3d.devices import choose
 from keras_r3d.inference import protocol, ridge
+from keras_r3d.system import files
+from keras_r3d.system.devices import choose
 from keras_r3d.training import embeddings, few_preparing
 from keras_r3d.training import run as training
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d import files, recipe
-from keras_r3d._opencv import cv2
+from keras_r3d import recipe
 from keras_r3d.data import motion, pipeline
+from keras_r3d.system import files
+from keras_r3d.system.opencv import cv2
 
 _BATCH_SIZE = 32
 _FIRST_BATCHES = 3  # not timed: until as many are made ahead as are taken

@@ -11,7 +11,7 @@ import numpy as np
 from keras_r3d.benchmark.contenders import ClipByClip, Task
 from keras_r3d.benchmark.draws import Draw
 from keras_r3d.data.video import Frame
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 
 class PyAV(ClipByClip):

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d import files
 from keras_r3d.benchmark import draws
 from keras_r3d.benchmark.authors import AuthorsLoader
 from keras_r3d.benchmark.contenders import (
@@ -35,8 +34,9 @@ from keras_r3d.benchmark.process import DroppedOutError, Process, Turn
 from keras_r3d.data import annotations
 from keras_r3d.data.source import open_source
 from keras_r3d.data.store import StoreReader
-from keras_r3d.errors import R3DError
 from keras_r3d.recipe import Data, Recipe
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 
 # The first is ours, the second its floor.
 FROM_VIDEOS: tuple[type[Contender], ...] = (

@@ -8,14 +8,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_r3d import files
-from keras_r3d._opencv import cv2
 from keras_r3d.benchmark.timing import interleaved
 from keras_r3d.data import annotations, memory, video
 from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.store import levels, preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.recipe import Data
+from keras_r3d.system import files
+from keras_r3d.system.opencv import cv2
 
 _QUALITY = 90
 

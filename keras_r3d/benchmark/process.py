@@ -13,10 +13,10 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from keras_r3d._opencv import cv2
 from keras_r3d.benchmark.draws import Draw
 from keras_r3d.data.video import Frame
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
+from keras_r3d.system.opencv import cv2
 
 
 class DroppedOutError(Exception):

@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 
-from keras_r3d._opencv import cv2
 from keras_r3d.data import demo
 from keras_r3d.data.video import Frame
+from keras_r3d.system.opencv import cv2
 
 
 def clips(count: int, frames: int, size: int, *, split: str = "train") -> Frame:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d import applications, files
+from keras_r3d import applications
 from keras_r3d.benchmark.process import in_turns
 from keras_r3d.benchmark.training_steps import (
     Ours,
@@ -20,7 +20,8 @@ from keras_r3d.benchmark.training_steps import (
     PyTorchBfloat16,
     StepTask,
 )
-from keras_r3d.errors import R3DError
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 from keras_r3d.training import state
 
 _SAVE_MINUTES = 10.0  # between two states, as the recipes have it

@@ -39,7 +39,8 @@ class Ours:
         cores = len(os.sched_getaffinity(0))
         tf.config.threading.set_inter_op_parallelism_threads(cores)
         tf.config.threading.set_intra_op_parallelism_threads(cores)
-        from keras_r3d import devices, recipe
+        from keras_r3d import recipe
+        from keras_r3d.system import devices
         from keras_r3d.training import networks
         from keras_r3d.training.step import Steps
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d._opencv import cv2
+from keras_r3d.system.opencv import cv2
 
 Matrix = NDArray[np.float64]
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_r3d import files
-from keras_r3d._opencv import cv2
 from keras_r3d.data import mp4
+from keras_r3d.system import files
+from keras_r3d.system.opencv import cv2
 
 CLASSES = ("clockwise", "counterclockwise", "down", "left", "right", "up")
 # Motion that goes one way, and its direction.

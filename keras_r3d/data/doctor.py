@@ -10,9 +10,10 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data import duplicates, workers
+from keras_r3d.data import duplicates
 from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.video import Decoder, VideoError, falls_short, probe
+from keras_r3d.system import workers
 
 BROKEN = ("unreadable", "time limit", "crash")
 STATUSES = {

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d._opencv import cv2
+from keras_r3d.system.opencv import cv2
 
 FRAMES = 5  # of a video, spread over it
 BITS = 64

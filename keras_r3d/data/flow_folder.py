@@ -16,13 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_r3d import files
-from keras_r3d._opencv import cv2
-from keras_r3d.data import annotations, flow, workers
+from keras_r3d.data import annotations, flow
 from keras_r3d.data.annotations import Annotations, Problem, Video
 from keras_r3d.data.flow import FlowError
 from keras_r3d.data.flow_video import FlowDecoder, StoredFlowDecoder, packed, reason, write_reason
 from keras_r3d.data.video import VideoError
+from keras_r3d.system import files, workers
+from keras_r3d.system.opencv import cv2
 
 MARKER = "flow.json"
 PROBLEMS = "problems.csv"

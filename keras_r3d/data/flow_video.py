@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_r3d import files
-from keras_r3d._opencv import cv2
 from keras_r3d.data import flow, video
 from keras_r3d.data.video import Decoder, Frame, Frames, VideoError
+from keras_r3d.system import files
+from keras_r3d.system.opencv import cv2
 
 _SIDES = struct.Struct("<dHH")  # of a stored frame: time in seconds, height and width
 _ROWS = 2  # above the flow, the first of them begins with it

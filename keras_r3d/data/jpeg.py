@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d._opencv import cv2
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
+from keras_r3d.system.opencv import cv2
 
 Bytes = NDArray[np.uint8]
 Frame = NDArray[np.uint8]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from keras_r3d.data import annotations
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 STDIN = "-"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)

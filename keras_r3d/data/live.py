@@ -7,12 +7,12 @@ import time
 
 import numpy as np
 
-from keras_r3d._opencv import cv2
 from keras_r3d.data import video as videos
 from keras_r3d.data.listing import printable
 from keras_r3d.data.ring import Held, Ring, Shape
 from keras_r3d.data.video import Frame
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
+from keras_r3d.system.opencv import cv2
 
 _PAUSES = (1.0, 30.0)  # seconds before another try to connect: the first, and the most
 

@@ -4,10 +4,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_r3d import files
-from keras_r3d._opencv import cv2
 from keras_r3d.data.video import Frame, VideoError, probe
-from keras_r3d.errors import R3DError
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
+from keras_r3d.system.opencv import cv2
 
 
 def write(path: Path, frames: Iterable[Frame], rate: float, otherwise: str = "") -> None:

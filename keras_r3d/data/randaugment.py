@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d._opencv import cv2
 from keras_r3d.data import affine
+from keras_r3d.system.opencv import cv2
 
 Pixels = NDArray[np.uint8]
 Operation = Callable[[Pixels, float], Pixels]

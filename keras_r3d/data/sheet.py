@@ -17,9 +17,9 @@ from matplotlib.patches import Rectangle
 from keras_r3d.data import clips, flow, flow_key
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Cut, Reader
-from keras_r3d.data.shortening import shortened
 from keras_r3d.data.video import Frame, VideoError
 from keras_r3d.recipe import Data
+from keras_r3d.system.text import shortened
 
 _MOST_STRIPS = 15  # of a page; more --per_class are not allowed
 _MOST_CLASSES = 8  # of the sheet of a training

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d._opencv import cv2
 from keras_r3d.data import landmarks
 from keras_r3d.data.landmarks import Landmarks
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
+from keras_r3d.system.opencv import cv2
 
 Frame = NDArray[np.uint8]
 

@@ -11,14 +11,14 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from keras_r3d import files
-from keras_r3d._opencv import cv2
 from keras_r3d.data import video as videos
 from keras_r3d.data.listing import printable
-from keras_r3d.data.shortening import shortened
 from keras_r3d.data.video import Decoder, Frame, VideoError
-from keras_r3d.errors import R3DError
 from keras_r3d.inference.prediction import Prediction, best
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
+from keras_r3d.system.opencv import cv2
+from keras_r3d.system.text import shortened
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 

@@ -10,11 +10,11 @@ import keras
 from keras_r3d import recipe, run_folder
 from keras_r3d.applications import read_metadata
 from keras_r3d.data.annotations.videos import some
-from keras_r3d.devices import Devices, choose
 from keras_r3d.inference import artefacts
 from keras_r3d.inference.artefacts import ModelError, Score
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
+from keras_r3d.system.devices import Devices, choose
 
 _PAPER = "kinetics34"  # the recipe whose clips a model takes that comes without one
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_r3d import files, run_folder
+from keras_r3d import run_folder
 from keras_r3d.data.reader import Reader
 from keras_r3d.inference import report, submission
 from keras_r3d.inference.evaluation import Evaluation
 from keras_r3d.inference.opening import Opened
+from keras_r3d.system import files
 
 # An earlier evaluation may have them, and this one not.
 _NOT_ALWAYS = (run_folder.MISTAKES, run_folder.SUBMISSION)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d import files
-from keras_r3d.errors import R3DError
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 
 Batch = dict[str, np.ndarray]
 # Takes names of columns; yields them, some rows at a time.

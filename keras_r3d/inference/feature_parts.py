@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d import files, run_folder
+from keras_r3d import run_folder
 from keras_r3d.data.annotations import Video
-from keras_r3d.errors import R3DError
 from keras_r3d.inference.feature_file import Batch
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 
 REQUEST, _LOCK = "request.json", "lock"
 _SECONDS = 10.0  # between two parts

@@ -12,13 +12,13 @@ from keras import layers
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader
-from keras_r3d.devices import Devices, choose
-from keras_r3d.errors import R3DError
 from keras_r3d.inference import artefacts, feature_file
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.feature_file import Batch
 from keras_r3d.inference.feature_parts import Finished, Parts
 from keras_r3d.inference.scoring import TIMEOUT, Scored, score
+from keras_r3d.system.devices import Devices, choose
+from keras_r3d.system.errors import R3DError
 
 PER = ("window", "video")
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.errors import R3DError
 from keras_r3d.inference.scoring import Scored
+from keras_r3d.system.errors import R3DError
 
 
 class FusionError(R3DError, ValueError):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import matplotlib
 from matplotlib import font_manager
 
-from keras_r3d.data.shortening import shortened
+from keras_r3d.system.text import shortened
 
 _MISSING = "□"  # what stands for a letter that no font has
 _LAST_RESORT = "Last Resort"  # of matplotlib, which has a box for every letter there is

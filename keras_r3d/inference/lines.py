@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from keras_r3d.data.listing import printable
-from keras_r3d.data.shortening import shortened, shortened_path, width
 from keras_r3d.inference.prediction import Prediction
+from keras_r3d.system.text import shortened, shortened_path, width
 
 _SCORE = 5  # columns
 _GAP = 2  # between columns of the table

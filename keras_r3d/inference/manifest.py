@@ -9,8 +9,8 @@ import json
 from collections.abc import Sequence
 
 from keras_r3d import recipe
-from keras_r3d.errors import R3DError
 from keras_r3d.recipe import Recipe, RecipeError
+from keras_r3d.system.errors import R3DError
 
 NAME = "model.json"
 _FORMAT = 1

@@ -10,12 +10,12 @@ from keras_r3d.data import source
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.cropping import Views
 from keras_r3d.data.reader import Reader
-from keras_r3d.data.shortening import shortened
 from keras_r3d.data.store import Store, StoreReader
 from keras_r3d.data.video import Frame, VideoError
 from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.inference.feature_file import Features
 from keras_r3d.inference.neighbours import Neighbours
+from keras_r3d.system.text import shortened
 
 _MOST_QUERIES = 8
 _MOST_NEIGHBOURS = 5

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_r3d import files
-from keras_r3d.errors import R3DError
 from keras_r3d.inference.feature_file import Features
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 
 _SIMILARITIES = 2**21  # in memory at a time
 RECALLS = (1, 5)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_r3d import run_folder
-from keras_r3d.errors import R3DError
 from keras_r3d.run_folder import Run
+from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
     from keras_r3d.inference.classifier import Classifier
@@ -99,7 +99,7 @@ def of_run(
 
 
 def _settings(protocol: str | None, devices: str) -> dict[str, Any]:
-    from keras_r3d.devices import choose
     from keras_r3d.inference import protocol as protocols
+    from keras_r3d.system.devices import choose
 
     return {"overrides": protocols.overrides(protocol), "hardware": choose(devices)}

@@ -8,12 +8,12 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from keras_r3d import files
-from keras_r3d._opencv import cv2
 from keras_r3d.data import flow_key, mp4
-from keras_r3d.data.shortening import shortened
 from keras_r3d.data.video import resize
 from keras_r3d.inference.heat import Heat
+from keras_r3d.system import files
+from keras_r3d.system.opencv import cv2
+from keras_r3d.system.text import shortened
 
 _COLOURS = "inferno"
 _STRONGEST = 0.85  # share of the heat's colour where it is hottest

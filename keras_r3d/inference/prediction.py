@@ -9,15 +9,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_r3d import files, run_folder
+from keras_r3d import run_folder
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.listing import printable
 from keras_r3d.data.source import file_reader
 from keras_r3d.data.video import VideoError
-from keras_r3d.errors import R3DError
 from keras_r3d.inference import classifier, protocol
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.scoring import Scored, score
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 
 
 class PredictionError(R3DError, ValueError):

@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_r3d import files, run_folder
+from keras_r3d import run_folder
 from keras_r3d.data import listing
 from keras_r3d.data.video import VideoError
-from keras_r3d.errors import R3DError
 from keras_r3d.inference import annotating, timeline
 from keras_r3d.inference.prediction import Prediction, records_csv
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 
 KINDS = ("json", "csv", "timeline", "annotate")
 UNFINISHED = ".unfinished"

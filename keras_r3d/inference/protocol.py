@@ -8,10 +8,10 @@ import numpy as np
 from keras_r3d import recipe
 from keras_r3d.data.annotations import AnnotationError, Video
 from keras_r3d.data.reader import Reader
-from keras_r3d.errors import R3DError
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.evaluation import Evaluation
 from keras_r3d.inference.scoring import TIMEOUT, Scored, score
+from keras_r3d.system.errors import R3DError
 
 # Windows, views, what is averaged. The follow-up (CVPR 2018) evaluates as the paper does.
 _NAMED = {

@@ -19,9 +19,9 @@ from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader, Window
 from keras_r3d.data.video import Frame, VideoError
-from keras_r3d.errors import R3DError
 from keras_r3d.inference.averaging import average
 from keras_r3d.inference.classifier import Classifier
+from keras_r3d.system.errors import R3DError
 
 TIMEOUT = 300.0  # seconds
 _MOST_VIDEOS = 16  # decoded at a time

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 _POOLINGS = (layers.MaxPooling3D, layers.AveragePooling3D)
 # The cells on a side of the map that Grad-CAM was published with: conv5_3 of VGG-16 at 224 pixels.

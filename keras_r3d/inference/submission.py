@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d import files
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.annotations.videos import some
-from keras_r3d.errors import R3DError
 from keras_r3d.inference.evaluation import Evaluation
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 
 VERSIONS: Mapping[str, str] = {"activitynet": "VERSION 1.3", "kinetics": "KINETICS VERSION 1.0"}
 # Kinetics counts the best and the best five; ActivityNet's mean average precision, every score.

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d import files
 from keras_r3d.data.listing import printable
-from keras_r3d.data.shortening import shortened, shortened_path
 from keras_r3d.inference.prediction import Prediction
+from keras_r3d.system import files
+from keras_r3d.system.text import shortened, shortened_path
 
 _SPANS = 60  # windows, of which start and end are drawn
 _LETTERS = 48  # of a name

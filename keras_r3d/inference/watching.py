@@ -12,10 +12,10 @@ import numpy as np
 from keras_r3d.data import clips, ring
 from keras_r3d.data.live import Source
 from keras_r3d.data.ring import Held, Shape
-from keras_r3d.errors import R3DError
 from keras_r3d.inference.averaging import average
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.prediction import best, named
+from keras_r3d.system.errors import R3DError
 
 _SLICE = 0.2  # seconds of waiting, after which it is asked whether to stop
 

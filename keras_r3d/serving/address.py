@@ -3,7 +3,7 @@
 import dataclasses
 import urllib.parse
 
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 PORTS = {"http": 8501, "https": 443, "grpc": 8500}  # where none is given
 

@@ -12,9 +12,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_r3d.data.video import Frame
+from keras_r3d.system.retrying import PassingError, ServingError
 
 from .address import Address
-from .retrying import PassingError, ServingError
 from .signatures import INPUTS, PROBABILITIES, Described, of_protos
 
 try:

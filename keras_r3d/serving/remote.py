@@ -11,9 +11,9 @@ from keras_r3d import recipe
 from keras_r3d.data.video import Frame
 from keras_r3d.inference.artefacts import Score
 from keras_r3d.inference.classifier import Classifier
+from keras_r3d.system.retrying import ServingError, retry
 
 from . import messages, signatures
-from .retrying import ServingError, retry
 from .server import Server
 
 KIND = "served"

@@ -17,9 +17,9 @@ import numpy as np
 
 from keras_r3d.data.listing import printable
 from keras_r3d.data.video import Frame
+from keras_r3d.system.retrying import PassingError, ServingError
 
 from .address import Address
-from .retrying import PassingError, ServingError
 from .signatures import PROBABILITIES, Described, of_protos
 
 _PASSING = {429, 503}

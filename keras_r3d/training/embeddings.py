@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d import files
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.reader import Reader
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.scoring import score
+from keras_r3d.system import files
 
 NAME = "embeddings.npz"
 _SAVE_SECONDS = 60.0

@@ -17,12 +17,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_r3d import files, run_folder
+from keras_r3d import run_folder
 from keras_r3d.applications import embedding, metadata
 from keras_r3d.data import sheet
 from keras_r3d.data.annotations.videos import some
-from keras_r3d.devices import choose
-from keras_r3d.errors import R3DError
 from keras_r3d.inference import (
     classifier,
     evaluation_folder,
@@ -35,6 +33,9 @@ from keras_r3d.inference.evaluation import Evaluation
 from keras_r3d.inference.scoring import Scored, score
 from keras_r3d.recipe import Recipe, tables
 from keras_r3d.run_folder import Run
+from keras_r3d.system import files
+from keras_r3d.system.devices import choose
+from keras_r3d.system.errors import R3DError
 from keras_r3d.training import embeddings, few_finetuning, few_preparing, resuming, troubles
 from keras_r3d.training.few_preparing import Labelled, Prepared, scored_by
 from keras_r3d.training.preparing import Options, create_run

@@ -10,19 +10,19 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_r3d import files
 from keras_r3d.applications import embedding, metadata
 from keras_r3d.data import flow, source
 from keras_r3d.data.annotations import AnnotationError, Annotations, Video
 from keras_r3d.data.annotations.videos import some
 from keras_r3d.data.source import Source
-from keras_r3d.devices import Devices
-from keras_r3d.errors import R3DError
 from keras_r3d.inference import artefacts, protocol, ridge
 from keras_r3d.inference.averaging import average
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.scoring import Scored
 from keras_r3d.recipe import Recipe, RecipeError, listed
+from keras_r3d.system import files
+from keras_r3d.system.devices import Devices
+from keras_r3d.system.errors import R3DError
 from keras_r3d.training import finetune
 from keras_r3d.training.embeddings import Embedded
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 from keras_r3d.training import state
 from keras_r3d.training.schedule import Schedule
 from keras_r3d.training.state import State, StateError

@@ -11,8 +11,8 @@ from keras import ops
 from keras_r3d import recipe
 from keras_r3d.applications import metadata
 from keras_r3d.applications.identify import HEAD
-from keras_r3d.devices import Devices
 from keras_r3d.recipe import Recipe
+from keras_r3d.system.devices import Devices
 from keras_r3d.training import finetune
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}

@@ -16,9 +16,9 @@ from keras_r3d import run_folder
 from keras_r3d.data import annotations, order, pipeline, source
 from keras_r3d.data.annotations import AnnotationError, Annotations
 from keras_r3d.data.source import Source
-from keras_r3d.devices import Devices, choose
-from keras_r3d.errors import R3DError
 from keras_r3d.recipe import Recipe, RecipeError, listed
+from keras_r3d.system.devices import Devices, choose
+from keras_r3d.system.errors import R3DError
 from keras_r3d.training import finetune, networks, resuming
 from keras_r3d.training.networks import Networks
 from keras_r3d.training.step import Steps
@@ -33,7 +33,7 @@ class Options:
     """How and where a training runs; what it is, says the recipe.
 
     Attributes:
-        devices: as `keras_r3d.devices.choose` takes them.
+        devices: as `keras_r3d.system.devices.choose` takes them.
         fresh: start over; a run that is in the folder is moved aside.
         histograms: TensorBoard also gets histograms of the weights.
         xla: let XLA compile the gradient (on CPU much slower).

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_r3d import _command
 from keras_r3d.data.annotations import Annotations
-from keras_r3d.devices import choose
 from keras_r3d.recipe import Recipe, dumps
+from keras_r3d.system import command
+from keras_r3d.system.devices import choose
 from keras_r3d.training import embeddings, few_preparing, preparing, troubles
 from keras_r3d.training.loop import TrainingError
 from keras_r3d.training.preparing import Options, Prepared
@@ -68,14 +68,14 @@ def _rehearse(prepared: Prepared, options: Options, say: Callable[[str], None]) 
     cached = ""
     if prepared.recipe.data.cache_gib:
         later = epoch * (1 - sum(waits[1:]) / sum(steps[1:]))
-        cached = f", later ones {_command.duration(later)} if their frames are in the cache"
+        cached = f", later ones {command.duration(later)} if their frames are in the cache"
     say(
         f"Steps: {_STEPS} tried after the first, {seconds:.3g} s each, "
         f"{sum(waits[1:]) / sum(steps[1:]):.0%} of it waiting for data; the loss is {loss:.4f}.\n"
         f"Memory: {_memory()} at most.\n"
         f"An epoch has {prepared.steps_per_epoch} steps and takes about "
-        f"{_command.duration(epoch)}{cached}, without validation; {train.epochs} epochs about "
-        f"{_command.duration(epoch + later * (train.epochs - 1))}.\n"
+        f"{command.duration(epoch)}{cached}, without validation; {train.epochs} epochs about "
+        f"{command.duration(epoch + later * (train.epochs - 1))}.\n"
         "No run folder was made."
     )
 
@@ -96,7 +96,7 @@ def _rehearse_few(prepared: few_preparing.Prepared, say: Callable[[str], None]) 
     count = len(train) + (len(found.split(prepared.test_split)) if prepared.test_split else 0)
     say(
         f"Embedded: {len(tried)} videos, {seconds:.3g} s each; all {count} take about "
-        f"{_command.duration(count * seconds)}. Memory: {_memory()} at most.\n"
+        f"{command.duration(count * seconds)}. Memory: {_memory()} at most.\n"
         "No run folder was made."
     )
 

@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from keras_r3d import _command, files, run_folder
+from keras_r3d import run_folder
 from keras_r3d.inference import confusion as confusions
+from keras_r3d.system import command, files
 from keras_r3d.training.loop import Progress
 from keras_r3d.training.step import SUMS
 
@@ -135,7 +136,7 @@ class Report:
             text += f"; validation {row['val_loss']:.4f}, {row['val_clip_top1']:.1%}"
         text += (
             f"; rate {row['learning_rate']:.3g}, {row['clips_per_second']:.1f} clips/s, "
-            f"{row['data_wait']:.0%} waiting for data, {_command.duration(row['seconds'])}"
+            f"{row['data_wait']:.0%} waiting for data, {command.duration(row['seconds'])}"
         )
         if progress.best_epoch == row["epoch"] and "val_loss" in row:
             text += "; best so far"
@@ -170,7 +171,7 @@ class Report:
         return (
             f"Epoch {progress.epoch + 1}/{self._epochs} [{'=' * filled:{_BAR}}] "
             f"{done}/{self._steps_per_epoch}, "
-            + (f"{_command.duration(left)} left, " if math.isfinite(left) else "")
+            + (f"{command.duration(left)} left, " if math.isfinite(left) else "")
             + f"loss {loss:.4f}, top-1 {right:.1%}, {rate * self._batch_size:.3g} clips/s, "
             f"data wait {progress.waited / max(progress.seconds, 1e-9):.0%}"
         )

@@ -9,14 +9,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_r3d import files, run_folder
+from keras_r3d import run_folder
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import AnnotationError, Annotations
 from keras_r3d.data.source import Source
-from keras_r3d.devices import DeviceError, Devices
-from keras_r3d.errors import R3DError
 from keras_r3d.recipe import Recipe, dumps
 from keras_r3d.run_folder import Run, RunError
+from keras_r3d.system import files
+from keras_r3d.system.devices import DeviceError, Devices
+from keras_r3d.system.errors import R3DError
 from keras_r3d.training import finetune
 from keras_r3d.training.loop import TrainingError
 

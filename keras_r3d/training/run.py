@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d import files, run_folder
+from keras_r3d import run_folder
 from keras_r3d.data import sheet
-from keras_r3d.devices import DeviceError, choose
 from keras_r3d.recipe import Recipe
+from keras_r3d.system import files
+from keras_r3d.system.devices import DeviceError, choose
 from keras_r3d.training import report, resuming, state, troubles
 from keras_r3d.training.loop import InterruptedTraining, Plan, Progress, Training
 from keras_r3d.training.preparing import (

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d import files
-from keras_r3d.errors import R3DError
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 
 _KEPT = 2
 _NAME = re.compile(r"step_(\d{10})\.npz")

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_r3d.devices import DeviceError, Devices
 from keras_r3d.recipe import Train
+from keras_r3d.system.devices import DeviceError, Devices
 from keras_r3d.training.mixing import mix
 from keras_r3d.training.optimizer import build_optimizer
 

@@ -6,8 +6,8 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-from keras_r3d import files
 from keras_r3d.data.annotations.videos import SPLITS, AnnotationError, Annotations, Video, some
+from keras_r3d.system import files
 
 _URL = "://"  # of a store elsewhere: not a path to be made absolute
 

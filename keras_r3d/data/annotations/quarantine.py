@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from keras_r3d import files
 from keras_r3d.data.annotations.videos import AnnotationError, Video, some
+from keras_r3d.system import files
 
 NAME = "quarantine.txt"
 

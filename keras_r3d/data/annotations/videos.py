@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 VIDEO_SUFFIXES = frozenset(
     f".{name}"

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d._opencv import cv2
 from keras_r3d.data.motion.paths import Times
+from keras_r3d.system.opencv import cv2
 
 _SHIFT = 4  # bits of a pixel
 _TRUNK, _ARM, _LEG, _HEAD = 0.3, 0.17, 0.24, 0.065  # arms and legs have two such parts

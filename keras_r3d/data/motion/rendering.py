@@ -7,10 +7,10 @@ that move as the class says; things beside them that do not matter, or cover the
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d._opencv import cv2
 from keras_r3d.data.motion import figures, paths
 from keras_r3d.data.motion import textures as bank
 from keras_r3d.data.motion.paths import Times, Track
+from keras_r3d.system.opencv import cv2
 
 Pixels = NDArray[np.uint8]
 

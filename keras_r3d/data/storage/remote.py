@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from keras_r3d import files
-from keras_r3d.errors import R3DError
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError
 
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.5  # doubled after each attempt: 3.5 s in all

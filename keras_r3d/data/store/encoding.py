@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d import files
 from keras_r3d.data import jpeg, memory, video
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.data.video import Frame, VideoError
+from keras_r3d.system import files
 
 # A marker every 16 pixels costs bytes: on larger frames they may stand further apart.
 _LARGE = 224  # pixels of the short side

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_r3d.data.store.levels import Levels
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 FORMAT = "keras_r3d clip store"
 VERSION = 1

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.devices import Devices
 from keras_r3d.inference.artefacts.loaded import ModelError
 from keras_r3d.inference.artefacts.steps import Score, in_steps
+from keras_r3d.system.devices import Devices
 
 
 def load_network(path: Path) -> keras.Model:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_r3d.errors import R3DError
 from keras_r3d.inference.artefacts.steps import Score, in_steps
 from keras_r3d.inference.manifest import Manifest
+from keras_r3d.system.errors import R3DError
 
 
 class ModelError(R3DError):

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d import stderr
 from keras_r3d.inference import manifest
 from keras_r3d.inference.artefacts import tflite_metadata
 from keras_r3d.inference.artefacts.loaded import Export, ModelError, check
+from keras_r3d.system import stderr
 
 _TRIAL = """
 import sys

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 
 class WriteError(R3DError, OSError):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags, logging
 
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 DECODING = ("windows ", "frames ")  # so begin the names of threads that decode
 INTERRUPTED = 75  # exit code of what was stopped and can be gone on with

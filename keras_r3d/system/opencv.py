@@ -2,7 +2,7 @@
 
 import os
 
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 # FFmpeg writes its own complaints about broken files to stderr; ours name the file.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0  # seconds
 

@@ -7,7 +7,7 @@ import os
 
 import tensorflow as tf
 
-from keras_r3d.errors import R3DError
+from keras_r3d.system.errors import R3DError
 
 FORMS = "'all', 'cpu', 'cpu:N' (N virtual devices, for trying things out), 'gpu:0,2,…'"
 
