@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_r3d.data import clips as clip_files
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.video import VideoError
+from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.run_folder import Run
 
 from .source import ExportError

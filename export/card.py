@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras_r3d.data.flow import ALGORITHMS
+from keras_r3d.data.decoding.flow import ALGORITHMS
 from keras_r3d.inference import protocol
 
 from .record import Record

@@ -9,8 +9,8 @@ import numpy as np
 from keras_r3d import run_folder
 from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import Reader
-from keras_r3d.data.video import VideoError
+from keras_r3d.data.decoding.decoder import VideoError
+from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference import artefacts, classifier
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import Reader
+from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference import protocol
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.evaluation import Evaluation

@@ -1,4 +1,4 @@
-"""Frames scaled by TensorFlow as `keras_r3d.data.video` has them scaled by OpenCV.
+"""Frames scaled by TensorFlow as `keras_r3d.data.decoding.decoder` has them scaled by OpenCV.
 
 Bilinear scaling is OpenCV's integer arithmetic, and the same to the bit. Averages over areas are
 TensorFlow's own, which a rounding in a thousand (2 in a hundred where halves are common) puts one
@@ -10,7 +10,7 @@ import itertools
 import tensorflow as tf
 
 _BITS = 11  # of OpenCV's weights
-_NEARLY_ALL = 1.4  # as in keras_r3d.data.video
+_NEARLY_ALL = 1.4  # as in keras_r3d.data.decoding.decoder
 
 
 def divisor(number: int) -> tf.Tensor:
@@ -45,7 +45,7 @@ def shrink(frames: tf.Tensor, short_side: int) -> tf.Tensor:
 
 
 def fill(frames: tf.Tensor, size: int) -> tf.Tensor:
-    """Scales frames as `keras_r3d.data.video.fill` does; those of `size` stay as they are.
+    """Scales frames as `data.decoding.decoder.fill` does; those of `size` stay as they are.
 
     Args:
         frames: uint8 `(n, height, width, channels)`.

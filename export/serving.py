@@ -26,7 +26,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_r3d.data.video import Frame
+from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.serving import messages
 from keras_r3d.system import files
 

@@ -1,6 +1,6 @@
 """Where an evaluation looks, by TensorFlow: frame numbers of windows, crops, averages.
 
-The arithmetic is that of `keras_r3d.data.sampling`, `data.reader`, `data.cropping` and
+The arithmetic is that of `keras_r3d.data.sampling.temporal`, `data.reader`, `data.cropping` and
 `inference.averaging`; the tests hold the two together.
 """
 
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from keras_r3d import recipe
-from keras_r3d.data import cropping, sampling
+from keras_r3d.data.sampling import cropping
+from keras_r3d.data.sampling.temporal import temporal
 
 from . import scaling
 
@@ -54,7 +55,7 @@ def _looped(starts: tf.Tensor, ends: tf.Tensor, data: recipe.Data) -> tf.Tensor:
 
 
 def _spans(count: tf.Tensor, data: recipe.Data) -> tf.Tensor:
-    places = tf.constant(sampling.span_places(data.frames, data.spans), tf.float64)
+    places = tf.constant(temporal.span_places(data.frames, data.spans), tf.float64)
     numbers = tf.cast(places * tf.cast(count, tf.float64), tf.int64)
     numbers = tf.minimum(numbers, count - 1)
     same = tf.reduce_all(numbers[:, tf.newaxis] == numbers, axis=-1)

@@ -75,7 +75,7 @@ def _define_flags() -> None:
 
 def _main(*words: str) -> None:
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one asks
-    from keras_r3d.data import listing
+    from keras_r3d.data.annotations import listing
 
     if not words:
         raise R3DError("Name videos: files, folders, globs, or '-' for a list on stdin.")
@@ -89,7 +89,7 @@ def _main(*words: str) -> None:
 def _ask(paths: Sequence[str]) -> int:
     """Asks a server for the classes of video files; returns the exit code."""
     from keras_r3d.data.annotations import Video
-    from keras_r3d.data.source import file_reader
+    from keras_r3d.data.opening import file_reader
     from keras_r3d.inference import predicting, prediction_files, scoring
 
     top, timeout = command.value("top"), command.value("timeout")

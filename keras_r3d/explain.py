@@ -14,7 +14,7 @@ from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
     from keras_r3d.data.annotations import Video
-    from keras_r3d.data.reader import Reader, Window
+    from keras_r3d.data.decoding.reader import Reader, Window
     from keras_r3d.inference.classifier import Classifier
     from keras_r3d.inference.opening import Named
 
@@ -126,9 +126,10 @@ def explain(
     """
     import numpy as np
 
-    from keras_r3d.data import clips, flow
+    from keras_r3d.data import clips
     from keras_r3d.data.annotations import Video
-    from keras_r3d.data.source import file_reader
+    from keras_r3d.data.decoding import flow
+    from keras_r3d.data.opening import file_reader
     from keras_r3d.inference import gradcam, heat, overlay, stages
     from keras_r3d.inference.averaging import average
     from keras_r3d.inference.occlusion import occlusion

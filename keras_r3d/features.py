@@ -93,7 +93,8 @@ def _extract(words: Sequence[str], output: Path) -> int:
         raise R3DError(f"--output {output} exists and is left as it is: choose another file.")
     if not output.parent.is_dir():
         raise R3DError(f"--output {output}: there is no folder {output.parent}.")
-    from keras_r3d.data import annotations, listing
+    from keras_r3d.data import annotations
+    from keras_r3d.data.annotations import listing
 
     # A wrong name is said before TensorFlow is loaded.
     listed = listing.paths(words, sys.stdin)
@@ -149,14 +150,14 @@ def _extract(words: Sequence[str], output: Path) -> int:
 
 def _videos(opened: "Opened", paths: Sequence[str] | None) -> "Labelled":
     """Returns the videos that are named, or labelled ones."""
-    from keras_r3d.data import source
+    from keras_r3d.data import opening
     from keras_r3d.data.annotations import Video
     from keras_r3d.inference import labelled
 
     data_dir, split = command.value("data_dir"), command.value("split")
     if paths is None:
         return labelled.videos_of(opened, data_dir, split)
-    reader = source.file_reader(paths, opened.classifier.data)
+    reader = opening.file_reader(paths, opened.classifier.data)
     return labelled.Labelled([Video(path, "") for path in paths], reader, "", "")
 
 

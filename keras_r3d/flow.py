@@ -32,7 +32,8 @@ def _define_flags() -> None:
 
 
 def _main(source: str) -> None:
-    from keras_r3d.data import annotations, flow, flow_folder
+    from keras_r3d.data import annotations
+    from keras_r3d.data.decoding import flow, flow_folder
     from keras_r3d.data.store import is_store
 
     settings = _settings()
@@ -81,8 +82,8 @@ def _main(source: str) -> None:
 
 def _settings():
     """Returns what was asked for, by flags or by a recipe."""
-    from keras_r3d.data import flow
-    from keras_r3d.data.flow_folder import Settings
+    from keras_r3d.data.decoding import flow
+    from keras_r3d.data.decoding.flow_folder import Settings
 
     name, short_side = command.value("input"), command.value("short_side")
     if command.value("recipe"):

@@ -96,7 +96,7 @@ def _define_flags() -> None:
 
 def _main(*words: str) -> None:
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one predicts
-    from keras_r3d.data import listing
+    from keras_r3d.data.annotations import listing
 
     if not words:
         raise R3DError(
@@ -153,7 +153,7 @@ def _scored(
 ) -> "Iterator[Scored]":
     """Returns the scores of videos, by one model or by several together."""
     from keras_r3d.data.annotations import Video
-    from keras_r3d.data.source import file_reader
+    from keras_r3d.data.opening import file_reader
     from keras_r3d.inference import fusion, scoring
 
     videos = [Video(path, "") for path in paths]
@@ -173,7 +173,7 @@ def _scored(
 
 def _predict_live(word: str) -> None:
     """Predicts a live source until it ends, the time is over, or a signal comes."""
-    from keras_r3d.data import live
+    from keras_r3d.data.decoding import live
     from keras_r3d.inference import watching
 
     (opened,) = _open()

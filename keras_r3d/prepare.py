@@ -173,8 +173,8 @@ def _levels():
 
 
 def _verify(path: str) -> None:
-    from keras_r3d.data import annotations, storage
-    from keras_r3d.data.store import verifying
+    from keras_r3d.data import annotations
+    from keras_r3d.data.store import storage, verifying
 
     if command.value("quarantine") and storage.is_url(path):
         raise R3DError(f"--quarantine writes a file into the store, which {path} does not allow.")

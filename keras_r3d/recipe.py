@@ -82,7 +82,7 @@ class Data:
         rendered: render videos when no data folder is given: the demo's, or motion.
         input: "rgb", or the algorithm of optical flow between neighbouring frames, "farneback",
             "dis" or "tvl1" (the last needs OpenCV's contrib modules): clips then have two channels,
-            x and y, whose bytes `keras_r3d.data.flow` explains. No motion is 128.
+            x and y, whose bytes `keras_r3d.data.decoding.flow` explains. No motion is 128.
         validation_fraction: share of each class's training videos that is held out where the
             annotations have no validation split.
         test_fraction: likewise for the test split.

@@ -20,7 +20,7 @@ from keras_r3d.system import files
 from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
-    from keras_r3d.data.reader import Reader
+    from keras_r3d.data.decoding.reader import Reader
 
 RECIPE = "recipe.toml"
 CLASSES = "classes.txt"
@@ -111,10 +111,10 @@ class Run:
             FlowError: optical flow cannot be had, or is not stored as the recipe says.
         """
         # OpenCV and all, which most of this module needs not.
-        from keras_r3d.data import source
+        from keras_r3d.data import opening
 
         trained_on = self.summary["data_dir"]
-        of_store = source.is_store(trained_on)
+        of_store = opening.is_store(trained_on)
         try:
             recorded = annotations.read(
                 self.path / VIDEOS, "", must_exist=data_dir is None and not of_store
@@ -124,8 +124,8 @@ class Run:
                 f"{error} If they moved, pass --data_dir with their new place."
             ) from error
         if data_dir is None and not of_store:
-            return recorded.split(split), source.video_reader(trained_on, self.recipe.data)
-        opened = source.open_source(data_dir or trained_on, self.recipe.data)
+            return recorded.split(split), opening.video_reader(trained_on, self.recipe.data)
+        opened = opening.open_source(data_dir or trained_on, self.recipe.data)
         found = opened.annotations
         if data_dir is None:
             # The store's own, not those written down: the reader knows them.

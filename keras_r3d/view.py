@@ -29,7 +29,7 @@ def _main(source: str) -> None:
     _check_free(output)  # before anything slow
 
     from keras_r3d.data import sheet
-    from keras_r3d.data.source import open_source
+    from keras_r3d.data.opening import open_source
 
     data = experiment.data
     opened = open_source(source, data)

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from keras_r3d import recipe
-from keras_r3d.data import cropping
-from keras_r3d.data.reader import Cut, Reader
+from keras_r3d.data.decoding.reader import Cut, Reader
+from keras_r3d.data.sampling import cropping
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what is in the background so; but commands that tests start are interrupted.

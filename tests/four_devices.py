@@ -10,7 +10,7 @@ from conftest import write_video
 from test_step import CLASSES, HARDWARE, batch, take, tiny, train, values
 
 from keras_r3d import applications
-from keras_r3d.data import source
+from keras_r3d.data import opening
 from keras_r3d.system import devices
 from keras_r3d.training import finetune
 from keras_r3d.training.preparing import Prepared
@@ -204,7 +204,7 @@ def test_four_replicas_see_the_clips_of_one(tmp_path, small, clips_per_pass):
     )
 
     def seen(hardware, first_step) -> list[list[bytes]]:
-        opened = source.open_source(tmp_path, recipe.data, cache_gib=0.1, seed=1)
+        opened = opening.open_source(tmp_path, recipe.data, cache_gib=0.1, seed=1)
         prepared = Prepared(recipe, opened, hardware, None, None)
         assert prepared.steps_per_epoch == 2
         batches, steps = prepared.batches(first_step), []

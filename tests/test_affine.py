@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_r3d.data import affine
+from keras_r3d.data.sampling import affine
 
 sizes = st.integers(16, 40)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odd_videos import write_jpegs, write_rotated
 
-from keras_r3d.data.video import Decoder, VideoError
+from keras_r3d.data.decoding.decoder import Decoder, VideoError
 from keras_r3d.inference import annotating
 from keras_r3d.inference.prediction import Prediction
 

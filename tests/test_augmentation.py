@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from keras_r3d import recipe
-from keras_r3d.data import affine, clips, cropping, sampling
+from keras_r3d.data import clips
+from keras_r3d.data.sampling import affine, cropping
+from keras_r3d.data.sampling.temporal import temporal
 
 LEAST_P = 1e-4
 
@@ -146,8 +148,8 @@ def half_the_last_start(rng, count, frames, stride):
     [
         (cropping, "random_crop", rare_corners, {"crops"}),
         (cropping, "random_crop", rare_flip, {"flips"}),
-        (sampling, "random_window", no_last_start, {"starts", "both"}),
-        (sampling, "random_window", half_the_last_start, {"starts", "both"}),
+        (temporal, "random_window", no_last_start, {"starts", "both"}),
+        (temporal, "random_window", half_the_last_start, {"starts", "both"}),
     ],
 )
 def test_a_biased_draw_fails(monkeypatch, module, name, biased, seen_in):
@@ -173,7 +175,7 @@ def test_dependent_draws_fail():
 def test_every_legal_start_is_as_likely_and_none_lies_beyond(count, frames, stride):
     last = max(0, count - (frames - 1) * stride - 1)
     starts = Counter(
-        int(sampling.random_window(rng, count, frames, stride)[0]) for rng in generators(5000)
+        int(temporal.random_window(rng, count, frames, stride)[0]) for rng in generators(5000)
     )
     assert set(starts) == set(range(last + 1))
     assert p_value(starts, dict.fromkeys(range(last + 1), 1)) > LEAST_P
@@ -190,14 +192,14 @@ def segment_weights(count: int, frames: int, part: int) -> dict[int, float]:
     ("count", "frames"), [(40, 4), (64, 16), (10, 4), (50, 16), (16, 16), (3, 8), (7, 1)]
 )
 def test_segments_draw_uniformly_inside_each_part(count, frames):
-    drawn = np.array([sampling.spread(count, frames, rng) for rng in generators(5000)])
+    drawn = np.array([temporal.spread(count, frames, rng) for rng in generators(5000)])
     for part in range(frames):
         weights = segment_weights(count, frames, part)
         assert p_value(Counter(drawn[:, part].tolist()), weights) > LEAST_P, part
 
 
 def test_segments_are_drawn_independently():
-    drawn = Counter(tuple(sampling.spread(20, 2, rng).tolist()) for rng in generators(5000))
+    drawn = Counter(tuple(temporal.spread(20, 2, rng).tolist()) for rng in generators(5000))
     weights = dict.fromkeys(itertools.product(range(10), range(10, 20)), 1)
     assert p_value(drawn, weights) > LEAST_P
 

@@ -16,7 +16,7 @@ from keras_r3d.benchmark.peers import Decord, PyAV, TorchCodec
 from keras_r3d.data import annotations
 from keras_r3d.data import pipeline as data_pipeline
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.system.errors import R3DError
 
 SET = ["data.frames=4", "data.size=16", "data.short_side=0"]

@@ -20,7 +20,7 @@ from serving_server import RestServer
 from keras_r3d import client as command_module
 from keras_r3d import recipe
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.source import file_reader
+from keras_r3d.data.opening import file_reader
 from keras_r3d.inference import lines, prediction, scoring
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.manifest import Manifest

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_r3d.data import colour, cropping
+from keras_r3d.data.sampling import color, cropping
 
 sides = st.integers(1, 400)
 SCALES = tuple(2 ** (-k / 4) for k in range(5))
@@ -91,9 +91,9 @@ def test_without_flip_nothing_is_mirrored():
 def test_colours_change_alike_in_all_frames_and_not_at_strength_0():
     clip = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
     clip = np.repeat(clip, 3, axis=0)
-    same = colour.apply(colour.random_table(np.random.default_rng(1), 0.0), clip)
+    same = color.apply(color.random_table(np.random.default_rng(1), 0.0), clip)
     assert (same == clip).all()
-    changed = colour.apply(colour.random_table(np.random.default_rng(1), 0.4), clip)
+    changed = color.apply(color.random_table(np.random.default_rng(1), 0.4), clip)
     assert changed.dtype == np.uint8
     assert (changed != clip).any()
     assert (changed[0] == changed[1]).all()
@@ -103,7 +103,7 @@ def test_colours_change_alike_in_all_frames_and_not_at_strength_0():
 def test_a_colour_table_keeps_channels_apart():
     table = np.stack([np.arange(256), 255 - np.arange(256), np.full(256, 7)], 1).astype(np.uint8)
     pixel = np.array([10, 20, 30], np.uint8).reshape(1, 1, 1, 3)
-    assert colour.apply(table, pixel).ravel().tolist() == [10, 235, 7]
+    assert color.apply(table, pixel).ravel().tolist() == [10, 235, 7]
 
 
 def test_one_view_is_the_centre():

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_r3d.data import annotations, demo
-from keras_r3d.data.video import probe
+from keras_r3d.data.decoding.decoder import probe
 from keras_r3d.system.errors import R3DError
 
 

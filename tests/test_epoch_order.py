@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_augmentation import LEAST_P, p_value
 
-from keras_r3d.data import order
+from keras_r3d.data.sampling import order
 
 seeds = st.integers(0, 2**31 - 1)
 label_lists = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=60)

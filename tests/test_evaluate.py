@@ -16,7 +16,7 @@ from conftest import small_recipe, write_video
 from keras_r3d import evaluate, run_folder
 from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations
-from keras_r3d.data.source import open_source
+from keras_r3d.data.opening import open_source
 from keras_r3d.inference import opening, protocol, report
 from keras_r3d.system import command, files
 from keras_r3d.system.errors import R3DError

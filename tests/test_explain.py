@@ -14,8 +14,8 @@ from conftest import write_video
 from keras_r3d import applications, explain, recipe
 from keras_r3d.data import clips, demo
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.video import probe, resize
-from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.data.decoding.decoder import probe, resize
+from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference import gradcam, heat, opening, overlay, prediction, stages
 from keras_r3d.inference.opening import Named
 

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from keras_r3d import run_folder
 from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations
-from keras_r3d.data.source import open_source
+from keras_r3d.data.opening import open_source
 from keras_r3d.export import __main__ as command
 from keras_r3d.export import card, destinations, exporting, parity, source
 from keras_r3d.export.exporting import Request

@@ -13,7 +13,7 @@ from conftest import write_video
 
 from keras_r3d import applications, recipe
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference import artefacts, feature_file, feature_parts, scoring
 from keras_r3d.inference import features as embeddings
 from keras_r3d.inference.classifier import Classifier
@@ -324,13 +324,14 @@ def test_a_command_that_is_interrupted_as_it_starts_goes_on(tmp_path, number):
     write_video(tmp_path / "v.avi")
     script = (
         "import time\n"
-        "from keras_r3d import _command, features\n"
+        "from keras_r3d import features\n"
+        "from keras_r3d.system import command\n"
         "from keras_r3d.inference import opening\n"
         "def slow(*given):\n"
         "    print('opening', flush=True)\n"
         "    time.sleep(60)\n"
         "opening.open_models = slow\n"
-        "_command.run(features._define_flags, features._main, arguments=('[VIDEO…]',))\n"
+        "command.run(features._define_flags, features._main, arguments=('[VIDEO…]',))\n"
     )
     given = [str(tmp_path / "v.avi"), "--model=m.keras", f"--output={tmp_path / 'f.npz'}"]
     process = subprocess.Popen(

@@ -17,26 +17,19 @@ from hypothesis.extra import numpy as arrays
 from matplotlib.figure import Figure
 
 from keras_r3d import recipe, run_folder
-from keras_r3d.data import (
-    annotations,
-    clips,
-    cropping,
-    flow,
-    flow_folder,
-    flow_key,
-    pipeline,
-    source,
-)
+from keras_r3d.data import annotations, clips, flow_key, opening, pipeline
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.cropping import Views
-from keras_r3d.data.flow import FlowError
-from keras_r3d.data.flow_folder import Settings
-from keras_r3d.data.flow_video import FlowDecoder, StoredFlowDecoder, packed, unpacked
-from keras_r3d.data.reader import Cut
+from keras_r3d.data.decoding import flow, flow_folder
+from keras_r3d.data.decoding.decoder import VideoError
+from keras_r3d.data.decoding.flow import FlowError
+from keras_r3d.data.decoding.flow_decoder import FlowDecoder, StoredFlowDecoder, packed, unpacked
+from keras_r3d.data.decoding.flow_folder import Settings
+from keras_r3d.data.decoding.reader import Cut
+from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.data.opening import open_source
+from keras_r3d.data.sampling import cropping
+from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.data.sheet import training_sheet
-from keras_r3d.data.source import open_source
-from keras_r3d.data.video import VideoError
-from keras_r3d.data.video_reader import VideoReader
 
 ZERO = flow.ZERO
 ALGORITHMS = [
@@ -314,7 +307,7 @@ def test_frames_of_other_sizes_and_one_channel(tmp_path, monkeypatch):
         def frame(self):
             return cv2.cvtColor(pictures[self.count - 1], cv2.COLOR_GRAY2BGR)
 
-    monkeypatch.setattr("keras_r3d.data.flow_video.Decoder", Images)
+    monkeypatch.setattr("keras_r3d.data.decoding.flow_decoder.Decoder", Images)
     frames = every_frame(Video("x", "a"), 24)
     assert frames.shape == (3, 24, 32, 2)
 
@@ -502,7 +495,7 @@ def test_a_run_on_stored_flow_finds_it_again(videos, tmp_path, small, data):
 
 
 def test_a_clip_store_has_no_flow(tmp_path, data, monkeypatch):
-    monkeypatch.setattr("keras_r3d.data.source.is_store", lambda path: True)
+    monkeypatch.setattr("keras_r3d.data.opening.is_store", lambda path: True)
     with pytest.raises(FlowError, match="pass the folder of videos, or the flow of them"):
         open_source(tmp_path, data)
 
@@ -663,9 +656,9 @@ def test_stored_flow_is_recognised_by_the_file(tmp_path):
     )
     (folder / annotations.MANIFEST).write_text("path,label,split\n")
     stored, other = str(folder / "a" / "1.mkv"), str(tmp_path / "1.mp4")
-    assert source.file_reader([stored], data)._stored
-    assert not source.file_reader([other], data)._stored
+    assert opening.file_reader([stored], data)._stored
+    assert not opening.file_reader([other], data)._stored
     with pytest.raises(FlowError, match="name them in two calls"):
-        source.file_reader([stored, other], data)
+        opening.file_reader([stored, other], data)
     with pytest.raises(FlowError, match="rgb"):
-        source.file_reader([stored], recipe.load("gestures").data)
+        opening.file_reader([stored], recipe.load("gestures").data)

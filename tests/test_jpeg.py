@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_r3d.data import jpeg
-from keras_r3d.data.jpeg import JpegError
+from keras_r3d.data.store import jpeg
+from keras_r3d.data.store.jpeg import JpegError
 
 UNIT = 16  # pixels a side of the smallest coded unit
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_r3d.data.listing import printable
+from keras_r3d.data.annotations.listing import printable
 from keras_r3d.inference import lines
 from keras_r3d.inference.prediction import Prediction
 from keras_r3d.system import text

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_r3d.data import listing
-from keras_r3d.data.listing import ListingError
+from keras_r3d.data.annotations import listing
+from keras_r3d.data.annotations.listing import ListingError
 
 
 @pytest.fixture

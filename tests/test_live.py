@@ -13,12 +13,12 @@ from mjpeg_server import serving
 from odd_videos import write_rotated
 
 from keras_r3d import recipe
-from keras_r3d.data import live, ring
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.cropping import Views
-from keras_r3d.data.live import LiveError, Source
-from keras_r3d.data.ring import Held, Ring, Shape
-from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.data.decoding import live, ring
+from keras_r3d.data.decoding.live import LiveError, Source
+from keras_r3d.data.decoding.ring import Held, Ring, Shape
+from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.inference import watching
 from keras_r3d.inference.classifier import Classifier
 

@@ -5,8 +5,8 @@ import pytest
 from conftest import frame_numbers, write_video
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.video import Decoder, VideoError
-from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.data.decoding.decoder import Decoder, VideoError
+from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference import mistakes, report
 
 CLASSES = ["green", "red"]

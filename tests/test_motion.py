@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from keras_r3d import recipe
-from keras_r3d.data import clips, motion, pipeline, sampling, source
+from keras_r3d.data import clips, motion, opening, pipeline
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.motion import MotionReader, figures, paths, rendering, textures
-from keras_r3d.data.video import VideoError
+from keras_r3d.data.sampling.temporal import temporal
 
 DATA = dataclasses.replace(recipe.load("motion").data, frames=4, size=16)
 TIMES = np.linspace(0, 1, 41)
@@ -301,7 +302,7 @@ def test_a_training_video_never_ends_and_others_are_one_clip():
 
 
 def test_motion_is_opened_as_any_other_data():
-    opened = source.open_source(motion.URL, DATA, seed=1)
+    opened = opening.open_source(motion.URL, DATA, seed=1)
     assert isinstance(opened.reader, MotionReader)
     assert opened.annotations == motion.annotations()
     assert opened.path == motion.URL
@@ -347,6 +348,6 @@ def test_a_test_video_has_one_window_which_is_the_same_always():
 
 
 def test_a_clip_of_an_endless_video_is_drawn_at_once():
-    starts = {int(sampling.random_window(rng(n), 2**40, 16, 1)[0]) for n in range(50)}
+    starts = {int(temporal.random_window(rng(n), 2**40, 16, 1)[0]) for n in range(50)}
     assert len(starts) == 50
     assert max(starts) > 2**38

@@ -9,7 +9,7 @@ from shuffling import video_top1
 
 from keras_r3d import recipe, run_folder
 from keras_r3d.data import demo
-from keras_r3d.data.video import Decoder
+from keras_r3d.data.decoding.decoder import Decoder
 from keras_r3d.training import run as training
 
 CHANCE = 1 / len(demo.CLASSES)

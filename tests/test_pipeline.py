@@ -6,10 +6,11 @@ import pytest
 import tensorflow as tf
 from conftest import STEP, frame_numbers, write_video
 
-from keras_r3d.data import clips, order, pipeline
+from keras_r3d.data import clips, pipeline
 from keras_r3d.data.annotations import AnnotationError, Video
+from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.data.sampling import order
 from keras_r3d.data.sheet import training_sheet
-from keras_r3d.data.video_reader import VideoReader
 
 CLASSES = ["a", "b"]
 BASE = 100

@@ -21,8 +21,8 @@ import keras_r3d
 from keras_r3d import applications, recipe
 from keras_r3d import predict as command_module
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.video import Decoder, VideoError
-from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.data.decoding.decoder import Decoder, VideoError
+from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference import annotating, artefacts, prediction, prediction_files, protocol
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.prediction import PredictionError
@@ -377,7 +377,7 @@ def test_a_decoder_that_hangs_does_not_keep_the_process(runs, folder):
     script = (
         "import sys, threading\n"
         "from keras_r3d import predict\n"
-        "from keras_r3d.data.video import Decoder\n"
+        "from keras_r3d.data.decoding.decoder import Decoder\n"
         "iterate = Decoder.__iter__\n"
         "def hang(self):\n"
         "    if 'short' in self.path:\n"

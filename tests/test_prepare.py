@@ -19,7 +19,7 @@ from conftest import frame_numbers, read, write_video
 from prepared import content, inline, job, prepare
 
 from keras_r3d.data import annotations
-from keras_r3d.data.source import open_source
+from keras_r3d.data.opening import open_source
 from keras_r3d.data.store import Store, StoreError, StoreReader, encoding, format, preparing
 from keras_r3d.data.store.verifying import verify
 from keras_r3d.system import files, workers

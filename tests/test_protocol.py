@@ -7,7 +7,7 @@ from conftest import write_video
 
 from keras_r3d import recipe
 from keras_r3d.data.annotations import AnnotationError, Video
-from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference import artefacts, protocol, report
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.system import devices

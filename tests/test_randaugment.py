@@ -10,7 +10,8 @@ from PIL import Image, ImageEnhance, ImageOps
 from test_augmentation import LEAST_P, Numbered, generators, p_value
 
 from keras_r3d import recipe
-from keras_r3d.data import clips, randaugment
+from keras_r3d.data import clips
+from keras_r3d.data.sampling import randaugment
 
 GEOMETRY = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 names = st.sampled_from(list(randaugment.OPERATIONS))

@@ -15,11 +15,11 @@ from range_server import RangeServer
 
 from keras_r3d import recipe
 from keras_r3d.data import annotations, pipeline
-from keras_r3d.data.source import open_source
-from keras_r3d.data.storage import UnreachableError, remote, web
+from keras_r3d.data.opening import open_source
 from keras_r3d.data.store import Store, StoreError, preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels
+from keras_r3d.data.store.storage import UnreachableError, remote, web
 from keras_r3d.inference import protocol
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.system.errors import R3DError

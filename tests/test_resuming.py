@@ -19,7 +19,7 @@ from conftest import small_recipe, write_video
 
 from keras_r3d import recipe, run_folder, train
 from keras_r3d.data.annotations import Annotations, Video
-from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.recipe import RecipeError
 from keras_r3d.run_folder import RunError
 from keras_r3d.system import files

@@ -4,7 +4,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_r3d.data import video
+from keras_r3d.data.decoding import decoder
 from keras_r3d.export import scaling
 
 
@@ -20,7 +20,7 @@ def difference(ours: tf.Tensor, theirs: np.ndarray) -> np.ndarray:
 def filled(frames: np.ndarray, size: int) -> np.ndarray:
     out = np.empty((len(frames), size, size, frames.shape[-1]), np.uint8)
     for frame, into in zip(frames, out, strict=True):
-        video.fill(into, frame, 0, 0, *frame.shape[:2], False)
+        decoder.fill(into, frame, 0, 0, *frame.shape[:2], False)
     return out
 
 
@@ -86,12 +86,12 @@ def test_the_ways_to_scale_change_at_the_same_shapes(shape):
 @given(height=st.integers(4, 120), width=st.integers(4, 120), short_side=st.integers(4, 90))
 def test_frames_are_shrunk_as_by_the_reader(height, width, short_side):
     frames = noise(height, width)
-    size = video.shrunk(frames[0], short_side)
+    size = decoder.shrunk(frames[0], short_side)
     found = difference(
         scaling.shrink(
             tf.constant(frames), short_side
         ),  # and of another shape it would not broadcast
-        np.stack([video.resize(frame, *size) for frame in frames]),
+        np.stack([decoder.resize(frame, *size) for frame in frames]),
     )
     assert found.shape[1:3] == size
     assert found.max() <= 1

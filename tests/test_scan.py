@@ -15,9 +15,10 @@ import pytest
 from conftest import write_video
 
 from keras_r3d import scan as command
-from keras_r3d.data import annotations, doctor, landmarks
+from keras_r3d.data import annotations, doctor
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.video import VideoInfo
+from keras_r3d.data.decoding import landmarks
+from keras_r3d.data.decoding.decoder import VideoInfo
 from keras_r3d.system import workers
 
 ROOT = Path(__file__).parent.parent

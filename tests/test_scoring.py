@@ -10,7 +10,7 @@ from conftest import STEP, write_video
 
 from keras_r3d import recipe
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference import scoring
 from keras_r3d.inference.averaging import average
 from keras_r3d.inference.classifier import Classifier

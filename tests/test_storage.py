@@ -15,8 +15,16 @@ import numpy as np
 import pytest
 from range_server import RangeServer
 
-from keras_r3d.data import storage
-from keras_r3d.data.storage import StorageError, gfile, is_url, open_storage, plugin, remote, web
+from keras_r3d.data.store import storage
+from keras_r3d.data.store.storage import (
+    StorageError,
+    gfile,
+    is_url,
+    open_storage,
+    plugin,
+    remote,
+    web,
+)
 from keras_r3d.system import files
 
 ROOT = Path(__file__).parent.parent
@@ -530,8 +538,8 @@ def in_process(code: str, address: str, tmp_path: Path, status: int = 0, **envir
     head = """
         import concurrent.futures, json, os, sys, time
         import numpy as np
-        from keras_r3d.data.storage import gfile, remote
-        from keras_r3d.data.storage import StorageError, open_storage
+        from keras_r3d.data.store.storage import gfile, remote
+        from keras_r3d.data.store.storage import StorageError, open_storage
 
         remote.FIRST_PAUSE_SECONDS = 0.01
 

@@ -16,16 +16,18 @@ import pytest
 from conftest import frame_numbers, read, write_video
 from prepared import content, prepare
 
-from keras_r3d.data import annotations, clips, cropping, jpeg, pipeline, sampling
-from keras_r3d.data import video as videos
+from keras_r3d.data import annotations, clips, pipeline
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import Cut
-from keras_r3d.data.source import open_source
-from keras_r3d.data.store import Store, StoreError, StoreReader, encoding, format, is_store
+from keras_r3d.data.decoding import decoder as videos
+from keras_r3d.data.decoding.decoder import VideoError
+from keras_r3d.data.decoding.reader import Cut
+from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.data.opening import open_source
+from keras_r3d.data.sampling import cropping
+from keras_r3d.data.sampling.temporal import temporal
+from keras_r3d.data.store import Store, StoreError, StoreReader, encoding, format, is_store, jpeg
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels
-from keras_r3d.data.video import VideoError
-from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.system.errors import R3DError
 
 MANIFEST = """path,label,split,start_seconds,end_seconds
@@ -181,9 +183,9 @@ def test_shards_hold_the_frames_and_nothing_else(prepared):
         [39],
         range(8, 24),
         range(0, 40, 5),
-        sampling.loop(np.arange(36, 40), 16),
-        sampling.spread(40, 7),
-        sampling.spread(3, 16),
+        temporal.loop(np.arange(36, 40), 16),
+        temporal.spread(40, 7),
+        temporal.spread(3, 16),
         [7, 7, 2, 39, 0, 7],
     ],
 )

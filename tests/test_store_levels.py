@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_r3d import recipe
-from keras_r3d.data import cropping
-from keras_r3d.data.cropping import Crop
+from keras_r3d.data.sampling import cropping
+from keras_r3d.data.sampling.cropping import Crop
 from keras_r3d.data.store import levels
 from keras_r3d.data.store.levels import Cut, Levels
 

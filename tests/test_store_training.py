@@ -10,8 +10,8 @@ from conftest import write_video
 from prepared import prepare
 
 from keras_r3d import evaluate, run_folder
+from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import StoreReader
-from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.training import preparing
 from keras_r3d.training import run as training
 

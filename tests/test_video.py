@@ -5,13 +5,15 @@ import numpy as np
 import pytest
 from conftest import STEP, frame_numbers, read, write_video
 
-from keras_r3d.data import cropping, landmarks, sampling
-from keras_r3d.data import video as videos
-from keras_r3d.data import video_reader as readers
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.cropping import Views
-from keras_r3d.data.reader import Cut
-from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.data.decoding import decoder as videos
+from keras_r3d.data.decoding import landmarks
+from keras_r3d.data.decoding import video_reader as readers
+from keras_r3d.data.decoding.reader import Cut
+from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.data.sampling import cropping
+from keras_r3d.data.sampling.cropping import Views
+from keras_r3d.data.sampling.temporal import temporal
 from keras_r3d.system.opencv import cv2
 
 
@@ -319,7 +321,7 @@ def test_windows_from_memory_from_one_pass_and_chosen_are_the_same(tmp_path, vie
 
     def choose(count):
         assert count == 20
-        return [sampling.loop(np.arange(s, min(s + 4 * stride, 20), stride), 4) for s in starts]
+        return [temporal.loop(np.arange(s, min(s + 4 * stride, 20), stride), 4) for s in starts]
 
     found = [
         list(kept.windows(source, 4, stride, views, 16)),

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from keras_r3d.data import motion, sheet
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.video_reader import VideoReader
+from keras_r3d.data.decoding.video_reader import VideoReader
 
 ROOT = Path(__file__).parent.parent
 SMALL = (

@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_r3d import recipe
-from keras_r3d.data import clips, sampling, video
+from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.flow import turn_back
-from keras_r3d.data.reader import Reader
+from keras_r3d.data.decoding import decoder
+from keras_r3d.data.decoding.flow import turn_back
+from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.data.sampling.temporal import temporal
 from keras_r3d.export import windowing
 from keras_r3d.inference import averaging
 
@@ -26,8 +28,8 @@ class MemoryReader(Reader):
         super().__init__()
         self.channels = frames.shape[-1]
         if data.input == "rgb":
-            size = video.shrunk(frames[0], data.short_side)
-            frames = np.stack([video.resize(frame, *size) for frame in frames])
+            size = decoder.shrunk(frames[0], data.short_side)
+            frames = np.stack([decoder.resize(frame, *size) for frame in frames])
         self._frames = frames
 
     def count(self, video):
@@ -44,7 +46,7 @@ class MemoryReader(Reader):
         for cut, c in zip(cuts, crops, strict=True):
             for number, out in zip(cut.numbers, cut.out, strict=True):
                 frame = self._frames[number]
-                video.fill(out, frame, c.top, c.left, c.height, c.width, c.flip)
+                decoder.fill(out, frame, c.top, c.left, c.height, c.width, c.flip)
                 if c.flip and self.channels == 2:
                     turn_back(out)
         return crops
@@ -95,7 +97,7 @@ def test_spans_lie_where_an_evaluation_places_them(frames, shares):
     """Also in videos so short that some of them are alike."""
     data = dataclasses.replace(cut_data(frames, 1, "uniform"), spans=shares)
     for count in (*range(1, 40), 100, 299, 300, 301, 12_345):
-        expected = sampling.spans(count, frames, shares)
+        expected = temporal.spans(count, frames, shares)
         found = numbering(data, 0)(tf.constant(count, tf.int64))
         assert found.numpy().tolist() == [one.tolist() for one in expected]
     taken = [w.frame_numbers.tolist() for w in clips.windows(Counted(count), VIDEO, data)]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from keras_r3d.benchmark.contenders import ClipByClip, Task
 from keras_r3d.benchmark.draws import Draw
-from keras_r3d.data.video import Decoder, Frame
+from keras_r3d.data.decoding.decoder import Decoder, Frame
 
 _ROWS = 240
 # Of Pillow, 4:2:0: files about as large as `ffmpeg -q:v 3` writes. (FFmpeg's default aims at a bit

@@ -13,13 +13,13 @@ from typing import ClassVar
 import numpy as np
 
 from keras_r3d.benchmark.draws import Draw, Source
-from keras_r3d.data import jpeg, memory, video
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import Reader
-from keras_r3d.data.store import Store, StoreReader, levels
+from keras_r3d.data.decoding import buffers, decoder
+from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.data.store import Store, StoreReader, jpeg, levels
 from keras_r3d.data.store.reader import compressed
-from keras_r3d.data.video import Frame
-from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.recipe import Data
 from keras_r3d.system.opencv import cv2
 
@@ -200,7 +200,7 @@ class JpegAloneKept(JpegAlone):
     name = "the same, memory kept"
 
     def __init__(self, task: Task):
-        memory.keep_buffers()
+        buffers.keep_buffers()
         super().__init__(task)
 
 
@@ -218,7 +218,7 @@ class DecodingAlone(ClipByClip):
 
     def clip(self, draw: Draw) -> object:
         last = draw.numbers.max()
-        for number, _ in enumerate(video.Decoder(draw.source.video.path)):
+        for number, _ in enumerate(decoder.Decoder(draw.source.video.path)):
             if number == last:
                 break
         return None

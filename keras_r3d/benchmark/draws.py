@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data import clips, cropping, order, video
+from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.decoding import decoder
+from keras_r3d.data.decoding.decoder import Frame, VideoError
+from keras_r3d.data.sampling import cropping, order
 from keras_r3d.data.store import Store
-from keras_r3d.data.video import Frame, VideoError
 from keras_r3d.recipe import Data
 from keras_r3d.system.errors import R3DError
 
@@ -67,7 +69,7 @@ class Draw:
         crop = self.crop(*frames.shape[1:3])
         clip = np.empty((len(frames), size, size, 3), np.uint8)
         for frame, out in zip(frames, clip, strict=True):
-            video.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
+            decoder.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
         return clip
 
 
@@ -106,7 +108,7 @@ def in_store(
 def read_frames(path: str, numbers: NDArray[np.int64]) -> Frame:
     """Decodes frames with our own decoder, in order, uint8 `(frames, height, width, 3)`, RGB."""
     wanted, places = np.unique(numbers, return_inverse=True)
-    frames = [frame[:, :, ::-1] for _, frame in video.selected(path, wanted)]
+    frames = [frame[:, :, ::-1] for _, frame in decoder.selected(path, wanted)]
     return np.stack(frames)[places]
 
 
@@ -156,7 +158,7 @@ def plan(sources: Sequence[Source], data: Data, seed: int, positions: Iterable[i
 
 
 def _count(source: Video) -> Source:
-    info = video.probe(source.path)
+    info = decoder.probe(source.path)
     shown = (info.seconds >= source.start_seconds) & (info.seconds < source.end_seconds)
     if not shown.any():
         raise VideoError(f"{source.name}: no frame is shown in this range.")

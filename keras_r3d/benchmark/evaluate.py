@@ -13,8 +13,8 @@ import tensorflow as tf
 from keras_r3d import applications
 from keras_r3d.benchmark.timing import interleaved
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import Reader, Window
-from keras_r3d.data.source import open_source
+from keras_r3d.data.decoding.reader import Reader, Window
+from keras_r3d.data.opening import open_source
 from keras_r3d.inference import classifier, scoring
 from keras_r3d.recipe import Recipe
 from keras_r3d.system import files

@@ -14,8 +14,8 @@ from keras_r3d.benchmark.evaluate import decoded
 from keras_r3d.benchmark.process import peak_megabytes
 from keras_r3d.benchmark.timing import interleaved
 from keras_r3d.data import demo
-from keras_r3d.data.reader import Reader
-from keras_r3d.data.source import open_source
+from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.data.opening import open_source
 from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose

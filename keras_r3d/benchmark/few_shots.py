@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_r3d import evaluate, recipe
+from keras_r3d.data import opening
 from keras_r3d.data.annotations import Video
 from keras_r3d.inference import protocol, ridge
 from keras_r3d.system import files
@@ -109,7 +110,7 @@ def _scratch(
     data_dir: str, name: str, per_class: Sequence[int], draws: int, say: Say
 ) -> list[Point]:
     experiment = recipe.load(name)
-    found = few_preparing.source.open_source(data_dir, experiment.data, seed=1).annotations
+    found = opening.open_source(data_dir, experiment.data, seed=1).annotations
     train, test = found.split("train"), found.split("test")
     points = []
     for count in per_class:

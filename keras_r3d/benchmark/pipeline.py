@@ -32,7 +32,7 @@ from keras_r3d.benchmark.draws import Draw
 from keras_r3d.benchmark.peers import Decord, PyAV, TorchCodec
 from keras_r3d.benchmark.process import DroppedOutError, Process, Turn
 from keras_r3d.data import annotations
-from keras_r3d.data.source import open_source
+from keras_r3d.data.opening import open_source
 from keras_r3d.data.store import StoreReader
 from keras_r3d.recipe import Data, Recipe
 from keras_r3d.system import files

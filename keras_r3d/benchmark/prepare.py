@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_r3d.benchmark.timing import interleaved
-from keras_r3d.data import annotations, memory, video
+from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Annotations, Video
+from keras_r3d.data.decoding import buffers, decoder
 from keras_r3d.data.store import levels, preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.recipe import Data
@@ -31,7 +32,7 @@ def run(data_dir: str, data: Data, *, most_videos: int, rounds: int, json: str |
     Raises:
         R3DError: the data cannot be read.
     """
-    memory.keep_buffers()  # as preparing does
+    buffers.keep_buffers()  # as preparing does
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     cv2.setNumThreads(1)
     found = annotations.read(data_dir, annotations.AUTO)
@@ -39,7 +40,7 @@ def run(data_dir: str, data: Data, *, most_videos: int, rounds: int, json: str |
     settings = Settings(levels.for_crops(data.size, data.scales), _QUALITY, 0.0)
     some = Annotations({"train": chosen}, found.classes, [])
     work = preparing.job(some, annotations.root(data_dir), settings)
-    frames = sum(video.probe(one.path).frame_count for one in chosen)
+    frames = sum(decoder.probe(one.path).frame_count for one in chosen)
     with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as scratch:
         numbers = itertools.count()
 
@@ -77,6 +78,6 @@ def run(data_dir: str, data: Data, *, most_videos: int, rounds: int, json: str |
 def _bare(chosen: Sequence[Video], settings: Settings) -> None:
     options = [cv2.IMWRITE_JPEG_QUALITY, settings.quality, cv2.IMWRITE_JPEG_RST_INTERVAL, 1]
     for one in chosen:
-        for _, frame in video.Decoder(one.path).timed(one.start_seconds, one.end_seconds):
+        for _, frame in decoder.Decoder(one.path).timed(one.start_seconds, one.end_seconds):
             for height, width in settings.levels.of(*frame.shape[:2]):
-                cv2.imencode(".jpg", video.resize(frame, height, width), options)
+                cv2.imencode(".jpg", decoder.resize(frame, height, width), options)

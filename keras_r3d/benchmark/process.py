@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_r3d.benchmark.draws import Draw
-from keras_r3d.data.video import Frame
+from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.system.errors import R3DError
 from keras_r3d.system.opencv import cv2
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_r3d.data import demo
-from keras_r3d.data.video import Frame
+from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.system.opencv import cv2
 
 

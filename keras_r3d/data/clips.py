@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from keras_r3d.data import affine, colour, cropping, randaugment, sampling
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import Cut, Reader, Window
-from keras_r3d.data.video import Frame
+from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.reader import Cut, Reader, Window
+from keras_r3d.data.sampling import affine, color, cropping, randaugment
+from keras_r3d.data.sampling.temporal import temporal
 from keras_r3d.recipe import Data
 
 
@@ -24,7 +25,7 @@ class Clip:
     """
 
     pixels: Frame
-    frame_numbers: sampling.Indices
+    frame_numbers: temporal.Indices
     crop: cropping.Crop
 
 
@@ -83,9 +84,9 @@ def middle_clip(reader: Reader, source: Video, data: Data, out: Frame | None = N
     """
     count = reader.count(source)
     if data.sampling == "consecutive":
-        numbers = sampling.middle_window(count, data.frames, data.frame_stride)
+        numbers = temporal.middle_window(count, data.frames, data.frame_stride)
     else:
-        numbers = sampling.spread(count, data.frames)
+        numbers = temporal.spread(count, data.frames)
     pixels = _empty(data) if out is None else out
     crop_of = cropping.whole if data.crop == "whole" else cropping.centre
     crops = reader.cut(source, [Cut(numbers, crop_of, pixels)])
@@ -109,12 +110,12 @@ def windows(
     """
     cut = views_of(data, views)
     if data.spans and not count:
-        choose = functools.partial(sampling.spans, frames=data.frames, shares=data.spans)
+        choose = functools.partial(temporal.spans, frames=data.frames, shares=data.spans)
     elif data.sampling != "consecutive":
-        choose = functools.partial(sampling.even_spreads, frames=data.frames, windows=count or 1)
+        choose = functools.partial(temporal.even_spreads, frames=data.frames, windows=count or 1)
     elif count:
         choose = functools.partial(
-            sampling.even_windows,
+            temporal.even_windows,
             frames=data.frames,
             frame_stride=data.frame_stride,
             windows=count,
@@ -134,14 +135,14 @@ def _empty(data: Data) -> Frame:
     return np.empty((data.frames, data.size, data.size, data.channels), np.uint8)
 
 
-def training_frames(count: int, data: Data, rng: np.random.Generator) -> sampling.Indices:
+def training_frames(count: int, data: Data, rng: np.random.Generator) -> temporal.Indices:
     """Draws the frames of a clip, int64 `(frames,)`, of a video of `count` frames."""
     if data.sampling == "consecutive":
-        stride = sampling.random_stride(
+        stride = temporal.random_stride(
             rng, count, data.frames, data.frame_stride, data.frame_stride_most
         )
-        return sampling.random_window(rng, count, data.frames, stride)
-    return sampling.spread(count, data.frames, rng if data.sampling == "segments" else None)
+        return temporal.random_window(rng, count, data.frames, stride)
+    return temporal.spread(count, data.frames, rng if data.sampling == "segments" else None)
 
 
 def _training_crop(data: Data, rng: np.random.Generator, height: int, width: int) -> cropping.Crop:
@@ -160,7 +161,7 @@ def _change(pixels: Frame, data: Data, rng: np.random.Generator) -> None:
         )
         pixels[...] = affine.apply(matrix, pixels)
     if data.colour_jitter:
-        pixels[...] = colour.apply(colour.random_table(rng, data.colour_jitter), pixels)
+        pixels[...] = color.apply(color.random_table(rng, data.colour_jitter), pixels)
     if data.randaugment_ops:
         operations = randaugment.random_operations(
             rng, data.randaugment_ops, data.randaugment_magnitude

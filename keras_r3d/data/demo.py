@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_r3d.data import mp4
+from keras_r3d.data.decoding import video_writer
 from keras_r3d.system import files
 from keras_r3d.system.opencv import cv2
 
@@ -87,7 +87,7 @@ def _render_all(folder: Path) -> None:
                 (temporary / split / label).mkdir(parents=True)
                 for number in range(count):
                     path = temporary / split / label / f"{number:03}.mp4"
-                    mp4.write(
+                    video_writer.write(
                         path, frames(label, split, _rng(label, split, number)), FPS, _OTHERWISE
                     )
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from keras_r3d.data import duplicates
 from keras_r3d.data.annotations import Annotations, Video
-from keras_r3d.data.video import Decoder, VideoError, falls_short, probe
+from keras_r3d.data.decoding.decoder import Decoder, VideoError, falls_short, probe
 from keras_r3d.system import workers
 
 BROKEN = ("unreadable", "time limit", "crash")

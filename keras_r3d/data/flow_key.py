@@ -3,8 +3,8 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d.data import flow
-from keras_r3d.data.video import Frame
+from keras_r3d.data.decoding import flow
+from keras_r3d.data.decoding.decoder import Frame
 
 _BAND = 0.62  # inches, below a figure
 _TEXT = (

@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.data import calls, clips, memory, order
+from keras_r3d.data import calls, clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import Reader
-from keras_r3d.data.video import VideoError
+from keras_r3d.data.decoding import buffers
+from keras_r3d.data.decoding.decoder import VideoError
+from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.data.sampling import order
 from keras_r3d.recipe import Data
 
 # Draws after which a stream of unreadable videos is an error rather than bad luck.
@@ -209,5 +211,5 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 @functools.cache
-def _buffers(shape: tuple[int, ...]) -> memory.Buffers:
-    return memory.Buffers(shape)
+def _buffers(shape: tuple[int, ...]) -> buffers.Buffers:
+    return buffers.Buffers(shape)

@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from keras_r3d.data import video as videos
-from keras_r3d.data.listing import printable
-from keras_r3d.data.video import Decoder, Frame, VideoError
+from keras_r3d.data.annotations.listing import printable
+from keras_r3d.data.decoding import decoder as videos
+from keras_r3d.data.decoding.decoder import Decoder, Frame, VideoError
 from keras_r3d.inference.prediction import Prediction, best
 from keras_r3d.system import files
 from keras_r3d.system.errors import R3DError

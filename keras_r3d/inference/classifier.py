@@ -9,7 +9,7 @@ import keras
 
 from keras_r3d import recipe, run_folder
 from keras_r3d.applications import read_metadata
-from keras_r3d.data.annotations.videos import some
+from keras_r3d.data.annotations.video import some
 from keras_r3d.inference import artefacts
 from keras_r3d.inference.artefacts import ModelError, Score
 from keras_r3d.recipe import Recipe

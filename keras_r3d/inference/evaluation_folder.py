@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_r3d import run_folder
-from keras_r3d.data.reader import Reader
+from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference import report, submission
 from keras_r3d.inference.evaluation import Evaluation
 from keras_r3d.inference.opening import Opened

@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import Reader
+from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference import artefacts, feature_file
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.feature_file import Batch
@@ -163,7 +163,7 @@ def extract(
             if progress is not None:
                 progress(done, len(videos))
         parts.flush()
-    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or SIGTERM as `_command` takes it
+    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or SIGTERM as `system.command` takes it
         parts.flush()
         raise InterruptedExtraction(
             f"\nInterrupted: {len(parts)} of {len(videos)} videos are kept in {parts.folder}. The "

@@ -4,10 +4,10 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
-from keras_r3d.data import source
+from keras_r3d.data import opening
 from keras_r3d.data.annotations import AnnotationError, Video
-from keras_r3d.data.annotations.videos import some
-from keras_r3d.data.reader import Reader
+from keras_r3d.data.annotations.video import some
+from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.opening import Opened
 
 
@@ -45,7 +45,7 @@ def videos_of(opened: Opened, data_dir: str | None, split: str | None) -> Labell
         raise AnnotationError(
             f"--data_dir is missing: {model.name} is of no run folder that names videos."
         )
-    found = source.open_source(data_dir, model.data)
+    found = opening.open_source(data_dir, model.data)
     splits = found.annotations.splits
     if split is None:
         if own not in splits and len(splits) > 1:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from keras_r3d.data.listing import printable
+from keras_r3d.data.annotations.listing import printable
 from keras_r3d.inference.prediction import Prediction
 from keras_r3d.system.text import shortened, shortened_path, width
 

@@ -6,11 +6,13 @@ import os
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d.data import flow, flow_key, sampling
+from keras_r3d.data import flow_key
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.cropping import Views
-from keras_r3d.data.reader import Reader
-from keras_r3d.data.video import Frame, VideoError
+from keras_r3d.data.decoding import flow
+from keras_r3d.data.decoding.decoder import Frame, VideoError
+from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.data.sampling.cropping import Views
+from keras_r3d.data.sampling.temporal import temporal
 from keras_r3d.inference import lettering
 from keras_r3d.inference.evaluation import Evaluation
 
@@ -81,7 +83,7 @@ def sheet(evaluation: Evaluation, reader: Reader) -> tuple[Figure | None, list[s
 def _strip(reader: Reader, video: Video) -> Frame:
     """Reads frames side by side, uint8 `(size, width, 3)`, RGB; of optical flow, its colours."""
     (window,) = reader.chosen(
-        video, lambda count: [sampling.spread(count, _FRAMES)], Views(1), _SIZE
+        video, lambda count: [temporal.spread(count, _FRAMES)], Views(1), _SIZE
     )
     frames = window.pixels[0]
     if reader.channels == flow.CHANNELS:

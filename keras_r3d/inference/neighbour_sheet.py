@@ -6,13 +6,13 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d.data import source
+from keras_r3d.data import opening
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.cropping import Views
-from keras_r3d.data.reader import Reader
+from keras_r3d.data.decoding.decoder import Frame, VideoError
+from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.data.store import Store, StoreReader
-from keras_r3d.data.video import Frame, VideoError
-from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.inference.feature_file import Features
 from keras_r3d.inference.neighbours import Neighbours
 from keras_r3d.system.text import shortened
@@ -82,7 +82,7 @@ def middle_frames(features: Features) -> MiddleFrame:
 def _opened(features: Features) -> tuple[Reader, Callable[[int], Video | None]]:
     """Opens what the videos of a file of embeddings lie in: a clip store, or files."""
     data_dir = features.metadata["data_dir"]
-    if data_dir and source.is_store(data_dir):
+    if data_dir and opening.is_store(data_dir):
         store = Store(data_dir)
         known = {video.name: video for videos in store.splits.values() for video in videos}
         return StoreReader(store), lambda row: known.get(str(features.video[row]))

@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from keras_r3d.data import flow_key, mp4
-from keras_r3d.data.video import resize
+from keras_r3d.data import flow_key
+from keras_r3d.data.decoding import video_writer
+from keras_r3d.data.decoding.decoder import resize
 from keras_r3d.inference.heat import Heat
 from keras_r3d.system import files
 from keras_r3d.system.opencv import cv2
@@ -138,7 +139,7 @@ def write_video(
     times = max(1, int(np.ceil(_LEAST_SECONDS * pace / len(frames))))
     with files.atomic(path) as temporary:
         bgr = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
-        mp4.write(temporary, bgr * times, pace)
+        video_writer.write(temporary, bgr * times, pace)
 
 
 def _enlarged(frames: np.ndarray) -> np.ndarray:

@@ -11,9 +11,9 @@ import numpy as np
 
 from keras_r3d import run_folder
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.listing import printable
-from keras_r3d.data.source import file_reader
-from keras_r3d.data.video import VideoError
+from keras_r3d.data.annotations.listing import printable
+from keras_r3d.data.decoding.decoder import VideoError
+from keras_r3d.data.opening import file_reader
 from keras_r3d.inference import classifier, protocol
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.scoring import Scored, score

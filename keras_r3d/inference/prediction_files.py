@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_r3d import run_folder
-from keras_r3d.data import listing
-from keras_r3d.data.video import VideoError
+from keras_r3d.data.annotations import listing
+from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.inference import annotating, timeline
 from keras_r3d.inference.prediction import Prediction, records_csv
 from keras_r3d.system import files

@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_r3d import recipe
 from keras_r3d.data.annotations import AnnotationError, Video
-from keras_r3d.data.reader import Reader
+from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.evaluation import Evaluation
 from keras_r3d.inference.scoring import TIMEOUT, Scored, score

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d.data.reader import Reader
+from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference import confusion, mistakes, reliability
 from keras_r3d.inference.evaluation import Evaluation
 from keras_r3d.system import files

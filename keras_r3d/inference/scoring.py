@@ -17,8 +17,8 @@ import numpy as np
 
 from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.reader import Reader, Window
-from keras_r3d.data.video import Frame, VideoError
+from keras_r3d.data.decoding.decoder import Frame, VideoError
+from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.inference.averaging import average
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.system.errors import R3DError

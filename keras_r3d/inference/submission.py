@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.annotations.videos import some
+from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.evaluation import Evaluation
 from keras_r3d.system import files
 from keras_r3d.system.errors import R3DError

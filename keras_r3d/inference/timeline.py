@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d.data.listing import printable
+from keras_r3d.data.annotations.listing import printable
 from keras_r3d.inference.prediction import Prediction
 from keras_r3d.system import files
 from keras_r3d.system.text import shortened, shortened_path

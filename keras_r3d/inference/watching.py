@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d.data import clips, ring
-from keras_r3d.data.live import Source
-from keras_r3d.data.ring import Held, Shape
+from keras_r3d.data import clips
+from keras_r3d.data.decoding import ring
+from keras_r3d.data.decoding.live import Source
+from keras_r3d.data.decoding.ring import Held, Shape
 from keras_r3d.inference.averaging import average
 from keras_r3d.inference.classifier import Classifier
 from keras_r3d.inference.prediction import best, named

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from keras_r3d.data.video import Frame
+from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.system.opencv import cv2
 from keras_r3d.system.retrying import ServingError
 

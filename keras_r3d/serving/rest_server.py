@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d.data.listing import printable
-from keras_r3d.data.video import Frame
+from keras_r3d.data.annotations.listing import printable
+from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.system.retrying import PassingError, ServingError
 
 from .address import Address

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from keras_r3d.data.video import Frame
+from keras_r3d.data.decoding.decoder import Frame
 
 from .address import Address, parse
 from .signatures import Described

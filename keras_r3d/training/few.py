@@ -20,7 +20,7 @@ import numpy as np
 from keras_r3d import run_folder
 from keras_r3d.applications import embedding, metadata
 from keras_r3d.data import sheet
-from keras_r3d.data.annotations.videos import some
+from keras_r3d.data.annotations.video import some
 from keras_r3d.inference import (
     classifier,
     evaluation_folder,
@@ -58,7 +58,7 @@ def train(
     """Fits a classifier to the embeddings of a recipe's [few], and evaluates it.
 
     Args:
-        data_dir: folder of videos, a CSV file, or a clip store (`keras_r3d.data.source`).
+        data_dir: folder of videos, a CSV file, or a clip store (`keras_r3d.data.opening`).
         workdir: folder of the run. Embeddings of unchanged videos that runs in it or beside it hold
             are not computed again.
         options: how and where it runs.

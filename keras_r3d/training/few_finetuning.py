@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_r3d.data.annotations import Annotations, Video
-from keras_r3d.data.source import Source
+from keras_r3d.data.opening import Source
 from keras_r3d.recipe import Recipe
 from keras_r3d.system.devices import Devices
 from keras_r3d.training import networks, preparing

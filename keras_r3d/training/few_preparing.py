@@ -11,10 +11,11 @@ import keras
 import numpy as np
 
 from keras_r3d.applications import embedding, metadata
-from keras_r3d.data import flow, source
+from keras_r3d.data import opening
 from keras_r3d.data.annotations import AnnotationError, Annotations, Video
-from keras_r3d.data.annotations.videos import some
-from keras_r3d.data.source import Source
+from keras_r3d.data.annotations.video import some
+from keras_r3d.data.decoding import flow
+from keras_r3d.data.opening import Source
 from keras_r3d.inference import artefacts, protocol, ridge
 from keras_r3d.inference.averaging import average
 from keras_r3d.inference.classifier import Classifier
@@ -70,7 +71,7 @@ def prepare(recipe: Recipe, data_dir: str | Path, hardware: Devices, say: Say) -
         except R3DError as error:
             errors.append(error)
     try:
-        opened = source.open_source(data_dir, recipe.data, seed=recipe.train.seed)
+        opened = opening.open_source(data_dir, recipe.data, seed=recipe.train.seed)
     except R3DError as error:
         errors.append(error)
     if errors:

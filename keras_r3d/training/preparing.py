@@ -13,9 +13,10 @@ import tensorflow as tf
 
 import keras_r3d
 from keras_r3d import run_folder
-from keras_r3d.data import annotations, order, pipeline, source
+from keras_r3d.data import annotations, opening, pipeline
 from keras_r3d.data.annotations import AnnotationError, Annotations
-from keras_r3d.data.source import Source
+from keras_r3d.data.opening import Source
+from keras_r3d.data.sampling import order
 from keras_r3d.recipe import Recipe, RecipeError, listed
 from keras_r3d.system.devices import Devices, choose
 from keras_r3d.system.errors import R3DError
@@ -178,7 +179,7 @@ def _open(
     except R3DError as error:
         errors.append(error)
     try:
-        opened = source.open_source(
+        opened = opening.open_source(
             data_dir,
             recipe.data,
             cache_gib=recipe.data.cache_gib,

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_r3d import run_folder
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import AnnotationError, Annotations
-from keras_r3d.data.source import Source
+from keras_r3d.data.opening import Source
 from keras_r3d.recipe import Recipe, dumps
 from keras_r3d.run_folder import Run, RunError
 from keras_r3d.system import files

@@ -44,7 +44,7 @@ def train(
     state, and ends as if it had never stopped.
 
     Args:
-        data_dir: folder of videos, a CSV file, or a clip store (`keras_r3d.data.source`).
+        data_dir: folder of videos, a CSV file, or a clip store (`keras_r3d.data.opening`).
         workdir: folder of the run.
         options: how and where it runs; None: on all devices, nothing special.
         say: takes each line of the report.

@@ -15,7 +15,7 @@ from keras_r3d.data.annotations.reading import (
     root,
     videos_in,
 )
-from keras_r3d.data.annotations.videos import (
+from keras_r3d.data.annotations.video import (
     VIDEO_SUFFIXES,
     AnnotationError,
     Annotations,

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-from keras_r3d.data.annotations.videos import SPLITS, AnnotationError, Annotations, Video, some
+from keras_r3d.data.annotations.video import SPLITS, AnnotationError, Annotations, Video, some
 from keras_r3d.system import files
 
 _URL = "://"  # of a store elsewhere: not a path to be made absolute

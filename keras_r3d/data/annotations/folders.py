@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from keras_r3d.data.annotations.videos import SPLITS, VIDEO_SUFFIXES, AnnotationError, Video, some
+from keras_r3d.data.annotations.video import SPLITS, VIDEO_SUFFIXES, AnnotationError, Video, some
 
 # Other names of splits are more likely classes.
 SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")

@@ -12,7 +12,7 @@ from typing import Any
 
 from keras_r3d.data.annotations import listed
 from keras_r3d.data.annotations.listed import Entry
-from keras_r3d.data.annotations.videos import SPLITS, AnnotationError, Video
+from keras_r3d.data.annotations.video import SPLITS, AnnotationError, Video
 
 
 def read(path: Path, data_dir: Path) -> tuple[dict[str, list[Video]], list[str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keras_r3d.data.annotations import listed
 from keras_r3d.data.annotations.listed import Entry
-from keras_r3d.data.annotations.videos import SPLITS, AnnotationError, Video
+from keras_r3d.data.annotations.video import SPLITS, AnnotationError, Video
 
 COLUMNS = ("youtube_id", "time_start", "time_end", "split")
 

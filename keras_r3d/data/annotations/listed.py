@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_r3d.data.annotations.videos import VIDEO_SUFFIXES, AnnotationError, Video, some
+from keras_r3d.data.annotations.video import VIDEO_SUFFIXES, AnnotationError, Video, some
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keras_r3d.data.annotations import listed
 from keras_r3d.data.annotations.listed import Entry
-from keras_r3d.data.annotations.videos import AnnotationError, Video
+from keras_r3d.data.annotations.video import AnnotationError, Video
 
 _UCF101 = {"trainlist": "train", "testlist": "test"}
 _HMDB51 = {"1": "train", "2": "test", "0": None}

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from keras_r3d.data.annotations.videos import AnnotationError, Video, some
+from keras_r3d.data.annotations.video import AnnotationError, Video, some
 from keras_r3d.system import files
 
 NAME = "quarantine.txt"

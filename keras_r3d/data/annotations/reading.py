@@ -19,7 +19,7 @@ from keras_r3d.data.annotations import (
     quarantine,
 )
 from keras_r3d.data.annotations.folders import LAYOUT
-from keras_r3d.data.annotations.videos import AnnotationError, Annotations, Video, some
+from keras_r3d.data.annotations.video import AnnotationError, Annotations, Video, some
 
 MANIFEST = "manifest.csv"
 FORMS = (

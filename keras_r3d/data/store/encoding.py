@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data import jpeg, memory, video
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.decoding import buffers, decoder
+from keras_r3d.data.decoding.decoder import Frame, VideoError
+from keras_r3d.data.store import jpeg
 from keras_r3d.data.store.levels import Levels
-from keras_r3d.data.video import Frame, VideoError
 from keras_r3d.system import files
 
 # A marker every 16 pixels costs bytes: on larger frames they may stand further apart.
@@ -72,7 +73,7 @@ def encode(source: Video, settings: Settings, folder: Path) -> Part:
         WriteError: the disk is full, …
     """
     source_bytes, source_sha256 = _hashed(source)
-    memory.keep_buffers()
+    buffers.keep_buffers()
     with files.atomic(folder) as temporary:
         temporary.mkdir()
         part = _encode(source, settings, temporary)
@@ -130,7 +131,7 @@ def _encode(source: Video, settings: Settings, folder: Path) -> Part:
             for level, (height, width) in enumerate(sizes):
                 if level == 0 or sizes[level - 1] != (height, width):
                     # From the source: from level to level a little sharpness would go each time.
-                    scaled = video.resize(frame, height, width)
+                    scaled = decoder.resize(frame, height, width)
                     encoded = _jpeg(source, scaled, settings.quality, intervals[level])
                 most = max(most, outputs[level].tell() + len(encoded))
                 outputs[level].write(encoded)
@@ -177,8 +178,8 @@ def _interval(height: int, width: int) -> int:
 
 def _frames(source: Video, fps: float) -> Iterator[tuple[float, Frame]]:
     """Yields times and BGR frames of a video; resampled, the frame shown at each time."""
-    decoder = video.Decoder(source.path)
-    stream = decoder.timed(source.start_seconds, source.end_seconds)
+    video = decoder.Decoder(source.path)
+    stream = video.timed(source.start_seconds, source.end_seconds)
     if not fps:
         yield from stream
         return

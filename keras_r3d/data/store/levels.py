@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from keras_r3d.data.cropping import Crop
+from keras_r3d.data.sampling.cropping import Crop
 
 Size = tuple[int, int]  # height, width, in pixels
 

@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data import storage
 from keras_r3d.data.annotations import QUARANTINE, Video
-from keras_r3d.data.storage import Storage, StorageError, UnreachableError
-from keras_r3d.data.store import format
+from keras_r3d.data.store import format, storage
 from keras_r3d.data.store.format import StoreError
 from keras_r3d.data.store.levels import Size
+from keras_r3d.data.store.storage import Storage, StorageError, UnreachableError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_r3d.data import jpeg, memory
-from keras_r3d.data import video as videos
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.cropping import Crop, centre
-from keras_r3d.data.jpeg import JpegError
-from keras_r3d.data.reader import Cut, Reader, Seconds
-from keras_r3d.data.sampling import Indices
-from keras_r3d.data.store import levels
+from keras_r3d.data.decoding import buffers
+from keras_r3d.data.decoding import decoder as videos
+from keras_r3d.data.decoding.decoder import VideoError
+from keras_r3d.data.decoding.reader import Cut, Reader, Seconds
+from keras_r3d.data.sampling.cropping import Crop, centre
+from keras_r3d.data.sampling.temporal import Indices
+from keras_r3d.data.store import jpeg, levels
 from keras_r3d.data.store.format import StoreError
+from keras_r3d.data.store.jpeg import JpegError
 from keras_r3d.data.store.opened import Store
-from keras_r3d.data.video import VideoError
 
 _REMOTE_THREADS = 32  # requests under way, so that none is waited for alone
 _UNDER_THE_LOCK = 5 * 1024  # bytes, as zlib has it
@@ -33,7 +33,7 @@ class StoreReader(Reader):
 
     def __init__(self, store: Store):
         super().__init__()
-        memory.keep_buffers()
+        buffers.keep_buffers()
         cores = len(os.sched_getaffinity(0))
         self.threads = max(_REMOTE_THREADS, cores) if store.storage.remote else cores
         self.store = store

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_r3d.data.annotations import AnnotationError, Problem, Video
-from keras_r3d.data.cropping import Crop, Views
-from keras_r3d.data.sampling import Indices, loop
-from keras_r3d.data.video import Frame, VideoError
+from keras_r3d.data.decoding.decoder import Frame, VideoError
+from keras_r3d.data.sampling.cropping import Crop, Views
+from keras_r3d.data.sampling.temporal import Indices, loop
 
 Seconds = NDArray[np.float64]
 

@@ -19,8 +19,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from keras_r3d.data.storage.plugin import FileSystem, FileSystemError, file_system, register
-from keras_r3d.data.storage.remote import (
+from keras_r3d.data.store.storage.plugin import FileSystem, FileSystemError, file_system, register
+from keras_r3d.data.store.storage.remote import (
     SILENCE_SECONDS,
     PassingError,
     RemoteStorage,

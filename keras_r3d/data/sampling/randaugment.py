@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data import affine
+from keras_r3d.data.sampling import affine
 from keras_r3d.system.opencv import cv2
 
 Pixels = NDArray[np.uint8]

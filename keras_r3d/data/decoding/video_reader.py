@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from keras_r3d.data import flow
-from keras_r3d.data import video as videos
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.cropping import Crop, Views
-from keras_r3d.data.flow_video import FlowDecoder, StoredFlowDecoder
-from keras_r3d.data.landmarks import Landmarks
-from keras_r3d.data.reader import Cut, Reader, Seconds, Window, span_seconds
-from keras_r3d.data.sampling import Indices, loop
-from keras_r3d.data.video import Decoder, Frame, Frames, VideoError
+from keras_r3d.data.decoding import decoder as videos
+from keras_r3d.data.decoding import flow
+from keras_r3d.data.decoding.decoder import Decoder, Frame, Frames, VideoError
+from keras_r3d.data.decoding.flow_decoder import FlowDecoder, StoredFlowDecoder
+from keras_r3d.data.decoding.landmarks import Landmarks
+from keras_r3d.data.decoding.reader import Cut, Reader, Seconds, Window, span_seconds
+from keras_r3d.data.sampling.cropping import Crop, Views
+from keras_r3d.data.sampling.temporal import Indices, loop
 
 _HELD = 2**28  # bytes of a video's frames that are held, rather than decoding it again
 

@@ -14,7 +14,7 @@ import threading
 import warnings
 from typing import Any
 
-from keras_r3d.data.storage.remote import StorageError
+from keras_r3d.data.store.storage.remote import StorageError
 
 _NOT_FOUND = 5  # of tf.errors
 

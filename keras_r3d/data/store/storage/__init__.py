@@ -8,9 +8,15 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Protocol
 
-from keras_r3d.data.storage.gfile import FileSystemStorage
-from keras_r3d.data.storage.remote import StorageError, UnreachableError, decoded, proper, too_short
-from keras_r3d.data.storage.web import WebStorage
+from keras_r3d.data.store.storage.gfile import FileSystemStorage
+from keras_r3d.data.store.storage.remote import (
+    StorageError,
+    UnreachableError,
+    decoded,
+    proper,
+    too_short,
+)
+from keras_r3d.data.store.storage.web import WebStorage
 
 __all__ = ["LocalStorage", "Storage", "StorageError", "UnreachableError", "is_url", "open_storage"]
 

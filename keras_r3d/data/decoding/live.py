@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 
-from keras_r3d.data import video as videos
-from keras_r3d.data.listing import printable
-from keras_r3d.data.ring import Held, Ring, Shape
-from keras_r3d.data.video import Frame
+from keras_r3d.data.annotations.listing import printable
+from keras_r3d.data.decoding import decoder as videos
+from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.ring import Held, Ring, Shape
 from keras_r3d.system.errors import R3DError
 from keras_r3d.system.opencv import cv2
 

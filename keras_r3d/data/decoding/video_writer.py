@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_r3d.data.video import Frame, VideoError, probe
+from keras_r3d.data.decoding.decoder import Frame, VideoError, probe
 from keras_r3d.system import files
 from keras_r3d.system.errors import R3DError
 from keras_r3d.system.opencv import cv2

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_r3d.data import sampling
-from keras_r3d.data import video as videos
-from keras_r3d.data.cropping import Views
-from keras_r3d.data.video import Frame
+from keras_r3d.data.decoding import decoder as videos
+from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.sampling.cropping import Views
+from keras_r3d.data.sampling.temporal import temporal
 
 # Between frames that are kept where a window is seconds long: all at 60 a second, not at 120.
 _LEAST_SECONDS = 0.015
@@ -108,7 +108,7 @@ class Ring:
 def clip(window: Sequence[Held], shape: Shape) -> Frame:
     """Returns the pixels of a window, uint8 `(views, frames, size, size, 3)`, RGB."""
     if shape.seconds:
-        numbers = sampling.spread(len(window), shape.frames)
+        numbers = temporal.spread(len(window), shape.frames)
     else:
         numbers = np.arange(0, len(window), shape.frame_stride)
     pixels = np.stack([window[number].pixels for number in numbers.tolist()], axis=1)

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data import landmarks
-from keras_r3d.data.landmarks import Landmarks
+from keras_r3d.data.decoding import landmarks
+from keras_r3d.data.decoding.landmarks import Landmarks
 from keras_r3d.system.errors import R3DError
 from keras_r3d.system.opencv import cv2
 

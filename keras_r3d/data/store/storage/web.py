@@ -14,7 +14,7 @@ import urllib.parse
 import urllib.request
 from collections import defaultdict, deque
 
-from keras_r3d.data.storage.remote import (
+from keras_r3d.data.store.storage.remote import (
     SILENCE_SECONDS,
     PassingError,
     RemoteStorage,

@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_r3d.data import annotations, flow_folder, motion
+from keras_r3d.data import annotations, motion
 from keras_r3d.data.annotations import Annotations
-from keras_r3d.data.flow import FlowError
-from keras_r3d.data.reader import Reader
+from keras_r3d.data.decoding import flow_folder
+from keras_r3d.data.decoding.flow import FlowError
+from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import Store, StoreReader, is_store
-from keras_r3d.data.video_reader import VideoReader
 from keras_r3d.recipe import Data
 
 __all__ = ["Source", "file_reader", "is_store", "open_source", "video_reader"]

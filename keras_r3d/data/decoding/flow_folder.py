@@ -16,11 +16,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_r3d.data import annotations, flow
+from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Annotations, Problem, Video
-from keras_r3d.data.flow import FlowError
-from keras_r3d.data.flow_video import FlowDecoder, StoredFlowDecoder, packed, reason, write_reason
-from keras_r3d.data.video import VideoError
+from keras_r3d.data.decoding import flow
+from keras_r3d.data.decoding.decoder import VideoError
+from keras_r3d.data.decoding.flow import FlowError
+from keras_r3d.data.decoding.flow_decoder import (
+    FlowDecoder,
+    StoredFlowDecoder,
+    packed,
+    reason,
+    write_reason,
+)
 from keras_r3d.system import files, workers
 from keras_r3d.system.opencv import cv2
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_r3d.data import flow, video
-from keras_r3d.data.video import Decoder, Frame, Frames, VideoError
+from keras_r3d.data.decoding import decoder, flow
+from keras_r3d.data.decoding.decoder import Decoder, Frame, Frames, VideoError
 from keras_r3d.system import files
 from keras_r3d.system.opencv import cv2
 
@@ -103,8 +103,8 @@ class FlowDecoder(Frames):
 
     def _image(self) -> Frame:
         image = self._images.frame()
-        self._size = self._size or video.shrunk(image, self._short_side)
-        return cv2.cvtColor(video.resize(image, *self._size), cv2.COLOR_BGR2GRAY)
+        self._size = self._size or decoder.shrunk(image, self._short_side)
+        return cv2.cvtColor(decoder.resize(image, *self._size), cv2.COLOR_BGR2GRAY)
 
 
 class StoredFlowDecoder(Decoder):
