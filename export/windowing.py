@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from keras_r3d import recipe
-from keras_r3d.data.sampling import cropping
-from keras_r3d.data.sampling.temporal import temporal
+from keras_r3d.data.sampling import cropping, temporal
 
 from . import scaling
 

@@ -15,8 +15,7 @@ import pytest
 
 from keras_r3d import recipe
 from keras_r3d.data import clips
-from keras_r3d.data.sampling import affine, cropping
-from keras_r3d.data.sampling.temporal import temporal
+from keras_r3d.data.sampling import affine, cropping, temporal
 
 LEAST_P = 1e-4
 

@@ -15,7 +15,7 @@ from keras_r3d.data import clips, motion, opening, pipeline
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.motion import MotionReader, figures, paths, rendering, textures
-from keras_r3d.data.sampling.temporal import temporal
+from keras_r3d.data.sampling import temporal
 
 DATA = dataclasses.replace(recipe.load("motion").data, frames=4, size=16)
 TIMES = np.linspace(0, 1, 41)

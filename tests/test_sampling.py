@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_augmentation import LEAST_P, generators, p_value
 
-from keras_r3d.data.sampling.temporal import temporal
+from keras_r3d.data.sampling import temporal
 
 counts = st.integers(1, 400)
 lengths = st.integers(1, 64)

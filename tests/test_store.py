@@ -23,8 +23,7 @@ from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.decoding.reader import Cut
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.opening import open_source
-from keras_r3d.data.sampling import cropping
-from keras_r3d.data.sampling.temporal import temporal
+from keras_r3d.data.sampling import cropping, temporal
 from keras_r3d.data.store import Store, StoreError, StoreReader, encoding, format, is_store, jpeg
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels

@@ -11,9 +11,8 @@ from keras_r3d.data.decoding import landmarks
 from keras_r3d.data.decoding import video_reader as readers
 from keras_r3d.data.decoding.reader import Cut
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.data.sampling import cropping
+from keras_r3d.data.sampling import cropping, temporal
 from keras_r3d.data.sampling.cropping import Views
-from keras_r3d.data.sampling.temporal import temporal
 from keras_r3d.system.opencv import cv2
 
 

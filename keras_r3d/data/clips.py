@@ -9,8 +9,7 @@ import numpy as np
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader, Window
-from keras_r3d.data.sampling import affine, color, cropping, randaugment
-from keras_r3d.data.sampling.temporal import temporal
+from keras_r3d.data.sampling import affine, color, cropping, randaugment, temporal
 from keras_r3d.recipe import Data
 
 

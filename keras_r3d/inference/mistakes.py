@@ -11,8 +11,8 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.decoder import Frame, VideoError
 from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.data.sampling import temporal
 from keras_r3d.data.sampling.cropping import Views
-from keras_r3d.data.sampling.temporal import temporal
 from keras_r3d.inference import lettering
 from keras_r3d.inference.evaluation import Evaluation
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from keras_r3d.data.decoding import decoder as videos
 from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.sampling import temporal
 from keras_r3d.data.sampling.cropping import Views
-from keras_r3d.data.sampling.temporal import temporal
 
 # Between frames that are kept where a window is seconds long: all at 60 a second, not at 120.
 _LEAST_SECONDS = 0.015
