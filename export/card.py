@@ -3,7 +3,7 @@
 from typing import Any
 
 from keras_r3d.data.decoding.flow import ALGORITHMS
-from keras_r3d.inference import protocol
+from keras_r3d.inference.evaluation import protocol
 
 from .record import Record
 from .source import Source

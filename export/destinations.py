@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from keras_r3d import run_folder
-from keras_r3d.inference.artefacts.saved_model import EXTRA
+from keras_r3d.inference.models.runtimes.saved_model import EXTRA
 from keras_r3d.run_folder import Run
 
 from . import serving

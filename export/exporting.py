@@ -11,7 +11,7 @@ from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.inference import artefacts, classifier
+from keras_r3d.inference.models import classifier, runtimes
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
 
@@ -99,7 +99,7 @@ def export(
             *(classifier.of_run(run), exported, reader, videos, split), progress=progress
         )
         _check(measured, form, request)
-        signatures = artefacts.load_export(form.loaded(written)).signatures
+        signatures = runtimes.load_export(form.loaded(written)).signatures
         said = record.make(of_run, form.name, request.quantize, written, signatures, measured)
         described = place.record(written), place.card(written)
         files.write_json(described[0], said)

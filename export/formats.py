@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from keras_r3d.inference import manifest
-from keras_r3d.inference.artefacts.saved_model import EXTRA
+from keras_r3d.inference.models import manifest
+from keras_r3d.inference.models.runtimes.saved_model import EXTRA
 from keras_r3d.system import files
 
 from .source import ExportError, Source

@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from keras_r3d.inference.artefacts.onnx import CLASSES, INPUT, MANIFEST, OUTPUT
+from keras_r3d.inference.models.runtimes.onnx import CLASSES, INPUT, MANIFEST, OUTPUT
 
 from .packages import require
 from .source import ExportError

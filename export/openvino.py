@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_r3d.inference.artefacts.openvino import CLASSES, INPUT, MANIFEST, OUTPUT, SECTION
+from keras_r3d.inference.models.runtimes.openvino import CLASSES, INPUT, MANIFEST, OUTPUT, SECTION
 from keras_r3d.system import files
 
 from .packages import require

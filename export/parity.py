@@ -8,9 +8,9 @@ import numpy as np
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.inference import protocol
-from keras_r3d.inference.classifier import Classifier
-from keras_r3d.inference.evaluation import Evaluation
+from keras_r3d.inference.evaluation import protocol
+from keras_r3d.inference.evaluation.evaluation import Evaluation
+from keras_r3d.inference.models.classifier import Classifier
 
 from .source import ExportError
 

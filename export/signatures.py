@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_r3d import recipe
-from keras_r3d.inference.features import embedding_layer, embedding_network
+from keras_r3d.inference.embeddings.features import embedding_layer, embedding_network
 
 from . import windowing
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_r3d.applications import read_metadata
-from keras_r3d.inference.manifest import Manifest
+from keras_r3d.inference.models.manifest import Manifest
 from keras_r3d.run_folder import Run
 from keras_r3d.system.errors import R3DError
 

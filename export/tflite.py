@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.inference import manifest
-from keras_r3d.inference.artefacts import tflite_metadata
+from keras_r3d.inference.models import manifest
+from keras_r3d.inference.models.runtimes import tflite_metadata
 from keras_r3d.system import files, stderr
 
 from .folding import fold

@@ -13,7 +13,7 @@ from keras_r3d.data.sampling import cropping, temporal
 
 from . import scaling
 
-_LEAST = 1e-12  # as in keras_r3d.inference.averaging
+_LEAST = 1e-12  # as in keras_r3d.inference.models.averaging
 
 
 def frame_numbers(count: tf.Tensor, data: recipe.Data, windows: int) -> tf.Tensor:

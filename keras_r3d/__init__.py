@@ -7,7 +7,7 @@ from keras_r3d import _checkout
 
 if TYPE_CHECKING:  # `export` stands beside the package, where a type checker does not look
     from keras_r3d import applications, data, inference, recipe, training
-    from keras_r3d.inference.prediction import predict
+    from keras_r3d.inference.prediction.prediction import predict
 
 __version__ = "0.1.0"
 __all__ = [

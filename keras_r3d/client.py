@@ -16,7 +16,7 @@ from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
-    from keras_r3d.inference.classifier import Classifier
+    from keras_r3d.inference.models.classifier import Classifier
 
 
 def _define_flags() -> None:
@@ -90,11 +90,12 @@ def _ask(paths: Sequence[str]) -> int:
     """Asks a server for the classes of video files; returns the exit code."""
     from keras_r3d.data.annotations import Video
     from keras_r3d.data.opening import file_reader
-    from keras_r3d.inference import predicting, prediction_files, scoring
+    from keras_r3d.inference.evaluation import scoring
+    from keras_r3d.inference.prediction import output_files, predicting
 
     top, timeout = command.value("top"), command.value("timeout")
     wanted = {name: command.value(name) for name in ("json", "csv")}
-    outputs = prediction_files.PredictionFiles(
+    outputs = output_files.PredictionFiles(
         {name: Path(path) for name, path in wanted.items() if path}, paths, top, timeout
     )
     if command.value("url") is None:
@@ -108,7 +109,7 @@ def _ask(paths: Sequence[str]) -> int:
 
 def _open() -> "Classifier":
     """Asks the server for the model that the flags name."""
-    from keras_r3d.inference import protocol
+    from keras_r3d.inference.evaluation import protocol
     from keras_r3d.serving import remote, server
 
     classes, experiment, said, name = _known()
@@ -134,7 +135,7 @@ def _open() -> "Classifier":
 
 def _known() -> tuple[Sequence[str], recipe.Recipe, str, str | None]:
     """Returns classes, recipe, where they are from in words, and the name of an exported model."""
-    from keras_r3d.inference import manifest
+    from keras_r3d.inference.models import manifest
 
     workdir, export = command.value("workdir"), command.value("export")
     if bool(workdir) == bool(export):

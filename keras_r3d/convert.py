@@ -63,7 +63,7 @@ def _main(source: str, destination: str) -> None:
 def _compact(source: str, destination: Path) -> None:
     """Writes the weights of a `.keras` file of ours into a compact file."""
     from keras_r3d.applications import compact
-    from keras_r3d.inference import artefacts
+    from keras_r3d.inference.models import runtimes
 
     if Path(source).suffix != ".keras":
         raise R3DError(f"A compact file is made of a .keras file. Received: {source}")
@@ -71,7 +71,7 @@ def _compact(source: str, destination: Path) -> None:
         raise R3DError(f"{destination} already exists; pass --overwrite, or choose another name.")
     if not Path(source).is_file():
         raise R3DError(f"There is no file {source}.")
-    model = artefacts.load_network(Path(source))
+    model = runtimes.load_network(Path(source))
     try:
         compact.write(model, destination)
     except ValueError as error:

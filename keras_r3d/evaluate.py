@@ -14,10 +14,10 @@ from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
-    from keras_r3d.inference.classifier import Classifier
-    from keras_r3d.inference.evaluation import Evaluation
-    from keras_r3d.inference.labelled import Labelled
-    from keras_r3d.inference.opening import Opened
+    from keras_r3d.inference.evaluation.evaluation import Evaluation
+    from keras_r3d.inference.evaluation.labelled import Labelled
+    from keras_r3d.inference.models.classifier import Classifier
+    from keras_r3d.inference.models.opening import Opened
 
 
 def _define_flags() -> None:
@@ -72,7 +72,7 @@ def _define_flags() -> None:
 
 def _main() -> None:
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one evaluates
-    from keras_r3d.inference import opening
+    from keras_r3d.inference.models import opening
 
     named = opening.Named(*map(command.value, ("workdir", "model", "recipe", "fuse")))
     if command.value("weights") and not named.fuse:
@@ -103,7 +103,7 @@ class Request:
 
     Attributes:
         data_dir: other videos, or the same in another place.
-        protocol: as `keras_r3d.inference.protocol.FORMS` says.
+        protocol: as `keras_r3d.inference.evaluation.protocol.FORMS` says.
         output: folder for the results; None puts them into the run folder.
         timeout: seconds after which a video that gives no more window is given up.
         devices: as `keras_r3d.system.devices.choose` takes them.
@@ -125,7 +125,7 @@ def evaluate_run(
     run: run_folder.Run, request: Request | None = None, model: Path | None = None
 ) -> "Evaluation":
     """Evaluates the best model of a run, or another artefact of it, as `evaluate`."""
-    from keras_r3d.inference import opening
+    from keras_r3d.inference.models import opening
 
     request = request or Request()
     _check_output(request.output)
@@ -135,7 +135,7 @@ def evaluate_run(
 
 def evaluate(opened: "Opened", request: Request) -> "Evaluation":
     """Evaluates a model: prints a table, writes the results and returns them."""
-    from keras_r3d.inference import evaluation_folder, labelled
+    from keras_r3d.inference.evaluation import labelled, results
 
     model, run = opened.classifier, opened.run
     found = labelled.videos_of(opened, request.data_dir, request.split)
@@ -151,13 +151,13 @@ def evaluate(opened: "Opened", request: Request) -> "Evaluation":
     }
     summary = None
     if run is not None:
-        if evaluation_folder.is_of_recipe(opened, found.split, request.data_dir):
+        if results.is_of_recipe(opened, found.split, request.data_dir):
             run.summary["evaluation"] = {"split": found.split, **evaluation.figures()}
             summary = run.summary
         if run.recipe.model.weights and not request.external_data:
             said = f"Trained from the weights {Path(run.recipe.model.weights).name}."
             request = dataclasses.replace(request, external_data=said)
-    place = evaluation_folder.place([opened], found.split, request.protocol, request.data_dir, ())
+    place = results.place([opened], found.split, request.protocol, request.data_dir, ())
     _write(evaluation, found, request.output or place, request, how, summary)
     if run is not None:
         run.report_problems(found.reader.problems)
@@ -168,7 +168,7 @@ def evaluate_fused(
     opened: "Sequence[Opened]", request: Request, weights: Sequence[str]
 ) -> "Evaluation":
     """Evaluates the best models of several runs together, on the videos of the first."""
-    from keras_r3d.inference import evaluation_folder, fusion, labelled
+    from keras_r3d.inference.evaluation import fusion, labelled, results
 
     models = [one.classifier for one in opened]
     names = [str(one.run.path) for one in opened if one.run is not None]
@@ -184,7 +184,7 @@ def evaluate_fused(
         "weights": numbers,
         "data_dir": sides[0].data_dir,
     }
-    place = evaluation_folder.place(opened, split, request.protocol, request.data_dir, weights)
+    place = results.place(opened, split, request.protocol, request.data_dir, weights)
     _write(evaluation, sides[0], request.output or place, request, how)
     return evaluation
 
@@ -196,7 +196,7 @@ def _scored(
     weights: Sequence[float] = (),
 ) -> "Evaluation":
     """Scores videos by one model, or by several whose scores are fused."""
-    from keras_r3d.inference import fusion, labelled, protocol, scoring, submission
+    from keras_r3d.inference.evaluation import fusion, labelled, protocol, scoring, submission
 
     if request.submission:
         submission.numbers_by_id(sides[0].videos)  # or it is an error, before anything is scored
@@ -229,16 +229,14 @@ def _write(
     summary: dict[str, Any] | None = None,
 ) -> None:
     """Prints the table and writes the results into a folder."""
-    from keras_r3d.inference import evaluation_folder, report
+    from keras_r3d.inference.evaluation import report, results
 
     print(report.table(evaluation))
     if folder is None:
         print("Nothing was written: pass --output FOLDER.")
         return
-    challenge = request.submission and evaluation_folder.Challenge(
-        request.submission, request.external_data
-    )
-    written, notes = evaluation_folder.write(
+    challenge = request.submission and results.Challenge(request.submission, request.external_data)
+    written, notes = results.write(
         evaluation, found.reader, folder, found.split, how, challenge or None, summary
     )
     for note in notes:

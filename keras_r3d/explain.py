@@ -15,8 +15,8 @@ from keras_r3d.system.errors import R3DError
 if TYPE_CHECKING:
     from keras_r3d.data.annotations import Video
     from keras_r3d.data.decoding.reader import Reader, Window
-    from keras_r3d.inference.classifier import Classifier
-    from keras_r3d.inference.opening import Named
+    from keras_r3d.inference.models.classifier import Classifier
+    from keras_r3d.inference.models.opening import Named
 
 _METHODS = ("integrated", "grad_cam", "layer_cam")  # of inference.gradcam, which loads TensorFlow
 
@@ -48,7 +48,7 @@ def _define_flags() -> None:
 
 
 def _main(video: str) -> None:
-    from keras_r3d.inference import opening
+    from keras_r3d.inference.models import opening
 
     output = Path(command.value("output"))
     paths = {
@@ -79,7 +79,7 @@ def _open(named: "Named") -> "Classifier":
     Raises:
         ExplainError: it is no Keras model.
     """
-    from keras_r3d.inference import opening
+    from keras_r3d.inference.models import opening
 
     (opened,) = opening.open_models(named)
     model = opened.classifier
@@ -130,13 +130,15 @@ def explain(
     from keras_r3d.data.annotations import Video
     from keras_r3d.data.decoding import flow
     from keras_r3d.data.opening import file_reader
-    from keras_r3d.inference import gradcam, heat, overlay, stages
-    from keras_r3d.inference.averaging import average
-    from keras_r3d.inference.occlusion import occlusion
+    from keras_r3d.inference.explanation import feature_maps, gradcam, heat, overlay
+    from keras_r3d.inference.explanation.occlusion import occlusion
+    from keras_r3d.inference.models.averaging import average
 
     network = model.network
     assert network is not None  # `_open` sees to it
-    stage = stages.choose(network, (model.data.frames, model.data.size, model.data.size), layer)
+    stage = feature_maps.choose(
+        network, (model.data.frames, model.data.size, model.data.size), layer
+    )
     wanted = None if class_name is None else _class_index(class_name, model.classes)
     scores, times = [], []
     source = Video(video, label="")

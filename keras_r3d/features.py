@@ -13,9 +13,9 @@ from keras_r3d.system import command, files
 from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
-    from keras_r3d.inference.classifier import Classifier
-    from keras_r3d.inference.labelled import Labelled
-    from keras_r3d.inference.opening import Opened
+    from keras_r3d.inference.evaluation.labelled import Labelled
+    from keras_r3d.inference.models.classifier import Classifier
+    from keras_r3d.inference.models.opening import Opened
 
 _MOST_NAMED = 10  # videos of a kind
 
@@ -56,7 +56,7 @@ def _define_flags() -> None:
 
 def _main(*words: str) -> None:
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines
-    from keras_r3d.inference import feature_file
+    from keras_r3d.inference.embeddings import feature_file
 
     if not command.value("output"):
         raise R3DError("--output is missing: the file of embeddings, .npz or .parquet.")
@@ -102,11 +102,12 @@ def _extract(words: Sequence[str], output: Path) -> int:
     nameless = [path for path in paths if not annotations.is_text(path)]
     paths = [path for path in paths if annotations.is_text(path)]
 
-    from keras_r3d.inference import opening
+    from keras_r3d.inference.models import opening
 
     named = opening.Named(*map(command.value, ("workdir", "model", "recipe")))
 
-    from keras_r3d.inference import feature_parts, features, protocol
+    from keras_r3d.inference.embeddings import feature_parts, features
+    from keras_r3d.inference.evaluation import protocol
     from keras_r3d.system.devices import choose
 
     devices = command.value("devices")
@@ -152,7 +153,7 @@ def _videos(opened: "Opened", paths: Sequence[str] | None) -> "Labelled":
     """Returns the videos that are named, or labelled ones."""
     from keras_r3d.data import opening
     from keras_r3d.data.annotations import Video
-    from keras_r3d.inference import labelled
+    from keras_r3d.inference.evaluation import labelled
 
     data_dir, split = command.value("data_dir"), command.value("split")
     if paths is None:
@@ -216,8 +217,8 @@ def _compare(
     output: Path, gallery: Path | None, neighbours: int | None, reports: tuple[Path, Path]
 ) -> None:
     """Writes the nearest neighbours, and says how many have the same label; fits the probe."""
-    from keras_r3d.inference import feature_file, neighbour_sheet, probe
-    from keras_r3d.inference import neighbours as nearest
+    from keras_r3d.inference.embeddings import feature_file, neighbor_sheet, probe
+    from keras_r3d.inference.embeddings import neighbors as nearest
 
     queries = feature_file.read(output)
     others = feature_file.read(gallery) if gallery else queries
@@ -226,7 +227,7 @@ def _compare(
         if found.figures is not None:
             print(nearest.table(found.figures))
         nearest.write_csv(found, reports[0])
-        figure = neighbour_sheet.sheet(found)
+        figure = neighbor_sheet.sheet(found)
         with files.atomic(reports[1]) as temporary:
             figure.savefig(temporary, dpi=100)
         print(f"Written: {reports[0]}, {reports[1]}")

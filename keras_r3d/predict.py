@@ -24,10 +24,10 @@ from keras_r3d.system.errors import R3DError
 if TYPE_CHECKING:
     import keras
 
-    from keras_r3d.inference.classifier import Classifier
-    from keras_r3d.inference.prediction import Prediction
-    from keras_r3d.inference.scoring import Scored
-    from keras_r3d.inference.watching import Sighting
+    from keras_r3d.inference.evaluation.scoring import Scored
+    from keras_r3d.inference.models.classifier import Classifier
+    from keras_r3d.inference.prediction.prediction import Prediction
+    from keras_r3d.inference.prediction.watching import Sighting
 
 _FILES_ONLY = ("csv", "timeline", "annotate")
 _LIVE_ONLY = ("every", "duration", "seconds", "smooth")
@@ -120,11 +120,11 @@ def _main(*words: str) -> None:
 
 def _open() -> "list[Classifier]":
     """Opens the model that the flags name, or the models that are fused."""
-    from keras_r3d.inference import opening
+    from keras_r3d.inference.models import opening
 
     named = opening.Named(*map(command.value, ("workdir", "model", "recipe", "fuse")))
 
-    from keras_r3d.inference import protocol
+    from keras_r3d.inference.evaluation import protocol
 
     opened = opening.open_models(named, command.value("protocol"), command.value("devices"))
     models = [one.classifier for one in opened]
@@ -136,11 +136,11 @@ def _open() -> "list[Classifier]":
 
 def _predict_files(paths: Sequence[str]) -> int:
     """Predicts video files; returns the exit code."""
-    from keras_r3d.inference import predicting, prediction_files
+    from keras_r3d.inference.prediction import output_files, predicting
 
     top, timeout = command.value("top"), command.value("timeout") or _TIMEOUT
-    wanted = {name: command.value(name) for name in prediction_files.KINDS}
-    outputs = prediction_files.PredictionFiles(
+    wanted = {name: command.value(name) for name in output_files.KINDS}
+    outputs = output_files.PredictionFiles(
         {name: Path(path) for name, path in wanted.items() if path}, paths, top, timeout
     )
     opened = _open()
@@ -154,7 +154,7 @@ def _scored(
     """Returns the scores of videos, by one model or by several together."""
     from keras_r3d.data.annotations import Video
     from keras_r3d.data.opening import file_reader
-    from keras_r3d.inference import fusion, scoring
+    from keras_r3d.inference.evaluation import fusion, scoring
 
     videos = [Video(path, "") for path in paths]
     classes = [one.classes for one in opened]
@@ -174,7 +174,7 @@ def _scored(
 def _predict_live(word: str) -> None:
     """Predicts a live source until it ends, the time is over, or a signal comes."""
     from keras_r3d.data.decoding import live
-    from keras_r3d.inference import watching
+    from keras_r3d.inference.prediction import watching
 
     (opened,) = _open()
     shape = watching.shape(opened, command.value("seconds"))
@@ -222,11 +222,11 @@ def _predict_live(word: str) -> None:
 
 def _show(seen: "Sighting", classes: Sequence[str]) -> None:
     """Prints the classes of a window, and appends them to the JSON lines."""
-    from keras_r3d.inference import lines
+    from keras_r3d.inference.prediction import result_table
 
     now = datetime.datetime.now().astimezone()
     record = seen.record(classes, command.value("top"), now)
-    print(lines.of_record(record, now, lines.terminal_columns()), flush=True)
+    print(result_table.of_record(record, now, result_table.terminal_columns()), flush=True)
     if path := command.value("json"):
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
@@ -240,7 +240,7 @@ class _Callable(types.ModuleType):
         protocol: str | None = None,
     ) -> "Prediction":
         """Scores a video file, as `keras_r3d.inference.prediction.predict`."""
-        from keras_r3d.inference import prediction
+        from keras_r3d.inference.prediction import prediction
 
         return prediction.predict(model, path, protocol)
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.inference import metrics
-from keras_r3d.inference.evaluation import Evaluation
+from keras_r3d.inference.evaluation import metrics
+from keras_r3d.inference.evaluation.evaluation import Evaluation
 
 
 def make(classes, labels, windows, *, errors=None, partial=None, paths=None) -> Evaluation:

@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from keras_r3d.inference import classifier, protocol
+from keras_r3d.inference.evaluation import protocol
+from keras_r3d.inference.models import classifier
 from keras_r3d.run_folder import Run
 
 

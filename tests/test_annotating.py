@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from odd_videos import write_jpegs, write_rotated
 
 from keras_r3d.data.decoding.decoder import Decoder, VideoError
-from keras_r3d.inference import annotating
-from keras_r3d.inference.prediction import Prediction
+from keras_r3d.inference.prediction import annotating
+from keras_r3d.inference.prediction.prediction import Prediction
 
 FRAME = np.zeros((2, 2, 3), np.uint8)
 

@@ -15,8 +15,8 @@ from conftest import small_recipe
 
 from keras_r3d import recipe, run_folder
 from keras_r3d.applications import C3D, R3D10, metadata
-from keras_r3d.inference import artefacts, classifier, manifest
-from keras_r3d.inference.artefacts import ModelError
+from keras_r3d.inference.models import classifier, manifest, runtimes
+from keras_r3d.inference.models.runtimes import ModelError
 from keras_r3d.system import devices
 
 CLASSES = ("green", "red", "blue")
@@ -62,7 +62,7 @@ def test_scores_are_the_same_to_the_bit_whatever_is_scored_together(run, name):
 def test_a_network_that_ends_in_a_dense_layer_scores_alike_too():
     network = C3D(input_shape=(8, 32, 32, 3), width=0.03125, classes=5)
     clips = np.random.default_rng(0).integers(0, 256, (7, 8, 32, 32, 3), dtype=np.uint8)
-    score = artefacts.of_network(network, devices.choose(), 4)
+    score = runtimes.of_network(network, devices.choose(), 4)
     one_by_one = np.concatenate([score(clip[None]) for clip in clips])
     assert (score(clips) == one_by_one).all()
 
@@ -72,8 +72,8 @@ def test_logits_become_probabilities(network):
         input_shape=CLIPS.shape[1:], width=0.125, labels=CLASSES, classifier_activation=None
     )
     logits.set_weights(network.get_weights())
-    score = artefacts.of_network(logits, devices.choose(), 4)
-    expected = artefacts.of_network(network, devices.choose(), 4)(CLIPS)
+    score = runtimes.of_network(logits, devices.choose(), 4)
+    expected = runtimes.of_network(network, devices.choose(), 4)(CLIPS)
     assert score(CLIPS) == pytest.approx(expected, abs=1e-6)
 
 
@@ -249,7 +249,7 @@ def test_steps_have_few_sizes():
 
     for batch_size, least in [(32, 2), (5, 2), (6, 4), (1, 1), (1, 2)]:
         sizes.clear()
-        score = artefacts.in_steps(step, batch_size, least)
+        score = runtimes.in_steps(step, batch_size, least)
         for count in range(1, 70):
             clips = np.arange(count)[:, None]
             assert (score(clips) == clips).all()

@@ -21,9 +21,10 @@ from keras_r3d import client as command_module
 from keras_r3d import recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.opening import file_reader
-from keras_r3d.inference import lines, prediction, scoring
-from keras_r3d.inference.classifier import Classifier
-from keras_r3d.inference.manifest import Manifest
+from keras_r3d.inference.evaluation import scoring
+from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.models.manifest import Manifest
+from keras_r3d.inference.prediction import prediction, result_table
 from keras_r3d.serving import address, messages, remote, server
 from keras_r3d.system.errors import R3DError
 from keras_r3d.system.retrying import PassingError, ServingError, retry
@@ -417,7 +418,7 @@ def expected(experiment, paths, top=5) -> tuple[list[str], list[dict]]:
         prediction.of_scored(one, CLASSES)
         for one in scoring.score(local, file_reader([v.path for v in videos], data), videos)
     ]
-    table = lines.Table([video.path for video in videos], CLASSES, None)
+    table = result_table.Table([video.path for video in videos], CLASSES, None)
     rows = [line for one in found for line in table.of_prediction(one, top)]
     return [table.heading(), *rows], [one.record(top) for one in found]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_r3d.inference import intervals
+from keras_r3d.inference.evaluation import intervals
 
 SIX = [f"class {number}" for number in range(6)]
 

@@ -16,8 +16,10 @@ from keras_r3d.data import clips, demo
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import probe, resize
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference import gradcam, heat, opening, overlay, prediction, stages
-from keras_r3d.inference.opening import Named
+from keras_r3d.inference.explanation import feature_maps, gradcam, heat, overlay
+from keras_r3d.inference.models import opening
+from keras_r3d.inference.models.opening import Named
+from keras_r3d.inference.prediction import prediction
 
 ROOT = Path(__file__).parent.parent
 
@@ -104,7 +106,7 @@ def test_windows_and_views_are_those_of_the_recipe(model, tmp_path, capsys):
 def test_exports_have_no_gradients(model, monkeypatch):
     import dataclasses
 
-    from keras_r3d.inference import classifier
+    from keras_r3d.inference.models import classifier
 
     export = dataclasses.replace(
         explain._open(Named(model=str(model))), network=None, kind="TFLite"
@@ -194,7 +196,7 @@ def test_heat_lies_on_the_moving_shape_and_random_weights_lose_it(tmp_path):
                 pixels.append(window.pixels[0])
                 masks.append([resize(mask[n], data.size, data.size) for n in window.frame_numbers])
                 labels.append(label)
-    stage = stages.choose(network, (data.frames, data.size, data.size))
+    stage = feature_maps.choose(network, (data.frames, data.size, data.size))
     shape = np.array(masks)
     near = heat.widened(shape, stage.steps)
 

@@ -27,7 +27,7 @@ from keras_r3d.export import card, destinations, exporting, parity, source
 from keras_r3d.export.exporting import Request
 from keras_r3d.export.formats import FORMATS, Format
 from keras_r3d.export.source import ExportError
-from keras_r3d.inference import classifier
+from keras_r3d.inference.models import classifier
 from keras_r3d.system import files
 from keras_r3d.system.errors import R3DError
 

@@ -14,10 +14,12 @@ from conftest import write_video
 from keras_r3d import applications, recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference import artefacts, feature_file, feature_parts, scoring
-from keras_r3d.inference import features as embeddings
-from keras_r3d.inference.classifier import Classifier
-from keras_r3d.inference.feature_parts import Finished
+from keras_r3d.inference.embeddings import feature_file, feature_parts
+from keras_r3d.inference.embeddings import features as embeddings
+from keras_r3d.inference.embeddings.feature_parts import Finished
+from keras_r3d.inference.evaluation import scoring
+from keras_r3d.inference.models import runtimes
+from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import devices
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +36,7 @@ def model(small) -> Classifier:
         keras.layers.Dropout(0.5)(x)
     )
     network = keras.Model(clip, out)
-    score = artefacts.of_network(network, devices.choose(), 4)
+    score = runtimes.of_network(network, devices.choose(), 4)
     classifier = Classifier("m", "Keras", ["a", "b"], small.data, EVAL, score, network, "")
     return embeddings.embedder(classifier)[0]
 
@@ -96,9 +98,9 @@ def test_a_head_of_two_layers_and_a_feature_map():
     got = embeddings.embedding_network(network, "conv").predict(clips, verbose=0)
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
     # Linear units are no logits here: no softmax may be put behind them.
-    raw = artefacts.of_network(
-        embeddings.embedding_network(network, "logits"), devices.choose(), 4
-    )(clips.astype(np.uint8))
+    raw = runtimes.of_network(embeddings.embedding_network(network, "logits"), devices.choose(), 4)(
+        clips.astype(np.uint8)
+    )
     assert abs(raw.sum(axis=1) - 1).max() > 0.1
 
 

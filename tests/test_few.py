@@ -11,7 +11,7 @@ from conftest import write_video
 from keras_r3d import applications, evaluate, recipe, run_folder
 from keras_r3d.data.annotations import AnnotationError
 from keras_r3d.data.decoding import decoder as videos
-from keras_r3d.inference import ridge
+from keras_r3d.inference.embeddings import ridge
 from keras_r3d.recipe import RecipeError
 from keras_r3d.run_folder import RunError
 from keras_r3d.training import embeddings, few, few_preparing, rehearsal

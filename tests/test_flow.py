@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as arrays
 from matplotlib.figure import Figure
 
 from keras_r3d import recipe, run_folder
-from keras_r3d.data import annotations, clips, flow_key, opening, pipeline
+from keras_r3d.data import annotations, clips, opening, pipeline
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import flow, flow_folder
 from keras_r3d.data.decoding.decoder import VideoError
@@ -30,6 +30,7 @@ from keras_r3d.data.opening import open_source
 from keras_r3d.data.sampling import cropping
 from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.data.sheet import training_sheet
+from keras_r3d.pictures import flow_key
 
 ZERO = flow.ZERO
 ALGORITHMS = [

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.inference import fusion
-from keras_r3d.inference.fusion import FusionError
-from keras_r3d.inference.scoring import Scored
+from keras_r3d.inference.evaluation import fusion
+from keras_r3d.inference.evaluation.fusion import FusionError
+from keras_r3d.inference.evaluation.scoring import Scored
 
 NAMES = ["run_a", "run_b"]
 

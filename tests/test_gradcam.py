@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from keras import layers
 
 from keras_r3d import applications
-from keras_r3d.inference import gradcam, heat, stages
-from keras_r3d.inference.occlusion import occlusion, places_of
+from keras_r3d.inference.explanation import feature_maps, gradcam, heat
+from keras_r3d.inference.explanation.occlusion import occlusion, places_of
 
 
 def bright(activation="softmax") -> keras.Model:
@@ -89,7 +89,7 @@ NETWORKS = ("r3d10", "r3d50", "r2plus1d_18", "mc3_18", "c3d")
 def test_all_networks_of_any_channels_have_stages(name):
     shape = (16, 64, 64)
     model = applications.get_model(name, input_shape=(*shape, 2), classes=3, width=0.0625)
-    found = stages.stages(model, shape)
+    found = feature_maps.stages(model, shape)
     assert [stage.cells[1] for stage in found] == sorted(
         [stage.cells[1] for stage in found], reverse=True
     )
@@ -108,7 +108,7 @@ def test_cells_are_where_the_arithmetic_says():
     x = layers.AveragePooling3D(2, 2)(x)
     x = layers.Conv3D(1, 3, (1, 2, 2), padding="same", kernel_initializer="ones", name="two")(x)
     model = keras.Model(given, layers.GlobalAveragePooling3D()(x))
-    stage = stages.choose(model, (12, 33, 40), "two")
+    stage = feature_maps.choose(model, (12, 33, 40), "two")
     part = keras.Model(given, x)
     assert stage.cells == tuple(x.shape[1:4])
     clip = tf.zeros((1, 12, 33, 40, 1))
@@ -126,19 +126,19 @@ def test_cells_are_where_the_arithmetic_says():
 
 def test_the_default_layer_is_the_deepest_that_is_fine_enough():
     network = applications.R3D18(classes=2, width=0.0625)
-    assert stages.choose(network, (16, 112, 112)).layer == "conv3_2_out"
-    assert stages.choose(network, (16, 48, 48)).layer == "conv1_relu"
-    assert stages.choose(network, (16, 16, 16)).layer == "conv1_relu"
+    assert feature_maps.choose(network, (16, 112, 112)).layer == "conv3_2_out"
+    assert feature_maps.choose(network, (16, 48, 48)).layer == "conv1_relu"
+    assert feature_maps.choose(network, (16, 16, 16)).layer == "conv1_relu"
     c3d = applications.C3D(classes=2, width=0.0625)
-    assert stages.choose(c3d, (16, 112, 112)).cells[1:] == (14, 14)
+    assert feature_maps.choose(c3d, (16, 112, 112)).cells[1:] == (14, 14)
     bottleneck = applications.R3D50(classes=2, width=0.0625)
-    assert stages.choose(bottleneck, (16, 112, 112)).layer == "conv3_4_out"
-    assert stages.choose(network, (16, 112, 112), "conv5_1_relu1").cells == (1, 4, 4)
+    assert feature_maps.choose(bottleneck, (16, 112, 112)).layer == "conv3_4_out"
+    assert feature_maps.choose(network, (16, 112, 112), "conv5_1_relu1").cells == (1, 4, 4)
 
 
 def test_a_model_without_convolution_is_named():
     flat = keras.Sequential([keras.Input((4, 8, 8, 3)), layers.Flatten(), layers.Dense(2)])
-    with pytest.raises(stages.StageError, match="has no 3D convolution"):
+    with pytest.raises(feature_maps.StageError, match="has no 3D convolution"):
         gradcam.grad_cam(flat, np.zeros((1, 4, 8, 8, 3)))
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_r3d.data.annotations.listing import printable
-from keras_r3d.inference import lines
-from keras_r3d.inference.prediction import Prediction
+from keras_r3d.inference.prediction import result_table
+from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.system import text
 
 
@@ -23,7 +23,7 @@ def predicted(video="v.mp4", status="ok", detail="", labels=("one", "two", "thre
 
 def test_the_best_classes_stand_below_each_other():
     for columns in (80, None):
-        table = lines.Table(["v.mp4", "other.mp4"], ["one", "two", "three"], columns)
+        table = result_table.Table(["v.mp4", "other.mp4"], ["one", "two", "three"], columns)
         assert table.heading() == "video      class  score"
         assert table.of_prediction(predicted(), 2) == [
             "v.mp4      three  0.500",
@@ -32,7 +32,7 @@ def test_the_best_classes_stand_below_each_other():
 
 
 def test_what_is_wrong_is_said_on_one_line_without_the_path_again():
-    table = lines.Table(["a/v.mp4"], ["x"], 80)
+    table = result_table.Table(["a/v.mp4"], ["x"], 80)
     error = Prediction(
         *("a/v.mp4", "error", "a/v.mp4: no\nframe", ["x"]),
         *(np.array([np.nan]), np.empty((0, 1), np.float32), np.empty((0, 2))),
@@ -54,7 +54,7 @@ def test_long_names_are_cut_where_it_hurts_least():
 @pytest.mark.parametrize(("columns", "whole"), [(80, False), (200, True), (None, True)])
 def test_names_are_cut_as_the_terminal_needs_and_not_in_a_pipe(columns, whole):
     video, label = "v" * 70 + ".mp4", "l" * 75
-    table = lines.Table([video], [label], columns)
+    table = result_table.Table([video], [label], columns)
     (line,) = table.of_prediction(predicted(video, labels=[label]), 1)
     assert (video in line and label in line) == whole
     assert line.endswith("1.000")
@@ -62,7 +62,7 @@ def test_names_are_cut_as_the_terminal_needs_and_not_in_a_pipe(columns, whole):
 
 @given(st.text(st.characters(codec="utf-8")), st.text(), st.integers(1, 5), st.integers(40, 200))
 def test_no_row_is_wider_than_the_terminal(video, label, top, columns):
-    table = lines.Table([video], [label], columns)
+    table = result_table.Table([video], [label], columns)
     for line in table.of_prediction(predicted(video, labels=[label] * 3), top):
         assert text.width(line) <= columns
 
@@ -73,13 +73,13 @@ def test_no_live_line_is_wider_than_the_terminal_and_in_a_pipe_none_is_cut(label
         "latency_seconds": latency,
         "top": [{"label": label, "score": 0.5} for label in labels],
     }
-    line = lines.of_record(record, datetime.datetime.now(), 80)
+    line = result_table.of_record(record, datetime.datetime.now(), 80)
     assert text.width(line) <= 80
     assert "0.500" in line
-    line = lines.of_record(record, datetime.datetime.now(), None)
+    line = result_table.of_record(record, datetime.datetime.now(), None)
     assert all(f"{printable(label)} 0.500" in line for label in labels)
 
 
 def test_the_last_line_counts():
-    assert lines.total(["ok", "error", "ok"]) == "3 videos: 2 ok, 0 partial, 1 error."
-    assert lines.total(["partial"]) == "1 video: 0 ok, 1 partial, 0 error."
+    assert result_table.total(["ok", "error", "ok"]) == "3 videos: 2 ok, 0 partial, 1 error."
+    assert result_table.total(["partial"]) == "1 video: 0 ok, 1 partial, 0 error."

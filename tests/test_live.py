@@ -19,8 +19,8 @@ from keras_r3d.data.decoding.live import LiveError, Source
 from keras_r3d.data.decoding.ring import Held, Ring, Shape
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.sampling.cropping import Views
-from keras_r3d.inference import watching
-from keras_r3d.inference.classifier import Classifier
+from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction import watching
 
 SHAPE = Shape(frames=4, frame_stride=1, seconds=0.0, short_side=0, size=16, views=Views(1))
 

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from keras_r3d import recipe
-from keras_r3d.inference import manifest
-from keras_r3d.inference.manifest import Manifest, ManifestError
+from keras_r3d.inference.models import manifest
+from keras_r3d.inference.models.manifest import Manifest, ManifestError
 
 MANIFEST = Manifest(
     ["wave", 'grüßen, "laut"'], [114.7, 110.8, 101.2], [1.0, 1.0, 1.0], recipe.load("gestures")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_r3d.inference import metrics
+from keras_r3d.inference.evaluation import metrics
 
 
 def test_topk_counts_ties_against_the_model():

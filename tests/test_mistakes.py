@@ -7,7 +7,7 @@ from conftest import frame_numbers, write_video
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import Decoder, VideoError
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference import mistakes, report
+from keras_r3d.inference.evaluation import mistakes, report
 
 CLASSES = ["green", "red"]
 

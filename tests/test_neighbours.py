@@ -9,8 +9,8 @@ from conftest import write_video
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_r3d.inference import feature_file, neighbour_sheet, neighbours, probe
-from keras_r3d.inference.feature_file import Features
+from keras_r3d.inference.embeddings import feature_file, neighbor_sheet, neighbors, probe
+from keras_r3d.inference.embeddings.feature_file import Features
 
 METADATA = {"model_sha256": "0", "layer": "avg_pool", "dimension": 2, "data_dir": None}
 
@@ -38,14 +38,14 @@ def turned(*degrees) -> np.ndarray:
 def test_the_nearest_come_first_and_never_the_video_itself():
     # Two windows of `a`, then b, c, d at growing angles; lengths do not matter.
     angles = turned(0, 1, 10, 40, 90) * np.array([[1], [5], [2], [0.1], [3]])
-    found = neighbours.find(*2 * [features(angles, ["a", "a", "b", "c", "d"])], 3)
+    found = neighbors.find(*2 * [features(angles, ["a", "a", "b", "c", "d"])], 3)
     assert found.numbers.tolist() == [[2, 3, 4], [2, 3, 4], [1, 0, 3], [2, 1, 0], [3, 2, 1]]
     assert found.similarities[0] == pytest.approx(np.cos(np.radians([10, 40, 90])), abs=1e-6)
     assert found.figures is None
 
 
 def test_what_has_fewer_neighbours_than_asked_for_says_so():
-    found = neighbours.find(*2 * [features(turned(0, 1, 10), ["a", "a", "b"])], 9)
+    found = neighbors.find(*2 * [features(turned(0, 1, 10), ["a", "a", "b"])], 9)
     assert found.numbers.tolist() == [[2, -1, -1], [2, -1, -1], [1, 0, -1]]
     assert np.isnan(found.similarities[0, 1])
 
@@ -53,7 +53,7 @@ def test_what_has_fewer_neighbours_than_asked_for_says_so():
 def test_figures_by_hand():
     queries = features(turned(0, 90), ["q", "r"], ["x", "y"])
     gallery = features(turned(1, 2, 3, 89), list("abcd"), ["y", "x", "x", "x"], "g.npz")
-    figures = neighbours.find(queries, gallery, 1).figures
+    figures = neighbors.find(queries, gallery, 1).figures
     assert figures.recalls == {1: 0, 5: 1}
     # Of q: places 2, 3, 4 of 4 are right; of r: place 4.
     precisions = (1 / 2 + 2 / 3 + 3 / 4) / 3, 1 / 4
@@ -64,12 +64,12 @@ def test_figures_by_hand():
 
 def test_a_label_that_is_alone_counts_as_nothing_found():
     one = features(turned(0, 1, 3), ["a", "b", "c"], ["x", "x", "z"])
-    figures = neighbours.find(one, one, 1).figures
+    figures = neighbors.find(one, one, 1).figures
     assert (figures.alone, figures.queries) == (1, 3)
     assert figures.mean_average_precision == pytest.approx(2 / 3)
     assert figures.recalls[5] == pytest.approx(2 / 3)
     assert figures.chance_recalls[1] == pytest.approx((1 / 2 + 1 / 2 + 0) / 3)
-    assert "1 queries have a label that no other video has" in neighbours.table(figures)
+    assert "1 queries have a label that no other video has" in neighbors.table(figures)
 
 
 @pytest.mark.parametrize(("relevant", "of"), [(1, 1), (1, 4), (2, 5), (3, 6), (0, 4)])
@@ -84,10 +84,10 @@ def test_chance_is_the_mean_over_all_orders(relevant, of):
         for order in orders
     ]
     counts = np.array([relevant]), np.array([of])
-    assert neighbours.chance_average_precision(*counts) == pytest.approx(np.mean(precisions))
+    assert neighbors.chance_average_precision(*counts) == pytest.approx(np.mean(precisions))
     for k in (1, 2, 5):
         hits = np.mean([order[:k].any() for order in orders])
-        assert neighbours.chance_recall(*counts, k) == pytest.approx(hits)
+        assert neighbors.chance_recall(*counts, k) == pytest.approx(hits)
 
 
 @settings(deadline=None, max_examples=60)
@@ -97,10 +97,10 @@ def test_blocks_change_nothing(seed, count, block, labelled):
     paths = [f"v{n // 2}" for n in range(count)] + ["last"]
     labels = [f"c{n % 3}" for n in range(count + 1)] if labelled else None
     one = features(rng.standard_normal((count + 1, 2)), paths, labels)
-    whole = neighbours.find(one, one, 4)
+    whole = neighbors.find(one, one, 4)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(neighbours, "_SIMILARITIES", block)
-        parts = neighbours.find(one, one, 4)
+        patch.setattr(neighbors, "_SIMILARITIES", block)
+        parts = neighbors.find(one, one, 4)
     # A matrix product of other shape rounds otherwise: 1e-6, no more.
     np.testing.assert_allclose(parts.similarities, whole.similarities, atol=1e-6)
     assert (parts.numbers >= 0).sum() == (whole.numbers >= 0).sum()
@@ -112,15 +112,15 @@ def test_blocks_change_nothing(seed, count, block, labelled):
 def test_files_of_other_models_are_refused():
     one = features(turned(0), ["a"])
     other = features(turned(0), ["b"], source="g.npz", layer="conv1")
-    with pytest.raises(neighbours.NeighbourError, match=r"Their layer: avg_pool and conv1"):
-        neighbours.find(one, other, 1)
-    with pytest.raises(neighbours.NeighbourError, match="holds one video only"):
-        neighbours.find(one, one, 1)
+    with pytest.raises(neighbors.NeighbourError, match=r"Their layer: avg_pool and conv1"):
+        neighbors.find(one, other, 1)
+    with pytest.raises(neighbors.NeighbourError, match="holds one video only"):
+        neighbors.find(one, one, 1)
 
 
 def test_the_csv_has_a_row_for_each_neighbour(tmp_path):
     one = features(turned(0, 10, 90), ["a", "b", "c, d"], ["x", "y", "x"])
-    neighbours.write_csv(neighbours.find(one, one, 2), tmp_path / "n.csv")
+    neighbors.write_csv(neighbors.find(one, one, 2), tmp_path / "n.csv")
     with (tmp_path / "n.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(r["video"], r["rank"], r["neighbour"]) for r in rows] == [
@@ -137,13 +137,13 @@ def test_the_sheet_shows_middle_frames_in_their_colours(tmp_path):
         for n, tint in enumerate([(1, 0, 0), (0, 1, 0), (0, 0, 1)])
     ]
     one = features(turned(0, 10, 30), paths, ["$x_1$", "y", "$x_1$"])
-    frame = neighbour_sheet.middle_frames(one)(0)
+    frame = neighbor_sheet.middle_frames(one)(0)
     red, green, blue = frame.mean(axis=(0, 1))
     assert red == pytest.approx(100 + 6 * 5, abs=6)
     assert max(green, blue) < 12
     (tmp_path / "2.avi").write_bytes(b"")
-    assert neighbour_sheet.middle_frames(one)(2) is None
-    figure = neighbour_sheet.sheet(neighbours.find(one, one, 2))
+    assert neighbor_sheet.middle_frames(one)(2) is None
+    figure = neighbor_sheet.sheet(neighbors.find(one, one, 2))
     titles = [axes.get_title() for axes in figure.axes]
     assert len(titles) == 2 * 3  # a query of each label, and its neighbours
     assert titles[1].splitlines()[0].endswith("✗")
@@ -191,9 +191,9 @@ def test_windows_of_a_video_are_classified_together():
 
 def test_a_probe_needs_labels_and_two_of_them():
     train = clouds("train", list("ab") * 4, 1, 0)
-    with pytest.raises(neighbours.NeighbourError, match="has no labels, which a linear probe"):
+    with pytest.raises(neighbors.NeighbourError, match="has no labels, which a linear probe"):
         probe.probe(train, features(turned(0), ["q"]))
-    with pytest.raises(neighbours.NeighbourError, match="videos of two labels or more"):
+    with pytest.raises(neighbors.NeighbourError, match="videos of two labels or more"):
         probe.probe(clouds("train", ["a"] * 4, 1, 0), train)
 
 

@@ -23,9 +23,11 @@ from keras_r3d import predict as command_module
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import Decoder, VideoError
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference import annotating, artefacts, prediction, prediction_files, protocol
-from keras_r3d.inference.classifier import Classifier
-from keras_r3d.inference.prediction import PredictionError
+from keras_r3d.inference.evaluation import protocol
+from keras_r3d.inference.models import runtimes
+from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction import annotating, output_files, prediction
+from keras_r3d.inference.prediction.prediction import PredictionError
 from keras_r3d.system import command as command_line
 from keras_r3d.system import devices
 
@@ -47,7 +49,7 @@ def colours(share: float = 0.05) -> keras.Model:
 def opened(small) -> Classifier:
     of = recipe.Eval("test", 4, 0, 1, "probabilities")
     model = colours()
-    score = artefacts.of_network(model, devices.choose(), 4)
+    score = runtimes.of_network(model, devices.choose(), 4)
     return Classifier("model", "Keras", CLASSES, small.data, of, score, model, "")
 
 
@@ -277,8 +279,8 @@ def test_an_interrupted_prediction_keeps_what_is_done_and_begins_anew(
 
 
 def test_what_is_done_is_on_the_disk_before_the_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(prediction_files, "_SECONDS", 0.0)
-    outputs = prediction_files.PredictionFiles({"json": tmp_path / "a"}, ["1.mp4", "2.mp4"], 1, 1)
+    monkeypatch.setattr(output_files, "_SECONDS", 0.0)
+    outputs = output_files.PredictionFiles({"json": tmp_path / "a"}, ["1.mp4", "2.mp4"], 1, 1)
     found = prediction.Prediction(
         *("1.mp4", "ok", "", ["x", "y"], np.array([0.75, 0.25])),
         *(np.array([[0.75, 0.25]], np.float32), np.array([[0.0, 1.0]])),
@@ -287,7 +289,7 @@ def test_what_is_done_is_on_the_disk_before_the_end(tmp_path, monkeypatch):
     (record,) = json.loads((tmp_path / "a.unfinished").read_text())
     assert record["top"] == [{"label": "x", "score": 0.75}]
     (tmp_path / "a").write_text("of another")
-    with pytest.raises(prediction_files.OutputError, match="written by something else meanwhile"):
+    with pytest.raises(output_files.OutputError, match="written by something else meanwhile"):
         outputs.finish()
     assert (tmp_path / "a").read_text() == "of another"
 
@@ -297,8 +299,8 @@ def test_a_folder_of_something_else_is_not_emptied(tmp_path, made):
     mine = tmp_path / "lines.unfinished" / made
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    with pytest.raises(prediction_files.OutputError, match="is in the way"):
-        prediction_files.PredictionFiles({"timeline": tmp_path / "lines"}, ["1.mp4"], 1, 1)
+    with pytest.raises(output_files.OutputError, match="is in the way"):
+        output_files.PredictionFiles({"timeline": tmp_path / "lines"}, ["1.mp4"], 1, 1)
     assert mine.read_text() == "mine"
 
 

@@ -8,8 +8,9 @@ from conftest import write_video
 from keras_r3d import recipe
 from keras_r3d.data.annotations import AnnotationError, Video
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference import artefacts, protocol, report
-from keras_r3d.inference.classifier import Classifier
+from keras_r3d.inference.evaluation import protocol, report
+from keras_r3d.inference.models import runtimes
+from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import devices
 
 CLASSES = ["green", "red"]
@@ -28,7 +29,7 @@ def colour_model() -> keras.Model:
 
 def evaluate(model, videos, data, batch_size=3):
     of = recipe.Eval("test", batch_size, 0, 1, "probabilities")
-    score = artefacts.of_network(model, devices.choose(), batch_size)
+    score = runtimes.of_network(model, devices.choose(), batch_size)
     opened = Classifier("model", "Keras", CLASSES, data, of, score, model, "")
     return protocol.evaluate(opened, VideoReader(0, 0), videos, split="test")
 

@@ -20,8 +20,8 @@ from keras_r3d.data.store import Store, StoreError, preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.data.store.storage import UnreachableError, remote, web
-from keras_r3d.inference import protocol
-from keras_r3d.inference.classifier import Classifier
+from keras_r3d.inference.evaluation import protocol
+from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system.errors import R3DError
 from keras_r3d.training import run as training
 

@@ -8,7 +8,8 @@ import evaluations
 import numpy as np
 import pytest
 
-from keras_r3d.inference import confusion, lettering, metrics, reliability, report
+from keras_r3d.inference.evaluation import metrics, report
+from keras_r3d.pictures import confusion, lettering, reliability
 
 TEN = [f"class {number}" for number in range(10)]
 

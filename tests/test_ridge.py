@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_r3d.inference import ridge
-from keras_r3d.inference.ridge import Labelled, Ridge
+from keras_r3d.inference.embeddings import ridge
+from keras_r3d.inference.embeddings.ridge import Labelled, Ridge
 
 STRENGTHS = (1e-3, 0.1, 3.0, 1000.0)
 

@@ -12,7 +12,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_r3d.export import saved_model
 from keras_r3d.export.source import ExportError
-from keras_r3d.inference import artefacts
+from keras_r3d.inference.models import runtimes
 from tests.test_signatures import (
     CLASSES,
     DATA,
@@ -39,7 +39,7 @@ def one(tmp_path_factory):
 
 
 def test_it_is_loaded_as_other_exports(one):
-    loaded = artefacts.load_export(one.path)
+    loaded = runtimes.load_export(one.path)
     assert loaded.shape == (FRAMES, None, None, 3)
     assert loaded.score(2)(PIXELS) == pytest.approx(scores(one.model, PIXELS), abs=1e-5)
 

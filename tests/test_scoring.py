@@ -11,9 +11,9 @@ from conftest import STEP, write_video
 from keras_r3d import recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference import scoring
-from keras_r3d.inference.averaging import average
-from keras_r3d.inference.classifier import Classifier
+from keras_r3d.inference.evaluation import scoring
+from keras_r3d.inference.models.averaging import average
+from keras_r3d.inference.models.classifier import Classifier
 
 CLASSES = [str(number) for number in range(40)]
 

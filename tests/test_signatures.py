@@ -14,8 +14,8 @@ from keras_r3d import recipe
 from keras_r3d.applications import C3D, R3D10
 from keras_r3d.data import clips
 from keras_r3d.export import saved_model
-from keras_r3d.inference import averaging
-from keras_r3d.inference.features import embedding_layer, embedding_network
+from keras_r3d.inference.embeddings.features import embedding_layer, embedding_network
+from keras_r3d.inference.models import averaging
 from tests.test_windowing import VIDEO, MemoryReader
 
 CLASSES = ["wave", "clap 👏", "jump", "run", "sit", "stand"]

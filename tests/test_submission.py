@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.inference import submission
+from keras_r3d.inference.evaluation import submission
 
 CLASSES = [f"class {number}" for number in range(6)]
 SCORES = [[0.3, 0.25, 0.2, 0.15, 0.06, 0.04]]

@@ -17,7 +17,7 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.export import calibration, tflite
 from keras_r3d.export.source import ExportError
-from keras_r3d.inference.artefacts import ModelError, tflite_metadata
+from keras_r3d.inference.models.runtimes import ModelError, tflite_metadata
 from keras_r3d.recipe import Recipe, load
 
 SHAPE = (8, 32, 32, 3)

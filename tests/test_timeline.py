@@ -4,8 +4,8 @@ import warnings
 import numpy as np
 import pytest
 
-from keras_r3d.inference import timeline
-from keras_r3d.inference.prediction import Prediction
+from keras_r3d.inference.prediction import timeline
+from keras_r3d.inference.prediction.prediction import Prediction
 
 
 def predicted(classes: int, windows: int, seconds: float = 0.64) -> Prediction:

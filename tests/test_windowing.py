@@ -15,7 +15,7 @@ from keras_r3d.data.decoding.flow import turn_back
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.sampling import temporal
 from keras_r3d.export import windowing
-from keras_r3d.inference import averaging
+from keras_r3d.inference.models import averaging
 
 DATA = recipe.load("kinetics34").data
 VIDEO = Video("video", "video.avi", "")

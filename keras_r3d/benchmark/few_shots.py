@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from keras_r3d import evaluate, recipe
 from keras_r3d.data import opening
 from keras_r3d.data.annotations import Video
-from keras_r3d.inference import protocol, ridge
+from keras_r3d.inference.embeddings import ridge
+from keras_r3d.inference.evaluation import protocol
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
 from keras_r3d.training import embeddings, few_preparing

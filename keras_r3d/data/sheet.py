@@ -14,11 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from keras_r3d.data import clips, flow_key
+from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.decoder import Frame, VideoError
 from keras_r3d.data.decoding.reader import Cut, Reader
+from keras_r3d.pictures import flow_key
 from keras_r3d.recipe import Data
 from keras_r3d.system.text import shortened
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from keras_r3d import recipe
 from keras_r3d.data.decoding.decoder import Frame
-from keras_r3d.inference.artefacts import Score
-from keras_r3d.inference.classifier import Classifier
+from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.models.runtimes import Score
 from keras_r3d.system.retrying import ServingError, retry
 
 from . import messages, signatures

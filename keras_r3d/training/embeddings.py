@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.inference.classifier import Classifier
-from keras_r3d.inference.scoring import score
+from keras_r3d.inference.evaluation.scoring import score
+from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import files
 
 NAME = "embeddings.npz"

@@ -21,16 +21,12 @@ from keras_r3d import run_folder
 from keras_r3d.applications import embedding, metadata
 from keras_r3d.data import sheet
 from keras_r3d.data.annotations.video import some
-from keras_r3d.inference import (
-    classifier,
-    evaluation_folder,
-    protocol,
-    report,
-    ridge,
-)
-from keras_r3d.inference.classifier import Classifier
-from keras_r3d.inference.evaluation import Evaluation
-from keras_r3d.inference.scoring import Scored, score
+from keras_r3d.inference.embeddings import ridge
+from keras_r3d.inference.evaluation import protocol, report, results
+from keras_r3d.inference.evaluation.evaluation import Evaluation
+from keras_r3d.inference.evaluation.scoring import Scored, score
+from keras_r3d.inference.models import classifier
+from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.recipe import Recipe, tables
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
@@ -332,7 +328,7 @@ def _write(
     figures = {"split": split, **evaluation.figures()}
     run.summary["evaluation" if folder == run.path else "cross_validation"] = figures
     reader = prepared.opened.reader
-    evaluation_folder.write(evaluation, reader, folder, split, how)
+    results.write(evaluation, reader, folder, split, how)
     run.update_summary()
 
 

@@ -16,10 +16,12 @@ from keras_r3d.data.annotations import AnnotationError, Annotations, Video
 from keras_r3d.data.annotations.video import some
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.opening import Source
-from keras_r3d.inference import artefacts, protocol, ridge
-from keras_r3d.inference.averaging import average
-from keras_r3d.inference.classifier import Classifier
-from keras_r3d.inference.scoring import Scored
+from keras_r3d.inference.embeddings import ridge
+from keras_r3d.inference.evaluation import protocol
+from keras_r3d.inference.evaluation.scoring import Scored
+from keras_r3d.inference.models import runtimes
+from keras_r3d.inference.models.averaging import average
+from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.recipe import Recipe, RecipeError, listed
 from keras_r3d.system import files
 from keras_r3d.system.devices import Devices
@@ -132,7 +134,7 @@ def embedder(prepared: Prepared) -> Classifier:
     joined = [one.outputs[0] for one in prepared.embedders]
     outputs = keras.layers.Concatenate()(joined) if len(joined) > 1 else joined[0]
     network = keras.Model(prepared.embedders[0].inputs, outputs)
-    score = artefacts.of_network(network, prepared.hardware, of.batch_size)
+    score = runtimes.of_network(network, prepared.hardware, of.batch_size)
     size = network.output_shape[-1]
 
     def both(clips: np.ndarray) -> np.ndarray:
@@ -143,7 +145,7 @@ def embedder(prepared: Prepared) -> Classifier:
 
     return Classifier(
         name=" and ".join(prepared.names),
-        kind=artefacts.KERAS,
+        kind=runtimes.KERAS,
         classes=[str(number) for number in range((1 + data.flip) * size)],
         data=data,
         eval=dataclasses.replace(of, average="probabilities"),  # the plain mean

@@ -14,7 +14,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
-from keras_r3d.inference import confusion as confusions
+from keras_r3d.pictures import confusion as confusions
 from keras_r3d.system import command, files
 from keras_r3d.training.loop import Progress
 from keras_r3d.training.step import SUMS

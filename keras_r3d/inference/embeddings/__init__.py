@@ -1,0 +1,1 @@
+"""Vectors of videos: files of them, neighbors, linear classifiers."""

@@ -1,0 +1,85 @@
+"""A linear probe: how well a linear classifier on the embeddings tells the labels.
+
+The classifier is that of `ridge`; what it has to choose is chosen by held-out videos of the
+training embeddings. Nothing is drawn at random.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from keras_r3d.inference.embeddings import ridge
+from keras_r3d.inference.embeddings.feature_file import Features
+from keras_r3d.inference.embeddings.neighbors import NeighbourError, check_alike
+
+
+@dataclasses.dataclass(frozen=True)
+class Probed:
+    """What a linear probe found.
+
+    Attributes:
+        described: how it was fitted, in words.
+        validated: share of training videos right that were held out; NaN where none could be.
+        right: test videos right.
+        videos: test videos.
+        chance: share of the test videos that have the most frequent label of the training.
+    """
+
+    described: str
+    validated: float
+    right: int
+    videos: int
+    chance: float
+
+
+def probe(train: Features, test: Features) -> Probed:
+    """Fits a linear classifier to some embeddings and classifies the videos of others.
+
+    Of several windows of a video the scores are averaged.
+
+    Raises:
+        NeighbourError: labels are not known, there are too few videos, or the files do not fit.
+    """
+    check_alike(test, train)
+    for one in (train, test):
+        if one.label is None:
+            raise NeighbourError(
+                f"{one.source} has no labels, which a linear probe needs: extract it with "
+                "--data_dir or --split."
+            )
+    assert train.label is not None
+    assert test.label is not None
+    classes = np.unique(train.label)
+    _, first, videos = np.unique(train.video, return_index=True, return_inverse=True)
+    files = np.unique(train.path[first], return_inverse=True)[1]
+    if len(classes) < 2 or files.max() < 1:
+        raise NeighbourError(
+            f"{train.source} must have videos of two labels or more. Received: {list(classes)}"
+        )
+    labels = np.searchsorted(classes, train.label[first])
+    rows = np.arange(len(videos))
+    labelled = ridge.Labelled([train.embedding], rows, videos, labels, files, len(classes))
+    fitted = ridge.fit(labelled, [""])
+    _, tested, numbers = np.unique(test.video, return_index=True, return_inverse=True)
+    scores = ridge.means(fitted.logits([test.embedding]), numbers)
+    truth = test.label[tested]
+    most = classes[np.bincount(labels).argmax()]
+    return Probed(
+        described=fitted.described,
+        validated=fitted.right,
+        right=int((classes[scores.argmax(axis=1)] == truth).sum()),
+        videos=len(tested),
+        chance=float((truth == most).mean()),
+    )
+
+
+def table(probed: Probed) -> str:
+    """Returns what was found as text."""
+    held_out = ""
+    if not np.isnan(probed.validated):
+        held_out = f" ({probed.validated:.1%} of the gallery's right when they were held out)"
+    return (
+        f"linear probe: {probed.right} of {probed.videos} videos right "
+        f"({probed.right / probed.videos:.1%}; the most frequent label: {probed.chance:.1%}). "
+        f"Ridge regression {probed.described}{held_out}."
+    )

@@ -1,0 +1,1 @@
+"""Scores of labelled videos, their figures and intervals, and the folder of results."""

@@ -1,0 +1,1 @@
+"""Where and when a clip speaks for a class."""

@@ -1,0 +1,127 @@
+"""Grad-CAM in three dimensions: where and when a clip speaks for a class."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from keras_r3d.inference.explanation import feature_maps, heat
+from keras_r3d.inference.explanation.heat import Heat
+
+METHODS = ("integrated", "grad_cam", "layer_cam")
+_BATCH = 4  # clips at a time
+_STEPS = 8  # of the way from no picture to the clip; 16 change no share by more than 0.002
+
+
+def grad_cam(
+    model: keras.Model,
+    clips: np.ndarray,
+    class_index: int | Sequence[int] | None = None,
+    layer: str | None = None,
+    method: str = "integrated",
+) -> Heat:
+    """Shows which places and times of clips speak for a class.
+
+    The channels of a layer's map are weighted by the mean gradient of the class's score (before the
+    softmax) and added; what is below 0 is dropped. "integrated" does so along the way from the
+    clip's mean colour to the clip and counts only what the clip changes of the map, so that a
+    channel that is always on adds nothing.
+
+    Args:
+        model: functional or sequential, with 3D convolutions, gives scores `(batch, classes)`.
+        clips: uint8 or float `(clips, frames, height, width, channels)`, as the model takes them.
+        class_index: one for all clips or one for each; None is each clip's highest score.
+        layer: whose map is used. None is the deepest one with 14 cells or more on each side, else
+            the finest.
+        method: "integrated", "grad_cam" (as published) or "layer_cam" (each cell's own gradient,
+            those above 0, instead of their mean).
+
+    Returns:
+        float32 `(clips, frames, height, width)`: 0-1, 1 the clip's hottest pixel; all 0 where
+        nothing speaks for the class.
+
+    Raises:
+        StageError: the model has no such map.
+
+    Reference:
+        Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+        Localization, ICCV 2017, https://arxiv.org/abs/1610.02391. Integrated: Sattarzadeh et al.,
+        Integrated Grad-CAM, ICASSP 2021, https://arxiv.org/abs/2102.07805; here the map's change
+        along the way is taken in each step, and the start is the clip's mean colour. Jiang et al.,
+        LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, IEEE TIP 2021.
+    """
+    if method not in METHODS:
+        raise ValueError(f"`method` must be one of {list(METHODS)}. Received: method={method}")
+    shape = clips.shape[1:4]
+    stage = feature_maps.choose(model, shape, layer)
+    parts = keras.Model(
+        model.inputs[0], [model.get_layer(stage.layer).output, _before_softmax(model)]
+    )
+    maps = []
+    for start in range(0, len(clips), _BATCH):
+        pixels = clips[start : start + _BATCH].astype(np.float32)
+        if class_index is None:
+            chosen = _score(model, parts(pixels, training=False)[1]).numpy().argmax(axis=1)
+        else:
+            chosen = np.broadcast_to(class_index, len(clips))[start : start + _BATCH]
+        maps.append(_maps(model, parts, pixels, chosen, method))
+    # Normalised only after it is spread: a clip's hottest pixel may lie between the cells.
+    return heat.normalised(heat.enlarge(np.concatenate(maps), shape, stage.first, stage.steps))
+
+
+def _maps(
+    model: keras.Model, parts: keras.Model, pixels: np.ndarray, classes: np.ndarray, method: str
+) -> np.ndarray:
+    """Returns the weighted maps of clips, float32 `(clips, frames, height, width)`, at least 0."""
+    if method == "integrated":
+        # From the clip's mean colour to the clip. The gradient is that at the end of each step: at
+        # the start of the first, of one flat colour, all maxima are ties and it is of no use.
+        flat = np.broadcast_to(pixels.mean(axis=(1, 2, 3), keepdims=True), pixels.shape)
+        before = parts(flat, training=False)[0].numpy().astype(np.float32)
+        weighted = np.zeros_like(before)
+        for step in range(1, _STEPS + 1):
+            point = flat + np.float32(step / _STEPS) * (pixels - flat)
+            activation, gradient = _activation(model, parts, point, classes)
+            weighted += (activation - before) * gradient.mean(axis=(1, 2, 3), keepdims=True)
+            before = activation
+    else:
+        activation, gradient = _activation(model, parts, pixels, classes)
+        if method == "layer_cam":
+            weighted = activation * np.maximum(gradient, 0)
+        else:
+            weighted = activation * gradient.mean(axis=(1, 2, 3), keepdims=True)
+    return np.maximum(weighted.sum(axis=-1), 0)
+
+
+def _activation(
+    model: keras.Model, parts: keras.Model, pixels: np.ndarray, classes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns clips' maps and the scores' gradients by them, both float32.
+
+    `(clips, frames, height, width, channels)`, in cells.
+    """
+    given = tf.constant(pixels)
+    with tf.GradientTape() as tape:
+        tape.watch(given)  # or nothing is recorded of a model that is frozen
+        activation, last = parts(given, training=False)
+        scores = tf.gather(_score(model, last), classes, axis=1, batch_dims=1)
+    gradient = tape.gradient(scores, activation, unconnected_gradients="zero")
+    return tf.cast(activation, tf.float32).numpy(), tf.cast(gradient, tf.float32).numpy()
+
+
+def _before_softmax(model: keras.Model):
+    """Returns the tensor that `_score` makes scores of: what the last layer is given, or gives."""
+    last = model.layers[-1]
+    stripped = (layers.Dense, layers.Softmax, layers.Activation)
+    return last.input if isinstance(last, stripped) else model.outputs[0]
+
+
+def _score(model: keras.Model, given: tf.Tensor) -> tf.Tensor:
+    """Returns the scores before any softmax, float32 `(batch, classes)`."""
+    last, given = model.layers[-1], tf.cast(given, tf.float32)
+    if not isinstance(last, layers.Dense):
+        return given
+    scores = given @ tf.cast(last.kernel, tf.float32)
+    return scores + tf.cast(last.bias, tf.float32) if last.use_bias else scores

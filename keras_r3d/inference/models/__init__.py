@@ -1,0 +1,1 @@
+"""A trained model of any kind, ready to score clips."""

@@ -1,0 +1,105 @@
+"""The model, or the models, that a command names by its flags: one rule for all commands.
+
+Importing this loads neither Keras nor TensorFlow, so that wrong names are said at once.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from keras_r3d import run_folder
+from keras_r3d.run_folder import Run
+from keras_r3d.system.errors import R3DError
+
+if TYPE_CHECKING:
+    from keras_r3d.inference.models.classifier import Classifier
+
+
+class NamingError(R3DError, ValueError):
+    """Flags that do not name a model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """What flags name a model by.
+
+    Attributes:
+        workdir: run, whose best model is meant.
+        model: another model of that run; alone, of the run in whose folder it lies, or of none.
+        recipe: how clips are cut for a `model` alone.
+        fuse: runs whose best models are meant, together.
+    """
+
+    workdir: str | None = None
+    model: str | None = None
+    recipe: str | None = None
+    fuse: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.workdir or self.model) == bool(self.fuse):
+            ways = ["--workdir RUN", "--model FILE"]
+            ways += [] if self.fuse is None else ["--fuse RUN_A RUN_B"]
+            raise NamingError(f"Name a model: {', '.join(ways[:-1])} or {ways[-1]}.")
+        if self.recipe and (self.workdir or not self.model):
+            raise NamingError("--recipe is for a --model without --workdir: a run has its own.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A model, and where it comes from.
+
+    Attributes:
+        run: it is of, if of any.
+        best: it is that run's best.
+    """
+
+    classifier: "Classifier"
+    run: Run | None
+    best: bool = False
+
+
+def open_models(
+    named: Named, protocol: str | None = None, devices: str = "all"
+) -> tuple[Opened, ...]:
+    """Opens one model, or those that are fused.
+
+    Args:
+        protocol: as `--protocol` takes it; None is that of the recipe.
+        devices: as `--devices` takes them.
+
+    Raises:
+        RunError, ModelError, RecipeError, ProtocolError: one cannot be opened.
+        DeviceError: the devices are not there.
+    """
+    from keras_r3d.inference.models import classifier
+
+    if named.fuse:
+        runs = [run_folder.open_run(path) for path in named.fuse]
+        return tuple(of_run(run, None, protocol, devices) for run in runs)
+    model = Path(named.model) if named.model else None
+    if named.workdir:
+        return (of_run(run_folder.open_run(named.workdir), model, protocol, devices),)
+    assert model is not None  # `Named` sees to it
+    # With a recipe of its own it is of no run; what is no model is said by `of_file`.
+    run = None if named.recipe else classifier.run_of(model)
+    if run is not None:
+        return (of_run(run, model, protocol, devices),)
+    return (Opened(classifier.of_file(model, named.recipe, **_settings(protocol, devices)), None),)
+
+
+def of_run(
+    run: Run, model: Path | None = None, protocol: str | None = None, devices: str = "all"
+) -> Opened:
+    """Opens the best model of a run, or another one of it; arguments as of `open_models`."""
+    from keras_r3d.inference.models import classifier
+
+    opened = classifier.of_run(run, model, **_settings(protocol, devices))
+    return Opened(opened, run, best=model is None)
+
+
+def _settings(protocol: str | None, devices: str) -> dict[str, Any]:
+    from keras_r3d.inference.evaluation import protocol as protocols
+    from keras_r3d.system.devices import choose
+
+    return {"overrides": protocols.overrides(protocol), "hardware": choose(devices)}

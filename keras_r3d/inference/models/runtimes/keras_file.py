@@ -1,0 +1,62 @@
+"""Loading and scoring with Keras."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_r3d.inference.models.runtimes.loaded import ModelError
+from keras_r3d.inference.models.runtimes.steps import Score, in_steps
+from keras_r3d.system.devices import Devices
+
+
+def load_network(path: Path) -> keras.Model:
+    """Loads a `.keras` file; nothing in it is executed.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras, zipfile and h5py raise many kinds
+        raise ModelError(
+            f"{path} is damaged, or holds code, which is never executed: Keras cannot load it: "
+            f"{error}"
+        ) from error
+
+
+def of_network(network: keras.Model, hardware: Devices, batch_size: int) -> Score:
+    """Returns the scores of a Keras model that gives probabilities, or logits.
+
+    Args:
+        hardware: its strategy is that under which the model was loaded.
+        batch_size: clips in a step, over all replicas.
+    """
+    jit_compile = hardware.jit_compile is not False
+    logits = _gives_logits(network)
+
+    @tf.function(reduce_retracing=True, jit_compile=jit_compile)
+    def forward(clips: tf.Tensor) -> tf.Tensor:
+        scores = network(tf.cast(clips, tf.float32), training=False)
+        return tf.nn.softmax(scores) if logits else scores
+
+    replicas, strategy = hardware.replicas, hardware.strategy
+
+    def step(clips: np.ndarray) -> np.ndarray:
+        if replicas == 1:
+            return forward(tf.constant(clips)).numpy()
+        parts = np.split(clips, replicas)
+        given = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+        )
+        of_replicas = strategy.experimental_local_results(strategy.run(forward, (given,)))
+        return np.concatenate([scores.numpy() for scores in of_replicas])
+
+    return in_steps(step, batch_size, least=2 * replicas)
+
+
+def _gives_logits(network: keras.Model) -> bool:
+    """Whether the last layer of a network is linear."""
+    layer = network.layers[-1]
+    return getattr(layer, "activation", None) is keras.activations.linear

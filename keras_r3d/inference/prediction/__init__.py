@@ -1,0 +1,1 @@
+"""What videos and cameras show: results, tables, files, annotated copies."""

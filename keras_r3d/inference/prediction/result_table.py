@@ -1,0 +1,100 @@
+"""Predictions as lines of text: as wide as a terminal, or, in a pipe, with nothing cut."""
+
+import datetime
+import shutil
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from keras_r3d.data.annotations.listing import printable
+from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.system.text import shortened, shortened_path, width
+
+_SCORE = 5  # columns
+_GAP = 2  # between columns of the table
+_LEAST = 40  # columns of a terminal
+_MOST_PADDED = 60  # columns that names in a pipe are padded to
+_LIVE_LABEL = 35
+
+
+def terminal_columns() -> int | None:
+    """Returns how wide the terminal is that lines are printed on; None if it is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+class Table:
+    """A table of videos and their classes.
+
+    Args:
+        videos: all paths.
+        labels: names of all classes.
+        columns: of the terminal; None cuts nothing.
+    """
+
+    def __init__(self, videos: Iterable[str], labels: Iterable[str], columns: int | None):
+        video, label = (
+            max((width(printable(name)) for name in [title, *names]), default=0)
+            for title, names in (("video", videos), ("class", labels))
+        )
+        self._cuts = columns is not None
+        if columns is None:
+            self._video, self._label = min(video, _MOST_PADDED), min(label, _MOST_PADDED)
+        else:
+            room = max(columns, _LEAST) - _SCORE - 2 * _GAP
+            self._video = min(video, max(room // 2, room - label))
+            self._label = min(label, room - self._video)
+
+    def heading(self) -> str:
+        """Returns the first line."""
+        return self._row("video", "class", f"{'score':>{_SCORE}}")
+
+    def of_prediction(self, prediction: Prediction, top: int) -> list[str]:
+        """Returns the lines of a video: its best classes one below the other, then what is wrong.
+
+        What is wrong is never cut.
+        """
+        name = printable(prediction.video)
+        if self._cuts:
+            name = shortened_path(name, self._video)
+        lines: list[str] = []
+        for label, score in prediction.top(top):
+            shown = printable(label)
+            if self._cuts:
+                shown = shortened(shown, self._label)
+            lines.append(self._row("" if lines else name, shown, f"{score:.3f}"))
+        detail = printable(prediction.detail.removeprefix(f"{prediction.video}: "))
+        if prediction.status != "ok":
+            detail = f"{prediction.status}: {detail}"
+        if detail:
+            lines.append(self._row("" if lines else name, detail))
+        return lines
+
+    def _row(self, video: str, label: str, score: str = "") -> str:
+        gap = " " * _GAP
+        return gap.join([_padded(video, self._video), _padded(label, self._label), score]).rstrip()
+
+
+def of_record(record: dict[str, Any], now: datetime.datetime, columns: int | None) -> str:
+    """Returns the line of a window of a live source: as many classes as have their place."""
+    line = f"{now:%H:%M:%S}  latency {record['latency_seconds'] * 1000:4.0f} ms"
+    for number, one in enumerate(record["top"]):
+        label = printable(one["label"])
+        if columns is not None:
+            label = shortened(label, _LIVE_LABEL)
+        more = f"  {label} {one['score']:.3f}"
+        if number and columns is not None and width(line + more) > columns:
+            break
+        line += more
+    return line
+
+
+def total(statuses: Sequence[str]) -> str:
+    """Returns how many videos have which status."""
+    counts = {status: statuses.count(status) for status in ("ok", "partial", "error")}
+    number = len(statuses)
+    parts = [f"{count} {status}" for status, count in counts.items()]
+    return f"{number} video{'s' if number != 1 else ''}: {', '.join(parts)}."
+
+
+def _padded(text: str, columns: int) -> str:
+    return text + " " * (columns - width(text))

@@ -1,0 +1,1 @@
+"""Every figure that is drawn: arrays in, a Figure or pixels out."""
