@@ -29,7 +29,7 @@ def _define_flags() -> None:
 def _main(source: str, destination: str) -> None:
     import keras
 
-    from keras_r3d.applications import conversion
+    from keras_r3d.applications.weights import conversion
 
     if destination.endswith(".npz"):
         _compact(source, Path(destination))
@@ -62,7 +62,7 @@ def _main(source: str, destination: str) -> None:
 
 def _compact(source: str, destination: Path) -> None:
     """Writes the weights of a `.keras` file of ours into a compact file."""
-    from keras_r3d.applications import compact
+    from keras_r3d.applications.weights import compact
     from keras_r3d.inference.models import runtimes
 
     if Path(source).suffix != ".keras":

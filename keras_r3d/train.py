@@ -71,8 +71,9 @@ def _main() -> None:
     from keras_r3d import evaluate
     from keras_r3d.data import demo, motion
     from keras_r3d.system import devices
-    from keras_r3d.training import few, rehearsal
+    from keras_r3d.training import dry_run
     from keras_r3d.training import run as training
+    from keras_r3d.training.few import fitting
     from keras_r3d.training.loop import InterruptedTraining
 
     options = training.Options(
@@ -82,22 +83,22 @@ def _main() -> None:
         xla=command.value("xla"),
     )
     workdir = command.value("workdir")
-    dry_run = command.value("dry_run")
+    dry = command.value("dry_run")
     path = Path(workdir) if workdir else _default_workdir(Path("runs"), Path(name).stem)
-    if not (path / run_folder.RECIPE).is_file() and not dry_run:
+    if not (path / run_folder.RECIPE).is_file() and not dry:
         run_folder.check_free(path)
     if data_dir is None and experiment.data.annotations == "motion":
         data_dir = motion.URL
     if data_dir is None:
         data_dir = demo.render()
         print(f"No --data_dir: the demo videos are rendered into {data_dir}.", flush=True)
-    if dry_run:
-        rehearsal.rehearse(experiment, data_dir, options)
+    if dry:
+        dry_run.rehearse(experiment, data_dir, options)
         return
     try:
         if experiment.few is not None:
             progress = command.Progress("videos") if sys.stdout.isatty() else None
-            run = few.train(experiment, data_dir, path, options, progress=progress)
+            run = fitting.train(experiment, data_dir, path, options, progress=progress)
         else:
             run = training.train(experiment, data_dir, path, options)
     except InterruptedTraining as error:
@@ -112,7 +113,7 @@ def _main() -> None:
         print(f"\nEvaluation on split '{experiment.eval.split}':", flush=True)
         evaluate.evaluate_run(run, evaluate.Request(devices=options.devices))
     print()
-    for what, value in (few if experiment.few is not None else training).figures(run):
+    for what, value in (fitting if experiment.few is not None else training).figures(run):
         print(f"  {what:18}{value}")
     print(_what_next(run, experiment))
 

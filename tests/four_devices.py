@@ -13,8 +13,8 @@ from keras_r3d import applications
 from keras_r3d.data import opening
 from keras_r3d.system import devices
 from keras_r3d.training import finetune
+from keras_r3d.training.optimization.step import Steps
 from keras_r3d.training.preparing import Prepared
-from keras_r3d.training.step import Steps
 
 FOUR = devices.choose("cpu:4")
 RATE = 0.05

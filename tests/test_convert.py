@@ -12,7 +12,8 @@ import pytest
 from test_weights import LOGITS, logits, moved, state_dict
 
 from keras_r3d import applications
-from keras_r3d.applications import WeightsError, conversion, pytorch
+from keras_r3d.applications import WeightsError
+from keras_r3d.applications.weights import conversion, pytorch
 
 ROOT = Path(__file__).parent.parent
 CLIP = np.random.default_rng(0).integers(0, 256, (2, 4, 24, 24, 3), dtype=np.uint8)

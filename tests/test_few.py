@@ -14,7 +14,8 @@ from keras_r3d.data.decoding import decoder as videos
 from keras_r3d.inference.embeddings import ridge
 from keras_r3d.recipe import RecipeError
 from keras_r3d.run_folder import RunError
-from keras_r3d.training import embeddings, few, few_preparing, rehearsal
+from keras_r3d.training import dry_run
+from keras_r3d.training.few import embeddings, fitting, setup
 from keras_r3d.training.preparing import Options
 
 SIZE, FRAMES = 32, 4
@@ -54,7 +55,7 @@ def few_recipe(weights, *overrides):
 
 
 def train(experiment, data, folder, said=None, **options):
-    return few.train(
+    return fitting.train(
         experiment, data, folder, Options(**options), say=[].append if said is None else said.append
     )
 
@@ -257,14 +258,14 @@ def test_several_weights_are_chosen_from(weights, class_folders, tmp_path):
 
 
 def test_a_blend_is_one_model(weights, class_folders, tmp_path):
-    prepared = few_preparing.prepare(
-        few_recipe(",".join(weights)), class_folders, few.choose(), [].append
+    prepared = setup.prepare(
+        few_recipe(",".join(weights)), class_folders, fitting.choose(), [].append
     )
     size = prepared.embedders[0].output_shape[-1]
     rng = np.random.default_rng(0)
     kernels = [rng.normal(size=(size, 2)) for _ in range(2)]
     fitted = ridge.Fitted(kernels, np.array([0.1, -0.1]), 0.0, 1.0, "")
-    model = few._model(prepared, fitted)
+    model = fitting._model(prepared, fitted)
     clips = rng.integers(0, 256, (3, FRAMES, SIZE, SIZE, 3)).astype(np.float32)
     parts = [np.asarray(one(clips)) for one in prepared.embedders]
     logits = sum(part @ kernel for part, kernel in zip(parts, kernels, strict=True)) + fitted.bias
@@ -278,14 +279,14 @@ def test_a_blend_is_one_model(weights, class_folders, tmp_path):
 
 def test_mirrored_clips_are_fitted_to_where_flips_are_allowed(weights, class_folders, tmp_path):
     plain, flipped = (
-        few_preparing.prepare(
-            few_recipe(weights[0], f"data.flip={flip}"), class_folders, few.choose(), [].append
+        setup.prepare(
+            few_recipe(weights[0], f"data.flip={flip}"), class_folders, fitting.choose(), [].append
         )
         for flip in ("false", "true")
     )
     found = plain.annotations.split("train")[:2]
     rows = [
-        list(embeddings.embedded(few_preparing.embedder(one), one.opened.reader, found))
+        list(embeddings.embedded(setup.embedder(one), one.opened.reader, found))
         for one in (plain, flipped)
     ]
     for (_, one), (_, both) in zip(*rows, strict=True):
@@ -306,7 +307,7 @@ def test_validation_videos_are_trained_on(experiment, class_folders, tmp_path):
 
 
 def test_too_many_numbers_are_averaged(experiment, class_folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(few_preparing, "_MOST_NUMBERS", 100)
+    monkeypatch.setattr(setup, "_MOST_NUMBERS", 100)
     said = []
     run = train(experiment, class_folders, tmp_path / "run", said)
     assert [line for line in said if "each video's mean is taken" in line]
@@ -333,18 +334,18 @@ def test_fine_tuning_is_kept_where_it_lowers_the_loss(weights, class_folders, tm
 
 
 def test_fine_tuning_starts_from_the_classifier(weights, class_folders):
-    from keras_r3d.training import few_finetuning
+    from keras_r3d.training.few import finetuning
 
     experiment = few_recipe(
         weights[0], "few.finetune_epochs=1", "train.warmup_epochs=0", "train.learning_rate=0"
     )
-    prepared = few_preparing.prepare(experiment, class_folders, few.choose(), [].append)
+    prepared = setup.prepare(experiment, class_folders, fitting.choose(), [].append)
     size = prepared.embedders[0].output_shape[-1]
     kernel = np.random.default_rng(0).normal(size=(size, 2))
-    model = few._model(prepared, ridge.Fitted([kernel], np.zeros(2), 0.0, 1.0, ""))
+    model = fitting._model(prepared, ridge.Fitted([kernel], np.zeros(2), 0.0, 1.0, ""))
     before = model.get_layer("predictions").get_weights()
     found = prepared.annotations.split("train")
-    trained, epochs = few_finetuning.train(
+    trained, epochs = finetuning.train(
         *(model, prepared.recipe, prepared.opened, prepared.hardware, found[:8], found[8:]),
         *(1, [].append),
     )
@@ -374,7 +375,7 @@ def test_without_weights_there_is_nothing_to_embed_by():
 
 def test_a_dry_run_writes_nothing(experiment, class_folders, tmp_path):
     said = []
-    rehearsal.rehearse(experiment, class_folders, Options(), said.append)
+    dry_run.rehearse(experiment, class_folders, Options(), said.append)
     assert "No run folder was made." in said[-1]
     assert not (tmp_path / "runs").exists()
 

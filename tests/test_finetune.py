@@ -9,7 +9,8 @@ import pytest
 from test_weights import moved, state_dict
 
 from keras_r3d import applications, recipe
-from keras_r3d.applications import CheckpointError, WeightsError, conventions, pytorch
+from keras_r3d.applications import CheckpointError, WeightsError
+from keras_r3d.applications.weights import conventions, pytorch
 from keras_r3d.recipe import RecipeError
 from keras_r3d.training import finetune
 

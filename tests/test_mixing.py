@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_r3d.training.mixing import mix
+from keras_r3d.training.optimization.mixup import mix
 
 CLASSES = 4
 

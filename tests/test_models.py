@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from keras_r3d import applications, recipe
-from keras_r3d.applications import Metadata, conventions, networks, pretrained
+from keras_r3d.applications import Metadata, networks
+from keras_r3d.applications.weights import conventions, pretrained
 
 ROOT = Path(__file__).parent.parent
 CLIP = np.random.default_rng(0).integers(0, 256, (1, 8, 32, 32, 3), dtype=np.uint8)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from keras_r3d import applications
-from keras_r3d.applications import compact, pretrained
-from keras_r3d.applications.pretrained import WeightsError
+from keras_r3d.applications.weights import compact, pretrained
+from keras_r3d.applications.weights.pretrained import WeightsError
 from keras_r3d.data import motion
 
 SHAPE = (16, 64, 64, 3)

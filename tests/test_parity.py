@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from keras_r3d import applications
-from keras_r3d.applications import conversion
+from keras_r3d.applications.weights import conversion
 
 pytestmark = pytest.mark.real
 FOLDER = Path(os.environ.get("KERAS_R3D_PARITY_DATA") or "nowhere")

@@ -25,10 +25,10 @@ from keras_r3d.run_folder import RunError
 from keras_r3d.system import files
 from keras_r3d.system.command import INTERRUPTED
 from keras_r3d.system.errors import R3DError
-from keras_r3d.training import preparing, rehearsal, resuming, state
+from keras_r3d.training import dry_run, preparing, resuming, state
 from keras_r3d.training import run as training
 from keras_r3d.training.loop import InterruptedTraining, Training, TrainingError
-from keras_r3d.training.step import Steps
+from keras_r3d.training.optimization.step import Steps
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = [
@@ -405,7 +405,7 @@ def test_a_rehearsal_writes_nothing(ended, tmp_path, monkeypatch):
     said: list[str] = []
     experiment = recipe.load(str(ended.root / "small.toml"))
     before = sorted(ended.root.rglob("*"))
-    rehearsal.rehearse(experiment, ended.root / "data", training.Options(), said.append)
+    dry_run.rehearse(experiment, ended.root / "data", training.Options(), said.append)
     text = "\n".join(said)
     assert "videos       train        test  validation\ngreen           4" in text
     assert "\nAn epoch has 4 steps and takes about " in text

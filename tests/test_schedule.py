@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_r3d import recipe
-from keras_r3d.training.schedule import ReduceLROnPlateau, Schedule
+from keras_r3d.training.optimization.schedule import ReduceLROnPlateau, Schedule
 
 LOSSES = st.lists(st.sampled_from([0.5, 0.9, 0.95, 0.99, 1.0, 1.01, math.inf, math.nan]))
 SETTINGS = st.fixed_dictionaries(

@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from keras_r3d import applications, recipe
 from keras_r3d.system.devices import Devices
-from keras_r3d.training import finetune, networks, report
+from keras_r3d.training import finetune, networks, reporting
 from keras_r3d.training.loop import Plan, Training
-from keras_r3d.training.mixing import mix
-from keras_r3d.training.schedule import Schedule
-from keras_r3d.training.step import Steps
+from keras_r3d.training.optimization.mixup import mix
+from keras_r3d.training.optimization.schedule import Schedule
+from keras_r3d.training.optimization.step import Steps
 
 CLASSES = 3
 RATE = 0.05
@@ -219,7 +219,7 @@ def test_averages_are_what_is_validated_and_kept():
         save_seconds=0,
         save_steps=0,
     )
-    progress = Training(of, Schedule(settings, 3), plan, report.Silent(), writes=True).fit()
+    progress = Training(of, Schedule(settings, 3), plan, reporting.Silent(), writes=True).fit()
     averages = [np.array(average) for average in of.averages]
     assert moved(network, averages) > 1e-3  # the training goes on with its own weights
     assert all((one == other).all() for one, other in zip(kept, last, strict=True))
@@ -262,7 +262,7 @@ def test_the_epoch_that_is_kept_and_how_long_a_better_one_is_waited_for(
         save_steps=0,
     )
     of = steps(network, settings)
-    training = Training(of, Schedule(settings, 2), plan, report.Silent(), writes=True)
+    training = Training(of, Schedule(settings, 2), plan, reporting.Silent(), writes=True)
     progress = training.fit()
     assert progress.epoch == len(progress.log) == epochs
     assert progress.best_epoch == kept_epoch

@@ -17,9 +17,9 @@ import pytest
 import tensorflow as tf
 
 from keras_r3d import applications, recipe
-from keras_r3d.applications import checkpoints, conventions, pretrained, pytorch
+from keras_r3d.applications.weights import checkpoints, conventions, pretrained, pytorch
 from keras_r3d.system import devices
-from keras_r3d.training.step import Steps
+from keras_r3d.training.optimization.step import Steps
 
 INSTALLED = importlib.util.find_spec("torch") and importlib.util.find_spec("torchvision")
 PYTHON = os.environ.get("KERAS_R3D_TORCH_PYTHON") or (sys.executable if INSTALLED else None)

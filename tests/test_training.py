@@ -12,10 +12,10 @@ from conftest import write_video
 from keras_r3d import run_folder
 from keras_r3d.data import pipeline
 from keras_r3d.data.annotations import AnnotationError
-from keras_r3d.training import preparing, report
+from keras_r3d.training import preparing, reporting
 from keras_r3d.training import run as training
 from keras_r3d.training.loop import SUMS, Training, TrainingError
-from keras_r3d.training.step import Steps
+from keras_r3d.training.optimization.step import Steps
 
 TIMINGS = {"clips_per_second", "data_wait", "seconds", "validation_seconds"}
 
@@ -129,12 +129,12 @@ def test_patience_ends_a_training_and_going_on_does_not_go_on(
 def test_curves_mark_the_epoch_that_is_kept(tmp_path, monkeypatch):
     drawn = []
 
-    class Kept(report.Figure):
+    class Kept(reporting.Figure):
         def __init__(self, *arguments, **options):
             super().__init__(*arguments, **options)
             drawn.append(self)
 
-    monkeypatch.setattr(report, "Figure", Kept)
+    monkeypatch.setattr(reporting, "Figure", Kept)
     log = [
         {
             "epoch": epoch,
@@ -143,7 +143,7 @@ def test_curves_mark_the_epoch_that_is_kept(tmp_path, monkeypatch):
         }
         for epoch in (1, 2, 3)
     ]
-    report.draw_curves(log, 2, tmp_path / "curves.png")
+    reporting.draw_curves(log, 2, tmp_path / "curves.png")
     (figure,) = drawn
     marked = [
         line.get_xdata()

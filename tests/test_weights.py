@@ -14,14 +14,9 @@ import pth
 import pytest
 
 from keras_r3d import applications
-from keras_r3d.applications import (
-    CheckpointError,
-    WeightsError,
-    conventions,
-    pretrained,
-    pytorch,
-)
+from keras_r3d.applications import CheckpointError, WeightsError
 from keras_r3d.applications.networks import NETWORKS
+from keras_r3d.applications.weights import conventions, pretrained, pytorch
 
 CLIP = np.random.default_rng(0).integers(0, 256, (1, 4, 24, 24, 3), dtype=np.uint8)
 LOGITS = {"classifier_activation": None}  # a softmax of such weights would hide what differs

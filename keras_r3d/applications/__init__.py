@@ -1,7 +1,6 @@
 """3D residual networks as Keras functional models, in the manner of `keras.applications`."""
 
 from keras_r3d.applications.c3d import C3D
-from keras_r3d.applications.checkpoints import CheckpointError
 from keras_r3d.applications.cost import multiply_adds
 from keras_r3d.applications.metadata import Metadata
 from keras_r3d.applications.metadata import read as read_metadata
@@ -12,7 +11,6 @@ from keras_r3d.applications.models import (
     list_weights,
     preprocess_input,
 )
-from keras_r3d.applications.pretrained import WeightsError
 from keras_r3d.applications.r3d import (
     R3D10,
     R3D18,
@@ -25,6 +23,8 @@ from keras_r3d.applications.r3d import (
     r2plus1d_18,
     r3d_18,
 )
+from keras_r3d.applications.weights.checkpoints import CheckpointError
+from keras_r3d.applications.weights.pretrained import WeightsError
 
 __all__ = [
     "C3D",

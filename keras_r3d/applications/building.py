@@ -11,13 +11,13 @@ import numpy as np
 from keras import layers
 
 from keras_r3d.applications import metadata
-from keras_r3d.applications import weights as weight_files
-from keras_r3d.applications.conventions import Conventions
-from keras_r3d.applications.conventions import labels as read_labels
-from keras_r3d.applications.identify import HEAD
 from keras_r3d.applications.metadata import Metadata
-from keras_r3d.applications.pretrained import WeightsError
-from keras_r3d.applications.sources import Source
+from keras_r3d.applications.weights import loading as weight_files
+from keras_r3d.applications.weights.conventions import Conventions
+from keras_r3d.applications.weights.conventions import labels as read_labels
+from keras_r3d.applications.weights.identify import HEAD
+from keras_r3d.applications.weights.pretrained import WeightsError
+from keras_r3d.applications.weights.weights_file import Source
 
 CLASSES = 400  # Kinetics
 SHAPELESS = ("max_pool", "conv1_t_stride")  # options that no tensor's shape shows

@@ -18,10 +18,10 @@ from keras import layers
 from keras_r3d.applications import building
 from keras_r3d.applications.blocks import batch_norm, conv, relu
 from keras_r3d.applications.channels import adapted
-from keras_r3d.applications.conventions import KINETICS_2017
-from keras_r3d.applications.identify import HEAD
-from keras_r3d.applications.pretrained import WeightsError
-from keras_r3d.applications.sources import Source, open_source
+from keras_r3d.applications.weights.conventions import KINETICS_2017
+from keras_r3d.applications.weights.identify import HEAD
+from keras_r3d.applications.weights.pretrained import WeightsError
+from keras_r3d.applications.weights.weights_file import Source, open_source
 
 # Filters of each group's convolutions; a max-pooling ends each group.
 GROUPS = ((64,), (128,), (256, 256), (512, 512), (512, 512))

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_r3d.applications.sources import Source, Value
+from keras_r3d.applications.weights.weights_file import Source, Value
 
 _RGB = 3
 _FIRST = ("conv1/kernel", "conv1_spatial/kernel")

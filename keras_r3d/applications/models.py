@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_r3d.applications import conventions, metadata, pretrained
+from keras_r3d.applications import metadata
 from keras_r3d.applications.c3d import C3D
 from keras_r3d.applications.r3d import (
     R3D10,
@@ -23,6 +23,7 @@ from keras_r3d.applications.r3d import (
     r2plus1d_18,
     r3d_18,
 )
+from keras_r3d.applications.weights import conventions, pretrained
 
 _BUILDERS = {
     builder.__name__.lower(): builder

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_r3d.applications.conventions import KINETICS_2017, TORCHVISION, Conventions
+from keras_r3d.applications.weights.conventions import KINETICS_2017, TORCHVISION, Conventions
 
 FILTERS = (64, 128, 256, 512)  # of conv2_x, conv3_x, conv4_x and conv5_x
 

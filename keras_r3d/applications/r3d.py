@@ -18,9 +18,9 @@ from keras import layers
 from keras_r3d.applications import blocks, building
 from keras_r3d.applications.blocks import batch_norm, conv, relu
 from keras_r3d.applications.channels import adapted
-from keras_r3d.applications.identify import HEAD
 from keras_r3d.applications.networks import FILTERS, NETWORKS, Network
-from keras_r3d.applications.sources import open_source
+from keras_r3d.applications.weights.identify import HEAD
+from keras_r3d.applications.weights.weights_file import open_source
 
 R2PLUS1D_STEM = 45  # filters of the stem's convolution in space, to FILTERS[0] of that in time
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_r3d.applications import checkpoints
+from keras_r3d.applications.weights import checkpoints
 from keras_r3d.benchmark.timing import interleaved
 from keras_r3d.system import files
 

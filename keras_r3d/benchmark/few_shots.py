@@ -17,8 +17,8 @@ from keras_r3d.inference.embeddings import ridge
 from keras_r3d.inference.evaluation import protocol
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
-from keras_r3d.training import embeddings, few_preparing
 from keras_r3d.training import run as training
+from keras_r3d.training.few import embeddings, setup
 
 Say = Callable[[str], None]
 
@@ -80,15 +80,15 @@ def _few(
     data_dir: str, weights: str, per_class: Sequence[int], draws: int, say: Say
 ) -> list[Point]:
     experiment = recipe.load("few", [f'model.weights="{weights}"'])
-    prepared = few_preparing.prepare(experiment, data_dir, choose(), say)
+    prepared = setup.prepare(experiment, data_dir, choose(), say)
     found = prepared.annotations
     train, test = found.split("train"), found.split("test")
     with tempfile.TemporaryDirectory() as folder:
         run, reader = Path(folder) / "run", prepared.opened.reader
         run.mkdir()
-        cache = embeddings.Cache(run, few_preparing.request(prepared), reader)
-        rows = embeddings.embed(few_preparing.embedder(prepared), reader, [*train, *test], cache)
-    known = few_preparing.labelled(prepared, train, rows[: len(train)], say).labelled
+        cache = embeddings.Cache(run, setup.request(prepared), reader)
+        rows = embeddings.embed(setup.embedder(prepared), reader, [*train, *test], cache)
+    known = setup.labelled(prepared, train, rows[: len(train)], say).labelled
     points = []
     for count in per_class:
         accuracies = []
@@ -97,7 +97,7 @@ def _few(
             chosen[_drawn(known.labels.tolist(), count, draw)] = True
             fitted = ridge.fit(known.taken(chosen), prepared.names)
             scored = [
-                few_preparing.scored_by(prepared, video, one, fitted)
+                setup.scored_by(prepared, video, one, fitted)
                 for video, one in zip(test, rows[len(train) :], strict=True)
             ]
             figures = protocol.collected(scored, found.classes).figures()

@@ -42,7 +42,7 @@ class Ours:
         from keras_r3d import recipe
         from keras_r3d.system import devices
         from keras_r3d.training import networks
-        from keras_r3d.training.step import Steps
+        from keras_r3d.training.optimization.step import Steps
 
         classes = [f"{number:03}" for number in range(400)]
         experiment = recipe.load(

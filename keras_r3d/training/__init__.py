@@ -1,5 +1,5 @@
 """Optimiser, schedule and the training of a run."""
 
-from keras_r3d.training.sgd import SGD
+from keras_r3d.training.optimization.sgd import SGD
 
 __all__ = ["SGD"]

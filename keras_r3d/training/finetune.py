@@ -16,12 +16,13 @@ from typing import Any
 import keras
 
 from keras_r3d import applications, recipe
-from keras_r3d.applications import building, c3d, channels, pretrained, sources
-from keras_r3d.applications.conventions import KINETICS_2017, Conventions
-from keras_r3d.applications.identify import HEAD, identify
+from keras_r3d.applications import building, c3d, channels
 from keras_r3d.applications.networks import FILTERS, NETWORKS
-from keras_r3d.applications.pretrained import WeightsError
-from keras_r3d.applications.sources import Source
+from keras_r3d.applications.weights import pretrained, weights_file
+from keras_r3d.applications.weights.conventions import KINETICS_2017, Conventions
+from keras_r3d.applications.weights.identify import HEAD, identify
+from keras_r3d.applications.weights.pretrained import WeightsError
+from keras_r3d.applications.weights.weights_file import Source
 from keras_r3d.recipe import RecipeError
 
 Say = Callable[[str], None]
@@ -209,7 +210,7 @@ def _open(model: recipe.Model) -> Source | None:
                 f"Recipe key 'model.weights' must be a file, as 'model.name' is empty. There is no "
                 f"file {weights}."
             )
-    source = sources.open_source(network, weights)
+    source = weights_file.open_source(network, weights)
     return c3d.identified(source) if c3d.is_of_c3d(source) else source
 
 

@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from keras_r3d.system.errors import R3DError
 from keras_r3d.training import state
-from keras_r3d.training.schedule import Schedule
+from keras_r3d.training.optimization.schedule import Schedule
+from keras_r3d.training.optimization.step import SUMS, Steps
 from keras_r3d.training.state import State, StateError
-from keras_r3d.training.step import SUMS, Steps
 
 _MOST_SAVING_SHARE = 0.01  # of the time, at the ends of epochs
 

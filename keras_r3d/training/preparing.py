@@ -22,7 +22,7 @@ from keras_r3d.system.devices import Devices, choose
 from keras_r3d.system.errors import R3DError
 from keras_r3d.training import finetune, networks, resuming
 from keras_r3d.training.networks import Networks
-from keras_r3d.training.step import Steps
+from keras_r3d.training.optimization.step import Steps
 
 Say = Callable[[str], None]
 

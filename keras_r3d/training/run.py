@@ -15,8 +15,9 @@ from keras_r3d.data import sheet
 from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
 from keras_r3d.system.devices import DeviceError, choose
-from keras_r3d.training import report, resuming, state, troubles
+from keras_r3d.training import reporting, resuming, state, troubles
 from keras_r3d.training.loop import InterruptedTraining, Plan, Progress, Training
+from keras_r3d.training.optimization.schedule import Schedule
 from keras_r3d.training.preparing import (
     LEAST_TO_CHOOSE,
     Options,
@@ -25,7 +26,6 @@ from keras_r3d.training.preparing import (
     described,
     prepare,
 )
-from keras_r3d.training.schedule import Schedule
 
 Say = Callable[[str], None]
 
@@ -105,11 +105,11 @@ def _train(
 ) -> run_folder.Run:
     saved = state.load(run.path / run_folder.STATE)
     chief = prepared.hardware.chief
-    observer: Any = report.Silent()
+    observer: Any = reporting.Silent()
     if chief:
         with files.atomic(run.path / run_folder.CLIPS) as temporary:
             clips.savefig(temporary, dpi=100)
-        observer = report.Report(
+        observer = reporting.Report(
             run.path,
             prepared.annotations.classes,
             epochs=prepared.recipe.train.epochs,

@@ -5,10 +5,10 @@ from collections.abc import Collection, Mapping
 import keras
 import numpy as np
 
-from keras_r3d.applications import pytorch
-from keras_r3d.applications.identify import HEAD
-from keras_r3d.applications.pretrained import WeightsError
-from keras_r3d.applications.sources import Source
+from keras_r3d.applications.weights import pytorch
+from keras_r3d.applications.weights.identify import HEAD
+from keras_r3d.applications.weights.pretrained import WeightsError
+from keras_r3d.applications.weights.weights_file import Source
 
 TOP = ("fc6", "fc6_bn", "fc7", "fc7_bn", HEAD)  # what `include_top=False` leaves out; C3D has all
 

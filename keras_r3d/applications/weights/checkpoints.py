@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d.applications import unpickling
-from keras_r3d.applications.unpickling import StorageRecord, TensorRecord, shown
+from keras_r3d.applications.weights import unpickling
+from keras_r3d.applications.weights.unpickling import StorageRecord, TensorRecord, shown
 from keras_r3d.system.errors import R3DError
 
 WRAPPERS = ("state_dict", "model_state", "model")

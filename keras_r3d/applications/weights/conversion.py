@@ -11,11 +11,11 @@ import keras
 import numpy as np
 
 from keras_r3d.applications import metadata, models
-from keras_r3d.applications.checkpoints import Checkpoint
-from keras_r3d.applications.identify import HEAD
 from keras_r3d.applications.metadata import Metadata
-from keras_r3d.applications.pretrained import WeightsError
-from keras_r3d.applications.sources import Value, open_file, shapeless_options
+from keras_r3d.applications.weights.checkpoints import Checkpoint
+from keras_r3d.applications.weights.identify import HEAD
+from keras_r3d.applications.weights.pretrained import WeightsError
+from keras_r3d.applications.weights.weights_file import Value, open_file, shapeless_options
 from keras_r3d.system import files
 
 PROBE_SHAPE = (1, 3, 16, 112, 112)  # PyTorch's order: batch, channels, frames, height, width

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_r3d.recipe import Train
-from keras_r3d.training.sgd import SGD
+from keras_r3d.training.optimization.sgd import SGD
 
 
 def build_optimizer(train: Train, head: Sequence[Any] = ()) -> keras.optimizers.Optimizer:

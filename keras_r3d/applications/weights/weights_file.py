@@ -15,12 +15,13 @@ import h5py
 import keras
 import numpy as np
 
-from keras_r3d.applications import checkpoints, compact, metadata, pretrained, pytorch
-from keras_r3d.applications.conventions import labels as read_labels
-from keras_r3d.applications.identify import identify
+from keras_r3d.applications import metadata
 from keras_r3d.applications.networks import NETWORKS
-from keras_r3d.applications.pretrained import WeightsError
-from keras_r3d.applications.unpickling import shown
+from keras_r3d.applications.weights import checkpoints, compact, pretrained, pytorch
+from keras_r3d.applications.weights.conventions import labels as read_labels
+from keras_r3d.applications.weights.identify import identify
+from keras_r3d.applications.weights.pretrained import WeightsError
+from keras_r3d.applications.weights.unpickling import shown
 
 
 @dataclasses.dataclass(frozen=True)

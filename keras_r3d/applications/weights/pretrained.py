@@ -9,7 +9,7 @@ from pathlib import Path
 
 import keras
 
-from keras_r3d.applications.conventions import (
+from keras_r3d.applications.weights.conventions import (
     KINETICS_2017,
     KINETICS_2020,
     MOTION,

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from keras_r3d.applications import metadata
-from keras_r3d.applications.pretrained import WeightsError
+from keras_r3d.applications.weights.pretrained import WeightsError
 from keras_r3d.system import files
 
 _ABOUT = "about"

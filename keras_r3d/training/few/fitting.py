@@ -32,8 +32,9 @@ from keras_r3d.run_folder import Run
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import R3DError
-from keras_r3d.training import embeddings, few_finetuning, few_preparing, resuming, troubles
-from keras_r3d.training.few_preparing import Labelled, Prepared, scored_by
+from keras_r3d.training import resuming, troubles
+from keras_r3d.training.few import embeddings, finetuning, setup
+from keras_r3d.training.few.setup import Labelled, Prepared, scored_by
 from keras_r3d.training.preparing import Options, create_run
 
 Say = Callable[[str], None]
@@ -77,7 +78,7 @@ def train(
     if hardware.workers > 1:
         raise R3DError("A recipe with [few] is trained on one machine: unset TF_CONFIG.")
     with troubles.as_sentences(workdir):
-        prepared = few_preparing.prepare(recipe, data_dir, hardware, say)
+        prepared = setup.prepare(recipe, data_dir, hardware, say)
         if run is not None:
             resuming.check_videos(run, prepared.opened)
             if resuming.finished(run):
@@ -100,7 +101,7 @@ def _headlines(prepared: Prepared, run: Run) -> list[str]:
     return [
         *(f"Note: {note}" for note in found.notes),
         f"Data: {prepared.opened.path}: {len(found.classes)} classes; videos: {counts}",
-        *few_preparing.described(prepared),
+        *setup.described(prepared),
         f"Run folder: {run.path} (clips as the network sees them: {run_folder.CLIPS})",
     ]
 
@@ -119,15 +120,15 @@ def _train(
     with seconds("embedded"):
         reader = prepared.opened.reader
         videos = [*found.split("train"), *(found.split(split) if split else [])]
-        cache = embeddings.Cache(run.path, few_preparing.request(prepared), reader)
+        cache = embeddings.Cache(run.path, setup.request(prepared), reader)
         known = sum(cache.get(video) is not None for video in videos)
         if known:
             say(f"{known} of {len(videos)} videos were embedded before, and are as they were.")
-        model = few_preparing.embedder(prepared)
+        model = setup.embedder(prepared)
         rows = embeddings.embed(model, reader, videos, cache, progress)
     count = len(found.split("train"))
-    few_preparing.check_broken(prepared, videos[:count], rows[:count])
-    training = few_preparing.labelled(prepared, videos[:count], rows[:count], say)
+    setup.check_broken(prepared, videos[:count], rows[:count])
+    training = setup.labelled(prepared, videos[:count], rows[:count], say)
     with seconds("fitted"):
         fitted = ridge.fit(training.labelled, prepared.names)
     say(f"Classifier: {fitted.described}.")
@@ -262,7 +263,7 @@ def _finetuned(
         first = ridge.fit(labelled.taken(fold != 0), prepared.names)
         linear = [scored_by(prepared, known[n], rows[n], first) for n in held]
         kept, out = [known[n] for n in np.flatnonzero(fold != 0)], [known[n] for n in held]
-        model, epoch = few_finetuning.train(
+        model, epoch = finetuning.train(
             *(_model(prepared, first), prepared.recipe, prepared.opened, prepared.hardware),
             *(kept, out, few.finetune_epochs, say),
         )
@@ -277,7 +278,7 @@ def _finetuned(
         if not pays:
             return None
         say("Note: what was cross-validated is the linear classifier that it began with.")
-        return few_finetuning.train(
+        return finetuning.train(
             *(_model(prepared, fitted), prepared.recipe, prepared.opened, prepared.hardware),
             *(known, [], epoch, say),
         )[0]

@@ -12,7 +12,7 @@ from keras_r3d.recipe import Recipe
 from keras_r3d.system.devices import Devices
 from keras_r3d.training import networks, preparing
 from keras_r3d.training.loop import Plan, Progress, Training
-from keras_r3d.training.schedule import Schedule
+from keras_r3d.training.optimization.schedule import Schedule
 
 
 def train(

@@ -17,7 +17,7 @@ from keras_r3d import run_folder
 from keras_r3d.pictures import confusion as confusions
 from keras_r3d.system import command, files
 from keras_r3d.training.loop import Progress
-from keras_r3d.training.step import SUMS
+from keras_r3d.training.optimization.step import SUMS
 
 COLUMNS = (
     "epoch",

@@ -13,10 +13,11 @@ from keras_r3d.data.annotations import Annotations
 from keras_r3d.recipe import Recipe, dumps
 from keras_r3d.system import command
 from keras_r3d.system.devices import choose
-from keras_r3d.training import embeddings, few_preparing, preparing, troubles
+from keras_r3d.training import preparing, troubles
+from keras_r3d.training.few import embeddings, setup
 from keras_r3d.training.loop import TrainingError
+from keras_r3d.training.optimization.schedule import Schedule
 from keras_r3d.training.preparing import Options, Prepared
-from keras_r3d.training.schedule import Schedule
 
 _STEPS = 3  # timed; the first one, which compiles, is not
 _VIDEOS = 4  # embedded, of few
@@ -35,7 +36,7 @@ def rehearse(
             _rehearse(preparing.prepare(recipe, data_dir, options, say), options, say)
         else:
             hardware = choose(options.devices)
-            _rehearse_few(few_preparing.prepare(recipe, data_dir, hardware, say), say)
+            _rehearse_few(setup.prepare(recipe, data_dir, hardware, say), say)
 
 
 def _rehearse(prepared: Prepared, options: Options, say: Callable[[str], None]) -> None:
@@ -80,13 +81,13 @@ def _rehearse(prepared: Prepared, options: Options, say: Callable[[str], None]) 
     )
 
 
-def _rehearse_few(prepared: few_preparing.Prepared, say: Callable[[str], None]) -> None:
+def _rehearse_few(prepared: setup.Prepared, say: Callable[[str], None]) -> None:
     found = prepared.annotations
     say(dumps(prepared.recipe))
     _say_counts(found, say)
-    for line in few_preparing.described(prepared):
+    for line in setup.described(prepared):
         say(line)
-    model, reader = few_preparing.embedder(prepared), prepared.opened.reader
+    model, reader = setup.embedder(prepared), prepared.opened.reader
     train = found.split("train")
     tried = train[:: max(1, len(train) // _VIDEOS)][:_VIDEOS]
     list(embeddings.embedded(model, reader, tried[:1]))  # compiles

@@ -27,7 +27,7 @@ from keras_r3d.system import files
 from keras_r3d.system.devices import Devices
 from keras_r3d.system.errors import R3DError
 from keras_r3d.training import finetune
-from keras_r3d.training.embeddings import Embedded
+from keras_r3d.training.few.embeddings import Embedded
 
 Say = Callable[[str], None]
 

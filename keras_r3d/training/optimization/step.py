@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from keras_r3d.recipe import Train
 from keras_r3d.system.devices import DeviceError, Devices
-from keras_r3d.training.mixing import mix
-from keras_r3d.training.optimizer import build_optimizer
+from keras_r3d.training.optimization.mixup import mix
+from keras_r3d.training.optimization.optimizer import build_optimizer
 
 Batch = tuple[tf.Tensor, tf.Tensor]
 SUMS = ("loss", "clip_top1", "clip_top5")  # of the clips of a batch

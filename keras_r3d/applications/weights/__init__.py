@@ -1,0 +1,1 @@
+"""Files of weights, ours and of PyTorch: opened, identified, loaded, converted."""

@@ -1,0 +1,1 @@
+"""Few videos: embeddings and a linear classifier."""

@@ -1,0 +1,1 @@
+"""How weights change: a step, its optimizer, the schedule of its rate, mixed clips."""
