@@ -14,7 +14,7 @@ from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
-    from .exporting import Exported
+    from keras_r3d.export.exporting import Exported
 
 
 def _define_flags() -> None:
@@ -55,8 +55,7 @@ def _main() -> None:
     if command.value("workdir") is None:
         raise R3DError("--workdir is missing: the folder of a run, such as runs/demo.")
     from keras_r3d import run_folder
-
-    from . import exporting, formats
+    from keras_r3d.export import exporting, formats
 
     form = formats.named(command.value("format"))
     output = command.value("output")

@@ -3,10 +3,9 @@
 from typing import Any
 
 from keras_r3d.data.decoding.flow import ALGORITHMS
-from keras_r3d.inference.evaluation import protocol
-
-from .record import Record
-from .source import Source
+from keras_r3d.export.record import Record
+from keras_r3d.export.source import Source
+from keras_r3d.inference.models import protocol
 
 _MOST_CLASSES = 60
 _USE = {

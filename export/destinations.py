@@ -5,12 +5,11 @@ import os
 from pathlib import Path
 
 from keras_r3d import run_folder
+from keras_r3d.export.formats import Format
+from keras_r3d.export.saved_model import serving
+from keras_r3d.export.source import ExportError
 from keras_r3d.inference.models.runtimes.saved_model import EXTRA
 from keras_r3d.run_folder import Run
-
-from . import serving
-from .formats import Format
-from .source import ExportError
 
 RECORD, CARD = "export.json", "README.md"
 

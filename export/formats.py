@@ -4,18 +4,17 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from keras_r3d.export.source import ExportError, Source
 from keras_r3d.inference.models import manifest
 from keras_r3d.inference.models.runtimes.saved_model import EXTRA
 from keras_r3d.system import files
-
-from .source import ExportError, Source
 
 # Largest difference of a probability that counts as the same (float32, another order of sums).
 TOLERANCE = 1e-4
 
 
 def _saved_model(source: Source, path: Path, quantize: str) -> None:
-    from . import saved_model, serving
+    from keras_r3d.export.saved_model import saved_model, serving
 
     experiment = source.manifest.recipe
     saved_model.write(
@@ -33,7 +32,7 @@ def _saved_model(source: Source, path: Path, quantize: str) -> None:
 
 
 def _for_serving(path: Path) -> list[str]:
-    from . import serving
+    from keras_r3d.export.saved_model import serving
 
     return serving.write_beside(path.parent, path.parent.name)
 
@@ -43,7 +42,7 @@ def _nothing(path: Path) -> list[str]:
 
 
 def _tflite(source: Source, path: Path, quantize: str) -> None:
-    from . import calibration, tflite
+    from keras_r3d.export.tflite import calibration, tflite
 
     tflite.write(
         source.network,
@@ -56,14 +55,14 @@ def _tflite(source: Source, path: Path, quantize: str) -> None:
 
 
 def _onnx(source: Source, path: Path, quantize: str) -> None:
-    from . import onnx
+    from keras_r3d.export import onnx
 
     said = source.manifest
     onnx.write(source.network, path, classes=said.classes, manifest_text=said.to_json())
 
 
 def _openvino(source: Source, path: Path, quantize: str) -> None:
-    from . import openvino
+    from keras_r3d.export import openvino
 
     said = source.manifest
     openvino.write(source.network, path, classes=said.classes, manifest_text=said.to_json())

@@ -14,10 +14,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from keras_r3d.export.packages import require
+from keras_r3d.export.source import ExportError
 from keras_r3d.inference.models.runtimes.onnx import CLASSES, INPUT, MANIFEST, OUTPUT
-
-from .packages import require
-from .source import ExportError
 
 
 def write(

@@ -12,10 +12,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_r3d.export.packages import require
 from keras_r3d.inference.models.runtimes.openvino import CLASSES, INPUT, MANIFEST, OUTPUT, SECTION
 from keras_r3d.system import files
-
-from .packages import require
 
 MODEL = "model.xml"  # its weights lie beside it, in model.bin
 

@@ -8,11 +8,9 @@ import numpy as np
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.inference.evaluation import protocol
-from keras_r3d.inference.evaluation.evaluation import Evaluation
+from keras_r3d.export.source import ExportError
+from keras_r3d.inference.evaluation.evaluation import Evaluation, evaluate_videos
 from keras_r3d.inference.models.classifier import Classifier
-
-from .source import ExportError
 
 _ACCURACIES = ("video_top1", "clip_top1")
 
@@ -82,7 +80,7 @@ def measure(
 
     def evaluate(one: Classifier, what: str) -> Evaluation:
         told = progress(what) if progress is not None else None
-        return protocol.evaluate(one, reader, videos, split=split, progress=told)
+        return evaluate_videos(one, reader, videos, split=split, progress=told)
 
     return compare(evaluate(keras, "videos, Keras"), evaluate(export, "videos, export"))
 

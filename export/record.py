@@ -10,10 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 import keras_r3d
+from keras_r3d.export.parity import Parity
+from keras_r3d.export.source import Source
 from keras_r3d.system import files
-
-from .parity import Parity
-from .source import Source
 
 Record = dict[str, Any]
 

@@ -109,7 +109,7 @@ def _ask(paths: Sequence[str]) -> int:
 
 def _open() -> "Classifier":
     """Asks the server for the model that the flags name."""
-    from keras_r3d.inference.evaluation import protocol
+    from keras_r3d.inference.models import protocol
     from keras_r3d.serving import remote, server
 
     classes, experiment, said, name = _known()

@@ -103,7 +103,7 @@ class Request:
 
     Attributes:
         data_dir: other videos, or the same in another place.
-        protocol: as `keras_r3d.inference.evaluation.protocol.FORMS` says.
+        protocol: as `keras_r3d.inference.models.protocol.FORMS` says.
         output: folder for the results; None puts them into the run folder.
         timeout: seconds after which a video that gives no more window is given up.
         devices: as `keras_r3d.system.devices.choose` takes them.
@@ -196,7 +196,9 @@ def _scored(
     weights: Sequence[float] = (),
 ) -> "Evaluation":
     """Scores videos by one model, or by several whose scores are fused."""
-    from keras_r3d.inference.evaluation import fusion, labelled, protocol, scoring, submission
+    from keras_r3d.inference.evaluation import fusion, labelled, scoring, submission
+    from keras_r3d.inference.evaluation.evaluation import collected, counted
+    from keras_r3d.inference.models import protocol
 
     if request.submission:
         submission.numbers_by_id(sides[0].videos)  # or it is an error, before anything is scored
@@ -210,9 +212,7 @@ def _scored(
     classes = [model.classes for model in models]
     scored = fusion.fuse(streams, classes, weights) if weights else streams[0]
     progress = command.Progress("videos") if sys.stdout.isatty() else None
-    return protocol.collected(
-        protocol.counted(scored, len(sides[0].videos), progress), models[0].classes
-    )
+    return collected(counted(scored, len(sides[0].videos), progress), models[0].classes)
 
 
 def _check_output(output: Path | None) -> None:

@@ -107,7 +107,7 @@ def _extract(words: Sequence[str], output: Path) -> int:
     named = opening.Named(*map(command.value, ("workdir", "model", "recipe")))
 
     from keras_r3d.inference.embeddings import feature_parts, features
-    from keras_r3d.inference.evaluation import protocol
+    from keras_r3d.inference.models import protocol
     from keras_r3d.system.devices import choose
 
     devices = command.value("devices")

@@ -124,7 +124,7 @@ def _open() -> "list[Classifier]":
 
     named = opening.Named(*map(command.value, ("workdir", "model", "recipe", "fuse")))
 
-    from keras_r3d.inference.evaluation import protocol
+    from keras_r3d.inference.models import protocol
 
     opened = opening.open_models(named, command.value("protocol"), command.value("devices"))
     models = [one.classifier for one in opened]

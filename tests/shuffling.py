@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_r3d.inference.evaluation import protocol
+from keras_r3d.inference.evaluation.evaluation import evaluate_videos
 from keras_r3d.inference.models import classifier
 from keras_r3d.run_folder import Run
 
@@ -18,5 +18,5 @@ def video_top1(run: Run, *, shuffle: bool) -> float:
         model = dataclasses.replace(model, score=lambda clips: score(clips[:, order]))
     split = run.recipe.eval.split
     videos, reader = run.open_split(split)
-    evaluation = protocol.evaluate(model, reader, videos, split=split)
+    evaluation = evaluate_videos(model, reader, videos, split=split)
     return evaluation.figures()["video_top1"]

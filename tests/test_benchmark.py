@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from conftest import STEP, frame_numbers, write_video
 
+from benchmarks import draws, few, motion, pipeline
+from benchmarks.authors import AuthorsLoader
+from benchmarks.contenders import ClipByClip, DecodingAlone, FromVideos, Task
+from benchmarks.peers import Decord, PyAV, TorchCodec
 from keras_r3d import recipe
 from keras_r3d.applications import R3D10
-from keras_r3d.benchmark import draws, few, motion, pipeline
-from keras_r3d.benchmark.authors import AuthorsLoader
-from keras_r3d.benchmark.contenders import ClipByClip, DecodingAlone, FromVideos, Task
-from keras_r3d.benchmark.peers import Decord, PyAV, TorchCodec
 from keras_r3d.data import annotations
 from keras_r3d.data import pipeline as data_pipeline
 from keras_r3d.data.annotations import Video

@@ -181,15 +181,15 @@ _WRONG = (
         "The data folder /nowhere does not exist",
     ),
     (
-        ["keras_r3d.benchmark"],
+        ["benchmarks"],
         "Name what to do first: one of ['train', 'evaluate', 'export', 'checkpoint', 'pipeline'",
     ),
-    (["keras_r3d.benchmark", "checkpoint"], "--file is missing"),
-    (["keras_r3d.benchmark", "checkpoint", "--file=/nowhere"], "There is no file /nowhere"),
-    (["keras_r3d.benchmark", "train", "--model=r3d9"], "--model must be one of"),
-    (["keras_r3d.benchmark", "pipeline"], "--data is missing"),
+    (["benchmarks", "checkpoint"], "--file is missing"),
+    (["benchmarks", "checkpoint", "--file=/nowhere"], "There is no file /nowhere"),
+    (["benchmarks", "train", "--model=r3d9"], "--model must be one of"),
+    (["benchmarks", "pipeline"], "--data is missing"),
     (
-        ["keras_r3d.benchmark", "pipeline", "--data=/nowhere"],
+        ["benchmarks", "pipeline", "--data=/nowhere"],
         "The data folder /nowhere does not exist",
     ),
     (["keras_r3d.train", "demo"], "Unknown argument 'demo': flags start with `--`."),
@@ -215,9 +215,7 @@ def test_a_wrong_call_ends_in_one_message(arguments, message):
 def test_benchmark_checkpoint_writes_its_figures(tmp_path):
     array = np.zeros((1000, 1000), np.float32)
     path = pth.write_zip(tmp_path / "c.pth", {"w": array})
-    output = run(
-        "keras_r3d.benchmark", "checkpoint", f"--file={path}", f"--json={tmp_path / 'c.json'}"
-    )
+    output = run("benchmarks", "checkpoint", f"--file={path}", f"--json={tmp_path / 'c.json'}")
     assert "peak memory" in output
     figures = json.loads((tmp_path / "c.json").read_text())
     assert figures["megabytes_of_tensors"] == pytest.approx(4)
@@ -227,7 +225,7 @@ def test_benchmark_checkpoint_writes_its_figures(tmp_path):
 @pytest.mark.slow
 def test_benchmark_train_writes_its_figures(tmp_path):
     output = run(
-        "keras_r3d.benchmark",
+        "benchmarks",
         "train",
         "--model=r3d10",
         "--batch_size=1",
@@ -249,7 +247,7 @@ def test_benchmark_train_writes_its_figures(tmp_path):
 @pytest.mark.slow
 def test_benchmark_pipeline_writes_its_figures(trained, tmp_path):
     output = run(
-        "keras_r3d.benchmark",
+        "benchmarks",
         "pipeline",
         f"--data={trained / 'data'}",
         f"--recipe={trained / 'recipe.toml'}",

@@ -17,8 +17,8 @@ from keras_r3d import evaluate, run_folder
 from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source
-from keras_r3d.inference.evaluation import protocol, report
-from keras_r3d.inference.models import opening
+from keras_r3d.inference.evaluation import report
+from keras_r3d.inference.models import opening, protocol
 from keras_r3d.system import command, files
 from keras_r3d.system.errors import R3DError
 

@@ -4,7 +4,7 @@ import pytest
 from keras import layers
 
 from keras_r3d.applications import C3D, R3D10, R3D50, r2plus1d_18
-from keras_r3d.export import folding
+from keras_r3d.export.tflite import folding
 
 
 def moved(model: keras.Model) -> keras.Model:

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from keras_r3d.applications import C3D, R3D10
-from keras_r3d.export.precision import lowered
+from keras_r3d.export.saved_model.precision import lowered
 
 CLIPS = np.random.default_rng(0).integers(0, 256, (2, 8, 16, 16, 3), dtype=np.uint8)
 

@@ -23,7 +23,7 @@ from keras_r3d import predict as command_module
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import Decoder, VideoError
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference.evaluation import protocol
+from keras_r3d.inference.evaluation.evaluation import evaluate_videos
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction import annotating, output_files, prediction
@@ -114,7 +114,7 @@ def command(_flags, capsys):
 def test_scores_are_an_evaluation_s_to_the_bit(opened, folder):
     paths = [folder / "long.avi", folder / "deep" / "green.avi", folder / "short.avi"]
     videos = [Video(str(path), "red") for path in paths]
-    evaluated = protocol.evaluate(opened, VideoReader(0, 0), videos, split="test")
+    evaluated = evaluate_videos(opened, VideoReader(0, 0), videos, split="test")
     for number, path in enumerate(paths):
         found = keras_r3d.predict(opened, path)
         own = evaluated.window_videos == number

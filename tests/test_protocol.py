@@ -8,7 +8,8 @@ from conftest import write_video
 from keras_r3d import recipe
 from keras_r3d.data.annotations import AnnotationError, Video
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference.evaluation import protocol, report
+from keras_r3d.inference.evaluation import report
+from keras_r3d.inference.evaluation.evaluation import evaluate_videos
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import devices
@@ -27,11 +28,11 @@ def colour_model() -> keras.Model:
     return model
 
 
-def evaluate(model, videos, data, batch_size=3):
+def evaluated(model, videos, data, batch_size=3):
     of = recipe.Eval("test", batch_size, 0, 1, "probabilities")
     score = runtimes.of_network(model, devices.choose(), batch_size)
     opened = Classifier("model", "Keras", CLASSES, data, of, score, model, "")
-    return protocol.evaluate(opened, VideoReader(0, 0), videos, split="test")
+    return evaluate_videos(opened, VideoReader(0, 0), videos, split="test")
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def videos(tmp_path) -> list[Video]:
 
 
 def test_every_video_is_scored_once_and_errors_count_wrong(colour_model, videos, small):
-    evaluation = evaluate(colour_model, videos, small.data)
+    evaluation = evaluated(colour_model, videos, small.data)
     figures = evaluation.figures()
     assert figures["videos"] == 5
     assert figures["errors"] == 1
@@ -68,12 +69,12 @@ def test_every_video_is_scored_once_and_errors_count_wrong(colour_model, videos,
 
 
 def test_scores_do_not_depend_on_batches(colour_model, videos, small):
-    first, second = (evaluate(colour_model, videos, small.data, n) for n in (1, 4))
+    first, second = (evaluated(colour_model, videos, small.data, n) for n in (1, 4))
     assert first.video_scores == pytest.approx(second.video_scores, abs=1e-6, nan_ok=True)
 
 
 def test_the_report_is_written(colour_model, videos, small, tmp_path):
-    evaluation = evaluate(colour_model, videos, small.data)
+    evaluation = evaluated(colour_model, videos, small.data)
     text = report.table(evaluation)
     assert "81.8%" in text
     assert "60.0%" in text
@@ -90,16 +91,16 @@ def test_the_report_is_written(colour_model, videos, small, tmp_path):
 
 def test_an_unknown_class_is_named(colour_model, videos, small):
     with pytest.raises(AnnotationError, match="has the class 'blue', which the model was not"):
-        evaluate(colour_model, [Video(videos[0].path, "blue")], small.data)
+        evaluated(colour_model, [Video(videos[0].path, "blue")], small.data)
 
 
 def test_no_readable_video_is_an_error(colour_model, videos, small):
     with pytest.raises(AnnotationError, match=r"None of the 1 videos of split .test. can be read"):
-        evaluate(colour_model, [videos[3]], small.data)
+        evaluated(colour_model, [videos[3]], small.data)
 
 
 def test_a_looped_video_is_said(colour_model, videos, small):
-    evaluation = evaluate(colour_model, videos[:2], small.data)
+    evaluation = evaluated(colour_model, videos[:2], small.data)
     first, second = evaluation.records()
     assert first["status"] == second["status"] == "ok"
     assert first["detail"].endswith("r3.avi: 3 frames, repeated to the 4 of a clip.")

@@ -20,7 +20,7 @@ from keras_r3d.data.store import Store, StoreError, preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.data.store.storage import UnreachableError, remote, web
-from keras_r3d.inference.evaluation import protocol
+from keras_r3d.inference.evaluation.evaluation import evaluate_videos
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system.errors import R3DError
 from keras_r3d.training import run as training
@@ -186,7 +186,7 @@ def test_an_evaluation_that_loses_its_server_ends_in_one_sentence(server, data):
     classes = opened.annotations.classes
     model = Classifier("m", "Keras", classes, data, of, np.empty, None, "")
     with pytest.raises(R3DError, match="could not be read in 4 attempts"):
-        protocol.evaluate(model, opened.reader, videos, split="train")
+        evaluate_videos(model, opened.reader, videos, split="train")
 
 
 def test_a_hash_is_no_path(store, server):

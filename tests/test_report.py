@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import re
 import warnings
@@ -181,7 +182,7 @@ def test_letters_that_no_font_has_are_boxes_and_the_number_tells_them_apart(monk
 def test_the_reliability_diagram_shows_the_bins():
     scores = np.array([[0.9, 0.1], [0.9, 0.1], [0.6, 0.4]])
     found = metrics.calibration(scores, np.array([0, 1, 1]))
-    figure = reliability.figure(found, "videos")
+    figure = reliability.figure(*dataclasses.astuple(found), "videos")
     bars = [patch.get_height() for patch in figure.axes[0].patches]
     assert bars[13] == 0.5  # of 2 with confidence 0.9, 1 is right
     assert sum(bars) == 0.5

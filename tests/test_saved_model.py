@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_r3d.export import saved_model
+from keras_r3d.export.saved_model import saved_model
 from keras_r3d.export.source import ExportError
 from keras_r3d.inference.models import runtimes
 from tests.test_signatures import (

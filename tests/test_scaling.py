@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_r3d.data.decoding import decoder
-from keras_r3d.export import scaling
+from keras_r3d.export.saved_model import scaling
 
 
 def noise(height: int, width: int, channels: int = 3) -> np.ndarray:

@@ -13,7 +13,7 @@ from tensorflow.core.protobuf import config_pb2
 from keras_r3d import recipe
 from keras_r3d.applications import C3D, R3D10
 from keras_r3d.data import clips
-from keras_r3d.export import saved_model
+from keras_r3d.export.saved_model import saved_model
 from keras_r3d.inference.embeddings.features import embedding_layer, embedding_network
 from keras_r3d.inference.models import averaging
 from tests.test_windowing import VIDEO, MemoryReader

@@ -14,7 +14,7 @@ from keras_r3d.data.decoding import decoder
 from keras_r3d.data.decoding.flow import turn_back
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.sampling import temporal
-from keras_r3d.export import windowing
+from keras_r3d.export.saved_model import windowing
 from keras_r3d.inference.models import averaging
 
 DATA = recipe.load("kinetics34").data

@@ -3,13 +3,16 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations import AnnotationError, Video
+from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.evaluation import intervals, metrics
+from keras_r3d.inference.evaluation.scoring import TIMEOUT, Scored, score
+from keras_r3d.inference.models.classifier import Classifier
 
 _TOP = 5
 
@@ -186,3 +189,70 @@ def _number(value: float) -> float | None:
 
 def _numbers(interval: np.ndarray) -> list[float] | None:
     return None if np.isnan(interval).any() else [float(value) for value in interval]
+
+
+def evaluate_videos(
+    classifier: Classifier,
+    reader: Reader,
+    videos: Sequence[Video],
+    *,
+    split: str,
+    timeout: float = TIMEOUT,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Scores every video exactly once.
+
+    Args:
+        split: name of the videos' split, for messages.
+        timeout: seconds after which a video that gives no more window is given up.
+        progress: takes the number of videos done, and of all.
+
+    Raises:
+        AnnotationError: a video has a class the model does not know, or no video can be read.
+        ScoringError: the model gives something else than probabilities.
+    """
+    check_labels(videos, classifier.classes)
+    reader.require_readable(videos, split)
+    scored = score(classifier, reader, videos, timeout=timeout)
+    return collected(counted(scored, len(videos), progress), classifier.classes)
+
+
+def counted(
+    scored: Iterable[Scored], of: int, progress: Callable[[int, int], None] | None
+) -> list[Scored]:
+    """Returns all of them, and tells how many there are as they come."""
+    done = []
+    for one in scored:
+        done.append(one)
+        if progress is not None:
+            progress(len(done), of)
+    return done
+
+
+def check_labels(videos: Sequence[Video], classes: Sequence[str]) -> None:
+    """Raises AnnotationError if a video has a class that is not among `classes`."""
+    known = set(classes)
+    for video in videos:
+        if video.label not in known:
+            raise AnnotationError(
+                f"{video.name} has the class '{video.label}', which the model was not trained "
+                f"on. Its classes: {list(classes)}"
+            )
+
+
+def collected(scored: Sequence[Scored], classes: Sequence[str]) -> Evaluation:
+    """Puts the scores of labelled videos together."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    counts = [len(one.window_scores) for one in scored]
+    return Evaluation(
+        classes=classes,
+        videos=[one.video for one in scored],
+        labels=np.array([numbers[one.video.label] for one in scored]),
+        video_scores=np.stack([one.scores for one in scored]),
+        window_scores=np.concatenate([one.window_scores for one in scored]),
+        window_videos=np.repeat(np.arange(len(scored)), counts),
+        window_seconds=np.concatenate([one.window_seconds for one in scored]),
+        errors={n: one.detail for n, one in enumerate(scored) if one.status == "error"},
+        partial={n: one.detail for n, one in enumerate(scored) if one.status == "partial"},
+        notes={n: one.detail for n, one in enumerate(scored) if one.status == "ok" and one.detail},
+    )

@@ -1,5 +1,6 @@
 """Writing an evaluation down: tables, JSON, pictures."""
 
+import dataclasses
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -152,7 +153,7 @@ def draw_confusion(evaluation: Evaluation, path: str | Path) -> None:
 
 def draw_reliability(evaluation: Evaluation, path: str | Path) -> None:
     """Draws accuracy over confidence of videos as PNG."""
-    _save(reliability.figure(evaluation.calibration(), "scored videos"), path)
+    _save(reliability.figure(*dataclasses.astuple(evaluation.calibration()), "scored videos"), path)
 
 
 def draw_mistakes(evaluation: Evaluation, reader: Reader, path: str | Path) -> list[str] | None:

@@ -99,7 +99,7 @@ def of_run(
 
 
 def _settings(protocol: str | None, devices: str) -> dict[str, Any]:
-    from keras_r3d.inference.evaluation import protocol as protocols
+    from keras_r3d.inference.models import protocol as protocols
     from keras_r3d.system.devices import choose
 
     return {"overrides": protocols.overrides(protocol), "hardware": choose(devices)}

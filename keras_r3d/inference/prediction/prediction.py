@@ -14,9 +14,8 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.opening import file_reader
-from keras_r3d.inference.evaluation import protocol
 from keras_r3d.inference.evaluation.scoring import Scored, score
-from keras_r3d.inference.models import classifier
+from keras_r3d.inference.models import classifier, protocol
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import files
 from keras_r3d.system.errors import R3DError
@@ -145,7 +144,7 @@ def _opened(
         if named is not None:
             raise PredictionError(
                 "A Classifier has its protocol: leave `protocol` out, or open the model with "
-                "overrides=keras_r3d.inference.evaluation.protocol.overrides(…)."
+                "overrides=keras_r3d.inference.models.protocol.overrides(…)."
             )
         return model
     changes = protocol.overrides(named)

@@ -22,8 +22,8 @@ from keras_r3d.applications import embedding, metadata
 from keras_r3d.data import sheet
 from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.embeddings import ridge
-from keras_r3d.inference.evaluation import protocol, report, results
-from keras_r3d.inference.evaluation.evaluation import Evaluation
+from keras_r3d.inference.evaluation import report, results
+from keras_r3d.inference.evaluation.evaluation import Evaluation, collected
 from keras_r3d.inference.evaluation.scoring import Scored, score
 from keras_r3d.inference.models import classifier
 from keras_r3d.inference.models.classifier import Classifier
@@ -159,7 +159,7 @@ def _train(
                 scored = [scored_by(prepared, video, one, fitted) for video, one in tested]
             else:
                 scored = list(score(_classifier(prepared, tuned), reader, videos[count:]))
-            evaluation = protocol.collected(scored, found.classes)
+            evaluation = collected(scored, found.classes)
             _write(run, evaluation, prepared, run.path, split, {}, say)
     run.update_summary(status="trained", seconds=seconds.stages)
     run.report_problems(prepared.opened.reader.problems, say)
@@ -227,7 +227,7 @@ def _cross_validate(prepared: Prepared, training: Labelled, say: Say) -> _CrossV
         scored_by(prepared, *one) for one in zip(training.videos, training.rows, by, strict=True)
     ]
     say(f"Cross-validated in {count} folds" + (", by group." if grouped else "."))
-    return _CrossValidated(protocol.collected(scored, classes), count)
+    return _CrossValidated(collected(scored, classes), count)
 
 
 def _finetuned(

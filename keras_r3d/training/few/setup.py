@@ -17,9 +17,8 @@ from keras_r3d.data.annotations.video import some
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.opening import Source
 from keras_r3d.inference.embeddings import ridge
-from keras_r3d.inference.evaluation import protocol
 from keras_r3d.inference.evaluation.scoring import Scored
-from keras_r3d.inference.models import runtimes
+from keras_r3d.inference.models import protocol, runtimes
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.recipe import Recipe, RecipeError, listed

@@ -14,7 +14,7 @@ from keras_r3d import evaluate, recipe
 from keras_r3d.data import opening
 from keras_r3d.data.annotations import Video
 from keras_r3d.inference.embeddings import ridge
-from keras_r3d.inference.evaluation import protocol
+from keras_r3d.inference.evaluation.evaluation import collected
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
 from keras_r3d.training import run as training
@@ -100,7 +100,7 @@ def _few(
                 setup.scored_by(prepared, video, one, fitted)
                 for video, one in zip(test, rows[len(train) :], strict=True)
             ]
-            figures = protocol.collected(scored, found.classes).figures()
+            figures = collected(scored, found.classes).figures()
             accuracies.append(figures["video_top1"])
         points.append(Point("few", count, tuple(accuracies)))
         say(str(points[-1]))

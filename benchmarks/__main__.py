@@ -1,4 +1,4 @@
-"""`python -m keras_r3d.benchmark KIND`: speed and memory, printed and with --json written.
+"""`python -m benchmarks KIND`: speed and memory, printed and with --json written.
 
 KIND is train (a step), few (a whole training on few videos), evaluate, export, checkpoint (of
 PyTorch, read), pipeline (training clips), prepare (a store), or motion (rendered clips).
@@ -75,7 +75,7 @@ def _recipe(default: str) -> recipe.Recipe:
 
 
 def _train() -> None:
-    from keras_r3d.benchmark import train
+    from benchmarks import train
 
     train.run(
         command.value("model") or "r3d34",
@@ -89,7 +89,7 @@ def _train() -> None:
 
 
 def _checkpoint() -> None:
-    from keras_r3d.benchmark import checkpoint
+    from benchmarks import checkpoint
 
     if command.value("file") is None:
         raise R3DError("--file is missing: a PyTorch checkpoint.")
@@ -99,7 +99,7 @@ def _checkpoint() -> None:
 
 
 def _pipeline() -> None:
-    from keras_r3d.benchmark import pipeline
+    from benchmarks import pipeline
 
     if command.value("data") is None:
         raise R3DError("--data is missing: a folder of videos, a list of them, or a clip store.")
@@ -116,7 +116,7 @@ def _pipeline() -> None:
 
 
 def _prepare() -> None:
-    from keras_r3d.benchmark import prepare
+    from benchmarks import prepare
 
     if command.value("data") is None:
         raise R3DError("--data is missing: a folder of videos, or a list of them.")
@@ -130,7 +130,7 @@ def _prepare() -> None:
 
 
 def _evaluate() -> None:
-    from keras_r3d.benchmark import evaluate
+    from benchmarks import evaluate
 
     if command.value("data") is None:
         raise R3DError("--data is missing: a folder of videos, a list of them, or a clip store.")
@@ -146,7 +146,7 @@ def _evaluate() -> None:
 
 
 def _export() -> None:
-    from keras_r3d.benchmark import export
+    from benchmarks import export
 
     export.run(
         command.value("model") or "r3d18",
@@ -160,7 +160,7 @@ def _export() -> None:
 
 
 def _few() -> None:
-    from keras_r3d.benchmark import few
+    from benchmarks import few
 
     few.run(
         command.value("data_dir"),
@@ -172,7 +172,7 @@ def _few() -> None:
 
 
 def _few_shots() -> None:
-    from keras_r3d.benchmark import few_shots
+    from benchmarks import few_shots
 
     if command.value("data_dir") is None:
         raise R3DError("--data_dir is missing: videos with a train and a test split.")
@@ -189,7 +189,7 @@ def _few_shots() -> None:
 
 
 def _motion() -> None:
-    from keras_r3d.benchmark import motion
+    from benchmarks import motion
 
     motion.run(
         clips=command.value("clips") or 536,

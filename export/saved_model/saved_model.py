@@ -8,12 +8,11 @@ import keras
 import tensorflow as tf
 
 from keras_r3d import recipe
+from keras_r3d.export.saved_model.precision import PRECISIONS, lowered
+from keras_r3d.export.saved_model.signatures import Signatures
+from keras_r3d.export.source import ExportError
+from keras_r3d.export.tflite.folding import fold
 from keras_r3d.system import files
-
-from .folding import fold
-from .precision import PRECISIONS, lowered
-from .signatures import Signatures
-from .source import ExportError
 
 
 def write(

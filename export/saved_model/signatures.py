@@ -11,9 +11,8 @@ import keras
 import tensorflow as tf
 
 from keras_r3d import recipe
+from keras_r3d.export.saved_model import windowing
 from keras_r3d.inference.embeddings.features import embedding_layer, embedding_network
-
-from . import windowing
 
 MOST_LABELS = 5
 _FRAMES_AT_ONCE = 16  # JPEGs decoded and not yet scaled

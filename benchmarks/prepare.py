@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_r3d.benchmark.timing import interleaved
+from benchmarks.timing import interleaved
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.decoding import buffers, decoder

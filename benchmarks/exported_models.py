@@ -266,7 +266,7 @@ class PyTorch(ExportedModel):
     def open(self, task: ExportTask, path: Path, threads: int) -> None:
         import torch
 
-        from keras_r3d.benchmark.torch_network import BLOCKS, R3D
+        from benchmarks.torch_network import BLOCKS, R3D
 
         if task.model not in BLOCKS:
             raise ValueError(f"written for {', '.join(BLOCKS)} only")

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d import applications
-from keras_r3d.benchmark.process import in_turns
-from keras_r3d.benchmark.training_steps import (
+from benchmarks.process import in_turns
+from benchmarks.training_steps import (
     Ours,
     OursBfloat16,
     OursXla,
@@ -20,6 +19,7 @@ from keras_r3d.benchmark.training_steps import (
     PyTorchBfloat16,
     StepTask,
 )
+from keras_r3d import applications
 from keras_r3d.system import files
 from keras_r3d.system.errors import R3DError
 from keras_r3d.training import state

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d.benchmark.evaluate import decoded
-from keras_r3d.benchmark.process import peak_megabytes
-from keras_r3d.benchmark.timing import interleaved
+from benchmarks.evaluate import decoded
+from benchmarks.process import peak_megabytes
+from benchmarks.timing import interleaved
 from keras_r3d.data import demo
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.opening import open_source

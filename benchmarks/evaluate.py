@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.timing import interleaved
 from keras_r3d import applications
-from keras_r3d.benchmark.timing import interleaved
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.data.opening import open_source

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.benchmark.contenders import ClipByClip, Task
-from keras_r3d.benchmark.draws import Draw
+from benchmarks.contenders import ClipByClip, Task
+from benchmarks.draws import Draw
 from keras_r3d.data.decoding.decoder import Decoder, Frame
 
 _ROWS = 240

@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from keras_r3d import recipe
 from keras_r3d.data.sampling import cropping, temporal
-
-from . import scaling
+from keras_r3d.export.saved_model import scaling
 
 _LEAST = 1e-12  # as in keras_r3d.inference.models.averaging
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.timing import interleaved
 from keras_r3d.applications.weights import checkpoints
-from keras_r3d.benchmark.timing import interleaved
 from keras_r3d.system import files
 
 

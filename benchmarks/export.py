@@ -16,9 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_r3d import applications, recipe
-from keras_r3d.benchmark import samples, stock
-from keras_r3d.benchmark.exported_models import (
+from benchmarks import samples, stock
+from benchmarks.exported_models import (
     ALL,
     CLIPS,
     ExportedModel,
@@ -34,8 +33,11 @@ from keras_r3d.benchmark.exported_models import (
     StockDynamic,
     TensorFlow,
 )
-from keras_r3d.benchmark.process import Process, Turn, in_turns
-from keras_r3d.export import onnx, openvino, saved_model, tflite
+from benchmarks.process import Process, Turn, in_turns
+from keras_r3d import applications, recipe
+from keras_r3d.export import onnx, openvino
+from keras_r3d.export.saved_model import saved_model
+from keras_r3d.export.tflite import tflite
 from keras_r3d.system import files
 from keras_r3d.system.errors import R3DError
 

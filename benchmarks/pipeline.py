@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d.benchmark import draws
-from keras_r3d.benchmark.authors import AuthorsLoader
-from keras_r3d.benchmark.contenders import (
+from benchmarks import draws
+from benchmarks.authors import AuthorsLoader
+from benchmarks.contenders import (
     Contender,
     DecodingAlone,
     FromStore,
@@ -28,9 +28,9 @@ from keras_r3d.benchmark.contenders import (
     JpegAloneKept,
     Task,
 )
-from keras_r3d.benchmark.draws import Draw
-from keras_r3d.benchmark.peers import Decord, PyAV, TorchCodec
-from keras_r3d.benchmark.process import DroppedOutError, Process, Turn
+from benchmarks.draws import Draw
+from benchmarks.peers import Decord, PyAV, TorchCodec
+from benchmarks.process import DroppedOutError, Process, Turn
 from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source
 from keras_r3d.data.store import StoreReader

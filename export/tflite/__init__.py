@@ -1,0 +1,1 @@
+"""Export to TensorFlow Lite, lowered to operators it is fast at."""
