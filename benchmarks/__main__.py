@@ -75,7 +75,7 @@ def _recipe(default: str) -> recipe.Recipe:
 
 
 def _train() -> None:
-    from benchmarks import train
+    from benchmarks.steps import train
 
     train.run(
         command.value("model") or "r3d34",
@@ -99,7 +99,7 @@ def _checkpoint() -> None:
 
 
 def _pipeline() -> None:
-    from benchmarks import pipeline
+    from benchmarks.clips import pipeline
 
     if command.value("data") is None:
         raise R3DError("--data is missing: a folder of videos, a list of them, or a clip store.")
@@ -116,7 +116,7 @@ def _pipeline() -> None:
 
 
 def _prepare() -> None:
-    from benchmarks import prepare
+    from benchmarks.clips import prepare
 
     if command.value("data") is None:
         raise R3DError("--data is missing: a folder of videos, or a list of them.")
@@ -146,7 +146,7 @@ def _evaluate() -> None:
 
 
 def _export() -> None:
-    from benchmarks import export
+    from benchmarks.exports import export
 
     export.run(
         command.value("model") or "r3d18",
@@ -189,7 +189,7 @@ def _few_shots() -> None:
 
 
 def _motion() -> None:
-    from benchmarks import motion
+    from benchmarks.clips import motion
 
     motion.run(
         clips=command.value("clips") or 536,

@@ -13,7 +13,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
-from benchmarks.draws import Draw
+from benchmarks.clips.draws import Draw
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.system.errors import R3DError
 from keras_r3d.system.opencv import cv2
@@ -43,7 +43,7 @@ class Process:
 
     Args:
         contender: made of `task`, has `name`, `modules`, `ready` and `run` as
-            `benchmarks.contenders.Contender` has them.
+            `benchmarks.clips.contenders.Contender` has them.
         cores: numbers of the cores it may use.
 
     Raises:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from conftest import STEP, frame_numbers, write_video
 
-from benchmarks import draws, few, motion, pipeline
-from benchmarks.authors import AuthorsLoader
-from benchmarks.contenders import ClipByClip, DecodingAlone, FromVideos, Task
-from benchmarks.peers import Decord, PyAV, TorchCodec
+from benchmarks import few
+from benchmarks.clips import draws, motion, pipeline
+from benchmarks.clips.authors import AuthorsLoader
+from benchmarks.clips.contenders import ClipByClip, DecodingAlone, FromVideos, Task
+from benchmarks.clips.peers import Decord, PyAV, TorchCodec
 from keras_r3d import recipe
 from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations

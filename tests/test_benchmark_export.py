@@ -6,8 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import export, samples
-from benchmarks.exported_models import Ours, Stock, TensorFlow
+from benchmarks.exports import export, samples
+from benchmarks.exports.exported_models import Ours, Stock, TensorFlow
 from keras_r3d.applications import R3D10
 from keras_r3d.system.errors import R3DError
 

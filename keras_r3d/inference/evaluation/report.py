@@ -1,6 +1,5 @@
 """Writing an evaluation down: tables, JSON, pictures."""
 
-import dataclasses
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
@@ -153,7 +152,11 @@ def draw_confusion(evaluation: Evaluation, path: str | Path) -> None:
 
 def draw_reliability(evaluation: Evaluation, path: str | Path) -> None:
     """Draws accuracy over confidence of videos as PNG."""
-    _save(reliability.figure(*dataclasses.astuple(evaluation.calibration()), "scored videos"), path)
+    found = evaluation.calibration()
+    drawn = reliability.figure(
+        found.counts, found.confidence, found.accuracy, found.error, "scored videos"
+    )
+    _save(drawn, path)
 
 
 def draw_mistakes(evaluation: Evaluation, reader: Reader, path: str | Path) -> list[str] | None:

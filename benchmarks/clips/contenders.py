@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from benchmarks.draws import Draw, Source
+from benchmarks.clips.draws import Draw, Source
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import buffers, decoder
 from keras_r3d.data.decoding.decoder import Frame

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.contenders import ClipByClip, Task
-from benchmarks.draws import Draw
+from benchmarks.clips.contenders import ClipByClip, Task
+from benchmarks.clips.draws import Draw
 from keras_r3d.data.decoding.decoder import Decoder, Frame
 
 _ROWS = 240

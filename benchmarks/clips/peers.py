@@ -8,8 +8,8 @@ import bisect
 
 import numpy as np
 
-from benchmarks.contenders import ClipByClip, Task
-from benchmarks.draws import Draw
+from benchmarks.clips.contenders import ClipByClip, Task
+from benchmarks.clips.draws import Draw
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.system.errors import R3DError
 

@@ -266,7 +266,7 @@ class PyTorch(ExportedModel):
     def open(self, task: ExportTask, path: Path, threads: int) -> None:
         import torch
 
-        from benchmarks.torch_network import BLOCKS, R3D
+        from benchmarks.steps.torch_network import BLOCKS, R3D
 
         if task.model not in BLOCKS:
             raise ValueError(f"written for {', '.join(BLOCKS)} only")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.process import in_turns
-from benchmarks.training_steps import (
+from benchmarks.steps.training_steps import (
     Ours,
     OursBfloat16,
     OursXla,

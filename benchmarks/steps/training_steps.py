@@ -98,7 +98,7 @@ class PyTorch:
     def __init__(self, task: StepTask):
         import torch
 
-        from benchmarks.torch_network import R3D
+        from benchmarks.steps.torch_network import R3D
 
         torch.set_num_threads(len(os.sched_getaffinity(0)))
         network = R3D(task.model, 400).to(memory_format=torch.channels_last_3d)

@@ -16,8 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from benchmarks import samples, stock
-from benchmarks.exported_models import (
+from benchmarks.exports import samples, stock
+from benchmarks.exports.exported_models import (
     ALL,
     CLIPS,
     ExportedModel,

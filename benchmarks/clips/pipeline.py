@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import draws
-from benchmarks.authors import AuthorsLoader
-from benchmarks.contenders import (
+from benchmarks.clips import draws
+from benchmarks.clips.authors import AuthorsLoader
+from benchmarks.clips.contenders import (
     Contender,
     DecodingAlone,
     FromStore,
@@ -28,8 +28,8 @@ from benchmarks.contenders import (
     JpegAloneKept,
     Task,
 )
-from benchmarks.draws import Draw
-from benchmarks.peers import Decord, PyAV, TorchCodec
+from benchmarks.clips.draws import Draw
+from benchmarks.clips.peers import Decord, PyAV, TorchCodec
 from benchmarks.process import DroppedOutError, Process, Turn
 from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source

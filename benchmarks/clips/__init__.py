@@ -1,0 +1,1 @@
+"""Training clips, ours and others'."""

@@ -1,0 +1,1 @@
+"""Exported models, ours and as others export them."""

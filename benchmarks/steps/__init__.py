@@ -1,0 +1,1 @@
+"""A training step, ours and PyTorch's."""
