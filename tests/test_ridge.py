@@ -108,7 +108,7 @@ def labelled(labels, *, windows=2, size=5, networks=1, groups=None, signal=3.0, 
         means = signal * np.eye(classes, size)[labels] + rng.normal(0, 1, (len(labels), size))
         features.append((means[videos] + rng.normal(0, 0.3, (len(videos), size))).astype("float32"))
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    return Labelled(features, np.arange(len(videos)), videos, labels, groups, classes)
+    return Labelled(features, videos, labels, groups, classes)
 
 
 def test_taken_are_the_rows_of_the_chosen_videos():
@@ -117,7 +117,6 @@ def test_taken_are_the_rows_of_the_chosen_videos():
     assert some.labels.tolist() == [1, 1]
     assert some.groups.tolist() == [6, 7]
     assert some.videos.tolist() == [0, 0, 0, 1, 1, 1]
-    assert some.windows.tolist() == [0, 1, 2, 3, 4, 5]
     assert (some.features[0] == whole.features[0][[3, 4, 5, 9, 10, 11]]).all()
 
 
@@ -132,16 +131,12 @@ def test_clips_are_fitted_to_one_by_one_where_that_is_better():
     rng = np.random.default_rng(0)
     labels, videos = np.arange(12) % 2, np.repeat(np.arange(12), 8)
     rows = np.eye(2, 30)[labels][videos] * 2 + rng.normal(0, 2, (96, 30))
-    clips = Labelled([rows.astype("f4")], videos, videos, labels, np.arange(12), 2)
+    clips = Labelled([rows.astype("f4")], videos, labels, np.arange(12), 2)
     means = ridge.means(rows, videos).astype("f4")
-    few = Labelled([means], np.arange(12), np.arange(12), labels, np.arange(12), 2)
+    few = Labelled([means], np.arange(12), labels, np.arange(12), 2)
     fitted = ridge.fit(clips, [""])
     assert fitted.described.startswith("fitted to single clips")
     assert fitted.loss < ridge.fit(few, [""]).loss
-    # As windows they are the same rows.
-    windows = dataclasses.replace(clips, windows=np.arange(96))
-    assert ridge.fit(windows, [""]).described.startswith("fitted to means of windows")
-    assert ridge.fit(windows, [""]).loss == fitted.loss
 
 
 @pytest.mark.parametrize("networks", [1, 2])
@@ -222,7 +217,7 @@ def test_two_networks_that_see_different_things_are_both_taken():
 def test_folds_keep_groups_together(videos, folds, classes, seed):
     rng = np.random.default_rng(seed)
     labels, groups = rng.integers(0, classes, videos), rng.integers(0, videos, videos)
-    of = Labelled([], np.arange(videos), np.arange(videos), labels, groups, classes)
+    of = Labelled([], np.arange(videos), labels, groups, classes)
     fold = ridge.folds(of, folds)
     for group in np.unique(groups):
         assert len(np.unique(fold[groups == group])) == 1
@@ -232,7 +227,7 @@ def test_folds_keep_groups_together(videos, folds, classes, seed):
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_folds_have_as_many_videos_of_each_class(count):
     labels = np.repeat([0, 1, 2], [20, 11, 5])
-    of = Labelled([], np.arange(36), np.arange(36), labels, np.arange(36), 3)
+    of = Labelled([], np.arange(36), labels, np.arange(36), 3)
     fold = ridge.folds(of, count)
     table = [
         [int(((fold == n) & (labels == label)).sum()) for n in range(count)] for label in range(3)

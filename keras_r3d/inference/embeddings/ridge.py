@@ -97,16 +97,13 @@ class Labelled:
 
     Attributes:
         features: of each network, float32 `(rows, d)`.
-        windows: int64 `(rows,)`, the window of each row, counted from 0 without gaps: the views of
-            a window show the same frames.
-        videos: int64 `(rows,)`, likewise the video.
+        videos: int64 `(rows,)`, the video of each row, counted from 0 without gaps.
         labels: int64 `(videos,)`.
         groups: int64 `(videos,)`: videos of one group are held out together.
         classes: how many there are.
     """
 
     features: Sequence[NDArray[np.float32]]
-    windows: Numbers
     videos: Numbers
     labels: Numbers
     groups: Numbers
@@ -121,7 +118,6 @@ class Labelled:
         rows = chosen[self.videos]
         return Labelled(
             [one[rows] for one in self.features],
-            np.unique(self.windows[rows], return_inverse=True)[1],
             np.unique(self.videos[rows], return_inverse=True)[1],
             self.labels[chosen],
             self.groups[chosen],
@@ -189,8 +185,8 @@ class _Candidate:
 def fit(labelled: Labelled, names: Sequence[str]) -> Fitted:
     """Fits a classifier: to one network's embeddings, or to the mean of several networks' logits.
 
-    Whether clips are fitted to one by one, or the means of windows or of videos; the strengths; and
-    which networks are taken: all is what gives held-out videos the lowest cross-entropy.
+    Whether clips are fitted to one by one or the mean of each video is, the strengths, and which
+    networks are taken: all is what gives held-out videos the lowest cross-entropy.
 
     Args:
         names: of the networks.
@@ -227,28 +223,21 @@ def fit(labelled: Labelled, names: Sequence[str]) -> Fitted:
 
 def _best(labelled: Labelled, features: NDArray[np.float32]) -> _Candidate:
     """Returns the best way to fit one network's embeddings."""
-    candidates: list[_Candidate] = []
-    tried = set()
-    for words, members in (
-        ("means of videos", labelled.videos),
-        ("means of windows", labelled.windows),
-        ("single clips", np.arange(len(features))),
+    labels, groups = labelled.labels, labelled.groups
+    targets = 2 * np.eye(labelled.classes)[labels] - 1
+    of_means = Ridge(means(features, labelled.videos), targets)
+    if not _can_hold_out(labelled):
+        return _Candidate(of_means, "means of videos", _STRENGTH)
+    candidates = []
+    each = np.arange(len(labels))
+    for words, ridge, owners in (
+        ("means of videos", of_means, each),
+        ("single clips", Ridge(features, targets[labelled.videos]), labelled.videos),
     ):
-        count = int(members.max()) + 1
-        if count in tried:  # a window a video, or a view a window
-            continue
-        tried.add(count)
-        owners = np.empty(count, np.int64)
-        owners[members] = labelled.videos
-        targets = 2 * np.eye(labelled.classes)[labelled.labels[owners]] - 1
-        ridge = Ridge(means(features, members), targets)
-        if not _can_hold_out(labelled):
-            return _Candidate(ridge, words, _STRENGTH)
         for strength in STRENGTHS:
-            scores = means(ridge.held_out(labelled.groups[owners], strength), owners)
-            scale, loss = _temperature(scores, labelled.labels)
-            one = _Candidate(ridge, words, strength, scale * scores, scale, loss)
-            candidates.append(one)
+            scores = means(ridge.held_out(groups[owners], strength), owners)
+            scale, loss = _temperature(scores, labels)
+            candidates.append(_Candidate(ridge, words, strength, scale * scores, scale, loss))
     return min(candidates, key=lambda one: one.loss)
 
 

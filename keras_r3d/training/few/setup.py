@@ -220,37 +220,28 @@ def labelled(
 ) -> Labelled:
     """Puts labels, groups and embeddings together."""
     readable = np.array([one.status != "error" for one in rows])
-    mirrored = 1 + prepared.recipe.data.flip
-    clips = []  # of each video: (windows and mirrored ones, views, d)
-    for one in itertools.compress(rows, readable):
-        windows, views, size = one.features.shape
-        parts = one.features.reshape(windows, views, mirrored, size // mirrored)
-        clips.append(parts.swapaxes(1, 2).reshape(windows * mirrored, views, -1))
+    size = sum(one.output_shape[-1] for one in prepared.embedders)
+    # Mirrored clips, which follow in a row, are clips as others.
+    clips = [one.features.reshape(-1, size) for one in itertools.compress(rows, readable)]
     numbers = sum(one.size for one in clips)
     if numbers > _MOST_NUMBERS:
-        clips = [one.mean(axis=(0, 1), keepdims=True) for one in clips]
+        clips = [one.mean(axis=0, keepdims=True) for one in clips]
         say(
             f"Note: {numbers:,} numbers are too many to fit to at a time: each video's mean is "
-            "taken instead of its windows."
+            "taken instead of its clips."
         )
-    means = np.stack([one.mean(axis=(0, 1)) for one in clips])
+    means = np.stack([one.mean(axis=0) for one in clips])
     if means.std(axis=0).max() <= 1e-6 * max(1e-30, float(np.abs(means).max())):
         raise AnnotationError(
             f"All {len(clips)} training videos look the same to the network: are they copies of "
             "one file, or all black?"
         )
-    # The video of each window.
-    videos_of = np.repeat(np.arange(len(clips)), [len(one) for one in clips])
-    views = clips[0].shape[1]
     classes = prepared.annotations.classes
     places = {name: number for number, name in enumerate(classes)}
     known = list(itertools.compress(videos, readable))
     labelled = ridge.Labelled(
-        features=_split(
-            prepared, np.concatenate([one.reshape(-1, means.shape[1]) for one in clips])
-        ),
-        windows=np.repeat(np.arange(len(videos_of)), views),
-        videos=np.repeat(videos_of, views),
+        features=_split(prepared, np.concatenate(clips)),
+        videos=np.repeat(np.arange(len(clips)), [len(one) for one in clips]),
         labels=np.array([places[video.label] for video in known]),
         groups=np.unique([video.unit for video in known], return_inverse=True)[1],
         classes=len(classes),
