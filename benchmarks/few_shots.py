@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d import evaluate, recipe
+from keras_r3d import recipe
 from keras_r3d.data import opening
 from keras_r3d.data.annotations import Video
 from keras_r3d.inference.embeddings import ridge
+from keras_r3d.inference.evaluation import evaluating
 from keras_r3d.inference.evaluation.evaluation import collected
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
@@ -125,7 +126,7 @@ def _scratch(
                 path = Path(folder) / "videos.csv"
                 _write_list(path, drawn, test)
                 done = training.train(as_many, path, Path(folder) / "run", say=_ignore)
-                figures = evaluate.evaluate_run(done).figures()
+                figures = evaluating.evaluate_run(done).figures()
             accuracies.append(figures["video_top1"])
         points.append(Point(f"from scratch ({name})", count, tuple(accuracies)))
         say(str(points[-1]))

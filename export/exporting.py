@@ -86,7 +86,7 @@ def export(
     run.model_path()
     run_folder.make(place.path.parent)
     files.check_writable(place.path.parent)
-    split = run.recipe.eval.split
+    split = run.compared_split if request.data_dir is None else run.recipe.eval.split
     videos, reader = run.open_split(split, request.data_dir)
     videos = parity.evenly(videos, request.videos)
     example = _example(run, videos, reader)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import keras_r3d
+from keras_r3d._version import __version__
 from keras_r3d.export.parity import Parity
 from keras_r3d.export.source import Source
 from keras_r3d.system import files
@@ -44,7 +44,7 @@ def make(
             "model_bytes": model.stat().st_size,
         },
         "versions": {
-            "keras_r3d": keras_r3d.__version__,
+            "keras_r3d": __version__,
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "numpy": np.__version__,

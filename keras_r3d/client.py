@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from keras_r3d import recipe, run_folder
+from keras_r3d import recipe
 from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
 
@@ -135,7 +135,7 @@ def _open() -> "Classifier":
 
 def _known() -> tuple[Sequence[str], recipe.Recipe, str, str | None]:
     """Returns classes, recipe, where they are from in words, and the name of an exported model."""
-    from keras_r3d.inference.models import manifest
+    from keras_r3d.serving import remote
 
     workdir, export = command.value("workdir"), command.value("export")
     if bool(workdir) == bool(export):
@@ -143,19 +143,9 @@ def _known() -> tuple[Sequence[str], recipe.Recipe, str, str | None]:
             "Name what the model was exported from, --workdir RUN, or what it was exported to, "
             "--export NAME/VERSION."
         )
-    if workdir:
-        run = run_folder.open_run(workdir)
-        return run.classes, run.recipe, f"recipe of the run {run.path}", None
-    path = Path(export)
-    place = path / "assets.extra" / manifest.NAME if path.is_dir() else path
-    if not place.is_file():
-        raise R3DError(
-            f"--export {export} must be the folder NAME/VERSION that `python -m keras_r3d.export` "
-            f"wrote, or its {manifest.NAME}. There is no {place}."
-        )
-    known = manifest.from_json(place.read_text(encoding="utf-8", errors="replace"), str(place))
-    name = path.absolute().parent.name if path.is_dir() else None
-    return known.classes, known.recipe, f"{manifest.NAME} of {export}", name
+    classes, experiment, said = remote.known_of(workdir or export)
+    path = Path(export or "")
+    return classes, experiment, said, path.absolute().parent.name if path.is_dir() else None
 
 
 def main() -> None:

@@ -167,7 +167,7 @@ def _request(model: "Classifier", layer: str, per: str) -> dict[str, Any]:
     import keras
     import tensorflow as tf
 
-    from keras_r3d import __version__
+    from keras_r3d._version import __version__
 
     return {
         "model": os.path.abspath(model.name),

@@ -1,8 +1,4 @@
-"""Names what videos show: `python -m keras_r3d.predict --workdir RUN VIDEO…`.
-
-The module can be called, as `keras_r3d.predict(model, path)`: whoever imports it first, that name
-is the same.
-"""
+"""Names what videos show: `python -m keras_r3d.predict --workdir RUN VIDEO…`."""
 
 import datetime
 import json
@@ -11,7 +7,6 @@ import signal
 import sys
 import threading
 import time
-import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +17,8 @@ from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
-    import keras
-
     from keras_r3d.inference.evaluation.scoring import Scored
     from keras_r3d.inference.models.classifier import Classifier
-    from keras_r3d.inference.prediction.prediction import Prediction
     from keras_r3d.inference.prediction.watching import Sighting
 
 _FILES_ONLY = ("csv", "timeline", "annotate")
@@ -205,7 +197,7 @@ def _predict_live(word: str) -> None:
     )
     try:
         for seen in sightings:
-            _show(seen, opened.classes)
+            _show(seen)
             windows, dropped = windows + 1, seen.dropped
     finally:
         source.stop()
@@ -220,32 +212,16 @@ def _predict_live(word: str) -> None:
     )
 
 
-def _show(seen: "Sighting", classes: Sequence[str]) -> None:
+def _show(seen: "Sighting") -> None:
     """Prints the classes of a window, and appends them to the JSON lines."""
     from keras_r3d.inference.prediction import result_table
 
     now = datetime.datetime.now().astimezone()
-    record = seen.record(classes, command.value("top"), now)
+    record = seen.record(command.value("top"), now)
     print(result_table.of_record(record, now, result_table.terminal_columns()), flush=True)
     if path := command.value("json"):
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-class _Callable(types.ModuleType):
-    def __call__(
-        self,
-        model: "str | os.PathLike[str] | keras.Model | Classifier",
-        path: str | os.PathLike[str],
-        protocol: str | None = None,
-    ) -> "Prediction":
-        """Scores a video file, as `keras_r3d.inference.prediction.predict`."""
-        from keras_r3d.inference.prediction import prediction
-
-        return prediction.predict(model, path, protocol)
-
-
-sys.modules[__name__].__class__ = _Callable
 
 
 def main() -> None:

@@ -13,11 +13,13 @@ import json
 import math
 import tomllib
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from keras_r3d.system.errors import R3DError
+
+PAPER = "kinetics34"  # the recipe of the paper
 
 
 class RecipeError(R3DError, ValueError):
@@ -322,6 +324,18 @@ def override(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     for one in overrides:
         _override(tables, one)
     return parse(tables)
+
+
+def of_clips(tables: Mapping[str, Any]) -> Recipe:
+    """Returns the paper's recipe with other tables, such as [data] and [eval] of a model's clips.
+
+    Raises:
+        RecipeError: as `load`.
+    """
+    whole = _read(PAPER) | dict(tables)
+    if whole["data"]["input"] != "rgb" and "model" not in tables:
+        whole["model"] = whole["model"] | {"mean": [128.0, 128.0], "std": [1.0, 1.0]}
+    return parse(whole)
 
 
 def parse(tables: dict[str, Any]) -> Recipe:

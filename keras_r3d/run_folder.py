@@ -36,7 +36,6 @@ CONFUSION = "confusion.png"
 RELIABILITY = "reliability.png"
 MISTAKES = "mistakes.png"
 PER_CLASS = "per_class.csv"
-SUBMISSION = "submission.json"
 EVALUATIONS = "evaluations"
 PROBLEMS = "problems.csv"
 TENSORBOARD = "tensorboard"
@@ -94,6 +93,14 @@ class Run:
             return keras.models.load_model(path)
         except Exception as error:  # Keras, zipfile and h5py raise many kinds
             raise RunError(f"{path} is damaged, Keras cannot load it: {error}") from error
+
+    @property
+    def compared_split(self) -> str:
+        """The split that exports are compared on: of the recipe; "train" where that has no videos,
+        as after a training on few videos without a test split."""
+        recorded = annotations.read(self.path / VIDEOS, "", must_exist=False).splits
+        split = self.recipe.eval.split
+        return split if recorded.get(split) else "train"
 
     def open_split(
         self, split: str, data_dir: str | Path | None = None

@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 from absl import flags
@@ -68,71 +67,49 @@ def _main() -> None:
         raise R3DError(_no_data(name, experiment))
 
     # Loaded when all else is in order: TensorFlow takes seconds.
-    from keras_r3d import evaluate
-    from keras_r3d.data import demo, motion
     from keras_r3d.system import devices
-    from keras_r3d.training import dry_run
-    from keras_r3d.training import run as training
-    from keras_r3d.training.few import fitting
+    from keras_r3d.training import experiment as training
     from keras_r3d.training.loop import InterruptedTraining
 
-    options = training.Options(
-        devices=command.value("devices"),
-        fresh=command.value("fresh"),
-        histograms=command.value("histograms"),
-        xla=command.value("xla"),
-    )
-    workdir = command.value("workdir")
-    dry = command.value("dry_run")
-    path = Path(workdir) if workdir else _default_workdir(Path("runs"), Path(name).stem)
-    if not (path / run_folder.RECIPE).is_file() and not dry:
-        run_folder.check_free(path)
-    if data_dir is None and experiment.data.annotations == "motion":
-        data_dir = motion.URL
-    if data_dir is None:
-        data_dir = demo.render()
-        print(f"No --data_dir: the demo videos are rendered into {data_dir}.", flush=True)
-    if dry:
-        dry_run.rehearse(experiment, data_dir, options)
+    where = {"devices": command.value("devices"), "say": _say}
+    if command.value("dry_run"):
+        training.dry_run(name, data_dir, overrides=changes, **where)
         return
     try:
-        if experiment.few is not None:
-            progress = command.Progress("videos") if sys.stdout.isatty() else None
-            run = fitting.train(experiment, data_dir, path, options, progress=progress)
-        else:
-            run = training.train(experiment, data_dir, path, options)
+        run = training.train(
+            name,
+            data_dir,
+            workdir=command.value("workdir"),
+            overrides=changes,
+            fresh=command.value("fresh"),
+            histograms=command.value("histograms"),
+            xla=command.value("xla"),
+            progress=command.Progress("videos") if sys.stdout.isatty() else None,
+            **where,
+        )
     except InterruptedTraining as error:
         print(error, flush=True)
         sys.exit(command.INTERRUPTED)
-    hardware = devices.choose(options.devices)
+    hardware = devices.choose(command.value("devices"))
     if hardware.workers > 1:
         if hardware.chief:
-            print(f"Next: python -m keras_r3d.evaluate --workdir {shlex.quote(str(path))}")
+            path = shlex.quote(str(run.path))
+            print(f"Next: python -m keras_r3d.evaluate --workdir {path}")
         return
-    if "evaluation" not in run.summary and experiment.few is None:
-        print(f"\nEvaluation on split '{experiment.eval.split}':", flush=True)
-        evaluate.evaluate_run(run, evaluate.Request(devices=options.devices))
     print()
-    for what, value in (fitting if experiment.few is not None else training).figures(run):
+    for what, value in training.figures(run):
         print(f"  {what:18}{value}")
     print(_what_next(run, experiment))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 def _stop(number: int, _: Any) -> None:
     """Ends a training where there is no state to save, or where it is not to be waited for."""
     print(f"\nStopped by {signal.Signals(number).name}. The same command goes on.", flush=True)
     sys.exit(command.INTERRUPTED)
-
-
-def _default_workdir(root: Path, name: str) -> Path:
-    """Returns the last of `runs/NAME`, `runs/NAME-2`, … if it has not ended, else a new one."""
-    following = run_folder.next_free(root, name)
-    number = following.name.removeprefix(name).removeprefix("-")
-    last = int(number) - 1 if number else 0
-    before = root / (f"{name}-{last}" if last > 1 else name)
-    if last and not run_folder.ended(before):
-        return before
-    return following
 
 
 def _what_next(run: run_folder.Run, experiment: recipe.Recipe) -> str:

@@ -17,7 +17,7 @@ from keras_r3d import evaluate, run_folder
 from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source
-from keras_r3d.inference.evaluation import report
+from keras_r3d.inference.evaluation import evaluating, report
 from keras_r3d.inference.models import opening, protocol
 from keras_r3d.system import command, files
 from keras_r3d.system.errors import R3DError
@@ -56,7 +56,7 @@ def read(path):
 
 
 def test_a_run_is_evaluated_into_its_folder(run, capsys):
-    evaluate.evaluate_run(run)
+    evaluating.evaluate_run(run)
     found = read(run.path)
     assert found["videos"] == 7
     assert found["errors"] == 1
@@ -71,9 +71,9 @@ def test_a_run_is_evaluated_into_its_folder(run, capsys):
 
 @pytest.mark.parametrize("name", [exports.SAVED_MODEL, exports.TFLITE])
 def test_every_artefact_has_the_same_protocol(run, name):
-    evaluate.evaluate_run(run)
+    evaluating.evaluate_run(run)
     before = (run.path / run_folder.EVALUATION).read_bytes()
-    evaluate.evaluate_run(run, model=run.path / name)
+    evaluating.evaluate_run(run, model=run.path / name)
     assert (run.path / run_folder.EVALUATION).read_bytes() == before
     (folder,) = (run.path / run_folder.EVALUATIONS).glob(f"test-{name.replace('/', '_')}")
     ours, theirs = (
@@ -86,14 +86,14 @@ def test_every_artefact_has_the_same_protocol(run, name):
 
 
 def test_another_protocol_does_not_replace_the_first(run, tmp_path):
-    evaluate.evaluate_run(run, evaluate.Request(protocol="2x3", split="train"))
+    evaluating.evaluate_run(run, evaluating.Request(protocol="2x3", split="train"))
     found = read(run.path / run_folder.EVALUATIONS / "train-2x3")
     assert found["videos"] == 4  # the recipe holds a video of each class out
     assert found["windows"] == 4 * 2
-    evaluate.evaluate_run(run, evaluate.Request(output=tmp_path / "mine"))
+    evaluating.evaluate_run(run, evaluating.Request(output=tmp_path / "mine"))
     assert read(tmp_path / "mine")["videos"] == 7
     with pytest.raises(R3DError, match="mine exists and is left as it is"):
-        evaluate.evaluate_run(run, evaluate.Request(output=tmp_path / "mine"))
+        evaluating.evaluate_run(run, evaluating.Request(output=tmp_path / "mine"))
 
 
 def test_protocols_by_name():
@@ -152,27 +152,24 @@ def test_a_model_in_no_run_needs_videos_and_its_results_a_folder(run, data, tmp_
     alone.write_bytes((run.path / run_folder.BEST_MODEL).read_bytes())
     (alone,) = opening.open_models(opening.Named(model=str(alone)))
     with pytest.raises(R3DError, match="--data_dir is missing"):
-        evaluate.evaluate(alone, evaluate.Request())
+        evaluating.evaluate(alone, evaluating.Request())
     with pytest.raises(R3DError, match=r"--split is missing: .* has \['test', 'train'\]"):
-        evaluate.evaluate(alone, evaluate.Request(data_dir=str(data)))
-    request = evaluate.Request(data_dir=str(data), split="test", submission="kinetics")
-    with pytest.raises(R3DError, match="2 files have the id '0'"):
-        evaluate.evaluate(alone, request)
-    request = evaluate.Request(data_dir=str(data / "test"))  # has no splits
-    evaluate.evaluate(alone, request)
+        evaluating.evaluate(alone, evaluating.Request(data_dir=str(data)))
+    request = evaluating.Request(data_dir=str(data / "test"))  # has no splits
+    evaluating.evaluate(alone, request)
     said = capsys.readouterr().out
     assert "Nothing was written: pass --output FOLDER" in said
     output = tmp_path / "results"
-    request = evaluate.Request(data_dir=str(data), split="test", output=output)
-    evaluate.evaluate(alone, request)
+    request = evaluating.Request(data_dir=str(data), split="test", output=output)
+    evaluating.evaluate(alone, request)
     assert read(output)["videos"] == 7
 
 
 def test_runs_are_fused(run, tmp_path):
-    evaluate.evaluate_run(run)
-    request = evaluate.Request(output=tmp_path / "fused")
+    evaluating.evaluate_run(run)
+    request = evaluating.Request(output=tmp_path / "fused")
     opened = opening.open_models(opening.Named(fuse=[str(run.path)] * 2))
-    evaluate.evaluate_fused(opened, request, ["1", "3"])
+    evaluating.evaluate_fused(opened, request, ["1", "3"])
     alone, fused = read(run.path), read(tmp_path / "fused")
     assert fused["weights"] == [1, 3]
     for one, other in zip(alone["records"], fused["records"], strict=True):
@@ -185,7 +182,9 @@ def test_runs_are_fused(run, tmp_path):
 def test_a_subset_of_the_classes_is_evaluated(run, data, tmp_path, layout, capsys):
     """Also a single class, and what has no training videos."""
     shutil.copytree(data / "test" / "red", tmp_path / "data" / layout.format("red"))
-    evaluate.evaluate_run(run, evaluate.Request(str(tmp_path / "data"), output=tmp_path / "out"))
+    evaluating.evaluate_run(
+        run, evaluating.Request(str(tmp_path / "data"), output=tmp_path / "out")
+    )
     found, whole = read(tmp_path / "out"), read(run.path)
     assert (found["videos"], found["errors"], found["classes"]) == (4, 1, list(CLASSES))
     ours, theirs = (
@@ -200,15 +199,15 @@ def test_a_subset_of_the_classes_is_evaluated(run, data, tmp_path, layout, capsy
 def test_classes_that_the_model_does_not_know_are_named(run, data, tmp_path):
     for label in ("red", "blue", "white"):
         shutil.copytree(data / "test" / "red", tmp_path / "data" / label)
-    request = evaluate.Request(str(tmp_path / "data"), output=tmp_path / "out")
+    request = evaluating.Request(str(tmp_path / "data"), output=tmp_path / "out")
     message = r"8 of the 12 videos of split 'test' .*: 'blue' \(4\), 'white' \(4\); for one, .*as"
     with pytest.raises(R3DError, match=message):
-        evaluate.evaluate_run(run, request)
+        evaluating.evaluate_run(run, request)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_full_disk_leaves_the_old_results_whole(run, monkeypatch):
-    evaluate.evaluate_run(run)
+    evaluating.evaluate_run(run)
     (run.path / run_folder.MISTAKES).touch()
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     opened = opening.of_run(run_folder.open_run(run.path))
@@ -222,11 +221,11 @@ def test_a_full_disk_leaves_the_old_results_whole(run, monkeypatch):
 
     monkeypatch.setattr(report, "draw_mistakes", full)
     with pytest.raises(files.WriteError) as raised:
-        evaluate.evaluate(opened, evaluate.Request())
+        evaluating.evaluate(opened, evaluating.Request())
     assert f"Could not write {run.path / run_folder.MISTAKES} (" in str(raised.value)
     assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before
     monkeypatch.setattr(report, "draw_mistakes", lambda *given: None)
-    evaluate.evaluate(opened, evaluate.Request())
+    evaluating.evaluate(opened, evaluating.Request())
     assert (run.path / run_folder.EVALUATION).read_bytes() != before[
         run.path / run_folder.EVALUATION
     ]

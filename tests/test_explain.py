@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 from conftest import write_video
 
-from keras_r3d import applications, explain, recipe
+from keras_r3d import applications, recipe
 from keras_r3d.data import clips, demo
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import probe, resize
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference.explanation import feature_maps, gradcam, heat, overlay
+from keras_r3d.inference.explanation import explain, feature_maps, gradcam, heat, overlay
 from keras_r3d.inference.models import opening
 from keras_r3d.inference.models.opening import Named
 from keras_r3d.inference.prediction import prediction
+from keras_r3d.system.errors import R3DError
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,10 +65,9 @@ def test_a_video_is_explained_and_nothing_replaced(model, tmp_path):
 
 def test_what_cannot_be_explained_is_one_sentence(model, tmp_path, capsys):
     video = str(write_video(tmp_path / "film.avi", 10))
-    paths = {"mp4": tmp_path / "a.mp4", "png": tmp_path / "a.png"}
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "model.tflite").write_bytes(b"none")
-    opened = explain._open(Named(model=str(model)))
+    (opened,) = opening.open_models(Named(model=str(model)))
     for given, message in [
         ({"video": str(tmp_path / "none.mp4")}, "there is no such file"),
         ({"video": str(tmp_path / "text.mp4")}, "cannot open it as a video"),
@@ -78,23 +78,20 @@ def test_what_cannot_be_explained_is_one_sentence(model, tmp_path, capsys):
         ({"layer": "conv7"}, "no layer 'conv7' with a map of the clip. Sensible ones: conv1_relu"),
     ]:
         arguments = {"video": video, **given}
-        with pytest.raises(explain.R3DError, match=message):
-            explain.explain(opened, arguments.pop("video"), paths, **arguments)
-    assert not [p for p in tmp_path.iterdir() if p.name.startswith(("a.", "."))]
-    with pytest.raises(explain.R3DError, match=r"Name a model: --workdir RUN or --model FILE\."):
+        with pytest.raises(R3DError, match=message):
+            explain.explain(opened.classifier, arguments.pop("video"), **arguments)
+    with pytest.raises(R3DError, match=r"Name a model: --workdir RUN or --model FILE\."):
         Named()
-    with pytest.raises(explain.R3DError, match=r"no such model|damaged"):
-        explain._open(Named(model=str(tmp_path / "no.keras")))
+    with pytest.raises(R3DError, match=r"no such model|damaged"):
+        opening.open_models(Named(model=str(tmp_path / "no.keras")))
 
 
 def test_windows_and_views_are_those_of_the_recipe(model, tmp_path, capsys):
     """Two spread windows of three views each: scores are means over the views."""
     video = str(write_video(tmp_path / "film.avi", 30, tint=(1, 0.2, 0.2), base=20))
     (opened,) = opening.open_models(Named(model=str(model)), "2x3")
-    explain.explain(
-        opened.classifier, video, {"mp4": tmp_path / "a.mp4", "png": tmp_path / "a.png"}
-    )
-    said = capsys.readouterr().out
+    explanation = explain.explain(opened.classifier, video)
+    said = str(explanation)
     found = prediction.predict(opened.classifier, video)
     label, score = found.top(1)[0]
     assert f"film.avi: {label} {score:.1%} over 2 windows" in said
@@ -103,17 +100,13 @@ def test_windows_and_views_are_those_of_the_recipe(model, tmp_path, capsys):
     assert f"Window {number}, {start:.2f}-{end:.2f} s: " in said
 
 
-def test_exports_have_no_gradients(model, monkeypatch):
+def test_exports_have_no_gradients(model, tmp_path):
     import dataclasses
 
-    from keras_r3d.inference.models import classifier
-
-    export = dataclasses.replace(
-        explain._open(Named(model=str(model))), network=None, kind="TFLite"
-    )
-    monkeypatch.setattr(classifier, "of_file", lambda *given, **more: export)
+    (opened,) = opening.open_models(Named(model=str(model)))
+    export = dataclasses.replace(opened.classifier, network=None, kind="TFLite")
     with pytest.raises(explain.ExplainError, match=r"TFLite, .* pass the .keras file"):
-        explain._open(Named(model="model.tflite"))
+        explain.explain(export, str(tmp_path / "film.avi"))
 
 
 def test_windows_are_named_by_number_or_time():

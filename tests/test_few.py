@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from conftest import write_video
 
-from keras_r3d import applications, evaluate, recipe, run_folder
+from keras_r3d import applications, recipe, run_folder
 from keras_r3d.data.annotations import AnnotationError
 from keras_r3d.data.decoding import decoder as videos
 from keras_r3d.inference.embeddings import ridge
+from keras_r3d.inference.evaluation import evaluating
 from keras_r3d.recipe import RecipeError
 from keras_r3d.run_folder import RunError
-from keras_r3d.training import dry_run
+from keras_r3d.training import dry_running
 from keras_r3d.training.few import embeddings, fitting, setup
 from keras_r3d.training.preparing import Options
 
@@ -89,7 +90,7 @@ def test_the_model_is_stock_keras_and_says_what_the_embeddings_said(
     by_embeddings = json.loads((run.path / "evaluation.json").read_text())
     assert by_embeddings["split"] == "test"
     assert (run.path / "evaluations" / "cross-validation" / "evaluation.json").is_file()
-    evaluation = evaluate.evaluate_run(run)
+    evaluation = evaluating.evaluate_run(run)
     by_model = {record["video"]: record["top"] for record in evaluation.records()}
     for record in by_embeddings["records"]:
         for one, other in zip(record["top"], by_model[record["video"]], strict=True):
@@ -254,7 +255,7 @@ def test_several_weights_are_chosen_from(weights, class_folders, tmp_path):
     run = train(few_recipe(",".join(weights)), class_folders, tmp_path / "run", said)
     assert run.summary["evaluation"]["video_top1"] == 1.0
     assert [line for line in said if line.startswith("Classifier: ")]
-    evaluate.evaluate_run(run, evaluate.Request(split="train"))
+    evaluating.evaluate_run(run, evaluating.Request(split="train"))
 
 
 def test_a_blend_is_one_model(weights, class_folders, tmp_path):
@@ -375,7 +376,7 @@ def test_without_weights_there_is_nothing_to_embed_by():
 
 def test_a_dry_run_writes_nothing(experiment, class_folders, tmp_path):
     said = []
-    dry_run.rehearse(experiment, class_folders, Options(), said.append)
+    dry_running.rehearse(experiment, class_folders, Options(), said.append)
     assert "No run folder was made." in said[-1]
     assert not (tmp_path / "runs").exists()
 

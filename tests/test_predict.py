@@ -17,8 +17,7 @@ from absl import flags
 from conftest import write_video
 from mjpeg_server import serving
 
-import keras_r3d
-from keras_r3d import applications, recipe
+from keras_r3d import VideoClassifier, recipe
 from keras_r3d import predict as command_module
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import Decoder, VideoError
@@ -27,7 +26,6 @@ from keras_r3d.inference.evaluation.evaluation import evaluate_videos
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction import annotating, output_files, prediction
-from keras_r3d.inference.prediction.prediction import PredictionError
 from keras_r3d.system import command as command_line
 from keras_r3d.system import devices
 
@@ -116,7 +114,7 @@ def test_scores_are_an_evaluation_s_to_the_bit(opened, folder):
     videos = [Video(str(path), "red") for path in paths]
     evaluated = evaluate_videos(opened, VideoReader(0, 0), videos, split="test")
     for number, path in enumerate(paths):
-        found = keras_r3d.predict(opened, path)
+        found = prediction.predict(opened, str(path))
         own = evaluated.window_videos == number
         assert (found.scores == evaluated.video_scores[number]).all()
         assert (found.window_scores == evaluated.window_scores[own]).all()
@@ -128,44 +126,13 @@ def test_scores_are_an_evaluation_s_to_the_bit(opened, folder):
     assert found.detail.endswith("short.avi: 3 frames, repeated to the 4 of a clip.")
 
 
-def test_a_model_is_a_run_a_file_a_network_or_a_classifier(runs, folder, opened, small):
-    path = folder / "long.avi"
-    expected = keras_r3d.predict(opened, path).scores
-    of_run = keras_r3d.predict(runs[0], path)
-    assert of_run.scores == pytest.approx(expected, abs=1e-6)
-    assert (keras_r3d.predict(str(runs[0] / "best.keras"), path).scores == of_run.scores).all()
-    assert len(keras_r3d.predict(runs[0], path, protocol="2x3").window_scores) == 2
-    built = applications.R3D18(weights=None, classes=3, input_shape=(4, 16, 16, 3), width=0.0625)
-    of_network = keras_r3d.predict(built, path, protocol="2x1")
-    assert of_network.window_scores.shape == (2, 3)
-    assert of_network.scores.sum() == pytest.approx(1)
-    with pytest.raises(PredictionError, match="A Classifier has its protocol"):
-        keras_r3d.predict(opened, path, protocol="paper")
-    with pytest.raises(PredictionError, match=r"must be the folder of a run.*Received: int"):
-        keras_r3d.predict(3, path)
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [("none.mp4", "cannot open it as a video"), ("gone.mp4", "no such file"), ("deep", "no such")],
 )
 def test_what_is_no_video_is_an_error(opened, folder, name, message):
     with pytest.raises(VideoError, match=message):
-        keras_r3d.predict(opened, folder / name)
-
-
-def test_whoever_imports_it_the_name_can_be_called():
-    for script in (
-        "import keras_r3d; f = keras_r3d.predict",
-        "import keras_r3d.predict; f = keras_r3d.predict",
-        "from keras_r3d import predict as f; import keras_r3d.predict",
-        "import keras_r3d.predict as f",
-    ):
-        check = "; import sys; assert callable(f) and callable(sys.modules['keras_r3d'].predict)"
-        check += "; assert not {'tensorflow', 'keras', 'cv2'} & set(sys.modules)"
-        subprocess.run([sys.executable, "-c", script + check], cwd=ROOT, check=True)
-    assert callable(keras_r3d.predict)
-    assert keras_r3d.predict is command_module
+        prediction.predict(opened, str(folder / name))
 
 
 def test_a_folder_is_predicted_and_a_broken_file_is_the_exit_code(command, runs, folder, tmp_path):
@@ -193,7 +160,7 @@ def test_a_folder_is_predicted_and_a_broken_file_is_the_exit_code(command, runs,
     assert by_name["long"]["seconds"] == pytest.approx(1.8)
     assert (by_name["none"]["top"], by_name["none"]["seconds"]) == ([], None)
     for name in ("long", "green", "short", "cut"):
-        found = keras_r3d.predict(runs[0], by_name[name]["video"])
+        found = VideoClassifier(runs[0]).predict(by_name[name]["video"])
         label, score = found.top(1)[0]
         assert by_name[name]["top"] == [{"label": label, "score": score}]
         assert len(list(Decoder(str(tmp_path / "copies" / f"{name}.mp4")))) >= 3
@@ -232,7 +199,7 @@ def test_two_runs_are_fused(command, runs, folder, tmp_path):
     )
     assert code == 0
     (record,) = json.loads((tmp_path / "f.json").read_text())
-    a, b = (keras_r3d.predict(run, video).scores for run in runs)
+    a, b = (VideoClassifier(run).predict(video).scores for run in runs)
     assert record["top"][0]["score"] == pytest.approx(float(0.25 * a[1] + 0.75 * b[1]))
     assert (tmp_path / "lines" / "long.csv").is_file()
 

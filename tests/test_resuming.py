@@ -17,7 +17,7 @@ import pytest
 import tensorflow as tf
 from conftest import small_recipe, write_video
 
-from keras_r3d import recipe, run_folder, train
+from keras_r3d import recipe, run_folder
 from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.recipe import RecipeError
@@ -25,7 +25,8 @@ from keras_r3d.run_folder import RunError
 from keras_r3d.system import files
 from keras_r3d.system.command import INTERRUPTED
 from keras_r3d.system.errors import R3DError
-from keras_r3d.training import dry_run, preparing, resuming, state
+from keras_r3d.training import dry_running, preparing, resuming, state
+from keras_r3d.training import experiment as experiments
 from keras_r3d.training import run as training
 from keras_r3d.training.loop import InterruptedTraining, Training, TrainingError
 from keras_r3d.training.optimization.step import Steps
@@ -394,10 +395,10 @@ def test_without_a_workdir_the_last_run_goes_on_if_it_has_not_ended(ended, copie
         ("trained", {"evaluation": {}}, "run-2"),
     ):
         run_folder.open_run(copied).update_summary(status=status, **evaluation)
-        assert train._default_workdir(runs, "run") == runs / expected
+        assert experiments.default_workdir(runs, "run") == runs / expected
     shutil.copytree(copied, runs / "run-2")
     run_folder.open_run(runs / "run-2").update_summary(status="interrupted")
-    assert train._default_workdir(runs, "run") == runs / "run-2"
+    assert experiments.default_workdir(runs, "run") == runs / "run-2"
 
 
 def test_a_rehearsal_writes_nothing(ended, tmp_path, monkeypatch):
@@ -405,7 +406,7 @@ def test_a_rehearsal_writes_nothing(ended, tmp_path, monkeypatch):
     said: list[str] = []
     experiment = recipe.load(str(ended.root / "small.toml"))
     before = sorted(ended.root.rglob("*"))
-    dry_run.rehearse(experiment, ended.root / "data", training.Options(), said.append)
+    dry_running.rehearse(experiment, ended.root / "data", training.Options(), said.append)
     text = "\n".join(said)
     assert "videos       train        test  validation\ngreen           4" in text
     assert "\nAn epoch has 4 steps and takes about " in text

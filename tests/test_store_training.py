@@ -9,9 +9,10 @@ import pytest
 from conftest import write_video
 from prepared import prepare
 
-from keras_r3d import evaluate, run_folder
+from keras_r3d import run_folder
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import StoreReader
+from keras_r3d.inference.evaluation import evaluating
 from keras_r3d.training import preparing
 from keras_r3d.training import run as training
 
@@ -77,7 +78,7 @@ def test_a_run_is_evaluated_on_either_form(places, tmp_path, trained_on):
         shutil.copytree(places / f"run-{trained_on}", path)
         run = run_folder.open_run(path)
         data_dir = evaluated_on and str(places / evaluated_on)
-        evaluate.evaluate_run(run, evaluate.Request(data_dir=data_dir))
+        evaluating.evaluate_run(run, evaluating.Request(data_dir=data_dir))
         (written,) = path.glob(name)
         result = json.loads(written.read_text())
         assert (result["videos"], result["errors"], result["windows"]) == (2, 0, 6)

@@ -4,7 +4,7 @@ import numbers
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -18,6 +18,14 @@ from keras_r3d.applications.weights.conventions import labels as read_labels
 from keras_r3d.applications.weights.identify import HEAD
 from keras_r3d.applications.weights.pretrained import WeightsError
 from keras_r3d.applications.weights.weights_file import Source
+
+
+class Clips(Protocol):
+    """How clips are cut: `keras_r3d.data.Clips`."""
+
+    def tables(self) -> dict[str, Any]:
+        """Returns what a model keeps of it."""
+
 
 CLASSES = 400  # Kinetics
 SHAPELESS = ("max_pool", "conv1_t_stride")  # options that no tensor's shape shows
@@ -149,6 +157,7 @@ def normalise(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
     labels: tuple[str, ...] | None,
+    clips: Clips | None,
     source: Source | None,
     default: Conventions,
 ):
@@ -171,7 +180,8 @@ def normalise(
     if not all(value > 0 for value in std):
         raise ValueError(f"`std` must be above 0. Received: std={list(std)}")
     origin = source.path.name if source else None
-    x = metadata.attach(x, Metadata(labels, mean, std, include_preprocessing, origin))
+    recipe = None if clips is None else clips.tables()
+    x = metadata.attach(x, Metadata(labels, mean, std, include_preprocessing, origin, recipe))
     if include_preprocessing:
         variance = [value**2 for value in std]
         x = layers.Normalization(mean=list(mean), variance=variance, name="normalization")(x)

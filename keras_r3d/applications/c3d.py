@@ -17,6 +17,7 @@ from keras import layers
 
 from keras_r3d.applications import building
 from keras_r3d.applications.blocks import batch_norm, conv, relu
+from keras_r3d.applications.building import Clips
 from keras_r3d.applications.channels import adapted
 from keras_r3d.applications.weights.conventions import KINETICS_2017
 from keras_r3d.applications.weights.identify import HEAD
@@ -66,6 +67,7 @@ def C3D(  # noqa: N802 (builders are written like classes)
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     labels: str | os.PathLike[str] | Sequence[str] | None = None,
+    clips: Clips | None = None,
 ) -> keras.Model:
     """Builds C3D, the baseline of the R3D paper.
 
@@ -96,6 +98,7 @@ def C3D(  # noqa: N802 (builders are written like classes)
         std: per channel, RGB, 0-255: what it then divides by. None likewise, else 1.
         labels: class names, kept in the model and in every file it is saved to: a list, a file of
             them, or "kinetics400". None is those of the weights, if they are known.
+        clips: how clips are cut for it, `keras_r3d.data.Clips`; kept in the model likewise.
 
     Returns:
         Functional `keras.Model` of stock layers: a saved file loads without keras_r3d.
@@ -140,6 +143,7 @@ def C3D(  # noqa: N802 (builders are written like classes)
         mean=mean,
         std=std,
         labels=names if include_top else None,
+        clips=clips,
         source=source,
         default=KINETICS_2017,
     )

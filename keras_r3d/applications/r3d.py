@@ -17,6 +17,7 @@ from keras import layers
 
 from keras_r3d.applications import blocks, building
 from keras_r3d.applications.blocks import batch_norm, conv, relu
+from keras_r3d.applications.building import Clips
 from keras_r3d.applications.channels import adapted
 from keras_r3d.applications.networks import FILTERS, NETWORKS, Network
 from keras_r3d.applications.weights.identify import HEAD
@@ -90,6 +91,7 @@ _ARGUMENTS = """
             channels.
         labels: class names, kept in the model and in every file it is saved to: a list, a file of
             them, or "kinetics400". None is those of the weights, if they are known.
+        clips: how clips are cut for it, `keras_r3d.data.Clips`; kept in the model likewise.
 
     Returns:
         Functional `keras.Model` of stock layers: a saved file loads without keras_r3d.
@@ -125,6 +127,7 @@ def _builder(public_name: str, description: str):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         labels: str | os.PathLike[str] | Sequence[str] | None = None,
+        clips: Clips | None = None,
     ) -> keras.Model:
         building.check_choice("shortcut", shortcut, [*blocks.SHORTCUTS, None])
         building.check_choice("pooling", pooling, [None, "avg", "max"])
@@ -172,6 +175,7 @@ def _builder(public_name: str, description: str):
             mean=mean,
             std=std,
             labels=names if include_top else None,
+            clips=clips,
             source=source,
             default=default.conventions,
         )

@@ -1,1 +1,49 @@
-"""From labelled video files to batches of clips."""
+"""Labelled videos, and batches of clips of them.
+
+videos = keras_r3d.data.open_videos("MY_VIDEOS", validation_fraction=0.2)
+clips = keras_r3d.data.Clips(frames=16, size=112, crop=keras_r3d.data.Whole(), flip=False)
+model.fit(videos.dataset("train", clips, batch_size=16), ...)
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keras_r3d.data.annotations import Video as Video
+    from keras_r3d.data.clip_config import Augment as Augment
+    from keras_r3d.data.clip_config import Clips as Clips
+    from keras_r3d.data.clip_config import Consecutive as Consecutive
+    from keras_r3d.data.clip_config import MultiScale as MultiScale
+    from keras_r3d.data.clip_config import RandomResized as RandomResized
+    from keras_r3d.data.clip_config import Segments as Segments
+    from keras_r3d.data.clip_config import Uniform as Uniform
+    from keras_r3d.data.clip_config import Whole as Whole
+    from keras_r3d.data.labeled_videos import Videos as Videos
+    from keras_r3d.data.labeled_videos import open_videos as open_videos
+
+__all__ = [
+    "Augment",
+    "Clips",
+    "Consecutive",
+    "MultiScale",
+    "RandomResized",
+    "Segments",
+    "Uniform",
+    "Video",
+    "Videos",
+    "Whole",
+    "open_videos",
+]
+_ELSEWHERE = {"Video": "annotations", "Videos": "labeled_videos", "open_videos": "labeled_videos"}
+
+
+def __getattr__(name: str):
+    # Loaded on first use: TensorFlow takes seconds.
+    if name in __all__:
+        module = _ELSEWHERE.get(name, "clip_config")
+        return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

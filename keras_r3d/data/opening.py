@@ -13,7 +13,7 @@ from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import Store, StoreReader, is_store
 from keras_r3d.recipe import Data
 
-__all__ = ["Source", "file_reader", "is_store", "open_source", "video_reader"]
+__all__ = ["Source", "file_reader", "is_store", "open_source", "reader_of", "video_reader"]
 
 _DEPTH = 8  # folders above a file, in which it is asked whether it is stored flow
 
@@ -64,11 +64,7 @@ def open_source(
     test_fraction = 0.0 if seed is None else data.test_fraction
     if is_store(data_dir):
         if data.input != "rgb":
-            raise FlowError(
-                f"{data_dir} is a clip store, which holds pictures, but the recipe's data.input is "
-                f"'{data.input}': pass the folder of videos, or the flow of them that `python -m "
-                "keras_r3d.flow` stores."
-            )
+            raise FlowError(_no_flow(data_dir, data))
         store = Store(data_dir)
         aside = store.quarantined()
         splits = {
@@ -104,6 +100,27 @@ def open_source(
     )
     path, root = annotations.absolute(data_dir), annotations.root(data_dir)
     return Source(found, reader, path, root)
+
+
+def reader_of(source: Source, data: Data, cache_gib: float = 0.0) -> Reader:
+    """Returns what reads the videos of a source that was opened, for clips of any kind.
+
+    Raises:
+        FlowError: as `open_source`.
+    """
+    if isinstance(source.reader, VideoReader):
+        return video_reader(source.path, data, cache_gib)
+    if data.input != "rgb":
+        raise FlowError(_no_flow(source.path, data))
+    return motion.MotionReader(data.frames) if source.path == motion.URL else source.reader
+
+
+def _no_flow(path: str | Path, data: Data) -> str:
+    return (
+        f"{path} is a clip store, which holds pictures, but the recipe's data.input is "
+        f"'{data.input}': pass the folder of videos, or the flow of them that `python -m "
+        "keras_r3d.flow` stores."
+    )
 
 
 def file_reader(paths: Iterable[str], data: Data) -> VideoReader:

@@ -38,6 +38,7 @@ def training_clips(
     seed: int,
     start: int = 0,
     shard: tuple[int, int] = (0, 1),
+    numbers: tf.data.Dataset | None = None,
 ) -> tf.data.Dataset:
     """Draws training clips without end: every video once, in random order, then again.
 
@@ -53,6 +54,7 @@ def training_clips(
     Args:
         start: batches to leave out, to go on where a stream was left.
         shard: number of this worker, and of how many; each draws other videos.
+        numbers: of the batches to take; None is all from `start` on (with `data.clips_per_pass` 1).
 
     Returns:
         Dataset of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
@@ -95,15 +97,16 @@ def training_clips(
 
     worker, workers = shard
     if data.clips_per_pass == 1:
-        numbers = tf.data.Dataset.counter(start * workers + worker, workers)
+        if numbers is None:
+            numbers = tf.data.Dataset.counter(start * workers + worker, workers)
         return _filled(numbers, reader, data, batch_size, 1, visit).prefetch(_BATCHES)
 
     # As many clips as are mixed are a block; a worker has every so-manyth block.
     per_block = order.turns_in_block(data.clips_per_pass)
     block, skipped = divmod(start * batch_size, per_block * data.clips_per_pass)
-    numbers = tf.data.Dataset.counter(block * workers + worker, workers)
+    turns = tf.data.Dataset.counter(block * workers + worker, workers)
     blocks = _filled(
-        numbers, reader, data, per_block, data.clips_per_pass, visit, blocks=1, mixed=seed
+        turns, reader, data, per_block, data.clips_per_pass, visit, blocks=1, mixed=seed
     )
     stream = blocks.unbatch().skip(skipped).batch(batch_size, drop_remainder=True)
     return stream.prefetch(_BATCHES)
@@ -116,8 +119,12 @@ def validation_clips(
     data: Data,
     *,
     batch_size: int,
+    keep_empty: bool = False,
 ) -> tf.data.Dataset:
     """Takes one clip of each video: its middle, centre crop. Broken videos are left out.
+
+    Args:
+        keep_empty: also give batches of which all videos are broken.
 
     Returns:
         Dataset of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
@@ -140,7 +147,9 @@ def validation_clips(
 
     numbers = tf.data.Dataset.range(-(-len(videos) // batch_size))
     stream = _filled(numbers, reader, data, batch_size, 1, take).map(readable)
-    return stream.filter(lambda _, labels: tf.size(labels) > 0).prefetch(_BATCHES)
+    if not keep_empty:
+        stream = stream.filter(lambda _, labels: tf.size(labels) > 0)
+    return stream.prefetch(_BATCHES)
 
 
 def reason(error: tf.errors.OpError) -> str | None:

@@ -1,14 +1,17 @@
 """A classifier whose scores come from a server: what scores videos elsewhere scores them by it."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_r3d import recipe
+from keras_r3d import recipe, run_folder
 from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.inference.models import manifest
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.models.runtimes import Score
 from keras_r3d.system.retrying import ServingError, retry
@@ -105,3 +108,28 @@ def _encoder(server: Server, manner: Manner) -> Callable[[Frame], tuple[Any, int
     if manner.signature == "jpeg":
         return lambda clip: server.encode(messages.compressed(clip, manner.quality))
     return server.encode
+
+
+def known_of(path: str | os.PathLike[str]) -> tuple[Sequence[str], recipe.Recipe, str]:
+    """Returns what a server does not say: classes, recipe, and where they are from in words.
+
+    Args:
+        path: the run that a model was exported from, or the folder NAME/VERSION it was exported to,
+            or its `model.json`.
+
+    Raises:
+        ServingError: it is neither.
+        RunError, ManifestError: it is damaged.
+    """
+    if (Path(path) / run_folder.RECIPE).is_file():
+        run = run_folder.open_run(os.fspath(path))
+        return run.classes, run.recipe, f"recipe of the run {run.path}"
+    folder = Path(path)
+    place = folder / "assets.extra" / manifest.NAME if folder.is_dir() else folder
+    if not place.is_file():
+        raise ServingError(
+            f"{path} must be a run, or the folder NAME/VERSION that `python -m keras_r3d.export` "
+            f"wrote, or its {manifest.NAME}. There is no {place}."
+        )
+    known = manifest.from_json(place.read_text(encoding="utf-8", errors="replace"), str(place))
+    return known.classes, known.recipe, f"{manifest.NAME} of {path}"

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-import keras_r3d
 from keras_r3d import run_folder
+from keras_r3d._version import __version__
 from keras_r3d.data import annotations, opening, pipeline
 from keras_r3d.data.annotations import AnnotationError, Annotations
 from keras_r3d.data.opening import Source
@@ -213,7 +213,7 @@ def create_run(recipe: Recipe, opened: Source, hardware: Devices, workdir: Path)
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "devices": hardware.description,
             "replicas": hardware.replicas,
-            "keras_r3d": keras_r3d.__version__,
+            "keras_r3d": __version__,
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
             "videos": {name: len(split) for name, split in found.splits.items()},

@@ -49,6 +49,63 @@ class Silent:
         """Does nothing."""
 
 
+class Callbacks:
+    """Also tells Keras callbacks, such as MLflow's or those of Weights & Biases.
+
+    They are told of the begin and end of training and epochs, and of the end of steps, with
+    `self.model` the network; logs hold the columns of `log.csv`, and of a step its loss and the
+    learning rate. What they change is not heeded: neither `stop_training` nor the optimizer's rate,
+    as the recipe says both, and a training must come out the same when it is resumed.
+
+    Args:
+        inner: the observer that is told, too.
+        epochs, steps_per_epoch: what callbacks find in `self.params`.
+    """
+
+    def __init__(
+        self,
+        inner: "Report | Silent",
+        callbacks: Sequence[keras.callbacks.Callback],
+        network: keras.Model,
+        *,
+        epochs: int,
+        steps_per_epoch: int,
+        batch_size: int,
+    ):
+        self._inner, self._batch_size, self._steps = inner, batch_size, steps_per_epoch
+        self._told = keras.callbacks.CallbackList(
+            list(callbacks), model=network, epochs=epochs, steps=steps_per_epoch, verbose=0
+        )
+        self._epoch: int | None = None
+        self._told.on_train_begin()
+
+    def step(self, progress: Progress, step: int, sums: np.ndarray, rate: float) -> None:
+        """Tells of a step that has ended."""
+        epoch, number = divmod(step, self._steps)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._told.on_epoch_begin(epoch)
+        logs = {"loss": float(sums[0] / self._batch_size), "learning_rate": rate}
+        self._told.on_train_batch_begin(number)
+        self._told.on_train_batch_end(number, logs)
+        self._inner.step(progress, step, sums, rate)
+
+    def validating(self, progress: Progress, clips: int) -> None:
+        """Tells the inner observer only."""
+        self._inner.validating(progress, clips)
+
+    def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
+        """Tells of an epoch that has ended."""
+        self._told.on_epoch_end(progress.epoch - 1, dict(progress.log[-1]))
+        self._inner.epoch(progress, confusion)
+
+    def close(self) -> None:
+        """Tells that the training has ended."""
+        self._told.on_train_end()
+        if isinstance(self._inner, Report):
+            self._inner.close()
+
+
 class Report:
     """Prints, and writes into the run folder.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -36,6 +37,7 @@ def train(
     workdir: Path,
     options: Options | None = None,
     *,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     say: Say = print,
 ) -> run_folder.Run:
     """Trains a model as a recipe says and keeps the best one of all epochs, and the last.
@@ -47,6 +49,7 @@ def train(
         data_dir: folder of videos, a CSV file, or a clip store (`keras_r3d.data.opening`).
         workdir: folder of the run.
         options: how and where it runs; None: on all devices, nothing special.
+        callbacks: of Keras; `reporting.Callbacks` says what they are told.
         say: takes each line of the report.
 
     Returns:
@@ -97,11 +100,16 @@ def train(
         for line in _headlines(prepared, run, options):
             say(line)
         resuming.wait_for_all(hardware)  # what the first worker writes is there for the others
-        return _train(prepared, run, options, clips, say)
+        return _train(prepared, run, options, clips, callbacks, say)
 
 
 def _train(
-    prepared: Prepared, run: run_folder.Run, options: Options, clips: Figure, say: Say
+    prepared: Prepared,
+    run: run_folder.Run,
+    options: Options,
+    clips: Figure,
+    callbacks: Sequence[keras.callbacks.Callback],
+    say: Say,
 ) -> run_folder.Run:
     saved = state.load(run.path / run_folder.STATE)
     chief = prepared.hardware.chief
@@ -120,6 +128,15 @@ def _train(
             clips=clips,
             histograms=options.histograms,
         )
+        if callbacks:
+            observer = reporting.Callbacks(
+                observer,
+                callbacks,
+                prepared.networks.trained,
+                epochs=prepared.recipe.train.epochs,
+                steps_per_epoch=prepared.steps_per_epoch,
+                batch_size=prepared.recipe.train.batch_size,
+            )
     training = Training(
         prepared.steps,
         Schedule(prepared.recipe.train, prepared.steps_per_epoch),

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-import keras_r3d
+from keras_r3d._version import __version__
 from keras_r3d.data.annotations import Annotations, Problem, Video
 from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.store import encoding, format
@@ -218,7 +218,7 @@ def _plan(fingerprint: str) -> dict[str, Any]:
     return {
         "version": format.VERSION,
         "job": fingerprint,
-        "keras_r3d": keras_r3d.__version__,
+        "keras_r3d": __version__,
         "opencv": cv2.__version__,
     }
 

@@ -13,7 +13,7 @@ from keras import layers
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.embeddings import feature_file
-from keras_r3d.inference.embeddings.feature_file import Batch
+from keras_r3d.inference.embeddings.feature_file import Batch, Features
 from keras_r3d.inference.embeddings.feature_parts import Finished, Parts
 from keras_r3d.inference.evaluation.scoring import TIMEOUT, Scored, score
 from keras_r3d.inference.models import runtimes
@@ -171,6 +171,59 @@ def extract(
             "same command goes on."
         ) from None
     return errors
+
+
+def of_videos(
+    model: Classifier,
+    reader: Reader,
+    videos: Sequence[Video],
+    *,
+    per: str,
+    labelled: bool,
+    layer: str,
+    timeout: float = TIMEOUT,
+) -> Features:
+    """Computes the embeddings of videos, all in memory.
+
+    Args:
+        model: as `embedder` makes it.
+        per: one of `PER`.
+        labelled: whether the labels of `videos` are known.
+        layer: its name, for `metadata`.
+        timeout: seconds after which a video that gives no more window is given up.
+
+    Raises:
+        FeatureError: no video can be read.
+        ScoringError: the model gives numbers that are not finite.
+    """
+    rows: list[tuple[Video, Finished]] = []
+    errors: dict[str, str] = {}
+    for scored in score(model, reader, videos, timeout=timeout, probabilities=False):
+        if scored.status == "error":
+            errors[scored.video.name] = scored.detail
+        else:
+            rows.append((scored.video, finished(scored, per)))
+    if not rows:
+        reasons = "\n".join(f"  {detail}" for detail in list(errors.values())[:5])
+        raise FeatureError(f"None of the {len(videos)} videos can be read. The first:\n{reasons}")
+    counts = [len(one.embeddings) for _, one in rows]
+
+    def column(values: Sequence[str]) -> np.ndarray:
+        return np.repeat(np.array(values), counts)
+
+    seconds = np.concatenate([one.seconds for _, one in rows])
+    return Features(
+        source=Path(model.name),
+        embedding=np.concatenate([one.embeddings for _, one in rows]),
+        video=column([one.name for _, one in rows]),
+        path=column([video.path for video, _ in rows]),
+        status=column([one.status for _, one in rows]),
+        window=np.concatenate([one.windows for _, one in rows]),
+        start_seconds=seconds[:, 0],
+        end_seconds=seconds[:, 1],
+        label=column([video.label for video, _ in rows]) if labelled else None,
+        metadata={"model": model.name, "layer": layer, "per": per, "errors": errors},
+    )
 
 
 def join(

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.evaluation import intervals, metrics
 from keras_r3d.inference.evaluation.scoring import TIMEOUT, Scored, score
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.system.errors import R3DError
 
 _TOP = 5
 
@@ -32,6 +34,8 @@ class Evaluation:
         errors: video number -> why it has no score.
         partial: video number -> what was lacking; its score is of what decoded.
         notes: video number -> what else there is to say, such as that its frames were repeated.
+        split: name of the split, if it has one.
+        reader: of the videos, from which pictures of mistakes are drawn; None draws none.
     """
 
     classes: Sequence[str]
@@ -44,6 +48,29 @@ class Evaluation:
     errors: dict[int, str]
     partial: dict[int, str]
     notes: dict[int, str] = dataclasses.field(default_factory=dict)
+    split: str = ""
+    reader: Reader | None = None
+
+    def __str__(self) -> str:
+        from keras_r3d.inference.evaluation import report
+
+        return report.table(self)
+
+    def save(self, folder: str | Path) -> list[str]:
+        """Writes a new folder of results: figures, tables and pictures, as docs/evaluation.md says.
+
+        Returns:
+            Names of the files.
+
+        Raises:
+            R3DError: the folder exists already.
+            WriteError: it cannot be written.
+        """
+        from keras_r3d.inference.evaluation import results
+
+        if Path(folder).exists():
+            raise R3DError(f"{folder} already exists; choose another folder.")
+        return results.write(self, self.reader, Path(folder), self.split, {})
 
     @property
     def top_places(self) -> int:

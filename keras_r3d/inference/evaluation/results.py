@@ -1,6 +1,5 @@
 """The folder of an evaluation: where it lies, and its files, which are all of one evaluation."""
 
-import dataclasses
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
@@ -9,26 +8,13 @@ from typing import Any
 
 from keras_r3d import run_folder
 from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.inference.evaluation import report, submission
+from keras_r3d.inference.evaluation import report
 from keras_r3d.inference.evaluation.evaluation import Evaluation
 from keras_r3d.inference.models.opening import Opened
 from keras_r3d.system import files
 
 # An earlier evaluation may have them, and this one not.
-_NOT_ALWAYS = (run_folder.MISTAKES, run_folder.SUBMISSION)
-
-
-@dataclasses.dataclass(frozen=True)
-class Challenge:
-    """A challenge whose result file is written, too.
-
-    Attributes:
-        name: "kinetics" or "activitynet".
-        external_data: what it is told of data beyond its own.
-    """
-
-    name: str
-    external_data: str
+_NOT_ALWAYS = (run_folder.MISTAKES,)
 
 
 def is_of_recipe(opened: Opened, split: str, data_dir: str | None) -> bool:
@@ -80,39 +66,34 @@ def _short(path: str | Path, root: Path) -> str:
 
 def write(
     evaluation: Evaluation,
-    reader: Reader,
+    reader: Reader | None,
     folder: Path,
     split: str,
     how: Mapping[str, Any],
-    challenge: Challenge | None = None,
     summary: Mapping[str, Any] | None = None,
-) -> tuple[list[str], list[str]]:
+) -> list[str]:
     """Writes all files of an evaluation, or none: those of an earlier one then stay.
 
     Args:
-        reader: of its videos, for the sheet of mistakes.
+        reader: of its videos, for the sheet of mistakes; None draws none.
         how: what else there is to say of the evaluation.
         summary: of the run, if this evaluation is to be in it.
 
     Returns:
-        Names of the files; and notes on the result file of the challenge.
+        Names of the files.
 
     Raises:
         WriteError: the disk is full, …
     """
     run_folder.make(folder)
-    notes: list[str] = []
     with files.together(folder, _NOT_ALWAYS) as new:
         report.write_json(evaluation, split, new / run_folder.EVALUATION, **how)
         report.write_classes(evaluation, new / run_folder.PER_CLASS)
         report.draw_confusion(evaluation, new / run_folder.CONFUSION)
         report.draw_reliability(evaluation, new / run_folder.RELIABILITY)
-        report.draw_mistakes(evaluation, reader, new / run_folder.MISTAKES)
-        if challenge is not None:
-            notes = submission.write(
-                evaluation, challenge.name, new / run_folder.SUBMISSION, challenge.external_data
-            )
+        if reader is not None:
+            report.draw_mistakes(evaluation, reader, new / run_folder.MISTAKES)
         written = sorted(path.name for path in new.iterdir())
         if summary is not None:
             files.write_json(new / run_folder.SUMMARY, summary)
-    return written, notes
+    return written

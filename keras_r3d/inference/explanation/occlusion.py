@@ -18,7 +18,7 @@ def occlusion(
     box: Sequence[int] | None = None,
     stride: Sequence[int] | None = None,
     batch_size: int = 16,
-    progress: Callable[[int, int], None] = lambda done, of: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Heat:
     """Covers one box of the clip after the other with its mean colour and scores what is left.
 
@@ -66,7 +66,8 @@ def occlusion(
             for place, probability in zip(part, left, strict=True):
                 falls[place] += float(scores[chosen]) - float(probability)
                 counts[place] += 1
-            progress(number * len(places) + start + len(part), total)
+            if progress is not None:
+                progress(number * len(places) + start + len(part), total)
         found.append(falls / counts)
     return heat.normalised(np.stack(found))
 

@@ -16,7 +16,7 @@ from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
 from keras_r3d.system.devices import Devices, choose
 
-_PAPER = "kinetics34"  # the recipe whose clips a model takes that comes without one
+AS_THE_PAPER = "consecutive frames, as in the paper"  # what is said then
 
 _DEPTH = 4  # RUN/export/NAME/VERSION
 
@@ -27,7 +27,7 @@ class Classifier:
 
     Attributes:
         name: path of the model.
-        kind: as `artefacts.kind` names it.
+        kind: as `runtimes.kind` names it.
         classes: names, in the order of the scores.
         data: how clips are cut.
         eval: how windows and views are placed and averaged.
@@ -57,7 +57,7 @@ def of_run(
     """Opens the best model of a run, or another one with the run's recipe.
 
     Args:
-        model: of the same network, as `artefacts.kind` takes it; None is the best.
+        model: of the same network, as `runtimes.kind` takes it; None is the best.
         overrides: changes of the recipe, "section.key=value".
 
     Raises:
@@ -70,7 +70,7 @@ def of_run(
 
 def of_file(
     path: str | Path,
-    experiment: str | None = None,
+    experiment: str | Recipe | None = None,
     *,
     overrides: Iterable[str] = (),
     hardware: Devices | None = None,
@@ -78,7 +78,7 @@ def of_file(
     """Opens a model by its file.
 
     Args:
-        path: as `artefacts.kind` takes it.
+        path: as `runtimes.kind` takes it.
         experiment: recipe that says how clips are cut. None: of the run folder that the model lies
             in, if it does; else the one that the file carries; else consecutive frames, as the
             paper, as many and as large as the model takes.
@@ -90,7 +90,9 @@ def of_file(
     """
     path = Path(path)
     runtimes.kind(path)  # or it is an error, before anything is searched
-    if experiment is not None:
+    if isinstance(experiment, Recipe):
+        given = _Given(experiment, "as it was asked for", overrides)
+    elif experiment is not None:
         given = _Given(recipe.load(experiment), f"recipe {experiment}", overrides)
     elif (run := run_of(path)) is not None:
         return of_run(run, path, overrides=overrides, hardware=hardware)
@@ -148,7 +150,7 @@ class _Given:
             return recipe.override(self.experiment, changes), self.said, True
         if own is not None:
             return recipe.override(own, changes), "recipe in the model", True
-        return recipe.load(_PAPER, changes), "consecutive frames, as in the paper", False
+        return recipe.load(recipe.PAPER, changes), AS_THE_PAPER, False
 
 
 def _open(
@@ -208,8 +210,9 @@ def _of_network(
 
 
 def _own_recipe(name: str, tables: Mapping[str, Any]) -> Recipe:
+    """Returns the recipe that a model carries: a whole one, or of `Clips` its [data] and [eval]."""
     try:
-        return recipe.parse(dict(tables))
+        return recipe.of_clips(tables)
     except recipe.RecipeError as error:
         raise ModelError(
             f"{name} carries a recipe of another version of keras_r3d: pass --recipe. {error}"

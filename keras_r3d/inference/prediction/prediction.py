@@ -1,28 +1,18 @@
 """What a model says of one video: its classes, when, and how surely."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from keras_r3d import run_folder
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.evaluation.scoring import Scored, score
-from keras_r3d.inference.models import classifier, protocol
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError
-
-
-class PredictionError(R3DError, ValueError):
-    """Something asked of a prediction that cannot be."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,55 +96,16 @@ def of_scored(scored: Scored, labels: Sequence[str]) -> Prediction:
     )
 
 
-def predict(
-    model: str | os.PathLike[str] | keras.Model | Classifier,
-    path: str | os.PathLike[str],
-    protocol: str | None = None,
-) -> Prediction:
+def predict(model: Classifier, path: str) -> Prediction:
     """Scores a video file.
-
-    Of many videos with one model, open a `Classifier` once and pass that: it is compiled once.
-
-    Args:
-        model: folder of a run; model file (`.keras`, `.tflite`, folder of a SavedModel); a Keras
-            model; a `keras_r3d.inference.models.classifier.Classifier`.
-        path: the video.
-        protocol: where windows are placed, as `--protocol` takes it. Default: the recipe's.
 
     Returns:
         The same scores, to the bit on CPU, as an evaluation gives this video.
 
     Raises:
         VideoError: no frame of it decodes, or it is no video.
-        RunError, ModelError, RecipeError, ProtocolError: the model cannot be opened.
-        PredictionError: a protocol for a `Classifier`, which has one.
     """
-    opened = _opened(model, protocol)
-    name = os.fspath(path)
-    (scored,) = score(opened, file_reader([name], opened.data), [Video(name, "")])
+    (scored,) = score(model, file_reader([path], model.data), [Video(path, "")])
     if scored.status == "error":
         raise VideoError(scored.detail)
-    return of_scored(scored, opened.classes)
-
-
-def _opened(
-    model: str | os.PathLike[str] | keras.Model | Classifier, named: str | None
-) -> Classifier:
-    if isinstance(model, Classifier):
-        if named is not None:
-            raise PredictionError(
-                "A Classifier has its protocol: leave `protocol` out, or open the model with "
-                "overrides=keras_r3d.inference.models.protocol.overrides(…)."
-            )
-        return model
-    changes = protocol.overrides(named)
-    if isinstance(model, keras.Model):
-        return classifier.of_network(model, overrides=changes)
-    if not isinstance(model, (str, os.PathLike)):
-        raise PredictionError(
-            "`model` must be the folder of a run, a model file, a Keras model or a Classifier. "
-            f"Received: {type(model).__name__}"
-        )
-    if (Path(model) / run_folder.RECIPE).is_file():
-        return classifier.of_run(run_folder.open_run(Path(model)), overrides=changes)
-    return classifier.of_file(Path(model), overrides=changes)
+    return of_scored(scored, model.classes)

@@ -37,6 +37,7 @@ class Sighting:
         dropped: of those, how many were in no window, because scoring took too long or was not to
             be so often.
         scores: float64 `(classes,)`, probabilities, averaged over the windows that are smoothed.
+        labels: class names, in the order of the scores.
     """
 
     start_seconds: float
@@ -45,8 +46,13 @@ class Sighting:
     frames: int
     dropped: int
     scores: np.ndarray
+    labels: Sequence[str]
 
-    def record(self, labels: Sequence[str], k: int, now: datetime.datetime) -> dict[str, Any]:
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """Returns the `k` best classes with their scores, the best first."""
+        return best(self.labels, self.scores, k)
+
+    def record(self, k: int, now: datetime.datetime) -> dict[str, Any]:
         """Returns what is written to JSON: the `k` best classes, and seconds."""
         return {
             "time": now.isoformat(timespec="milliseconds"),
@@ -55,7 +61,7 @@ class Sighting:
             "latency_seconds": round(self.latency_seconds, 4),
             "frames": self.frames,
             "dropped": self.dropped,
-            "top": named(best(labels, self.scores, k)),
+            "top": named(self.top(k)),
         }
 
 
@@ -158,6 +164,7 @@ def watch(
             frames=source.frames,
             dropped=dropped,
             scores=np.mean(list(newest), axis=0),
+            labels=classifier.classes,
         )
 
 

@@ -1,0 +1,193 @@
+"""Labelled videos, and data sets of clips of them for `model.fit`."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_r3d.data import calls, opening, pipeline
+from keras_r3d.data.annotations import AUTO, AnnotationError, Video
+from keras_r3d.data.clip_config import Clips
+from keras_r3d.data.decoding.decoder import VideoError
+from keras_r3d.data.decoding.reader import Problem, Reader
+
+
+class Videos:
+    """Labelled videos by split. `open_videos` makes them.
+
+    Attributes:
+        classes: names, in the order of the labels.
+        splits: the videos of "train", and of "validation" and "test" where there are some. A video
+            has `path`, `label`, `start_seconds`, `end_seconds`, `group`.
+        notes: what there is to say of them.
+    """
+
+    classes: Sequence[str]
+    splits: Mapping[str, Sequence[Video]]
+    notes: Sequence[str]
+
+    def __init__(self, source: opening.Source, cache_gib: float):
+        found = source.annotations
+        self._source, self._cache_gib = source, cache_gib
+        self._readers: dict[tuple[str, int], Reader] = {}
+        self.classes, self.splits, self.notes = found.classes, found.splits, found.notes
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name} {len(videos)}" for name, videos in self.splits.items())
+        return f"Videos({self._source.path}: {len(self.classes)} classes; {counts})"
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The broken videos that data sets of them came across: `name`, `status`, `detail`."""
+        readers = self._readers.values()
+        return list(itertools.chain.from_iterable(reader.problems for reader in readers))
+
+    def dataset(
+        self,
+        split: str,
+        clips: Clips,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        clips_per_video: int = 1,
+        balanced: bool = False,
+    ) -> tf.data.Dataset:
+        """Returns clips and labels for `model.fit`, `model.evaluate` and the like.
+
+        With `clips` that are cut at random every pass over the data set is another epoch: another
+        order of the videos and other clips, the same ones for the same seed. All batches are full:
+        an epoch that does not fill its last batch takes the rest from the next one. A broken video
+        is replaced by another.
+
+        With `clips.center()` every video comes once, in order, and the last batch is what is left.
+        Broken videos are left out; `problems` names them.
+
+        Args:
+            split: one of `splits`.
+            clips: how they are cut.
+            batch_size: clips of a batch; over all replicas, under a `tf.distribute` strategy.
+            seed: of order and clips.
+            clips_per_video: clips that are drawn from each video in an epoch, at random.
+            balanced: draw as many clips of each class.
+
+        Returns:
+            A finite data set that knows its length, of uint8 `(batch, frames, size, size,
+            channels)`, RGB 0-255 (or flow x and y), and int32 labels `(batch,)`, numbers in
+            `classes`.
+
+        Raises:
+            AnnotationError: there is no such split, or an argument is out of range.
+            FlowError, StoreError, StorageError: as `open_videos`.
+        """
+        for name, value in {"batch_size": batch_size, "clips_per_video": clips_per_video}.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise AnnotationError(
+                    f"`{name}` must be an int of at least 1. Received: {name}={value!r}"
+                )
+        if not isinstance(clips, Clips):
+            raise AnnotationError(
+                f"`clips` must be keras_r3d.data.Clips. Received: {type(clips).__name__}"
+            )
+        if split not in self.splits:
+            raise AnnotationError(
+                f"`split` must be one of {sorted(self.splits)}. Received: split={split!r}"
+            )
+        videos, data = list(self.splits[split]), clips.data()
+        reader = self._reader(clips)
+        if not clips.random:
+            steps = math.ceil(len(videos) / batch_size)
+            batches = pipeline.validation_clips(
+                reader, videos, self.classes, data, batch_size=batch_size, keep_empty=True
+            )
+            checked = batches.map(_not_empty)
+            return checked.apply(tf.data.experimental.assert_cardinality(steps))
+        data = dataclasses.replace(data, balanced=balanced)
+        steps = math.ceil(len(videos) * clips_per_video / batch_size)
+        epochs = itertools.count()
+
+        def first_batch() -> np.int64:
+            """Counts the passes: each begins where the last one ended."""
+            return np.int64(next(epochs) * steps)
+
+        first = tf.data.Dataset.from_tensors(0).map(
+            lambda _: tf.ensure_shape(
+                tf.numpy_function(calls.guarded(first_batch), [], tf.int64), ()
+            )
+        )
+        numbers = first.flat_map(lambda start: tf.data.Dataset.range(start, start + steps))
+        batches = pipeline.training_clips(
+            reader, videos, self.classes, data, batch_size=batch_size, seed=seed, numbers=numbers
+        )
+        return batches.apply(tf.data.experimental.assert_cardinality(steps))
+
+    def _reader(self, clips: Clips) -> Reader:
+        """Returns what reads the videos; clips of the same kind share it, and what it caches."""
+        key = clips.input, clips.short_side
+        if key not in self._readers:
+            self._readers[key] = opening.reader_of(self._source, clips.data(), self._cache_gib)
+        return self._readers[key]
+
+
+def open_videos(
+    data: str | Path,
+    *,
+    annotations: str = AUTO,
+    validation_fraction: float = 0.0,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    cache_gib: float = 0.0,
+) -> Videos:
+    """Opens labelled videos; nothing is decoded yet.
+
+    Args:
+        data: folder with a folder of videos for each class (or, above them, folders "train",
+            "validation" and "test"), a CSV file with the columns path,label[,split][,group]
+            [,start_seconds,end_seconds], a folder of stored flow, or a clip store, also at a URL.
+        annotations: of a folder: "auto", "folders", or the file in it that lists the videos, also
+            one of the public lists of Kinetics, ActivityNet, UCF101 and HMDB51.
+        validation_fraction: share of each class's training videos to hold out where there is no
+            validation split. Videos of one group are held out together.
+        test_fraction: likewise for the test split.
+        seed: of what is held out.
+        cache_gib: memory for decoded frames, in GiB; a video that fits is decoded once.
+
+    Raises:
+        AnnotationError: anything that keeps the videos from being used, by name.
+        StoreError, StorageError: the store cannot be opened.
+        FlowError: optical flow cannot be had.
+    """
+    for name, value in {
+        "validation_fraction": validation_fraction,
+        "test_fraction": test_fraction,
+    }.items():
+        if not 0 <= value < 1:
+            raise AnnotationError(
+                f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}"
+            )
+    settings = dataclasses.replace(
+        Clips().data(),
+        annotations=annotations,
+        validation_fraction=validation_fraction,
+        test_fraction=test_fraction,
+    )
+    return Videos(opening.open_source(data, settings, seed=seed), cache_gib)
+
+
+def _not_empty(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Passes a batch on; one without any clip is an error, as the data set would be shorter."""
+
+    def check(count: np.int64) -> np.int64:
+        if not count:
+            raise VideoError(
+                "None of the videos of a batch can be read. `python -m keras_r3d.scan` finds the "
+                "broken ones; `problems` of the Videos names those that were met."
+            )
+        return count
+
+    count = tf.numpy_function(calls.guarded(check), [tf.shape(labels, tf.int64)[0]], tf.int64)
+    with tf.control_dependencies([count]):
+        return tf.identity(pixels), tf.identity(labels)

@@ -1,0 +1,266 @@
+"""The front door: opened from every kind of model, and every verb."""
+
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import write_video
+
+import keras_r3d
+from keras_r3d import R3DError, VideoClassifier, applications
+from keras_r3d.data import Clips, Consecutive, Whole, open_videos
+
+CLASSES = ["green", "red"]
+TINTS = {"green": (0.2, 1, 0), "red": (1, 0.2, 0)}
+CLIPS = Clips(frames=4, size=16, crop=Whole(), flip=False)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    """Six videos of each of two colors, and one that is none."""
+    root = tmp_path_factory.mktemp("videos")
+    for name, tint in TINTS.items():
+        for number in range(6):
+            write_video(root / name / f"{number}.avi", 12 + number, tint=tint, base=60)
+    return root
+
+
+def colors(clips: Clips | None = CLIPS) -> keras.Model:
+    """Tells red from green: an R3D whose classifier was set by hand."""
+    model = applications.R3D10(
+        width=0.0625, input_shape=(4, 16, 16, 3), labels=CLASSES, clips=clips, pooling="avg"
+    )
+    return model
+
+
+@pytest.fixture(scope="module")
+def fitted(videos, tmp_path_factory) -> VideoClassifier:
+    few = VideoClassifier("motion")
+    said: list[str] = []
+    workdir = tmp_path_factory.mktemp("runs") / "few"
+    assert few.fit(videos, workdir=workdir, say=said.append) is few
+    assert any("Cross-validated in 5 folds" in line for line in said)
+    return few
+
+
+def test_few_videos_are_fitted_predicted_and_evaluated(fitted, videos, tmp_path):
+    assert fitted.classes == CLASSES
+    assert fitted.run.summary[
+        "cross_validation" if "evaluation" not in fitted.run.summary else "evaluation"
+    ]
+    path = videos / "red" / "0.avi"
+    found = fitted.predict(path)
+    assert found.top(1)[0][0] == "red"
+    several = list(fitted.predict([path, videos / "green" / "1.avi"]))
+    assert [one.top(1)[0][0] for one in several] == ["red", "green"]
+    assert (several[0].scores == found.scores).all()
+    assert len(list(fitted.predict(videos))) == 12
+    assert len(list(fitted.predict(str(videos / "*" / "1.avi")))) == 2
+    evaluation = fitted.evaluate(videos, split="train")
+    assert evaluation.figures()["video_top1"] == 1.0
+    assert "12 of 12 videos" in str(evaluation)
+    written = evaluation.save(tmp_path / "results")
+    assert {"confusion.png", "evaluation.json", "per_class.csv"} <= set(written)
+    with pytest.raises(R3DError, match="already exists"):
+        evaluation.save(tmp_path / "results")
+
+
+def test_a_saved_model_cuts_videos_as_it_was_trained(fitted, videos, tmp_path):
+    path = videos / "red" / "2.avi"
+    saved = fitted.save(tmp_path / "mine.keras")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = VideoClassifier(saved)
+        of_network = VideoClassifier(keras.models.load_model(saved))
+    for other in (again, of_network, VideoClassifier(fitted.run), VideoClassifier(fitted.run.path)):
+        assert other.classes == CLASSES
+        assert other.predict(path).scores == pytest.approx(fitted.predict(path).scores, abs=1e-6)
+    with pytest.raises(R3DError, match="already exists"):
+        fitted.save(saved)
+    with pytest.raises(R3DError, match=r"must end in \.keras"):
+        fitted.save(tmp_path / "mine.h5")
+
+
+def test_explanation_and_embeddings(fitted, videos, tmp_path):
+    explanation = fitted.explain(videos / "red" / "0.avi", class_name="red")
+    assert explanation.heats["Grad-CAM"].shape == explanation.clip.shape[:3] == (16, 64, 64)
+    assert sorted(explanation.save(tmp_path)) == ["mp4", "png"]
+    assert "red" in str(explanation)
+    found = fitted.embed(videos, split="train")
+    assert found.embedding.shape[0] == 12
+    assert found.label.tolist() == ["green"] * 6 + ["red"] * 6
+    windows = fitted.embed(videos / "red" / "0.avi", per="window", layer="conv4_1_out")
+    assert windows.label is None
+    assert len(windows.embedding) == len(windows.window) > 1
+    with pytest.raises(R3DError, match="`per` must be one of"):
+        fitted.embed(videos, per="clip")
+
+
+def test_export_of_a_run_and_of_a_model_of_none(fitted, videos, tmp_path):
+    path = videos / "green" / "3.avi"
+    exported = fitted.export("tflite", tmp_path / "run.tflite")
+    tflite = VideoClassifier(exported.path)
+    assert tflite.predict(path).scores == pytest.approx(fitted.predict(path).scores, abs=1e-3)
+    alone = VideoClassifier(colors())
+    with pytest.raises(R3DError, match="is of no run: pass `data`"):
+        alone.export("tflite")
+    exported = alone.export("tflite", tmp_path / "alone.tflite", data=videos)
+    again = VideoClassifier(exported.path)
+    assert again.described == alone.described
+    assert again.predict(path).scores == pytest.approx(alone.predict(path).scores, abs=1e-3)
+    for verb, call in {
+        "has no Keras model": lambda: again.model,
+        "cannot be trained": lambda: again.fit(videos),
+        "no gradients": lambda: again.explain(path),
+        "nothing but its scores": lambda: again.embed(path),
+        "cannot be exported": lambda: again.export("onnx"),
+        "cannot be saved": lambda: again.save(tmp_path / "x.keras"),
+    }.items():
+        with pytest.raises(R3DError, match=verb):
+            call()
+
+
+def test_a_model_that_does_not_know_its_clips_says_so(videos):
+    path = videos / "red" / "0.avi"
+    with pytest.warns(UserWarning, match="does not say how its clips are cut"):
+        unknown = VideoClassifier(colors(clips=None))
+    assert "consecutive frames" in unknown.described
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        known = VideoClassifier(colors())
+        told = VideoClassifier(colors(clips=None), clips=CLIPS)
+    assert "whole frame" in known.described
+    assert "whole frame" in told.described
+    assert len(known.predict(path).window_scores) == 3
+
+
+def test_protocols_and_weights_by_name(videos):
+    path = videos / "red" / "0.avi"
+    several = VideoClassifier(colors(), protocol="2x3")
+    assert len(several.predict(path).window_scores) == 2
+    motions = VideoClassifier("r3d10/motion")
+    assert len(motions.classes) == 67
+    assert motions.model.input_shape == (None, 16, 64, 64, 3)
+    assert np.isfinite(motions.predict(path).scores).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "message"),
+    [
+        ("kinetics400", {}, "There are several weights 'kinetics400': say one of 'r3d18/"),
+        ("nothing", {}, "There is no model 'nothing'"),
+        ("gone.keras", {}, "no such model|does not exist|no file"),
+        (3, {}, r"must be a name of weights, a run.*Received: int"),
+        ("grpc://localhost:8500/m", {}, "pass `exported_from`"),
+        ("motion", {"exported_from": "x"}, "`exported_from` is for the address"),
+        ("motion", {"protocol": "3x4"}, "protocol must be one of"),
+        ("motion", {"devices": "tpu"}, "devices"),
+    ],
+)
+def test_what_is_no_model_is_one_sentence(model, arguments, message):
+    with pytest.raises(R3DError, match=message):
+        VideoClassifier(model, **arguments)
+
+
+def test_an_empty_folder_and_what_is_no_video(fitted, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(R3DError, match="no video"):
+        fitted.predict(tmp_path / "empty")
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(R3DError, match="cannot open it as a video"):
+        fitted.predict(tmp_path / "text.mp4")
+    (found,) = fitted.predict([tmp_path / "text.mp4"])
+    assert found.status == "error"
+    with pytest.raises(R3DError, match="is of no run folder that names videos"):
+        VideoClassifier(colors()).evaluate()
+
+
+def test_public_names_are_listed():
+    assert set(keras_r3d.__all__) <= set(dir(keras_r3d))
+    for name in keras_r3d.__all__:
+        assert getattr(keras_r3d, name) is not None
+    for module in (keras_r3d.data, keras_r3d.training):
+        for name in module.__all__:
+            assert getattr(module, name) is not None
+    assert keras_r3d.VideoClassifier.__doc__.startswith("Names what videos show")
+
+
+def test_clips_are_values():
+    clips = Clips(frames=8, size=32, sampling=Consecutive(2))
+    assert clips == Clips(frames=8, size=32, sampling=Consecutive(stride=2))
+    assert clips.shape == (8, 32, 32, 3)
+    assert Clips(input="dis", flip=False).shape[-1] == 2
+    assert clips.center().random is False
+    with pytest.raises(R3DError, match=r"Clips: `size` must be at least 16\. Received: 0"):
+        Clips(size=0)
+    with pytest.raises(R3DError, match="Clips: `crop` must be one of"):
+        Clips(crop="whole")
+
+
+def test_data_sets_know_their_length_and_shuffle_anew(videos):
+    found = open_videos(videos, test_fraction=0.2, seed=3)
+    assert found.classes == CLASSES
+    assert {name: len(split) for name, split in found.splits.items()} == {"train": 10, "test": 2}
+    train = found.dataset("train", CLIPS, 4)
+    assert int(train.cardinality()) == 3
+    first, second = ([labels.numpy().tolist() for _, labels in train] for _ in range(2))
+    assert [len(labels) for labels in first] == [4, 4, 4]
+    assert first != second
+    again = found.dataset("train", CLIPS, 4)
+    assert [labels.numpy().tolist() for _, labels in again] == first
+    assert [
+        labels.numpy().tolist() for _, labels in found.dataset("train", CLIPS, 4, seed=1)
+    ] != first
+    test = found.dataset("test", CLIPS.center(), 16)
+    ((pixels, labels),) = list(test)
+    assert pixels.shape == (2, 4, 16, 16, 3)
+    assert sorted(labels.numpy()) == [0, 1]
+    for arguments, message in (
+        (("none", CLIPS, 4), "`split` must be one of"),
+        (("train", CLIPS, 0), "`batch_size` must be an int of at least 1"),
+        (("train", "whole", 4), "`clips` must be keras_r3d.data.Clips"),
+    ):
+        with pytest.raises(R3DError, match=message):
+            found.dataset(*arguments)
+    with pytest.raises(R3DError, match="`test_fraction` must be at least 0 and below 1"):
+        open_videos(videos, test_fraction=1.5)
+
+
+def test_broken_videos_are_named_and_a_batch_of_none_is_an_error(videos, tmp_path):
+    for number in range(3):
+        (tmp_path / "red").mkdir(exist_ok=True)
+        (tmp_path / "red" / f"{number}.mp4").write_bytes(b"none")
+    write_video(tmp_path / "green" / "0.avi", 12)
+    found = open_videos(tmp_path)
+    ((_, labels),) = list(found.dataset("train", CLIPS.center(), 4))
+    assert labels.numpy().tolist() == [0]
+    assert [Path(one.name).name for one in found.problems] == ["0.mp4", "1.mp4", "2.mp4"]
+    with pytest.raises(Exception, match="None of the videos of a batch can be read"):
+        list(found.dataset("train", CLIPS.center(), 1))
+
+
+def test_model_fit_with_callbacks_of_keras(videos, tmp_path):
+    found = open_videos(videos, validation_fraction=0.2)
+    train = found.dataset("train", CLIPS, 4)
+    validation = found.dataset("validation", CLIPS.center(), 4)
+    model = colors()
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
+    best = tmp_path / "best.keras"
+    history = model.fit(
+        train,
+        validation_data=validation,
+        epochs=2,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.ReduceLROnPlateau(patience=1),
+            keras.callbacks.ModelCheckpoint(best),
+            keras.callbacks.EarlyStopping(patience=3),
+            keras.callbacks.TensorBoard(tmp_path / "tensorboard"),
+            keras.callbacks.BackupAndRestore(tmp_path / "backup"),
+        ],
+    )
+    assert len(history.history["val_loss"]) == 2
+    assert np.isfinite(history.history["loss"]).all()
+    assert "whole frame" in VideoClassifier(best).described
