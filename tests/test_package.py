@@ -61,7 +61,8 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(wheel):
         f"{wheel.name.split('-py3')[0]}.dist-info",
     }
     for name in (
-        "applications/kinetics400.txt",
+        "applications/weights/kinetics400.txt",
+        "applications/weights/r3d10_motion.npz",
         "export/__main__.py",
         "recipes/demo.toml",
         "recipes/kinetics34.toml",
