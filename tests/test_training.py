@@ -54,6 +54,58 @@ def test_two_runs_of_one_seed_are_the_same(class_folders, small, tmp_path, said)
     assert len(logs[0]) == 2
 
 
+class Told(keras.callbacks.Callback):
+    """Writes down what it is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls: list = []
+
+    def on_train_begin(self, logs=None):
+        self.calls.append("begin")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.calls.append(f"epoch {epoch} begins")
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.calls.append(batch)
+        assert np.isfinite(logs["loss"])
+        assert logs["learning_rate"] > 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.calls.append((epoch, logs["loss"], self.model.name))
+
+    def on_train_end(self, logs=None):
+        self.calls.append("end")
+
+
+def test_callbacks_of_keras_are_told_and_change_nothing(class_folders, small, tmp_path, said):
+    told = Told()
+    alone = training.train(small, class_folders, tmp_path / "alone", say=said.append)
+    run = training.train(small, class_folders, tmp_path / "run", callbacks=[told], say=said.append)
+    assert figures(run) == figures(alone)
+    losses = [float(row["loss"]) for row in figures(run)]
+    steps = list(range(len([one for one in told.calls if isinstance(one, int)]) // 2))
+    assert told.calls == [
+        "begin",
+        *("epoch 0 begins", *steps, (0, pytest.approx(losses[0], rel=1e-4), "r3d10")),
+        *("epoch 1 begins", *steps, (1, pytest.approx(losses[1], rel=1e-4), "r3d10")),
+        "end",
+    ]
+
+
+def test_mlflow_s_callback_logs_a_training(class_folders, small, tmp_path, said):
+    mlflow = pytest.importorskip("mlflow")
+    mlflow.set_tracking_uri(f"file://{tmp_path / 'mlruns'}")
+    with mlflow.start_run() as began:
+        callback = mlflow.keras.MlflowCallback()
+        training.train(
+            small, class_folders, tmp_path / "run", callbacks=[callback], say=said.append
+        )
+    metrics = mlflow.get_run(began.info.run_id).data.metrics
+    assert np.isfinite(metrics["loss"])
+
+
 def weights(path) -> list[np.ndarray]:
     return keras.models.load_model(path, compile=False).get_weights()
 

@@ -76,6 +76,8 @@ def run(
     define_flags()
     try:
         app.run(guarded, [sys.argv[0], *_repeated(sys.argv[1:], several)])
+    except BrokenPipeError:  # of --help: whoever read it, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except SystemExit as end:
         _leave(end.code)
 

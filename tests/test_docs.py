@@ -1,0 +1,88 @@
+"""What the pages show in Python runs, in their order, and links lead somewhere."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from pages import API, NOTEBOOK, PAGE, ROOT, api, blocks, notebook
+
+import keras_r3d
+from keras_r3d.data import demo
+
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*.md")])
+# Blocks with these need downloads, or a server.
+_ELSEWHERE = ('"kinetics400"', "downloads/", ".pth", "r3d34.keras", "VideoCapture", "grpc")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with MY_VIDEOS, six videos of each of three classes, and some.mp4."""
+    root = tmp_path_factory.mktemp("docs")
+    source = demo.render() / "train"
+    for folder in sorted(source.iterdir())[:3]:
+        (root / "MY_VIDEOS" / folder.name).mkdir(parents=True)
+        for video in sorted(folder.iterdir())[:6]:
+            shutil.copy(video, root / "MY_VIDEOS" / folder.name)
+    shutil.copy(video, root / "some.mp4")
+    return root
+
+
+def run(page: Path, names: dict, monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    monkeypatch.chdir(place)
+    for number, block in enumerate(blocks(page), 1):
+        if not any(word in block for word in _ELSEWHERE):
+            exec(compile(block, f"{page.name}, block {number}", "exec"), names)
+
+
+def test_the_quickstart_runs(place, monkeypatch):
+    names: dict = {}
+    run(PAGE, names, monkeypatch, place)
+    assert (place / "runs" / "few" / "confusion.png").is_file()
+    assert (place / "explained" / "some.explain.png").is_file()
+    assert (place / "network.keras").is_file()
+    assert names["exported"].parity.agreement >= 0.95
+    assert names["mine"].classes == names["videos"].classes
+
+
+def test_the_notebook_is_the_page():
+    assert NOTEBOOK.read_text("utf-8") == notebook(), "run: python tests/pages.py"
+    cells = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert code == [block.rstrip("\n") for block in blocks(PAGE)]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/predict.md", "docs/training.md"])
+def test_python_of_other_pages_runs(page, place, monkeypatch):
+    run(ROOT / page, {}, monkeypatch, place)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_api_lists_what_is_public():
+    """docs/api.md names everything in `__all__`, and nothing else."""
+    assert API.read_text("utf-8") == api(), "run: python tests/pages.py"
+    listed = set(re.findall(r"^\| `([\w.]+)", api(), re.MULTILINE))
+    assert {"VideoClassifier.fit", "keras_r3d.data.open_videos"} <= listed
+    modules = {"applications", "data", "training"}
+    rest = {name.removeprefix("keras_r3d.") for name in listed if name.startswith("keras_r3d.")}
+    assert {name.split(".")[0] for name in rest} == modules | {"VideoClassifier", "R3DError"}
+    assert set(keras_r3d.__all__) - {"__version__", "export", "inference", "recipe"} == (
+        modules | {"VideoClassifier", "R3DError"}
+    )
+
+
+def test_every_public_name_is_documented():
+    for module in (keras_r3d.data, keras_r3d.training, keras_r3d.applications):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if callable(value):
+                assert value.__doc__, name
+    for name, value in vars(keras_r3d.VideoClassifier).items():
+        if not name.startswith("_"):
+            assert (value.fget if isinstance(value, property) else value).__doc__, name
