@@ -5,14 +5,17 @@
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
 	&& echo $$p && break; done)
-PYTHON_NEWEST ?= python3.13
+# Also one that pyenv holds but has not switched on.
+PYTHON_NEWEST ?= $(shell for p in python3.13 $$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.13*/bin/python 2>/dev/null); do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 VENV_NEWEST ?= .venv-newest
 VENV_TORCH ?= .venv-torch
 # For machines with a GPU this takes PyTorch's CUDA libraries along; if that is too much:
 # make test-torch TORCH="torch torchvision --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch==2.13.0 torchvision==0.28.0
-PYTEST_FLAGS ?=
+# Two at a time: most tests are of one thread. On one: make test PYTEST_FLAGS="-n 0".
+PYTEST_FLAGS ?= -n 2 --dist loadfile
 
 .PHONY: demo test test-newest test-slow test-real test-torch lint clean
 
@@ -27,11 +30,11 @@ test-newest: $(VENV_NEWEST)/.installed
 	$(VENV_NEWEST)/bin/python -m pytest $(PYTEST_FLAGS)
 
 test-slow: $(VENV)/.installed
-	$(VENV)/bin/python -m pytest -m slow $(PYTEST_FLAGS)
+	$(VENV)/bin/python -m pytest -m slow
 
 test-real: $(VENV)/.installed
 	@test -n "$$KERAS_R3D_REAL_DATA" || { echo "Set KERAS_R3D_REAL_DATA to the folder of real videos."; exit 1; }
-	$(VENV)/bin/python -m pytest -m real $(PYTEST_FLAGS)
+	$(VENV)/bin/python -m pytest -m real
 
 # Against PyTorch, in an environment of its own.
 test-torch: $(VENV)/.installed $(VENV_TORCH)/.installed
@@ -48,7 +51,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 	@$(call install,$(PYTHON),$(VENV))
 
 $(VENV_NEWEST)/.installed: requirements.txt pyproject.toml
-	@$(PYTHON_NEWEST) --version || { echo "Python 3.13 was not found; name one: make PYTHON_NEWEST=…"; exit 1; }
+	@$(PYTHON_NEWEST) --version 2>/dev/null || { echo "Python 3.13 was not found; name one: make PYTHON_NEWEST=…"; exit 1; }
 	@$(call install,$(PYTHON_NEWEST),$(VENV_NEWEST))
 
 $(VENV_TORCH)/.installed: Makefile
@@ -63,7 +66,7 @@ define install
 	set -e; \
 	echo "Setting up $(2) (once; TensorFlow takes a few minutes) …"; \
 	$(1) -m venv $(2) 2>/dev/null || $(1) .ci/venv_without_ensurepip.py $(2); \
-	$(2)/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'; \
+	$(2)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[dev]'; \
 	if ! $(2)/bin/python -c 'import cv2' 2>/dev/null; then \
 		echo "OpenCV needs libGL, which this machine lacks: installing opencv-python-headless instead."; \
 		$(2)/bin/python -m pip uninstall --quiet -y opencv-python; \

@@ -144,8 +144,8 @@ def _known() -> tuple[Sequence[str], recipe.Recipe, str, str | None]:
             "--export NAME/VERSION."
         )
     classes, experiment, said = remote.known_of(workdir or export)
-    path = Path(export or "")
-    return classes, experiment, said, path.absolute().parent.name if path.is_dir() else None
+    name = Path(export).absolute().parent.name if export and Path(export).is_dir() else None
+    return classes, experiment, said, name
 
 
 def main() -> None:

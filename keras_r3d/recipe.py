@@ -333,7 +333,7 @@ def of_clips(tables: Mapping[str, Any]) -> Recipe:
         RecipeError: as `load`.
     """
     whole = _read(PAPER) | dict(tables)
-    if whole["data"]["input"] != "rgb" and "model" not in tables:
+    if whole["data"].get("input") != "rgb" and "model" not in tables:
         whole["model"] = whole["model"] | {"mean": [128.0, 128.0], "std": [1.0, 1.0]}
     return parse(whole)
 

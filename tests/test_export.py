@@ -206,7 +206,7 @@ def test_what_is_asked_for_may_be_less(run, tmp_path):
     request = Request("int8", tmp_path / "m.tflite", min_agreement=0.0, videos=2)
     exported = exporting.export(run, swapped, request)
     assert exported.parity.videos == 2
-    assert exported.parity.same_windows == 0
+    assert exported.parity.agreement < 0.95
     with pytest.raises(ExportError, match=r"and must in 95\.0% \(--min_agreement\)"):
         exporting.export(run, swapped, Request("int8", tmp_path / "n.tflite"))
 

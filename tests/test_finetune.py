@@ -230,7 +230,9 @@ def test_weights_that_cannot_be_had_are_one_sentence(tmp_path, said, weights, na
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("name", [*applications.list_models()])
+@pytest.mark.parametrize(
+    "name", [name for name in applications.list_models() if name not in ("r3d152", "r3d200")]
+)
 def test_stages_are_those_of_the_layers(name):
     small = {"width": 0.02, "classes": 2}
     model = applications.get_model(name, **small)

@@ -128,3 +128,35 @@ def test_importing_keras_r3d_is_quick_and_loads_no_tensorflow():
         "assert keras_r3d.applications.R3D34.__name__ == 'R3D34'\n"
     )
     run(sys.executable, "-c", script, cwd=ROOT)
+
+
+def test_a_gpu_that_tensorflow_cannot_use_is_said(tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    from keras_r3d.system import devices
+
+    driver = tmp_path / "version"
+    assert devices.unused_gpu(driver) == ""
+    driver.write_text("NVRM version: NVIDIA")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert "pip install 'tensorflow[and-cuda]==" in devices.unused_gpu(driver)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    assert devices.unused_gpu(driver) == ""
+
+
+def test_all_commands_have_one_name(capsys, monkeypatch):
+    import keras_r3d.__main__ as every
+
+    monkeypatch.setattr(sys, "argv", ["keras-r3d"])
+    every.main()
+    said = capsys.readouterr().out
+    for name in every.COMMANDS:
+        assert f"  {name}" in said
+        assert (ROOT / "keras_r3d" / f"{name}.py").is_file() or name == "export"
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_r3d", "trian"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == "Error: there is no command 'trian'. Did you mean 'train'?\n"
+    done = run(sys.executable, "-m", "keras_r3d", "predict", "--help", cwd=ROOT)
+    assert "--timeline" in done

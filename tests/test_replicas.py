@@ -25,6 +25,7 @@ def process(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_on_four_devices():
     done = process("pytest", "-p", "no:cacheprovider", "tests/four_devices.py")
     assert done.returncode == 0, done.stdout + done.stderr

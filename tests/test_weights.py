@@ -90,7 +90,7 @@ def checkpoint(tmp_path):
         ("r3d18", "zip", "B"),
         pytest.param("r3d34", "legacy", "A", marks=pytest.mark.slow),
         ("r3d50", "zip", "A"),
-        ("r3d101", "zip", "B"),
+        pytest.param("r3d101", "zip", "B", marks=pytest.mark.slow),
         pytest.param("r3d152", "zip", "B", marks=pytest.mark.slow),
         pytest.param("r3d200", "zip", "B", marks=pytest.mark.slow),
         ("r3d_18", "legacy", "B"),

@@ -79,7 +79,8 @@ def run(
     except BrokenPipeError:  # of --help: whoever read it, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except SystemExit as end:
-        _leave(end.code)
+        asked = end.code == 1 and {"--help", "-help", "--helpshort", "--helpfull"} & set(sys.argv)
+        _leave(0 if asked else end.code)  # absl ends with 1
 
 
 @contextlib.contextmanager

@@ -4,12 +4,16 @@ import dataclasses
 import functools
 import json
 import os
+from pathlib import Path
 
 import tensorflow as tf
 
 from keras_r3d.system.errors import R3DError
 
 FORMS = "'all', 'cpu', 'cpu:N' (N virtual devices, for trying things out), 'gpu:0,2,…'"
+
+
+_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 class DeviceError(R3DError):
@@ -104,6 +108,21 @@ def choose(devices: str = "all") -> Devices:
         names = [f"GPU:{n}" for n in range(len(gpus))] or [f"CPU:{n}" for n in range(virtual)]
         return Devices(tf.distribute.MirroredStrategy(names), what, bool(gpus))
     return Devices(tf.distribute.get_strategy(), what, bool(gpus))
+
+
+def unused_gpu(driver: Path = _DRIVER) -> str:
+    """Says how to use an NVIDIA GPU that is there, but not for TensorFlow; else "".
+
+    Args:
+        driver: file that is there where NVIDIA's driver is.
+    """
+    if tf.config.list_physical_devices("GPU") or not driver.exists():
+        return ""
+    cuda = "it was built without CUDA" if not tf.test.is_built_with_cuda() else "CUDA is missing"
+    return (
+        f"this machine has an NVIDIA GPU, which TensorFlow {tf.__version__} cannot use ({cuda}): "
+        f"pip install 'tensorflow[and-cuda]=={tf.__version__}'. (CUDA_VISIBLE_DEVICES may hide it.)"
+    )
 
 
 def _several_workers(what: str, on_gpu: bool) -> Devices:

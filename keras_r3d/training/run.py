@@ -15,7 +15,7 @@ from keras_r3d import run_folder
 from keras_r3d.data import sheet
 from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
-from keras_r3d.system.devices import DeviceError, choose
+from keras_r3d.system.devices import DeviceError, choose, unused_gpu
 from keras_r3d.training import reporting, resuming, state, troubles
 from keras_r3d.training.loop import InterruptedTraining, Plan, Progress, Training
 from keras_r3d.training.optimization.schedule import Schedule
@@ -244,6 +244,8 @@ def _headlines(prepared: Prepared, run: run_folder.Run, options: Options) -> lis
         f"Data: {prepared.opened.path}: {len(found.classes)} classes; videos: {counts}",
         *described(prepared, options),
     ]
+    if note := unused_gpu():
+        lines.append(f"Note: {note}")
     clips = len(found.split("train")) * train.clips_per_video
     if clips < train.batch_size:
         lines.append(

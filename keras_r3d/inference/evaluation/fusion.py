@@ -111,7 +111,8 @@ def fuse(
         windows, seconds = np.empty((0, len(classes[0])), np.float32), np.empty((0, 2))
         if len(counts) == 1 and status != "error":
             parts = (one.window_scores[:, own] for one, own in zip(ones, places, strict=True))
-            windows = sum(share * part for share, part in zip(shares, parts, strict=True))
+            fused = sum(share * part for share, part in zip(shares, parts, strict=True))
+            windows = np.asarray(fused, np.float32)
             seconds = first.window_seconds
         scores = sum(
             share * one.scores[own] for share, one, own in zip(shares, ones, places, strict=True)
