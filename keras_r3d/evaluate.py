@@ -1,4 +1,4 @@
-"""Evaluates a model on labelled videos: `python -m keras_r3d.evaluate --workdir RUN`."""
+"""Evaluates a model on labelled videos: `python -m keras_r3d.evaluate [DATA] --workdir RUN`."""
 
 import os
 import sys
@@ -26,7 +26,9 @@ def _define_flags() -> None:
         "recipe", None, "Recipe that says how clips are cut for a --model without a run."
     )
     flags.DEFINE_string(
-        "data_dir", None, "Folder of videos, CSV file or clip store. Default: the training's."
+        "data_dir",
+        None,
+        "The same as DATA: folder of videos, CSV file, clip store. Default: the run's.",
     )
     flags.DEFINE_string("split", None, "Split to evaluate. Default: the recipe's.")
     flags.DEFINE_string(
@@ -53,7 +55,7 @@ def _define_flags() -> None:
     flags.DEFINE_multi_string("weights", [], "Weight of each: --weights 1 1.5. Default: 1 each.")
 
 
-def _main() -> None:
+def _main(*words: str) -> None:
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one evaluates
     from keras_r3d.inference.evaluation import evaluating
     from keras_r3d.inference.models import opening
@@ -62,7 +64,7 @@ def _main() -> None:
     if command.value("weights") and not named.fuse:
         raise R3DError("--weights is for --fuse.")
     request = evaluating.Request(
-        data_dir=command.value("data_dir"),
+        data_dir=command.data(words),
         split=command.value("split"),
         protocol=command.value("protocol"),
         output=command.value("output") and Path(command.value("output")),
@@ -89,7 +91,7 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Entry point of the command."""
-    command.run(_define_flags, _main, several=("fuse", "weights"))
+    command.run(_define_flags, _main, arguments=("[DATA]",), several=("fuse", "weights"))
 
 
 if __name__ == "__main__":

@@ -428,14 +428,24 @@ def _override(tables: dict[str, Any], override: str) -> None:
         raise RecipeError(f"`--set` takes section.key=value. Received: {override}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        raise RecipeError(
-            f"`--set {override}`: the value must be TOML, so text needs quotes: "
-            f"--set '{path}=\"{text.strip()}\"'"
-        ) from None
+    except tomllib.TOMLDecodeError as error:
+        if not _takes_text(section, key):
+            raise RecipeError(
+                f"`--set {override}`: the value must be a number, true or false, or a list in "
+                "brackets, of texts in quotes."
+            ) from error
+        value = text.strip()
     if not isinstance(tables.setdefault(section, {}), dict):
         raise RecipeError(f"Recipe section [{section}] must be a table.")
     tables[section][key] = value
+
+
+def _takes_text(section: str, key: str) -> bool:
+    """Whether the value of a recipe key is a text, which needs no quotes in `--set`."""
+    if section not in _sections():
+        return False
+    expected = typing.get_type_hints(_sections()[section]).get(key)
+    return expected is str or any(isinstance(one, str) for one in typing.get_args(expected))
 
 
 def _read_section(

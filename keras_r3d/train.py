@@ -1,4 +1,4 @@
-"""Trains a model: `python -m keras_r3d.train --recipe demo`."""
+"""Trains a model: `python -m keras_r3d.train MY_VIDEOS --recipe few`."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def _define_flags() -> None:
     flags.DEFINE_string(
         "data_dir",
         None,
-        "Folder of videos, CSV file that lists them, or clip store (folder or URL).",
+        "The same as DATA: folder of videos, CSV file that lists them, clip store.",
     )
     flags.DEFINE_string(
         "workdir",
@@ -33,8 +33,8 @@ def _define_flags() -> None:
     flags.DEFINE_string(
         "weights",
         None,
-        "Weights to start from: a name, or a file; model.weights. Several to choose from, with "
-        "recipe few: motion,FILE.",
+        "Weights to start from: a name, a file, or the folder of a run; model.weights. Several to "
+        "choose from, with recipe few: motion,FILE.",
     )
     flags.DEFINE_integer(
         "folds", None, "Parts of the cross-validation of few videos; few.folds.", lower_bound=2
@@ -48,7 +48,7 @@ def _define_flags() -> None:
     flags.DEFINE_bool("xla", False, "Let XLA compile the gradient; much slower on CPU.")
 
 
-def _main() -> None:
+def _main(*words: str) -> None:
     name = command.value("recipe")
     if name is None:
         raise R3DError(f"--recipe is missing: one of {recipe.names()}, or path of a TOML file.")
@@ -62,7 +62,7 @@ def _main() -> None:
     experiment = recipe.load(name, changes)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
-    data_dir = command.value("data_dir")
+    data_dir = command.data(words)
     if data_dir is None and not experiment.data.rendered:
         raise R3DError(_no_data(name, experiment))
 
@@ -162,7 +162,7 @@ def _no_data(name: str, experiment: recipe.Recipe) -> str:
 
 def main() -> None:
     """Entry point of the command."""
-    command.run(_define_flags, _main)
+    command.run(_define_flags, _main, arguments=("[DATA]",))
 
 
 if __name__ == "__main__":

@@ -173,7 +173,8 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         ),
         ("tran.epochs=1", "Unknown recipe section [tran]. Did you mean 'train'?"),
         ("train.epochs", "`--set` takes section.key=value"),
-        ("eval.split=test", "the value must be TOML, so text needs quotes"),
+        ("train.epochs=many", "the value must be a number, true or false, or a list in brackets"),
+        ("model.name=r3d35", "Recipe key 'model.name' must be one of"),
         ("train.warmup_epochs=100", "must be below 'train.epochs'"),
         (
             "train.milestones=[3]",
@@ -187,6 +188,12 @@ def test_a_wrong_value_is_refused_by_name(override, message):
     with pytest.raises(recipe.RecipeError) as error:
         recipe.load("demo", [override])
     assert message in str(error.value)
+
+
+def test_text_needs_no_quotes():
+    experiment = recipe.load("demo", ["model.name=r3d18", "eval.split=test", "data.crop='whole'"])
+    assert (experiment.model.name, experiment.eval.split) == ("r3d18", "test")
+    assert experiment.data.crop == "whole"
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,17 @@ def value(name: str):
     return flags.FLAGS[name].value
 
 
+def data(words: Sequence[str]) -> str | None:
+    """Returns the data that a command is given: as its argument, or by the older --data_dir.
+
+    Raises:
+        R3DError: both name some.
+    """
+    if words and value("data_dir") is not None:
+        raise R3DError(f"DATA is {words[0]}, and --data_dir {value('data_dir')}: name one of them.")
+    return words[0] if words else value("data_dir")
+
+
 class Progress:
     """Prints how many are done, how fast, and how long the rest takes.
 

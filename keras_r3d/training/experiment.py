@@ -1,5 +1,6 @@
 """Runs a whole experiment: a training as its recipe says, then its evaluation."""
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
@@ -106,8 +107,19 @@ def figures(done: Run) -> Sequence[tuple[str, str]]:
 
 def _loaded(recipe: "str | PathLike[str] | Recipe", overrides: Iterable[str]) -> tuple[Recipe, str]:
     if isinstance(recipe, Recipe):
-        return recipes.override(recipe, overrides), "run"
-    return recipes.load(str(recipe), overrides), Path(recipe).stem
+        experiment, name = recipes.override(recipe, overrides), "run"
+    else:
+        experiment, name = recipes.load(str(recipe), overrides), Path(recipe).stem
+    weights = ",".join(map(_best_of_run, experiment.model.weights.split(",")))
+    model = dataclasses.replace(experiment.model, weights=weights)
+    return dataclasses.replace(experiment, model=model), name
+
+
+def _best_of_run(weights: str) -> str:
+    """Returns the best model of a run, where the folder of one stands for weights."""
+    if weights and (Path(weights) / run_folder.RECIPE).is_file():
+        return str(run_folder.open_run(weights).model_path())
+    return weights
 
 
 def data_of(experiment: Recipe, data: str | PathLike[str] | None, name: str, say: Say) -> str:
