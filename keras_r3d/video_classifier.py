@@ -494,7 +494,9 @@ def _open(
     with hardware.strategy.scope():
         network = applications.get_model(source.network, weights=source, input_shape=shape)
     own = classifier.of_network(network, experiment, overrides=changes, hardware=hardware)
-    return Opened(dataclasses.replace(own, name=name), None), str(path)
+    packaged = any(row.packaged and row.name == name for row in pretrained.PRETRAINED)
+    weights = name if packaged else str(path)
+    return Opened(dataclasses.replace(own, name=name), None), weights
 
 
 def _weights(name: str) -> Path | None:
