@@ -39,7 +39,7 @@ test-real: $(VENV)/.installed
 # Against PyTorch, in an environment of its own.
 test-torch: $(VENV)/.installed $(VENV_TORCH)/.installed
 	KERAS_R3D_TORCH_PYTHON=$(VENV_TORCH)/bin/python \
-		$(VENV)/bin/python -m pytest tests/test_torch.py -m "slow or not slow" $(PYTEST_FLAGS)
+		$(VENV)/bin/python -m pytest tests/applications/test_torch.py -m "slow or not slow" $(PYTEST_FLAGS)
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

@@ -47,7 +47,7 @@ def test_the_quickstart_runs(place, monkeypatch):
 
 
 def test_the_notebook_is_the_page():
-    assert NOTEBOOK.read_text("utf-8") == notebook(), "run: python tests/pages.py"
+    assert NOTEBOOK.read_text("utf-8") == notebook(), "run: python tests/helpers/pages.py"
     cells = json.loads(NOTEBOOK.read_text("utf-8"))["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     assert code == [block.rstrip("\n") for block in blocks(PAGE)]
@@ -66,7 +66,7 @@ def test_links_lead_somewhere(page):
 
 def test_api_lists_what_is_public():
     """docs/api.md names everything in `__all__`, and nothing else."""
-    assert API.read_text("utf-8") == api(), "run: python tests/pages.py"
+    assert API.read_text("utf-8") == api(), "run: python tests/helpers/pages.py"
     listed = set(re.findall(r"^\| `([\w.]+)", api(), re.MULTILINE))
     assert {"VideoClassifier.fit", "keras_r3d.data.open_videos"} <= listed
     modules = {"applications", "data", "training"}

@@ -180,7 +180,7 @@ def cut(
 
     Where the window's border is one of the coded units, the outermost row or column of pixels may
     differ a little from the decoded frame's: the decoder blends colours, kept for 2x2 pixels, with
-    neighbours that were cut away. All others are the same to the bit (tests/test_jpeg.py).
+    neighbours that were cut away. All others are the same to the bit (tests/data/test_jpeg.py).
 
     Raises:
         JpegError: a frame is damaged, is not of `size`, or is not like the first.

@@ -1,0 +1,180 @@
+"""`python -m keras_r3d.convert`: what it writes, what it prints, what it refuses."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pth
+import pytest
+from checkpoint_values import LOGITS, logits, moved, state_dict
+
+from keras_r3d import applications
+from keras_r3d.applications import WeightsError
+from keras_r3d.applications.weights import conversion, pytorch
+
+ROOT = Path(__file__).parents[2]
+CLIP = np.random.default_rng(0).integers(0, 256, (2, 4, 24, 24, 3), dtype=np.uint8)
+
+
+def convert(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "keras_r3d.convert", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def original() -> keras.Model:
+    return moved(applications.R3D10(width=0.125, classes=3, mean=(1, 2, 3), std=(4, 5, 6)))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, original) -> Path:
+    path = tmp_path_factory.mktemp("convert") / "save_200.pth"
+    tensors = {f"module.{name}": array for name, array in state_dict(original).items()}
+    return pth.write_legacy(path, {"state_dict": tensors, "epoch": 200})
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_file_of_plain_keras_and_says_what_it_found(
+    tmp_path, original, checkpoint
+):
+    (tmp_path / "names.txt").write_text("a\nb\nc\n")
+    path = tmp_path / "m.keras"
+    options = ("--mean=1,2,3", "--std=4,5,6", f"--labels={tmp_path / 'names.txt'}")
+    done = convert(checkpoint, path, *options)
+    assert done.returncode == 0, done.stderr
+    for line in (
+        "legacy container under 'state_dict', names begin with module.",
+        f"r3d10, {original.count_params():,} parameters",
+        "shortcut A, width 0.125, in_channels 3, conv1_t_size 7, conv1_t_stride 1, max_pool True",
+        f"{len(original.weights)} used, 0 left over, 9 step counters",
+        "3; names: a, b, c",
+        "mean [1.0000, 2.0000, 3.0000], std [4.0000, 5.0000, 6.0000] of 0-255 (given)",
+        "torch.linspace(-1, 1, 602112).reshape(1, 3, 16, 112, 112)",
+        f"{path}; loaded again",
+    ):
+        assert line in done.stdout
+    assert "Warning" not in done.stderr
+    script = (
+        "import sys, keras, numpy as np\n"
+        "model = keras.models.load_model('m.keras')\n"
+        "assert 'keras_r3d' not in sys.modules\n"
+        "np.save('scores.npy', model.predict(np.load('clip.npy')))\n"
+    )
+    np.save(tmp_path / "clip.npy", CLIP)
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    expected = keras.ops.convert_to_numpy(original(CLIP))
+    assert np.load(tmp_path / "scores.npy") == pytest.approx(expected, abs=1e-5)
+    about = applications.read_metadata(keras.models.load_model(path))
+    assert (about.labels, about.weights) == (("a", "b", "c"), "save_200.pth")
+
+    again = convert(checkpoint, path)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert f"Error: {path} exists and is left as it is" in again.stderr
+    assert convert(checkpoint, path, "--overwrite").returncode == 0
+
+
+def test_the_logits_are_those_of_the_ramp(tmp_path, original, checkpoint):
+    done = conversion.convert(checkpoint, tmp_path / "m.keras", mean=(1, 2, 3), std=(4, 5, 6))
+    assert done.conventions == "given"
+    ramp = np.linspace(-1, 1, 3 * 16 * 112 * 112, dtype=np.float32).reshape(1, 3, 16, 112, 112)
+    bare = applications.R3D10(
+        weights=checkpoint, include_preprocessing=False, classifier_activation=None
+    )
+    expected = keras.ops.convert_to_numpy(bare(ramp.transpose(0, 2, 3, 4, 1)))[0]
+    assert done.logits == pytest.approx(expected, rel=1e-3, abs=1e-4)
+
+
+def test_unknown_conventions_are_said_in_the_summary(tmp_path, checkpoint):
+    done = convert(checkpoint, tmp_path / "m.keras")
+    assert "mean [114.7748, 107.7354, 99.4750]" in done.stdout
+    assert "ASSUMED, the file does not say; if wrong, give --mean and --std" in done.stdout
+    assert "not known (give --labels)" in done.stdout
+    assert "Warning" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["page.pth", "m.keras"], "is a web page"),
+        (["CHECKPOINT", "nowhere/m.keras"], "Could not write nowhere/m.keras"),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)  # a process each
+            for one in (
+                (["page.pth"], "Missing: DEST. Expected: SOURCE DEST"),
+                (["a", "b", "c"], "Unknown argument 'c'"),
+                (["CHECKPOINT", "m.keras", "--mean=1,x,3"], "--mean must be numbers with commas"),
+            )
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(tmp_path, checkpoint, arguments, message):
+    (tmp_path / "page.pth").write_text("<!DOCTYPE html>")
+    command = [str(checkpoint) if word == "CHECKPOINT" else word for word in arguments]
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_r3d.convert", *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["page.pth"]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("m.h5", {}, r"must end in \.keras\. Received: .*m\.h5"),
+        ("m.keras", {"labels": "nowhere.txt"}, r"there is no file nowhere\.txt"),
+        ("m.keras", {"labels": ["a"]}, "`labels` has 1 names, but the classifier 3 classes"),
+        ("m.keras", {"mean": (1, 2)}, "`mean` must have a number for each of 3"),
+    ],
+)
+def test_wrong_options_leave_nothing(tmp_path, checkpoint, name, options, message):
+    with pytest.raises(ValueError, match=message):
+        conversion.convert(checkpoint, tmp_path / name, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_no_tensor_shows_is_taken_from_the_flags(tmp_path):
+    options = {"conv1_t_stride": 2, "max_pool": False}
+    network = moved(applications.R3D10(width=0.125, classes=3, **options, **LOGITS))
+    path = pth.write_zip(tmp_path / "w.pth", state_dict(network))
+    done = convert(path, tmp_path / "m.keras", "--conv1_t_stride=2", "--nomax_pool")
+    assert "conv1_t_size 7, conv1_t_stride 2, max_pool False" in done.stdout
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    expected = keras.ops.convert_to_numpy(keras.ops.softmax(logits(network)))
+    clip = np.random.default_rng(0).integers(0, 256, (1, 4, 24, 24, 3), dtype=np.uint8)
+    assert keras.ops.convert_to_numpy(loaded(clip)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_other_networks_are_refused(tmp_path, original):
+    headless = {k: v for k, v in state_dict(original).items() if not k.startswith("fc")}
+    strange = {**state_dict(original), "layer2.1.conv1.weight": np.ones((8, 8, 3, 3, 3), "f4")}
+    original.save(tmp_path / "own.keras")
+    for path, message in [
+        (pth.write_zip(tmp_path / "headless.pth", headless), r"has no classifier \(fc\.weight\)"),
+        (pth.write_zip(tmp_path / "strange.pth", strange), "is of another architecture"),
+        (tmp_path / "own.keras", "is a file of Keras, not a PyTorch checkpoint"),
+    ]:
+        with pytest.raises(WeightsError, match=message):
+            conversion.convert(path, tmp_path / "m.keras")
+    assert not (tmp_path / "m.keras").exists()
+
+
+def test_torchvision_s_names_make_torchvision_s_network(tmp_path):
+    model = applications.r3d_18(width=0.02, classes=3)
+    path = pth.write_zip(tmp_path / "w.pth", state_dict(model, pytorch.TORCHVISION))
+    bytes_read = []
+    done = conversion.convert(
+        path, tmp_path / "m.keras", progress=lambda *numbers: bytes_read.append(numbers)
+    )
+    assert (done.network, done.conventions) == ("r3d_18", "assumed")
+    assert done.metadata.mean == pytest.approx((110.2008, 100.63983, 95.99475))
+    assert bytes_read == sorted(bytes_read)
+    assert bytes_read[-1][0] == bytes_read[-1][1] == 4 * done.parameters

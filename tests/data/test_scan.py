@@ -1,0 +1,278 @@
+"""The doctor: what it finds, within a time limit, and that training honours its list."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import write_video
+
+from keras_r3d import scan as command
+from keras_r3d.data import annotations, doctor
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.decoding import landmarks
+from keras_r3d.data.decoding.decoder import VideoInfo
+from keras_r3d.system import workers
+
+ROOT = Path(__file__).parents[2]
+
+
+def scan(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "keras_r3d.scan", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def findings(paths, found=None, **limits) -> dict[str, set[str]]:
+    options = {"min_frames": 10, "min_side": 30, "limit_seconds": 60.0, "processes": 2, **limits}
+    done = []
+    examinations = doctor.scan(
+        [str(p) for p in paths],
+        annotations=found,
+        progress=lambda *numbers: done.append(numbers),
+        **options,
+    ).examinations
+    assert done == [(i, len(paths)) for i in range(1, len(paths) + 1)]
+    assert [e.path for e in examinations] == [str(p) for p in paths]
+    return {Path(e.path).name: set(e.findings) for e in examinations}
+
+
+def test_each_fault_is_found(tmp_path):
+    sound = write_video(tmp_path / "sound.avi")
+    whole = write_video(tmp_path / "whole.avi", 60, height=64, width=64).read_bytes()
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole[: len(whole) // 2])
+    empty, text = tmp_path / "empty.mp4", tmp_path / "text.mp4"
+    empty.write_bytes(b"")
+    text.write_text("not a video")
+    short = write_video(tmp_path / "short.avi", 4, base=9)
+    tiny = write_video(tmp_path / "tiny.avi", height=16)
+    copy = Path(shutil.copy(sound, tmp_path / "copy.avi"))
+    paths = [sound, cut, empty, text, short, tiny, copy, tmp_path / "gone.avi"]
+    assert findings(paths) == {
+        "sound.avi": set(),
+        "cut.avi": {"truncated"},
+        "empty.mp4": {"unreadable"},
+        "text.mp4": {"unreadable"},
+        "short.avi": {"few frames"},
+        "tiny.avi": {"tiny"},
+        "copy.avi": {"duplicate"},
+        "gone.avi": {"unreadable"},
+    }
+
+
+def test_leaks_and_labels_are_told_from_duplicates(tmp_path):
+    for place in ("train/a/1.avi", "test/a/2.avi", "train/b/3.avi", "test/b/4.avi"):
+        write_video(tmp_path / place)
+    write_video(tmp_path / "train/b/5.avi", tint=(0.1, 1, 0.3))
+    found = annotations.read(tmp_path, "folders")
+    paths = [tmp_path / name for name in ("train/a/1.avi", "test/a/2.avi", "train/b/3.avi")]
+    assert findings(paths, found) == {
+        "1.avi": set(),
+        "2.avi": {"duplicate", "leak"},
+        "3.avi": {"duplicate", "label"},
+    }
+
+
+def write_scene(path: Path, seed: int, size=(160, 120), quality=95, gain=1.0) -> Path:
+    """Writes a pan over a random picture: two of the same seed look the same."""
+    coarse = np.random.default_rng(seed).integers(0, 200, (9, 20, 3), np.uint8)
+    wide = cv2.resize(coarse, (320, 120), interpolation=cv2.INTER_CUBIC)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, size)
+    writer.set(cv2.VIDEOWRITER_PROP_QUALITY, quality)
+    for number in range(20):
+        frame = cv2.resize(wide[:, 8 * number : 8 * number + 160], size)
+        writer.write(cv2.convertScaleAbs(frame, alpha=gain, beta=10 * (gain != 1)))
+    writer.release()
+    return path
+
+
+def scan_here(folder, found) -> doctor.Scan:
+    paths = sorted({video.path for videos in found.splits.values() for video in videos})
+    limits = {"min_frames": 10, "min_side": 30, "limit_seconds": 60.0, "processes": 2}
+    return doctor.scan(paths, annotations=found, progress=lambda *_: None, **limits)
+
+
+def test_near_duplicates_in_other_splits_and_groups_are_found(tmp_path):
+    copy = {"size": (80, 60), "quality": 40, "gain": 1.1}
+    for name, seed, changes in [
+        *(("a1", 1, {}), ("a2", 1, copy), ("b1", 2, {}), ("b2", 2, copy)),
+        *(("c1", 3, {}), ("c2", 3, copy), ("d", 4, {})),
+    ]:
+        write_scene(tmp_path / f"{name}.avi", seed, **changes)
+    shutil.copy(tmp_path / "d.avi", tmp_path / "e.avi")
+    for name in ("black1", "black2"):
+        write_video(tmp_path / f"{name}.avi", base=len(name), tint=(0, 0, 0), width=64, height=48)
+    rows = ["path,label,split,group", "a1.avi,x,train,A", "a2.avi,x,test,B", "b1.avi,y,train,A"]
+    rows += ["b2.avi,y,train,C", "c1.avi,y,test,D", "c2.avi,y,test,D"]
+    rows += ["d.avi,x,train,E", "e.avi,x,train,F", "black1.avi,x,train,", "black2.avi,x,test,"]
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    found = annotations.read(tmp_path, "auto")
+    scanned = scan_here(tmp_path, found)
+    pairs = {tuple(Path(p).name for p in pair.paths): pair for pair in scanned.near_duplicates}
+    assert set(pairs) == {("a1.avi", "a2.avi"), ("b1.avi", "b2.avi")}
+    assert pairs["b1.avi", "b2.avi"].places == ("train, group 'A'", "train, group 'C'")
+    bits = [pair.bits for pair in scanned.near_duplicates]
+    assert bits == sorted(bits)
+    findings = {Path(one.path).name: one.findings for one in scanned.examinations}
+    assert findings["a1.avi"]["near-duplicate"].endswith("a2.avi (test, group 'B')")
+    assert "near-duplicate" in findings["a2.avi"]
+    assert findings["e.avi"]["leak"].startswith("in train, group 'F', but ")  # the same content
+    assert not findings["c1.avi"]
+    assert not findings["d.avi"]
+    shown = command.table(scanned, str(tmp_path))
+    assert "4 near-duplicate: looks the same as a file of another split or group\n    " in shown
+    assert "b1.avi (train, group 'A') and b2.avi (train, group 'C'): " in shown
+    text = command.description(scanned.examinations, found)
+    assert [line.split() for line in text.splitlines()[:3]] == [
+        ["split", "videos", "seconds", "median", "least", "most", "frame", "size"],
+        ["train", "6", "12", "2.0", "2.0", "2.0", "~160x120"],
+        ["test", "4", "8", "2.0", "2.0", "2.0", "~80x60"],
+    ]
+
+
+def test_many_pairs_are_counted():
+    pair = doctor.NearDuplicate(("/x/a", "/x/b"), ("train", "test"), 1.0)
+    lines = command._pairs([pair] * 13, "/x")
+    assert len(lines) == 11
+    assert lines[0] == "    a (train) and b (test): 1.0 of 64 bits differ"
+    assert lines[-1] == "    … and 3 more pairs, less alike"
+
+
+def test_the_description_fits_a_terminal_and_shortens_many_classes():
+    def one(number):
+        return doctor.Examination(f"{number}", {}, 300, 300, 30.0, 1920, 1080, 299 / 30, 10.0)
+
+    names = ["a kind with quite a long name", *(f"c{number:02}" for number in range(39))]
+    splits: dict = {"train": [], "validation": [], "test": []}
+    for number, name in enumerate(names):
+        splits["train"] += [Video(f"{number}", name)] * (50 - number)
+        splits["test"].append(Video(f"{number}", name, 2.0, 5.0))
+    splits["validation"].append(Video("0", names[0]))
+    found = annotations.Annotations(splits, names, [])
+    text = command.description([one(number) for number in range(40)], found)
+    assert max(map(len, text.splitlines())) <= 80
+    rows = text.split("class ")[1].splitlines()
+    assert [row.split()[0] for row in rows[1:6]] == ["a", "c00", "c01", "c02", "c03"]
+    assert rows[6] == "… 30 more"
+    assert rows[-1].split() == ["c38", "11", "0", "1", "113", "10.0", "1920x1080"]
+
+
+def test_a_made_up_count_is_no_truncation(monkeypatch):
+    for header_rate, status in [(10.0, "truncated"), (1000.0, "wrong count")]:
+        one = doctor.Examination("x", {}, 30, 1000, header_rate, 640, 480, 2.9, 2.9, 0)
+        assert set(doctor._judged(one, 16, 112).findings) == {status}
+
+
+def test_a_segment_behind_the_end_is_found(tmp_path):
+    write_video(tmp_path / "a.avi")
+    write_video(tmp_path / "b.avi", base=5)
+    rows = "path,label,start_seconds,end_seconds\na.avi,x,500,600\nb.avi,y,0,1\n"
+    (tmp_path / "manifest.csv").write_text(rows)
+    found = annotations.read(tmp_path, "auto")
+    paths = [tmp_path / "a.avi", tmp_path / "b.avi"]
+    assert findings(paths, found) == {"a.avi": {"segment"}, "b.avi": set()}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ([0.1 * i for i in range(50)], False),
+        ([0.1 * i + 0.02 * (i % 2) for i in range(50)], False),  # a container's rounding
+        ([0.1 * i + (0.5 if i > 30 else 0) for i in range(50)], True),
+        ([0.1 * i if i < 25 else 0.2 * i for i in range(50)], True),
+    ],
+)
+def test_uneven_times(monkeypatch, video, seconds, expected):
+    none = landmarks.collected({})
+    info = VideoInfo(len(seconds), len(seconds), 10.0, np.array(seconds), 64, 64, 0, none)
+    monkeypatch.setattr(doctor, "probe", lambda path, decoder: info)
+    monkeypatch.setattr(doctor.duplicates.Sampler, "spread", lambda self, count: ())
+    assert ("variable rate" in doctor.examine(str(video)).findings) == expected
+
+
+def odd_job(what):
+    """Runs in another process."""
+    if what == "hang":
+        time.sleep(600)
+    if what == "crash":
+        os._exit(139)
+    return what * 2
+
+
+def test_what_hangs_or_crashes_takes_nothing_along():
+    started = time.monotonic()
+    jobs = ["a", "hang", "b", "crash", "c", "crash", "d"]
+    done = dict(workers.run(odd_job, jobs, workers=2, limit_seconds=5))
+    assert {i: r for i, r in done.items() if isinstance(r, str)} == {
+        0: "aa",
+        2: "bb",
+        4: "cc",
+        6: "dd",
+    }
+    assert done[1] == workers.Failure("time limit", "not done after 5 s")
+    assert done[3] == done[5] == workers.Failure("crash", "its process ended with code 139")
+    assert time.monotonic() - started < 60
+
+
+def test_the_command_reports_and_training_honours_the_quarantine(class_folders, tmp_path):
+    bad = class_folders / "red" / "bad.avi"
+    bad.write_text("nothing")
+    (class_folders / "quarantine.txt").write_text("green/5.avi\n")
+    table, report = tmp_path / "scan.csv", tmp_path / "scan.json"
+    done = scan(
+        class_folders, "--min_frames=8", "--min_side=8", f"--csv={table}", f"--json={report}"
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.count("\n    ") == 1 + 5 + 1  # five duplicates are shown, and "more"
+    assert (
+        "1 unreadable: no frame can be had\n    red/bad.avi: OpenCV cannot open it" in done.stdout
+    )
+    with table.open(newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file) if row["status"] != "duplicate"}
+    assert rows[str(bad)]["status"] == "unreadable"
+    one = next(r for r in json.loads(report.read_text()) if r["path"].endswith("red/0.avi"))
+    assert (one["frames"], one["width"], one["height"], one["fps"]) == (12, 48, 32, 10.0)
+    assert (one["seconds"], one["labels"], one["splits"]) == (1.2, ["red"], ["train"])
+    assert rows[str(bad)]["label"] == "red"
+    assert len(annotations.read(class_folders, "folders").splits["train"]) == 12
+
+    done = scan(class_folders, "--min_frames=8", "--min_side=8", "--quarantine")
+    assert "leave its files aside" in done.stdout
+    listed = (class_folders / "quarantine.txt").read_text().splitlines()
+    assert listed == ["green/5.avi", "red/bad.avi"]
+    found = annotations.read(class_folders, "folders")
+    assert len(found.splits["train"]) == 11
+    assert any("2 videos are left aside by" in note for note in found.notes)
+    again = scan(class_folders, "--min_frames=8", "--min_side=8", "--quarantine")
+    assert again.returncode == 1  # it looks at the quarantined ones, too
+    assert (class_folders / "quarantine.txt").read_text().splitlines() == listed
+
+
+def test_a_folder_without_labels_is_scanned_all_the_same(tmp_path):
+    write_video(tmp_path / "loose" / "deep" / "one.avi")
+    done = scan(tmp_path / "loose", "--min_side=8")
+    assert done.returncode == 0, done.stderr
+    assert "Without labels and splits: " in done.stdout
+    assert "1 files, 1 without findings" in done.stdout
+    one = scan(tmp_path / "loose" / "deep" / "one.avi", "--min_side=8")
+    assert "files       1        2" in one.stdout
+    assert "1 files, 1 without findings" in one.stdout
+    for arguments, message in [
+        ([tmp_path / "nowhere"], "nowhere does not exist"),
+        ([tmp_path / "nothing"], "holds no videos"),
+        ([], "Missing: SOURCE"),
+        ([tmp_path / "loose", "--annotations=gone.csv"], "gone.csv does not exist"),
+    ]:
+        (tmp_path / "nothing").mkdir(exist_ok=True)
+        done = scan(*arguments)
+        assert done.returncode == 1
+        assert message in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr

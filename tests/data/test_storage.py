@@ -1,0 +1,722 @@
+import concurrent.futures
+import errno
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from range_server import RangeServer
+
+from keras_r3d.data.store import storage
+from keras_r3d.data.store.storage import (
+    StorageError,
+    gfile,
+    is_url,
+    open_storage,
+    plugin,
+    remote,
+    web,
+)
+from keras_r3d.system import files
+
+ROOT = Path(__file__).parents[2]
+SHARD = np.random.default_rng(0).bytes(3_000_000)
+FILES = {
+    "store.json": '{"größe": 1}\n'.encode(),
+    "index/clip.u32": np.arange(1000, dtype="<u4").tobytes(),
+    "shards/00000.jpegs": SHARD,
+    "a b+%.txt": b"a name",
+    "latin1.txt": "Müll".encode("latin-1"),
+    "empty": b"",
+}
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch, tmp_path):
+    monkeypatch.setattr(remote, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setenv("KERAS_R3D_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, content in FILES.items():
+        path = tmp_path / "store" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def server():
+    with RangeServer({f"/store/{name}": content for name, content in FILES.items()}) as running:
+        yield running
+
+
+@pytest.fixture(params=["disk", "http"])
+def store(request):
+    if request.param == "disk":
+        return open_storage(request.getfixturevalue("folder"))
+    return open_storage(request.getfixturevalue("server").address + "/store")
+
+
+# Both kinds ---------------------------------------------------------------------------------------
+
+
+def test_reads_exact_ranges(store):
+    assert store.read("shards/00000.jpegs", 1_234_567, 100_000) == SHARD[1_234_567:1_334_567]
+    assert store.read("shards/00000.jpegs", 0, 5) == SHARD[:5]
+    assert store.read("shards/00000.jpegs", 2_999_999, 1) == SHARD[-1:]
+    assert store.read("shards/00000.jpegs", 10, 0) == b""
+    assert np.frombuffer(store.read("index/clip.u32", 40, 8), "<u4").tolist() == [10, 11]
+
+
+def test_knows_what_is_there(store):
+    assert store.exists("store.json")
+    assert store.exists("empty")
+    assert not store.exists("stor.json")
+    assert not store.exists("store.json/x")
+    assert store.size("shards/00000.jpegs") == 3_000_000
+    assert store.size("empty") == 0
+    assert store.read("empty", 0, 0) == b""
+
+
+def test_reads_text(store):
+    assert store.text("store.json") == '{"größe": 1}\n'
+    assert store.text("a b+%.txt") == "a name"
+    assert store.text("empty") == ""
+    with pytest.raises(StorageError, match=r"latin1\.txt is not UTF-8 text \(byte 1 is 0xfc\)"):
+        store.text("latin1.txt")
+
+
+def test_a_range_behind_the_end(store):
+    said = r"00000\.jpegs ends at byte 3,000,000; bytes {} were asked for: is the file cut short\?"
+    with pytest.raises(StorageError, match=said.format("2,999,990 to 3,000,010")):
+        store.read("shards/00000.jpegs", 2_999_990, 20)
+    with pytest.raises(StorageError, match=said.format("4,000,000 to 4,000,001")):
+        store.read("shards/00000.jpegs", 4_000_000, 1)
+
+
+def test_a_missing_file(store):
+    for ask in (store.size, store.text, lambda name: store.read(name, 0, 1)):
+        with pytest.raises(StorageError, match=r"no\.json.*is the store there, and complete\?"):
+            ask("no.json")
+    with pytest.raises(StorageError, match=r"no\.json.*is the store there, and complete\?"):
+        store.local_copy("no.json", 3, sha256(b"abc"))
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a//b", "", "."])
+def test_names_stay_inside_the_folder(store, name):
+    with pytest.raises(StorageError, match="is not the name of a file inside a store"):
+        store.read(name, 0, 1)
+    with pytest.raises(StorageError, match="is not the name of a file inside a store"):
+        store.exists(name)
+
+
+def test_local_copy_of_another_size(store):
+    said = r"store\.json has 15 bytes, 16 were expected: is it of another store"
+    with pytest.raises(StorageError, match=said):
+        store.local_copy("store.json", 16, sha256(FILES["store.json"]))
+
+
+def test_reads_from_many_threads(store):
+    def read(seed: int) -> bool:
+        start = int(np.random.default_rng(seed).integers(0, 2_900_000))
+        return store.read("shards/00000.jpegs", start, 80_000) == SHARD[start : start + 80_000]
+
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        assert all(pool.map(read, range(300)))
+
+
+def test_reads_inside_a_tf_data_pipeline(store):
+    import tensorflow as tf
+
+    def read(start):
+        return np.frombuffer(store.read("shards/00000.jpegs", int(start), 50_000), np.uint8)
+
+    clips = tf.data.Dataset.range(0, 1_000_000, 20_000).map(
+        lambda start: tf.numpy_function(read, [start], tf.uint8), num_parallel_calls=8
+    )
+    for start, clip in zip(range(0, 1_000_000, 20_000), clips, strict=True):
+        assert clip.numpy().tobytes() == SHARD[start : start + 50_000]
+
+
+# Opening ------------------------------------------------------------------------------------------
+
+
+def test_open_storage_tells_folders_from_urls(folder, server):
+    local = open_storage(f"{folder}/")
+    assert (local.root, local.remote) == (str(folder), False)
+    far = open_storage(f"{server.address}/store//")
+    assert (far.root, far.remote) == (f"{server.address}/store", True)
+    assert is_url("s3://bucket/x")
+    assert is_url("ftp://host/x")
+    assert not is_url("/data/x")
+    assert server.requests == []
+
+
+def test_an_unknown_scheme():
+    with pytest.raises(StorageError, match=r"ftp:// is unknown; .* s3://, gs://, .*https://\."):
+        open_storage("ftp://host/store")
+
+
+@pytest.mark.parametrize("root", ["http:///store", "https://me:secret@host/store"])
+def test_a_url_without_host_or_with_a_password(root):
+    with pytest.raises(StorageError, match="with a host, and without a user's name") as raised:
+        open_storage(root)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("root", ["s3://", "s3:///store"])
+def test_a_url_without_a_bucket(root):
+    with pytest.raises(StorageError, match=r"a name is lacking, as in s3://bucket/folder"):
+        open_storage(root)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "az", "hdfs"])
+@pytest.mark.parametrize("installed", [False, True])
+def test_without_a_tensorflow_io_that_fits(monkeypatch, scheme, installed):
+    import tensorflow as tf
+
+    monkeypatch.setattr(plugin, "_file_systems", {})
+    monkeypatch.setitem(sys.modules, "tensorflow_io", tf if installed else None)
+    monkeypatch.setattr(tf.io.gfile, "get_registered_schemes", lambda: ["file", "gs"])
+    with pytest.raises(StorageError) as raised:
+        open_storage(f"{scheme}://bucket/store")
+    said = str(raised.value)
+    assert f"{scheme}://bucket/store" in said
+    assert (
+        f"does not fit TensorFlow {tf.__version__}" if installed else "is not installed"
+    ) in said
+    assert "tensorflow==2.16.* with tensorflow-io==0.37.1 on Python 3.11 or 3.12" in said
+    assert "copy the store to the disk" in said
+
+
+def test_google_storage_must_not_read_ahead(monkeypatch):
+    monkeypatch.delenv("GCS_READAHEAD_BUFFER_SIZE_BYTES", raising=False)
+    with pytest.raises(StorageError, match="set GCS_READAHEAD_BUFFER_SIZE_BYTES=0 in the shell"):
+        open_storage("gs://bucket/store")
+    monkeypatch.setenv("GCS_READAHEAD_BUFFER_SIZE_BYTES", "0")
+    assert open_storage("gs://bucket/store/").root == "gs://bucket/store"
+
+
+def test_what_tensorflow_streams(folder, monkeypatch):
+    """No server speaks gs:// here: the same door, on files of the disk."""
+    monkeypatch.setenv("GCS_READAHEAD_BUFFER_SIZE_BYTES", "0")
+    store = open_storage("gs://bucket/store")
+    monkeypatch.setattr(store, "place", lambda name: str(folder / name))
+    assert store.read("shards/00000.jpegs", 1_234_567, 100_000) == SHARD[1_234_567:1_334_567]
+    assert store.text("store.json") == '{"größe": 1}\n'
+    assert not store.exists("no.json")
+    with pytest.raises(StorageError, match=r"no\.json: there is no such file"):
+        store.size("no.json")
+    with pytest.raises(StorageError, match="ends at byte 15"):
+        store.read("store.json", 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("error", "said", "attempts"),
+    [
+        ("UnavailableError", "could not be read in 4 attempts; the last one: why not", 4),
+        ("PermissionDeniedError", r"the server refuses to give it \(why not\)", 1),
+        ("InvalidArgumentError", "cannot be read: why not. Check the URL and the settings", 1),
+        (None, "could not be read in 4 attempts; the last one: why not", 4),
+    ],
+)
+def test_errors_of_tensorflow_become_sentences(monkeypatch, error, said, attempts):
+    import tensorflow as tf
+
+    asked = []
+
+    def fail(url):
+        asked.append(url)
+        if error is None:
+            raise RuntimeError("why not")  # what becomes of a C++ exception
+        raise getattr(tf.errors, error)(None, None, "why\n\tnot.")
+
+    monkeypatch.setenv("GCS_READAHEAD_BUFFER_SIZE_BYTES", "0")
+    monkeypatch.setattr(tf.io.gfile, "stat", fail)
+    with pytest.raises(StorageError, match=said):
+        open_storage("gs://bucket/store").exists("store.json")
+    assert asked == ["gs://bucket/store/store.json"] * attempts
+
+
+def test_a_file_system_that_never_answers(monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setenv("GCS_READAHEAD_BUFFER_SIZE_BYTES", "0")
+    monkeypatch.setattr(gfile, "SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(tf.io.gfile, "stat", lambda url: time.sleep(5))
+    begun = time.monotonic()
+    with pytest.raises(StorageError, match=r"in 4 attempts; .*: no answer within 0\.1 s"):
+        open_storage("gs://bucket/store").exists("store.json")
+    assert time.monotonic() - begun < 3
+
+
+# The disk -----------------------------------------------------------------------------------------
+
+
+def test_local_copy_on_the_disk_is_the_file(folder):
+    path = open_storage(folder).local_copy("index/clip.u32", 4000, "not looked at")
+    assert path == folder / "index" / "clip.u32"
+
+
+def test_few_files_stay_open(folder, monkeypatch):
+    monkeypatch.setattr(storage, "OPEN_FILES", 3)
+    for number in range(20):
+        (folder / f"{number}.txt").write_text(str(number))
+    local = open_storage(folder)
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(2):
+        for number in range(20):
+            assert local.read(f"{number}.txt", 0, 1) == str(number)[:1].encode()
+    assert len(os.listdir("/proc/self/fd")) == before + 3
+
+    def read(number: int) -> bool:
+        return local.read(f"{number % 20}.txt", 0, 1) == str(number % 20)[:1].encode()
+
+    with concurrent.futures.ThreadPoolExecutor(32) as pool:
+        assert all(pool.map(read, range(2000)))
+    assert len(os.listdir("/proc/self/fd")) == before + 3
+
+
+def test_a_disk_that_fails(folder, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    local = open_storage(folder)
+    with pytest.raises(StorageError, match=r"Could not read .*xxx \(File name too long\)"):
+        local.exists("x" * 300)
+    with pytest.raises(StorageError, match="a file was expected, this is a folder"):
+        open_storage(folder.parent).read("store", 0, 1)
+    monkeypatch.setattr(os, "pread", fail)
+    with pytest.raises(StorageError, match=r"Could not read .*store\.json \(Input/output error\)"):
+        local.read("store.json", 0, 1)
+
+
+# The web ------------------------------------------------------------------------------------------
+
+
+def test_a_range_is_one_request_of_its_size(server):
+    web_store = open_storage(server.address + "/store")
+    web_store.size("shards/00000.jpegs")
+    web_store.read("shards/00000.jpegs", 1_000_000, 100_000)
+    web_store.read("shards/00000.jpegs", 2_000_000, 100_000)
+    asked = [(one.method, one.range, one.status, one.sent) for one in server.requests]
+    assert asked == [
+        ("GET", "bytes=0-0", 206, 1),
+        ("GET", "bytes=1000000-1099999", 206, 100_000),
+        ("GET", "bytes=2000000-2099999", 206, 100_000),
+    ]
+    assert server.connections == 1
+
+
+def test_threads_share_connections(server):
+    server.latency_seconds = 0.005
+    web_store = open_storage(server.address + "/store")
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda at: web_store.read("shards/00000.jpegs", at, 1000), range(200)))
+    assert server.connections <= 8
+
+
+@pytest.mark.parametrize("fault", [408, 429, 500, 502, 503, 504, "cut"])
+def test_what_may_pass_is_tried_again(server, fault):
+    web_store = open_storage(server.address + "/store")
+    web_store.size("store.json")
+    server.requests.clear()
+    server.faults = [fault, fault]
+    assert web_store.read("store.json", 3, 5) == FILES["store.json"][3:8]
+    assert len(server.requests) == 3
+    server.requests.clear()
+    server.always = fault
+    with pytest.raises(StorageError, match=r"store\.json could not be read in 4 attempts; the la"):
+        web_store.read("store.json", 3, 5)
+    assert len(server.requests) == remote.ATTEMPTS == 4
+
+
+@pytest.mark.parametrize("fault", [401, 403])
+def test_a_refusal_is_final_and_not_a_missing_file(server, fault):
+    server.always = fault
+    web_store = open_storage(server.address + "/store")
+    for ask in (web_store.exists, web_store.size, web_store.text):
+        with pytest.raises(
+            StorageError, match=rf"store\.json: .*refuses to give it \({fault} .*cre"
+        ):
+            ask("store.json")
+    assert len(server.requests) == 3
+
+
+def test_existence_is_not_guessed(server, monkeypatch):
+    web_store = open_storage(server.address + "/store")
+    server.always = 500
+    with pytest.raises(StorageError, match="the server answered 500 Internal Server Error"):
+        web_store.exists("store.json")
+    monkeypatch.setattr(web, "SILENCE_SECONDS", 0.1)
+    server.always = "silence"
+    with pytest.raises(StorageError, match="no answer in time"):
+        web_store.exists("store.json")
+    server.always = None
+    server.faults = [500, 503]
+    assert web_store.exists("store.json")
+    assert not web_store.exists("no.json")
+
+
+def test_a_silent_server_is_given_up(server, monkeypatch):
+    monkeypatch.setattr(web, "SILENCE_SECONDS", 0.3)
+    server.always = "silence"
+    begun = time.monotonic()
+    with pytest.raises(StorageError, match=r"in 4 attempts; .*: no answer in time\. Check the ad"):
+        open_storage(server.address + "/store").text("store.json")
+    assert time.monotonic() - begun < 5
+
+
+def test_no_server_at_all():
+    begun = time.monotonic()
+    with pytest.raises(StorageError, match=r"http://127\.0\.0\.1:9/x could.* refused"):
+        open_storage("http://127.0.0.1:9").exists("x")
+    assert time.monotonic() - begun < 5
+
+
+def test_the_wait_for_a_dead_server_stays_below_a_minute():
+    pauses = sum(remote.FIRST_PAUSE_SECONDS * 2**n for n in range(remote.ATTEMPTS - 1))
+    assert remote.ATTEMPTS * remote.deadline_seconds(100_000) + pauses < 45
+
+
+def test_a_server_that_closes_idle_connections(server):
+    web_store = open_storage(server.address + "/store")
+    web_store.size("store.json")
+    for connections in web_store._idle.values():
+        connections[0].sock.shutdown(2)
+    server.requests.clear()
+    assert web_store.read("store.json", 0, 4) == b'{"gr'
+    assert len(server.requests) == 1
+
+
+def test_a_server_without_ranges(server):
+    server.always = "whole"
+    with pytest.raises(StorageError, match=r"sends the whole file where a range.*200, not 206"):
+        open_storage(server.address + "/store").text("store.json")
+
+
+def test_redirects_are_followed(server):
+    web_store = open_storage(server.address + "/store")
+    server.faults = ["elsewhere", None, "elsewhere"]
+    assert web_store.read("a b+%.txt", 0, 6) == b"a name"
+    assert server.requests[-1].path == "/moved/store/a%20b%2B%25.txt"
+    server.always = "elsewhere"
+    with pytest.raises(StorageError, match="the server answered 302 Found, 206 was expected"):
+        web_store.read("store.json", 0, 6)
+
+
+def test_a_signature_is_sent_and_not_shown(server):
+    web_store = open_storage(server.address + "/store?sig=secret")
+    assert web_store.text("a b+%.txt") == "a name"
+    assert server.requests[0].path == "/store/a%20b%2B%25.txt?sig=secret"
+    with pytest.raises(StorageError) as raised:
+        web_store.text("no.txt")
+    assert "secret" not in str(raised.value)
+
+
+def test_a_proxy(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", server.address)
+    assert open_storage("http://store.invalid/store").text("a b+%.txt") == "a name"
+    assert server.requests[0].path == "http://store.invalid/store/a%20b%2B%25.txt"
+
+
+# Copies -------------------------------------------------------------------------------------------
+
+
+def cached(tmp_path: Path) -> list[Path]:
+    return [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_local_copy_is_made_once(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "PIECE_BYTES", 1000)
+    content = FILES["index/clip.u32"]
+    web_store = open_storage(server.address + "/store")
+    path = web_store.local_copy("index/clip.u32", 4000, sha256(content))
+    assert np.memmap(path, "<u4", "r").tolist() == list(range(1000))
+    assert cached(tmp_path) == [path]
+    assert [one.sent for one in server.requests] == [1, 1000, 1000, 1000, 1000]
+    assert (
+        open_storage(server.address + "/store").local_copy("index/clip.u32", 4000, sha256(content))
+        == path
+    )
+    assert len(server.requests) == 5
+    other = open_storage(server.address + "/store?x=1").root
+    assert other == web_store.root
+
+
+def test_local_copies_from_many_threads(server, tmp_path):
+    web_store = open_storage(server.address + "/store")
+    content = FILES["index/clip.u32"]
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        paths = set(
+            pool.map(
+                lambda _: web_store.local_copy("index/clip.u32", 4000, sha256(content)), range(32)
+            )
+        )
+    assert cached(tmp_path) == list(paths)
+    assert len(server.requests) == 2
+
+
+def test_a_download_survives_faults_and_leaves_nothing_of_a_failure(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "PIECE_BYTES", 1000)
+    content = FILES["index/clip.u32"]
+    web_store = open_storage(server.address + "/store")
+    web_store.size("index/clip.u32")
+    for fault in (403, 500, "cut"):
+        server.faults = [None, None, fault]
+        server.always = fault
+        with pytest.raises(StorageError):
+            web_store.local_copy("index/clip.u32", 4000, sha256(content))
+        assert cached(tmp_path) == []
+    server.always = None
+    server.faults = [503, "cut", 500]
+    path = web_store.local_copy("index/clip.u32", 4000, sha256(content))
+    assert path.read_bytes() == content
+
+
+def test_local_copy_of_another_file(server, tmp_path):
+    web_store = open_storage(server.address + "/store")
+    said = rf"SHA-256 begins with {sha256(FILES['index/clip.u32'])[:8]}, not 00000000"
+    with pytest.raises(StorageError, match=said):
+        web_store.local_copy("index/clip.u32", 4000, "0" * 64)
+    assert cached(tmp_path) == []
+
+
+def test_a_cut_copy_is_made_again(server):
+    web_store = open_storage(server.address + "/store")
+    content = FILES["index/clip.u32"]
+    path = web_store.local_copy("index/clip.u32", 4000, sha256(content))
+    path.write_bytes(content[:100])
+    assert web_store.local_copy("index/clip.u32", 4000, sha256(content)).read_bytes() == content
+
+
+def test_a_cache_that_cannot_be_written(server, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KERAS_R3D_CACHE", str(tmp_path / "file"))
+    web_store = open_storage(server.address + "/store")
+    with pytest.raises(files.WriteError, match="Could not write"):
+        web_store.local_copy("index/clip.u32", 4000, sha256(FILES["index/clip.u32"]))
+
+
+# S3 -----------------------------------------------------------------------------------------------
+
+HAS_TENSORFLOW_IO = importlib.util.find_spec(
+    "tensorflow_io"
+) is not None and importlib.metadata.version("tensorflow").startswith("2.16.")
+needs_tensorflow_io = pytest.mark.skipif(
+    not HAS_TENSORFLOW_IO, reason="s3:// needs tensorflow-io 0.37.1 with TensorFlow 2.16"
+)
+
+
+def in_process(code: str, address: str, tmp_path: Path, status: int = 0, **environment: str):
+    """Runs code that reads from an S3 in a process of its own (the environment is looked at once).
+
+    Returns what the code printed, as JSON.
+    """
+    setting = {
+        **{key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "S3_"))},
+        **{"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"},
+        **{"AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"},
+        **{"S3_ENDPOINT": address, "KERAS_R3D_CACHE": str(tmp_path / "cache")},
+        **{"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(sys.path)},
+        **environment,
+    }
+    head = """
+        import concurrent.futures, json, os, sys, time
+        import numpy as np
+        from keras_r3d.data.store.storage import gfile, remote
+        from keras_r3d.data.store.storage import StorageError, open_storage
+
+        remote.FIRST_PAUSE_SECONDS = 0.01
+
+        def raised(call, *arguments):
+            try:
+                return f"no error, {call(*arguments)}"
+            except StorageError as error:
+                return str(error)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(head) + textwrap.dedent(code)],
+        env=setting,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "pure virtual" not in done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """A server that speaks S3's protocol, with the store in it; yields its address."""
+    pytest.importorskip("moto")
+    boto3 = pytest.importorskip("boto3")
+    from moto.server import ThreadedMotoServer
+
+    running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    running.start()
+    address = "http://{}:{}".format(*running.get_host_and_port())
+    client = boto3.client(
+        "s3",
+        endpoint_url=address,
+        region_name="us-east-1",
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+    )
+    client.create_bucket(Bucket="bucket")
+    for name, content in FILES.items():
+        client.put_object(Bucket="bucket", Key=f"sets/store/{name}", Body=content)
+    return address  # its thread ends with the process; `stop` waits for kept connections
+
+
+@needs_tensorflow_io
+def test_s3_reads(s3, tmp_path):
+    found = in_process(
+        """
+        import hashlib
+        import tensorflow as tf
+
+        store = open_storage("s3://bucket/sets/store/")
+        shard = store.read("shards/00000.jpegs", 0, 3_000_000)
+
+        def right(start, size=80_000):
+            return store.read("shards/00000.jpegs", start, size) == shard[start : start + size]
+
+        def clip(start):
+            return np.frombuffer(store.read("shards/00000.jpegs", int(start), 50_000), np.uint8)
+
+        starts = np.random.default_rng(0).integers(0, 2_900_000, 200).tolist()
+        with concurrent.futures.ThreadPoolExecutor(32) as pool:
+            threads = all(pool.map(right, starts))
+        clips = tf.data.Dataset.from_tensor_slices(starts[:40]).map(
+            lambda start: tf.numpy_function(clip, [start], tf.uint8), num_parallel_calls=8
+        )
+        pipeline = b"".join(clip.numpy().tobytes() for clip in clips)
+        index = store.read("index/clip.u32", 0, 4000)
+        digest = hashlib.sha256(index).hexdigest()
+        print(json.dumps({
+            "root": store.root,
+            "remote": store.remote,
+            "shard": hashlib.sha256(shard).hexdigest(),
+            "threads": threads,
+            "pipeline": pipeline == b"".join(shard[at : at + 50_000] for at in starts[:40]),
+            "exists": [store.exists(name) for name in ("store.json", "empty", "no.json", "index")],
+            "texts": [store.text(name) for name in ("store.json", "a b+%.txt", "empty")],
+            "sizes": [store.size("shards/00000.jpegs"), store.size("empty")],
+            "short": raised(store.read, "shards/00000.jpegs", 2_999_990, 20),
+            "behind": raised(store.read, "shards/00000.jpegs", 4_000_000, 1),
+            "missing": raised(store.read, "no.json", 0, 1),
+            "damaged": raised(store.text, "latin1.txt"),
+            "bucket": raised(open_storage("s3://other/store").text, "store.json"),
+            "copy": np.memmap(store.local_copy("index/clip.u32", 4000, digest), "<u4").tolist(),
+            "wrong": raised(store.local_copy, "index/clip.u32", 4000, "0" * 64),
+            "environment": [key for key in os.environ if key in gfile.S3_SETTINGS],
+        }))
+        """,
+        s3,
+        tmp_path,
+    )
+    assert (found["root"], found["remote"]) == ("s3://bucket/sets/store", True)
+    assert found["shard"] == sha256(SHARD)
+    assert found["threads"]
+    assert found["pipeline"]
+    assert found["exists"] == [True, True, False, False]
+    assert found["texts"] == ['{"größe": 1}\n', "a name", ""]
+    assert found["sizes"] == [3_000_000, 0]
+    for key, span in (("short", "2,999,990 to 3,000,010"), ("behind", "4,000,000 to 4,000,001")):
+        assert f"jpegs ends at byte 3,000,000; bytes {span} were asked for" in found[key]
+    assert found["missing"].startswith("s3://bucket/sets/store/no.json: there is no such file")
+    assert "latin1.txt is not UTF-8 text" in found["damaged"]
+    assert "s3://other/store/store.json: there is no such file" in found["bucket"]
+    assert found["copy"] == list(range(1000))
+    assert "is not the file that was expected" in found["wrong"]
+    assert [path.name for path in cached(tmp_path)] == [
+        f"{sha256(FILES['index/clip.u32'])[:16]}-index-clip.u32"
+    ]
+    assert found["environment"] == []
+
+
+@pytest.mark.slow
+@needs_tensorflow_io
+def test_s3_that_fails(tmp_path):
+    found = in_process(
+        """
+        from range_server import RangeServer
+
+        content = bytes(range(256)) * 1000
+        with RangeServer({"/bucket/a": content}) as server:
+            os.environ["S3_ENDPOINT"] = server.address
+            store = open_storage("s3://bucket")
+            store.size("a")
+
+            def answers(call, faults, always=None):
+                server.requests.clear()
+                server.faults, server.always = list(faults), always
+                begun = time.monotonic()
+                said = raised(call)
+                return said, len(server.requests), time.monotonic() - begun
+
+            def read():
+                return store.read("a", 100_000, 80_000) == content[100_000:180_000]
+
+            def exists():
+                return open_storage("s3://bucket").exists("a")
+
+            found = {"read right": answers(read, [])}
+            for fault in (403, 404, 429, 500, 503, "cut", "silence"):
+                found[f"read {fault}"] = answers(read, [], fault)
+                found[f"exists {fault}"] = answers(exists, [], fault)
+            found["read again"] = answers(read, [500, "cut"])
+            found["exists again"] = answers(exists, [500, 500, 500, 503, 503])
+            print(json.dumps(found))
+        """,
+        "set in the code",
+        tmp_path,
+        S3_REQUEST_TIMEOUT_MSEC="1000",
+    )
+    refused, missing = "bucket/a: the server refuses to give it", "there is no such file (404)"
+    assert found["read right"][:2] == ["no error, True", 1]
+    assert found["read again"][:2] == ["no error, True", 3]
+    assert found["exists again"][0] == "no error, True"
+    for fault in (429, 500, 503, "cut", "silence"):
+        said, count, seconds = found[f"read {fault}"]
+        assert "could not be read in 4 attempts; the last one: " in said
+        assert "Check the address and the network" in said
+        assert count == (0 if fault == "silence" else remote.ATTEMPTS)  # answered
+        assert seconds < 8
+    for fault in (429, 500, 503, "silence"):
+        assert "could not be read in 4 attempts" in found[f"exists {fault}"][0]
+    assert refused in found["read 403"][0]
+    assert refused in found["exists 403"][0]
+    assert missing in found["read 404"][0]
+    assert found["exists 404"][0] == "no error, False"
+    assert found["read 403"][1] == found["read 404"][1] == 1
+
+
+@needs_tensorflow_io
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_process_that_opened_s3_ends_well(tmp_path, status):
+    code = f"""
+        print(json.dumps(raised(open_storage("s3://bucket").exists, "store.json")))
+        sys.exit({status})
+    """
+    said = in_process(code, "http://127.0.0.1:9", tmp_path, status)
+    assert "s3://bucket/store.json could not be read in 4 attempts" in said
+    assert "Couldn't connect to server" in said

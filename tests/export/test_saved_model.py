@@ -1,0 +1,194 @@
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from signature_networks import (
+    CLASSES,
+    DATA,
+    EVAL,
+    FRAMES,
+    SIZE,
+    network,
+    noise,
+    scores,
+    served,
+)
+from tensorflow.core.protobuf import saved_model_pb2
+
+from keras_r3d.export.saved_model import saved_model
+from keras_r3d.export.source import ExportError
+from keras_r3d.inference.models import runtimes
+
+HELPERS = Path(__file__).parents[1] / "helpers"
+PIXELS = noise(3, FRAMES, SIZE, SIZE)
+
+
+def write(model, path: Path, **kwargs) -> None:
+    kwargs = {"classes": CLASSES, "data": DATA, "evaluation": EVAL} | kwargs
+    saved_model.write(model, path, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    return served(network(), tmp_path_factory.mktemp("one") / "model" / "1")
+
+
+def test_it_is_loaded_as_other_exports(one):
+    loaded = runtimes.load_export(one.path)
+    assert loaded.shape == (FRAMES, None, None, 3)
+    assert loaded.score(2)(PIXELS) == pytest.approx(scores(one.model, PIXELS), abs=1e-5)
+
+
+def test_class_names_are_an_asset(one):
+    assert (one.path / "assets" / "labels.txt").read_text("utf-8").splitlines() == CLASSES
+
+
+def test_operators_are_tensorflows_own(one):
+    graph = saved_model_pb2.SavedModel.FromString((one.path / "saved_model.pb").read_bytes())
+    (meta,) = graph.meta_graphs
+    functions = meta.graph_def.library.function
+    used = {node.op for function in functions for node in function.node_def}
+    used |= {node.op for node in meta.graph_def.node}
+    assert {"Conv3D", "DecodeJpeg", "Assert"} <= used
+    assert not {op for op in used if "PyFunc" in op or ("Batch" in op and "Norm" in op)}
+    used -= {function.signature.name for function in functions}
+    assert not {op for op in used if not hasattr(tf.raw_ops, op)}
+
+
+# Prints the scores of the clips on stdin, in a process to which Keras and we are not known.
+ALONE = f"""
+import sys
+from importlib.machinery import PathFinder
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        known = name.split(".")[0] not in ("keras", "tf_keras", "keras_r3d", "export", "cv2")
+        return PathFinder.find_spec(name, path, target) if known else None
+sys.meta_path[sys.meta_path.index(PathFinder)] = Finder()
+import numpy as np, tensorflow as tf
+signatures = tf.saved_model.load(sys.argv[1]).signatures
+clips = np.frombuffer(sys.stdin.buffer.read(), np.uint8).reshape(-1, {FRAMES}, {SIZE}, {SIZE}, 3)
+files = [[tf.io.encode_jpeg(frame).numpy() for frame in clip] for clip in clips]
+assert signatures["features"](clip=tf.constant(clips))["features"].shape[0] == len(clips)
+assert signatures["jpeg"](jpegs=tf.constant(files))["scores"].shape[0] == len(clips)
+assert not set(sys.modules).intersection(["keras", "keras_r3d", "cv2"])
+print("labels", signatures["video"](video=tf.constant(clips[0]))["labels"][0].numpy().decode())
+for row in signatures["serving_default"](clip=tf.constant(clips))["probabilities"].numpy():
+    print("scores", *row)
+"""
+
+
+def scored_alone(python: str, path: Path) -> tuple[str, np.ndarray]:
+    done = subprocess.run(
+        [python, "-c", ALONE, str(path)],
+        input=PIXELS.tobytes(),
+        capture_output=True,
+        cwd="/",
+        env=os.environ | {"PYTHONPATH": "", "CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    lines = [line.split(" ", 1) for line in done.stdout.decode().splitlines()]
+    (label,) = [rest for key, rest in lines if key == "labels"]
+    return label, np.array([rest.split() for key, rest in lines if key == "scores"], float)
+
+
+def test_it_runs_where_keras_is_not_known(one):
+    label, found = scored_alone(sys.executable, one.path)
+    expected = scores(one.model, PIXELS)
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert label == CLASSES[expected[0].argmax()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "KERAS_R3D_OTHER_PYTHON" not in os.environ,
+    reason="set KERAS_R3D_OTHER_PYTHON to a Python with another TensorFlow",
+)
+def test_it_runs_with_another_tensorflow(one):
+    _, found = scored_alone(os.environ["KERAS_R3D_OTHER_PYTHON"], one.path)
+    assert found == pytest.approx(scores(one.model, PIXELS), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_the_command_line_of_tensorflow_takes_it(one, tmp_path):
+    command = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli"]
+    shown = subprocess.run(
+        [*command, "show", "--dir", one.path, "--all"], capture_output=True, text=True, check=True
+    ).stdout
+    for name in one.loaded.signatures:
+        assert f"signature_def['{name}']" in shown
+    assert "shape: (-1, 8, -1, -1, 3)" in shown
+    np.save(tmp_path / "clip.npy", PIXELS)
+    subprocess.run(
+        [
+            *(*command, "run", "--dir", one.path, "--tag_set", "serve"),
+            *("--signature_def", "serving_default", "--inputs", f"clip={tmp_path / 'clip.npy'}"),
+            *("--outdir", tmp_path),
+        ],
+        capture_output=True,
+        check=True,
+    )
+    found = np.load(tmp_path / "probabilities.npy")
+    assert found == pytest.approx(scores(one.model, PIXELS), abs=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
+def test_half_precision_halves_the_file_and_keeps_the_outputs(one, tmp_path, precision):
+    own = served(one.model, tmp_path / "1", precision=precision)
+    weights = Path("variables", "variables.data-00000-of-00001")
+    sizes = [(path / weights).stat().st_size for path in (own.path, one.path)]
+    assert sizes[0] < 0.6 * sizes[1]
+    for name in one.loaded.signatures:
+        outputs = own.loaded.signatures[name].structured_outputs
+        assert outputs == one.loaded.signatures[name].structured_outputs
+    found = own.serving_default(clip=tf.constant(PIXELS))["probabilities"].numpy()
+    assert found == pytest.approx(scores(one.model, PIXELS), abs=0.02)
+    assert found.sum(axis=1) == pytest.approx([1, 1, 1], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_bytes(tmp_path):
+    code = (
+        f"import pathlib, sys; sys.path[:0] = [{str(HELPERS)!r}]\n"
+        "from signature_networks import CLASSES, DATA, EVAL, network\n"
+        "from keras_r3d.export.saved_model import saved_model\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "saved_model.write(network(), path, classes=CLASSES, data=DATA, evaluation=EVAL)"
+    )
+    contents = []
+    for name in ("a", "b"):
+        path = tmp_path / name
+        subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True)
+        found = [p for p in path.rglob("*") if p.is_file() and p.name != "fingerprint.pb"]
+        contents.append(
+            {p.relative_to(path): hashlib.sha256(p.read_bytes()).hexdigest() for p in found}
+        )
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"precision": "int8"},
+            "precision must be one of ('float32', 'bfloat16', 'float16'). Received: int8",
+        ),
+        ({"classes": ["a", "b"]}, "The model has 6 classes, but 2 are named."),
+        ({"data": saved_model.recipe.load("demo").data}, "but the model takes (8, 16, 16, 3)"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(one, tmp_path, change, message):
+    with pytest.raises(ExportError, match=re.escape(message)):
+        write(one.model, tmp_path / "1", **change)
+    assert not (tmp_path / "1").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(one, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(saved_model.files.WriteError, match="Could not write"):
+        write(one.model, tmp_path / "file" / "1")

@@ -1,0 +1,282 @@
+"""TFLite files: precisions, what is inside, and that they run without our help."""
+
+import dataclasses
+import itertools
+import subprocess
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from folded import moved, output
+
+from keras_r3d.applications import C3D, R3D10, R3D50, r2plus1d_18
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.decoding.decoder import VideoError
+from keras_r3d.export.source import ExportError
+from keras_r3d.export.tflite import calibration, tflite
+from keras_r3d.inference.models.runtimes import ModelError, tflite_metadata
+from keras_r3d.recipe import Recipe, load
+
+SHAPE = (8, 32, 32, 3)
+NAMES = ["clap", "wave", "Fußball"]
+CLIPS = np.random.default_rng(0).integers(0, 256, (8, *SHAPE), dtype=np.uint8)
+PLAIN = tf.lite.experimental.OpResolverType.BUILTIN_REF  # knows built-in operators only
+
+
+def write(model: keras.Model, path: Path, quantize: str, clips=lambda: CLIPS) -> Path:
+    tflite.write(
+        model, path, quantize=quantize, clips=clips, manifest_text='{"size": 32}\n', names=NAMES
+    )
+    return path
+
+
+def scores(interpreter, clips: np.ndarray) -> np.ndarray:
+    interpreter.allocate_tensors()
+    given, asked = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    assert (given["dtype"], asked["dtype"]) == (np.uint8, np.float32)
+    found = []
+    for clip in clips:
+        interpreter.set_tensor(given["index"], clip[np.newaxis])
+        interpreter.invoke()
+        found.append(interpreter.get_tensor(asked["index"])[0])
+    return np.array(found)
+
+
+def operators(path: Path) -> list[dict]:
+    plain = tf.lite.Interpreter(str(path), experimental_op_resolver_type=PLAIN)
+    plain.allocate_tensors()
+    return plain._get_ops_details()
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = R3D10(input_shape=SHAPE, width=0.25, classes=3, shortcut="A")
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([0.1 * kernel, bias])  # else all probabilities are 0 or 1
+    return model
+
+
+@pytest.fixture(scope="module")
+def exported(model, tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("tflite")
+    return {q: write(model, folder / f"{q}.tflite", q) for q in tflite.QUANTIZE}
+
+
+@pytest.mark.parametrize(
+    ("quantize", "difference"),
+    [("none", 1e-5), ("float16", 2e-3), ("dynamic", 0.05), ("int8", 0.1)],
+)
+def test_the_file_computes_what_keras_computes(model, exported, quantize, difference):
+    found = scores(tf.lite.Interpreter(str(exported[quantize])), CLIPS)
+    assert found.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert found == pytest.approx(output(model, CLIPS), abs=difference)
+
+
+def test_sizes(model, exported):
+    size = {quantize: path.stat().st_size for quantize, path in exported.items()}
+    assert size["none"] < 4.4 * model.count_params()
+    assert size["float16"] < 0.6 * size["none"]
+    assert size["dynamic"] < 0.35 * size["none"]
+    assert size["int8"] < 0.35 * size["none"]
+
+
+def in_float(path: Path) -> set[str]:
+    """Returns the operators of an int8 file that compute in float."""
+    plain = tf.lite.Interpreter(str(path), experimental_op_resolver_type=PLAIN)
+    plain.allocate_tensors()
+    types = {one["index"]: one["dtype"] for one in plain.get_tensor_details()}
+    return {
+        op["op_name"]
+        for op in plain._get_ops_details()
+        if all(types.get(n) == np.float32 for n in op["outputs"])
+    }
+
+
+BUILDERS = {
+    "r3d10_a": lambda **kwargs: R3D10(shortcut="A", **kwargs),
+    "r3d10_b": lambda **kwargs: R3D10(shortcut="B", **kwargs),
+    "r3d50_a": lambda **kwargs: R3D50(shortcut="A", **kwargs),
+    "r3d50_b": R3D50,
+    "conv1": lambda **kwargs: R3D10(conv1_t_size=4, conv1_t_stride=2, max_pool=False, **kwargs),
+    "r2plus1d_18": r2plus1d_18,
+    "c3d_bn": lambda **kwargs: C3D(with_batch_norm=True, **kwargs),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("frames", [8, 16])
+@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+def test_int8_has_nothing_in_float_but_the_ends(tmp_path, build, frames):
+    shape = (frames, 32, 48, 3)
+    model = moved(build(input_shape=shape, width=0.125, classes=3))
+    clips = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
+    path = write(model, tmp_path / "model.tflite", "int8", lambda: clips)
+    assert in_float(path) == {"CAST", "DEQUANTIZE", "SOFTMAX"}
+    names = [op["op_name"] for op in operators(path)]
+    assert (names.count("QUANTIZE"), names.count("DEQUANTIZE")) == (1, 1)
+
+
+def test_operators(exported):
+    for path in exported.values():
+        names = {op["op_name"] for op in operators(path)}
+        assert not {name for name in names if name.startswith("Flex") or name == "CUSTOM"}
+        assert not {name for name in names if "3D" in name}
+    assert in_float(exported["int8"]) == {"CAST", "DEQUANTIZE", "SOFTMAX"}
+
+
+def test_each_value_of_a_pixel_is_a_step_of_int8(exported):
+    plain = tf.lite.Interpreter(str(exported["int8"]), experimental_op_resolver_type=PLAIN)
+    plain.allocate_tensors()
+    (quantize,) = [op for op in plain._get_ops_details() if op["op_name"] == "QUANTIZE"]
+    (given,) = quantize["outputs"]
+    (found,) = [one for one in plain.get_tensor_details() if one["index"] == given]
+    assert found["quantization"] == (1.0, -128)
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+def test_the_same_model_makes_the_same_bytes(model, tmp_path, quantize):
+    for name in ("a", "b"):
+        keras.backend.clear_session()  # as in a new process: names are counted from 1
+        write(model, tmp_path / f"{name}.tflite", quantize, lambda: CLIPS[:1])
+    assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
+
+
+def test_logits_become_probabilities(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = R3D10(input_shape=SHAPE, width=0.125, classes=3, classifier_activation=None)
+    path = write(model, tmp_path / "model.tflite", "none")
+    expected = keras.ops.convert_to_numpy(keras.ops.softmax(output(model, CLIPS[:2])))
+    assert scores(tf.lite.Interpreter(str(path)), CLIPS[:2]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_file_carries_names_and_manifest_and_loads_either_way(exported):
+    for path in exported.values():
+        assert tflite_metadata.read(path) == {
+            "labels.txt": "clap\nwave\nFußball\n",
+            "model.json": '{"size": 32}\n',
+            "model.sha256": tflite_metadata.read(path)["model.sha256"],
+        }
+    path = exported["none"]
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert archive.read("labels.txt").decode().split() == NAMES
+    by_path = scores(tf.lite.Interpreter(str(path)), CLIPS[:1])
+    by_content = scores(tf.lite.Interpreter(model_content=path.read_bytes()), CLIPS[:1])
+    assert np.array_equal(by_path, by_content)
+
+
+def test_unzip_finds_the_names(exported):
+    try:
+        found = subprocess.run(
+            ["unzip", "-p", exported["int8"], "labels.txt"], capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        pytest.skip("there is no unzip")
+    assert found.stdout.decode() == "clap\nwave\nFußball\n"
+
+
+def test_the_successor_of_tf_lite_reads_it(model, exported):
+    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    found = scores(litert.Interpreter(str(exported["none"])), CLIPS)
+    assert found == pytest.approx(output(model, CLIPS), abs=1e-5)
+
+
+def test_files_inside_a_model(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"TFL3" * 100)
+    assert tflite_metadata.read(path) is None
+    packed = tflite_metadata.attach(path.read_bytes(), {"a": "1"})
+    assert packed.startswith(path.read_bytes())
+    assert packed == tflite_metadata.attach(path.read_bytes(), {"a": "1"})
+    path.write_bytes(packed)
+    assert tflite_metadata.read(path)["a"] == "1"
+    path.write_bytes(packed.replace(b"TFL3", b"TFL4", 1))
+    with pytest.raises(ModelError, match="is damaged: the model inside is not the one that was"):
+        tflite_metadata.read(path)
+    path.write_bytes(tflite_metadata.attach(b"TFL3", {"a": "x" * 2**24, "b": "x"}))
+    with pytest.raises(ModelError, match="16,777,281 bytes inside"):
+        tflite_metadata.read(path)
+    packed = packed.replace(b"a1", b"a2")  # the check sum is of another text
+    path.write_bytes(packed)
+    with pytest.raises(ModelError, match="is damaged"):
+        tflite_metadata.read(path)
+
+
+@pytest.mark.parametrize(
+    ("clips", "message"),
+    [
+        ([], "needs clips to calibrate on, and there are none"),
+        ([CLIPS[0, :4]], r"must be uint8 \(8, 32, 32, 3\).*Received: uint8 \(4, 32, 32, 3\)"),
+        ([CLIPS[0].astype(np.float32)], "Received: float32"),
+    ],
+)
+def test_int8_without_clips_of_the_model_fails(model, tmp_path, clips, message):
+    with pytest.raises(ExportError, match=message):
+        write(model, tmp_path / "model.tflite", "int8", lambda: clips)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_precision_is_named(model, tmp_path):
+    with pytest.raises(ExportError, match=r"must be one of .*'int8'\]. Received: int4"):
+        write(model, tmp_path / "model.tflite", "int4")
+
+
+def video(name: str, label: str) -> Video:
+    return Video(name, label)
+
+
+def test_the_first_clips_are_of_all_classes_and_far_apart():
+    videos = [video(f"{label}{n}", label) for label in "ab" for n in range(8)]
+    found = [one.name for one in calibration.spread(videos)]
+    assert found[:6] == ["a0", "b0", "a4", "b4", "a2", "b2"]
+    assert sorted(found) == sorted(one.name for one in videos)
+    assert calibration.spread([video("x", "c")]) == [video("x", "c")]
+
+
+@dataclasses.dataclass
+class OfRun:
+    """What `calibration.clips` asks of a run."""
+
+    videos: list[Video]
+    recipe: Recipe = dataclasses.field(default_factory=lambda: load("demo"))
+
+    def open_split(self, split, data_dir=None):
+        assert split == "train"
+        return self.videos, None
+
+
+@pytest.fixture
+def windows(monkeypatch):
+    """Videos whose clips are full of their number; those named "broken" cannot be read."""
+
+    def cut(reader, video, data, count):
+        if "broken" in video.name:
+            raise VideoError(f"{video.name}: no frames")
+        pixels = np.full((1, 2, 4, 4, 3), int(video.name[1:]), np.uint8)
+        window = dataclasses.make_dataclass("Window", ["pixels"])(pixels)
+        return itertools.repeat(window, count)
+
+    monkeypatch.setattr(calibration.clip_files, "windows", cut)
+
+
+def test_a_video_that_cannot_be_read_is_replaced_and_counted(windows):
+    run = OfRun([video(name, "x") for name in ("v1", "v2", "broken", "v3")])
+    lines: list[str] = []
+    found = [int(clip.mean()) for clip in calibration.clips(run, count=3, say=lines.append)]
+    assert found == [1, 2, 3]
+    assert lines == ["1 videos cannot be read to calibrate on, and are left out: broken: no frames"]
+
+
+def test_few_videos_give_several_clips_each(windows):
+    run = OfRun([video("v1", "x"), video("v2", "x")])
+    found = [int(clip.mean()) for clip in calibration.clips(run, count=5)]
+    assert found == [1, 1, 1, 2, 2]
+
+
+def test_no_clip_at_all_is_an_error(windows):
+    with pytest.raises(ExportError, match="none of the 1 videos of split 'train' can be read"):
+        list(calibration.clips(OfRun([video("broken", "x")]), say=lambda line: None))

@@ -1,0 +1,42 @@
+"""Videos in memory, and what reads them."""
+
+import numpy as np
+
+from keras_r3d import recipe
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.decoding import decoder
+from keras_r3d.data.decoding.flow import turn_back
+from keras_r3d.data.decoding.reader import Reader
+
+VIDEO = Video("video", "video.avi", "")
+
+
+class MemoryReader(Reader):
+    """Reads one video, which is in memory."""
+
+    def __init__(self, frames: np.ndarray, data: recipe.Data):
+        super().__init__()
+        self.channels = frames.shape[-1]
+        if data.input == "rgb":
+            size = decoder.shrunk(frames[0], data.short_side)
+            frames = np.stack([decoder.resize(frame, *size) for frame in frames])
+        self._frames = frames
+
+    def count(self, video):
+        return len(self._frames)
+
+    def check(self, video):
+        pass
+
+    def seconds(self, video):
+        return np.arange(len(self._frames)) / 25
+
+    def cut(self, source, cuts):
+        crops = [cut.crop_of(*self._frames.shape[1:3]) for cut in cuts]
+        for cut, c in zip(cuts, crops, strict=True):
+            for number, out in zip(cut.numbers, cut.out, strict=True):
+                frame = self._frames[number]
+                decoder.fill(out, frame, c.top, c.left, c.height, c.width, c.flip)
+                if c.flip and self.channels == 2:
+                    turn_back(out)
+        return crops

@@ -1,0 +1,77 @@
+"""Pages that are made of others: `python tests/helpers/pages.py` writes them anew."""
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE, NOTEBOOK = ROOT / "docs" / "quickstart.md", ROOT / "docs" / "quickstart.ipynb"
+API = ROOT / "docs" / "api.md"
+_API = """# What is public
+
+All of it, by the first line of its docstring; `help(NAME)` has the rest. What is not listed may
+change. A walk through it: [quickstart.md](quickstart.md). This page is made by
+`python tests/helpers/pages.py`.
+"""
+_MODULES = {
+    "data": "Labelled videos, and how clips are cut from them.",
+    "applications": "Networks, as `keras.applications` has them, and their weights.",
+    "training": "Trainings as recipes say.",
+}
+
+
+def blocks(page: Path) -> list[str]:
+    """Returns the Python blocks of a page, in their order."""
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def notebook() -> str:
+    """Returns the text of the notebook."""
+    cells = []
+    for number, part in enumerate(
+        re.split(r"```python\n(.*?)```\n", PAGE.read_text("utf-8"), flags=re.DOTALL)
+    ):
+        lines = part.strip("\n").splitlines(keepends=True)
+        if not lines:
+            continue
+        cell = {"cell_type": "code" if number % 2 else "markdown", "id": f"cell-{number}"}
+        more = {"execution_count": None, "outputs": []} if number % 2 else {}
+        cells.append({**cell, "metadata": {}, "source": lines, **more})
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    values = {
+        "cells": cells,
+        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+
+
+def api() -> str:
+    """Returns the text of the list of all that is public, by its docstrings."""
+    import keras_r3d
+
+    def row(name: str, value: object) -> str:
+        value = value.fget if isinstance(value, property) else value
+        first = inspect.getdoc(value).splitlines()[0].replace("|", "\\|")
+        return f"| `{name}` | {first} |"
+
+    classifier = keras_r3d.VideoClassifier
+    methods = [
+        row(f"VideoClassifier.{name}", value)
+        for name, value in vars(classifier).items()
+        if not name.startswith("_")
+    ]
+    lines = [_API, "| | |", "| --- | --- |", row("keras_r3d.VideoClassifier", classifier), *methods]
+    lines.append(row("keras_r3d.R3DError", keras_r3d.R3DError))
+    for module, what in _MODULES.items():
+        lines += ["", f"## keras_r3d.{module}", "", what, "", "| | |", "| --- | --- |"]
+        parts = getattr(keras_r3d, module)
+        lines += [row(f"keras_r3d.{module}.{name}", getattr(parts, name)) for name in parts.__all__]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    NOTEBOOK.write_text(notebook(), encoding="utf-8")
+    API.write_text(api(), encoding="utf-8")

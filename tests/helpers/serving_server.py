@@ -1,0 +1,252 @@
+"""TensorFlow Serving's REST interface on this machine, as its documentation has it.
+
+It serves one model, answers wrongly on demand, and can be run by hand:
+`python tests/helpers/serving_server.py NAME FOLDER [PORT]`, where FOLDER holds a SavedModel.
+
+Reference:
+    https://www.tensorflow.org/tfx/serving/api_rest
+"""
+
+import base64
+import dataclasses
+import json
+import re
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf import json_format
+from serving_model import ServedModel
+
+_POST = r"/v1/models/([^/:]+)(?:/versions/(\d+))?:predict"
+_GET = r"/v1/models/([^/:]+)(?:/versions/(\d+))?(/metadata)?"
+_STATUS = {  # of an error's code
+    tf.errors.INVALID_ARGUMENT: 400,
+    tf.errors.FAILED_PRECONDITION: 400,
+    tf.errors.NOT_FOUND: 404,
+    tf.errors.RESOURCE_EXHAUSTED: 429,
+    tf.errors.UNAVAILABLE: 503,
+    tf.errors.DEADLINE_EXCEEDED: 504,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    size: int  # bytes of the body
+    status: int
+    authorization: str | None
+
+
+class RestServer:
+    """Use as a context manager.
+
+    Attributes:
+        faults: what the next answers are, one each: None (right), a status with an error, "html",
+            "silence", "cut" (the connection ends halfway), "close" (at once), or a text, sent as
+            the body of a 200.
+        always: the same for all that follow.
+        requests: answered so far, in order.
+        connections: accepted so far.
+        busy, busiest: answers under way now, and at most.
+    """
+
+    def __init__(self, model: ServedModel, name: str = "toy", version: int = 3, port: int = 0):
+        self.model, self.name, self.version = model, name, version
+        self.faults: list[int | str | None] = []
+        self.always: int | str | None = None
+        self.latency_seconds = 0.0
+        self.requests: list[Request] = []
+        self.connections = self.busy = self.busiest = 0
+        self.lock = threading.Lock()
+        self.stopped = threading.Event()
+        self._server = _Server(("127.0.0.1", port), _handler(self))
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> "RestServer":
+        threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True).start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stopped.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def fault(self) -> int | str | None:
+        with self.lock:
+            return self.faults.pop(0) if self.faults else self.always
+
+    def answer(self, method: str, path: str, body: bytes) -> dict:
+        """Returns the answer to a request.
+
+        Raises:
+            tf.errors.OpError: whose code and message the client gets.
+        """
+        found = re.fullmatch(_POST if method == "POST" else _GET, path, re.IGNORECASE)
+        if not found:
+            raise _invalid(f"Malformed request: {method} {path}")
+        if found[1] != self.name or (found[2] and int(found[2]) != self.version):
+            raise tf.errors.NotFoundError(
+                None, None, f"Servable not found for request: Latest({found[1]})"
+            )
+        if method == "POST":
+            return self._predict(body)
+        if found[3]:
+            return self._metadata()
+        state = {"error_code": "OK", "error_message": ""}
+        of = {"version": str(self.version), "state": "AVAILABLE", "status": state}
+        return {"model_version_status": [of]}
+
+    def _metadata(self) -> dict:
+        spec = {"name": self.name, "signature_name": "", "version": str(self.version)}
+        signatures = {
+            name: json_format.MessageToDict(one, preserving_proto_field_name=True)
+            for name, one in self.model.signatures.items()
+        }
+        return {
+            "model_spec": spec,
+            "metadata": {"signature_def": {"signature_def": signatures}},
+        }
+
+    def _predict(self, body: bytes) -> dict:
+        try:
+            asked = json.loads(body)
+        except ValueError as error:
+            raise _invalid(f"JSON Parse error: {error}") from error
+        if not isinstance(asked, dict):
+            raise _invalid("JSON Value: Is not object")
+        name = asked.get("signature_name", "serving_default")
+        if name not in self.model.signatures:
+            raise _invalid(f'Serving signature name: "{name}" not found in signature def')
+        of = self.model.signatures[name].inputs
+        if ("instances" in asked) == ("inputs" in asked):
+            raise _invalid("Missing 'inputs' or 'instances' key")
+        rows = "instances" in asked
+        given = asked["instances" if rows else "inputs"]
+        if rows and not (isinstance(given, list) and given):
+            raise _invalid("No values in 'instances' array")
+        if rows and _is_object(given[0]):
+            given = {key: [row[key] for row in given] for key in given[0]}
+        if not _is_object(given):  # the name of a single input may be left out
+            given = {next(iter(of)): given}
+        inputs = {key: _tensor(given[key], of[key].dtype) for key in of if key in given}
+        outputs = {key: _listed(key, value) for key, value in self.model.run(name, inputs).items()}
+        if len(outputs) == 1:
+            return {"predictions" if rows else "outputs": next(iter(outputs.values()))}
+        if not rows:
+            return {"outputs": outputs}
+        count = {len(value) for value in outputs.values()}
+        if len(count) > 1:
+            raise _invalid("Tensors have no common first size, as the row format wants it")
+        return {
+            "predictions": [
+                {key: value[row] for key, value in outputs.items()} for row in range(*count)
+            ]
+        }
+
+
+def _is_object(value) -> bool:
+    return isinstance(value, dict) and set(value) != {"b64"}
+
+
+def _tensor(value, dtype: int) -> np.ndarray:
+    def plain(one):
+        if isinstance(one, list):
+            return [plain(inner) for inner in one]
+        if isinstance(one, dict):
+            return base64.b64decode(one["b64"], validate=True)
+        return one.encode() if isinstance(one, str) else one
+
+    kind = tf.as_dtype(dtype)
+    try:
+        return np.array(plain(value), object if kind == tf.string else kind.as_numpy_dtype)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise _invalid(f"JSON Value: not of expected type: {kind.name} ({error})") from error
+
+
+def _listed(name: str, value: np.ndarray):
+    if value.dtype != object:
+        return value.tolist()
+    if name.endswith("_bytes"):
+        return np.vectorize(lambda one: {"b64": base64.b64encode(one).decode()})(value).tolist()
+    return np.vectorize(lambda one: one.decode(), otypes=[object])(value).tolist()
+
+
+def _invalid(message: str) -> tf.errors.OpError:
+    return tf.errors.InvalidArgumentError(None, None, message)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+def _handler(server: RestServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1
+        disable_nagle_algorithm = True
+
+        def setup(self):
+            super().setup()
+            server.connections += 1
+
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            with server.lock:
+                server.busy += 1
+                server.busiest = max(server.busiest, server.busy)
+            try:
+                self.handle_one()
+            finally:
+                with server.lock:
+                    server.busy -= 1
+
+        do_POST = do_GET  # noqa: N815
+
+        def handle_one(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            time.sleep(server.latency_seconds)
+            fault = server.fault()
+            if fault == "silence":
+                server.stopped.wait(30)
+            if fault in ("silence", "close"):
+                self.close_connection = True
+            elif fault == "html":
+                self.answer(502, b"<html>Bad Gateway</html>", body)
+            elif isinstance(fault, int):
+                self.answer(fault, json.dumps({"error": f"said {fault}"}).encode(), body)
+            elif isinstance(fault, str) and fault != "cut":
+                self.answer(200, fault.encode(), body)
+            else:
+                try:
+                    status, answer = 200, server.answer(self.command, self.path, body)
+                except tf.errors.OpError as error:
+                    status, answer = _STATUS.get(error.error_code, 500), {"error": error.message}
+                self.answer(status, json.dumps(answer).encode(), body, cut=fault == "cut")
+
+        def answer(self, status, content, body, cut=False):
+            said = self.headers.get("Authorization")
+            server.requests.append(Request(self.command, self.path, len(body), status, said))
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.close_connection |= cut
+            self.wfile.write(content[: len(content) // 2] if cut else content)
+
+    return Handler
+
+
+if __name__ == "__main__":
+    name, folder, *port = sys.argv[1:]
+    with RestServer(ServedModel(Path(folder)), name, 1, int(port[0]) if port else 0) as server:
+        print(server.url, flush=True)
+        threading.Event().wait()

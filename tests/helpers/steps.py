@@ -1,0 +1,70 @@
+"""A tiny network, its batches and its steps."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_r3d import recipe
+from keras_r3d.system.devices import Devices
+from keras_r3d.training.optimization.step import Steps
+
+CLASSES = 3
+
+
+RATE = 0.05
+
+
+HARDWARE = Devices(tf.distribute.get_strategy(), "CPU")
+
+
+PLAIN = {
+    "optimizer": "sgd",
+    "learning_rate": RATE,
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "head_rate": 1.0,
+}
+
+
+def train(**keys) -> recipe.Train:
+    return dataclasses.replace(recipe.load("demo").train, **PLAIN | keys)
+
+
+def tiny(frozen_statistics=False, dropout=0.0) -> keras.Model:
+    """A network with a batch norm, the same at each call."""
+    keras.utils.set_random_seed(3)
+    clip = keras.Input((2, 6, 6, 3), name="clip")
+    x = keras.layers.Rescaling(1 / 255)(clip)
+    x = keras.layers.Conv3D(4, (1, 3, 3), use_bias=False, name="conv1")(x)
+    x = keras.layers.BatchNormalization(momentum=0.9, name="conv1_bn")(x)
+    x = keras.layers.GlobalAveragePooling3D()(keras.layers.ReLU()(x))
+    if dropout:
+        x = keras.layers.Dropout(dropout)(x)
+    network = keras.Model(clip, keras.layers.Dense(CLASSES, name="predictions")(x))
+    # Else the gradients of the convolution would be those of the start, in which all is even.
+    rng = np.random.default_rng(5)
+    for variable in network.trainable_variables:
+        variable.assign(variable + rng.normal(0, 0.3, variable.shape))
+    network.get_layer("conv1_bn").trainable = not frozen_statistics
+    return network
+
+
+def batch(count=8, seed=0) -> tuple[tf.Tensor, tf.Tensor]:
+    rng = np.random.default_rng(seed)
+    clips = rng.integers(0, 256, (count, 2, 6, 6, 3), np.uint8)
+    labels = np.arange(count) % CLASSES
+    clips[:, :, :, :, 0] //= 1 + labels.reshape(-1, 1, 1, 1).astype(np.uint8)
+    return tf.constant(clips), tf.constant(labels, tf.int32)
+
+
+def take(of: Steps, number=0, rate=RATE, clips=None) -> np.ndarray:
+    """Takes one step; returns its sums."""
+    of.optimizer.learning_rate = rate
+    sums = of.train(clips or batch(), tf.constant(number, tf.int32), tf.constant(0.0))
+    return sums.numpy()
+
+
+def values(network: keras.Model) -> list[np.ndarray]:
+    return [np.array(weight) for weight in network.get_weights()]

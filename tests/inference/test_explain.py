@@ -1,0 +1,206 @@
+"""`python -m keras_r3d.explain`: files, messages, and the check on the demo videos."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+from conftest import write_video
+
+from keras_r3d import applications, recipe
+from keras_r3d.data import clips, demo
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.decoding.decoder import probe, resize
+from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.inference.explanation import explain, feature_maps, gradcam, heat, overlay
+from keras_r3d.inference.models import opening
+from keras_r3d.inference.models.opening import Named
+from keras_r3d.inference.prediction import prediction
+from keras_r3d.system.errors import R3DError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    """A `.keras` file with two class names, not trained."""
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    keras.utils.set_random_seed(1)
+    network = applications.R3D10(
+        input_shape=(4, 32, 32, 3), labels=["hand$hake", "ein_Wort"], width=0.0625
+    )
+    network.save(path)
+    return path
+
+
+def run(*arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "keras_r3d.explain", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_a_video_is_explained_and_nothing_replaced(model, tmp_path):
+    video = write_video(tmp_path / "film.avi", 10, tint=(1, 0.2, 0.2), base=100)
+    output = tmp_path / "new" / "out"
+    arguments = [video, f"--model={model}", f"--output={output}", "--npz", "--occlusion"]
+    done = run(*arguments, "--class=ein_Wort", "--window=2")
+    assert done.returncode == 0, done.stderr
+    assert "Window 2, 0.80-1.00 s" in done.stdout
+    assert "2 frames of its own; they are looped to the 4" in done.stdout
+    assert "rank correlation" in done.stdout
+    kinds = ("mp4", "npz", "png")
+    assert sorted(p.name for p in output.iterdir()) == [f"film.explain.{kind}" for kind in kinds]
+    with np.load(output / "film.explain.npz") as saved:
+        assert saved["grad_cam"].shape == saved["occlusion"].shape == (4, 32, 32)
+        assert saved["class"] == "ein_Wort"
+    info = probe(str(output / "film.explain.mp4"))
+    assert info.frame_count / info.header_rate >= 4
+    again = run(*arguments)
+    assert again.returncode == 1
+    assert "film.explain.mp4 exists and is left as it is" in again.stderr
+
+
+def test_what_cannot_be_explained_is_one_sentence(model, tmp_path, capsys):
+    video = str(write_video(tmp_path / "film.avi", 10))
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "model.tflite").write_bytes(b"none")
+    (opened,) = opening.open_models(Named(model=str(model)))
+    for given, message in [
+        ({"video": str(tmp_path / "none.mp4")}, "there is no such file"),
+        ({"video": str(tmp_path / "text.mp4")}, "cannot open it as a video"),
+        ({"class_name": "hand$hak"}, r"does not know 'hand\$hak'. Did you mean 'hand\$hake'"),
+        ({"window": "9"}, "has no such window. It has 3, the last ends at 1.00 s"),
+        ({"window": "7.5s"}, "has no such window"),
+        ({"window": "soon"}, "must be a number, such as 3, or a time, such as 2.5s"),
+        ({"layer": "conv7"}, "no layer 'conv7' with a map of the clip. Sensible ones: conv1_relu"),
+    ]:
+        arguments = {"video": video, **given}
+        with pytest.raises(R3DError, match=message):
+            explain.explain(opened.classifier, arguments.pop("video"), **arguments)
+    with pytest.raises(R3DError, match=r"Name a model: --workdir RUN or --model FILE\."):
+        Named()
+    with pytest.raises(R3DError, match=r"no such model|damaged"):
+        opening.open_models(Named(model=str(tmp_path / "no.keras")))
+
+
+def test_windows_and_views_are_those_of_the_recipe(model, tmp_path, capsys):
+    """Two spread windows of three views each: scores are means over the views."""
+    video = str(write_video(tmp_path / "film.avi", 30, tint=(1, 0.2, 0.2), base=20))
+    (opened,) = opening.open_models(Named(model=str(model)), "2x3")
+    explanation = explain.explain(opened.classifier, video)
+    said = str(explanation)
+    found = prediction.predict(opened.classifier, video)
+    label, score = found.top(1)[0]
+    assert f"film.avi: {label} {score:.1%} over 2 windows" in said
+    number = int(found.window_scores[:, found.labels.index(label)].argmax())
+    start, end = found.window_seconds[number]
+    assert f"Window {number}, {start:.2f}-{end:.2f} s: " in said
+
+
+def test_exports_have_no_gradients(model, tmp_path):
+    import dataclasses
+
+    (opened,) = opening.open_models(Named(model=str(model)))
+    export = dataclasses.replace(opened.classifier, network=None, kind="TFLite")
+    with pytest.raises(explain.ExplainError, match=r"TFLite, .* pass the .keras file"):
+        explain.explain(export, str(tmp_path / "film.avi"))
+
+
+def test_windows_are_named_by_number_or_time():
+    times, scores = [(0.5, 1.0), (1.0, 1.5)], [0.1, 0.9]
+    assert explain._window_number(None, times, scores) == 1
+    assert explain._window_number("0", times, scores) == 0
+    assert explain._window_number("1s", times, scores) == 1
+    with pytest.raises(explain.ExplainError, match="no such window"):
+        explain._window_number("0.2s", times, scores)
+
+
+def test_colours_are_right_and_heat_shows_where_it_is(tmp_path):
+    clip = np.zeros((3, 40, 60, 3), np.uint8)
+    clip[..., 0] = 200
+    hot = np.zeros((3, 40, 60), np.float32)
+    hot[:, :20] = 1
+    blended = overlay.blend(clip, hot).astype(int)
+    assert (np.ptp(blended[:, 20:], axis=-1) == 0).all(), "grey where it is cold"
+    assert (blended[:, :20, :, 0] > blended[:, :20, :, 2] + 50).all()
+    overlay.write_video(
+        tmp_path / "a.mp4", clip, hot, np.array([0.0, 0.1, 0.2]), ["film", "b: 50 %"]
+    )
+    reader = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    frame = reader.read()[1][..., ::-1].astype(int)
+    assert frame.shape[1] == 2 * 540
+    middle = frame[frame.shape[0] // 2 + 60]
+    assert np.abs(middle[270] - [200, 0, 0]).max() < 30, "the clip, RGB, on the left"
+    assert np.ptp(middle[810]) < 30, "its grey copy on the right"
+    assert frame[:60].max() > 200, "letters"
+    picture = overlay.strip(clip, {"Grad-CAM": hot}, np.array([0.0, 0.1, 0.2]), ["film $x_1", "b"])
+    picture.savefig(tmp_path / "a.png")
+    drawn = cv2.imread(str(tmp_path / "a.png"))[..., ::-1].astype(int)
+    assert (np.abs(drawn - [200, 0, 0]).max(axis=-1) < 10).sum() > 1000
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_any_number_of_channels_can_be_drawn(channels):
+    assert (
+        overlay.as_rgb(np.full((2, 8, 8, channels), 7, np.uint8)).tolist()
+        == np.full((2, 8, 8, 3), 7).tolist()
+    )
+
+
+def test_the_place_of_the_demo_shape_is_where_it_is_drawn():
+    """Exactly: the shape has one colour, and what it does not touch stands still."""
+    mask = demo.shape_masks("left", "test", 3)
+    frames = demo.frames("left", "test", demo._rng("left", "test", 3)).astype(int)
+    assert (np.ptp(frames[mask == 1], axis=0) == 0).all()
+    free = np.broadcast_to((mask == 0)[..., None], frames.shape)
+    least = np.where(free, frames, 255).min(axis=0)
+    most = np.where(free, frames, 0).max(axis=0)
+    seen = free.any(axis=0)
+    assert (least[seen] == most[seen]).all()
+    assert 0.05 < mask.mean() < 0.2
+
+
+def test_the_demo_has_the_pixels_it_always_had():
+    frames = demo.frames("left", "test", np.random.default_rng([2, 3, 0]))
+    assert hashlib.sha256(frames.tobytes()).hexdigest()[:16] == "d8adf75e2a0e074a"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_heat_lies_on_the_moving_shape_and_random_weights_lose_it(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_r3d.train", "--recipe=demo", f"--workdir={tmp_path / 'r'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    network = keras.models.load_model(tmp_path / "r" / "best.keras")
+    data, reader = recipe.load("demo").data, VideoReader(0, 0)
+    pixels, masks, labels = [], [], []
+    for label, name in enumerate(demo.CLASSES):
+        for number in range(4):
+            video = demo.render() / "test" / name / f"{number:03}.mp4"
+            mask = demo.shape_masks(name, "test", number)
+            for window in clips.windows(reader, Video(str(video), ""), data):
+                pixels.append(window.pixels[0])
+                masks.append([resize(mask[n], data.size, data.size) for n in window.frame_numbers])
+                labels.append(label)
+    stage = feature_maps.choose(network, (data.frames, data.size, data.size))
+    shape = np.array(masks)
+    near = heat.widened(shape, stage.steps)
+
+    def shares(network):
+        heats = gradcam.grad_cam(network, np.stack(pixels), labels)
+        return heat.share_on(heats, shape).mean(), heat.share_on(heats, near).mean()
+
+    keras.utils.set_random_seed(1)
+    trained, random = shares(network), shares(keras.models.clone_model(network))
+    # On the shape, or within one cell of the map of it.
+    assert trained[1] >= 0.6
+    assert random[1] < 0.6
+    assert random[1] <= trained[1] - 0.1
+    assert trained[0] >= 3 * shape.mean(), "on the shape itself: three times its share of the area"

@@ -1,0 +1,377 @@
+import dataclasses
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import write_video
+
+from keras_r3d import applications, recipe
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.inference.embeddings import feature_file, feature_parts
+from keras_r3d.inference.embeddings import features as embeddings
+from keras_r3d.inference.embeddings.feature_parts import Finished
+from keras_r3d.inference.evaluation import scoring
+from keras_r3d.inference.models import runtimes
+from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.system import devices
+
+ROOT = Path(__file__).parents[2]
+EVAL = recipe.Eval("test", 4, 0, 1, "log_probabilities")
+
+
+@pytest.fixture(scope="module")
+def model(small) -> Classifier:
+    """Embeds a clip as the mean of red, green and blue, and three hundred more."""
+    clip = keras.Input((4, 16, 16, 3))
+    x = keras.layers.GlobalAveragePooling3D(name="avg_pool")(clip)
+    x = keras.layers.Rescaling(1, offset=[0, 0, 300], name="moved")(x)
+    out = keras.layers.Dense(2, activation="softmax", name="predictions")(
+        keras.layers.Dropout(0.5)(x)
+    )
+    network = keras.Model(clip, out)
+    score = runtimes.of_network(network, devices.choose(), 4)
+    classifier = Classifier("m", "Keras", ["a", "b"], small.data, EVAL, score, network, "")
+    return embeddings.embedder(classifier)[0]
+
+
+@pytest.fixture
+def videos(tmp_path) -> list[Video]:
+    made = [
+        Video(str(write_video(tmp_path / "videos" / f"{n}.avi", n, tint=(1, 0.5, 0))), f"c{n % 2}")
+        for n in (3, 9, 16)
+    ]
+    broken = tmp_path / "videos" / "broken.mp4"
+    broken.write_bytes(b"no video")
+    return [made[0], Video(str(broken), "c1"), *made[1:]]
+
+
+REQUEST = {"model_sha256": "0", "layer": "avg_pool", "dimension": 3, "data": {"frames": 4}}
+
+
+def extract(model, videos, output, per="window", request=REQUEST, reader=None):
+    with feature_parts.opened(output.with_name(f"{output.name}.parts"), request) as parts:
+        given = (model, reader or VideoReader(0, 0), videos, parts)
+        errors = embeddings.extract(*given, per=per)
+        embeddings.join(parts, videos, output, errors, True, request)
+        parts.remove()
+    return feature_file.read(output)
+
+
+@pytest.mark.parametrize(
+    ("build", "layer", "dimension"),
+    [
+        (lambda: applications.R3D10(width=0.0625, classes=3, dropout=0.5), "avg_pool", 32),
+        (lambda: applications.C3D(width=0.03125, classes=3), "fc7_relu", 128),
+        (
+            lambda: applications.R3D10(width=0.0625, include_top=False, pooling="avg"),
+            "avg_pool",
+            32,
+        ),
+    ],
+)
+def test_the_layer_that_feeds_the_classifier(build, layer, dimension):
+    network = build()
+    assert embeddings.embedding_layer(network) == layer
+    assert embeddings.embedding_network(network, layer).output_shape[-1] == dimension
+
+
+def test_a_head_of_two_layers_and_a_feature_map():
+    network = keras.Sequential(
+        [
+            keras.Input((2, 4, 4, 3)),
+            keras.layers.Conv3D(5, 1, name="conv"),
+            keras.layers.GlobalAveragePooling3D(name="pooled"),
+            keras.layers.Dense(2, name="logits"),
+            keras.layers.Softmax(),
+        ]
+    )
+    assert embeddings.embedding_layer(network) == "pooled"
+    clips = np.random.default_rng(0).uniform(0, 255, (3, 2, 4, 4, 3)).astype(np.float32)
+    expected = network.get_layer("conv")(clips).numpy().mean(axis=(1, 2, 3))
+    got = embeddings.embedding_network(network, "conv").predict(clips, verbose=0)
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+    # Linear units are no logits here: no softmax may be put behind them.
+    raw = runtimes.of_network(embeddings.embedding_network(network, "logits"), devices.choose(), 4)(
+        clips.astype(np.uint8)
+    )
+    assert abs(raw.sum(axis=1) - 1).max() > 0.1
+
+
+def test_an_unknown_layer_is_named_with_one_like_it():
+    network = applications.R3D10(width=0.0625, classes=3)
+    with pytest.raises(embeddings.FeatureError, match=r"no layer 'avgpool'. Did you mean 'avg_poo"):
+        embeddings.embedding_network(network, "avgpool")
+
+
+def test_embeddings_by_window_have_names_labels_and_times(model, videos, tmp_path):
+    found = extract(model, videos, tmp_path / "f.npz")
+    assert [Path(path).stem for path in found.video] == ["3", *["9"] * 3, *["16"] * 4]
+    assert found.window.tolist() == [0, 0, 1, 2, 0, 1, 2, 3]
+    assert found.label.tolist() == ["c1"] * 4 + ["c0"] * 4
+    assert found.start_seconds[1:4] == pytest.approx([0, 0.4, 0.8])
+    assert found.end_seconds[1:4] == pytest.approx([0.4, 0.8, 0.9])
+    # Frames 0-3, 4-7 and 8, of 6 levels each; green half of it, blue moved.
+    assert found.embedding[1:4, 0] == pytest.approx([9, 33, 48], abs=3)
+    assert found.embedding[1:4, 1] == pytest.approx([4.5, 16.5, 24], abs=3)
+    assert found.embedding[:, 2] == pytest.approx(300, abs=3)
+    assert found.metadata["layer"] == "avg_pool"
+    (name, reason), *_ = found.metadata["errors"].items()
+    assert name.endswith("broken.mp4")
+    assert "cannot open" in reason
+    assert found.metadata["videos"] == 3
+    (short,) = found.metadata["notes"].values()
+    assert "3 frames, repeated to the 4 of a clip" in short
+
+
+def test_an_embedding_by_video_is_the_mean_of_its_windows(model, videos, tmp_path):
+    windows = extract(model, videos, tmp_path / "w.npz")
+    whole = extract(model, videos, tmp_path / "v.npz", per="video")
+    assert len(whole.video) == 3
+    assert whole.window.tolist() == [-1] * 3
+    for row, name in enumerate(whole.video):
+        own = windows.video == name
+        np.testing.assert_allclose(
+            whole.embedding[row], windows.embedding[own].mean(axis=0), rtol=1e-6
+        )
+        assert whole.end_seconds[row] == windows.end_seconds[own].max()
+
+
+class Interrupting(VideoReader):
+    """Is stopped when it comes to a video."""
+
+    def __init__(self, at: str):
+        super().__init__(0, 0)
+        self.threads, self._at = 1, at
+
+    def windows(self, video, *arguments):
+        if video.path == self._at:
+            raise KeyboardInterrupt
+        yield from super().windows(video, *arguments)
+
+
+def test_an_interrupted_extraction_goes_on_to_the_same_bytes(model, videos, tmp_path):
+    extract(model, videos, tmp_path / "whole.npz")
+    # Of the step that the network is taking nothing is kept.
+    model = dataclasses.replace(model, eval=dataclasses.replace(model.eval, batch_size=2))
+    output = tmp_path / "f.npz"
+    with pytest.raises(embeddings.InterruptedExtraction, match="1 of 4 videos are kept in"):
+        extract(model, videos, output, reader=Interrupting(videos[3].path))
+    assert not output.exists()
+    # What is finished is not decoded again.
+    extract(model, videos, output, reader=Interrupting(videos[0].path))
+    assert output.read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    assert not (tmp_path / "f.npz.parts").exists()
+
+
+def test_new_videos_are_added_in_their_place_and_gone_ones_left_out(model, videos, tmp_path):
+    output, folder = tmp_path / "f.npz", tmp_path / "f.npz.parts"
+    with feature_parts.opened(folder, REQUEST) as parts:
+        chosen = [videos[0], videos[3]]
+        embeddings.extract(model, VideoReader(0, 0), chosen, parts, per="window")
+    extract(model, videos[1:], output)
+    extract(model, videos[1:], tmp_path / "whole.npz")
+    assert output.read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+def test_parts_of_another_request_are_refused_with_both(tmp_path):
+    with feature_parts.opened(tmp_path / "p", REQUEST):
+        pass
+    with feature_parts.opened(tmp_path / "p", REQUEST | {"model": "moved.keras"}):
+        pass
+    other = REQUEST | {"layer": "conv1", "data": {"frames": 8}}
+    with (
+        pytest.raises(feature_parts.PartsError) as caught,
+        feature_parts.opened(tmp_path / "p", other),
+    ):
+        pass
+    assert "data.frames: 4 then, 8 now" in str(caught.value)
+    assert "layer: avg_pool then, conv1 now" in str(caught.value)
+    with (
+        feature_parts.opened(tmp_path / "p", REQUEST),
+        pytest.raises(feature_parts.PartsError, match="Another process writes to"),
+        feature_parts.opened(tmp_path / "p", REQUEST),
+    ):
+        pass
+
+
+def test_a_damaged_part_is_said(tmp_path):
+    with feature_parts.opened(tmp_path, REQUEST) as parts:
+        one = np.ones((1, 3), np.float32)
+        parts.add(Finished("a", "ok", "", one, np.zeros(1, int), np.zeros((1, 2))))
+        parts.flush()
+    path = tmp_path / "000000.npz"
+    path.write_bytes(path.read_bytes()[:-50])
+    with (
+        pytest.raises(feature_parts.PartsError, match="holds a damaged part"),
+        feature_parts.opened(tmp_path, REQUEST),
+    ):
+        pass
+
+
+def test_no_readable_video_is_an_error_and_leaves_no_output(model, videos, tmp_path):
+    with pytest.raises(embeddings.FeatureError, match="None of the 1 videos can be read"):
+        extract(model, [videos[1]], tmp_path / "f.npz")
+    assert not (tmp_path / "f.npz").exists()
+
+
+def test_embeddings_that_are_not_finite_are_refused(model, videos):
+    nothing = Classifier(**vars(model) | {"score": lambda clips: np.full((len(clips), 3), np.nan)})
+    with pytest.raises(scoring.ScoringError, match="not finite"):
+        list(scoring.score(nothing, VideoReader(0, 0), videos[:1], probabilities=False))
+
+
+def test_a_file_of_something_else_is_said(tmp_path):
+    np.savez(tmp_path / "other.npz", x=1)
+    with pytest.raises(feature_file.FeatureFileError, match=r"other.npz is no file of embeddings"):
+        feature_file.read(tmp_path / "other.npz")
+    with pytest.raises(feature_file.FeatureFileError, match=r"must end in .npz or .parquet"):
+        feature_file.check_suffix(tmp_path / "other.csv")
+
+
+def test_large_files_are_written_in_pieces(tmp_path, monkeypatch):
+    monkeypatch.setattr(feature_file, "_ROWS", 3)
+    texts = [f"{'ä' * (n % 5)}" for n in range(20)]
+    rows = {name: np.array(texts) for name in feature_file.TEXTS}
+    rows |= {"embedding": np.arange(40, dtype=np.float32).reshape(20, 2), "window": np.arange(20)}
+    rows |= {name: np.arange(20) / 7 for name in ("start_seconds", "end_seconds")}
+
+    def batches(columns):
+        for first, last in ((0, 1), (1, 9), (9, 10), (10, 20)):
+            yield {name: rows[name][first:last] for name in columns}
+
+    feature_file.write(tmp_path / "f.npz", batches, 20, 2, False, {"a": "é"})
+    back = feature_file.read(tmp_path / "f.npz")
+    assert back.label is None
+    assert back.metadata == {"a": "é"}
+    for name in set(feature_file.COLUMNS) - {"label"}:
+        np.testing.assert_array_equal(getattr(back, name), rows[name])
+
+
+def test_parquet_holds_the_same(model, videos, tmp_path):
+    pytest.importorskip("pyarrow")
+    one = extract(model, videos, tmp_path / "f.npz")
+    other = extract(model, videos, tmp_path / "f.parquet")
+    for name in feature_file.COLUMNS:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert one.metadata == other.metadata
+
+
+def test_parquet_without_pyarrow_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(feature_file.FeatureFileError, match="Parquet needs pyarrow"):
+        feature_file.check_suffix(tmp_path / "f.parquet")
+
+
+def run(*arguments, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "keras_r3d.features", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
+
+
+def test_several_videos_stand_before_the_flags(tmp_path):
+    done = run(tmp_path, "b*.mp4", "--output", tmp_path / "f.npz", "--per", "window")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: {tmp_path} holds no videos. Known suffixes: .3gp ")
+    write_video(tmp_path / "1.avi")
+    done = run(tmp_path, "b*.mp4", "--output", tmp_path / "f.npz")
+    assert "Name a model: --workdir RUN or --model FILE." in done.stderr
+
+
+@pytest.mark.slow
+def test_the_command(class_folders, tmp_path):
+    network = applications.R3D10(width=0.0625, classes=2, input_shape=(4, 32, 32, 3))
+    network.save(tmp_path / "m.keras")
+    (class_folders / "red" / "broken.mp4").write_bytes(b"no video")
+    with open(os.fsencode(tmp_path) + b"/\xff.mp4", "wb"):
+        pass
+    output = tmp_path / "f.npz"
+    given = ("--model", tmp_path / "m.keras", "--output", output)
+    done = run("--data_dir", class_folders, *given, "--neighbours", 3)
+    assert done.returncode == 1, done.stderr
+    assert "12 embeddings of 12 videos" in done.stdout
+    assert "1 videos without embedding" in done.stdout
+    assert "recall@1" in done.stdout
+    found = feature_file.read(output)
+    assert found.embedding.shape == (12, 32)
+    assert sorted(set(found.label.tolist())) == ["green", "red"]
+    assert (tmp_path / "f.neighbours.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "f.neighbours.csv").read_text().count("\n") == 1 + 12 * 3
+    done = run(class_folders, *given)
+    assert done.returncode == 1
+    assert f"--output {output} exists and is left as it is" in done.stderr
+    done = run(tmp_path, "--model", tmp_path / "m.keras", "--output", tmp_path / "all.npz")
+    assert done.returncode == 1
+    assert "12 embeddings of 12 videos" in done.stdout
+    assert r"\xff.mp4: its name is not UTF-8: rename it." in done.stdout
+    for split in ("train", "test"):
+        shutil.copytree(class_folders, tmp_path / "splits" / split)
+    given = ("--model", tmp_path / "m.keras", "--output", tmp_path / "s.npz")
+    done = run("--data_dir", tmp_path / "splits", *given)
+    assert "--split is missing: " in done.stderr, "as evaluate says"
+    assert " has ['test', 'train']." in done.stderr
+    done = run("--output", output, "--gallery", output, "--probe")
+    assert done.returncode == 0, done.stderr
+    assert "linear probe:" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_is_interrupted_as_it_starts_goes_on(tmp_path, number):
+    write_video(tmp_path / "v.avi")
+    script = (
+        "import time\n"
+        "from keras_r3d import features\n"
+        "from keras_r3d.system import command\n"
+        "from keras_r3d.inference import opening\n"
+        "def slow(*given):\n"
+        "    print('opening', flush=True)\n"
+        "    time.sleep(60)\n"
+        "opening.open_models = slow\n"
+        "command.run(features._define_flags, features._main, arguments=('[VIDEO…]',))\n"
+    )
+    given = [str(tmp_path / "v.avi"), "--model=m.keras", f"--output={tmp_path / 'f.npz'}"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *given], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "opening\n"
+    process.send_signal(number)
+    assert "The same command goes on." in process.communicate(timeout=30)[0]
+    assert process.returncode == 75
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on(tmp_path):
+    for number in range(80):
+        write_video(tmp_path / "v" / f"{number}.avi", 40, 240, 320)
+    network = applications.R3D10(width=0.125, classes=2, input_shape=(4, 32, 32, 3))
+    network.save(tmp_path / "m.keras")
+    given = (tmp_path / "v", "--model", tmp_path / "m.keras", "--per", "window", "--output")
+    command = [sys.executable, "-m", "keras_r3d.features", *map(str, given)]
+    assert run(*given, tmp_path / "whole.npz").returncode == 0
+    for number, expected in ((signal.SIGTERM, 75), (signal.SIGKILL, -9)):
+        process = subprocess.Popen(
+            [*command, str(tmp_path / f"{number.name}.npz")],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for line in process.stdout:
+            if " videos, " in line:
+                break
+        process.send_signal(number)
+        said = process.communicate()[0]
+        assert process.returncode == expected, said
+        if number == signal.SIGTERM:
+            assert "The same command goes on." in said
+    done = run(*given, tmp_path / "SIGTERM.npz")
+    assert done.returncode == 0, done.stderr
+    assert "videos are finished already" in done.stdout
+    assert run(*given, tmp_path / "SIGKILL.npz").returncode == 0
+    for name in ("SIGTERM", "SIGKILL"):
+        assert (tmp_path / f"{name}.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()

@@ -1,0 +1,450 @@
+"""Answers for videos: from Python, and by the command, run in this process and in its own."""
+
+import csv
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from absl import flags
+from conftest import write_video
+from mjpeg_server import serving
+
+from keras_r3d import VideoClassifier, recipe
+from keras_r3d import predict as command_module
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.decoding.decoder import Decoder, VideoError
+from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.inference.evaluation.evaluation import evaluate_videos
+from keras_r3d.inference.models import runtimes
+from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction import annotating, output_files, prediction
+from keras_r3d.system import command as command_line
+from keras_r3d.system import devices
+
+ROOT = Path(__file__).parents[2]
+CLASSES = ["green", "red"]
+
+
+def colours(share: float = 0.05) -> keras.Model:
+    """Says "red" with the share of red in red and green."""
+    clip = keras.Input((4, 16, 16, 3))
+    means = keras.layers.GlobalAveragePooling3D()(clip)
+    dense = keras.layers.Dense(2, activation="softmax", name="predictions")
+    model = keras.Model(clip, dense(means))
+    dense.set_weights([np.array([[0, share], [share, 0], [0, 0]]), np.zeros(2)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def opened(small) -> Classifier:
+    of = recipe.Eval("test", 4, 0, 1, "probabilities")
+    model = colours()
+    score = runtimes.of_network(model, devices.choose(), 4)
+    return Classifier("model", "Keras", CLASSES, small.data, of, score, model, "")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Videos of 18, 9 and 3 frames, one that breaks in the middle, and one that is none."""
+    root = tmp_path_factory.mktemp("videos")
+    write_video(root / "long.avi", 18, tint=(1, 0.2, 0), base=60)
+    write_video(root / "deep" / "green.avi", 9, tint=(0.2, 1, 0), base=60)
+    write_video(root / "short.avi", 3, tint=(1, 0.2, 0), base=60)
+    cut = write_video(root / "cut.avi", 40, 96, 128, tint=(0.2, 1, 0), base=10)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size * 2 // 3])
+    (root / "none.mp4").write_bytes(b"no video")
+    return root
+
+
+def write_run(root: Path, of: recipe.Recipe, share: float) -> Path:
+    root.mkdir()
+    (root / "recipe.toml").write_text(recipe.dumps(of), encoding="utf-8")
+    (root / "classes.txt").write_text("green\nred\n", encoding="utf-8")
+    (root / "summary.json").write_text("{}", encoding="utf-8")
+    colours(share).save(root / "best.keras")
+    return root
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory, small) -> list[Path]:
+    root = tmp_path_factory.mktemp("runs")
+    return [write_run(root / name, small, share) for name, share in (("a", 0.05), ("b", 0.002))]
+
+
+@pytest.fixture(scope="module")
+def _flags():
+    before = set(flags.FLAGS)
+    command_module._define_flags()
+    yield
+    for name in set(flags.FLAGS) - before:
+        delattr(flags.FLAGS, name)
+
+
+@pytest.fixture
+def command(_flags, capsys):
+    """Runs the command; returns its exit code and what it prints."""
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*words) -> tuple[int, str]:
+        given = command_line._repeated([str(word) for word in words], ("fuse", "weights"))
+        flags.FLAGS.unparse_flags()
+        for flag in flags.FLAGS.get_flags_for_module(command_module):
+            flag.unparse()
+        _, *words = flags.FLAGS(["predict", *given])
+        with pytest.raises(SystemExit) as ended:
+            command_module._main(*words)
+        return ended.value.code, capsys.readouterr().out
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_scores_are_an_evaluation_s_to_the_bit(opened, folder):
+    paths = [folder / "long.avi", folder / "deep" / "green.avi", folder / "short.avi"]
+    videos = [Video(str(path), "red") for path in paths]
+    evaluated = evaluate_videos(opened, VideoReader(0, 0), videos, split="test")
+    for number, path in enumerate(paths):
+        found = prediction.predict(opened, str(path))
+        own = evaluated.window_videos == number
+        assert (found.scores == evaluated.video_scores[number]).all()
+        assert (found.window_scores == evaluated.window_scores[own]).all()
+        assert (found.window_seconds == evaluated.window_seconds[own]).all()
+        assert len(found.window_scores) == [5, 3, 1][number]
+        assert found.labels == CLASSES
+        assert found.top(1)[0][0] == ["red", "green", "red"][number]
+        assert found.status == "ok"
+    assert found.detail.endswith("short.avi: 3 frames, repeated to the 4 of a clip.")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("none.mp4", "cannot open it as a video"), ("gone.mp4", "no such file"), ("deep", "no such")],
+)
+def test_what_is_no_video_is_an_error(opened, folder, name, message):
+    with pytest.raises(VideoError, match=message):
+        prediction.predict(opened, str(folder / name))
+
+
+def test_a_folder_is_predicted_and_a_broken_file_is_the_exit_code(command, runs, folder, tmp_path):
+    code, out = command(
+        *("--workdir", runs[0], folder, "--top=1", "--json", tmp_path / "all.json"),
+        *("--csv", tmp_path / "all.csv", "--timeline", tmp_path / "lines"),
+        *("--annotate", tmp_path / "copies"),
+    )
+    assert code == 1
+    assert "5 videos: 3 ok, 1 partial, 1 error." in out
+    (line,) = [line for line in out.splitlines() if "none.mp4" in line]
+    assert line.endswith("error: OpenCV cannot open it as a video (truncated, audio only, or no "
+                         "video).")  # fmt: skip
+    records = json.loads((tmp_path / "all.json").read_text())
+    by_name = {Path(record["video"]).stem: record for record in records}
+    assert {name: record["status"] for name, record in by_name.items()} == {
+        "cut": "partial",
+        "green": "ok",
+        "long": "ok",
+        "none": "error",
+        "short": "ok",
+    }
+    assert "repeated to the 4 of a clip" in by_name["short"]["detail"]
+    assert by_name["long"]["windows"] == 5
+    assert by_name["long"]["seconds"] == pytest.approx(1.8)
+    assert (by_name["none"]["top"], by_name["none"]["seconds"]) == ([], None)
+    for name in ("long", "green", "short", "cut"):
+        found = VideoClassifier(runs[0]).predict(by_name[name]["video"])
+        label, score = found.top(1)[0]
+        assert by_name[name]["top"] == [{"label": label, "score": score}]
+        assert len(list(Decoder(str(tmp_path / "copies" / f"{name}.mp4")))) >= 3
+    with (tmp_path / "all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["video"] for row in rows] == [record["video"] for record in records]
+    assert [row["label_1"] for row in rows if row["status"] == "ok"] == ["green", "red", "red"]
+    drawn = sorted(path.name for path in (tmp_path / "lines").iterdir())
+    assert drawn == [f"{n}.{s}" for n in ("cut", "green", "long", "short") for s in ("csv", "png")]
+    assert not (tmp_path / "copies" / "none.mp4").exists()
+
+
+def test_partial_videos_and_lists_on_stdin_leave_with_0(command, runs, folder, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{folder}/cut.avi\n{folder}/long.avi\n"))
+    code, out = command("--workdir", runs[0], "-")
+    assert code == 0
+    assert "2 videos: 1 ok, 1 partial, 0 error." in out
+    assert out.index("cut.avi") < out.index("long.avi")
+
+
+def test_a_glob_that_nothing_fits_is_one_line(command, runs, folder, tmp_path):
+    given = [f"{folder}/*.webm", folder / "long.avi", "--json", tmp_path / "a.json"]
+    code, out = command("--workdir", runs[0], *given, "--top=1")
+    assert code == 1
+    assert "2 videos: 1 ok, 0 partial, 1 error." in out
+    first, second = json.loads((tmp_path / "a.json").read_text())
+    assert (first["status"], second["status"]) == ("error", "ok")
+    assert first["detail"] == f"{folder}/*.webm: there is no such file."
+
+
+def test_two_runs_are_fused(command, runs, folder, tmp_path):
+    video = folder / "long.avi"
+    code, _ = command(
+        *(video, "--fuse", runs[0], runs[1], "--weights", 1, 3, "--json", tmp_path / "f.json"),
+        *("--timeline", tmp_path / "lines"),
+    )
+    assert code == 0
+    (record,) = json.loads((tmp_path / "f.json").read_text())
+    a, b = (VideoClassifier(run).predict(video).scores for run in runs)
+    assert record["top"][0]["score"] == pytest.approx(float(0.25 * a[1] + 0.75 * b[1]))
+    assert (tmp_path / "lines" / "long.csv").is_file()
+
+
+def test_a_copy_of_one_video_is_a_file(command, runs, folder, tmp_path):
+    code, out = command(
+        "--workdir", runs[0], folder / "long.avi", "--annotate", tmp_path / "copy.mp4"
+    )
+    assert code == 0
+    assert f"Written: {tmp_path / 'copy.mp4'}" in out
+    assert len(list(Decoder(str(tmp_path / "copy.mp4")))) == 18
+
+
+def test_an_interrupted_prediction_keeps_what_is_done_and_begins_anew(
+    command, runs, folder, tmp_path, monkeypatch
+):
+    given = ["--workdir", runs[0], folder / "long.avi", folder / "short.avi"]
+    given += ["--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv"]
+    given += ["--timeline", tmp_path / "lines", "--annotate", tmp_path / "copies"]
+    of_scored = prediction.of_scored
+
+    def interrupted(scored, labels):
+        if "short" in scored.video.path:
+            raise KeyboardInterrupt
+        return of_scored(scored, labels)
+
+    monkeypatch.setattr(prediction, "of_scored", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        command(*given)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {f"{n}.unfinished" for n in ("a.json", "a.csv", "lines", "copies")}
+    (record,) = json.loads((tmp_path / "a.json.unfinished").read_text())
+    assert record["video"].endswith("long.avi")
+    assert (tmp_path / "copies.unfinished" / "long.mp4").is_file()
+    (tmp_path / "lines.unfinished" / "gone.png").write_bytes(b"of a video that is named no more")
+    monkeypatch.setattr(prediction, "of_scored", of_scored)
+    code, out = command(*given)
+    assert code == 0
+    assert out.count("Written: ") == 4
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", "a.csv", "lines", "copies"}
+    assert len(json.loads((tmp_path / "a.json").read_text())) == 2
+    drawn = {path.name for path in (tmp_path / "lines").iterdir()}
+    assert drawn == {f"{name}.{kind}" for name in ("long", "short") for kind in ("png", "csv")}
+
+
+def test_what_is_done_is_on_the_disk_before_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(output_files, "_SECONDS", 0.0)
+    outputs = output_files.PredictionFiles({"json": tmp_path / "a"}, ["1.mp4", "2.mp4"], 1, 1)
+    found = prediction.Prediction(
+        *("1.mp4", "ok", "", ["x", "y"], np.array([0.75, 0.25])),
+        *(np.array([[0.75, 0.25]], np.float32), np.array([[0.0, 1.0]])),
+    )
+    assert outputs.add(found) == []
+    (record,) = json.loads((tmp_path / "a.unfinished").read_text())
+    assert record["top"] == [{"label": "x", "score": 0.75}]
+    (tmp_path / "a").write_text("of another")
+    with pytest.raises(output_files.OutputError, match="written by something else meanwhile"):
+        outputs.finish()
+    assert (tmp_path / "a").read_text() == "of another"
+
+
+@pytest.mark.parametrize("made", ["notes.txt", "deep/x.png"])
+def test_a_folder_of_something_else_is_not_emptied(tmp_path, made):
+    mine = tmp_path / "lines.unfinished" / made
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(output_files.OutputError, match="is in the way"):
+        output_files.PredictionFiles({"timeline": tmp_path / "lines"}, ["1.mp4"], 1, 1)
+    assert mine.read_text() == "mine"
+
+
+def test_a_copy_that_cannot_be_written_stops_no_other(command, runs, folder, tmp_path, monkeypatch):
+    annotate = annotating.annotate
+
+    def failing(found, path, timeout):
+        if "long" in found.video:
+            raise annotating.AnnotatingError(f"{path}: OpenCV could not write it.")
+        annotate(found, path, timeout)
+
+    monkeypatch.setattr(annotating, "annotate", failing)
+    videos = [folder / "long.avi", folder / "short.avi"]
+    code, out = command("--workdir", runs[0], *videos, "--annotate", tmp_path / "copies")
+    assert code == 1
+    assert out.count("  no copy: ") == 1
+    assert "2 videos: 2 ok, 0 partial, 0 error." in out
+    assert [path.name for path in (tmp_path / "copies").iterdir()] == ["short.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "Name videos: files, folders"),
+        (["VIDEO"], "Name a model: --workdir RUN, --model FILE or --fuse"),
+        (["VIDEO", "--workdir=RUN", "--fuse", "RUN", "RUN"], "Name a model"),
+        (["VIDEO", "--workdir=RUN", "--recipe=demo"], "a run has its own"),
+        (["VIDEO", "--workdir=RUN", "--weights", "1"], "--weights is for --fuse"),
+        (["VIDEO", "--fuse", "RUN"], "at least two runs"),
+        (["VIDEO", "--workdir=RUN", "--json=VIDEO"], "--json .* exists and is left as it is"),
+        (["VIDEO", "--workdir=RUN", "--csv=no/such/x.csv"], "there is no such folder"),
+        (["VIDEO", "--workdir=RUN", "--timeline=RUN"], "--timeline .* exists and is left"),
+        (["VIDEO", "--workdir=RUN", "--annotate=VIDEO"], "--annotate .* exists and is left"),
+        (["VIDEO", "RUN/x.avi", "--workdir=RUN", "--annotate=x.mp4"], "there are 2 videos"),
+        (["VIDEO", "--workdir=RUN", "--annotate=x.mov"], "must end in .mp4 or .avi"),
+        (["VIDEO", "--workdir=RUN", "--every=1"], "--every is for live sources, not for files"),
+        (["0", "--workdir=RUN", "--csv=x"], "--csv is for files, not for live sources"),
+        (["0", "VIDEO", "--workdir=RUN"], "A live source is watched alone"),
+        (["0", "--fuse", "RUN", "RUN"], "--fuse is for files"),
+        (["VIDEO", "--workdir=RUN", "--protocol=9x9"], "--protocol must be one of"),
+    ],
+)
+def test_what_cannot_be_is_said(command, runs, folder, words, message):
+    from keras_r3d.system.errors import R3DError
+
+    names = {"VIDEO": str(folder / "long.avi"), "RUN": str(runs[0])}
+    given = []
+    for word in words:
+        for name, path in names.items():
+            word = word.replace(name, path)
+        given.append(word)
+    with pytest.raises(R3DError, match=message):
+        command(*given)
+
+
+def test_a_live_source_prints_and_appends_lines(command, runs, tmp_path):
+    (tmp_path / "seen.jsonl").write_text('{"before": 1}\n')
+    with serving() as camera:
+        code, out = command(
+            *("--workdir", runs[0], camera.url, "--duration=1.5", "--smooth=2"),
+            *("--json", tmp_path / "seen.jsonl"),
+        )
+    assert code == 0
+    lines = (tmp_path / "seen.jsonl").read_text().splitlines()
+    assert lines[0] == '{"before": 1}'
+    records = [json.loads(line) for line in lines[1:]]
+    assert len(records) >= 3
+    assert re.search(rf"{len(records)} windows in \d\.\d s", out)
+    assert out.count(" latency ") == len(records)
+    assert {one["label"] for one in records[0]["top"]} == set(CLASSES)
+    assert all(record["latency_seconds"] < 1 for record in records)
+
+
+@pytest.mark.slow
+def test_a_decoder_that_hangs_does_not_keep_the_process(runs, folder):
+    script = (
+        "import sys, threading\n"
+        "from keras_r3d import predict\n"
+        "from keras_r3d.data.decoding.decoder import Decoder\n"
+        "iterate = Decoder.__iter__\n"
+        "def hang(self):\n"
+        "    if 'short' in self.path:\n"
+        "        threading.Event().wait()\n"
+        "    yield from iterate(self)\n"
+        "Decoder.__iter__ = hang\n"
+        "predict.main()\n"
+    )
+    given = [str(folder / "short.avi"), str(folder / "long.avi"), f"--workdir={runs[0]}"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *given, "--timeout=1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "error: nothing decoded in 1 s: it was given up" in done.stdout
+    assert "2 videos: 1 ok, 0 partial, 1 error." in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_a_killed_command_leaves_what_is_done(runs, folder, tmp_path, number):
+    script = (
+        "import time\n"
+        "from keras_r3d import predict\n"
+        "from keras_r3d.inference import prediction, prediction_files\n"
+        "prediction_files._SECONDS = 0.0\n"
+        "of_scored = prediction.of_scored\n"
+        "def slow(scored, labels):\n"
+        "    if 'short' in scored.video.path:\n"
+        "        print('waiting', flush=True)\n"
+        "        time.sleep(60)\n"
+        "    return of_scored(scored, labels)\n"
+        "prediction.of_scored = slow\n"
+        "predict.main()\n"
+    )
+    given = [str(folder / "long.avi"), str(folder / "short.avi"), f"--workdir={runs[0]}"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *given, f"--json={tmp_path / 'a.json'}"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.stdout.readline() not in ("waiting\n", ""):
+        pass
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    codes = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
+    assert process.returncode == codes[number], said
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json.unfinished"]
+    assert len(json.loads((tmp_path / "a.json.unfinished").read_text())) == 1
+    if number != signal.SIGKILL:
+        assert "Not finished: 1 of 2 videos are in " in said
+
+
+@pytest.mark.slow
+def test_an_error_while_threads_decode_ends_without_a_crash(runs, tmp_path):
+    for number in range(12):
+        write_video(tmp_path / f"{number}.avi", 40, 480, 640)
+    given = [sys.executable, "-m", "keras_r3d.predict", f"--workdir={runs[0]}", str(tmp_path)]
+    process = subprocess.Popen(
+        given, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for _ in range(3):
+        process.stdout.readline()
+    process.stdout.close()  # as `head` does
+    assert process.wait(60) == 128 + signal.SIGPIPE
+    assert process.stderr.read() == ""
+
+
+@pytest.mark.real
+def test_odd_files_get_a_line_each_and_nothing_else(small, runs, tmp_path):
+    real = os.environ.get("KERAS_R3D_REAL_DATA")
+    if not real:
+        pytest.skip("KERAS_R3D_REAL_DATA is unset")
+    source = Path(real) / "robustness"
+    given = [f"--workdir={runs[0]}", source, f"--json={tmp_path / 'j'}", f"--annotate={tmp_path}/a"]
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_r3d.predict", *map(str, given), "--timeout=60"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == ""
+    with (source / "manifest.csv").open(newline="") as file:
+        rows = {row["path"]: row for row in csv.DictReader(file)}
+    records = json.loads((tmp_path / "j").read_text())
+    assert {os.path.basename(record["video"]) for record in records} == set(rows)
+    for record in records:
+        row = rows[os.path.basename(record["video"])]
+        broken = row["status"] in ("does not open", "no frames")
+        assert (record["status"] == "error") == broken, record
+        if not broken:
+            assert record["windows"] == -(-int(row["frames_decoded"]) // 4), record
+    copies = {path.name for path in (tmp_path / "a").iterdir()}
+    assert len(copies) == sum(record["status"] != "error" for record in records)
