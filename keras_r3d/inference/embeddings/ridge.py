@@ -83,11 +83,13 @@ class Ridge:
         shrunk = self._shrunk(strength)
         errors = self._residual - self._left @ (shrunk[:, None] * self._projected)
         scores = self._residual + self._shift
-        for group in np.unique(groups):
-            own = np.flatnonzero(groups == group)
+        _, numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)
+        order = np.argsort(numbers, kind="stable")
+        for count in np.unique(counts):  # all groups of as many rows at a time
+            own = order[counts[numbers[order]] == count].reshape(-1, count)
             left = self._left[own]
-            hat = 1 / self._count + (left * shrunk) @ left.T
-            scores[own] -= np.linalg.solve(np.eye(len(own)) - hat, errors[own])
+            hats = 1 / self._count + (left * shrunk) @ left.transpose(0, 2, 1)
+            scores[own] -= np.linalg.solve(np.eye(count) - hats, errors[own])
         return scores
 
 
