@@ -23,7 +23,8 @@ from keras_r3d.data.decoding.reader import Cut, Reader, Seconds, Window, span_se
 from keras_r3d.data.sampling.cropping import Crop, Views
 from keras_r3d.data.sampling.temporal import Indices, loop
 
-_HELD = 2**28  # bytes of a video's frames that are held, rather than decoding it again
+# Bytes of a video's frames that are held rather than decoding it again: of one, and of all threads.
+_HELD, _ALL_HELD = 2**28, 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +174,8 @@ class VideoReader(Reader):
     ) -> Iterator[Window]:
         """Yields clips of chosen frames, as `Reader.chosen`.
 
-        A video whose frames take no more than 256 MiB is decoded once, another a second time.
+        A video whose frames take no more than 256 MiB (on many cores less, 1 GiB in all threads) is
+        decoded once, another a second time.
         """
         held = None if video in self._known else self._hold(video)
         if held is None:
@@ -197,7 +199,7 @@ class VideoReader(Reader):
             assert frame is not None
             frames.append(frame)
             seconds.append(second)
-            if len(frames) * frame.nbytes > _HELD:
+            if len(frames) * frame.nbytes > min(_HELD, _ALL_HELD // self.threads):
                 return None
         return frames, np.array(seconds)
 
