@@ -4,7 +4,7 @@
 video that cannot be read has its reason there instead, and a line in `problems.csv`.
 """
 
-import os
+import functools
 import sys
 from pathlib import Path
 
@@ -32,39 +32,24 @@ def _define_flags() -> None:
 
 
 def _main(source: str) -> None:
-    from keras_r3d.data import annotations
-    from keras_r3d.data.decoding import flow, flow_folder
-    from keras_r3d.data.store import is_store
+    from keras_r3d.data import jobs
+    from keras_r3d.data.decoding import flow_folder
 
     settings = _settings()
     if command.value("output") is None:
         raise R3DError("--output is missing: the folder of the flow.")
     output = Path(command.value("output"))
-    if is_store(source):
-        raise R3DError(f"{source} is a clip store, which has no flow: name the videos.")
-    if flow_folder.is_one(source):
-        raise R3DError(f"{source} holds flow already: name the videos.")
-    inside = os.path.relpath(os.path.realpath(output), os.path.realpath(source))
-    if os.path.isdir(source) and inside.split(os.sep)[0] != os.pardir:
-        raise R3DError(
-            f"--output {output} lies in {source}, where it would be taken for a class: choose a "
-            "folder elsewhere."
-        )
-    flow.algorithm(settings.input)  # or it is an error, once and not for each video
-    found = annotations.read(source, command.value("annotations"))
-    for note in found.notes:
-        print(f"Note: {note}")
-    counts = ", ".join(f"{name} {len(videos)}" for name, videos in found.splits.items())
-    print(f"{source}: {len(found.classes)} classes; videos: {counts}", flush=True)
     with command.going_on():
-        problems = flow_folder.write(
-            found,
-            annotations.root(source),
+        problems = jobs.store_flow(
+            source,
             output,
-            settings,
-            processes=command.value("processes") or len(os.sched_getaffinity(0)),
+            input=settings.input,
+            short_side=settings.short_side,
+            annotations=command.value("annotations"),
+            processes=command.value("processes"),
             limit_seconds=command.value("time_limit"),
             progress=command.Progress("videos"),
+            say=functools.partial(print, flush=True),
         )
     for problem in problems[:10]:
         print(f"  {problem.status}: {problem.detail}")

@@ -14,8 +14,6 @@ from keras_r3d import recipe
 from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
 
-_MOST_FPS = 1000
-
 
 def _define_flags() -> None:
     flags.DEFINE_string("output", None, "Folder of the store, new or unfinished.")
@@ -54,28 +52,19 @@ def _main(*sources: str) -> None:
 
 
 def _prepare(source: str) -> None:
-    from keras_r3d.data import annotations
-    from keras_r3d.data.store import format, is_store, preparing
+    from keras_r3d.data import jobs
+    from keras_r3d.data.store import format, preparing
     from keras_r3d.data.store.encoding import Settings
 
     if command.value("quarantine"):
         raise R3DError("--quarantine goes with --verify.")
-    if not 0 <= command.value("fps") <= _MOST_FPS:
-        raise R3DError(f"--fps must be 0 to {_MOST_FPS}. Received: {command.value('fps')}")
     output = command.value("output") or None
     if output is None and not command.value("dry_run"):
         raise R3DError("--output is missing: the folder of the store (or pass --dry_run).")
-    if output is not None and os.path.isdir(source):
-        inside = os.path.relpath(os.path.realpath(output), os.path.realpath(source))
-        if inside.split(os.sep)[0] != os.pardir:
-            raise R3DError(
-                f"--output {output} lies in {source}, where it would be taken for a class: choose "
-                "a folder elsewhere."
-            )
-    if is_store(source):
-        raise R3DError(f"{source} is a clip store already: name the videos.")
+    found, root = jobs.store_source(
+        source, output, command.value("annotations"), command.value("fps")
+    )
     settings = Settings(_levels(), command.value("quality"), command.value("fps"))
-    found = annotations.read(source, command.value("annotations"))
     for note in found.notes:
         print(f"Note: {note}")
     counts = ", ".join(f"{name} {len(videos)}" for name, videos in found.splits.items())
@@ -85,7 +74,7 @@ def _prepare(source: str) -> None:
     by = settings.levels.by.replace("_", " ")
     print(f"Levels: {by} {sides} px; JPEG quality {settings.quality}; {rate}")
 
-    work = preparing.job(found, annotations.root(source), settings)
+    work = preparing.job(found, root, settings)
     processes = command.value("processes") or len(os.sched_getaffinity(0))
     limit = command.value("time_limit")
     disk = Path(output or ".").absolute()

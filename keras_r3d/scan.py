@@ -6,12 +6,10 @@ import math
 import os
 import statistics
 import sys
-from pathlib import Path
 
 from absl import flags
 
 from keras_r3d.system import command, files
-from keras_r3d.system.errors import R3DError
 from keras_r3d.system.text import shortened, width
 
 SHOWN = 5  # files of each finding
@@ -38,44 +36,19 @@ def _define_flags() -> None:
 
 
 def _main(source: str) -> None:
-    from keras_r3d.data import annotations, doctor
-    from keras_r3d.data.store import is_store
+    from keras_r3d.data import annotations, doctor, jobs
 
-    if not os.path.exists(source):
-        raise R3DError(f"{source} does not exist: name a folder of videos, or a list of them.")
-    if is_store(source):
-        raise R3DError(
-            f"{source} is a clip store, which `python -m keras_r3d.prepare --verify {source}` "
-            "examines."
-        )
-    labelled = None
-    if Path(source).suffix.lower() not in annotations.VIDEO_SUFFIXES:
-        try:
-            labelled = annotations.read(
-                source, command.value("annotations"), must_exist=False, quarantined=True
-            )
-        except annotations.AnnotationError as error:
-            if command.value("annotations") != annotations.AUTO:
-                raise
-            print(f"Without labels and splits: {error}")
-    for note in labelled.notes if labelled else ():
-        print(f"Note: {note}")
-    if labelled:
-        paths = sorted({v.path for videos in labelled.splits.values() for v in videos})
-    else:
-        paths = [source] if os.path.isfile(source) else annotations.videos_in(source)
-    if not paths:
-        raise R3DError(f"{source} holds no videos.")
-
-    scanned = doctor.scan(
-        paths,
-        annotations=labelled,
+    scanned = jobs.scan(
+        source,
+        annotations=command.value("annotations"),
         min_frames=command.value("min_frames"),
         min_side=command.value("min_side"),
         limit_seconds=command.value("time_limit"),
-        processes=command.value("processes") or len(os.sched_getaffinity(0)),
+        processes=command.value("processes"),
         progress=command.Progress("files"),
+        say=print,
     )
+    labelled = scanned.annotations
     examinations = scanned.examinations
     print(description(examinations, labelled))
     print(table(scanned, source))

@@ -24,6 +24,7 @@ from keras_r3d.applications.r3d import (
     r3d_18,
 )
 from keras_r3d.applications.weights.checkpoints import CheckpointError
+from keras_r3d.applications.weights.conversion import convert
 from keras_r3d.applications.weights.pretrained import WeightsError
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "CheckpointError",
     "Metadata",
     "WeightsError",
+    "convert",
     "decode_predictions",
     "get_model",
     "list_models",

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from keras_r3d.data.clip_config import Segments as Segments
     from keras_r3d.data.clip_config import Uniform as Uniform
     from keras_r3d.data.clip_config import Whole as Whole
+    from keras_r3d.data.jobs import contact_sheet as contact_sheet
+    from keras_r3d.data.jobs import prepare_store as prepare_store
+    from keras_r3d.data.jobs import scan as scan
+    from keras_r3d.data.jobs import store_flow as store_flow
     from keras_r3d.data.labeled_videos import Videos as Videos
     from keras_r3d.data.labeled_videos import open_videos as open_videos
 
@@ -32,9 +36,17 @@ __all__ = [
     "Video",
     "Videos",
     "Whole",
+    "contact_sheet",
     "open_videos",
+    "prepare_store",
+    "scan",
+    "store_flow",
 ]
-_ELSEWHERE = {"Video": "annotations", "Videos": "labeled_videos", "open_videos": "labeled_videos"}
+_ELSEWHERE = {
+    "Video": "annotations",
+    **dict.fromkeys(("Videos", "open_videos"), "labeled_videos"),
+    **dict.fromkeys(("contact_sheet", "prepare_store", "scan", "store_flow"), "jobs"),
+}
 
 
 def __getattr__(name: str):

@@ -79,10 +79,12 @@ class Scan:
         examinations: one a file.
         near_duplicates: in different splits, or in different groups of a split; the most alike
             first.
+        annotations: labels and splits of the files, if they have some.
     """
 
     examinations: list[Examination]
     near_duplicates: list[NearDuplicate]
+    annotations: Annotations | None = None
 
 
 def scan(
@@ -114,7 +116,8 @@ def scan(
             result = Examination(paths[index], {result.status: result.detail})
         done[index] = _judged(result, min_frames, min_side)
         progress(len(done), len(paths))
-    return _compared([done[index] for index in range(len(paths))], annotations)
+    compared = _compared([done[index] for index in range(len(paths))], annotations)
+    return dataclasses.replace(compared, annotations=annotations)
 
 
 def examine(path: str) -> Examination:

@@ -5,6 +5,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +13,7 @@ import tensorflow as tf
 from keras_r3d.data import calls, opening, pipeline
 from keras_r3d.data.annotations import AUTO, AnnotationError, Video
 from keras_r3d.data.clip_config import Clips
+from keras_r3d.data.decoding import flow_folder
 from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.decoding.reader import Problem, Reader
 
@@ -97,7 +99,7 @@ class Videos:
                 f"`split` must be one of {sorted(self.splits)}. Received: split={split!r}"
             )
         videos, data = list(self.splits[split]), clips.data()
-        reader = self._reader(clips)
+        reader = self.reader(clips)
         if not clips.random:
             steps = math.ceil(len(videos) / batch_size)
             batches = pipeline.validation_clips(
@@ -124,7 +126,7 @@ class Videos:
         )
         return batches.apply(tf.data.experimental.assert_cardinality(steps))
 
-    def _reader(self, clips: Clips) -> Reader:
+    def reader(self, clips: Clips) -> Reader:
         """Returns what reads the videos; clips of the same kind share it, and what it caches."""
         key = clips.input, clips.short_side
         if key not in self._readers:
@@ -168,8 +170,14 @@ def open_videos(
             raise AnnotationError(
                 f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}"
             )
+    stored = flow_folder.read_settings(data) if flow_folder.is_one(data) else None
+    kind = (
+        Clips()
+        if stored is None
+        else Clips(input=cast(Any, stored.input), short_side=stored.short_side)
+    )
     settings = dataclasses.replace(
-        Clips().data(),
+        kind.data(),
         annotations=annotations,
         validation_fraction=validation_fraction,
         test_fraction=test_fraction,

@@ -1,0 +1,69 @@
+"""Jobs over all videos, from Python; what each does is tested with its room and its command."""
+
+import pytest
+from conftest import write_video
+
+from keras_r3d import R3DError, data
+from keras_r3d.data import Clips, Whole, open_videos
+
+CLIPS = Clips(frames=4, size=16, flip=False)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("videos")
+    for name, tint in (("green", (0.2, 1, 0)), ("red", (1, 0.2, 0))):
+        for number in range(3):
+            write_video(root / name / f"{number}.avi", 20 + number, tint=tint, base=10 * number)
+    (root / "red" / "broken.mp4").write_bytes(b"none")
+    return root
+
+
+def test_scan(videos):
+    said: list[str] = []
+    found = data.scan(videos, min_side=16, say=said.append)
+    findings = {one.path.rsplit("/", 1)[1]: set(one.findings) for one in found.examinations}
+    assert findings["broken.mp4"] == {"unreadable"}
+    assert found.annotations.classes == ["green", "red"]
+    for path, message in ((videos / "none", "does not exist"), (videos / "red" / "x", "not exist")):
+        with pytest.raises(R3DError, match=message):
+            data.scan(path)
+
+
+def test_contact_sheet(videos):
+    found = open_videos(videos)
+    (page,) = data.contact_sheet(found, CLIPS, per_class=2)
+    assert page.get_axes()
+    with pytest.raises(R3DError, match="`split` must be one of"):
+        data.contact_sheet(found, CLIPS, split="test")
+
+
+def test_a_store_is_prepared_and_read(videos, tmp_path):
+    description, problems = data.prepare_store(videos, tmp_path / "store", clips=CLIPS)
+    assert description.videos == 6
+    assert [one.status for one in problems] == ["unreadable"]
+    with pytest.raises(R3DError, match="is a clip store already"):
+        data.prepare_store(tmp_path / "store", tmp_path / "other")
+    with pytest.raises(R3DError, match=r"lies in .*, where it would be taken for a class"):
+        data.prepare_store(videos, videos / "store")
+    with pytest.raises(R3DError, match="must have a MultiScale crop"):
+        data.prepare_store(videos, tmp_path / "other", clips=Clips(crop=Whole()))
+    with pytest.raises(R3DError, match="`short_sides` must be 16 or more"):
+        data.prepare_store(videos, tmp_path / "other", short_sides=[8])
+    stored = open_videos(tmp_path / "store")
+    ((pixels, labels),) = list(stored.dataset("train", CLIPS.center(), 8))
+    assert pixels.shape == (6, 4, 16, 16, 3)
+    assert sorted(labels.numpy().tolist()) == [0, 0, 0, 1, 1, 1]
+    with pytest.raises(R3DError, match="which holds pictures"):
+        stored.dataset("train", Clips(input="dis", flip=False), 4)
+
+
+def test_flow_is_stored_and_read(videos, tmp_path):
+    problems = data.store_flow(videos, tmp_path / "flow", short_side=16)
+    assert len(problems) == 1
+    clips = Clips(frames=4, size=16, flip=False, input="dis", short_side=16)
+    stored = open_videos(tmp_path / "flow")
+    ((pixels, _),) = list(stored.dataset("train", clips.center(), 8))
+    assert pixels.shape == (6, 4, 16, 16, 2)
+    with pytest.raises(R3DError, match="holds flow already"):
+        data.store_flow(tmp_path / "flow", tmp_path / "other")
