@@ -7,9 +7,9 @@ from pathlib import Path
 from keras_r3d import run_folder
 from keras_r3d.export.formats import Format
 from keras_r3d.export.saved_model import serving
-from keras_r3d.export.source import ExportError
 from keras_r3d.inference.models.runtimes.saved_model import EXTRA
 from keras_r3d.run_folder import Run
+from keras_r3d.system.errors import ExportError
 
 RECORD, CARD = "export.json", "README.md"
 

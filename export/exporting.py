@@ -9,16 +9,15 @@ import numpy as np
 from keras_r3d import run_folder
 from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.export import card, destinations, formats, parity, record, source
 from keras_r3d.export.formats import Format
 from keras_r3d.export.parity import Parity
 from keras_r3d.export.record import Record
-from keras_r3d.export.source import ExportError
 from keras_r3d.inference.models import classifier, runtimes
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
+from keras_r3d.system.errors import ExportError, VideoError
 
 
 @dataclasses.dataclass(frozen=True)

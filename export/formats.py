@@ -4,10 +4,11 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from keras_r3d.export.source import ExportError, Source
+from keras_r3d.export.source import Source
 from keras_r3d.inference.models import manifest
 from keras_r3d.inference.models.runtimes.saved_model import EXTRA
 from keras_r3d.system import files
+from keras_r3d.system.errors import ExportError
 
 # Largest difference of a probability that counts as the same (float32, another order of sums).
 TOLERANCE = 1e-4

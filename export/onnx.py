@@ -15,8 +15,8 @@ import keras
 import numpy as np
 
 from keras_r3d.export.packages import require
-from keras_r3d.export.source import ExportError
 from keras_r3d.inference.models.runtimes.onnx import CLASSES, INPUT, MANIFEST, OUTPUT
+from keras_r3d.system.errors import ExportError
 
 
 def write(

@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Sequence
 
-from keras_r3d.export.source import ExportError
+from keras_r3d.system.errors import ExportError
 
 
 def require(form: str, names: Sequence[str]) -> None:

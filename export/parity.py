@@ -8,9 +8,9 @@ import numpy as np
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.export.source import ExportError
 from keras_r3d.inference.evaluation.evaluation import Evaluation, evaluate_videos
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.system.errors import ExportError
 
 _ACCURACIES = ("video_top1", "clip_top1")
 
@@ -73,7 +73,7 @@ def measure(
         progress: takes what is going on, returns what takes the number of videos done, and of all.
 
     Raises:
-        AnnotationError: no video can be read.
+        DataError: no video can be read.
         ExportError: not one window was scored, or the export gives something else than
             probabilities.
     """

@@ -8,11 +8,7 @@ import numpy as np
 from keras_r3d.applications import read_metadata
 from keras_r3d.inference.models.manifest import Manifest
 from keras_r3d.run_folder import Run
-from keras_r3d.system.errors import R3DError
-
-
-class ExportError(R3DError):
-    """An export that could not be made, or that does not compute what Keras computes."""
+from keras_r3d.system.errors import ExportError
 
 
 @dataclasses.dataclass(frozen=True)

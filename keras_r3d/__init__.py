@@ -17,6 +17,7 @@ from keras_r3d._version import __version__
 
 if TYPE_CHECKING:  # `export` stands beside the package, where a type checker does not look
     from keras_r3d import applications, data, inference, recipe, training
+    from keras_r3d.system import errors as errors
     from keras_r3d.system.errors import R3DError as R3DError
     from keras_r3d.video_classifier import VideoClassifier as VideoClassifier
 
@@ -26,6 +27,7 @@ __all__ = [
     "__version__",
     "applications",
     "data",
+    "errors",
     "export",
     "inference",
     "recipe",
@@ -40,6 +42,8 @@ def __getattr__(name: str):
     # Loaded on first use: TensorFlow takes seconds, and `--help` should not.
     if name in _PLACES:
         return getattr(importlib.import_module(f"keras_r3d.{_PLACES[name]}"), name)
+    if name == "errors":
+        return importlib.import_module("keras_r3d.system.errors")
     if name in __all__:
         return importlib.import_module(f"keras_r3d.{name}")
     raise AttributeError(f"module 'keras_r3d' has no attribute '{name}'")

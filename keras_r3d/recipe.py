@@ -17,13 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import RecipeError
 
 PAPER = "kinetics34"  # the recipe of the paper
-
-
-class RecipeError(R3DError, ValueError):
-    """A recipe that cannot be found, read or accepted."""
 
 
 @dataclasses.dataclass(frozen=True)

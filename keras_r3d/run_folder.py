@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from keras_r3d import recipe
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import AnnotationError, Problem, Video
+from keras_r3d.data.annotations import Problem, Video
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import (
+    DataError,
+    RunError,
+)
 
 if TYPE_CHECKING:
     from keras_r3d.data.decoding.reader import Reader
@@ -42,10 +45,6 @@ TENSORBOARD = "tensorboard"
 EXPORT = "export"
 STATE = "state"
 _LOCK = "lock"  # in it; held by the process that trains
-
-
-class RunError(R3DError):
-    """A run folder that is not what was expected."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,9 +112,9 @@ class Run:
                 their path inside the data folder, to be of another split.
 
         Raises:
-            AnnotationError: there is no such split, or videos are gone.
+            DataError: there is no such split, or videos are gone.
             StoreError, StorageError: the store cannot be opened.
-            FlowError: optical flow cannot be had, or is not stored as the recipe says.
+            DataError: optical flow cannot be had, or is not stored as the recipe says.
         """
         # OpenCV and all, which most of this module needs not.
         from keras_r3d.data import opening
@@ -126,8 +125,8 @@ class Run:
             recorded = annotations.read(
                 self.path / VIDEOS, "", must_exist=data_dir is None and not of_store
             )
-        except AnnotationError as error:
-            raise AnnotationError(
+        except DataError as error:
+            raise DataError(
                 f"{error} If they moved, pass --data_dir with their new place."
             ) from error
         if data_dir is None and not of_store:
@@ -139,7 +138,7 @@ class Run:
             there = {_key(v): v for videos in found.splits.values() for v in videos}
             gone = [v.name for v in recorded.split(split) if _key(v) not in there]
             if gone:
-                raise AnnotationError(
+                raise DataError(
                     f"{len(gone)} videos of the run are no longer in {opened.path}: {gone[0]}, …"
                 )
             return [there[_key(v)] for v in recorded.split(split)], opened.reader

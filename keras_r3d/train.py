@@ -68,8 +68,8 @@ def _main(*words: str) -> None:
 
     # Loaded when all else is in order: TensorFlow takes seconds.
     from keras_r3d.system import devices
+    from keras_r3d.system.errors import InterruptedTraining
     from keras_r3d.training import experiment as training
-    from keras_r3d.training.loop import InterruptedTraining
 
     where = {"devices": command.value("devices"), "say": _say}
     if command.value("dry_run"):

@@ -27,7 +27,6 @@ from keras_r3d.inference.explanation.explain import Explanation
 from keras_r3d.inference.models import classifier, opening, protocol
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.models.opening import Opened
-from keras_r3d.inference.models.runtimes import ModelError
 from keras_r3d.inference.prediction import prediction, watching
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.inference.prediction.watching import Sighting
@@ -36,6 +35,7 @@ from keras_r3d.serving import remote, server
 from keras_r3d.serving.remote import known_of
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
+from keras_r3d.system.errors import ModelError
 
 if TYPE_CHECKING:
     from keras_r3d.export.exporting import Exported
@@ -77,7 +77,7 @@ class VideoClassifier:
         WeightsError: weights cannot be had.
         RunError: the folder of a run is damaged.
         ServingError: the server cannot be asked.
-        RecipeError, ProtocolError, DeviceError: an argument is wrong.
+        RecipeError, ArgumentError, DeviceError: an argument is wrong.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class VideoClassifier:
 
         Raises:
             VideoError: one file was given, and it is no video.
-            ListingError: there is no such file or folder.
+            DataError: there is no such file or folder.
         """
         if isinstance(videos, str | os.PathLike) and not _names_several(os.fspath(videos)):
             return prediction.predict(self._opened.classifier, os.fspath(videos))
@@ -221,8 +221,8 @@ class VideoClassifier:
             `latency_seconds`.
 
         Raises:
-            WatchingError: the model cannot score a camera in the way that was asked for.
-            LiveError: the source cannot be connected to.
+            ArgumentError: the model cannot score a camera in the way that was asked for.
+            VideoError: the source cannot be connected to.
         """
         own = self._opened.classifier
         shape = watching.shape(own, seconds)
@@ -255,7 +255,7 @@ class VideoClassifier:
             The evaluation: `figures()`, `records()`, `save(FOLDER)`; printed, it is a table.
 
         Raises:
-            AnnotationError: there are no such videos, or they have classes the model does not know.
+            DataError: there are no such videos, or they have classes the model does not know.
         """
         side = labelled.videos_of(self._opened, None if data is None else os.fspath(data), split)
         own = self._opened.classifier
@@ -284,7 +284,7 @@ class VideoClassifier:
             The explanation: `heats`, `figure()`, `save(FOLDER)`.
 
         Raises:
-            ExplainError: it is an export or is served, or there is no such class or window.
+            ArgumentError: it is an export or is served, or there is no such class or window.
             VideoError: the video gives no frames.
         """
         return explain.explain(
@@ -322,18 +322,18 @@ class VideoClassifier:
             `start_seconds`, `end_seconds`, `status`. What is broken is in `metadata["errors"]`.
 
         Raises:
-            FeatureError: it is an export or is served, there is no such layer, or no video can be
+            ArgumentError: it is an export or is served, there is no such layer, or no video can be
                 read.
-            AnnotationError: there are no such videos.
+            DataError: there are no such videos.
         """
         if per not in features.PER:
-            raise features.FeatureError(
+            raise features.ArgumentError(
                 f"`per` must be one of {list(features.PER)}. Received: {per}"
             )
         own, layer = features.embedder(self._opened.classifier, layer, choose(self._devices))
         if split is not None:
             if not isinstance(videos, str | os.PathLike):
-                raise annotations.AnnotationError(
+                raise annotations.DataError(
                     "With `split`, `videos` must be a folder of labelled videos, a list or a store."
                 )
             side = labelled.videos_of(self._opened, os.fspath(videos), split)
@@ -378,7 +378,7 @@ class VideoClassifier:
             ModelError: it is an export or is served.
         """
         from keras_r3d.export import exporting, formats
-        from keras_r3d.export.source import ExportError
+        from keras_r3d.system.errors import ExportError
 
         request = exporting.Request(
             quantize=quantize,

@@ -16,8 +16,9 @@ import pytest
 from keras_r3d import recipe
 from keras_r3d.data import annotations, clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import VideoError, probe
+from keras_r3d.data.decoding.decoder import probe
 from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.system.errors import VideoError
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).parent.parent

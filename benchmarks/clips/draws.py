@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import decoder
-from keras_r3d.data.decoding.decoder import Frame, VideoError
+from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.sampling import cropping, order
 from keras_r3d.data.store import Store
 from keras_r3d.recipe import Data
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import R3DError, VideoError
 
 
 @dataclasses.dataclass(frozen=True)

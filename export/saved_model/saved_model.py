@@ -10,9 +10,9 @@ import tensorflow as tf
 from keras_r3d import recipe
 from keras_r3d.export.saved_model.precision import PRECISIONS, lowered
 from keras_r3d.export.saved_model.signatures import Signatures
-from keras_r3d.export.source import ExportError
 from keras_r3d.export.tflite.folding import fold
 from keras_r3d.system import files
+from keras_r3d.system.errors import ExportError
 
 
 def write(

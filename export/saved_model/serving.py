@@ -27,9 +27,9 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_r3d.data.decoding.decoder import Frame
-from keras_r3d.export.source import ExportError
 from keras_r3d.serving import messages
 from keras_r3d.system import files
+from keras_r3d.system.errors import ExportError
 
 WARM_UP = "tf_serving_warmup_requests"  # in assets.extra; these names TensorFlow Serving gives
 MODELS = "models.config"

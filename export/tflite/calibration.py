@@ -8,9 +8,8 @@ import numpy as np
 
 from keras_r3d.data import clips as clip_files
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import VideoError
-from keras_r3d.export.source import ExportError
 from keras_r3d.run_folder import Run
+from keras_r3d.system.errors import ExportError, VideoError
 
 CLIPS = 100  # docs/export.md has what fewer and more of them do
 

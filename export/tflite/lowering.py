@@ -23,7 +23,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_r3d.export.source import ExportError
+from keras_r3d.system.errors import ExportError
 
 Pads = tuple[tuple[int, int], ...]  # before and behind, of each axis
 

@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.export.source import ExportError
 from keras_r3d.export.tflite.folding import fold
 from keras_r3d.export.tflite.lowering import lower
 from keras_r3d.inference.models import manifest
 from keras_r3d.inference.models.runtimes import tflite_metadata
 from keras_r3d.system import files, stderr
+from keras_r3d.system.errors import ExportError
 
 # int8: weights and activations. dynamic: weights only, int8; activations on the fly.
 QUANTIZE = ("none", "float16", "dynamic", "int8")

@@ -25,7 +25,7 @@ from keras_r3d.applications.r3d import (
 )
 from keras_r3d.applications.weights.checkpoints import CheckpointError
 from keras_r3d.applications.weights.conversion import convert
-from keras_r3d.applications.weights.pretrained import WeightsError
+from keras_r3d.system.errors import WeightsError
 
 __all__ = [
     "C3D",

@@ -16,8 +16,8 @@ from keras_r3d.applications.weights import loading as weight_files
 from keras_r3d.applications.weights.conventions import Conventions
 from keras_r3d.applications.weights.conventions import labels as read_labels
 from keras_r3d.applications.weights.identify import HEAD
-from keras_r3d.applications.weights.pretrained import WeightsError
 from keras_r3d.applications.weights.weights_file import Source
+from keras_r3d.system.errors import WeightsError
 
 
 class Clips(Protocol):

@@ -21,8 +21,8 @@ from keras_r3d.applications.building import Clips
 from keras_r3d.applications.channels import adapted
 from keras_r3d.applications.weights.conventions import KINETICS_2017
 from keras_r3d.applications.weights.identify import HEAD
-from keras_r3d.applications.weights.pretrained import WeightsError
 from keras_r3d.applications.weights.weights_file import Source, open_source
+from keras_r3d.system.errors import WeightsError
 
 # Filters of each group's convolutions; a max-pooling ends each group.
 GROUPS = ((64,), (128,), (256, 256), (512, 512), (512, 512))

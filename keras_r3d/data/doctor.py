@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from keras_r3d.data import duplicates
 from keras_r3d.data.annotations import Annotations, Video
-from keras_r3d.data.decoding.decoder import Decoder, VideoError, falls_short, probe
+from keras_r3d.data.decoding.decoder import Decoder, falls_short, probe
 from keras_r3d.system import workers
+from keras_r3d.system.errors import VideoError
 
 BROKEN = ("unreadable", "time limit", "crash")
 STATUSES = {

@@ -8,15 +8,15 @@ from matplotlib.figure import Figure
 
 from keras_r3d.data import annotations as lists
 from keras_r3d.data import doctor, sheet
-from keras_r3d.data.annotations import AUTO, AnnotationError, Annotations, Problem
+from keras_r3d.data.annotations import AUTO, Annotations, Problem
 from keras_r3d.data.clip_config import Clips, MultiScale
 from keras_r3d.data.decoding import flow, flow_folder
-from keras_r3d.data.decoding.flow import FlowError
 from keras_r3d.data.doctor import Scan
 from keras_r3d.data.labeled_videos import Videos
-from keras_r3d.data.store import StoreError, is_store, levels, preparing
+from keras_r3d.data.store import is_store, levels, preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.format import Description
+from keras_r3d.system.errors import DataError, StoreError
 
 Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
@@ -53,12 +53,12 @@ def scan(
         the `annotations` if there are some.
 
     Raises:
-        AnnotationError: there is nothing to examine, or the labels cannot be read.
+        DataError: there is nothing to examine, or the labels cannot be read.
         StoreError: it is a clip store, which `python -m keras_r3d.prepare --verify` examines.
     """
     data = os.fspath(data)
     if not os.path.exists(data):
-        raise AnnotationError(f"{data} does not exist: name a folder of videos, or a list of them.")
+        raise DataError(f"{data} does not exist: name a folder of videos, or a list of them.")
     if is_store(data):
         raise StoreError(
             f"{data} is a clip store, which `python -m keras_r3d.prepare --verify {data}` examines."
@@ -67,7 +67,7 @@ def scan(
     if Path(data).suffix.lower() not in lists.VIDEO_SUFFIXES:
         try:
             labelled = lists.read(data, annotations, must_exist=False, quarantined=True)
-        except AnnotationError as error:
+        except DataError as error:
             if annotations != AUTO:
                 raise
             say(f"Without labels and splits: {error}")
@@ -78,7 +78,7 @@ def scan(
     else:
         paths = [data] if os.path.isfile(data) else lists.videos_in(data)
     if not paths:
-        raise AnnotationError(f"{data} holds no videos.")
+        raise DataError(f"{data} holds no videos.")
     return doctor.scan(
         paths,
         annotations=labelled,
@@ -106,10 +106,10 @@ def contact_sheet(
         Pages of up to 15 strips.
 
     Raises:
-        AnnotationError: there is no such split, or none of its videos can be read.
+        DataError: there is no such split, or none of its videos can be read.
     """
     if split not in videos.splits:
-        raise AnnotationError(
+        raise DataError(
             f"`split` must be one of {sorted(videos.splits)}. Received: split={split!r}"
         )
     found = list(videos.splits[split])
@@ -152,7 +152,7 @@ def prepare_store(
         What the store holds, and the videos that are left out.
 
     Raises:
-        AnnotationError, StoreError: the videos cannot be found, or an argument is wrong.
+        DataError, StoreError: the videos cannot be found, or an argument is wrong.
         WriteError: the disk is full, …
     """
     settings = Settings(store_levels(clips, short_sides), quality, fps)
@@ -227,14 +227,14 @@ def store_flow(
         The videos that gave no flow.
 
     Raises:
-        FlowError: the algorithm or the folder cannot be used, or no video can be read.
-        AnnotationError: the videos cannot be found.
+        DataError: the algorithm or the folder cannot be used, or no video can be read.
+        DataError: the videos cannot be found.
     """
     data = os.fspath(data)
     if is_store(data):
-        raise FlowError(f"{data} is a clip store, which has no flow: name the videos.")
+        raise DataError(f"{data} is a clip store, which has no flow: name the videos.")
     if flow_folder.is_one(data):
-        raise FlowError(f"{data} holds flow already: name the videos.")
+        raise DataError(f"{data} holds flow already: name the videos.")
     _check_outside(data, output)
     flow.algorithm(input)  # or it is an error, once and not for each video
     found, say = lists.read(data, annotations), say or _silent
@@ -254,10 +254,10 @@ def store_flow(
 
 
 def _check_outside(data: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
-    """Raises AnnotationError if an output lies among the videos."""
+    """Raises DataError if an output lies among the videos."""
     inside = os.path.relpath(os.path.realpath(output), os.path.realpath(data))
     if os.path.isdir(data) and inside.split(os.sep)[0] != os.pardir:
-        raise AnnotationError(
+        raise DataError(
             f"--output {output} lies in {data}, where it would be taken for a class: choose a "
             "folder elsewhere."
         )

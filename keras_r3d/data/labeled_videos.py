@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_r3d.data import calls, opening, pipeline
-from keras_r3d.data.annotations import AUTO, AnnotationError, Video
+from keras_r3d.data.annotations import AUTO, Video
 from keras_r3d.data.clip_config import Clips
 from keras_r3d.data.decoding import flow_folder
-from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.decoding.reader import Problem, Reader
+from keras_r3d.system.errors import DataError, VideoError
 
 
 class Videos:
@@ -82,20 +82,20 @@ class Videos:
             `classes`.
 
         Raises:
-            AnnotationError: there is no such split, or an argument is out of range.
-            FlowError, StoreError, StorageError: as `open_videos`.
+            DataError: there is no such split, or an argument is out of range.
+            DataError, StoreError, StorageError: as `open_videos`.
         """
         for name, value in {"batch_size": batch_size, "clips_per_video": clips_per_video}.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise AnnotationError(
+                raise DataError(
                     f"`{name}` must be an int of at least 1. Received: {name}={value!r}"
                 )
         if not isinstance(clips, Clips):
-            raise AnnotationError(
+            raise DataError(
                 f"`clips` must be keras_r3d.data.Clips. Received: {type(clips).__name__}"
             )
         if split not in self.splits:
-            raise AnnotationError(
+            raise DataError(
                 f"`split` must be one of {sorted(self.splits)}. Received: split={split!r}"
             )
         videos, data = list(self.splits[split]), clips.data()
@@ -158,18 +158,16 @@ def open_videos(
         cache_gib: memory for decoded frames, in GiB; a video that fits is decoded once.
 
     Raises:
-        AnnotationError: anything that keeps the videos from being used, by name.
+        DataError: anything that keeps the videos from being used, by name.
         StoreError, StorageError: the store cannot be opened.
-        FlowError: optical flow cannot be had.
+        DataError: optical flow cannot be had.
     """
     for name, value in {
         "validation_fraction": validation_fraction,
         "test_fraction": test_fraction,
     }.items():
         if not 0 <= value < 1:
-            raise AnnotationError(
-                f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}"
-            )
+            raise DataError(f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}")
     stored = flow_folder.read_settings(data) if flow_folder.is_one(data) else None
     kind = (
         Clips()

@@ -7,11 +7,11 @@ from pathlib import Path
 from keras_r3d.data import annotations, motion
 from keras_r3d.data.annotations import Annotations
 from keras_r3d.data.decoding import flow_folder
-from keras_r3d.data.decoding.flow import FlowError
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import Store, StoreReader, is_store
 from keras_r3d.recipe import Data
+from keras_r3d.system.errors import DataError
 
 __all__ = ["Source", "file_reader", "is_store", "open_source", "reader_of", "video_reader"]
 
@@ -52,9 +52,9 @@ def open_source(
         least_validation: hold no videos out for validation if they would be fewer than that.
 
     Raises:
-        AnnotationError: anything that keeps the videos from being used, by name.
+        DataError: anything that keeps the videos from being used, by name.
         StoreError, StorageError: the store cannot be opened.
-        FlowError: optical flow cannot be had, or is not stored as the recipe says.
+        DataError: optical flow cannot be had, or is not stored as the recipe says.
     """
     if str(data_dir) == motion.URL:
         return Source(
@@ -64,7 +64,7 @@ def open_source(
     test_fraction = 0.0 if seed is None else data.test_fraction
     if is_store(data_dir):
         if data.input != "rgb":
-            raise FlowError(_no_flow(data_dir, data))
+            raise DataError(_no_flow(data_dir, data))
         store = Store(data_dir)
         aside = store.quarantined()
         splits = {
@@ -106,12 +106,12 @@ def reader_of(source: Source, data: Data, cache_gib: float = 0.0) -> Reader:
     """Returns what reads the videos of a source that was opened, for clips of any kind.
 
     Raises:
-        FlowError: as `open_source`.
+        DataError: as `open_source`.
     """
     if isinstance(source.reader, VideoReader):
         return video_reader(source.path, data, cache_gib)
     if data.input != "rgb":
-        raise FlowError(_no_flow(source.path, data))
+        raise DataError(_no_flow(source.path, data))
     return motion.MotionReader(data.frames) if source.path == motion.URL else source.reader
 
 
@@ -127,7 +127,7 @@ def file_reader(paths: Iterable[str], data: Data) -> VideoReader:
     """Returns what reads video files that are named one by one, or files of stored flow.
 
     Raises:
-        FlowError: the flow is not stored as the recipe says, or some files are flow and some not.
+        DataError: the flow is not stored as the recipe says, or some files are flow and some not.
     """
     folders = {
         next(filter(flow_folder.is_one, list(Path(path).absolute().parents)[:_DEPTH]), None)
@@ -137,7 +137,7 @@ def file_reader(paths: Iterable[str], data: Data) -> VideoReader:
     for folder in stored:
         flow_folder.check(folder, data.input, data.short_side)
     if stored and len(stored) < len(folders):
-        raise FlowError(
+        raise DataError(
             f"Some of the videos are stored flow, in {stored[0]}, and some are not: name them in "
             "two calls."
         )
@@ -148,7 +148,7 @@ def video_reader(data_dir: str | Path, data: Data, cache_gib: float = 0.0) -> Vi
     """Returns what reads the videos of a folder or list, or the flow of them that it holds.
 
     Raises:
-        FlowError: as `open_source`.
+        DataError: as `open_source`.
     """
     stored = flow_folder.is_one(data_dir)
     if stored:

@@ -14,10 +14,10 @@ import tensorflow as tf
 from keras_r3d.data import calls, clips
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import buffers
-from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.sampling import order
 from keras_r3d.recipe import Data
+from keras_r3d.system.errors import VideoError
 
 # Draws after which a stream of unreadable videos is an error rather than bad luck.
 _MOST_DRAWS = 1000

@@ -17,10 +17,11 @@ from matplotlib.patches import Rectangle
 from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import flow
-from keras_r3d.data.decoding.decoder import Frame, VideoError
+from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader
 from keras_r3d.pictures import flow_key
 from keras_r3d.recipe import Data
+from keras_r3d.system.errors import VideoError
 from keras_r3d.system.text import shortened
 
 _MOST_STRIPS = 15  # of a page; more --per_class are not allowed
@@ -41,7 +42,7 @@ def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: in
     Optical flow is drawn in colours, each clip by its own longest vector.
 
     Raises:
-        AnnotationError: no video can be read.
+        DataError: no video can be read.
     """
     strips = _strips(reader, videos, data, seed, 1)
     shown = itertools.islice((one for one in strips if one), _MOST_CLASSES)
@@ -63,7 +64,7 @@ def pages(
         Figures of up to 15 strips, about as many on each; a class is not torn apart.
 
     Raises:
-        AnnotationError: no video can be read.
+        DataError: no video can be read.
     """
     classes = math.ceil(len({v.label for v in videos}) / page_count(videos, per_class))
     strips = (one for one in _strips(reader, videos, data, seed, per_class) if one)

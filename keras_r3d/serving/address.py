@@ -3,13 +3,9 @@
 import dataclasses
 import urllib.parse
 
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import ArgumentError
 
 PORTS = {"http": 8501, "https": 443, "grpc": 8500}  # where none is given
-
-
-class AddressError(R3DError, ValueError):
-    """No address of a model server."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +38,7 @@ def parse(url: str) -> Address:
     """Reads an address.
 
     Raises:
-        AddressError: it is none, or of a protocol that is not spoken here.
+        ArgumentError: it is none, or of a protocol that is not spoken here.
     """
     try:
         parts = urllib.parse.urlsplit(url)
@@ -50,17 +46,17 @@ def parse(url: str) -> Address:
     except ValueError:  # a port that is no number, a bracket left open
         protocol, host, port = "", None, None
     if protocol not in PORTS or not host:
-        raise AddressError(
+        raise ArgumentError(
             "--url must be http://HOST:PORT, https://HOST:PORT (TensorFlow Serving's REST) or "
             f"grpc://HOST:PORT. Received: {_shown(url)}"
         )
     path = parts.path.rstrip("/")
     if parts.query or parts.fragment or path.startswith("/v1") or (path and protocol == "grpc"):
-        raise AddressError(
+        raise ArgumentError(
             f"--url ends after the port: the model is named by --model. Received: {_shown(url)}"
         )
     if protocol == "grpc" and "@" in parts.netloc:
-        raise AddressError(f"grpc:// takes no user and password. Received: {_shown(url)}")
+        raise ArgumentError(f"grpc:// takes no user and password. Received: {_shown(url)}")
     secrets = (
         urllib.parse.unquote(text) if text is not None else None
         for text in (parts.username, parts.password)

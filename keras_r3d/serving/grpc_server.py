@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_r3d.data.decoding.decoder import Frame
-from keras_r3d.system.retrying import PassingError, ServingError
+from keras_r3d.system.errors import ServingError
+from keras_r3d.system.retrying import PassingError
 
 from .address import Address
 from .signatures import INPUTS, PROBABILITIES, Described, of_protos

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.system.errors import ServingError
 from keras_r3d.system.opencv import cv2
-from keras_r3d.system.retrying import ServingError
 
 MOST_CLIPS = 8  # in a message: a batching server refuses more than its `max_batch_size`
 

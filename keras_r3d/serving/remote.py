@@ -14,7 +14,8 @@ from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.inference.models import manifest
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.models.runtimes import Score
-from keras_r3d.system.retrying import ServingError, retry
+from keras_r3d.system.errors import ServingError
+from keras_r3d.system.retrying import retry
 
 from . import messages, signatures
 from .server import Server
@@ -119,7 +120,7 @@ def known_of(path: str | os.PathLike[str]) -> tuple[Sequence[str], recipe.Recipe
 
     Raises:
         ServingError: it is neither.
-        RunError, ManifestError: it is damaged.
+        RunError, ModelError: it is damaged.
     """
     if (Path(path) / run_folder.RECIPE).is_file():
         run = run_folder.open_run(os.fspath(path))

@@ -17,7 +17,8 @@ import numpy as np
 
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding.decoder import Frame
-from keras_r3d.system.retrying import PassingError, ServingError
+from keras_r3d.system.errors import ServingError
+from keras_r3d.system.retrying import PassingError
 
 from .address import Address
 from .signatures import PROBABILITIES, Described, of_protos

@@ -59,7 +59,7 @@ def connect(url: str, model: str, version: int | None) -> Server:
         version: None is the newest.
 
     Raises:
-        AddressError: no address.
+        ArgumentError: no address.
         ServingError: gRPC's packages are not installed.
     """
     address = parse(url)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from keras_r3d.system.retrying import ServingError
+from keras_r3d.system.errors import ServingError
 
 INPUTS = {"serving_default": "clip", "jpeg": "jpegs"}  # of the signatures that score clips
 PROBABILITIES = "probabilities"

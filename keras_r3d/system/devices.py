@@ -8,16 +8,12 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import DeviceError
 
 FORMS = "'all', 'cpu', 'cpu:N' (N virtual devices, for trying things out), 'gpu:0,2,…'"
 
 
 _DRIVER = Path("/proc/driver/nvidia/version")
-
-
-class DeviceError(R3DError):
-    """Devices that are not there, or cannot share the work of a recipe."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,79 @@
-"""The one exception that commands print as a sentence instead of a traceback."""
+"""The errors that a caller can act on; commands print them as a sentence instead of a traceback."""
+
+__all__ = [
+    "ArgumentError",
+    "DataError",
+    "DeviceError",
+    "ExportError",
+    "InterruptedTraining",
+    "ModelError",
+    "R3DError",
+    "RecipeError",
+    "RunError",
+    "ServingError",
+    "StoreError",
+    "TrainingError",
+    "VideoError",
+    "WeightsError",
+    "WriteError",
+]
 
 
 class R3DError(Exception):
     """An error a user can cause and mend; its message says what came, where, and what to do."""
+
+
+class ArgumentError(R3DError, ValueError):
+    """Something was asked for that cannot be, or does not exist."""
+
+
+class DataError(R3DError, ValueError):
+    """Labelled videos, or files of optical flow, that are not there or are not as expected."""
+
+
+class DeviceError(R3DError):
+    """Devices that are not there, or cannot share the work of a recipe."""
+
+
+class ExportError(R3DError):
+    """An export that could not be made, or that does not compute what Keras computes."""
+
+
+class InterruptedTraining(R3DError):  # noqa: N818 (no error: it was asked for)
+    """A training that was asked to stop; its state is saved."""
+
+
+class ModelError(R3DError):
+    """A model that cannot be loaded, or is of no use here."""
+
+
+class RecipeError(R3DError, ValueError):
+    """A recipe that cannot be found, read or accepted."""
+
+
+class RunError(R3DError):
+    """A run folder, or a state saved in it, that is not what was expected."""
+
+
+class ServingError(R3DError):
+    """A server that cannot be asked, or an answer that is of no use."""
+
+
+class StoreError(R3DError):
+    """A clip store that is missing, damaged, unfinished, of another version, or out of reach."""
+
+
+class TrainingError(R3DError):
+    """A training that cannot go on."""
+
+
+class VideoError(R3DError):
+    """A video or camera that cannot be opened, or has no frame where one was expected."""
+
+
+class WeightsError(R3DError, ValueError):
+    """Weights that cannot be found, fetched or read, or do not fit the network."""
+
+
+class WriteError(R3DError, OSError):
+    """A file that could not be written; an older one in its place is untouched."""

@@ -14,12 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_r3d.system.errors import R3DError
-
-
-class WriteError(R3DError, OSError):
-    """A file that could not be written; an older one in its place is untouched."""
-
+from keras_r3d.system.errors import WriteError
 
 _PARTIAL = ".partial-"  # and the number of the process
 _REMEDIES = {

@@ -6,15 +6,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import ServingError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0  # seconds
 
 T = TypeVar("T")
-
-
-class ServingError(R3DError):
-    """A server that cannot be asked, or an answer that is of no use."""
 
 
 class PassingError(ServingError):

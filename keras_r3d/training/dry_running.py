@@ -13,9 +13,9 @@ from keras_r3d.data.annotations import Annotations
 from keras_r3d.recipe import Recipe, dumps
 from keras_r3d.system import command
 from keras_r3d.system.devices import choose
+from keras_r3d.system.errors import TrainingError
 from keras_r3d.training import preparing, troubles
 from keras_r3d.training.few import embeddings, setup
-from keras_r3d.training.loop import TrainingError
 from keras_r3d.training.optimization.schedule import Schedule
 from keras_r3d.training.preparing import Options, Prepared
 

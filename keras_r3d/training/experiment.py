@@ -11,9 +11,10 @@ from keras_r3d import recipe as recipes
 from keras_r3d import run_folder
 from keras_r3d.data import demo, motion
 from keras_r3d.inference.evaluation import evaluating
-from keras_r3d.recipe import Recipe, RecipeError
+from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
 from keras_r3d.system import devices as all_devices
+from keras_r3d.system.errors import RecipeError
 from keras_r3d.training import dry_running, run
 from keras_r3d.training.few import fitting
 from keras_r3d.training.preparing import Options

@@ -21,9 +21,8 @@ from keras_r3d.applications.networks import FILTERS, NETWORKS
 from keras_r3d.applications.weights import pretrained, weights_file
 from keras_r3d.applications.weights.conventions import KINETICS_2017, Conventions
 from keras_r3d.applications.weights.identify import HEAD, identify
-from keras_r3d.applications.weights.pretrained import WeightsError
 from keras_r3d.applications.weights.weights_file import Source
-from keras_r3d.recipe import RecipeError
+from keras_r3d.system.errors import RecipeError, WeightsError
 
 Say = Callable[[str], None]
 

@@ -14,21 +14,17 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import (
+    InterruptedTraining,
+    RunError,
+    TrainingError,
+)
 from keras_r3d.training import state
 from keras_r3d.training.optimization.schedule import Schedule
 from keras_r3d.training.optimization.step import SUMS, Steps
-from keras_r3d.training.state import State, StateError
+from keras_r3d.training.state import State
 
 _MOST_SAVING_SHARE = 0.01  # of the time, at the ends of epochs
-
-
-class TrainingError(R3DError):
-    """A training that cannot go on."""
-
-
-class InterruptedTraining(R3DError):  # noqa: N818 (no error: it was asked for)
-    """A training that was asked to stop; its state is saved."""
 
 
 @dataclasses.dataclass
@@ -137,13 +133,13 @@ class Training:
         """Goes on from a saved state.
 
         Raises:
-            StateError: it is not of this training.
+            RunError: it is not of this training.
         """
         progress = dict(saved.progress)
         counters = progress.pop("schedule", None)
         names = {field.name for field in dataclasses.fields(Progress)}
         if set(progress) != names or set(counters or ()) != set(self._schedule.state):
-            raise StateError(
+            raise RunError(
                 "The saved state was written by another version of keras_r3d: go on with that one, "
                 "or start over with --fresh."
             )

@@ -14,12 +14,12 @@ import tensorflow as tf
 from keras_r3d import run_folder
 from keras_r3d._version import __version__
 from keras_r3d.data import annotations, opening, pipeline
-from keras_r3d.data.annotations import AnnotationError, Annotations
+from keras_r3d.data.annotations import Annotations
 from keras_r3d.data.opening import Source
 from keras_r3d.data.sampling import order
-from keras_r3d.recipe import Recipe, RecipeError, listed
+from keras_r3d.recipe import Recipe, listed
 from keras_r3d.system.devices import Devices, choose
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import DataError, R3DError, RecipeError
 from keras_r3d.training import finetune, networks, resuming
 from keras_r3d.training.networks import Networks
 from keras_r3d.training.optimization.step import Steps
@@ -190,7 +190,7 @@ def _open(
         errors.append(error)
     else:
         problems = resuming.split_problems(opened.annotations, recipe)
-        errors += [AnnotationError(problem) for problem in problems]
+        errors += [DataError(problem) for problem in problems]
         if not errors:
             return recipe, opened
     if len(errors) == 1:

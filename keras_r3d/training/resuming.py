@@ -11,15 +11,14 @@ import tensorflow as tf
 
 from keras_r3d import run_folder
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import AnnotationError, Annotations
+from keras_r3d.data.annotations import Annotations
 from keras_r3d.data.opening import Source
 from keras_r3d.recipe import Recipe, dumps
-from keras_r3d.run_folder import Run, RunError
+from keras_r3d.run_folder import Run
 from keras_r3d.system import files
-from keras_r3d.system.devices import DeviceError, Devices
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.devices import Devices
+from keras_r3d.system.errors import DataError, DeviceError, R3DError, RunError, TrainingError
 from keras_r3d.training import finetune
-from keras_r3d.training.loop import TrainingError
 
 Say = Callable[[str], None]
 # What comes out does not depend on these.
@@ -68,7 +67,7 @@ def split_problems(found: Annotations, recipe: Recipe) -> list[str]:
     for split in ("train", recipe.eval.split):  # better missed now than after the training
         try:
             found.split(split)
-        except AnnotationError as error:
+        except DataError as error:
             problems.append(str(error))
     if found.splits.get("validation") == [] and recipe.eval.split != "validation":
         problems.append(

@@ -15,9 +15,10 @@ from keras_r3d import run_folder
 from keras_r3d.data import sheet
 from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
-from keras_r3d.system.devices import DeviceError, choose, unused_gpu
+from keras_r3d.system.devices import choose, unused_gpu
+from keras_r3d.system.errors import DeviceError, InterruptedTraining
 from keras_r3d.training import reporting, resuming, state, troubles
-from keras_r3d.training.loop import InterruptedTraining, Plan, Progress, Training
+from keras_r3d.training.loop import Plan, Progress, Training
 from keras_r3d.training.optimization.schedule import Schedule
 from keras_r3d.training.preparing import (
     LEAST_TO_CHOOSE,

@@ -10,15 +10,11 @@ from typing import Any
 import numpy as np
 
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import RunError
 
 _KEPT = 2
 _NAME = re.compile(r"step_(\d{10})\.npz")
 _ABOUT = "about.json"
-
-
-class StateError(R3DError):
-    """A saved state that cannot be read, or is not of this training."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +57,7 @@ def load(folder: Path) -> State | None:
     """Reads the newest state of a run; None if there is none.
 
     Raises:
-        StateError: it is damaged.
+        RunError: it is damaged.
     """
     found = _found(folder)
     if not found:
@@ -75,7 +71,7 @@ def load(folder: Path) -> State | None:
             raise ValueError("an array is missing")
     except Exception as error:  # zipfile and NumPy raise many kinds
         before = f"go on from {found[-2].name}" if len(found) > 1 else "begin again"
-        raise StateError(
+        raise RunError(
             f"The saved state {path} is damaged ({error}): remove it to {before}."
         ) from error
     return State(arrays, about["progress"])
@@ -101,16 +97,16 @@ def restore(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> N
     """Writes variables.
 
     Raises:
-        StateError: they are others, or of other shapes.
+        RunError: they are others, or of other shapes.
     """
     if missing := sorted(set(variables) ^ set(arrays)):
-        raise StateError(
+        raise RunError(
             f"The saved state is of another network or optimiser: '{missing[0]}' is in only one of "
             "both. Was it written by another version? --fresh starts over."
         )
     for name, variable in variables.items():
         if tuple(variable.shape) != arrays[name].shape:
-            raise StateError(
+            raise RunError(
                 f"The saved state is of another network: '{name}' has shape "
                 f"{arrays[name].shape}, {tuple(variable.shape)} was expected."
             )

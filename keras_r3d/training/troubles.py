@@ -11,9 +11,8 @@ import tensorflow as tf
 from keras_r3d import run_folder
 from keras_r3d.data import pipeline
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import R3DError, TrainingError
 from keras_r3d.training import state
-from keras_r3d.training.loop import TrainingError
 
 
 @contextlib.contextmanager

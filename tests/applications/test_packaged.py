@@ -9,8 +9,8 @@ import pytest
 
 from keras_r3d import applications
 from keras_r3d.applications.weights import compact, pretrained
-from keras_r3d.applications.weights.pretrained import WeightsError
 from keras_r3d.data import motion
+from keras_r3d.system.errors import WeightsError
 
 SHAPE = (16, 64, 64, 3)
 # Name: SHA-256 of the file, parameters, the least of the clips below that it names.

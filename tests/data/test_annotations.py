@@ -117,7 +117,7 @@ def test_without_groups_there_is_no_column_for_them(tmp_path):
 
 def test_a_group_in_two_splits_is_refused(tmp_path):
     rows = ["0.mp4,a,x,train", "1.mp4,b,y,train", "2.mp4,a,y,test", "3.mp4,b,,test"]
-    with pytest.raises(annotations.AnnotationError) as error:
+    with pytest.raises(annotations.DataError) as error:
         read(grouped(tmp_path, rows), "manifest.csv")
     assert str(error.value) == (
         f"The group 'y' is in split 'train' ({tmp_path / '1.mp4'}) and in split 'test' "
@@ -160,7 +160,7 @@ def test_a_group_of_several_classes_is_held_out_as_one(tmp_path):
 
 def test_one_group_a_class_cannot_be_held_out(tmp_path):
     rows = [f"{label}{n}.mp4,{label},{label}" for n in range(6) for label in "ab"]
-    with pytest.raises(annotations.AnnotationError, match=r"two videos or more \(of different gr"):
+    with pytest.raises(annotations.DataError, match=r"two videos or more \(of different gr"):
         read(grouped(tmp_path, rows), "manifest.csv", test=0.5)
 
 
@@ -196,7 +196,7 @@ def test_to_csv_reads_back(tmp_path):
 
 
 def test_too_few_videos_to_hold_any_out_is_said(tmp_path):
-    with pytest.raises(annotations.AnnotationError, match="so none can be held out"):
+    with pytest.raises(annotations.DataError, match="so none can be held out"):
         read(touch(tmp_path, "a/1.mp4", "b/2.mp4"), test=0.2)
 
 
@@ -207,7 +207,7 @@ def test_videos_outside_class_folders_are_said(tmp_path):
 
 def test_a_missing_split_is_named(tmp_path):
     root = touch(tmp_path, "a/1.mp4", "b/2.mp4")
-    with pytest.raises(annotations.AnnotationError, match=r"no videos in split 'test'.*'train': 2"):
+    with pytest.raises(annotations.DataError, match=r"no videos in split 'test'.*'train': 2"):
         read(root).split("test")
 
 
@@ -244,18 +244,18 @@ def test_what_cannot_be_trained_on_is_named(tmp_path, files, text, message):
     touch(tmp_path, *files)
     if text is not None:
         manifest(tmp_path, text)
-    with pytest.raises(annotations.AnnotationError, match=message):
+    with pytest.raises(annotations.DataError, match=message):
         read(tmp_path, "folders" if text is None else "manifest.csv")
 
 
 def test_a_missing_folder_and_a_missing_csv_are_named(tmp_path):
-    with pytest.raises(annotations.AnnotationError, match=r"nowhere does not exist\. Expected:"):
+    with pytest.raises(annotations.DataError, match=r"nowhere does not exist\. Expected:"):
         read(tmp_path / "nowhere")
-    with pytest.raises(annotations.AnnotationError, match=r"list\.csv does not exist"):
+    with pytest.raises(annotations.DataError, match=r"list\.csv does not exist"):
         read(tmp_path, "list.csv")
 
 
 def test_a_binary_csv_is_named(tmp_path):
     (tmp_path / "manifest.csv").write_bytes(b"path,label\n\xff\xfe\x00")
-    with pytest.raises(annotations.AnnotationError, match="is not a CSV file in UTF-8"):
+    with pytest.raises(annotations.DataError, match="is not a CSV file in UTF-8"):
         read(tmp_path, "manifest.csv")

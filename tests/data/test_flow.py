@@ -20,8 +20,6 @@ from keras_r3d import recipe, run_folder
 from keras_r3d.data import annotations, clips, opening, pipeline
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import flow, flow_folder
-from keras_r3d.data.decoding.decoder import VideoError
-from keras_r3d.data.decoding.flow import FlowError
 from keras_r3d.data.decoding.flow_decoder import FlowDecoder, StoredFlowDecoder, packed, unpacked
 from keras_r3d.data.decoding.flow_folder import Settings
 from keras_r3d.data.decoding.reader import Cut
@@ -31,6 +29,7 @@ from keras_r3d.data.sampling import cropping
 from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.data.sheet import training_sheet
 from keras_r3d.pictures import flow_key
+from keras_r3d.system.errors import DataError, VideoError
 
 ZERO = flow.ZERO
 ALGORITHMS = [
@@ -202,7 +201,7 @@ def test_flow_does_not_depend_on_what_was_computed_before(name, size):
 
 @pytest.mark.skipif(hasattr(cv2, "optflow"), reason="OpenCV has it")
 def test_tvl1_needs_contrib():
-    with pytest.raises(FlowError, match="opencv-contrib-python"):
+    with pytest.raises(DataError, match="opencv-contrib-python"):
         VideoReader(0, 0, "tvl1")
 
 
@@ -497,7 +496,7 @@ def test_a_run_on_stored_flow_finds_it_again(videos, tmp_path, small, data):
 
 def test_a_clip_store_has_no_flow(tmp_path, data, monkeypatch):
     monkeypatch.setattr("keras_r3d.data.opening.is_store", lambda path: True)
-    with pytest.raises(FlowError, match="pass the folder of videos, or the flow of them"):
+    with pytest.raises(DataError, match="pass the folder of videos, or the flow of them"):
         open_source(tmp_path, data)
 
 
@@ -525,7 +524,7 @@ def test_storing_goes_on_where_it_was_left(videos, tmp_path):
     (folder / "a" / ".partial-99999999-0.avi").write_bytes(b"left over")
     kept = folder / "a" / "1.avi"
     before = kept.stat().st_mtime_ns
-    with pytest.raises(FlowError, match="is unfinished"):
+    with pytest.raises(DataError, match="is unfinished"):
         flow_folder.check(folder, "dis", 32)
     stored(videos, folder)
     assert kept.stat().st_mtime_ns == before
@@ -539,7 +538,7 @@ def test_storing_goes_on_where_it_was_left(videos, tmp_path):
         *("b/0.mp4.avi,b,train", "b/1.mp4.avi,b,train", "b/broken.mp4,b,train"),
     ]
     assert "broken.mp4" in (folder / "problems.csv").read_text()
-    with pytest.raises(FlowError, match="holds other flow"):
+    with pytest.raises(DataError, match="holds other flow"):
         stored(videos, folder, short_side=16)
 
 
@@ -554,20 +553,20 @@ def test_flow_and_recipe_must_agree(tmp_path, data, small):
         (flow_data(small.data, input="farneback"), "input is 'dis', asked for was 'farneback'"),
         (flow_data(small.data, short_side=16), "short_side is 32, asked for was 16"),
     ):
-        with pytest.raises(FlowError, match=message):
+        with pytest.raises(DataError, match=message):
             open_source(folder, wrong)
     (folder / "flow.json").write_text("{")
-    with pytest.raises(FlowError, match="cannot be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         open_source(folder, data)
 
 
 def test_other_folders_are_left_alone(videos, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    with pytest.raises(FlowError, match="is not empty and is left as it is"):
+    with pytest.raises(DataError, match="is not empty and is left as it is"):
         stored(videos, tmp_path / "mine")
     (tmp_path / "list.csv").write_text("path,label\n")
-    with pytest.raises(FlowError, match="lies outside of"):
+    with pytest.raises(DataError, match="lies outside of"):
         flow_folder._inside(str(tmp_path / "x.avi"), str(videos))
 
 
@@ -659,7 +658,7 @@ def test_stored_flow_is_recognised_by_the_file(tmp_path):
     stored, other = str(folder / "a" / "1.mkv"), str(tmp_path / "1.mp4")
     assert opening.file_reader([stored], data)._stored
     assert not opening.file_reader([other], data)._stored
-    with pytest.raises(FlowError, match="name them in two calls"):
+    with pytest.raises(DataError, match="name them in two calls"):
         opening.file_reader([stored, other], data)
-    with pytest.raises(FlowError, match="rgb"):
+    with pytest.raises(DataError, match="rgb"):
         opening.file_reader([stored], recipe.load("gestures").data)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_r3d.data.annotations import listing
-from keras_r3d.data.annotations.listing import ListingError
+from keras_r3d.system.errors import DataError
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_file_with_brackets_in_its_name_is_no_glob(folder):
     ],
 )
 def test_words_that_name_nothing_are_errors(folder, words, message):
-    with pytest.raises(ListingError, match=message):
+    with pytest.raises(DataError, match=message):
         listing.paths(words, ["\n"])
 
 

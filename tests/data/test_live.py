@@ -15,12 +15,13 @@ from odd_videos import write_rotated
 from keras_r3d import recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import live, ring
-from keras_r3d.data.decoding.live import LiveError, Source
+from keras_r3d.data.decoding.live import Source
 from keras_r3d.data.decoding.ring import Held, Ring, Shape
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction import watching
+from keras_r3d.system.errors import VideoError
 
 SHAPE = Shape(frames=4, frame_stride=1, seconds=0.0, short_side=0, size=16, views=Views(1))
 
@@ -154,10 +155,10 @@ def test_scores_are_smoothed_but_not_over_a_lost_connection(small):
 
 def test_a_spread_recipe_asks_for_seconds(small):
     spread = brightness(dataclasses.replace(small.data, sampling="spread"))
-    with pytest.raises(watching.WatchingError, match="pass --seconds N"):
+    with pytest.raises(watching.ArgumentError, match="pass --seconds N"):
         watching.shape(spread, None)
     assert watching.shape(spread, 3.0).seconds == 3.0
-    with pytest.raises(watching.WatchingError, match="--seconds is of no use"):
+    with pytest.raises(watching.ArgumentError, match="--seconds is of no use"):
         watching.shape(brightness(small.data), 3.0)
 
 
@@ -216,7 +217,7 @@ def test_a_slow_model_drops_frames_and_stays_up_to_date(small):
 
 def test_a_camera_that_is_not_there():
     source = Source("97", SHAPE, 1.0)
-    with pytest.raises(LiveError, match=r"Camera 97 is not there.*This machine has"):
+    with pytest.raises(VideoError, match=r"Camera 97 is not there.*This machine has"):
         wait(source)
 
 
@@ -225,11 +226,11 @@ def test_an_address_that_does_not_answer():
         camera.silent = True
         source = Source(camera.url, SHAPE, 0.5)
         began = time.monotonic()
-        with pytest.raises(LiveError, match=r"did not answer with a video in 0.5 s"):
+        with pytest.raises(VideoError, match=r"did not answer with a video in 0.5 s"):
             wait(source)
         assert time.monotonic() - began < 4
     source = Source("http://user:secret@127.0.0.1:9/x", SHAPE, 5.0)
-    with pytest.raises(LiveError, match=r"^http://127.0.0.1:9/x cannot be opened as a video"):
+    with pytest.raises(VideoError, match=r"^http://127.0.0.1:9/x cannot be opened as a video"):
         wait(source)
 
 

@@ -13,9 +13,9 @@ import pytest
 from keras_r3d import recipe
 from keras_r3d.data import clips, motion, opening, pipeline
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.motion import MotionReader, figures, paths, rendering, textures
 from keras_r3d.data.sampling import temporal
+from keras_r3d.system.errors import VideoError
 
 DATA = dataclasses.replace(recipe.load("motion").data, frames=4, size=16)
 TIMES = np.linspace(0, 1, 41)

@@ -7,10 +7,11 @@ import tensorflow as tf
 from conftest import STEP, frame_numbers, write_video
 
 from keras_r3d.data import clips, pipeline
-from keras_r3d.data.annotations import AnnotationError, Video
+from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.sampling import order
 from keras_r3d.data.sheet import training_sheet
+from keras_r3d.system.errors import DataError
 
 CLASSES = ["a", "b"]
 BASE = 100
@@ -333,7 +334,5 @@ def test_the_sheet_needs_one_readable_video(tmp_path, data, videos):
     figure = training_sheet(VideoReader(0, 0), [broken, *videos], data, 1)
     titles = [axes.get_title() for axes in figure.axes]
     assert [title.split(" · ")[0] for title in titles] == ["a", "b"]
-    with pytest.raises(
-        AnnotationError, match=r"None of the 1 videos of split 'train' .*\n.*no such"
-    ):
+    with pytest.raises(DataError, match=r"None of the 1 videos of split 'train' .*\n.*no such"):
         training_sheet(VideoReader(0, 0), [broken], data, 1)

@@ -20,9 +20,10 @@ from prepared import content, inline, job, prepare
 
 from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source
-from keras_r3d.data.store import Store, StoreError, StoreReader, encoding, format, preparing
+from keras_r3d.data.store import Store, StoreReader, encoding, format, preparing
 from keras_r3d.data.store.verifying import verify
 from keras_r3d.system import files, workers
+from keras_r3d.system.errors import StoreError
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import AnnotationError, Video
+from keras_r3d.data.annotations import Video
+from keras_r3d.system.errors import DataError
 
 HEADER = "label,youtube_id,time_start,time_end,split\n"
 
@@ -150,13 +151,13 @@ def test_the_splits_of_ucf101(tmp_path):
     assert annotations.has(tmp_path, "ucfTrainTestlist/2")
     assert not annotations.has(tmp_path, "ucfTrainTestlist/1")
     for half in ("ucfTrainTestlist", "ucfTrainTestlist/1", "ucfTrainTestlist/trainlist02.txt"):
-        with pytest.raises(AnnotationError, match=r"such as ucfTrainTestlist/2\. There are 2\."):
+        with pytest.raises(DataError, match=r"such as ucfTrainTestlist/2\. There are 2\."):
             annotations.read(tmp_path, half)
     for wrong, message in [("Archery", "holds no lists"), ("no.json", "it does not exist")]:
-        with pytest.raises(AnnotationError, match=message):
+        with pytest.raises(DataError, match=message):
             annotations.read(tmp_path, wrong)
     (lists / "testlist02.txt").unlink()
-    with pytest.raises(AnnotationError, match=r"testlist02\.txt is missing beside"):
+    with pytest.raises(DataError, match=r"testlist02\.txt is missing beside"):
         annotations.read(tmp_path, "ucfTrainTestlist/2")
 
 
@@ -195,7 +196,7 @@ def test_broken_rows_of_kinetics_are_named(tmp_path, row, message):
     touch(tmp_path, "a_000000_000010.mp4", "b_000000_000010.mp4")
     touch(tmp_path, "one/twice_000000_000010.mp4", "two/twice_000000_000010.mp4")
     (tmp_path / "k.csv").write_text(HEADER + row + "\n")
-    with pytest.raises(AnnotationError, match=message):
+    with pytest.raises(DataError, match=message):
         annotations.read(tmp_path, "k.csv")
 
 
@@ -230,7 +231,7 @@ def test_broken_rows_of_kinetics_are_named(tmp_path, row, message):
 def test_broken_json_is_named(tmp_path, content, message):
     touch(tmp_path, "a.mp4")
     (tmp_path / "a.json").write_text(content)
-    with pytest.raises(AnnotationError, match=message):
+    with pytest.raises(DataError, match=message):
         annotations.read(tmp_path, "a.json")
 
 
@@ -254,5 +255,5 @@ def test_broken_lines_of_official_splits_are_named(tmp_path, file, line, message
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists" / "testlist01.txt").write_text("")
     (tmp_path / "lists" / file).write_text(f"\n{line}\n")
-    with pytest.raises(AnnotationError, match=message):
+    with pytest.raises(DataError, match=message):
         annotations.read(tmp_path, "lists/1")

@@ -17,13 +17,13 @@ from store_batches import batches, stream
 from keras_r3d import recipe
 from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source
-from keras_r3d.data.store import Store, StoreError, preparing
+from keras_r3d.data.store import Store, preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.data.store.storage import UnreachableError, remote, web
 from keras_r3d.inference.evaluation.evaluation import evaluate_videos
 from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import R3DError, StoreError
 from keras_r3d.training import run as training
 
 

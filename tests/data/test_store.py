@@ -19,15 +19,14 @@ from prepared import content, prepare
 from keras_r3d.data import annotations, clips, pipeline
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import decoder as videos
-from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.decoding.reader import Cut
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.opening import open_source
 from keras_r3d.data.sampling import cropping, temporal
-from keras_r3d.data.store import Store, StoreError, StoreReader, encoding, format, is_store, jpeg
+from keras_r3d.data.store import Store, StoreReader, encoding, format, is_store, jpeg
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import R3DError, StoreError, VideoError
 
 MANIFEST = """path,label,split,start_seconds,end_seconds
 train/wide.avi,a,train,,

@@ -26,10 +26,9 @@ from keras_r3d.export import __main__ as command
 from keras_r3d.export import card, destinations, exporting, parity, source
 from keras_r3d.export.exporting import Request
 from keras_r3d.export.formats import FORMATS, Format
-from keras_r3d.export.source import ExportError
 from keras_r3d.inference.models import classifier
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import ExportError, R3DError
 
 CLASSES = ("green", "red")
 

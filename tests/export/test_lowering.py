@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from keras import layers
 
 from keras_r3d.applications import C3D, R3D10, R3D18, R3D50, mc3_18, r2plus1d_18, r3d_18
-from keras_r3d.export.source import ExportError
 from keras_r3d.export.tflite import folding, lowering
+from keras_r3d.system.errors import ExportError
 
 FEW = settings(max_examples=12, deadline=None, derandomize=True, database=None)
 

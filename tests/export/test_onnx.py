@@ -10,7 +10,7 @@ from folded import moved
 
 from keras_r3d.applications import C3D, R3D18
 from keras_r3d.export import onnx, openvino, packages
-from keras_r3d.export.source import ExportError
+from keras_r3d.system.errors import ExportError
 
 CLASSES = ["a\nb", "<&\"'>;", "naïve 日本"]
 MANIFEST = json.dumps({"classes": CLASSES}, indent=1) + "\n"

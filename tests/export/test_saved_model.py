@@ -22,8 +22,8 @@ from signature_networks import (
 from tensorflow.core.protobuf import saved_model_pb2
 
 from keras_r3d.export.saved_model import saved_model
-from keras_r3d.export.source import ExportError
 from keras_r3d.inference.models import runtimes
+from keras_r3d.system.errors import ExportError
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 PIXELS = noise(3, FRAMES, SIZE, SIZE)

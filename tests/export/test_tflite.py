@@ -14,11 +14,10 @@ from folded import moved, output
 
 from keras_r3d.applications import C3D, R3D10, R3D50, r2plus1d_18
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import VideoError
-from keras_r3d.export.source import ExportError
 from keras_r3d.export.tflite import calibration, tflite
-from keras_r3d.inference.models.runtimes import ModelError, tflite_metadata
+from keras_r3d.inference.models.runtimes import tflite_metadata
 from keras_r3d.recipe import Recipe, load
+from keras_r3d.system.errors import ExportError, ModelError, VideoError
 
 SHAPE = (8, 32, 32, 3)
 NAMES = ["clap", "wave", "Fußball"]

@@ -18,6 +18,7 @@ _MODULES = {
     "data": "Labelled videos, and how clips are cut from them.",
     "applications": "Networks, as `keras.applications` has them, and their weights.",
     "training": "Trainings as recipes say.",
+    "errors": "What a caller can act on; all are `keras_r3d.R3DError`.",
 }
 
 
@@ -64,7 +65,6 @@ def api() -> str:
         if not name.startswith("_")
     ]
     lines = [_API, "| | |", "| --- | --- |", row("keras_r3d.VideoClassifier", classifier), *methods]
-    lines.append(row("keras_r3d.R3DError", keras_r3d.R3DError))
     for module, what in _MODULES.items():
         lines += ["", f"## keras_r3d.{module}", "", what, "", "| | |", "| --- | --- |"]
         parts = getattr(keras_r3d, module)

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odd_videos import write_jpegs, write_rotated
 
-from keras_r3d.data.decoding.decoder import Decoder, VideoError
+from keras_r3d.data.decoding.decoder import Decoder
 from keras_r3d.inference.prediction import annotating
 from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.system.errors import VideoError
 
 FRAME = np.zeros((2, 2, 3), np.uint8)
 
@@ -142,7 +143,7 @@ def test_what_is_no_video_leaves_no_copy(tmp_path):
 def test_an_encoder_that_fails_is_an_error(tmp_path, monkeypatch):
     video = write_video(tmp_path / "v.avi", 5)
     monkeypatch.setattr(cv2.VideoWriter, "write", lambda *_: None)
-    with pytest.raises(annotating.AnnotatingError, match="could not write all of its 5 frames"):
+    with pytest.raises(annotating.ArgumentError, match="could not write all of its 5 frames"):
         annotating.annotate(predicted(video, [[0, 1]], [[1, 0]]), tmp_path / "c.mp4", 9)
     assert not list(tmp_path.glob("*c.mp4"))
 

@@ -16,8 +16,8 @@ from conftest import small_recipe
 from keras_r3d import recipe, run_folder
 from keras_r3d.applications import C3D, R3D10, metadata
 from keras_r3d.inference.models import classifier, manifest, runtimes
-from keras_r3d.inference.models.runtimes import ModelError
 from keras_r3d.system import devices
+from keras_r3d.system.errors import ModelError
 
 CLASSES = ("green", "red", "blue")
 CLIPS = np.random.default_rng(0).integers(0, 256, (9, 4, 16, 16, 3), dtype=np.uint8)
@@ -181,7 +181,7 @@ def test_an_export_with_fewer_names_than_classes_is_refused(run, tmp_path):
     with pytest.raises(ModelError, match="has 3 classes, but 2 are named"):
         classifier.of_file(moved)
     said.write_bytes(b"\xff")
-    with pytest.raises(manifest.ManifestError, match=r"its model\.json is damaged"):
+    with pytest.raises(manifest.ModelError, match=r"its model\.json is damaged"):
         classifier.of_file(moved)
 
 

@@ -103,7 +103,7 @@ def test_protocols_by_name():
     assert protocol.overrides("10x3")[:2] == ["eval.windows=10", "eval.views=3"]
     assert protocol.overrides("1x2")[:2] == ["eval.windows=1", "eval.views=2"]
     for wrong in ("10x4", "x3", "0x1", "mine", "10X3"):
-        with pytest.raises(protocol.ProtocolError, match=f"must be one of .* Received: {wrong}"):
+        with pytest.raises(protocol.ArgumentError, match=f"must be one of .* Received: {wrong}"):
             protocol.overrides(wrong)
 
 

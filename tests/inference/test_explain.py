@@ -105,7 +105,7 @@ def test_exports_have_no_gradients(model, tmp_path):
 
     (opened,) = opening.open_models(Named(model=str(model)))
     export = dataclasses.replace(opened.classifier, network=None, kind="TFLite")
-    with pytest.raises(explain.ExplainError, match=r"TFLite, .* pass the .keras file"):
+    with pytest.raises(explain.ArgumentError, match=r"TFLite, .* pass the .keras file"):
         explain.explain(export, str(tmp_path / "film.avi"))
 
 
@@ -114,7 +114,7 @@ def test_windows_are_named_by_number_or_time():
     assert explain._window_number(None, times, scores) == 1
     assert explain._window_number("0", times, scores) == 0
     assert explain._window_number("1s", times, scores) == 1
-    with pytest.raises(explain.ExplainError, match="no such window"):
+    with pytest.raises(explain.ArgumentError, match="no such window"):
         explain._window_number("0.2s", times, scores)
 
 

@@ -106,7 +106,9 @@ def test_a_head_of_two_layers_and_a_feature_map():
 
 def test_an_unknown_layer_is_named_with_one_like_it():
     network = applications.R3D10(width=0.0625, classes=3)
-    with pytest.raises(embeddings.FeatureError, match=r"no layer 'avgpool'. Did you mean 'avg_poo"):
+    with pytest.raises(
+        embeddings.ArgumentError, match=r"no layer 'avgpool'. Did you mean 'avg_poo"
+    ):
         embeddings.embedding_network(network, "avgpool")
 
 
@@ -187,7 +189,7 @@ def test_parts_of_another_request_are_refused_with_both(tmp_path):
         pass
     other = REQUEST | {"layer": "conv1", "data": {"frames": 8}}
     with (
-        pytest.raises(feature_parts.PartsError) as caught,
+        pytest.raises(feature_parts.ArgumentError) as caught,
         feature_parts.opened(tmp_path / "p", other),
     ):
         pass
@@ -195,7 +197,7 @@ def test_parts_of_another_request_are_refused_with_both(tmp_path):
     assert "layer: avg_pool then, conv1 now" in str(caught.value)
     with (
         feature_parts.opened(tmp_path / "p", REQUEST),
-        pytest.raises(feature_parts.PartsError, match="Another process writes to"),
+        pytest.raises(feature_parts.ArgumentError, match="Another process writes to"),
         feature_parts.opened(tmp_path / "p", REQUEST),
     ):
         pass
@@ -209,29 +211,29 @@ def test_a_damaged_part_is_said(tmp_path):
     path = tmp_path / "000000.npz"
     path.write_bytes(path.read_bytes()[:-50])
     with (
-        pytest.raises(feature_parts.PartsError, match="holds a damaged part"),
+        pytest.raises(feature_parts.ArgumentError, match="holds a damaged part"),
         feature_parts.opened(tmp_path, REQUEST),
     ):
         pass
 
 
 def test_no_readable_video_is_an_error_and_leaves_no_output(model, videos, tmp_path):
-    with pytest.raises(embeddings.FeatureError, match="None of the 1 videos can be read"):
+    with pytest.raises(embeddings.ArgumentError, match="None of the 1 videos can be read"):
         extract(model, [videos[1]], tmp_path / "f.npz")
     assert not (tmp_path / "f.npz").exists()
 
 
 def test_embeddings_that_are_not_finite_are_refused(model, videos):
     nothing = Classifier(**vars(model) | {"score": lambda clips: np.full((len(clips), 3), np.nan)})
-    with pytest.raises(scoring.ScoringError, match="not finite"):
+    with pytest.raises(scoring.ModelError, match="not finite"):
         list(scoring.score(nothing, VideoReader(0, 0), videos[:1], probabilities=False))
 
 
 def test_a_file_of_something_else_is_said(tmp_path):
     np.savez(tmp_path / "other.npz", x=1)
-    with pytest.raises(feature_file.FeatureFileError, match=r"other.npz is no file of embeddings"):
+    with pytest.raises(feature_file.ArgumentError, match=r"other.npz is no file of embeddings"):
         feature_file.read(tmp_path / "other.npz")
-    with pytest.raises(feature_file.FeatureFileError, match=r"must end in .npz or .parquet"):
+    with pytest.raises(feature_file.ArgumentError, match=r"must end in .npz or .parquet"):
         feature_file.check_suffix(tmp_path / "other.csv")
 
 
@@ -265,7 +267,7 @@ def test_parquet_holds_the_same(model, videos, tmp_path):
 
 def test_parquet_without_pyarrow_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(feature_file.FeatureFileError, match="Parquet needs pyarrow"):
+    with pytest.raises(feature_file.ArgumentError, match="Parquet needs pyarrow"):
         feature_file.check_suffix(tmp_path / "f.parquet")
 
 

@@ -3,8 +3,8 @@ import pytest
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.inference.evaluation import fusion
-from keras_r3d.inference.evaluation.fusion import FusionError
 from keras_r3d.inference.evaluation.scoring import Scored
+from keras_r3d.system.errors import ArgumentError
 
 NAMES = ["run_a", "run_b"]
 
@@ -55,14 +55,14 @@ def test_an_error_of_one_is_an_error_of_all():
     ],
 )
 def test_what_cannot_be_fused_is_said(names, classes, weights, said):
-    with pytest.raises(FusionError, match=said):
+    with pytest.raises(ArgumentError, match=said):
         fusion.check(classes, names, weights)
 
 
 def test_weights_are_numbers():
     assert fusion.parse_weights(["1", "1.5"], 2) == [1, 1.5]
     assert fusion.parse_weights([], 3) == [1, 1, 1]
-    with pytest.raises(FusionError, match=r"must be numbers\. Received: 1 x"):
+    with pytest.raises(ArgumentError, match=r"must be numbers\. Received: 1 x"):
         fusion.parse_weights(["1", "x"], 2)
 
 
@@ -73,7 +73,7 @@ def test_videos_are_matched_by_folder_name_and_segment():
     assert own == rgb
     assert other == flow[::-1]
     more = [*flow, Video("/flow/z/2.mkv", "x")]
-    with pytest.raises(FusionError, match=r"Only one of them has z/2 \(and 0 more\)"):
+    with pytest.raises(ArgumentError, match=r"Only one of them has z/2 \(and 0 more\)"):
         fusion.aligned([rgb, more], NAMES)
 
 
@@ -81,5 +81,5 @@ def test_names_that_differ_in_their_suffix_are_two_videos():
     both = [Video("/a/1.mp4", "x"), Video("/a/1.mkv", "x")]
     assert fusion.aligned([both, both[::-1]], NAMES) == [both, both]
     flow = [Video("/flow/1.mkv", "x"), Video("/flow/1.avi", "x")]
-    with pytest.raises(FusionError, match="differ in their suffix only"):
+    with pytest.raises(ArgumentError, match="differ in their suffix only"):
         fusion.aligned([both, flow], NAMES)

@@ -7,7 +7,8 @@ import pytest
 
 from keras_r3d import recipe
 from keras_r3d.inference.models import manifest
-from keras_r3d.inference.models.manifest import Manifest, ManifestError
+from keras_r3d.inference.models.manifest import Manifest
+from keras_r3d.system.errors import ModelError
 
 MANIFEST = Manifest(
     ["wave", 'grüßen, "laut"'], [114.7, 110.8, 101.2], [1.0, 1.0, 1.0], recipe.load("gestures")
@@ -41,5 +42,5 @@ def changed(**values) -> str:
     ],
 )
 def test_what_is_no_manifest_is_said(text, said):
-    with pytest.raises(ManifestError, match=said):
+    with pytest.raises(ModelError, match=said):
         manifest.from_json(text, "m.tflite")

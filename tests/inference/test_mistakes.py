@@ -5,9 +5,10 @@ import pytest
 from conftest import frame_numbers, write_video
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import Decoder, VideoError
+from keras_r3d.data.decoding.decoder import Decoder
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.evaluation import mistakes, report
+from keras_r3d.system.errors import VideoError
 
 CLASSES = ["green", "red"]
 

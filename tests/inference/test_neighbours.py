@@ -112,9 +112,9 @@ def test_blocks_change_nothing(seed, count, block, labelled):
 def test_files_of_other_models_are_refused():
     one = features(turned(0), ["a"])
     other = features(turned(0), ["b"], source="g.npz", layer="conv1")
-    with pytest.raises(neighbors.NeighbourError, match=r"Their layer: avg_pool and conv1"):
+    with pytest.raises(neighbors.ArgumentError, match=r"Their layer: avg_pool and conv1"):
         neighbors.find(one, other, 1)
-    with pytest.raises(neighbors.NeighbourError, match="holds one video only"):
+    with pytest.raises(neighbors.ArgumentError, match="holds one video only"):
         neighbors.find(one, one, 1)
 
 
@@ -191,9 +191,9 @@ def test_windows_of_a_video_are_classified_together():
 
 def test_a_probe_needs_labels_and_two_of_them():
     train = clouds("train", list("ab") * 4, 1, 0)
-    with pytest.raises(neighbors.NeighbourError, match="has no labels, which a linear probe"):
+    with pytest.raises(neighbors.ArgumentError, match="has no labels, which a linear probe"):
         probe.probe(train, features(turned(0), ["q"]))
-    with pytest.raises(neighbors.NeighbourError, match="videos of two labels or more"):
+    with pytest.raises(neighbors.ArgumentError, match="videos of two labels or more"):
         probe.probe(clouds("train", ["a"] * 4, 1, 0), train)
 
 

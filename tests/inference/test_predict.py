@@ -20,7 +20,7 @@ from mjpeg_server import serving
 from keras_r3d import VideoClassifier, recipe
 from keras_r3d import predict as command_module
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import Decoder, VideoError
+from keras_r3d.data.decoding.decoder import Decoder
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.evaluation.evaluation import evaluate_videos
 from keras_r3d.inference.models import runtimes
@@ -28,6 +28,7 @@ from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction import annotating, output_files, prediction
 from keras_r3d.system import command as command_line
 from keras_r3d.system import devices
+from keras_r3d.system.errors import VideoError
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ["green", "red"]
@@ -256,7 +257,7 @@ def test_what_is_done_is_on_the_disk_before_the_end(tmp_path, monkeypatch):
     (record,) = json.loads((tmp_path / "a.unfinished").read_text())
     assert record["top"] == [{"label": "x", "score": 0.75}]
     (tmp_path / "a").write_text("of another")
-    with pytest.raises(output_files.OutputError, match="written by something else meanwhile"):
+    with pytest.raises(output_files.ArgumentError, match="written by something else meanwhile"):
         outputs.finish()
     assert (tmp_path / "a").read_text() == "of another"
 
@@ -266,7 +267,7 @@ def test_a_folder_of_something_else_is_not_emptied(tmp_path, made):
     mine = tmp_path / "lines.unfinished" / made
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    with pytest.raises(output_files.OutputError, match="is in the way"):
+    with pytest.raises(output_files.ArgumentError, match="is in the way"):
         output_files.PredictionFiles({"timeline": tmp_path / "lines"}, ["1.mp4"], 1, 1)
     assert mine.read_text() == "mine"
 
@@ -276,7 +277,7 @@ def test_a_copy_that_cannot_be_written_stops_no_other(command, runs, folder, tmp
 
     def failing(found, path, timeout):
         if "long" in found.video:
-            raise annotating.AnnotatingError(f"{path}: OpenCV could not write it.")
+            raise annotating.ArgumentError(f"{path}: OpenCV could not write it.")
         annotate(found, path, timeout)
 
     monkeypatch.setattr(annotating, "annotate", failing)

@@ -6,13 +6,14 @@ import pytest
 from conftest import write_video
 
 from keras_r3d import recipe
-from keras_r3d.data.annotations import AnnotationError, Video
+from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.evaluation import report
 from keras_r3d.inference.evaluation.evaluation import evaluate_videos
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import devices
+from keras_r3d.system.errors import DataError
 
 CLASSES = ["green", "red"]
 
@@ -90,12 +91,12 @@ def test_the_report_is_written(colour_model, videos, small, tmp_path):
 
 
 def test_an_unknown_class_is_named(colour_model, videos, small):
-    with pytest.raises(AnnotationError, match="has the class 'blue', which the model was not"):
+    with pytest.raises(DataError, match="has the class 'blue', which the model was not"):
         evaluated(colour_model, [Video(videos[0].path, "blue")], small.data)
 
 
 def test_no_readable_video_is_an_error(colour_model, videos, small):
-    with pytest.raises(AnnotationError, match=r"None of the 1 videos of split .test. can be read"):
+    with pytest.raises(DataError, match=r"None of the 1 videos of split .test. can be read"):
         evaluated(colour_model, [videos[3]], small.data)
 
 

@@ -201,7 +201,7 @@ def test_no_more_than_a_few_windows_are_held(classifier, tmp_path, monkeypatch):
 )
 def test_a_model_that_gives_nonsense_is_named(classifier, videos, wrong, said):
     own = dataclasses.replace(classifier, score=lambda clips: wrong[: len(clips)])
-    with pytest.raises(scoring.ScoringError, match=f"The model model gives .*{said}"):
+    with pytest.raises(scoring.ModelError, match=f"The model model gives .*{said}"):
         list(scoring.score(own, VideoReader(0, 0), videos))
 
 

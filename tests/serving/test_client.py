@@ -26,8 +26,8 @@ from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.models.manifest import Manifest
 from keras_r3d.inference.prediction import prediction, result_table
 from keras_r3d.serving import address, messages, remote, server
-from keras_r3d.system.errors import R3DError
-from keras_r3d.system.retrying import PassingError, ServingError, retry
+from keras_r3d.system.errors import R3DError, ServingError
+from keras_r3d.system.retrying import PassingError, retry
 
 MANNER = remote.Manner("serving_default", 95, 3, 5.0, 2, None)
 
@@ -148,7 +148,7 @@ def test_addresses(url, shown):
     ],
 )
 def test_what_is_no_address(url):
-    with pytest.raises(address.AddressError, match=r"--url|grpc://") as raised:
+    with pytest.raises(address.ArgumentError, match=r"--url|grpc://") as raised:
         address.parse(url)
     assert "secret" not in str(raised.value)
 

@@ -5,8 +5,8 @@ import pytest
 
 from keras_r3d import recipe, run_folder
 from keras_r3d.data.annotations import Problem
-from keras_r3d.run_folder import RunError
 from keras_r3d.system import files
+from keras_r3d.system.errors import RunError
 
 
 def test_a_file_is_replaced_whole(tmp_path):

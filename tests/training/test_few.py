@@ -9,12 +9,10 @@ import pytest
 from conftest import write_video
 
 from keras_r3d import applications, recipe, run_folder
-from keras_r3d.data.annotations import AnnotationError
 from keras_r3d.data.decoding import decoder as videos
 from keras_r3d.inference.embeddings import ridge
 from keras_r3d.inference.evaluation import evaluating
-from keras_r3d.recipe import RecipeError
-from keras_r3d.run_folder import RunError
+from keras_r3d.system.errors import DataError, RecipeError, RunError
 from keras_r3d.training import dry_running
 from keras_r3d.training.few import embeddings, fitting, setup
 from keras_r3d.training.preparing import Options
@@ -223,14 +221,14 @@ def test_videos_that_look_the_same_are_refused(experiment, tmp_path):
     for color in ("red", "green"):
         for number in range(2):
             write_video(tmp_path / "data" / color / f"{number}.avi", 6)
-    with pytest.raises(AnnotationError, match="look the same"):
+    with pytest.raises(DataError, match="look the same"):
         train(experiment, tmp_path / "data", tmp_path / "run")
 
 
 def test_a_class_whose_videos_are_broken_is_refused(experiment, class_folders, tmp_path):
     (class_folders / "blue").mkdir()
     (class_folders / "blue" / "0.avi").write_bytes(b"no video")
-    with pytest.raises(AnnotationError, match="None of the videos of blue can be read"):
+    with pytest.raises(DataError, match="None of the videos of blue can be read"):
         train(experiment, class_folders, tmp_path / "run")
 
 
@@ -246,7 +244,7 @@ def test_a_broken_video_counts_as_wrong(experiment, class_folders, tmp_path):
 def test_too_many_broken_videos_are_refused(experiment, class_folders, tmp_path):
     for number in range(3):
         (class_folders / "red" / f"{number}.avi").write_bytes(b"no video")
-    with pytest.raises(AnnotationError, match=r"3 of 12 training videos are broken"):
+    with pytest.raises(DataError, match=r"3 of 12 training videos are broken"):
         train(experiment, class_folders, tmp_path / "run")
 
 

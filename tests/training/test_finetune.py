@@ -11,7 +11,7 @@ from checkpoint_values import moved, state_dict
 from keras_r3d import applications, recipe
 from keras_r3d.applications import CheckpointError, WeightsError
 from keras_r3d.applications.weights import conventions, pytorch
-from keras_r3d.recipe import RecipeError
+from keras_r3d.system.errors import RecipeError
 from keras_r3d.training import finetune
 
 SHAPE = (4, 24, 24, 3)

@@ -20,15 +20,19 @@ from conftest import small_recipe, write_video
 from keras_r3d import recipe, run_folder
 from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.recipe import RecipeError
-from keras_r3d.run_folder import RunError
 from keras_r3d.system import files
 from keras_r3d.system.command import INTERRUPTED
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import (
+    InterruptedTraining,
+    R3DError,
+    RecipeError,
+    RunError,
+    TrainingError,
+)
 from keras_r3d.training import dry_running, preparing, resuming, state
 from keras_r3d.training import experiment as experiments
 from keras_r3d.training import run as training
-from keras_r3d.training.loop import InterruptedTraining, Training, TrainingError
+from keras_r3d.training.loop import Training
 from keras_r3d.training.optimization.step import Steps
 
 ROOT = Path(__file__).parents[2]

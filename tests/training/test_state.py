@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from keras_r3d.system import files
+from keras_r3d.system.errors import RunError
 from keras_r3d.training import state
-from keras_r3d.training.state import State, StateError
+from keras_r3d.training.state import State
 
 ARRAYS = {"network/0000/a": np.arange(6.0).reshape(2, 3), "optimizer/0000/n": np.array(3, np.int64)}
 
@@ -70,7 +71,7 @@ def test_every_damage_is_said(saved):
     loaded = []
     for content in damaged:
         path.write_bytes(content)
-        with contextlib.suppress(StateError):
+        with contextlib.suppress(RunError):
             loaded.append(state.load(saved))
     assert len(loaded) < len(damaged) / 2
     for one in loaded:  # what was changed there says nothing, as a date
@@ -78,11 +79,11 @@ def test_every_damage_is_said(saved):
         for name, array in ARRAYS.items():
             np.testing.assert_array_equal(one.arrays[name], array)
     path.write_bytes(whole[:-30])
-    with pytest.raises(StateError, match=r"remove it to go on from step_0000000002.npz\.$"):
+    with pytest.raises(RunError, match=r"remove it to go on from step_0000000002.npz\.$"):
         state.load(saved)
     (saved / "step_0000000002.npz").unlink()
     path.write_bytes(b"no zip")
-    with pytest.raises(StateError, match=r"remove it to begin again\.$"):
+    with pytest.raises(RunError, match=r"remove it to begin again\.$"):
         state.load(saved)
 
 
@@ -90,7 +91,7 @@ def test_what_is_of_another_network_is_refused():
     class Variable:
         shape = (2, 3)
 
-    with pytest.raises(StateError, match=r"another network or optimiser: 'b' is in only one"):
+    with pytest.raises(RunError, match=r"another network or optimiser: 'b' is in only one"):
         state.restore({"a": Variable(), "b": Variable()}, {"a": np.zeros((2, 3))})
-    with pytest.raises(StateError, match=r"'a' has shape \(3, 2\), \(2, 3\) was expected"):
+    with pytest.raises(RunError, match=r"'a' has shape \(3, 2\), \(2, 3\) was expected"):
         state.restore({"a": Variable()}, {"a": np.zeros((3, 2))})

@@ -11,10 +11,10 @@ from conftest import write_video
 
 from keras_r3d import run_folder
 from keras_r3d.data import pipeline
-from keras_r3d.data.annotations import AnnotationError
+from keras_r3d.system.errors import DataError, TrainingError
 from keras_r3d.training import preparing, reporting
 from keras_r3d.training import run as training
-from keras_r3d.training.loop import SUMS, Training, TrainingError
+from keras_r3d.training.loop import SUMS, Training
 from keras_r3d.training.optimization.step import Steps
 
 TIMINGS = {"clips_per_second", "data_wait", "seconds", "validation_seconds"}
@@ -246,7 +246,7 @@ def test_an_unreadable_validation_split_is_said_before_the_training(
         lines.append(f"{next(class_folders.glob(f'{label}/*.avi'))},{label},test,0,1")
     lines[0] += ",start_seconds,end_seconds"
     (tmp_path / "list.csv").write_text("\n".join(lines))
-    with pytest.raises(AnnotationError, match=r"None of the 2 videos of split 'validation'"):
+    with pytest.raises(DataError, match=r"None of the 2 videos of split 'validation'"):
         training.train(small, tmp_path / "list.csv", tmp_path / "run", say=said.append)
 
 
@@ -295,7 +295,7 @@ def test_splits_stay_what_they_were_in_training(class_folders, small, tmp_path, 
     assert run.open_split("test")[0] == test
     # The same videos in another place: the new ones are scored, those of the training are not.
     moved = class_folders.rename(tmp_path / "moved")
-    with pytest.raises(AnnotationError, match="pass --data_dir with their new place"):
+    with pytest.raises(DataError, match="pass --data_dir with their new place"):
         run.open_split("test")[0]
     names = {os.path.relpath(video.path, moved) for video in run.open_split("test", moved)[0]}
     expected = {os.path.relpath(video.path, class_folders) for video in test}
@@ -308,9 +308,7 @@ def test_only_broken_videos_are_an_error_before_any_folder_is_made(small, tmp_pa
         (tmp_path / "data" / label).mkdir(parents=True)
         for number in range(5):
             (tmp_path / "data" / label / f"{number}.mp4").write_bytes(b"no video")
-    with pytest.raises(
-        AnnotationError, match=r"None of the .* videos of split 'train' can be read"
-    ):
+    with pytest.raises(DataError, match=r"None of the .* videos of split 'train' can be read"):
         training.train(small, tmp_path / "data", tmp_path / "run", say=said.append)
     assert not (tmp_path / "run").exists()
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from keras_r3d.applications.weights import unpickling
 from keras_r3d.applications.weights.unpickling import StorageRecord, TensorRecord, shown
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import WeightsError
 
 WRAPPERS = ("state_dict", "model_state", "model")
 PREFIX = "module."  # of torch.nn.DataParallel
@@ -53,7 +53,7 @@ _RESAVE = (
 ReadValues = Callable[[StorageRecord, int, int], np.ndarray]
 
 
-class CheckpointError(R3DError, ValueError):
+class CheckpointError(WeightsError):
     """A file that is not a PyTorch checkpoint, is damaged, or holds more than tensors."""
 
 

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 
 from keras_r3d.applications import metadata
-from keras_r3d.applications.weights.pretrained import WeightsError
 from keras_r3d.system import files
+from keras_r3d.system.errors import WeightsError
 
 _ABOUT = "about"
 

@@ -14,9 +14,9 @@ from keras_r3d.applications import metadata, models
 from keras_r3d.applications.metadata import Metadata
 from keras_r3d.applications.weights.checkpoints import Checkpoint
 from keras_r3d.applications.weights.identify import HEAD
-from keras_r3d.applications.weights.pretrained import WeightsError
 from keras_r3d.applications.weights.weights_file import Value, open_file, shapeless_options
 from keras_r3d.system import files
+from keras_r3d.system.errors import WeightsError
 
 PROBE_SHAPE = (1, 3, 16, 112, 112)  # PyTorch's order: batch, channels, frames, height, width
 

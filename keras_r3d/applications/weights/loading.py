@@ -7,8 +7,8 @@ import numpy as np
 
 from keras_r3d.applications.weights import pytorch
 from keras_r3d.applications.weights.identify import HEAD
-from keras_r3d.applications.weights.pretrained import WeightsError
 from keras_r3d.applications.weights.weights_file import Source
+from keras_r3d.system.errors import WeightsError
 
 TOP = ("fc6", "fc6_bn", "fc7", "fc7_bn", HEAD)  # what `include_top=False` leaves out; C3D has all
 

@@ -17,11 +17,7 @@ from keras_r3d.applications.weights.conventions import (
     Conventions,
 )
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError
-
-
-class WeightsError(R3DError, ValueError):
-    """Weights that cannot be found, fetched or read, or do not fit the network."""
+from keras_r3d.system.errors import WeightsError
 
 
 @dataclasses.dataclass(frozen=True)

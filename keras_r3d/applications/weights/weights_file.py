@@ -20,8 +20,8 @@ from keras_r3d.applications.networks import NETWORKS
 from keras_r3d.applications.weights import checkpoints, compact, pretrained, pytorch
 from keras_r3d.applications.weights.conventions import labels as read_labels
 from keras_r3d.applications.weights.identify import identify
-from keras_r3d.applications.weights.pretrained import WeightsError
 from keras_r3d.applications.weights.unpickling import shown
+from keras_r3d.system.errors import WeightsError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,13 +15,8 @@ from keras_r3d.data.annotations.reading import (
     root,
     videos_in,
 )
-from keras_r3d.data.annotations.video import (
-    VIDEO_SUFFIXES,
-    AnnotationError,
-    Annotations,
-    Problem,
-    Video,
-)
+from keras_r3d.data.annotations.video import VIDEO_SUFFIXES, Annotations, Problem, Video
+from keras_r3d.system.errors import DataError
 
 __all__ = [
     "AUTO",
@@ -29,8 +24,8 @@ __all__ = [
     "MANIFEST",
     "QUARANTINE",
     "VIDEO_SUFFIXES",
-    "AnnotationError",
     "Annotations",
+    "DataError",
     "Problem",
     "Video",
     "absolute",

@@ -6,8 +6,9 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
-from keras_r3d.data.annotations.video import SPLITS, AnnotationError, Annotations, Video, some
+from keras_r3d.data.annotations.video import SPLITS, Annotations, Video, some
 from keras_r3d.system import files
+from keras_r3d.system.errors import DataError
 
 _URL = "://"  # of a store elsewhere: not a path to be made absolute
 
@@ -15,7 +16,7 @@ _URL = "://"  # of a store elsewhere: not a path to be made absolute
 def read(path: Path, must_exist: bool) -> tuple[dict[str, list[Video]], list[str]]:
     """Returns videos by split, and notes."""
     if not path.is_file():
-        raise AnnotationError(
+        raise DataError(
             f"The annotation file {path} does not exist. It must have the columns "
             "path,label[,split][,group][,start_seconds,end_seconds]; set `data.annotations` to its "
             'name, or to "folders" for class folders.'
@@ -28,7 +29,7 @@ def read(path: Path, must_exist: bool) -> tuple[dict[str, list[Video]], list[str
             rows = csv.DictReader(file)
             columns = rows.fieldnames or []
             if "path" not in columns or "label" not in columns:
-                raise AnnotationError(
+                raise DataError(
                     f"{path} must have the columns "
                     "path,label[,split][,group][,start_seconds,end_seconds]. "
                     f"Received: {','.join(columns)}"
@@ -38,7 +39,7 @@ def read(path: Path, must_exist: bool) -> tuple[dict[str, list[Video]], list[str
                 video, split = _read_row(row, path.parent, where)
                 key = (video.path, video.start_seconds, video.end_seconds)
                 if key in seen:
-                    raise AnnotationError(
+                    raise DataError(
                         f"{where}: {video.name} stands there twice (first in line {seen[key]}): "
                         "remove one of the two."
                     )
@@ -47,11 +48,11 @@ def read(path: Path, must_exist: bool) -> tuple[dict[str, list[Video]], list[str
                     missing.append(f"{video.path} (line {rows.line_num})")
                 splits[split].append(video)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise AnnotationError(f"{path} is not a CSV file in UTF-8: {error}") from error
+        raise DataError(f"{path} is not a CSV file in UTF-8: {error}") from error
     if not seen:
-        raise AnnotationError(f"{path} lists no videos.")
+        raise DataError(f"{path} lists no videos.")
     if missing and must_exist:
-        raise AnnotationError(
+        raise DataError(
             f"{len(missing)} of {len(seen)} videos listed in {path} do not exist: "
             f"{some(missing)}. Paths are relative to the folder of the CSV file; put the videos "
             "there or remove their lines."
@@ -70,9 +71,9 @@ def _read_row(row: dict[str, str | None], folder: Path, where: str) -> tuple[Vid
 
     for column in ("path", "label"):
         if not cell(column):
-            raise AnnotationError(f"{where}: the column '{column}' is empty.")
+            raise DataError(f"{where}: the column '{column}' is empty.")
     if len(cell("label").splitlines()) > 1:
-        raise AnnotationError(f"{where}: a label must be one line. Received: {cell('label')!r}")
+        raise DataError(f"{where}: a label must be one line. Received: {cell('label')!r}")
     start, end = 0.0, math.inf
     try:
         if cell("start_seconds"):
@@ -80,12 +81,12 @@ def _read_row(row: dict[str, str | None], folder: Path, where: str) -> tuple[Vid
         if cell("end_seconds"):
             end = float(cell("end_seconds"))
     except ValueError:
-        raise AnnotationError(
+        raise DataError(
             f"{where}: start_seconds and end_seconds must be numbers. Received: "
             f"{cell('start_seconds')!r} and {cell('end_seconds')!r}"
         ) from None
     if not 0 <= start < end:
-        raise AnnotationError(
+        raise DataError(
             f"{where}: start_seconds must be 0 or more and below end_seconds. "
             f"Received: {start:g} and {end:g}"
         )

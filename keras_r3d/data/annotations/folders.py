@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from keras_r3d.data.annotations.video import SPLITS, VIDEO_SUFFIXES, AnnotationError, Video, some
+from keras_r3d.data.annotations.video import SPLITS, VIDEO_SUFFIXES, Video, some
+from keras_r3d.system.errors import DataError
 
 # Other names of splits are more likely classes.
 SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
@@ -29,21 +30,21 @@ def read(data_dir: Path) -> tuple[dict[str, list[Video]], list[str]]:
             found = [p for p in files if is_video(p)]
             others += [p for p in files if not is_video(p)]
             if not found:
-                raise AnnotationError(
+                raise DataError(
                     f"The class folder {class_folder} holds no video "
                     f"({', '.join(sorted(VIDEO_SUFFIXES))}): add videos or remove the folder."
                 )
             videos += [Video(str(p), class_folder.name) for p in found]
         name = SPLITS[split_folder.name.lower()] if split_folders else "train"
         if name in splits:
-            raise AnnotationError(
+            raise DataError(
                 f"{data_dir} has two folders for the {name} split "
                 f"({', '.join(f.name for f in split_folders)}): keep one."
             )
         splits[name] = videos
     loose = [f for f in [data_dir, *split_folders] for f in sorted(f.iterdir()) if is_video(f)]
     if not any(splits.values()):
-        raise AnnotationError(f"No class folders with videos in {data_dir}. Expected:\n{LAYOUT}")
+        raise DataError(f"No class folders with videos in {data_dir}. Expected:\n{LAYOUT}")
     notes = []
     if split_folders and len(split_folders) < len(folders):
         left = [f.name for f in folders if f not in split_folders]

@@ -12,7 +12,8 @@ from typing import Any
 
 from keras_r3d.data.annotations import listed
 from keras_r3d.data.annotations.listed import Entry
-from keras_r3d.data.annotations.video import SPLITS, AnnotationError, Video
+from keras_r3d.data.annotations.video import SPLITS, Video
+from keras_r3d.system.errors import DataError
 
 
 def read(path: Path, data_dir: Path) -> tuple[dict[str, list[Video]], list[str]]:
@@ -20,10 +21,10 @@ def read(path: Path, data_dir: Path) -> tuple[dict[str, list[Video]], list[str]]
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise AnnotationError(f"{path} is not a JSON file in UTF-8: {error}") from error
+        raise DataError(f"{path} is not a JSON file in UTF-8: {error}") from error
     database = content.get("database") if isinstance(content, dict) else None
     if not isinstance(database, dict):
-        raise AnnotationError(
+        raise DataError(
             f"{path} must have a \"database\" of videos, as ActivityNet's and the authors' do."
         )
     return listed.find(_entries(database, path), data_dir, path)
@@ -34,13 +35,13 @@ def _entries(database: dict[str, Any], path: Path) -> Iterator[Entry]:
         where = f"{path}, video '{name}'"
         split = SPLITS.get(str(video.get("subset")).lower()) if isinstance(video, dict) else None
         if split is None:
-            raise AnnotationError(f'{where}: "subset" must be one of {list(SPLITS)}.')
+            raise DataError(f'{where}: "subset" must be one of {list(SPLITS)}.')
         annotations = video.get("annotations", [])
         if isinstance(annotations, dict):  # the authors': a trimmed video
             label = annotations.get("label")
             yield Entry(name, None if label is None else _label(label, where), split, where)
         elif not isinstance(annotations, list):
-            raise AnnotationError(f'{where}: "annotations" must be a list of segments.')
+            raise DataError(f'{where}: "annotations" must be a list of segments.')
         elif not annotations:
             yield Entry(name, None, split, where)
         else:
@@ -53,7 +54,7 @@ def _segment(name: str, annotation: Any, split: str, where: str) -> Entry:
     seconds = segment if isinstance(segment, list) and len(segment) == 2 else [0, 0]
     numbers = all(isinstance(value, (int, float)) for value in seconds)
     if not numbers or not 0 <= seconds[0] < seconds[1]:
-        raise AnnotationError(
+        raise DataError(
             f'{where}: "segment" must be two numbers of seconds, the first below the second. '
             f"Received: {str(segment)[:100]}"
         )
@@ -65,5 +66,5 @@ def _segment(name: str, annotation: Any, split: str, where: str) -> Entry:
 
 def _label(label: Any, where: str) -> str:
     if not isinstance(label, str) or not label.strip() or len(label.splitlines()) > 1:
-        raise AnnotationError(f'{where}: "label" must be a line of text. Received: {label!r:.100}')
+        raise DataError(f'{where}: "label" must be a line of text. Received: {label!r:.100}')
     return label.strip()

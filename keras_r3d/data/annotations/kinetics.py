@@ -11,7 +11,8 @@ from pathlib import Path
 
 from keras_r3d.data.annotations import listed
 from keras_r3d.data.annotations.listed import Entry
-from keras_r3d.data.annotations.video import SPLITS, AnnotationError, Video
+from keras_r3d.data.annotations.video import SPLITS, Video
+from keras_r3d.system.errors import DataError
 
 COLUMNS = ("youtube_id", "time_start", "time_end", "split")
 
@@ -43,14 +44,14 @@ def _entries(path: Path) -> Iterator[Entry]:
             for row in rows:
                 yield _entry(row, f"{path}, line {rows.line_num}")
     except (UnicodeDecodeError, csv.Error) as error:
-        raise AnnotationError(f"{path} is not a CSV file in UTF-8: {error}") from error
+        raise DataError(f"{path} is not a CSV file in UTF-8: {error}") from error
 
 
 def _entry(row: dict[str, str | None], where: str) -> Entry:
     cells = {name: (row.get(name) or "").strip() for name in ("label", *COLUMNS)}
     split = SPLITS.get(cells["split"].lower())
     if not cells["youtube_id"] or split is None:
-        raise AnnotationError(
+        raise DataError(
             f"{where}: youtube_id must not be empty, split must be one of {list(SPLITS)}. "
             f"Received: {cells['youtube_id']!r} and {cells['split']!r}"
         )
@@ -59,7 +60,7 @@ def _entry(row: dict[str, str | None], where: str) -> Entry:
     except ValueError:
         start, end = 0.0, 0.0
     if not 0 <= start < end < 1e6:
-        raise AnnotationError(
+        raise DataError(
             f"{where}: time_start and time_end must be seconds, the first below the second. "
             f"Received: {cells['time_start']!r} and {cells['time_end']!r}"
         )

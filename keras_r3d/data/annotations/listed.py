@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_r3d.data.annotations.video import VIDEO_SUFFIXES, AnnotationError, Video, some
+from keras_r3d.data.annotations.video import VIDEO_SUFFIXES, Video, some
+from keras_r3d.system.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ def find(
         source: file of the list, for messages.
 
     Raises:
-        AnnotationError: none is there, one lies there twice, or one has two labels.
+        DataError: none is there, one lies there twice, or one has two labels.
     """
     there = files(data_dir)
     splits: dict[str, list[Video]] = defaultdict(list)
@@ -61,7 +62,7 @@ def find(
         label, where = seen.setdefault(video.name, (entry.label, entry.where))
         if where != entry.where:
             if label != entry.label:
-                raise AnnotationError(
+                raise DataError(
                     f"{entry.where}: {video.name} is labelled '{entry.label}', but '{label}' in "
                     f"{where}: remove one of the two."
                 )
@@ -72,7 +73,7 @@ def find(
         splits[entry.split].append(video)
     if not any(splits.values()):
         example = f": {missing[0]}.mp4, for one" if missing else ""
-        raise AnnotationError(
+        raise DataError(
             f"None of the {len(missing)} labelled videos listed in {source} is in {data_dir}"
             f"{example}. Suffixes and folders do not matter, names do."
         )
@@ -123,7 +124,7 @@ def _find(entry: Entry, there: dict[str, list[str]]) -> Video | None:
             # Of files of one name, the one in its class's folder.
             paths = [p for p in paths if _folder(p) == _plain(entry.label or "")] or paths
         if len(paths) > 1:
-            raise AnnotationError(
+            raise DataError(
                 f"{entry.where}: {name} lies in two places: {some(paths)}. Remove one of them."
             )
         if paths and name == entry.name:

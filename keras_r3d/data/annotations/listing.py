@@ -7,15 +7,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from keras_r3d.data import annotations
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import DataError
 
 STDIN = "-"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SECRETS = re.compile(r"(?<=://)[^/?#]*@|\?.*")  # name and password, and what is asked
-
-
-class ListingError(R3DError, ValueError):
-    """Words that name no video."""
 
 
 def is_live(word: str) -> bool:
@@ -33,7 +29,7 @@ def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
         lines: paths of files, one a line.
 
     Raises:
-        ListingError: a folder without videos, no line.
+        DataError: a folder without videos, no line.
     """
     found: dict[str, str] = {}
     for word in words:
@@ -42,11 +38,11 @@ def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
                 lines.reconfigure(errors="surrogateescape")  # a file name may be any bytes
             listed = [line for line in (line.rstrip("\r\n") for line in lines) if line.strip()]
             if not listed:
-                raise ListingError("'-' takes paths of videos, one a line, but none came on stdin.")
+                raise DataError("'-' takes paths of videos, one a line, but none came on stdin.")
         elif os.path.isdir(word):
             listed = annotations.videos_in(word)
             if not listed:
-                raise ListingError(
+                raise DataError(
                     f"{word} holds no videos. Known suffixes: "
                     f"{' '.join(sorted(annotations.VIDEO_SUFFIXES))}"
                 )

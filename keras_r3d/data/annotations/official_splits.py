@@ -11,7 +11,8 @@ from pathlib import Path
 
 from keras_r3d.data.annotations import listed
 from keras_r3d.data.annotations.listed import Entry
-from keras_r3d.data.annotations.video import AnnotationError, Video
+from keras_r3d.data.annotations.video import Video
+from keras_r3d.system.errors import DataError
 
 _UCF101 = {"trainlist": "train", "testlist": "test"}
 _HMDB51 = {"1": "train", "2": "test", "0": None}
@@ -27,7 +28,7 @@ def number(path: Path) -> int | None:
 
 
 def refuse_half_names(path: Path) -> None:
-    """Raises AnnotationError for the folder of lists, a list, or a number that is not there."""
+    """Raises DataError for the folder of lists, a list, or a number that is not there."""
     folder = path if path.is_dir() else path.parent
     numbers = sorted(
         {
@@ -37,7 +38,7 @@ def refuse_half_names(path: Path) -> None:
         }
     )
     if numbers:
-        raise AnnotationError(
+        raise DataError(
             f"{folder} holds official lists: name it with the number of the split, such as "
             f"{folder.name}/{numbers[0]}. There are {', '.join(numbers)}. Received: {path}"
         )
@@ -56,7 +57,7 @@ def read(path: Path, data_dir: Path) -> tuple[dict[str, list[Video]], list[str]]
     files = {folder / f"{name}{split:02d}.txt": kind for name, kind in _UCF101.items()}
     absent = [str(file) for file in files if not file.is_file()]
     if absent:
-        raise AnnotationError(f"The list {absent[0]} is missing beside the other one.")
+        raise DataError(f"The list {absent[0]} is missing beside the other one.")
     entries = (entry for file, kind in files.items() for entry in _of_ucf101(file, kind))
     return listed.find(entries, data_dir, path)
 
@@ -70,7 +71,7 @@ def _of_ucf101(path: Path, split: str) -> Iterator[Entry]:
         # A number may follow; names have no spaces.
         label, slash, name = line.split()[0].partition("/")
         if not slash or not label or not name:
-            raise AnnotationError(f"{where}: expected CLASS/video.avi. Received: {line[:100]}")
+            raise DataError(f"{where}: expected CLASS/video.avi. Received: {line[:100]}")
         yield Entry(Path(name).stem, label, split, where)
 
 
@@ -79,9 +80,7 @@ def _of_hmdb51(path: Path) -> Iterator[Entry]:
     for where, line in _lines(path):
         name, _, kind = line.rpartition(" ")
         if not name or kind not in _HMDB51:
-            raise AnnotationError(
-                f"{where}: expected video.avi and 0, 1 or 2. Received: {line[:100]}"
-            )
+            raise DataError(f"{where}: expected video.avi and 0, 1 or 2. Received: {line[:100]}")
         split = _HMDB51[kind]
         if split is not None:
             yield Entry(Path(name.strip()).stem, label, split, where)
@@ -91,7 +90,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise AnnotationError(f"{path} cannot be read as UTF-8: {error}") from error
+        raise DataError(f"{path} cannot be read as UTF-8: {error}") from error
     for count, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             yield f"{path}, line {count}", line.strip()

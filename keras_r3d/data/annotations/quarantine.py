@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
-from keras_r3d.data.annotations.video import AnnotationError, Video, some
+from keras_r3d.data.annotations.video import Video, some
 from keras_r3d.system import files
+from keras_r3d.system.errors import DataError
 
 NAME = "quarantine.txt"
 
@@ -30,7 +31,7 @@ def add(folder: Path, paths: list[str]) -> Path:
     known = {os.path.abspath(folder / line) for line in lines}
     for name in paths:
         if len(name.splitlines()) > 1:
-            raise AnnotationError(f"{name!r} cannot be listed in {path}: rename the file.")
+            raise DataError(f"{name!r} cannot be listed in {path}: rename the file.")
     new = [os.path.relpath(p, folder) for p in paths if os.path.abspath(p) not in known]
     files.write_text(path, "".join(f"{line}\n" for line in [*lines, *new]))
     return path
@@ -42,5 +43,5 @@ def _lines(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise AnnotationError(f"{path} cannot be read as UTF-8: {error}") from error
+        raise DataError(f"{path} cannot be read as UTF-8: {error}") from error
     return [line for line in text.splitlines() if line.strip()]

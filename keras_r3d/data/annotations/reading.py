@@ -19,7 +19,8 @@ from keras_r3d.data.annotations import (
     quarantine,
 )
 from keras_r3d.data.annotations.folders import LAYOUT
-from keras_r3d.data.annotations.video import AnnotationError, Annotations, Video, some
+from keras_r3d.data.annotations.video import Annotations, Video, some
+from keras_r3d.system.errors import DataError
 
 MANIFEST = "manifest.csv"
 FORMS = (
@@ -64,11 +65,11 @@ def read(
             two classes, classes without training videos. What a trained one is tried on may be so.
 
     Raises:
-        AnnotationError: anything that keeps the videos from being used, by name.
+        DataError: anything that keeps the videos from being used, by name.
     """
     data_dir = Path(data_dir)
     if not data_dir.exists():
-        raise AnnotationError(f"The data folder {data_dir} does not exist. Expected:\n{LAYOUT}")
+        raise DataError(f"The data folder {data_dir} does not exist. Expected:\n{LAYOUT}")
     if data_dir.is_file():
         splits, notes = _read_path(data_dir, data_dir.parent, must_exist)
     elif annotations == "folders" or (annotations == AUTO and not (data_dir / MANIFEST).is_file()):
@@ -108,7 +109,7 @@ def arrange(
             `read`.
 
     Raises:
-        AnnotationError: there are no videos, or what `trained_on` refuses.
+        DataError: there are no videos, or what `trained_on` refuses.
     """
     notes: list[str] = []
     if not quarantined:
@@ -123,7 +124,7 @@ def arrange(
             f"{some(shown)}."
         )
     if not any(splits.values()) or (trained_on and not splits.get("train")):
-        raise AnnotationError(
+        raise DataError(
             f"No {'training ' * trained_on}videos in {folder}. Splits found: {sorted(splits)}. "
             f"Expected:\n{LAYOUT}"
         )
@@ -145,7 +146,7 @@ def arrange(
     own = [splits["train"]] if trained_on else splits.values()
     classes = sorted({video.label for videos in own for video in videos})
     if trained_on and len(classes) < 2:
-        raise AnnotationError(
+        raise DataError(
             f"There is only one class ({classes[0]}) among the training videos: a classifier "
             f"needs two or more. Expected:\n{LAYOUT}"
         )
@@ -207,9 +208,7 @@ def _read_path(
     official_splits.refuse_half_names(path)
     if path.is_dir() or path.suffix == ".json":
         what = "holds no lists of Kinetics" if path.is_dir() else "does not exist"
-        raise AnnotationError(
-            f"The annotations {path}: it {what}. `data.annotations` must be {FORMS}"
-        )
+        raise DataError(f"The annotations {path}: it {what}. `data.annotations` must be {FORMS}")
     return csv_file.read(path, must_exist)
 
 
@@ -227,7 +226,7 @@ def _hold_out(videos: list[Video], fraction: float, seed: str) -> tuple[list[Vid
         count = min(max(1, round(fraction * len(paths))), len(paths) - 1)
         held |= set(random.Random(f"{seed} {label}").sample(paths, count))
     if not held:
-        raise AnnotationError(
+        raise DataError(
             "There is no class with two videos or more (of different groups, if they have some), "
             "so none can be held out for validation or test: add videos."
         )
@@ -236,7 +235,7 @@ def _hold_out(videos: list[Video], fraction: float, seed: str) -> tuple[list[Vid
 
 
 def _check_groups(splits: dict[str, list[Video]]) -> None:
-    """Raises AnnotationError if a group is on both sides of a split."""
+    """Raises DataError if a group is on both sides of a split."""
     first: dict[str, tuple[str, Video]] = {}
     for split, videos in splits.items():
         for video in videos:
@@ -244,7 +243,7 @@ def _check_groups(splits: dict[str, list[Video]]) -> None:
                 continue
             before, other = first.setdefault(video.group, (split, video))
             if before != split:
-                raise AnnotationError(
+                raise DataError(
                     f"The group '{video.group}' is in split '{before}' ({other.name}) and in "
                     f"split '{split}' ({video.name}): a figure of one would be inflated by the "
                     "other. Put all videos of a group into one split, or leave the column 'group' "
@@ -257,7 +256,7 @@ def _check_classes(splits: dict[str, list[Video]], classes: list[str], notes: li
     for name in classes:
         other = alike.setdefault("".join(name.casefold().split()), name)
         if other != name:
-            raise AnnotationError(
+            raise DataError(
                 f"The labels {other!r} and {name!r} differ only by case or spaces: make them one."
             )
     for name, videos in splits.items():
@@ -265,7 +264,7 @@ def _check_classes(splits: dict[str, list[Video]], classes: list[str], notes: li
         unknown = sorted(labels - set(classes))
         if unknown:
             example = next(v for v in videos if v.label == unknown[0])
-            raise AnnotationError(
+            raise DataError(
                 f"Split '{name}' has classes without training videos: {some(unknown)} "
                 f"(for one, {example.path}). Add training videos or remove these."
             )

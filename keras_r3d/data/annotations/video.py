@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import DataError
 
 VIDEO_SUFFIXES = frozenset(
     f".{name}"
@@ -24,10 +24,6 @@ SPLITS = {
     "test": "test",
     "testing": "test",
 }
-
-
-class AnnotationError(R3DError, ValueError):
-    """Videos and labels that cannot be trained on as they are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +86,11 @@ class Annotations:
         """Returns the videos of a split.
 
         Raises:
-            AnnotationError: there is no such split.
+            DataError: there is no such split.
         """
         if not self.splits.get(name):
             there = {split: len(videos) for split, videos in self.splits.items()}
-            raise AnnotationError(
+            raise DataError(
                 f"There are no videos in split '{name}'. Videos by split: {there}. Name another "
                 "split (`eval.split`), add it to the annotations, or set "
                 "`data.validation_fraction` or `data.test_fraction` to hold training videos out."

@@ -16,17 +16,13 @@ from numpy.typing import NDArray
 
 from keras_r3d.data.decoding import landmarks
 from keras_r3d.data.decoding.landmarks import Landmarks
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import VideoError
 from keras_r3d.system.opencv import cv2
 
 Frame = NDArray[np.uint8]
 
 _ROWS_SKIPPED = 4  # of a frame, in its checksum
 _NEARLY_ALL = 1.4  # shrunk by less, a side, bilinear leaves hardly a pixel out
-
-
-class VideoError(R3DError):
-    """A video that cannot be opened or has no frame where one was expected."""
 
 
 @dataclasses.dataclass(frozen=True)

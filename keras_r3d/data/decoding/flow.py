@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import DataError
 from keras_r3d.system.opencv import cv2
 
 Bytes = NDArray[np.uint8]
@@ -36,10 +36,6 @@ _LEAST_SIDE = 32
 _FARNEBACK = (0.5, 3, 15, 3, 5, 1.2, 0)
 
 
-class FlowError(R3DError):
-    """Optical flow that cannot be computed, or that is not what a recipe asks for."""
-
-
 def algorithm(name: str) -> Compute:
     """Returns what computes flow; to be used by one thread.
 
@@ -53,7 +49,7 @@ def algorithm(name: str) -> Compute:
         second, uint8 `(height, width, 2)` as `encode` has it.
 
     Raises:
-        FlowError: OpenCV lacks it.
+        DataError: OpenCV lacks it.
     """
     if name == "farneback":
 
@@ -68,7 +64,7 @@ def algorithm(name: str) -> Compute:
             return dis.calc(first, second, None)
 
     elif (contrib := getattr(cv2, "optflow", None)) is None:
-        raise FlowError(
+        raise DataError(
             "TV-L1 flow is in OpenCV's contrib modules, which are not installed: `pip uninstall -y "
             "opencv-python && pip install 'opencv-contrib-python>=4.11,<4.12'`, or choose "
             "data.input = 'dis' or 'farneback'."

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from keras_r3d.data.decoding import decoder, flow
-from keras_r3d.data.decoding.decoder import Decoder, Frame, Frames, VideoError
+from keras_r3d.data.decoding.decoder import Decoder, Frame, Frames
 from keras_r3d.system import files
+from keras_r3d.system.errors import VideoError
 from keras_r3d.system.opencv import cv2
 
 _SIDES = struct.Struct("<dHH")  # of a stored frame: time in seconds, height and width
@@ -30,7 +31,7 @@ class FlowDecoder(Frames):
 
     Raises:
         VideoError: as `Decoder`.
-        FlowError: OpenCV lacks the algorithm.
+        DataError: OpenCV lacks the algorithm.
     """
 
     def __init__(self, path: str, algorithm: str, short_side: int, *, sparse: bool = False):

@@ -19,8 +19,6 @@ from typing import Any
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Annotations, Problem, Video
 from keras_r3d.data.decoding import flow
-from keras_r3d.data.decoding.decoder import VideoError
-from keras_r3d.data.decoding.flow import FlowError
 from keras_r3d.data.decoding.flow_decoder import (
     FlowDecoder,
     StoredFlowDecoder,
@@ -29,6 +27,7 @@ from keras_r3d.data.decoding.flow_decoder import (
     write_reason,
 )
 from keras_r3d.system import files, workers
+from keras_r3d.system.errors import DataError, VideoError
 from keras_r3d.system.opencv import cv2
 
 MARKER = "flow.json"
@@ -73,21 +72,21 @@ def read_settings(path: str | Path) -> Settings:
     """Returns how the flow of a folder was computed.
 
     Raises:
-        FlowError: that cannot be read.
+        DataError: that cannot be read.
     """
     marker = Path(path) / MARKER
     try:
         return Settings(**json.loads(marker.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise FlowError(f"{marker} cannot be read ({error}): write the flow anew.") from error
+        raise DataError(f"{marker} cannot be read ({error}): write the flow anew.") from error
 
 
 def check(path: str | Path, input: str, short_side: int) -> None:
-    """Raises FlowError if a folder of flow is unfinished, or is not what a recipe asks for."""
+    """Raises DataError if a folder of flow is unfinished, or is not what a recipe asks for."""
     found = read_settings(path)
     asked = Settings(input, short_side)
     if input == "rgb":
-        raise FlowError(
+        raise DataError(
             f"{path} holds optical flow ({found.input}), but the recipe's data.input is 'rgb': "
             "pass the videos themselves, or a recipe for flow."
         )
@@ -97,13 +96,13 @@ def check(path: str | Path, input: str, short_side: int) -> None:
             for key, value in dataclasses.asdict(found).items()
             if value != getattr(asked, key)
         )
-        raise FlowError(
+        raise DataError(
             f"{path} holds other flow than the recipe says (data.input, data.short_side): "
             f"{differing}. Store it anew with `python -m keras_r3d.flow VIDEOS --output ANOTHER "
             f"--input {input} --short_side {short_side}`."
         )
     if not (Path(path) / annotations.MANIFEST).is_file():
-        raise FlowError(
+        raise DataError(
             f"{path} is unfinished, it has no {annotations.MANIFEST}: run `python -m "
             "keras_r3d.flow` again, which goes on with it."
         )
@@ -131,7 +130,7 @@ def write(
         folder is gone on with.
 
     Raises:
-        FlowError: the folder holds something else, or a video lies outside of `root`, or none can
+        DataError: the folder holds something else, or a video lies outside of `root`, or none can
             be read.
         WriteError: it cannot be written.
     """
@@ -161,7 +160,7 @@ def write(
         progress(done, len(jobs))
     listed = [problems[name] for name in sorted(problems)]
     if len(problems) == len(jobs):
-        raise FlowError(f"None of the {len(jobs)} videos can be read, for one: {listed[0].detail}")
+        raise DataError(f"None of the {len(jobs)} videos can be read, for one: {listed[0].detail}")
     rows = [(one.name, one.status, one.detail) for one in listed]
     files.write_text(folder / PROBLEMS, files.csv_text(["video", "status", "detail"], rows))
     files.write_text(folder / annotations.MANIFEST, _manifest(splits))
@@ -231,7 +230,7 @@ def _writer(path: Path, shape: tuple[int, ...]) -> Any:
 def _inside(path: str, root: str) -> str:
     inside = os.path.relpath(path, root)
     if inside.split(os.sep)[0] == os.pardir:
-        raise FlowError(
+        raise DataError(
             f"{path} lies outside of {root}, so there is no place for its flow: put the list of "
             "videos into a folder above all of them."
         )
@@ -243,12 +242,12 @@ def _begin(folder: Path, settings: Settings) -> None:
     if is_one(folder):
         found = read_settings(folder)
         if found != settings:
-            raise FlowError(
+            raise DataError(
                 f"--output {folder} holds other flow, {dataclasses.asdict(found)}, and is left as "
                 "it is: choose another folder."
             )
     elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FlowError(f"--output {folder} is not empty and is left as it is: choose another.")
+        raise DataError(f"--output {folder} is not empty and is left as it is: choose another.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

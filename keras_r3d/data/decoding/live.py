@@ -11,14 +11,10 @@ from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding import decoder as videos
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.ring import Held, Ring, Shape
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import VideoError
 from keras_r3d.system.opencv import cv2
 
 _PAUSES = (1.0, 30.0)  # seconds before another try to connect: the first, and the most
-
-
-class LiveError(R3DError):
-    """A source that is not there, or gives no frames."""
 
 
 class Source:
@@ -40,7 +36,7 @@ class Source:
         self._word, self._timeout = word, timeout
         self._ring = Ring(shape)
         self._news: list[str] = []
-        self._error: LiveError | None = None
+        self._error: VideoError | None = None
         self._ended = False
         self._finite = False
         self._changed = threading.Condition()
@@ -57,7 +53,7 @@ class Source:
             Nothing while there are too few frames, or none came for so many `seconds`.
 
         Raises:
-            LiveError: it cannot be connected to, or never gave a frame.
+            VideoError: it cannot be connected to, or never gave a frame.
         """
         with self._changed:
             self._changed.wait_for(
@@ -171,24 +167,24 @@ class Source:
         with self._changed:
             self._news.append(text)
 
-    def _fail(self, error: LiveError) -> None:
+    def _fail(self, error: VideoError) -> None:
         with self._changed:
             self._error = error
             self._changed.notify_all()
 
-    def _no_answer(self, seconds: float) -> LiveError:
+    def _no_answer(self, seconds: float) -> VideoError:
         if self._word.isdecimal() and not os.path.exists(self._word):
             there = ", ".join(sorted(glob.glob("/dev/video*"))) or "no camera"
-            return LiveError(
+            return VideoError(
                 f"{self.name} is not there, gives no frames, or another program uses it. This "
                 f"machine has {there}."
             )
         if seconds > 0.9 * self._timeout:
-            return LiveError(
+            return VideoError(
                 f"{self.name} did not answer with a video in {self._timeout:g} s: is the address "
                 "right, and is it running? --timeout waits longer."
             )
-        return LiveError(
+        return VideoError(
             f"{self.name} cannot be opened as a video: the connection was refused, nothing is "
             "there, or it is no video."
         )

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data.annotations import AnnotationError, Problem, Video
-from keras_r3d.data.decoding.decoder import Frame, VideoError
+from keras_r3d.data.annotations import Problem, Video
+from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.sampling.cropping import Crop, Views
 from keras_r3d.data.sampling.temporal import Indices, loop
+from keras_r3d.system.errors import DataError, VideoError
 
 Seconds = NDArray[np.float64]
 
@@ -158,7 +159,7 @@ class Reader(ABC):
         return self._problems.get(video.name)
 
     def require_readable(self, videos: Sequence[Video], split: str) -> None:
-        """Raises AnnotationError if none of the videos of a split can be read."""
+        """Raises DataError if none of the videos of a split can be read."""
         for video in videos:
             try:
                 self.check(video)
@@ -166,7 +167,7 @@ class Reader(ABC):
                 continue
             return
         reasons = "\n".join(f"  {self._problems[video.name].detail}" for video in videos[:5])
-        raise AnnotationError(
+        raise DataError(
             f"None of the {len(videos)} videos of split '{split}' can be read. The first:\n"
             f"{reasons}"
         )

@@ -16,12 +16,13 @@ import numpy as np
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import decoder as videos
 from keras_r3d.data.decoding import flow
-from keras_r3d.data.decoding.decoder import Decoder, Frame, Frames, VideoError
+from keras_r3d.data.decoding.decoder import Decoder, Frame, Frames
 from keras_r3d.data.decoding.flow_decoder import FlowDecoder, StoredFlowDecoder
 from keras_r3d.data.decoding.landmarks import Landmarks
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds, Window, span_seconds
 from keras_r3d.data.sampling.cropping import Crop, Views
 from keras_r3d.data.sampling.temporal import Indices, loop
+from keras_r3d.system.errors import VideoError
 
 # Bytes of a video's frames that are held rather than decoding it again: of one, and of all threads.
 _HELD, _ALL_HELD = 2**28, 2**30
@@ -57,7 +58,7 @@ class VideoReader(Reader):
         stored: the files hold the flow already.
 
     Raises:
-        FlowError: OpenCV lacks the algorithm.
+        DataError: OpenCV lacks the algorithm.
     """
 
     def __init__(

@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_r3d.data.decoding.decoder import Frame, VideoError, probe
+from keras_r3d.data.decoding.decoder import Frame, probe
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import R3DError, VideoError
 from keras_r3d.system.opencv import cv2
 
 

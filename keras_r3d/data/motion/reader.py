@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_r3d.data.annotations import Annotations, Video
-from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds
 from keras_r3d.data.motion.rendering import CLASSES, render
 from keras_r3d.data.sampling.cropping import Crop
+from keras_r3d.system.errors import VideoError
 
 URL = "motion://"
 _ENDLESS = 2**40  # frames of a training video: each begins another clip

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import buffers, decoder
-from keras_r3d.data.decoding.decoder import Frame, VideoError
+from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.store import jpeg
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.system import files
+from keras_r3d.system.errors import VideoError
 
 # A marker every 16 pixels costs bytes: on larger frames they may stand further apart.
 _LARGE = 224  # pixels of the short side

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_r3d.data.store.levels import Levels
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import StoreError
 
 FORMAT = "keras_r3d clip store"
 VERSION = 1
@@ -41,10 +41,6 @@ VIDEO_COLUMNS = (
     *("path", "label", "split", "start_seconds", "end_seconds", "frames", "bytes", "sha256"),
     *("source_bytes", "source_sha256"),
 )
-
-
-class StoreError(R3DError):
-    """A clip store that is missing, damaged, unfinished or of another version."""
 
 
 def column_name(column: str) -> str:

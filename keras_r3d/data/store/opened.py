@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from keras_r3d.data.annotations import QUARANTINE, Video
 from keras_r3d.data.store import format, storage
-from keras_r3d.data.store.format import StoreError
 from keras_r3d.data.store.levels import Size
 from keras_r3d.data.store.storage import Storage, StorageError, UnreachableError
+from keras_r3d.system.errors import StoreError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,11 +23,10 @@ import numpy as np
 
 from keras_r3d._version import __version__
 from keras_r3d.data.annotations import Annotations, Problem, Video
-from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.store import encoding, format
 from keras_r3d.data.store.encoding import Part, Settings
-from keras_r3d.data.store.format import StoreError
 from keras_r3d.system import files, workers
+from keras_r3d.system.errors import StoreError, VideoError
 from keras_r3d.system.opencv import cv2
 
 _JOURNAL = "prepare.jsonl"

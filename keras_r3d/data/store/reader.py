@@ -10,14 +10,13 @@ import numpy as np
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import buffers
 from keras_r3d.data.decoding import decoder as videos
-from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds
 from keras_r3d.data.sampling.cropping import Crop, centre
 from keras_r3d.data.sampling.temporal import Indices
 from keras_r3d.data.store import jpeg, levels
-from keras_r3d.data.store.format import StoreError
 from keras_r3d.data.store.jpeg import JpegError
 from keras_r3d.data.store.opened import Store
+from keras_r3d.system.errors import StoreError, VideoError
 
 _REMOTE_THREADS = 32  # requests under way, so that none is waited for alone
 _UNDER_THE_LOCK = 5 * 1024  # bytes, as zlib has it

@@ -6,9 +6,9 @@ import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from keras_r3d.data.store.format import StoreError
 from keras_r3d.data.store.opened import Store
 from keras_r3d.system import files
+from keras_r3d.system.errors import StoreError
 
 _AT_A_TIME = 4  # videos
 _SUBMITTED = 256  # videos

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import ArgumentError
 
 Batch = dict[str, np.ndarray]
 # Takes names of columns; yields them, some rows at a time.
@@ -27,10 +27,6 @@ _DTYPES = {"embedding": np.float32, "window": np.int64}  # of others float64, or
 _METADATA = "metadata"
 _ROWS = 4096  # written at a time
 _WHEN = (1980, 1, 1, 0, 0, 0)  # a zip file's first; equal embeddings make equal files
-
-
-class FeatureFileError(R3DError, ValueError):
-    """A file of embeddings that cannot be written or read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +57,9 @@ class Features:
 
 
 def check_suffix(path: Path) -> None:
-    """Raises FeatureFileError if a file of that name cannot be written or read here."""
+    """Raises ArgumentError if a file of that name cannot be written or read here."""
     if path.suffix not in (".npz", ".parquet"):
-        raise FeatureFileError(f"--output must end in .npz or .parquet. Received: {path}")
+        raise ArgumentError(f"--output must end in .npz or .parquet. Received: {path}")
     if path.suffix == ".parquet":
         _pyarrow(path)
 
@@ -95,17 +91,17 @@ def read(path: Path) -> Features:
     """Reads a file that `write` wrote.
 
     Raises:
-        FeatureFileError: it is not there, damaged, or something else.
+        ArgumentError: it is not there, damaged, or something else.
     """
     if not path.is_file():
-        raise FeatureFileError(f"{path}: there is no such file of embeddings.")
+        raise ArgumentError(f"{path}: there is no such file of embeddings.")
     check_suffix(path)
     try:
         values, text = _read_parquet(path) if path.suffix == ".parquet" else _read_npz(path)
         metadata = json.loads(text)
         return Features(path, label=values.pop("label", None), metadata=metadata, **values)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise FeatureFileError(
+        raise ArgumentError(
             f"{path} is no file of embeddings that `python -m keras_r3d.features` wrote: {error}"
         ) from error
 
@@ -211,7 +207,7 @@ def _pyarrow(path: Path) -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise FeatureFileError(
+        raise ArgumentError(
             f"{path}: Parquet needs pyarrow ({error}). Install it (`pip install "
             "keras_r3d[parquet]`), or take .npz."
         ) from error

@@ -21,15 +21,11 @@ from keras_r3d import run_folder
 from keras_r3d.data.annotations import Video
 from keras_r3d.inference.embeddings.feature_file import Batch
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import ArgumentError
 
 REQUEST, _LOCK = "request.json", "lock"
 _SECONDS = 10.0  # between two parts
 _BYTES = 2**24  # of a part
-
-
-class PartsError(R3DError):
-    """Parts that cannot be gone on with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,11 +181,11 @@ def opened(folder: Path, request: dict[str, Any]) -> Iterator[Parts]:
         request: what the embeddings are of: values that JSON has. Parts of another one are refused.
 
     Raises:
-        PartsError: they are of another request or damaged, or another process writes them.
+        ArgumentError: they are of another request or damaged, or another process writes them.
         WriteError: the folder cannot be written.
     """
     run_folder.make(folder)
-    taken = PartsError(
+    taken = ArgumentError(
         f"Another process writes to {folder}: wait for its end, or choose another --output."
     )
     with files.locked(folder / _LOCK, taken):
@@ -202,18 +198,18 @@ def opened(folder: Path, request: dict[str, Any]) -> Iterator[Parts]:
         try:
             parts = Parts(folder)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise PartsError(
+            raise ArgumentError(
                 f"{folder} holds a damaged part ({error}): remove the folder to start over."
             ) from error
         yield parts
 
 
 def _compare(folder: Path, request: dict[str, Any]) -> None:
-    """Raises PartsError if parts are of another request, with what differs."""
+    """Raises ArgumentError if parts are of another request, with what differs."""
     try:
         before = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise PartsError(
+        raise ArgumentError(
             f"{folder / REQUEST} is damaged ({error}): remove the folder to start over."
         ) from error
     old, new = dict(_flat(before)), dict(_flat(json.loads(json.dumps(request))))
@@ -222,7 +218,7 @@ def _compare(folder: Path, request: dict[str, Any]) -> None:
         return
     if differing:
         lines = "\n".join(f"  {key}: {old.get(key)} then, {new.get(key)} now" for key in differing)
-        raise PartsError(
+        raise ArgumentError(
             f"{folder} was begun with another model or recipe, and is left as it is:\n{lines}\n"
             "Go on with that one, choose another --output, or remove the folder."
         )

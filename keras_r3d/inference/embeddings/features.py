@@ -19,13 +19,9 @@ from keras_r3d.inference.evaluation.scoring import TIMEOUT, Scored, score
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system.devices import Devices, choose
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import ArgumentError, R3DError
 
 PER = ("window", "video")
-
-
-class FeatureError(R3DError, ValueError):
-    """Embeddings that cannot be had."""
 
 
 class InterruptedExtraction(R3DError):  # noqa: N818
@@ -57,13 +53,13 @@ def embedding_network(network: keras.Model, layer: str) -> keras.Model:
         Clips -> float32 `(batch, d)`.
 
     Raises:
-        FeatureError: there is no such layer, or its output is of another shape.
+        ArgumentError: there is no such layer, or its output is of another shape.
     """
     names = [one.name for one in network.layers]
     if layer not in names:
         near = difflib.get_close_matches(layer, names, n=1)
         meant = f" Did you mean '{near[0]}'?" if near else ""
-        raise FeatureError(
+        raise ArgumentError(
             f"--layer: {network.name} has no layer '{layer}'.{meant} The last of its "
             f"{len(names)}: {', '.join(names[-8:])}."
         )
@@ -74,7 +70,7 @@ def embedding_network(network: keras.Model, layer: str) -> keras.Model:
     elif len(output.shape) == 2:
         output = layers.Identity(dtype="float32", name="embedding")(output)
     else:
-        raise FeatureError(
+        raise ArgumentError(
             f"--layer {layer} must give (batch, d) or (batch, frames, height, width, d). "
             f"Received: {output.shape}"
         )
@@ -91,10 +87,10 @@ def embedder(
         hardware: the one that `classifier` was opened with.
 
     Raises:
-        FeatureError: it is no Keras model, or `layer` is none of its layers.
+        ArgumentError: it is no Keras model, or `layer` is none of its layers.
     """
     if classifier.network is None:
-        raise FeatureError(
+        raise ArgumentError(
             f"{classifier.name} is a {classifier.kind}, which gives nothing but its scores: "
             "embeddings are of the layers of a .keras file."
         )
@@ -149,7 +145,7 @@ def extract(
 
     Raises:
         InterruptedExtraction: Ctrl-C or SIGTERM; what was finished is kept.
-        ScoringError: the model gives numbers that are not finite.
+        ModelError: the model gives numbers that are not finite.
     """
     remaining = [video for video in videos if video.name not in parts]
     done = len(videos) - len(remaining)
@@ -193,8 +189,8 @@ def of_videos(
         timeout: seconds after which a video that gives no more window is given up.
 
     Raises:
-        FeatureError: no video can be read.
-        ScoringError: the model gives numbers that are not finite.
+        ArgumentError: no video can be read.
+        ModelError: the model gives numbers that are not finite.
     """
     rows: list[tuple[Video, Finished]] = []
     errors: dict[str, str] = {}
@@ -205,7 +201,7 @@ def of_videos(
             rows.append((scored.video, finished(scored, per)))
     if not rows:
         reasons = "\n".join(f"  {detail}" for detail in list(errors.values())[:5])
-        raise FeatureError(f"None of the {len(videos)} videos can be read. The first:\n{reasons}")
+        raise ArgumentError(f"None of the {len(videos)} videos can be read. The first:\n{reasons}")
     counts = [len(one.embeddings) for _, one in rows]
 
     def column(values: Sequence[str]) -> np.ndarray:
@@ -243,14 +239,14 @@ def join(
         metadata: further values that JSON has.
 
     Raises:
-        FeatureError: no video has any.
+        ArgumentError: no video has any.
         InterruptedExtraction: Ctrl-C or SIGTERM; the parts stay.
         WriteError: the disk is full, …
     """
     rows = parts.rows(videos)
     if not rows:
         reasons = "\n".join(f"  {detail}" for detail in list(errors.values())[:5])
-        raise FeatureError(f"None of the {len(videos)} videos can be read. The first:\n{reasons}")
+        raise ArgumentError(f"None of the {len(videos)} videos can be read. The first:\n{reasons}")
     metadata = metadata | {
         "videos": sum(video.name in parts for video in videos),
         "errors": errors,

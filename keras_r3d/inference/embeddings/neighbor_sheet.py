@@ -8,13 +8,14 @@ from matplotlib.figure import Figure
 
 from keras_r3d.data import opening
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import Frame, VideoError
+from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.data.store import Store, StoreReader
 from keras_r3d.inference.embeddings.feature_file import Features
 from keras_r3d.inference.embeddings.neighbors import Neighbours
+from keras_r3d.system.errors import VideoError
 from keras_r3d.system.text import shortened
 
 _MOST_QUERIES = 8

@@ -12,14 +12,10 @@ import numpy as np
 
 from keras_r3d.inference.embeddings.feature_file import Features
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import ArgumentError
 
 _SIMILARITIES = 2**21  # in memory at a time
 RECALLS = (1, 5)
-
-
-class NeighbourError(R3DError, ValueError):
-    """Embeddings that cannot be compared."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +56,11 @@ class Figures:
 
 
 def check_alike(queries: Features, gallery: Features) -> None:
-    """Raises NeighbourError if two files hold embeddings of different models or layers."""
+    """Raises ArgumentError if two files hold embeddings of different models or layers."""
     for key in ("model_sha256", "layer", "dimension"):
         one, other = queries.metadata[key], gallery.metadata[key]
         if one != other:
-            raise NeighbourError(
+            raise ArgumentError(
                 f"{queries.source} and {gallery.source} must hold embeddings of one model and "
                 f"layer. Their {key}: {one} and {other}"
             )
@@ -74,7 +70,7 @@ def find(queries: Features, gallery: Features, k: int) -> Neighbours:
     """Finds the k nearest of a gallery, which may be the queries themselves.
 
     Raises:
-        NeighbourError: the two cannot be compared, or a query has nothing to be compared with.
+        ArgumentError: the two cannot be compared, or a query has nothing to be compared with.
     """
     check_alike(queries, gallery)
     own, others = _codes(queries.path, gallery.path)
@@ -82,7 +78,7 @@ def find(queries: Features, gallery: Features, k: int) -> Neighbours:
     if queries.label is not None and gallery.label is not None:
         labels = _codes(queries.label, gallery.label)
     if len(np.unique(np.concatenate([own, others]))) < 2:
-        raise NeighbourError(f"{gallery.source} holds one video only: neighbours are other videos.")
+        raise ArgumentError(f"{gallery.source} holds one video only: neighbours are other videos.")
     vectors, gallery_vectors = unit(queries.embedding), unit(gallery.embedding)
     k = min(k, len(gallery_vectors))
     numbers = np.empty((len(vectors), k), np.int64)

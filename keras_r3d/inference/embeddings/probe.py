@@ -10,7 +10,8 @@ import numpy as np
 
 from keras_r3d.inference.embeddings import ridge
 from keras_r3d.inference.embeddings.feature_file import Features
-from keras_r3d.inference.embeddings.neighbors import NeighbourError, check_alike
+from keras_r3d.inference.embeddings.neighbors import check_alike
+from keras_r3d.system.errors import ArgumentError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +39,12 @@ def probe(train: Features, test: Features) -> Probed:
     Of several windows of a video the scores are averaged.
 
     Raises:
-        NeighbourError: labels are not known, there are too few videos, or the files do not fit.
+        ArgumentError: labels are not known, there are too few videos, or the files do not fit.
     """
     check_alike(test, train)
     for one in (train, test):
         if one.label is None:
-            raise NeighbourError(
+            raise ArgumentError(
                 f"{one.source} has no labels, which a linear probe needs: extract it with "
                 "--data_dir or --split."
             )
@@ -53,7 +54,7 @@ def probe(train: Features, test: Features) -> Probed:
     _, first, videos = np.unique(train.video, return_index=True, return_inverse=True)
     files = np.unique(train.path[first], return_inverse=True)[1]
     if len(classes) < 2 or files.max() < 1:
-        raise NeighbourError(
+        raise ArgumentError(
             f"{train.source} must have videos of two labels or more. Received: {list(classes)}"
         )
     labels = np.searchsorted(classes, train.label[first])

@@ -130,7 +130,7 @@ def scored(
         weights: of the models; none if there is one.
 
     Raises:
-        AnnotationError: videos have classes that the model does not know, or none can be read.
+        DataError: videos have classes that the model does not know, or none can be read.
     """
     streams = []
     for model, side in zip(models, sides, strict=True):

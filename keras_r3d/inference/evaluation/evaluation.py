@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d.data.annotations import AnnotationError, Video
+from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.evaluation import intervals, metrics
 from keras_r3d.inference.evaluation.scoring import TIMEOUT, Scored, score
 from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import DataError, R3DError
 
 _TOP = 5
 
@@ -235,8 +235,8 @@ def evaluate_videos(
         progress: takes the number of videos done, and of all.
 
     Raises:
-        AnnotationError: a video has a class the model does not know, or no video can be read.
-        ScoringError: the model gives something else than probabilities.
+        DataError: a video has a class the model does not know, or no video can be read.
+        ModelError: the model gives something else than probabilities.
     """
     check_labels(videos, classifier.classes)
     reader.require_readable(videos, split)
@@ -257,11 +257,11 @@ def counted(
 
 
 def check_labels(videos: Sequence[Video], classes: Sequence[str]) -> None:
-    """Raises AnnotationError if a video has a class that is not among `classes`."""
+    """Raises DataError if a video has a class that is not among `classes`."""
     known = set(classes)
     for video in videos:
         if video.label not in known:
-            raise AnnotationError(
+            raise DataError(
                 f"{video.name} has the class '{video.label}', which the model was not trained "
                 f"on. Its classes: {list(classes)}"
             )

@@ -7,43 +7,41 @@ import numpy as np
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.inference.evaluation.scoring import Scored
-from keras_r3d.system.errors import R3DError
-
-
-class FusionError(R3DError, ValueError):
-    """Models that cannot be fused."""
+from keras_r3d.system.errors import ArgumentError
 
 
 def check(classes: Sequence[Sequence[str]], names: Sequence[str], weights: Sequence[float]) -> None:
-    """Raises FusionError if models have other classes, or there is not a weight for each."""
+    """Raises ArgumentError if models have other classes, or there is not a weight for each."""
     if len(names) < 2:
-        raise FusionError(f"--fuse takes at least two runs. Received: {' '.join(names)}")
+        raise ArgumentError(f"--fuse takes at least two runs. Received: {' '.join(names)}")
     for name, others in zip(names[1:], classes[1:], strict=True):
         if different := sorted(set(classes[0]) ^ set(others)):
-            raise FusionError(
+            raise ArgumentError(
                 f"{names[0]} and {name} must have the same classes. Only one of them has: "
                 f"{', '.join(different[:5])}{', …' if len(different) > 5 else ''}"
             )
     if len(weights) != len(names):
-        raise FusionError(
+        raise ArgumentError(
             f"--weights must have a number for each of the {len(names)} runs of --fuse. Received: "
             f"{len(weights)}"
         )
     finite = all(np.isfinite(weight) and weight >= 0 for weight in weights)
     if not finite or not sum(weights):
-        raise FusionError(f"--weights must be 0 or more, and not all 0. Received: {list(weights)}")
+        raise ArgumentError(
+            f"--weights must be 0 or more, and not all 0. Received: {list(weights)}"
+        )
 
 
 def parse_weights(weights: Sequence[str], models: int) -> list[float]:
     """Returns the weights of as many models; 1 each if none are given.
 
     Raises:
-        FusionError: one is no number.
+        ArgumentError: one is no number.
     """
     try:
         return [float(weight) for weight in weights] or [1.0] * models
     except ValueError:
-        raise FusionError(f"--weights must be numbers. Received: {' '.join(weights)}") from None
+        raise ArgumentError(f"--weights must be numbers. Received: {' '.join(weights)}") from None
 
 
 def aligned(videos: Sequence[Sequence[Video]], names: Sequence[str]) -> list[list[Video]]:
@@ -53,19 +51,19 @@ def aligned(videos: Sequence[Sequence[Video]], names: Sequence[str]) -> list[lis
     that was stored ahead lies in files of its own: then suffixes do not count.
 
     Raises:
-        FusionError: a model lacks some, or has others, or names differ in their suffix only.
+        ArgumentError: a model lacks some, or has others, or names differ in their suffix only.
     """
     keyed = [_by_key(own, suffix=True) for own in videos]
     if any(set(own) != set(keyed[0]) for own in keyed[1:]):
         keyed = [_by_key(own, suffix=False) for own in videos]
     for name, own, others in zip(names[1:], keyed[1:], videos[1:], strict=True):
         if different := sorted(set(keyed[0]) ^ set(own)):
-            raise FusionError(
+            raise ArgumentError(
                 f"{names[0]} and {name} must have the same videos. Only one of them has "
                 f"{different[0][0]} (and {len(different) - 1} more): pass --data_dir or --split."
             )
         if len(own) != len(others) or len(own) != len(videos[0]):
-            raise FusionError(
+            raise ArgumentError(
                 f"{names[0]} and {name} have videos whose names differ in their suffix only: "
                 "rename them, to tell which is which."
             )

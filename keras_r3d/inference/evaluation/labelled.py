@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from keras_r3d.data import opening
-from keras_r3d.data.annotations import AnnotationError, Video
+from keras_r3d.data.annotations import Video
 from keras_r3d.data.annotations.video import some
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.models.opening import Opened
+from keras_r3d.system.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,7 @@ def videos_of(opened: Opened, data_dir: str | None, split: str | None) -> Labell
         split: None is that of the recipe; of videos that are of no run, the only one there is.
 
     Raises:
-        AnnotationError: neither run nor `data_dir` names videos, or there is no such split.
+        DataError: neither run nor `data_dir` names videos, or there is no such split.
     """
     model, own = opened.classifier, opened.classifier.eval.split
     if opened.run is not None:
@@ -42,27 +43,27 @@ def videos_of(opened: Opened, data_dir: str | None, split: str | None) -> Labell
             videos, reader, split or own, str(data_dir or opened.run.summary["data_dir"])
         )
     if data_dir is None:
-        raise AnnotationError(
+        raise DataError(
             f"--data_dir is missing: {model.name} is of no run folder that names videos."
         )
     found = opening.open_source(data_dir, model.data)
     splits = found.annotations.splits
     if split is None:
         if own not in splits and len(splits) > 1:
-            raise AnnotationError(f"--split is missing: {found.path} has {sorted(splits)}.")
+            raise DataError(f"--split is missing: {found.path} has {sorted(splits)}.")
         split = own if own in splits else next(iter(splits))
     return Labelled(found.annotations.split(split), found.reader, split, found.path)
 
 
 def check_known(labelled: Labelled, classes: Sequence[str]) -> None:
-    """Raises AnnotationError if videos have classes that are not among those of a model."""
+    """Raises DataError if videos have classes that are not among those of a model."""
     known = set(classes)
     strange = [video for video in labelled.videos if video.label not in known]
     if not strange:
         return
     counts = Counter(video.label for video in strange)
     named = some([f"'{label}' ({count})" for label, count in sorted(counts.items())], 10)
-    raise AnnotationError(
+    raise DataError(
         f"{len(strange)} of the {len(labelled.videos)} videos of split '{labelled.split}' in "
         f"{labelled.data_dir} have classes that the model was not trained on: {named}; for one, "
         f"{strange[0].name}. Name them as the model does, or leave them out (a folder or a CSV "

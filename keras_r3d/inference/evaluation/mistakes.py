@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import flow
-from keras_r3d.data.decoding.decoder import Frame, VideoError
+from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.sampling import temporal
 from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.inference.evaluation.evaluation import Evaluation
 from keras_r3d.pictures import flow_key, lettering
+from keras_r3d.system.errors import VideoError
 
 _MOST = 20  # videos
 _FRAMES = 6  # of each

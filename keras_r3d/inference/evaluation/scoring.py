@@ -17,20 +17,16 @@ import numpy as np
 
 from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import Frame, VideoError
+from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import ModelError, VideoError
 
 TIMEOUT = 300.0  # seconds
 _MOST_VIDEOS = 16  # decoded at a time
 _WINDOWS_AHEAD = 4  # of each
 _PATIENCE = 2.0  # seconds
-
-
-class ScoringError(R3DError):
-    """A model whose scores are of no use."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +70,7 @@ def score(
         keep_views: gives the scores of each view, not their average.
 
     Raises:
-        ScoringError: the model gives something else.
+        ModelError: the model gives something else.
     """
     parts: dict[int, _Parts] = {}
     ready: dict[int, Scored] = {}
@@ -220,7 +216,7 @@ def _checked(classifier: Classifier, scores: np.ndarray, probabilities: bool) ->
     elif probabilities and (scores.min() < -1e-3 or scores.max() > 1 + 1e-3):
         wrong = f"scores from {scores.min():.3g} to {scores.max():.3g}, no probabilities"
     if wrong:
-        raise ScoringError(f"The model {classifier.name} gives {wrong}.")
+        raise ModelError(f"The model {classifier.name} gives {wrong}.")
     return scores
 
 

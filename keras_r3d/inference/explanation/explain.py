@@ -23,11 +23,7 @@ from keras_r3d.inference.explanation.occlusion import occlusion
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError
-
-
-class ExplainError(R3DError):
-    """Something that cannot be explained."""
+from keras_r3d.system.errors import ArgumentError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -86,7 +82,7 @@ class Explanation:
             The files by kind.
 
         Raises:
-            ExplainError: one of them exists already.
+            ArgumentError: one of them exists already.
             WriteError: one cannot be written.
         """
         paths = check_free(self.paths(folder, npz))
@@ -150,17 +146,17 @@ def paths_of(video: str | Path, folder: str | Path, npz: bool = False) -> dict[s
 
 
 def check_free(paths: dict[str, Path]) -> dict[str, Path]:
-    """Raises ExplainError if one of the files exists; returns them."""
+    """Raises ArgumentError if one of the files exists; returns them."""
     for path in paths.values():
         if path.exists():
-            raise ExplainError(f"{path} exists and is left as it is: choose another --output.")
+            raise ArgumentError(f"{path} exists and is left as it is: choose another --output.")
     return paths
 
 
 def check_explainable(model: Classifier) -> None:
-    """Raises ExplainError if a model is no Keras model."""
+    """Raises ArgumentError if a model is no Keras model."""
     if model.network is None:
-        raise ExplainError(
+        raise ArgumentError(
             f"{model.name} is a {model.kind}, which has scores but no gradients: pass the "
             ".keras file that it was exported from."
         )
@@ -188,9 +184,9 @@ def explain(
         progress: takes the number of parts covered, and of all.
 
     Raises:
-        ExplainError: the model is no Keras model, or there is no such class or window.
+        ArgumentError: the model is no Keras model, or there is no such class or window.
         VideoError: the video gives no frames.
-        StageError: the model has no map that could be drawn, or no such layer.
+        ArgumentError: the model has no map that could be drawn, or no such layer.
     """
     check_explainable(model)
     network = model.network
@@ -250,14 +246,14 @@ def _class_index(name: str, classes) -> int:
         return list(classes).index(name)
     near = difflib.get_close_matches(name, classes, 1)
     hint = f"Did you mean '{near[0]}'?" if near else f"Its classes: {', '.join(classes[:20])}"
-    raise ExplainError(f"--class: the model does not know '{name}'. {hint}")
+    raise ArgumentError(f"--class: the model does not know '{name}'. {hint}")
 
 
 def _window_number(text: str | None, times: list[tuple[float, float]], scores: list[float]) -> int:
     """Returns the number of the window that is meant.
 
     Raises:
-        ExplainError: there is none.
+        ArgumentError: there is none.
     """
     if text is None:
         return scores.index(max(scores))
@@ -269,9 +265,9 @@ def _window_number(text: str | None, times: list[tuple[float, float]], scores: l
         else:
             found = [n for n in [int(text)] if 0 <= n < len(times)]
     except ValueError as error:
-        raise ExplainError(
+        raise ArgumentError(
             f"--window must be a number, such as 3, or a time, such as 2.5s. Received: {text}"
         ) from error
     if not found:
-        raise ExplainError(f"--window {text}: the video has no such window. {there}")
+        raise ArgumentError(f"--window {text}: the video has no such window. {there}")
     return found[0]

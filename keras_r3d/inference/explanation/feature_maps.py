@@ -6,15 +6,11 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import ArgumentError
 
 _POOLINGS = (layers.MaxPooling3D, layers.AveragePooling3D)
 # The cells on a side of the map that Grad-CAM was published with: conv5_3 of VGG-16 at 224 pixels.
 FINE_ENOUGH = 14
-
-
-class StageError(R3DError):
-    """A network without a map that could be drawn over the clip."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +41,7 @@ def stages(model: keras.Model, shape: Sequence[int]) -> list[Stage]:
         shape: of the clip, `(frames, height, width)`.
 
     Raises:
-        StageError: the network has no 3D convolution.
+        ArgumentError: the network has no 3D convolution.
     """
     by_size: dict[tuple[int, ...], Stage] = {}
     convolved = False
@@ -58,7 +54,7 @@ def stages(model: keras.Model, shape: Sequence[int]) -> list[Stage]:
             stage = _stage(layer.name, path, shape)
             by_size[stage.cells[1:]] = stage
     if not by_size:
-        raise StageError(
+        raise ArgumentError(
             f"The model {model.name} has no 3D convolution whose map could be drawn over the clip: "
             f"explaining needs one. Its layers: {[one.name for one in model.layers[:8]]}, …"
         )
@@ -73,7 +69,7 @@ def choose(model: keras.Model, shape: Sequence[int], name: str | None = None) ->
         name: of a layer with a map.
 
     Raises:
-        StageError: there is no such layer, or it has no map.
+        ArgumentError: there is no such layer, or it has no map.
     """
     found = stages(model, shape)
     if name is None:
@@ -81,7 +77,7 @@ def choose(model: keras.Model, shape: Sequence[int], name: str | None = None) ->
         return fine[-1] if fine else max(found, key=lambda stage: min(stage.cells[1:]))
     layer = next((one for one in model.layers if one.name == name), None)
     if layer is None or len(getattr(layer.output, "shape", ())) != 5:
-        raise StageError(
+        raise ArgumentError(
             f"The model {model.name} has no layer '{name}' with a map of the clip. Sensible ones: "
             f"{', '.join(stage.layer for stage in found)}"
         )
@@ -134,7 +130,7 @@ def _stage(name: str, path: Sequence[keras.Layer], shape: Sequence[int]) -> Stag
             cells[axis] = (cells[axis] + before + after - size) // stride + 1
     known = path[-1].output.shape[1:4]
     if any(one not in (None, cell) for one, cell in zip(known, cells, strict=True)):
-        raise StageError(
+        raise ArgumentError(
             f"Layer '{name}' has a map of {known} (frames, height, width), where {tuple(cells)} "
             "was expected: a layer before it moves pixels in a way that is not known here. Name an "
             "earlier layer."

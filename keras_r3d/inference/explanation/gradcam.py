@@ -43,7 +43,7 @@ def grad_cam(
         nothing speaks for the class.
 
     Raises:
-        StageError: the model has no such map.
+        ArgumentError: the model has no such map.
 
     Reference:
         Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based

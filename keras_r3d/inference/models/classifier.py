@@ -11,10 +11,11 @@ from keras_r3d import recipe, run_folder
 from keras_r3d.applications import read_metadata
 from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.models import runtimes
-from keras_r3d.inference.models.runtimes import ModelError, Score
+from keras_r3d.inference.models.runtimes import Score
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
 from keras_r3d.system.devices import Devices, choose
+from keras_r3d.system.errors import ModelError
 
 AS_THE_PAPER = "consecutive frames, as in the paper"  # what is said then
 

@@ -9,15 +9,11 @@ import json
 from collections.abc import Sequence
 
 from keras_r3d import recipe
-from keras_r3d.recipe import Recipe, RecipeError
-from keras_r3d.system.errors import R3DError
+from keras_r3d.recipe import Recipe
+from keras_r3d.system.errors import ModelError, RecipeError
 
 NAME = "model.json"
 _FORMAT = 1
-
-
-class ManifestError(R3DError):
-    """A manifest that cannot be read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +52,7 @@ def from_json(text: str, where: str) -> Manifest:
         where: of which model it is, for messages.
 
     Raises:
-        ManifestError: it is damaged, of a newer keras_r3d, or its recipe is no longer understood.
+        ModelError: it is damaged, of a newer keras_r3d, or its recipe is no longer understood.
     """
     try:
         values = json.loads(text)
@@ -68,13 +64,13 @@ def from_json(text: str, where: str) -> Manifest:
                     raise TypeError("classes must be a list of texts, mean and std of numbers")
             return Manifest(classes, mean, std, recipe.parse(values["recipe"]))
     except RecipeError as error:
-        raise ManifestError(
+        raise ModelError(
             f"{where} carries a recipe of another version of keras_r3d: pass --recipe, or export "
             f"it again. {error}"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ManifestError(f"{where}: its {NAME} is damaged ({error!r}).") from error
-    raise ManifestError(
+        raise ModelError(f"{where}: its {NAME} is damaged ({error!r}).") from error
+    raise ModelError(
         f"{where} carries a {NAME} of format {version}; this keras_r3d reads format {_FORMAT}: "
         "update keras_r3d, or export the model again."
     )

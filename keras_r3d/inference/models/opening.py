@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from keras_r3d import run_folder
 from keras_r3d.run_folder import Run
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import (
+    ArgumentError,
+)
 
 if TYPE_CHECKING:
     from keras_r3d.inference.models.classifier import Classifier
-
-
-class NamingError(R3DError, ValueError):
-    """Flags that do not name a model."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +38,9 @@ class Named:
         if bool(self.workdir or self.model) == bool(self.fuse):
             ways = ["--workdir RUN", "--model FILE"]
             ways += [] if self.fuse is None else ["--fuse RUN_A RUN_B"]
-            raise NamingError(f"Name a model: {', '.join(ways[:-1])} or {ways[-1]}.")
+            raise ArgumentError(f"Name a model: {', '.join(ways[:-1])} or {ways[-1]}.")
         if self.recipe and (self.workdir or not self.model):
-            raise NamingError("--recipe is for a --model without --workdir: a run has its own.")
+            raise ArgumentError("--recipe is for a --model without --workdir: a run has its own.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +67,7 @@ def open_models(
         devices: as `--devices` takes them.
 
     Raises:
-        RunError, ModelError, RecipeError, ProtocolError: one cannot be opened.
+        RunError, ModelError, RecipeError, ArgumentError: one cannot be opened.
         DeviceError: the devices are not there.
     """
     from keras_r3d.inference.models import classifier

@@ -3,7 +3,7 @@
 import re
 
 from keras_r3d import recipe
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import ArgumentError
 
 # Windows, views, what is averaged. The follow-up (CVPR 2018) evaluates as the paper does.
 _NAMED = {
@@ -14,10 +14,6 @@ _NAMED = {
 FORMS = "'paper', 'torch7', 'follow_up', or NxV: N evenly placed windows of V = 1, 2, 3 or 10 views"
 
 
-class ProtocolError(R3DError, ValueError):
-    """A protocol that there is not."""
-
-
 def overrides(protocol: str | None) -> list[str]:
     """Returns a protocol as changes of a recipe; None changes nothing.
 
@@ -25,7 +21,7 @@ def overrides(protocol: str | None) -> list[str]:
         protocol: as `FORMS` says.
 
     Raises:
-        ProtocolError: there is no such protocol.
+        ArgumentError: there is no such protocol.
     """
     if protocol is None:
         return []
@@ -33,7 +29,7 @@ def overrides(protocol: str | None) -> list[str]:
     if found := re.fullmatch(r"([1-9]\d*)x(1|2|3|10)", protocol):
         windows, views = int(found[1]), int(found[2])
     if not views:
-        raise ProtocolError(f"--protocol must be one of {FORMS}. Received: {protocol}")
+        raise ArgumentError(f"--protocol must be one of {FORMS}. Received: {protocol}")
     return [f"eval.windows={windows}", f"eval.views={views}", f'eval.average="{average}"']
 
 

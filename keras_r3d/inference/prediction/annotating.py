@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding import decoder as videos
-from keras_r3d.data.decoding.decoder import Decoder, Frame, VideoError
+from keras_r3d.data.decoding.decoder import Decoder, Frame
 from keras_r3d.inference.prediction.prediction import Prediction, best
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import ArgumentError, VideoError
 from keras_r3d.system.opencv import cv2
 from keras_r3d.system.text import shortened
 
@@ -31,10 +31,6 @@ _FRAMES_AHEAD = 8
 _LONGEST = 60.0  # seconds that a frame is held: time stamps can be broken
 
 
-class AnnotatingError(R3DError, ValueError):
-    """A copy that cannot be written."""
-
-
 def annotate(prediction: Prediction, path: Path, timeout: float) -> None:
     """Writes a copy of a video, without sound, with label and score of each moment's window.
 
@@ -47,7 +43,7 @@ def annotate(prediction: Prediction, path: Path, timeout: float) -> None:
 
     Raises:
         VideoError: no frame of the video decodes.
-        AnnotatingError: OpenCV cannot write it.
+        ArgumentError: OpenCV cannot write it.
         WriteError: the disk is full, …
     """
     decoder = Decoder(prediction.video)
@@ -70,7 +66,7 @@ def annotate(prediction: Prediction, path: Path, timeout: float) -> None:
                 writer.release()
         # OpenCV reports no failure to write.
         if _frames(temporary) < written:
-            raise AnnotatingError(
+            raise ArgumentError(
                 f"{path}: OpenCV could not write all of its {written} frames ({size[1]}x{size[0]} "
                 f"pixels, {rate:g} a second). Is the disk full?"
             )

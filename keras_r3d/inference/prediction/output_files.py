@@ -12,11 +12,10 @@ from typing import Any
 
 from keras_r3d import run_folder
 from keras_r3d.data.annotations import listing
-from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.inference.prediction import annotating, timeline
 from keras_r3d.inference.prediction.prediction import Prediction, records_csv
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import ArgumentError, VideoError
 
 KINDS = ("json", "csv", "timeline", "annotate")
 UNFINISHED = ".unfinished"
@@ -24,10 +23,6 @@ UNFINISHED = ".unfinished"
 _SUFFIXES = {"timeline": {".png", ".csv"}, "annotate": {".mp4"}}  # of files in these folders
 _SECONDS = 10.0  # between two writings of what is done
 _LEAST_PAUSE = 20  # times as long as a writing took
-
-
-class OutputError(R3DError):
-    """Files that cannot be written as they were asked for."""
 
 
 class PredictionFiles:
@@ -41,7 +36,7 @@ class PredictionFiles:
         timeout: seconds after which a video that gives no more frame is given up.
 
     Raises:
-        OutputError: something is there already, or cannot be of that name.
+        ArgumentError: something is there already, or cannot be of that name.
     """
 
     def __init__(
@@ -115,13 +110,13 @@ class PredictionFiles:
         """Gives all files their names, and returns them.
 
         Raises:
-            OutputError: meanwhile another file has such a name.
+            ArgumentError: meanwhile another file has such a name.
             WriteError: the disk is full, …
         """
         self.save()
         for path in self._paths.values():
             if os.path.lexists(path):
-                raise OutputError(
+                raise ArgumentError(
                     f"{path} was written by something else meanwhile, and is left as it is: the "
                     f"results are in {unfinished(path)}."
                 )
@@ -146,7 +141,7 @@ class PredictionFiles:
             return []
         try:
             annotating.annotate(found, copy, self._timeout)
-        except (annotating.AnnotatingError, VideoError) as error:
+        except (annotating.ArgumentError, VideoError) as error:
             return [f"no copy: {error}"]
         return []
 
@@ -161,12 +156,12 @@ def _is_copy(path: Path, videos: int) -> bool:
     suffix = path.suffix.lower()
     if suffix in annotating.CODECS:
         if videos != 1:
-            raise OutputError(
+            raise ArgumentError(
                 f"--annotate {path} is a file, but there are {videos} videos: name a folder."
             )
         return True
     if suffix and videos == 1:
-        raise OutputError(
+        raise ArgumentError(
             f"--annotate must end in .mp4 or .avi, or name a folder. Received: {path}"
         )
     return False
@@ -175,9 +170,9 @@ def _is_copy(path: Path, videos: int) -> bool:
 def _check_free(kind: str, path: Path) -> None:
     """Refuses what is there, or has no folder to lie in, before hours of work."""
     if os.path.lexists(path):
-        raise OutputError(f"--{kind} {path} exists and is left as it is: choose another name.")
+        raise ArgumentError(f"--{kind} {path} exists and is left as it is: choose another name.")
     if kind not in _SUFFIXES and not path.absolute().parent.is_dir():
-        raise OutputError(f"--{kind} {path}: there is no such folder.")
+        raise ArgumentError(f"--{kind} {path}: there is no such folder.")
 
 
 def _check_unfinished(kind: str, path: Path) -> None:
@@ -197,7 +192,7 @@ def _check_unfinished(kind: str, path: Path) -> None:
     else:
         strange = [left]
     if strange:
-        raise OutputError(
+        raise ArgumentError(
             f"--{kind} {path}: {strange[0]} is in the way, which no prediction has left behind. "
             "Choose another name."
         )

@@ -25,7 +25,7 @@ def show(
         The exit code: 1 if a video has no score, or something that was wanted could not be written.
 
     Raises:
-        OutputError, WriteError: as `outputs`. Of this, and of whatever else ends it before its
+        ArgumentError, WriteError: as `outputs`. Of this, and of whatever else ends it before its
             time, the videos that are done are kept, and it is said where.
     """
     outputs.begin()

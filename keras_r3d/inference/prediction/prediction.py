@@ -8,11 +8,11 @@ import numpy as np
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.annotations.listing import printable
-from keras_r3d.data.decoding.decoder import VideoError
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.evaluation.scoring import Scored, score
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import files
+from keras_r3d.system.errors import VideoError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,13 +16,9 @@ from keras_r3d.data.decoding.ring import Held, Shape
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction.prediction import best, named
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import ArgumentError
 
 _SLICE = 0.2  # seconds of waiting, after which it is asked whether to stop
-
-
-class WatchingError(R3DError, ValueError):
-    """A live source that cannot be scored in the way that was asked for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,23 +68,23 @@ def shape(classifier: Classifier, seconds: float | None) -> Shape:
         seconds: that a clip is spread over, of a recipe that spreads clips over whole videos.
 
     Raises:
-        WatchingError: they are missing, or the recipe takes consecutive frames; or the model takes
+        ArgumentError: they are missing, or the recipe takes consecutive frames; or the model takes
             optical flow.
     """
     data = classifier.data
     if data.input != "rgb":
-        raise WatchingError(
+        raise ArgumentError(
             f"This model takes optical flow ({data.input}), which is not computed of live sources: "
             "name one that takes RGB."
         )
     if data.sampling == "consecutive":
         if seconds is not None:
-            raise WatchingError(
+            raise ArgumentError(
                 f"--seconds is of no use: this model takes {data.frames} consecutive frames. Leave "
                 "it out."
             )
     elif seconds is None:
-        raise WatchingError(
+        raise ArgumentError(
             f"This model was trained on {data.frames} frames spread over whole videos, and a live "
             "source has no end: pass --seconds N, about as long as its training videos, and the "
             "newest N seconds are scored."
@@ -127,7 +123,7 @@ def watch(
         say: takes what there is to say of the connection.
 
     Raises:
-        LiveError: the source cannot be connected to.
+        VideoError: the source cannot be connected to.
     """
     newest: collections.deque[np.ndarray] = collections.deque(maxlen=smooth)
     if every is None and of.seconds:

@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_r3d.applications import embedding, metadata
 from keras_r3d.data import opening
-from keras_r3d.data.annotations import AnnotationError, Annotations, Video
+from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.annotations.video import some
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.opening import Source
@@ -21,10 +21,10 @@ from keras_r3d.inference.evaluation.scoring import Scored
 from keras_r3d.inference.models import protocol, runtimes
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.recipe import Recipe, RecipeError, listed
+from keras_r3d.recipe import Recipe, listed
 from keras_r3d.system import files
 from keras_r3d.system.devices import Devices
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.errors import DataError, R3DError, RecipeError
 from keras_r3d.training import finetune
 from keras_r3d.training.few.embeddings import Embedded
 
@@ -180,11 +180,11 @@ def _digest(network: keras.Model) -> str:
 
 
 def check_broken(prepared: Prepared, videos: Sequence[Video], rows: Sequence[Embedded]) -> None:
-    """Raises AnnotationError if too many videos are broken, or all of a class."""
+    """Raises DataError if too many videos are broken, or all of a class."""
     broken = [n for n, one in enumerate(rows) if one.status == "error"]
     share = prepared.recipe.data.broken_share
     if len(broken) > max(1, int(share * len(videos))):
-        raise AnnotationError(
+        raise DataError(
             f"{len(broken)} of {len(videos)} training videos are broken, more than "
             f"data.broken_share = {share:g} allows; the first: {rows[broken[0]].detail} "
             "`python -m keras_r3d.scan` finds them all."
@@ -193,7 +193,7 @@ def check_broken(prepared: Prepared, videos: Sequence[Video], rows: Sequence[Emb
     lost = [name for name in prepared.annotations.classes if not left[name]]
     if lost:
         example = next(rows[n].detail for n in broken if videos[n].label in lost)
-        raise AnnotationError(
+        raise DataError(
             f"None of the videos of {some(lost)} can be read: {example} Repair or replace them, or "
             "leave the class out."
         )
@@ -232,7 +232,7 @@ def labelled(
         )
     means = np.stack([one.mean(axis=0) for one in clips])
     if means.std(axis=0).max() <= 1e-6 * max(1e-30, float(np.abs(means).max())):
-        raise AnnotationError(
+        raise DataError(
             f"All {len(clips)} training videos look the same to the network: are they copies of "
             "one file, or all black?"
         )

@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 
 from keras_r3d.recipe import Train
-from keras_r3d.system.devices import DeviceError, Devices
+from keras_r3d.system.devices import Devices
+from keras_r3d.system.errors import DeviceError
 from keras_r3d.training.optimization.mixup import mix
 from keras_r3d.training.optimization.optimizer import build_optimizer
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from keras_r3d.inference.models.runtimes import onnx, openvino, saved_model, tflite
 from keras_r3d.inference.models.runtimes.keras_file import load_network, of_network
-from keras_r3d.inference.models.runtimes.loaded import Export, ModelError
+from keras_r3d.inference.models.runtimes.loaded import Export
 from keras_r3d.inference.models.runtimes.steps import Score, in_steps
+from keras_r3d.system.errors import ModelError
 
 __all__ = [
     "KERAS",
@@ -68,6 +69,6 @@ def load_export(path: Path) -> Export:
 
     Raises:
         ModelError: it is damaged, or does not take clips.
-        ManifestError: what it says of itself cannot be read.
+        ModelError: what it says of itself cannot be read.
     """
     return _LOADERS[kind(path)](path)

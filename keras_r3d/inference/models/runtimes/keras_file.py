@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.inference.models.runtimes.loaded import ModelError
 from keras_r3d.inference.models.runtimes.steps import Score, in_steps
 from keras_r3d.system.devices import Devices
+from keras_r3d.system.errors import ModelError
 
 
 def load_network(path: Path) -> keras.Model:

@@ -7,11 +7,7 @@ from typing import Any
 
 from keras_r3d.inference.models.manifest import Manifest
 from keras_r3d.inference.models.runtimes.steps import Score, in_steps
-from keras_r3d.system.errors import R3DError
-
-
-class ModelError(R3DError):
-    """A model that cannot be loaded, or is of no use here."""
+from keras_r3d.system.errors import ModelError
 
 
 @dataclasses.dataclass(frozen=True)

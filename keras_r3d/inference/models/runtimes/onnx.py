@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from keras_r3d.inference.models import manifest
-from keras_r3d.inference.models.runtimes.loaded import Export, ModelError, check
+from keras_r3d.inference.models.runtimes.loaded import Export, check
+from keras_r3d.system.errors import ModelError
 
 INPUT, OUTPUT = "clip", "probabilities"
 # Keys of the file's metadata: class names as JSON, the manifest.
@@ -21,7 +22,7 @@ def load(path: Path) -> Export:
 
     Raises:
         ModelError: ONNX Runtime is not installed, or the file is damaged or does not take clips.
-        ManifestError: what it says of itself cannot be read.
+        ModelError: what it says of itself cannot be read.
     """
     try:
         import onnxruntime

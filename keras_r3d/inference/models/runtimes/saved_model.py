@@ -7,7 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_r3d.inference.models import manifest
-from keras_r3d.inference.models.runtimes.loaded import Export, ModelError, check
+from keras_r3d.inference.models.runtimes.loaded import Export, check
+from keras_r3d.system.errors import ModelError
 
 EXTRA = "assets.extra"  # what lies beside a model for others than TensorFlow
 
@@ -17,7 +18,7 @@ def load(path: Path) -> Export:
 
     Raises:
         ModelError: it is damaged, or does not take clips.
-        ManifestError: what it says of itself cannot be read.
+        ModelError: what it says of itself cannot be read.
     """
     try:
         loaded = tf.saved_model.load(str(path))

@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from keras_r3d.inference.models import manifest
 from keras_r3d.inference.models.runtimes import tflite_metadata
-from keras_r3d.inference.models.runtimes.loaded import Export, ModelError, check
+from keras_r3d.inference.models.runtimes.loaded import Export, check
 from keras_r3d.system import stderr
+from keras_r3d.system.errors import ModelError
 
 _TRIAL = """
 import sys
@@ -29,7 +30,7 @@ def load(path: Path) -> Export:
 
     Raises:
         ModelError: it is damaged, or does not take clips.
-        ManifestError: what it says of itself cannot be read.
+        ModelError: what it says of itself cannot be read.
     """
     texts = tflite_metadata.read(path) or {}
     if tflite_metadata.HASH not in texts:

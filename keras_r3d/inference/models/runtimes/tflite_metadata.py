@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_r3d.inference.models.runtimes.loaded import ModelError
+from keras_r3d.system.errors import ModelError
 
 LABELS = "labels.txt"
 HASH = "model.sha256"  # of what lies before the archive
