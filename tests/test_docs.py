@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from pages import API, NOTEBOOK, PAGE, ROOT, api, blocks, notebook
+from pages import API, KEYS, NOTEBOOK, PAGE, ROOT, api, blocks, keys, notebook
 
 import keras_r3d
+from keras_r3d import recipe
 from keras_r3d.data import demo
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*.md")])
@@ -75,6 +76,12 @@ def test_api_lists_what_is_public():
     assert set(keras_r3d.__all__) - {"__version__", "export", "inference", "recipe"} == (
         modules | {"VideoClassifier", "R3DError"}
     )
+
+
+def test_the_page_of_keys_is_of_the_recipes_classes():
+    assert KEYS.read_text("utf-8") == keys(), "run: python tests/helpers/pages.py"
+    for table in recipe.tables(recipe.load("few")).values():
+        assert all(f"| `{key}` |" in keys() for key in table)
 
 
 def test_every_public_name_is_documented():

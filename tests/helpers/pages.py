@@ -8,6 +8,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGE, NOTEBOOK = ROOT / "docs" / "quickstart.md", ROOT / "docs" / "quickstart.ipynb"
 API = ROOT / "docs" / "api.md"
+KEYS = ROOT / "docs" / "recipe_keys.md"
+_KEYS = """# The keys of a recipe
+
+Every key must be given, except where "absent" is said to do something. The recipes:
+[../recipes](../recipes/README.md). This page is made by `python tests/helpers/pages.py`.
+"""
 _API = """# What is public
 
 All of it, by the first line of its docstring; `help(NAME)` has the rest. What is not listed may
@@ -72,6 +78,22 @@ def api() -> str:
     return "\n".join(lines) + "\n"
 
 
+def keys() -> str:
+    """Returns the text of the page of all recipe keys, by the docstrings of their classes."""
+    from keras_r3d import recipe
+
+    lines = [_KEYS]
+    for name, section in recipe._sections().items():
+        first, _, attributes = inspect.getdoc(section).partition("\n")
+        lines += [f"## [{name}]", "", first, "", "| | |", "| --- | --- |"]
+        for key, what in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE):
+            what = " ".join(what.split()).replace("|", "\\|")
+            lines.append(f"| `{key}` | {what} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
+    KEYS.write_text(keys(), encoding="utf-8")
     NOTEBOOK.write_text(notebook(), encoding="utf-8")
     API.write_text(api(), encoding="utf-8")
