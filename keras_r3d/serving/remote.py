@@ -20,7 +20,7 @@ from keras_r3d.system.retrying import retry
 from . import messages, signatures
 from .server import Server
 
-KIND = "served"
+KIND = "served model"
 
 
 @dataclasses.dataclass(frozen=True)

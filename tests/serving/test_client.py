@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from serving_model import CLASSES, FRAMES, SIZE, ServedModel, probabilities, write_model
 from serving_server import RestServer
 
+from keras_r3d import VideoClassifier, recipe
 from keras_r3d import client as command_module
-from keras_r3d import recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.evaluation import scoring
@@ -497,3 +497,25 @@ def test_what_the_command_refuses(exported, folder, words, text):
     with pytest.raises(R3DError, match=text) as raised:
         in_process(*(word.format(**names) for word in words))
     assert "secret" not in str(raised.value)
+
+
+# The front door
+
+
+def test_a_served_model_is_a_classifier(running, exported, folder, experiment):
+    served = VideoClassifier(f"{running.url}/toy", exported_from=exported)
+    assert served.classes == list(CLASSES)
+    path = folder / "red.avi"
+    reader = file_reader([str(path)], experiment.data)
+    opened = open_model(running, experiment)
+    (expected,) = scoring.score(opened, reader, [Video(str(path), "")])
+    assert served.predict(path).scores == pytest.approx(expected.scores)
+    for call, message in (
+        (lambda: served.explain(path), "is a served model, which has scores but no gradients"),
+        (lambda: served.fit(folder), "cannot be trained"),
+        (lambda: VideoClassifier(running.url, exported_from=exported), "must end in the name"),
+        (lambda: VideoClassifier(f"{running.url}/toy", exported_from=folder), "must be a run, or"),
+        (lambda: VideoClassifier(f"{running.url}/toy"), "pass `exported_from`"),
+    ):
+        with pytest.raises(R3DError, match=message):
+            call()
