@@ -204,7 +204,8 @@ def ended(path: Path) -> bool:
         summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return summary.get("status") == "trained" and "evaluation" in summary
+    # Of few videos, "seconds" of all stages are the last that is written.
+    return summary.get("status") == "trained" and bool({"evaluation", "seconds"} & set(summary))
 
 
 def check_free(path: Path) -> None:
