@@ -54,6 +54,7 @@ def test_the_notebook_is_the_page():
     assert code == [block.rstrip("\n") for block in blocks(PAGE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", ["README.md", "docs/predict.md", "docs/training.md"])
 def test_python_of_other_pages_runs(page, place, monkeypatch):
     run(ROOT / page, {}, monkeypatch, place)

@@ -199,6 +199,7 @@ def test_rendering_motion_is_measured(tmp_path, capsys):
     assert "16x16x16, one thread" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_training_on_few_videos_is_measured(class_folders, tmp_path, capsys):
     network = R3D10(input_shape=(4, 16, 16, 3), width=0.125, labels=["a", "b"])
     network.save(tmp_path / "weights.keras")

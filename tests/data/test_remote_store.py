@@ -27,6 +27,11 @@ from keras_r3d.system.errors import R3DError, StoreError
 from keras_r3d.training import run as training
 
 
+@pytest.fixture
+def data(small):
+    return dataclasses.replace(small.data, broken_share=0.5)
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("remote")

@@ -1,17 +1,9 @@
 """Batches of a clip store."""
 
-import dataclasses
-
-import pytest
 import tensorflow as tf
 
 from keras_r3d.data import pipeline
 from keras_r3d.data.opening import open_source
-
-
-@pytest.fixture
-def data(small):
-    return dataclasses.replace(small.data, broken_share=0.5)
 
 
 def stream(opened, data) -> tf.data.Dataset:

@@ -276,6 +276,7 @@ def test_a_blend_is_one_model(weights, class_folders, tmp_path):
     assert np.asarray(loaded(clips)) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_mirrored_clips_are_fitted_to_where_flips_are_allowed(weights, class_folders, tmp_path):
     plain, flipped = (
         setup.prepare(
@@ -332,6 +333,7 @@ def test_fine_tuning_is_kept_where_it_lowers_the_loss(weights, class_folders, tm
     assert run.load_model().output_shape == (None, 2)
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_the_classifier(weights, class_folders):
     from keras_r3d.training.few import finetuning
 

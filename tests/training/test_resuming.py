@@ -345,6 +345,7 @@ def test_what_a_kill_left_half_written_is_removed(ended, copied):
     assert others.exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_while_its_folder_was_made_begins_again(ended, tmp_path):
     with run_folder.held(tmp_path / "run"):
         (tmp_path / "run" / "classes.txt").write_text("green\n")
@@ -551,6 +552,7 @@ def test_a_finished_run_is_of_its_own_videos_and_has_its_model(ended, tmp_path):
         go_on(ended, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_how_often_states_are_saved_may_change(ended, copied):
     sorted((copied / "state").glob("*.npz"))[-1].unlink()
     assert any(

@@ -128,6 +128,7 @@ def test_without_enough_validation_videos_the_last_weights_are_kept(
     assert (run.path / run_folder.CURVES).is_file()
 
 
+@pytest.mark.slow
 def test_a_small_validation_split_is_looked_at_but_does_not_choose(
     class_folders, small, tmp_path, said
 ):
