@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
@@ -12,11 +13,13 @@ from keras_r3d.data.annotations import AUTO, Annotations, Problem
 from keras_r3d.data.clip_config import Clips, MultiScale
 from keras_r3d.data.decoding import flow, flow_folder
 from keras_r3d.data.doctor import Scan
-from keras_r3d.data.labeled_videos import Videos
 from keras_r3d.data.store import is_store, levels, preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.format import Description
 from keras_r3d.system.errors import DataError, StoreError
+
+if TYPE_CHECKING:  # it brings TensorFlow along, which these jobs need not
+    from keras_r3d.data.labeled_videos import Videos
 
 Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
@@ -91,7 +94,7 @@ def scan(
 
 
 def contact_sheet(
-    videos: Videos, clips: Clips, *, split: str = "train", per_class: int = 3, seed: int = 0
+    videos: "Videos", clips: Clips, *, split: str = "train", per_class: int = 3, seed: int = 0
 ) -> list[Figure]:
     """Draws clips as a network sees them, beside each the uncut frame with the crop on it.
 

@@ -26,6 +26,8 @@ from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system.errors import R3DError, StoreError
 from keras_r3d.training import run as training
 
+TESTS = Path(__file__).parents[1]
+
 
 @pytest.fixture
 def data(small):
@@ -202,7 +204,7 @@ def test_from_s3(store, tmp_path, data):
         np.savez(tmp_path / "expected.npz", *[array for batch in expected for array in batch])
         script = (
             "import sys, numpy as np\n"
-            f"sys.path.insert(0, {str(Path(__file__).parents[1] / 'helpers')!r})\n"
+            f"sys.path[:0] = {[str(TESTS), str(TESTS / 'helpers')]!r}\n"
             "from store_batches import batches\n"
             "from conftest import small_recipe\n"
             "import dataclasses\n"
