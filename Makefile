@@ -14,8 +14,8 @@ VENV_TORCH ?= .venv-torch
 # For machines with a GPU this takes PyTorch's CUDA libraries along; if that is too much:
 # make test-torch TORCH="torch torchvision --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch==2.13.0 torchvision==0.28.0
-# Three at a time, as some wait for clocks. One at a time: make test PYTEST_FLAGS="-n 0".
-PYTEST_FLAGS ?= -n 3 --dist loadfile
+# Two at a time. One at a time: make test PYTEST_FLAGS="-n 0".
+PYTEST_FLAGS ?= -n 2 --dist loadfile
 
 .PHONY: demo test test-newest test-slow test-real test-torch lint clean
 
