@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import keras
 
 from keras_r3d import applications, recipe, run_folder
+from keras_r3d.applications import metadata
 from keras_r3d.applications.weights import pretrained, weights_file
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Video, listing
@@ -431,7 +432,11 @@ class VideoClassifier:
             raise ModelError(f"`path` must end in .keras. Received: {path}")
         if path.exists():
             raise ModelError(f"{path} already exists; choose another file.")
-        network = self._network("cannot be saved")
+        network, own = self._network("cannot be saved"), self._opened.classifier
+        about = applications.read_metadata(network)
+        if about is not None and about.recipe is None:  # it was said with `clips`, or by its name
+            tables = {"data": dataclasses.asdict(own.data), "eval": dataclasses.asdict(own.eval)}
+            metadata.record(network, recipe=tables)
         with files.atomic(path) as temporary:
             network.save(temporary)
         return path

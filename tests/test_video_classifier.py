@@ -122,7 +122,7 @@ def test_export_of_a_run_and_of_a_model_of_none(fitted, videos, tmp_path):
             call()
 
 
-def test_a_model_that_does_not_know_its_clips_says_so(videos):
+def test_a_model_that_does_not_know_its_clips_says_so(videos, tmp_path):
     path = videos / "red" / "0.avi"
     with pytest.warns(UserWarning, match="does not say how its clips are cut"):
         unknown = VideoClassifier(colors(clips=None))
@@ -133,6 +133,12 @@ def test_a_model_that_does_not_know_its_clips_says_so(videos):
         told = VideoClassifier(colors(clips=None), clips=CLIPS)
     assert "whole frame" in known.described
     assert "whole frame" in told.described
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        saved = VideoClassifier(told.save(tmp_path / "told.keras"))
+        motions = VideoClassifier(VideoClassifier("motion").save(tmp_path / "motion.keras"))
+    assert saved.described == known.described
+    assert "spread over" in motions.described
     assert len(known.predict(path).window_scores) == 3
 
 
