@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from keras_r3d import run_folder
 from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
 
@@ -57,21 +58,25 @@ def _define_flags() -> None:
 
 def _main(*words: str) -> None:
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one evaluates
-    from keras_r3d.inference.evaluation import evaluating
     from keras_r3d.inference.models import opening
 
     named = opening.Named(*map(command.value, ("workdir", "model", "recipe", "fuse")))
     if command.value("weights") and not named.fuse:
         raise R3DError("--weights is for --fuse.")
+    output = command.value("output") and Path(command.value("output"))
+    run_folder.check_new(output)
+
+    # Loaded when names are in order: TensorFlow takes seconds.
+    from keras_r3d.inference.evaluation import evaluating
+
     request = evaluating.Request(
         data_dir=command.data(words),
         split=command.value("split"),
         protocol=command.value("protocol"),
-        output=command.value("output") and Path(command.value("output")),
+        output=output,
         timeout=command.value("timeout"),
         devices=command.value("devices"),
     )
-    evaluating.check_output(request.output)
     opened = opening.open_models(named, request.protocol, request.devices)
     progress = command.Progress("videos") if sys.stdout.isatty() else None
     if named.fuse:

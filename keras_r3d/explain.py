@@ -30,17 +30,16 @@ def _define_flags() -> None:
 
 
 def _main(video: str) -> None:
-    from keras_r3d.inference.explanation.explain import (
-        check_explainable,
-        check_free,
-        explain,
-        paths_of,
-    )
+    from keras_r3d.inference.explanation.explanation_files import check_free, paths_of
     from keras_r3d.inference.models import opening
 
     output, npz = command.value("output"), command.value("npz")
     check_free(paths_of(video, output, npz))
     named = opening.Named(*map(command.value, ("workdir", "model", "recipe")))
+
+    # Loaded when names are in order: TensorFlow takes seconds.
+    from keras_r3d.inference.explanation.explain import check_explainable, explain
+
     (opened,) = opening.open_models(named)
     model = opened.classifier
     check_explainable(model)

@@ -224,6 +224,12 @@ def check_free(path: Path) -> None:
         )
 
 
+def check_new(path: Path | None) -> None:
+    """Raises RunError if a folder for results exists already."""
+    if path is not None and path.exists():
+        raise RunError(f"--output {path} exists and is left as it is: choose another folder.")
+
+
 def _broken_off(path: Path) -> bool:
     """Whether a folder holds no more than a training leaves that was killed while it made it."""
     if not (path / STATE / _LOCK).is_file() or any((path / STATE).glob("*.npz")):

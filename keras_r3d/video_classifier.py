@@ -187,7 +187,7 @@ class VideoClassifier:
             DataError: there is no such file or folder.
         """
         if isinstance(videos, str | os.PathLike) and not _names_several(os.fspath(videos)):
-            return prediction.predict(self._opened.classifier, os.fspath(videos))
+            return prediction.predict(self._opened.classifier, os.fspath(videos), timeout)
         return self._predictions(_paths(videos), timeout)
 
     def _predictions(self, paths: Sequence[str], timeout: float) -> Iterator[Prediction]:
@@ -560,10 +560,9 @@ def _served(
         raise ModelError(f"{url} must end in the name of the model, as grpc://localhost:8500/NAME.")
     classes, experiment, described = known_of(exported_from)
     experiment = recipe.override(experiment, changes)
-    manner = remote.Manner("serving_default", 90, 4, 60.0, 3, None)
     connected = server.connect(address, name, None)
     return remote.classifier(
-        connected, manner, classes, experiment.data, experiment.eval, described
+        connected, remote.Manner(), classes, experiment.data, experiment.eval, described
     )
 
 

@@ -36,12 +36,12 @@ class Manner:
         most_bytes: of a message; None is the protocol's own limit.
     """
 
-    signature: str
-    quality: int
-    concurrency: int
-    deadline_seconds: float
-    retries: int
-    most_bytes: int | None
+    signature: str = "serving_default"
+    quality: int = 95
+    concurrency: int = 4
+    deadline_seconds: float = 60.0
+    retries: int = 4
+    most_bytes: int | None = None
 
 
 def classifier(

@@ -502,6 +502,16 @@ def test_what_the_command_refuses(exported, folder, words, text):
 # The front door
 
 
+@pytest.mark.usefixtures("_flags")
+def test_the_command_asks_as_python_does():
+    known = flags.FLAGS.get_flags_for_module(command_module)
+    defaults = {flag.name: flag.default for flag in known}
+    manner = dataclasses.asdict(remote.Manner())
+    manner["jpeg_quality"] = manner.pop("quality")
+    manner["max_message_mib"] = manner.pop("most_bytes")
+    assert manner == {name: defaults[name] for name in manner}
+
+
 def test_a_served_model_is_a_classifier(running, exported, folder, experiment):
     served = VideoClassifier(f"{running.url}/toy", exported_from=exported)
     assert served.classes == list(CLASSES)

@@ -12,7 +12,6 @@ from keras_r3d.inference.evaluation.labelled import Labelled
 from keras_r3d.inference.models import opening, protocol
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.models.opening import Opened
-from keras_r3d.system.errors import R3DError
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -48,7 +47,7 @@ def evaluate_run(
 ) -> Evaluation:
     """Evaluates the best model of a run, or another artefact of it, as `evaluate`."""
     request = request or Request()
-    check_output(request.output)
+    run_folder.check_new(request.output)
     opened = opening.of_run(run, model, request.protocol, request.devices)
     return evaluate(opened, request, say=say, progress=progress)
 
@@ -143,11 +142,6 @@ def scored(
     fused = fusion.fuse(streams, classes, weights) if weights else streams[0]
     evaluation = collected(counted(fused, len(sides[0].videos), progress), models[0].classes)
     return dataclasses.replace(evaluation, split=sides[0].split, reader=sides[0].reader)
-
-
-def check_output(output: Path | None) -> None:
-    if output is not None and output.exists():
-        raise R3DError(f"--output {output} exists and is left as it is: choose another folder.")
 
 
 def _write(

@@ -17,6 +17,7 @@ from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.explanation import feature_maps, gradcam, heat, overlay
+from keras_r3d.inference.explanation.explanation_files import check_free, paths_of
 from keras_r3d.inference.explanation.feature_maps import Stage
 from keras_r3d.inference.explanation.heat import Heat
 from keras_r3d.inference.explanation.occlusion import occlusion
@@ -137,20 +138,6 @@ class Explanation:
 
     def _title(self) -> list[str]:
         return [Path(self.video).name, self.label, f"score {self.score:.1%} at {self._span()}"]
-
-
-def paths_of(video: str | Path, folder: str | Path, npz: bool = False) -> dict[str, Path]:
-    """Returns the files that an explanation of a video is written to, by kind."""
-    kinds = ("mp4", "png", *(["npz"] if npz else []))
-    return {kind: Path(folder) / f"{Path(video).stem}.explain.{kind}" for kind in kinds}
-
-
-def check_free(paths: dict[str, Path]) -> dict[str, Path]:
-    """Raises ArgumentError if one of the files exists; returns them."""
-    for path in paths.values():
-        if path.exists():
-            raise ArgumentError(f"{path} exists and is left as it is: choose another --output.")
-    return paths
 
 
 def check_explainable(model: Classifier) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.opening import file_reader
-from keras_r3d.inference.evaluation.scoring import Scored, score
+from keras_r3d.inference.evaluation.scoring import TIMEOUT, Scored, score
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import files
 from keras_r3d.system.errors import VideoError
@@ -96,8 +96,11 @@ def of_scored(scored: Scored, labels: Sequence[str]) -> Prediction:
     )
 
 
-def predict(model: Classifier, path: str) -> Prediction:
+def predict(model: Classifier, path: str, timeout: float = TIMEOUT) -> Prediction:
     """Scores a video file.
+
+    Args:
+        timeout: seconds after which a file that gives no more window is given up.
 
     Returns:
         The same scores, to the bit on CPU, as an evaluation gives this video.
@@ -105,7 +108,7 @@ def predict(model: Classifier, path: str) -> Prediction:
     Raises:
         VideoError: no frame of it decodes, or it is no video.
     """
-    (scored,) = score(model, file_reader([path], model.data), [Video(path, "")])
+    (scored,) = score(model, file_reader([path], model.data), [Video(path, "")], timeout=timeout)
     if scored.status == "error":
         raise VideoError(scored.detail)
     return of_scored(scored, model.classes)
