@@ -1,10 +1,13 @@
 import dataclasses
+import json
+import tomllib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_r3d import recipe
+from keras_r3d.recipe.clips import Augment, Clips, Consecutive, MultiScale, Whole
 
 
 @pytest.mark.parametrize("name", recipe.names())
@@ -24,23 +27,14 @@ def test_the_named_recipes_are_there():
 def test_kinetics34_is_the_paper():
     paper = recipe.load("kinetics34")
     assert (paper.model.name, paper.model.shortcut, paper.model.width) == ("r3d34", "A", 1.0)
-    assert (paper.data.frames, paper.data.size, paper.data.flip) == (16, 112, True)
-    assert paper.data.scales == pytest.approx([2 ** (-k / 4) for k in range(5)])
-    assert len(paper.data.positions) == 5
-    assert (paper.data.sampling, paper.data.crop) == ("consecutive", "multiscale")
-    assert (paper.data.frame_stride, paper.data.frame_stride_most) == (1, 1)
-    unlike_the_paper = (
-        "rotate_degrees",
-        "shear_degrees",
-        "translate",
-        "colour_jitter",
-        "randaugment_ops",
-        "balanced",
-    )
-    assert not any(getattr(paper.data, key) for key in unlike_the_paper)
-    train = paper.train
-    assert (train.optimizer, train.learning_rate, train.momentum) == ("sgd", 0.1, 0.9)
-    assert (train.weight_decay, train.batch_size, train.plateau_drops) == (1e-3, 256, 3)
+    assert paper.clips == Clips(16, 112, Consecutive(1), MultiScale(), short_side=360)
+    assert paper.clips.crop.scales == pytest.approx([2 ** (-k / 4) for k in range(5)])
+    assert len(paper.clips.crop.positions) == 5
+    assert not paper.videos.balanced
+    optimizer, schedule = paper.train.optimizer, paper.train.schedule
+    assert (optimizer.kind, optimizer.learning_rate, optimizer.momentum) == ("sgd", 0.1, 0.9)
+    assert (optimizer.weight_decay, optimizer.dampening) == (1e-3, 0.9)
+    assert (paper.train.batch_size, schedule.kind, schedule.drops) == (256, "plateau", 3)
 
 
 def test_kinetics18_is_kinetics34_but_for_the_network():
@@ -55,7 +49,7 @@ def test_c3d_is_kinetics34_but_for_the_network():
     assert dataclasses.replace(baseline, model=paper.model) == paper
     plain = recipe.load("c3d", ['model.name="c3d"'])
     assert plain.model == dataclasses.replace(baseline.model, name="c3d")
-    with pytest.raises(recipe.RecipeError, match=r"must be '' where 'model.name' is 'c3d_bn'"):
+    with pytest.raises(recipe.RecipeError, match=r"must be absent: `name` is 'c3d_bn'"):
         recipe.load("c3d", ['model.shortcut="A"'])
     with pytest.raises(recipe.RecipeError, match=r"the recipe leaves \['shortcut'\]"):
         recipe.load("c3d", ['model.name="r3d18"'])
@@ -66,18 +60,18 @@ def test_the_authors_fine_tuning(name):
     authors = recipe.load(name)
     assert (authors.model.weights, authors.model.freeze) == ("kinetics400", "conv1..conv4")
     train = authors.train
-    assert (train.optimizer, train.learning_rate, train.weight_decay) == ("sgd", 1e-3, 1e-5)
-    assert (train.batch_size, train.epochs, train.plateau_patience) == (128, 300, 10)
-    assert authors.data.annotations.endswith("/1")
+    assert (train.optimizer.learning_rate, train.optimizer.weight_decay) == (1e-3, 1e-5)
+    assert (train.batch_size, train.epochs, train.schedule.patience) == (128, 300, 10)
+    assert authors.videos.annotations.endswith("/1")
 
 
 def test_finetune_takes_all_from_the_weights():
     model = recipe.load("finetune", ['model.weights="w.pth"']).model
-    assert (model.name, model.shortcut, model.width, model.mean, model.std) == ("", "", 0, (), ())
+    assert {model.name, model.shortcut, model.width, model.mean, model.std} == {None}
     with pytest.raises(recipe.RecipeError) as error:
         recipe.load("finetune")
     assert str(error.value) == (
-        "Recipe key 'model.weights' is empty, but the recipe leaves ['name', 'shortcut', 'width', "
+        "Recipe key 'model.weights' is absent, but the recipe leaves ['name', 'shortcut', 'width', "
         "'mean', 'std'] to the weights: pass --weights FILE, a checkpoint or the best.keras of a "
         "run."
     )
@@ -90,98 +84,132 @@ def test_finetune_takes_all_from_the_weights():
 )
 def test_any_text_and_number_round_trips(text, rate, scales):
     demo = recipe.load("demo")
+    optimizer = dataclasses.replace(demo.train.optimizer, learning_rate=rate)
     changed = dataclasses.replace(
         demo,
-        data=dataclasses.replace(demo.data, annotations=text, scales=tuple(scales)),
-        train=dataclasses.replace(demo.train, learning_rate=rate),
+        videos=dataclasses.replace(demo.videos, annotations=text),
+        clips=dataclasses.replace(demo.clips, crop=MultiScale(tuple(scales))),
+        train=dataclasses.replace(demo.train, optimizer=optimizer),
     )
-    assert recipe.parse(recipe.tomllib.loads(recipe.dumps(changed))) == changed
+    assert recipe.parse(tomllib.loads(recipe.dumps(changed))) == changed
+    assert recipe.parse(json.loads(json.dumps(recipe.tables(changed)))) == changed
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         (
-            "train.learning_rat=0.1",
-            "Unknown recipe key 'train.learning_rat'. Did you mean 'learning_rate'?",
+            "train.optimizer.learning_rat=0.1",
+            "Unknown recipe key 'train.optimizer.learning_rat'. Did you mean "
+            "'train.optimizer.learning_rate'?",
         ),
+        (
+            "train.learning_rate=0.1",
+            "Unknown recipe key 'train.learning_rate'. It stands at "
+            "'train.optimizer.learning_rate'.",
+        ),
+        ("data.frames=8", "Unknown recipe key 'data.frames'. It stands at 'clips.frames'."),
         ("train.epochs=2.5", "Recipe key 'train.epochs' must be int. Received: 2.5"),
         ("train.epochs=true", "Recipe key 'train.epochs' must be int. Received: True"),
         ("train.epochs=0", "Recipe key 'train.epochs' must be at least 1. Received: 0"),
         (
-            "data.test_fraction=nan",
-            "Recipe key 'data.test_fraction' must be from 0 to 0.9. Received: nan",
+            "videos.hold_out.test=nan",
+            "Recipe key 'videos.hold_out.test' must be from 0 to 0.9. Received: nan",
         ),
-        ("data.cache_gib=inf", "Recipe key 'data.cache_gib' must be at least 0. Received: inf"),
         ("model.mean=[1, 2, nan]", "Recipe key 'model.mean' must be finite. Received: nan"),
-        (
-            "model.name='r3d35'",
-            "Recipe key 'model.name' must be one of ['r3d10', 'r3d18', 'r3d34', 'r3d50', 'r3d101', "
-            "'r3d152', 'r3d200', 'r3d_18', 'mc3_18', 'r2plus1d_18', 'c3d', "
-            "'c3d_bn', '']. Received: 'r3d35'",
-        ),
-        ("model.mean=[1, 2]", "Recipe key 'model.mean' must hold 3 numbers"),
-        (
-            "model.mean=[]",
-            "is empty, but the recipe leaves ['mean'] to the weights: pass --weights",
-        ),
-        ("model.width=0.01", "Recipe key 'model.width' must be at least 0.015625, or 0: that of"),
-        ("model.width=-1", "Recipe key 'model.width' must be at least 0. Received: -1.0"),
+        ("model.mean=[1, 2]", "Recipe key 'model.mean' must hold 3 numbers (red, green, blue)."),
+        ("model.mean=", "is absent, but the recipe leaves ['mean'] to the weights: pass --weights"),
+        ("model.width=0.01", "Recipe key 'model.width' must be at least 0.015625. Received: 0.01"),
         (
             "model.freeze='conv1'",
-            "Recipe key 'model.freeze' is 'conv1', but 'model.weights' is empty: what is random "
-            "would stay random. Either pass --weights FILE",
+            "Recipe key 'model.freeze' is 'conv1', but `weights` is absent: what is random would "
+            "stay random. Either pass --weights FILE",
         ),
-        ("data.scales=[]", "Recipe key 'data.scales' must not be empty"),
-        ("data.scales=1", "Recipe key 'data.scales' must be a list. Received: 1"),
+        ("clips.crop.scales=[]", "Recipe key 'clips.crop.scales' must not be empty"),
+        ("clips.crop.scales=1", "Recipe key 'clips.crop.scales' must be a list. Received: 1"),
         (
-            "data.crop='random_resize'",
-            "Recipe key 'data.crop' must be one of ['multiscale', 'random_resized', "
+            "clips.crop.kind='random_resize'",
+            "Recipe key 'clips.crop.kind' must be one of ['multiscale', 'random_resized', "
             "'whole']. Received: 'random_resize'",
         ),
         (
-            "data.sampling='segment'",
-            "Recipe key 'data.sampling' must be one of ['consecutive', 'uniform', 'segments']. "
-            "Received: 'segment'",
+            "clips.sampling.kind=segment",
+            "Recipe key 'clips.sampling.kind' must be one of ['consecutive', 'uniform', "
+            "'segments']. Received: 'segment'",
         ),
         (
-            "data.area=[1.0, 0.5]",
-            "Recipe key 'data.area' must hold 2 numbers, the smallest and the largest. "
+            "clips.crop={kind='whole', area=[1.0, 0.5], aspect=[1, 1]}",
+            "Recipe key 'clips.crop.area' must be the smallest and the largest. "
             "Received: [1.0, 0.5]",
         ),
-        ("data.area=[0.5]", "Recipe key 'data.area' must hold 2 numbers"),
-        ("data.area=[0, 1]", "Recipe key 'data.area' must be from 0.01 to 1. Received: 0.0"),
-        ("data.aspect=[1, 1, 1]", "Recipe key 'data.aspect' must hold 2 numbers"),
-        ("data.aspect=[1, 11]", "Recipe key 'data.aspect' must be from 0.1 to 10. Received: 11.0"),
         (
-            "data.rotate_degrees=-5",
-            "Recipe key 'data.rotate_degrees' must be from 0 to 180. Received: -5.0",
+            "clips.crop={kind='whole', area=[0.5], aspect=[1, 1]}",
+            "Recipe key 'clips.crop.area' must hold 2 values. Received: [0.5]",
         ),
         (
-            "data.shear_degrees=90",
-            "Recipe key 'data.shear_degrees' must be from 0 to 60. Received: 90.0",
-        ),
-        ("data.translate=1", "Recipe key 'data.translate' must be from 0 to 0.5. Received: 1.0"),
-        (
-            "data.frame_stride_most=1",
-            "Recipe key 'data.frame_stride_most' must be at least 'data.frame_stride' (2). "
-            "Received: 1. For one stride: --set data.frame_stride_most=2",
+            "clips.crop={kind='whole', area=[0, 1], aspect=[1, 1]}",
+            "Recipe key 'clips.crop.area' must be from 0.01 to 1. Received: 0",
         ),
         (
-            "data.randaugment_magnitude=31",
-            "Recipe key 'data.randaugment_magnitude' must be from 0 to 30. Received: 31.0",
+            "clips.crop.area=[0.5, 1]",
+            "Recipe key 'clips.crop.area' belongs to whole; this crop is multiscale: leave it out.",
         ),
-        ("tran.epochs=1", "Unknown recipe section [tran]. Did you mean 'train'?"),
+        (
+            "train.optimizer.momentum=0.9",
+            "Recipe key 'train.optimizer.momentum' belongs to sgd; this optimizer is adamw: leave "
+            "it out.",
+        ),
+        ("clips.augment.rotate_degrees=-5", "must be from 0 to 180. Received: -5"),
+        ("clips.augment.randaugment={ops=1, magnitude=31}", "must be from 0 to 30. Received: 31"),
+        (
+            "clips.sampling.max_stride=1",
+            "Recipe key 'clips.sampling.max_stride' must be at least `stride`, 2. Received: 1",
+        ),
+        ("clips.sampling.spans=[1.0, 0.5]", "belongs to segments; this sampling is consecutive"),
+        ("clips.input=dis", "Recipe key 'clips.augment' changes colors or turns pictures"),
+        ("tran.epochs=1", "Unknown recipe key 'tran.epochs'. It stands at 'train.epochs'."),
         ("train.epochs", "`--set` takes section.key=value"),
         ("train.epochs=many", "the value must be a number, true or false, or a list in brackets"),
-        ("model.name=r3d35", "Recipe key 'model.name' must be one of"),
-        ("train.warmup_epochs=100", "must be below 'train.epochs'"),
+        ("model.name=r3d35", "Recipe key 'model.name' must be one of ['r3d10', 'r3d18', "),
+        ("train.schedule.warmup_epochs=100", "must be below `train.epochs`, 25. Received: 100"),
         (
-            "train.milestones=[3]",
-            "Recipe key 'train.milestones' must be empty where 'train.schedule' is 'cosine'. "
-            "Received: [3]. Without: --set 'train.milestones=[]'",
+            "train.schedule={kind='milestones', factor=0.1, milestones=[]}",
+            "Recipe key 'train.schedule.milestones' must not be empty",
         ),
-        ("train.schedule='milestones'", "Recipe key 'train.milestones' must not be empty where"),
+        (
+            "train.schedule={kind='milestones', factor=0.1, milestones=[5, 5]}",
+            "Recipe key 'train.schedule.milestones' must increase. Received: [5, 5]",
+        ),
+        (
+            "train.schedule={kind='milestones', factor=0.1, milestones=[5, 25]}",
+            "Recipe key 'train.schedule.milestones' must be below `train.epochs`, 25. Received: 25",
+        ),
+        (
+            "train.schedule={kind='milestones', factor=0.1, milestones=[1, 5], warmup_epochs=1}",
+            "must be above `warmup_epochs`, 1, which sets the rate until then. Received: 1",
+        ),
+        (
+            "train.optimizer={kind='sgd', learning_rate=1, momentum=0, weight_decay=0, "
+            "nesterov=true}",
+            "Recipe key 'train.optimizer.nesterov' needs `momentum` above 0. Received: momentum 0",
+        ),
+        (
+            "train.optimizer={kind='sgd', learning_rate=1, momentum=0.9, weight_decay=0, "
+            "dampening=0.9, nesterov=true}",
+            "must be absent where `nesterov` is true. Received: 0.9",
+        ),
+        ("eval.windows=0", "Recipe key 'eval.windows' must be 'all' or at least 1. Received: 0"),
+        ("eval.views=4", "Recipe key 'eval.views' must be one of [1, 2, 3, 10]. Received: 4"),
+        (
+            "eval.views=2",
+            "Recipe key 'eval.views' is 2, the whole frame and its center, but `clips.crop.kind` "
+            "is 'multiscale': take 1, 3 or 10.",
+        ),
+        ("eval.views=10", "is 10, half of them mirrored, but `clips.flip` is false"),
+        ("train.patience=0", "Recipe key 'train.patience' must be at least 1. Received: 0"),
+        ("few.folds=5", "Recipe key 'few.stages' is missing."),
+        ("videos.annotations=motion", "is 'motion', clips that are rendered at their final size"),
+        ("train.optimizer='sgd'", "Recipe section [train.optimizer] must be a table."),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(override, message):
@@ -190,147 +218,130 @@ def test_a_wrong_value_is_refused_by_name(override, message):
     assert message in str(error.value)
 
 
-def test_text_needs_no_quotes():
-    experiment = recipe.load("demo", ["model.name=r3d18", "eval.split=test", "data.crop='whole'"])
-    assert (experiment.model.name, experiment.eval.split) == ("r3d18", "test")
-    assert experiment.data.crop == "whole"
-
-
 @pytest.mark.parametrize(
-    ("overrides", "message"),
+    ("override", "message"),
     [
-        (
-            ["train.schedule='milestones'", "train.milestones=[5, 5]"],
-            "Recipe key 'train.milestones' must increase. Received: [5, 5]",
-        ),
-        (
-            ["train.schedule='milestones'", "train.milestones=[5, 25]"],
-            "Recipe key 'train.milestones' must be below 'train.epochs' (25). Received: 25",
-        ),
-        (
-            ["train.schedule='milestones'", "train.milestones=[1, 5]"],
-            "Recipe key 'train.milestones' must be above 'train.warmup_epochs' (1), which sets "
-            "the rate until then. Received: 1",
-        ),
-        (
-            ["train.optimizer='sgd'", "train.momentum=0.0", "train.nesterov=true"],
-            "Recipe key 'train.nesterov' needs 'train.momentum' above 0. Received: true, momentum "
-            "0",
-        ),
-        (
-            ["train.optimizer='sgd'", "train.momentum=0.0", "train.dampening=0.9"],
-            "Recipe key 'train.dampening' needs 'train.momentum' above 0. Received: 0.9, momentum "
-            "0",
-        ),
-        (
-            ["train.optimizer='sgd'", "train.nesterov=true", "train.dampening=0.9"],
-            "Recipe key 'train.dampening' must be 0 where 'train.nesterov' is true. Received: 0.9",
-        ),
-        (
-            ["train.batch_size=1", "train.cutmix=1.0"],
-            "Recipe key 'train.cutmix' blends clips of a batch: 'train.batch_size' must be above "
-            "1. Received: 1",
-        ),
+        ("clips.sampling.spans=[0.01]", "must be from 0.05 to 1. Received: 0.01"),
+        ("few.fold=3", "Unknown recipe key 'few.fold'. Did you mean 'few.folds'?"),
+        ("few.folds=-1", "Recipe key 'few.folds' must be at least 2. Received: -1"),
+        ("few.stages=[]", "Recipe key 'few.stages' must not be empty: the stages that"),
+        ("few.stages=['conv1']", "Recipe key 'few.stages' must be one of ['conv2', "),
+        ("few.finetune_epochs=2", "must be above `train.schedule.warmup_epochs`, 2. Received: 2"),
+        ("model.weights=", "Recipe key 'model.weights' is absent, but the recipe leaves ['name'"),
     ],
 )
-def test_values_at_odds_are_refused(overrides, message):
+def test_few_is_checked_as_all_else(override, message):
     with pytest.raises(recipe.RecipeError) as error:
-        recipe.load("demo", overrides)
-    assert str(error.value) == message
+        recipe.load("few", [override])
+    assert message in str(error.value)
 
 
 def test_all_problems_are_said_at_once():
     with pytest.raises(recipe.RecipeError) as error:
-        recipe.load("demo", ["train.epoch=3", "train.epochs=2.5", "data.size=1", "evl.split='a'"])
+        recipe.load(
+            "demo", ["train.epoch=3", "train.epochs=2.5", "clips.size=1", "train.batch_size="]
+        )
     assert str(error.value) == (
         "The recipe has 4 problems:\n"
-        "  Unknown recipe section [evl]. Did you mean 'eval'?\n"
-        "  Unknown recipe key 'train.epoch'. Did you mean 'epochs'?\n"
-        "  Recipe key 'train.epochs' must be int. Received: 2.5\n"
-        "  Recipe key 'data.size' must be at least 16. Received: 1"
+        "  Recipe key 'clips.size' must be at least 16. Received: 1\n"
+        "  Unknown recipe key 'train.epoch'. Did you mean 'train.epochs'?\n"
+        "  Recipe key 'train.batch_size' is missing.\n"
+        "  Recipe key 'train.epochs' must be int. Received: 2.5"
     )
-    with pytest.raises(
-        recipe.RecipeError, match=r"^The recipe has 3 problems:(\n  Recipe key.*){3}$"
-    ):
-        recipe.load("demo", ["model.mean=[1]", "data.scales=[]", "train.warmup_epochs=99"])
 
 
-@pytest.mark.parametrize("kind", ["uniform", "segments"])
-def test_a_range_of_strides_needs_consecutive_frames(kind):
-    with pytest.raises(recipe.RecipeError) as error:
-        recipe.load("demo", ["data.frame_stride_most=4", f"data.sampling='{kind}'"])
-    assert str(error.value) == (
-        "Recipe key 'data.frame_stride_most' must be 'data.frame_stride' (2) where 'data.sampling' "
-        f"is '{kind}', which has no stride. Received: 4"
+def test_text_needs_no_quotes():
+    experiment = recipe.load("demo", ["model.name=r3d18", "eval.split=test", "eval.windows=all"])
+    assert (experiment.model.name, experiment.eval.split) == ("r3d18", "test")
+
+
+def test_extras_are_switched_on_and_off():
+    demo = recipe.load("demo")
+    assert (demo.train.mixup, demo.train.patience, demo.few) == (None, None, None)
+    changed = recipe.load("demo", ["train.mixup=0.2", "train.patience=4", "clips.augment="])
+    assert (changed.train.mixup, changed.train.patience) == (0.2, 4)
+    assert changed.clips.augment is None
+    assert recipe.override(changed, ["train.mixup=", "train.patience="]).train == demo.train
+
+
+def test_another_kind_leaves_out_the_keys_of_the_old_one():
+    changed = recipe.load(
+        "kinetics34",
+        ["train.optimizer.kind=adamw", "clips.sampling.kind=uniform", "train.schedule.kind=cosine"],
     )
-    assert recipe.load("demo", ["data.frame_stride_most=4"]).data.frame_stride_most == 4
+    assert changed.train.optimizer == recipe.schema.AdamwOptimizer(0.1, 1e-3)
+    assert (changed.clips.sampling.kind, changed.train.schedule.kind) == ("uniform", "cosine")
+    with pytest.raises(recipe.RecipeError, match=r"'train\.optimizer\.momentum' is missing"):
+        recipe.load("demo", ["train.optimizer.kind=sgd"])
 
 
-def test_keys_that_may_be_absent_are_extras():
-    demo = recipe.load("demo")
-    assert (demo.data.spans, demo.train.patience, demo.few) == ((), 0, None)
-    changes = ["data.spans=[1, 0.5]", "data.sampling='uniform'", "data.frame_stride_most=2"]
-    changed = recipe.load("demo", [*changes, "train.patience=4"])
-    assert (changed.data.spans, changed.train.patience) == ((1.0, 0.5), 4)
-    assert recipe.parse(recipe.tomllib.loads(recipe.dumps(changed))) == changed
-    assert recipe.parse(recipe.tables(changed)) == changed
+def test_a_recipe_file_states_what_is_done_and_nothing_else():
+    text = recipe.dumps(recipe.load("demo"))
+    for extra in ("few", "mixup", "nesterov", "max_stride", "random", "class_weights"):
+        assert extra not in text
+    few = recipe.load("few", ["few.folds=7", "few.stages=['conv4']"])
+    assert few.few == recipe.Few(("conv4",), 7)
+    assert recipe.parse(recipe.tables(few)) == few
 
 
-def test_a_recipe_without_few_says_nothing_of_it():
-    demo = recipe.load("demo")
-    assert "[few]" not in recipe.dumps(demo)
-    assert recipe.tables(demo)["few"] is None
-    assert recipe.parse(recipe.tables(demo)) == demo
+def test_a_file_may_be_based_on_a_recipe(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'base = "gestures"\nwithout = ["train.label_smoothing"]\n[clips]\nflip = true\n'
+        '[train]\nepochs = 3\n[train.optimizer]\nkind = "sgd"\nlearning_rate = 0.1\n'
+        "momentum = 0.9\nweight_decay = 1e-3\n"
+    )
+    mine, gestures = recipe.load(str(path)), recipe.load("gestures")
+    assert (mine.train.epochs, mine.train.optimizer.kind, mine.clips.flip) == (3, "sgd", True)
+    assert (mine.train.label_smoothing, gestures.train.label_smoothing) == (None, 0.1)
+    assert (mine.model, mine.eval, mine.train.schedule) == (
+        *(gestures.model, gestures.eval, gestures.train.schedule),
+    )
+    assert "base" not in recipe.dumps(mine)
+    path.write_text('base = "gesture"\n')
+    with pytest.raises(recipe.RecipeError, match=r"`base` must be one of .* Received: 'gesture'"):
+        recipe.load(str(path))
+    path.write_text('base = "gestures"\nwithout = ["train.mixup"]\n')
+    with pytest.raises(recipe.RecipeError, match=r"`without` names 'train\.mixup', which recipe"):
+        recipe.load(str(path))
 
 
-def test_few_is_a_table_of_its_own():
-    loaded = recipe.load("few", ["few.folds=7", "few.stages=['conv4']"])
-    assert loaded.few == recipe.Few(("conv4",), 7, loaded.few.finetune_epochs)
-    assert (loaded.data.crop, loaded.eval.views) == ("whole", 2)
-    assert recipe.parse(recipe.tables(loaded)) == loaded
+def test_format_1_ends_in_one_sentence(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text('[model]\nname = "r3d10"\n[data]\nframes = 16\n')
+    with pytest.raises(recipe.RecipeError, match=r"^\S+ is of recipe format 1, .*train again\.$"):
+        recipe.load(str(path))
+    with pytest.raises(recipe.RecipeError, match=r"^The recipe is of recipe format 1, "):
+        recipe.with_clips({"data": {"frames": 16}, "eval": {}})
 
 
 @pytest.mark.parametrize(
-    ("name", "overrides", "message"),
+    ("build", "message"),
     [
+        (lambda: Clips(frames=0), "Clips: `frames` must be at least 1. Received: 0"),
         (
-            "demo",
-            ["data.spans=[1.0, 0.5]"],
-            "Recipe key 'data.spans' is of clips that are spread over the video, and "
-            "'data.sampling' is 'consecutive'. Received: [1.0, 0.5]",
+            lambda: Clips(crop="whole"),
+            "Clips: `crop` must be one of ['MultiScale', 'RandomResized'",
         ),
-        ("few", ["data.spans=[0.01]"], "Recipe key 'data.spans' must be from 0.05 to 1. "),
-        ("few", ["data.spans=[1.5]"], "Recipe key 'data.spans' must be from 0.05 to 1. "),
-        ("demo", ["train.patience=-1"], "Recipe key 'train.patience' must be at least 0. "),
-        (
-            "demo",
-            ["eval.views=2"],
-            "Recipe key 'eval.views' is 2, the whole frame and its centre, but 'data.crop' is "
-            "'multiscale': take 1, 3 or 10, or --set 'data.crop=\"whole\"'.",
-        ),
-        ("demo", ["eval.views=4"], "Recipe key 'eval.views' must be one of [1, 2, 3, 10]. "),
-        ("few", ["few.fold=3"], "Unknown recipe key 'few.fold'. Did you mean 'folds'?"),
-        ("few", ["few.folds=-1"], "Recipe key 'few.folds' must be at least 0. Received: -1"),
-        ("few", ["few.stages=[]"], "Recipe key 'few.stages' must not be empty: the stages that"),
-        ("few", ["few.stages=['conv1']"], "Recipe key 'few.stages[0]' must be one of ['conv2', "),
-        ("few", ["model.weights=''"], "Recipe key 'model.weights' is empty, but "),
-        ("demo", ["few.folds=5"], "Recipe key 'few.stages' is missing."),
+        (lambda: Clips(flip=1), "Clips: `flip` must be bool. Received: 1"),
+        (lambda: Consecutive(2, 1), "Consecutive: `max_stride` must be at least `stride`, 2."),
+        (lambda: Whole(area=(1, 0.5)), "Whole: `area` must be the smallest and the largest."),
+        (lambda: Clips(input="dis", augment=Augment()), "which is wrong for `input` 'dis'"),
     ],
 )
-def test_extras_are_checked_as_all_else(name, overrides, message):
+def test_values_of_python_users_are_checked_alike(build, message):
     with pytest.raises(recipe.RecipeError) as error:
-        recipe.load(name, overrides)
+        build()
     assert message in str(error.value)
 
 
-def test_whole_frames_may_have_one_view_or_two_or_more():
-    for views in (1, 2, 3):
-        loaded = recipe.load("demo", ["data.crop='whole'", f"eval.views={views}"])
-        assert (loaded.data.crop, loaded.eval.views) == ("whole", views)
-
-
-def test_an_override_counts():
-    assert recipe.load("demo", ["train.epochs=7", 'eval.split="train"']).train.epochs == 7
+def test_clips_of_python_users_are_a_recipes_table():
+    clips = Clips(8, 64, crop=Whole(area=[0.5, 1]))
+    assert clips.crop.area == (0.5, 1.0)
+    assert recipe.with_clips({"clips": recipe.as_dict(clips)}).clips == clips
+    assert clips.center() != clips
+    assert recipe.as_dict(clips.center()) == recipe.as_dict(clips)
+    assert (clips.shape, clips.is_whole, clips.is_spread) == ((8, 64, 64, 3), True, False)
 
 
 def test_a_missing_key_is_named(tmp_path):

@@ -1,0 +1,194 @@
+"""Recipes: one experiment as a TOML file, read into frozen dataclasses.
+
+A recipe says what the experiment is. Where it runs, and what does not change the result (folders,
+devices, caches), are flags of the commands.
+"""
+
+import copy
+import importlib.resources
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_r3d.recipe.clips import Clips as Clips
+from keras_r3d.recipe.schema import Eval as Eval
+from keras_r3d.recipe.schema import Few as Few
+from keras_r3d.recipe.schema import Model as Model
+from keras_r3d.recipe.schema import Recipe
+from keras_r3d.recipe.schema import Train as Train
+from keras_r3d.recipe.schema import VideoList as VideoList
+from keras_r3d.recipe.tables import Table, as_dict, field_types, read, subtables, suggest, to_toml
+from keras_r3d.system.errors import RecipeError
+
+__all__ = ["Recipe", "load", "names"]
+
+PAPER = "kinetics34"  # the recipe of the paper
+_FORMAT_1 = (
+    "is of recipe format 1, which keras_r3d wrote before 2026-12: this version reads format 2 "
+    "(docs/recipe_keys.md). Use the model with --model FILE --recipe NAME, or train again."
+)
+
+
+def names() -> list[str]:
+    """Lists the recipes that come with keras_r3d."""
+    folder = importlib.resources.files("keras_r3d.recipes")
+    return sorted(f.name[: -len(".toml")] for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def load(recipe: str, overrides: Iterable[str] = ()) -> Recipe:
+    """Reads a recipe.
+
+    Args:
+        recipe: name of a recipe that comes with keras_r3d, or path of a TOML file. A file may begin
+            with `base = "gestures"`, a recipe that comes with keras_r3d: then only what differs
+            follows, and `without = ["train.label_smoothing"]` leaves extras of the base out.
+        overrides: "train.optimizer.learning_rate=0.05", the value in TOML; texts need no quotes, an
+            empty value leaves an extra out, and another `kind` leaves out the keys of the old one.
+
+    Raises:
+        RecipeError: no such recipe, not TOML, an unknown, missing or ill-typed key, a value
+            out of range.
+    """
+    values = _load_toml(recipe)
+    if "base" in values:
+        values = _with_base(values)
+    return parse(_overridden(values, overrides))
+
+
+def override(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
+    """Changes keys of a recipe; arguments and errors as of `load`."""
+    return parse(_overridden(tables(recipe), overrides))
+
+
+def with_clips(values: Mapping[str, Any]) -> Recipe:
+    """Returns the paper's recipe with other tables, such as [clips] and [eval] of a model.
+
+    Raises:
+        RecipeError: as `load`.
+    """
+    if "data" in values:
+        raise RecipeError(f"The recipe {_FORMAT_1}")
+    whole = _load_toml(PAPER) | dict(values)
+    if whole["clips"].get("input") != "rgb" and "model" not in values:
+        whole["model"] = whole["model"] | {"mean": [128.0, 128.0], "std": [1.0, 1.0]}
+    return parse(whole)
+
+
+def parse(values: Mapping[str, Any]) -> Recipe:
+    """Checks the tables of a recipe and freezes them.
+
+    Raises:
+        RecipeError: unknown, missing or ill-typed keys, values out of range or at odds; all of
+            them, one a line if there are several.
+    """
+    if "data" in values and "clips" not in values:
+        raise RecipeError(f"The recipe {_FORMAT_1}")
+    return read(Recipe, values)
+
+
+def dumps(recipe: Recipe) -> str:
+    """Writes a recipe as TOML that `load` reads back to an equal recipe."""
+    return to_toml(tables(recipe))
+
+
+def tables(recipe: Recipe) -> dict[str, Any]:
+    """Returns a recipe as tables that JSON can hold and `parse` reads back to an equal recipe."""
+    return as_dict(recipe)
+
+
+def _load_toml(recipe: str) -> dict[str, Any]:
+    source: Any = Path(recipe)
+    if recipe in names():
+        source = importlib.resources.files("keras_r3d.recipes") / f"{recipe}.toml"
+    elif not source.is_file():
+        raise RecipeError(
+            f"Unknown recipe '{recipe}'.{suggest(recipe, names())} It must be the path of a TOML "
+            f"file or one of {names()}."
+        )
+    try:
+        values = tomllib.loads(source.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"Recipe {source} is not valid TOML: {error}") from error
+    if "data" in values and "clips" not in values:
+        raise RecipeError(f"{recipe} {_FORMAT_1}")
+    return values
+
+
+def _with_base(values: dict[str, Any]) -> dict[str, Any]:
+    base, dropped = values.pop("base"), values.pop("without", [])
+    if base not in names():
+        raise RecipeError(
+            f"`base` must be one of the recipes that come with keras_r3d, {names()}. "
+            f"Received: {base!r}"
+        )
+    whole = _merged(_load_toml(base), values)
+    for path in dropped:
+        *sections, key = path.split(".")
+        table = _table_at(whole, sections)
+        if key not in table:
+            raise RecipeError(f"`without` names '{path}', which recipe '{base}' does not have.")
+        del table[key]
+    return whole
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the base with the changes; a table of another `kind` replaces that of the base."""
+    whole = copy.deepcopy(dict(base))
+    for key, value in changes.items():
+        known = whole.get(key)
+        if isinstance(value, Mapping) and isinstance(known, Mapping):
+            same_kind = value.get("kind", known.get("kind")) == known.get("kind")
+            value = _merged(known, value) if same_kind else value
+        whole[key] = value
+    return whole
+
+
+def _overridden(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    for change in overrides:
+        path, equals, text = change.partition("=")
+        *sections, key = path.strip().split(".")
+        if not equals or not sections:
+            raise RecipeError(f"`--set` takes section.key=value. Received: {change}")
+        table = _table_at(values, sections)
+        if not text.strip():
+            table.pop(key, None)
+            continue
+        try:
+            table[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError as error:
+            if not _takes_text(sections, key):
+                raise RecipeError(
+                    f"`--set {change}`: the value must be a number, true or false, or a list in "
+                    "brackets, of texts in quotes."
+                ) from error
+            table[key] = text.strip()
+        if key == "kind" and (chosen := _tables_at(sections).get(table[key])):
+            for name in [name for name in table if name not in ("kind", *field_types(chosen))]:
+                del table[name]  # belongs to the kind before
+    return values
+
+
+def _table_at(values: dict[str, Any], sections: Iterable[str]) -> dict[str, Any]:
+    """Returns the table at a path, made if it is absent."""
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise RecipeError(f"Recipe section [{section}] must be a table.")
+    return values
+
+
+def _tables_at(path: Iterable[str]) -> dict[str, type[Table]]:
+    """Returns the tables that may stand at a path, by their `kind`."""
+    tables: dict[str, type[Table]] = {"": Recipe}
+    for key in path:
+        hints = [types[key] for types in map(field_types, tables.values()) if key in types]
+        tables = {kind: table for hint in hints for kind, table in subtables(hint).items()}
+    return tables
+
+
+def _takes_text(sections: Sequence[str], key: str) -> bool:
+    """Whether a value may be a text, which needs no quotes in `--set`."""
+    tables = _tables_at(sections).values()
+    hints = [str(field_types(table).get(key)) for table in tables]
+    return key == "kind" or any("str" in hint or "Literal['" in hint for hint in hints)

@@ -1,0 +1,225 @@
+"""How clips are cut from videos: the table [clips] of a recipe, and a value for Python users."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
+
+from keras_r3d.recipe.tables import Between, Table
+
+Share = Annotated[float, Between(0.05, 1)]
+Position = Literal["center", "top_left", "top_right", "bottom_left", "bottom_right"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Consecutive(Table):
+    """Takes consecutive frames: in training from a random place, else all of them in windows.
+
+    Args:
+        stride: distance between two frames of a clip; 1 takes every frame.
+        max_stride: draws the stride of each training clip from `stride` to this, as far as the
+            video is long enough; absent, `stride` is always taken.
+    """
+
+    kind: ClassVar[str] = "consecutive"
+    stride: Annotated[int, Between(1)] = 1
+    max_stride: Annotated[int, Between(1)] | None = None
+
+    def _at_odds(self) -> Iterator[str]:
+        if self.max_stride is not None and self.max_stride < self.stride:
+            yield (
+                f"`max_stride` must be at least `stride`, {self.stride}. Received: "
+                f"{self.max_stride}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Uniform(Table):
+    """Spreads the frames of a clip evenly over the video.
+
+    Args:
+        spans: shares of the video that the clips of an evaluation are spread over, each beside the
+            next by half of it or less; absent, one clip is spread over all of it.
+    """
+
+    kind: ClassVar[str] = "uniform"
+    spans: tuple[Share, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Segments(Table):
+    """Takes a random frame of each of equal parts of the video in training; else as `uniform`.
+
+    Args:
+        spans: as of `uniform`.
+
+    Reference:
+        Wang et al., Temporal Segment Networks, ECCV 2016, https://arxiv.org/abs/1608.00859.
+    """
+
+    kind: ClassVar[str] = "segments"
+    spans: tuple[Share, ...] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiScale(Table):
+    """Cuts squares of several sizes at several places in training; else the center.
+
+    Args:
+        scales: sides of the squares, as shares of the frame's short side.
+        positions: places of the squares.
+    """
+
+    kind: ClassVar[str] = "multiscale"
+    scales: tuple[Share, ...] = (1.0, 0.8408964153, 0.7071067812, 0.5946035575, 0.5)
+    positions: tuple[Position, ...] = (
+        *("center", "top_left", "top_right", "bottom_left", "bottom_right"),
+    )
+
+    def _at_odds(self) -> Iterator[str]:
+        for key in ("scales", "positions"):
+            if not getattr(self, key):
+                yield f"`{key}` must not be empty."
+
+
+Area = tuple[Annotated[float, Between(0.01, 1)], Annotated[float, Between(0.01, 1)]]
+Aspect = tuple[Annotated[float, Between(0.1, 10)], Annotated[float, Between(0.1, 10)]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rectangles(Table):
+    area: Area
+    aspect: Aspect
+
+    def _at_odds(self) -> Iterator[str]:
+        for key in ("area", "aspect"):
+            low, high = getattr(self, key)
+            if low > high:
+                yield f"`{key}` must be the smallest and the largest. Received: {[low, high]}"
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomResized(_Rectangles):
+    """Cuts rectangles of random area and shape in training, made square; else the center.
+
+    Args:
+        area: smallest and largest area, as shares of the frame's.
+        aspect: smallest and largest width:height.
+    """
+
+    kind: ClassVar[str] = "random_resized"
+    area: Area = (0.25, 1.0)
+    aspect: Aspect = (0.75, 4 / 3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole(_Rectangles):
+    """Takes the whole frame, made square, so that nobody at its sides is cut off.
+
+    Args:
+        area: smallest and largest share of the frame that a training clip takes.
+        aspect: smallest and largest width:height of it, divided by the frame's own.
+    """
+
+    kind: ClassVar[str] = "whole"
+    area: Area = (1.0, 1.0)
+    aspect: Aspect = (1.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandAugment(Table):
+    """Makes random changes of geometry or color, one after the other.
+
+    Args:
+        ops: number of changes.
+        magnitude: how strong they are.
+
+    Reference:
+        Cubuk et al., RandAugment, CVPR Workshops 2020, https://arxiv.org/abs/1909.13719.
+    """
+
+    ops: Annotated[int, Between(1, 14)] = 2
+    magnitude: Annotated[float, Between(0, 30)] = 9.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Augment(Table):
+    """Changes training clips at random, alike in all frames of a clip.
+
+    Args:
+        rotate_degrees: largest rotation, either way.
+        shear_degrees: largest slant of upright lines, either way.
+        translate: largest shift along each axis, as a share of the side.
+        color_jitter: strength of random contrast, brightness and tint.
+        randaugment: further random changes.
+    """
+
+    rotate_degrees: Annotated[float, Between(0, 180)] | None = None
+    shear_degrees: Annotated[float, Between(0, 60)] | None = None
+    translate: Annotated[float, Between(0, 0.5)] | None = None
+    color_jitter: Annotated[float, Between(0, 1)] | None = None
+    randaugment: RandAugment | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Clips(Table):
+    """How clips are cut from videos, in training and in evaluation.
+
+    The same for a data set (`Videos.dataset`) and for a model, which keeps it in its own file
+    (`clips=` of a builder of `keras_r3d.applications`), so that whatever loads the model later cuts
+    videos as in training.
+
+    Args:
+        frames: frames of a clip.
+        size: side of the square clip, in pixels.
+        sampling: which frames: `Consecutive`, `Uniform` or `Segments`.
+        crop: which pixels: `MultiScale`, `RandomResized` or `Whole`.
+        flip: mirrors half of the training clips; wrong where left and right are different classes.
+        input: "rgb", or the algorithm of optical flow between neighboring frames: "farneback",
+            "dis" or "tvl1" (the last needs OpenCV's contrib modules). Clips of flow have two
+            channels, x and y; no motion is 128.
+        short_side: shrinks every frame to this short side first, in pixels.
+        augment: further random changes of training clips.
+        random: cut at random, for training (no key of a recipe). `center()` gives the clips of an
+            evaluation.
+    """
+
+    frames: Annotated[int, Between(1)] = 16
+    size: Annotated[int, Between(16)] = 112
+    sampling: Consecutive | Uniform | Segments = Consecutive()
+    crop: MultiScale | RandomResized | Whole = MultiScale()
+    flip: bool = True
+    input: Literal["rgb", "farneback", "dis", "tvl1"] = "rgb"
+    short_side: Annotated[int, Between(1)] | None = None
+    augment: Augment | None = None
+    random: bool = dataclasses.field(default=True, metadata={"key": False})
+
+    def center(self) -> "Clips":
+        """Returns the same clips without chance: the middle of each video, evaluation's crop."""
+        return dataclasses.replace(self, random=False)
+
+    @property
+    def channels(self) -> int:
+        """Channels of a clip: red, green, blue; or x and y of flow."""
+        return 3 if self.input == "rgb" else 2
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Shape of a clip, `(frames, height, width, channels)`: the `input_shape` of a network."""
+        return self.frames, self.size, self.size, self.channels
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether a clip is spread over the video, instead of being consecutive frames."""
+        return not isinstance(self.sampling, Consecutive)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether an evaluation takes the whole frame, instead of its center."""
+        return isinstance(self.crop, Whole)
+
+    def _at_odds(self) -> Iterator[str]:
+        if self.input != "rgb" and self.augment is not None:
+            yield (
+                f"`augment` changes colors or turns pictures, which is wrong for `input` "
+                f"'{self.input}', optical flow: leave it out."
+            )
