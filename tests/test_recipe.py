@@ -114,7 +114,7 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         ("train.epochs=0", "Recipe key 'train.epochs' must be at least 1. Received: 0"),
         (
             "videos.hold_out.test=nan",
-            "Recipe key 'videos.hold_out.test' must be from 0 to 0.9. Received: nan",
+            "Recipe key 'videos.hold_out.test' must be finite. Received: nan",
         ),
         ("model.mean=[1, 2, nan]", "Recipe key 'model.mean' must be finite. Received: nan"),
         ("model.mean=[1, 2]", "Recipe key 'model.mean' must hold 3 numbers (red, green, blue)."),

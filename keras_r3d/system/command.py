@@ -3,89 +3,248 @@
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
+import textwrap
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 
 from keras_r3d.system.errors import R3DError
+from keras_r3d.system.signature import REQUIRED, Parameter, read_signature
 
 DECODING = ("windows ", "frames ")  # so begin the names of threads that decode
-INTERRUPTED = 75  # exit code of what was stopped and can be gone on with
+INTERRUPTED = 75  # exit code of what was stopped and can be resumed
+_HEAD = 22  # columns of the flags in --help
+
+
+class Arguments(dict[str, Any]):
+    """What a command was given, by name of the parameter; what was not given is absent."""
+
+    def __init__(self, values: Mapping[str, Any], functions: Mapping[str, Sequence[Parameter]]):
+        super().__init__(values)
+        self._functions = functions
+
+    def of(self, function: str) -> dict[str, Any]:
+        """Returns the keyword arguments of one of the command's functions."""
+        return {p.name: self[p.name] for p in self._functions[function] if p.name in self}
 
 
 def run(
-    define_flags: Callable[[], None],
-    main: Callable[..., None] | Mapping[str, Callable[[], None]],
-    arguments: Sequence[str] = (),
-    several: Sequence[str] = (),
+    main: Callable[..., int | None],
+    functions: Sequence[str] = (),
+    *,
+    words: Sequence[str] = (),
+    aliases: Mapping[str, str] | None = None,
+    without: Sequence[str] = (),
+    example: str = "",
 ) -> None:
-    """Parses the flags and runs a command.
+    """Runs a command, whose flags are the parameters of the functions that it calls.
 
     Args:
-        define_flags: defines the command's flags (at import they would collide).
-        main: the command, or its subcommands by name; an `R3DError` it raises is printed without
-            traceback.
-        arguments: names of what the command takes before its flags, in brackets what may be
-            missing; `main` is called with them. A last one with "…" takes all words.
-        several: names of flags that take all words up to the next flag: `--fuse A B`.
+        main: the command. It takes `Arguments`, and its own keyword parameters are flags, too; an
+            `R3DError` it raises is printed without traceback. Returns the exit code.
+        functions: public functions, as `read_signature` takes them.
+        words: parameters that are given by position, before the flags.
+        aliases: older names of flags, and the parameters they stand for.
+        without: parameters that are no flags.
+        example: arguments of a typical call, for `--help`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up notes of CPU builds
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
     # How many windows a video has shows when it is decoded, so our data sets have no known length.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name may not be ASCII, a terminal be so
+            stream.reconfigure(errors="backslashreplace")
+    by_function = {place: read_signature(place) for place in functions}
+    own = read_signature(f"{main.__code__.co_filename}:{main.__name__}")[1:]
+    groups = [*by_function.values(), own]
+    parameters = {p.name: p for group in groups for p in group if p.name not in without}
+    named = {name: p for name, p in parameters.items() if name not in words and _flag_kind(p.type)}
+    taken = [parameters[word] for word in words]
 
     def guarded(argv: list[str]) -> None:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # a name may not be ASCII, a terminal be so
-                stream.reconfigure(errors="backslashreplace")
         logging.set_verbosity(logging.WARNING)  # TensorFlow logs its export through absl
-        words = argv[1:]
-        if isinstance(main, Mapping):
-            if not words or words[0] not in main:
-                raise app.UsageError(f"Name what to do first: one of {list(main)}.")
-            command = main[words.pop(0)]
-        else:
-            command = main
-        taken = len(words) if arguments and "…" in arguments[-1] else len(arguments)
-        given, words = words[:taken], words[taken:]
-        needed = sum(not name.startswith("[") for name in arguments)
-        if len(given) < needed:
-            missing = " ".join(arguments[len(given) :])
-            raise app.UsageError(f"Missing: {missing}. Expected: {' '.join(arguments)}")
-        if words:
-            raise app.UsageError(f"Unknown argument '{words[0]}': flags start with `--`.")
+        values = _by_position(argv[1:], taken) | _by_flag(named)
+        for alias, name in (aliases or {}).items():
+            if (value := flags.FLAGS[alias].value) is not None:
+                if name in values:
+                    raise app.UsageError(
+                        f"--{alias} is the same as {_shown(name, words)}: name one."
+                    )
+                values[name] = [value] if name in words and _is_list(parameters[name]) else value
+        for parameter in taken:
+            if parameter.default is REQUIRED and parameter.name not in values:
+                raise app.UsageError(f"Missing: {parameter.name.upper()}. See --help.")
         # As a scheduler ends a job: like Ctrl-C, so that what was begun is put away.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        mine = {p.name: values.pop(p.name) for p in own if p.name in values}
         try:
-            command(*given)
+            sys.exit(main(Arguments(values, by_function), **mine))
         except BrokenPipeError:  # whoever read it, such as `head`, has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
         except (R3DError, OSError) as error:  # an OSError names its file
-            sys.exit(f"Error: {error}")
+            sys.exit(f"Error: {_with_flags(str(error), named)}")
         except KeyboardInterrupt:
             print("Interrupted.", file=sys.stderr)
             sys.exit(130)  # as a shell does
 
-    define_flags()
+    if {"--help", "-h", "-help", "--helpshort", "--helpfull"} & set(sys.argv[1:]):
+        text = help_text(sys.modules[main.__module__].__doc__ or "", taken, named, aliases, example)
+        with contextlib.suppress(BrokenPipeError):
+            print(text)
+        return
+    for parameter in named.values():
+        _define_flag(parameter)
+    for alias, name in (aliases or {}).items():
+        flags.DEFINE_string(alias, None, f"The same as {_shown(name, words)}.")
+    several = [name for name, parameter in named.items() if _is_list(parameter)]
     try:
         app.run(guarded, [sys.argv[0], *_repeated(sys.argv[1:], several)])
-    except BrokenPipeError:  # of --help: whoever read it, such as `head`, has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except SystemExit as end:
-        asked = end.code == 1 and {"--help", "-help", "--helpshort", "--helpfull"} & set(sys.argv)
-        _leave(0 if asked else end.code)  # absl ends with 1
+        _leave(end.code)
+
+
+def help_text(
+    about: str,
+    words: Sequence[Parameter],
+    named: Mapping[str, Parameter],
+    aliases: Mapping[str, str] | None = None,
+    example: str = "",
+) -> str:
+    """Returns the text of `--help`: what the command does, its flags and an example."""
+    first, _, rest = about.partition("\n\n")
+    program = "python -m " + _module()
+    shown = [_word(parameter) for parameter in words]
+    lines = [f"{first.split(': `')[0].rstrip('.')}.", ""]
+    lines += [f"  {' '.join([program, *shown, '[FLAGS]'])}", ""]
+    also = {name: f" (or --{alias})" for alias, name in (aliases or {}).items()}
+    for parameter in [*words, *named.values()]:
+        name = parameter.name
+        head = name.upper() if parameter in words else f"--{name}{_placeholder(parameter)}"
+        text = _described(parameter) + also.get(name, "")
+        wrapped = textwrap.wrap(text, 74, break_on_hyphens=False) or [""]
+        if len(head) <= _HEAD:
+            lines.append(f"  {head:{_HEAD}} {wrapped[0]}")
+        else:
+            lines += [f"  {head}", f"  {'':{_HEAD}} {wrapped[0]}"]
+        lines += [f"  {'':{_HEAD}} {line}" for line in wrapped[1:]]
+    lines += ["", f"Example: {program} {example}"] if example else []
+    return "\n".join(lines + ([textwrap.indent(rest, "  ")] if rest else []))
+
+
+def _module() -> str:
+    """Returns the name by which the command was started."""
+    name = sys.argv[0]
+    if name.endswith(".py"):
+        parts = Path(name).with_suffix("").parts
+        package = parts.index("keras_r3d") if "keras_r3d" in parts else len(parts) - 1
+        return ".".join(part for part in parts[package:] if part != "__main__")
+    return name
+
+
+def _word(parameter: Parameter) -> str:
+    name = parameter.name.upper() + ("…" if _is_list(parameter) else "")
+    return name if parameter.default is REQUIRED else f"[{name}]"
+
+
+def _shown(name: str, words: Sequence[str]) -> str:
+    return name.upper() if name in words else f"--{name}"
+
+
+def _flag_kind(written: str) -> str | None:
+    """Returns which kind of flag holds values of a type; None if none does."""
+    if written.startswith("Literal["):
+        return "enum"
+    options = {option.strip() for option in written.split("|")} - {"None"}
+    if "bool" in options:
+        return "bool"
+    for kind in ("str", "int", "float"):
+        if options & {f"Sequence[{kind}]", f"Iterable[{kind}]"}:
+            return f"list of {kind}"
+    for kind in ("int", "float", "str"):
+        if kind in options:
+            return kind
+    return None
+
+
+def _is_list(parameter: Parameter) -> bool:
+    return "Sequence[" in parameter.type or "Iterable[" in parameter.type
+
+
+def _choices(parameter: Parameter) -> list[str]:
+    return re.findall(r"'([^']*)'", parameter.type)
+
+
+def _placeholder(parameter: Parameter) -> str:
+    kind = _flag_kind(parameter.type)
+    if kind == "enum":
+        return " " + "|".join(_choices(parameter))
+    shown = {"bool": "", "int": " N", "float": " X", "str": " TEXT"}
+    return shown.get(kind or "", " A B …")
+
+
+def _described(parameter: Parameter) -> str:
+    """Returns what a docstring says of a parameter, as of a flag."""
+    text = re.sub(r"\bNone (is|are|takes) ", "Default: ", parameter.text)
+    text = re.sub(r"`(?:\w+\.)*(\w+)`", r"\1", text)
+    default = parameter.default
+    shown = default not in (REQUIRED, None, False, (), "") and "efault" not in text
+    return text[:1].upper() + text[1:] + (f" Default: {default}." if shown else "")
+
+
+def _define_flag(parameter: Parameter) -> None:
+    kind, name = _flag_kind(parameter.type), parameter.name
+    default = None if parameter.default is REQUIRED else parameter.default
+    if kind == "enum":
+        flags.DEFINE_enum(name, default, _choices(parameter), parameter.text)
+    elif kind == "bool":
+        flags.DEFINE_bool(name, default, parameter.text)
+    elif kind in ("int", "float", "str"):
+        define = {"int": flags.DEFINE_integer, "float": flags.DEFINE_float}
+        define.get(kind, flags.DEFINE_string)(name, default, parameter.text)
+    else:
+        define = {
+            "list of int": flags.DEFINE_multi_integer,
+            "list of float": flags.DEFINE_multi_float,
+        }
+        define.get(kind, flags.DEFINE_multi_string)(name, None, parameter.text)
+
+
+def _by_position(given: list[str], taken: Sequence[Parameter]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for parameter in taken:
+        if _is_list(parameter):
+            values |= {parameter.name: given} if given else {}
+            given = []
+        elif given:
+            values[parameter.name] = given[0]
+            given = given[1:]
+    if given:
+        raise app.UsageError(f"Unknown argument '{given[0]}': flags start with `--`.")
+    return values
+
+
+def _by_flag(named: Mapping[str, Parameter]) -> dict[str, Any]:
+    values = {name: flags.FLAGS[name].value for name in named}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _with_flags(message: str, named: Mapping[str, Parameter]) -> str:
+    """Returns a message about parameters as one about flags."""
+    return re.sub(r"`(\w+)`", lambda m: f"--{m[1]}" if m[1] in named else m[0], message)
 
 
 @contextlib.contextmanager
-def going_on() -> Iterator[None]:
-    """Lets Ctrl-C and SIGTERM end a command that goes on where it was, with exit code 75."""
+def resumable() -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM end a command that resumes when run again, with exit code 75."""
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -94,7 +253,7 @@ def going_on() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on.", flush=True)
+        print("\nInterrupted. Run the same command to resume.", flush=True)
         sys.exit(INTERRUPTED)
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -139,56 +298,3 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def value(name: str):
-    """Returns the value of a flag."""
-    return flags.FLAGS[name].value
-
-
-def data(words: Sequence[str]) -> str | None:
-    """Returns the data that a command is given: as its argument, or by the older --data_dir.
-
-    Raises:
-        R3DError: both name some.
-    """
-    if words and value("data_dir") is not None:
-        raise R3DError(f"DATA is {words[0]}, and --data_dir {value('data_dir')}: name one of them.")
-    return words[0] if words else value("data_dir")
-
-
-class Progress:
-    """Prints how many are done, how fast, and how long the rest takes.
-
-    On a terminal in one line; elsewhere a line for each tenth.
-    """
-
-    def __init__(self, what: str):
-        self._what = what
-        self._started = time.monotonic()
-        self._before: int | None = None
-
-    def __call__(self, done: int, of: int) -> None:
-        """Takes the number done, and of all."""
-        if self._before is None:
-            # What an earlier call did says nothing of the speed of this one.
-            self._before = done if done > 1 else 0
-        terminal = sys.stdout.isatty()
-        if not terminal and done * 10 // of == (done - 1) * 10 // of:
-            return
-        fresh, seconds = done - self._before, time.monotonic() - self._started
-        text = f"{done} of {of} {self._what}"
-        if fresh > 0 and seconds > 0:
-            rate = fresh / seconds
-            text += f", {rate:.3g}/s, {duration((of - done) / rate)} left"
-        end = "\n" if not terminal or done == of else ""
-        print(f"\r{text:<60}" if terminal else text, end=end, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """Returns a time as a person would say it."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
