@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from keras_r3d import recipe
 from keras_r3d.recipe.clips import Augment, Clips, Consecutive, MultiScale, Whole
+from keras_r3d.recipe.tables import as_dict
 
 
 @pytest.mark.parametrize("name", recipe.names())
@@ -92,7 +93,7 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         train=dataclasses.replace(demo.train, optimizer=optimizer),
     )
     assert recipe.parse(tomllib.loads(recipe.dumps(changed))) == changed
-    assert recipe.parse(json.loads(json.dumps(recipe.tables(changed)))) == changed
+    assert recipe.parse(json.loads(json.dumps(recipe.to_dict(changed)))) == changed
 
 
 @pytest.mark.parametrize(
@@ -281,7 +282,7 @@ def test_a_recipe_file_states_what_is_done_and_nothing_else():
         assert extra not in text
     few = recipe.load("few", ["few.folds=7", "few.stages=['conv4']"])
     assert few.few == recipe.Few(("conv4",), 7)
-    assert recipe.parse(recipe.tables(few)) == few
+    assert recipe.parse(recipe.to_dict(few)) == few
 
 
 def test_a_file_may_be_based_on_a_recipe(tmp_path):
@@ -338,9 +339,9 @@ def test_values_of_python_users_are_checked_alike(build, message):
 def test_clips_of_python_users_are_a_recipes_table():
     clips = Clips(8, 64, crop=Whole(area=[0.5, 1]))
     assert clips.crop.area == (0.5, 1.0)
-    assert recipe.with_clips({"clips": recipe.as_dict(clips)}).clips == clips
+    assert recipe.with_clips({"clips": as_dict(clips)}).clips == clips
     assert clips.center() != clips
-    assert recipe.as_dict(clips.center()) == recipe.as_dict(clips)
+    assert as_dict(clips.center()) == as_dict(clips)
     assert (clips.shape, clips.is_whole, clips.is_spread) == ((8, 64, 64, 3), True, False)
 
 

@@ -58,7 +58,7 @@ def load(recipe: str, overrides: Iterable[str] = ()) -> Recipe:
 
 def override(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
     """Changes keys of a recipe; arguments and errors as of `load`."""
-    return parse(_overridden(tables(recipe), overrides))
+    return parse(_overridden(to_dict(recipe), overrides))
 
 
 def with_clips(values: Mapping[str, Any]) -> Recipe:
@@ -89,10 +89,10 @@ def parse(values: Mapping[str, Any]) -> Recipe:
 
 def dumps(recipe: Recipe) -> str:
     """Writes a recipe as TOML that `load` reads back to an equal recipe."""
-    return to_toml(tables(recipe))
+    return to_toml(to_dict(recipe))
 
 
-def tables(recipe: Recipe) -> dict[str, Any]:
+def to_dict(recipe: Recipe) -> dict[str, Any]:
     """Returns a recipe as tables that JSON can hold and `parse` reads back to an equal recipe."""
     return as_dict(recipe)
 

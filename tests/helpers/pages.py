@@ -1,5 +1,6 @@
 """Pages that are made of others: `python tests/helpers/pages.py` writes them anew."""
 
+import dataclasses
 import inspect
 import json
 import re
@@ -11,8 +12,20 @@ API = ROOT / "docs" / "api.md"
 KEYS = ROOT / "docs" / "recipe_keys.md"
 _KEYS = """# The keys of a recipe
 
-Every key must be given, except where "absent" is said to do something. The recipes:
-[../recipes](../recipes/README.md). This page is made by `python tests/helpers/pages.py`.
+A recipe is one experiment, in TOML, format 2. Three rules:
+
+- A choice is a table with a `kind`; its other keys are those of that kind.
+- An extra is absent when it is not done. All other keys must be given.
+- What does not change the result is a flag of the command, not a key.
+
+A file of your own may begin with `base = "gestures"`, one of the
+[recipes that come with keras_r3d](../recipes/README.md): then only what differs follows, and
+`without = ["train.label_smoothing"]` leaves extras of the base out. Of a table with another `kind`
+all keys are given. The `recipe.toml` of a run states everything. On the command line
+`--set train.optimizer.learning_rate=0.05` changes a key, and `--set train.label_smoothing=` leaves
+an extra out.
+
+This page is made by `python tests/helpers/pages.py`.
 """
 _API = """# What is public
 
@@ -79,18 +92,36 @@ def api() -> str:
 
 
 def keys() -> str:
-    """Returns the text of the page of all recipe keys, by the docstrings of their classes."""
-    from keras_r3d import recipe
+    """Returns the text of the page of all recipe keys, by the docstrings of their tables."""
+    from keras_r3d.recipe import schema
 
-    lines = [_KEYS]
-    for name, section in recipe._sections().items():
-        first, _, attributes = inspect.getdoc(section).partition("\n")
-        lines += [f"## [{name}]", "", first, "", "| | |", "| --- | --- |"]
-        for key, what in re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE):
-            what = " ".join(what.split()).replace("|", "\\|")
-            lines.append(f"| `{key}` | {what} |")
-        lines.append("")
-    return "\n".join(lines)
+    return "\n".join([_KEYS, *_tables(schema.Recipe, "")]) + "\n"
+
+
+def _tables(table: type, path: str) -> list[str]:
+    """Returns the section of a table, and those of the tables in it."""
+    from keras_r3d.recipe import tables
+
+    lines: list[str] = []
+    hints = tables.field_types(table)
+    if path:
+        kind = f", kind `{table.kind}`" if table.kind else ""
+        first, _, rest = inspect.getdoc(table).partition("\n")
+        lines += [f"## [{path}]{kind}", "", first, ""]
+        texts = dict(re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", rest, re.MULTILINE))
+        fields = {f.name: f.default for f in dataclasses.fields(table)}
+        rows = [(key, fields[key]) for key, hint in hints.items() if not tables.subtables(hint)]
+        if rows:
+            lines += ["| | | |", "| --- | --- | --- |"]
+        for key, default in rows:
+            what = " ".join(texts[key].split()).replace("|", "\\|")
+            extra = "extra" if default is None or default is False else ""
+            lines.append(f"| `{key}` | {extra} | {what} |")
+        lines += [""] if rows else []
+    for key, hint in hints.items():
+        for choice in tables.subtables(hint).values():
+            lines += _tables(choice, f"{path}.{key}" if path else key)
+    return lines
 
 
 if __name__ == "__main__":
