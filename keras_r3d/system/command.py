@@ -193,11 +193,12 @@ def _placeholder(parameter: Parameter) -> str:
 
 def _described(parameter: Parameter) -> str:
     """Returns what a docstring says of a parameter, as of a flag."""
-    text = re.sub(r"\bNone (is|are|takes) ", "Default: ", parameter.text)
+    text = re.sub(r"; None (is|are|takes) ", "; default: ", parameter.text)
+    text = re.sub(r"\bNone (is|are|takes) ", "Default: ", text)
     text = re.sub(r"`(?:\w+\.)*(\w+)`", r"\1", text)
     default = parameter.default
     shown = default not in (REQUIRED, None, False, (), "") and "efault" not in text
-    return text[:1].upper() + text[1:] + (f" Default: {default}." if shown else "")
+    return f"{text[:1].upper()}{text[1:]} {f'Default: {default}.' if shown else ''}".strip()
 
 
 def _define_flag(parameter: Parameter) -> None:

@@ -1,0 +1,150 @@
+"""Flags are made of what functions say of themselves."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from keras_r3d.system.signature import REQUIRED, read_arguments_text, read_signature
+
+SOURCE = '''
+"""Counts things.
+
+More of it.
+"""
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from keras_r3d.system import command
+from keras_r3d.system.errors import ArgumentError
+
+LIMIT = 3.5
+
+
+class Counter:
+    """Counts.
+
+    Args:
+        what: what is counted; None is everything.
+    """
+
+    def __init__(self, what: str | None = None):
+        pass
+
+    def count(
+        self,
+        data: str,
+        *,
+        most: int = 3,
+        limit: float = LIMIT,
+        kind: Literal["a", "b"] = "a",
+        weights: Sequence[float] = (),
+        loud: bool = False,
+        progress: Callable[[int], None] | None = None,
+    ) -> int:
+        """Counts.
+
+        Args:
+            data: where things are,
+                on two lines.
+            most: of them.
+            progress: is told.
+
+        Returns:
+            data: no argument.
+        """
+
+
+def _main(arguments, *, csv: str | None = None) -> int | None:
+    """Counts.
+
+    Args:
+        csv: also writes a file.
+    """
+    if arguments.get("most") == 0:
+        raise ArgumentError("`most` must be at least 1, and `other` is no flag.")
+    print(sorted(arguments.of(PLACES[0]).items()), sorted(arguments.of(PLACES[1]).items()), csv)
+    return 3
+
+
+PLACES = [f"{__file__}:Counter.__init__", f"{__file__}:Counter.count"]
+if __name__ == "__main__":
+    command.run(
+        _main, PLACES, words=["data"], aliases={"data_dir": "data"}, example="THINGS --most 2"
+    )
+'''
+
+
+@pytest.fixture
+def counter(tmp_path):
+    path = tmp_path / "counter.py"
+    path.write_text(textwrap.dedent(SOURCE).lstrip())
+    return path
+
+
+def run(path, *words):
+    done = subprocess.run([sys.executable, path, *words], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_signature_is_read_without_an_import(counter):
+    data, most, limit, kind, weights, loud, progress = read_signature(f"{counter}:Counter.count")
+    assert (data.name, data.type, data.default) == ("data", "str", REQUIRED)
+    assert data.text == "where things are, on two lines."
+    assert (most.default, most.text, limit.default) == (3, "of them.", None)
+    assert (kind.type, kind.default, weights.default) == ("Literal['a', 'b']", "a", ())
+    assert (loud.default, progress.type) == (False, "Callable[[int], None] | None")
+    (what,) = read_signature(f"{counter}:Counter.__init__")
+    assert what.text == "what is counted; None is everything."
+    for place in (f"{counter}:Counter.other", "keras_r3d.nowhere:x"):
+        with pytest.raises(LookupError, match="There is no"):
+            read_signature(place)
+
+
+def test_only_the_arguments_of_a_docstring_are_read():
+    text = "Does.\n\nArgs:\n    one: first.\n\n        Second.\n    two: third.\n\n"
+    text += "Returns:\n    x: y.\n"
+    assert read_arguments_text(text) == {"one": "first. Second.", "two": "third."}
+
+
+def test_a_command_gives_each_function_its_arguments(counter):
+    code, out, _ = run(counter, "X", "--what", "w", "--weights", "1", "2.5", "--csv", "f", "--loud")
+    assert code == 3
+    assert out == (
+        "[('what', 'w')] [('data', 'X'), ('kind', 'a'), ('loud', True), ('most', 3), "
+        "('weights', [1.0, 2.5])] f\n"
+    )
+    assert "('data', 'Y')" in run(counter, "--data_dir", "Y")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "Missing: DATA. See --help."),
+        (["X", "--data_dir", "Y"], "--data_dir is the same as DATA: name one."),
+        (["X", "Y"], "Unknown argument 'Y': flags start with `--`."),
+        (["X", "--progress", "1"], "Unknown command line flag 'progress'"),
+        (["X", "--kind", "c"], "value should be one of <a|b>"),
+        (["X", "--most", "0"], "Error: --most must be at least 1, and `other` is no flag."),
+    ],
+)
+def test_a_wrong_word_is_a_sentence(counter, words, message):
+    code, out, err = run(counter, *words)
+    assert code == 1
+    assert message in out + err
+    assert "Traceback" not in out + err
+
+
+def test_help_says_what_each_flag_does(counter):
+    code, out, _ = run(counter, "--help")
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[:3] == ["Counts things.", "", "  python -m counter DATA [FLAGS]"]
+    assert "  DATA                   Where things are, on two lines. (or --data_dir)" in lines
+    assert "  --what TEXT            What is counted; default: everything." in lines
+    assert "  --most N               Of them. Default: 3." in lines
+    assert "  --kind a|b             Default: a." in lines
+    assert "Example: python -m counter THINGS --most 2" in lines
+    assert "progress" not in out
