@@ -40,7 +40,9 @@ def run(
     functions: Sequence[str] = (),
     *,
     words: Sequence[str] = (),
+    names: Mapping[str, str] | None = None,
     aliases: Mapping[str, str] | None = None,
+    several: Sequence[str] = (),
     without: Sequence[str] = (),
     example: str = "",
 ) -> None:
@@ -51,7 +53,10 @@ def run(
             `R3DError` it raises is printed without traceback. Returns the exit code.
         functions: public functions, as `read_signature` takes them.
         words: parameters that are given by position, before the flags.
+        names: of flags that are not named as their parameter: `overrides` is --set.
         aliases: older names of flags, and the parameters they stand for.
+        several: flags that take all words up to the next flag, `--fuse A B`; other lists are given
+            one word at a time.
         without: parameters that are no flags.
         example: arguments of a typical call, for `--help`.
     """
@@ -64,21 +69,26 @@ def run(
             stream.reconfigure(errors="backslashreplace")
     by_function = {place: read_signature(place) for place in functions}
     own = read_signature(f"{main.__code__.co_filename}:{main.__name__}")[1:]
-    groups = [*by_function.values(), own]
-    parameters = {p.name: p for group in groups for p in group if p.name not in without}
-    named = {name: p for name, p in parameters.items() if name not in words and _flag_kind(p.type)}
-    taken = [parameters[word] for word in words]
+    parameters = {p.name: p for group in [*by_function.values(), own] for p in group}
+    taken = [parameters.pop(word) for word in words]
+    flag_of = {name: (names or {}).get(name, name) for name in parameters if name not in without}
+    named = {flag: parameters[name] for name, flag in flag_of.items()}
+    named = {flag: parameter for flag, parameter in named.items() if _flag_kind(parameter.type)}
+    known_as = {p.name: p.name.upper() for p in taken} | {n: f"--{f}" for n, f in flag_of.items()}
+    aliases = aliases or {}
 
     def guarded(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # TensorFlow logs its export through absl
-        values = _by_position(argv[1:], taken) | _by_flag(named)
-        for alias, name in (aliases or {}).items():
-            if (value := flags.FLAGS[alias].value) is not None:
-                if name in values:
-                    raise app.UsageError(
-                        f"--{alias} is the same as {_shown(name, words)}: name one."
-                    )
-                values[name] = [value] if name in words and _is_list(parameters[name]) else value
+        values = _by_position(argv[1:], taken)
+        values |= {
+            p.name: v for flag, p in named.items() if (v := flags.FLAGS[flag].value) is not None
+        }
+        for alias, name in aliases.items():
+            if (value := flags.FLAGS[alias].value) is None:
+                continue
+            if name in values:
+                raise app.UsageError(f"--{alias} is the same as {known_as[name]}: name one.")
+            values[name] = [value] if any(p.name == name and _is_list(p) for p in taken) else value
         for parameter in taken:
             if parameter.default is REQUIRED and parameter.name not in values:
                 raise app.UsageError(f"Missing: {parameter.name.upper()}. See --help.")
@@ -91,7 +101,8 @@ def run(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
         except (R3DError, OSError) as error:  # an OSError names its file
-            sys.exit(f"Error: {_with_flags(str(error), named)}")
+            said = re.sub(r"`(\w+)`", lambda match: known_as.get(match[1], match[0]), str(error))
+            sys.exit(f"Error: {said}")
         except KeyboardInterrupt:
             print("Interrupted.", file=sys.stderr)
             sys.exit(130)  # as a shell does
@@ -101,11 +112,10 @@ def run(
         with contextlib.suppress(BrokenPipeError):
             print(text)
         return
-    for parameter in named.values():
-        _define_flag(parameter)
-    for alias, name in (aliases or {}).items():
-        flags.DEFINE_string(alias, None, f"The same as {_shown(name, words)}.")
-    several = [name for name, parameter in named.items() if _is_list(parameter)]
+    for flag, parameter in named.items():
+        _define_flag(flag, parameter)
+    for alias, name in aliases.items():
+        flags.DEFINE_string(alias, None, f"The same as {known_as[name]}.")
     try:
         app.run(guarded, [sys.argv[0], *_repeated(sys.argv[1:], several)])
     except SystemExit as end:
@@ -126,10 +136,12 @@ def help_text(
     lines = [f"{first.split(': `')[0].rstrip('.')}.", ""]
     lines += [f"  {' '.join([program, *shown, '[FLAGS]'])}", ""]
     also = {name: f" (or --{alias})" for alias, name in (aliases or {}).items()}
-    for parameter in [*words, *named.values()]:
-        name = parameter.name
-        head = name.upper() if parameter in words else f"--{name}{_placeholder(parameter)}"
-        text = _described(parameter) + also.get(name, "")
+    heads = [(parameter.name.upper(), parameter) for parameter in words]
+    heads += [
+        (f"--{flag}{_placeholder(parameter)}", parameter) for flag, parameter in named.items()
+    ]
+    for head, parameter in heads:
+        text = _described(parameter) + also.get(parameter.name, "")
         wrapped = textwrap.wrap(text, 74, break_on_hyphens=False) or [""]
         if len(head) <= _HEAD:
             lines.append(f"  {head:{_HEAD}} {wrapped[0]}")
@@ -153,10 +165,6 @@ def _module() -> str:
 def _word(parameter: Parameter) -> str:
     name = parameter.name.upper() + ("…" if _is_list(parameter) else "")
     return name if parameter.default is REQUIRED else f"[{name}]"
-
-
-def _shown(name: str, words: Sequence[str]) -> str:
-    return name.upper() if name in words else f"--{name}"
 
 
 def _flag_kind(written: str) -> str | None:
@@ -201,8 +209,8 @@ def _described(parameter: Parameter) -> str:
     return f"{text[:1].upper()}{text[1:]} {f'Default: {default}.' if shown else ''}".strip()
 
 
-def _define_flag(parameter: Parameter) -> None:
-    kind, name = _flag_kind(parameter.type), parameter.name
+def _define_flag(name: str, parameter: Parameter) -> None:
+    kind = _flag_kind(parameter.type)
     default = None if parameter.default is REQUIRED else parameter.default
     if kind == "enum":
         flags.DEFINE_enum(name, default, _choices(parameter), parameter.text)
@@ -231,16 +239,6 @@ def _by_position(given: list[str], taken: Sequence[Parameter]) -> dict[str, Any]
     if given:
         raise app.UsageError(f"Unknown argument '{given[0]}': flags start with `--`.")
     return values
-
-
-def _by_flag(named: Mapping[str, Parameter]) -> dict[str, Any]:
-    values = {name: flags.FLAGS[name].value for name in named}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _with_flags(message: str, named: Mapping[str, Parameter]) -> str:
-    """Returns a message about parameters as one about flags."""
-    return re.sub(r"`(\w+)`", lambda m: f"--{m[1]}" if m[1] in named else m[0], message)
 
 
 @contextlib.contextmanager

@@ -72,7 +72,8 @@ def _main(arguments, *, csv: str | None = None) -> int | None:
 PLACES = [f"{__file__}:Counter.__init__", f"{__file__}:Counter.count"]
 if __name__ == "__main__":
     command.run(
-        _main, PLACES, words=["data"], aliases={"data_dir": "data"}, example="THINGS --most 2"
+        _main, PLACES, words=["data"], names={"what": "which"}, aliases={"data_dir": "data"},
+        several=["weights"], example="THINGS --most 2"
     )
 '''
 
@@ -110,7 +111,9 @@ def test_only_the_arguments_of_a_docstring_are_read():
 
 
 def test_a_command_gives_each_function_its_arguments(counter):
-    code, out, _ = run(counter, "X", "--what", "w", "--weights", "1", "2.5", "--csv", "f", "--loud")
+    code, out, _ = run(
+        counter, "X", "--which", "w", "--weights", "1", "2.5", "--csv", "f", "--loud"
+    )
     assert code == 3
     assert out == (
         "[('what', 'w')] [('data', 'X'), ('kind', 'a'), ('loud', True), ('most', 3), "
@@ -143,7 +146,7 @@ def test_help_says_what_each_flag_does(counter):
     lines = out.splitlines()
     assert lines[:3] == ["Counts things.", "", "  python -m counter DATA [FLAGS]"]
     assert "  DATA                   Where things are, on two lines. (or --data_dir)" in lines
-    assert "  --what TEXT            What is counted; default: everything." in lines
+    assert "  --which TEXT           What is counted; default: everything." in lines
     assert "  --most N               Of them. Default: 3." in lines
     assert "  --kind a|b             Default: a." in lines
     assert "Example: python -m counter THINGS --most 2" in lines
