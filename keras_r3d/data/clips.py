@@ -9,7 +9,7 @@ import numpy as np
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader, Window
-from keras_r3d.data.sampling import affine, color, cropping, randaugment, temporal
+from keras_r3d.data.sampling import augmentation, cropping, temporal
 from keras_r3d.recipe import Data
 
 
@@ -145,24 +145,26 @@ def training_frames(count: int, data: Data, rng: np.random.Generator) -> tempora
 
 
 def _training_crop(data: Data, rng: np.random.Generator, height: int, width: int) -> cropping.Crop:
-    if data.crop == "whole":
-        return cropping.random_whole(rng, height, width, data.area, data.aspect, data.flip)
     if data.crop == "multiscale":
         return cropping.random_crop(rng, height, width, data.scales, data.positions, data.flip)
-    return cropping.random_resized_crop(rng, height, width, data.area, data.aspect, data.flip)
+    # Of the whole frame, `aspect` is a share of the frame's own.
+    unit = width / height if data.crop == "whole" else 1.0
+    aspect = [unit * share for share in data.aspect]
+    return cropping.random_resized_crop(rng, height, width, data.area, aspect, data.flip)
 
 
 def _change(pixels: Frame, data: Data, rng: np.random.Generator) -> None:
-    """Changes geometry and colours of a clip, in place."""
+    """Changes geometry and colors of a clip, in place."""
     if data.rotate_degrees or data.shear_degrees or data.translate:
-        matrix = affine.random_matrix(
+        matrix = augmentation.random_matrix(
             rng, data.size, data.rotate_degrees, data.shear_degrees, data.translate
         )
-        pixels[...] = affine.apply(matrix, pixels)
+        pixels[...] = augmentation.warp(matrix, pixels)
     if data.colour_jitter:
-        pixels[...] = color.apply(color.random_table(rng, data.colour_jitter), pixels)
+        table = augmentation.random_table(rng, data.colour_jitter)
+        pixels[...] = augmentation.look_up(table, pixels)
     if data.randaugment_ops:
-        operations = randaugment.random_operations(
+        operations = augmentation.random_operations(
             rng, data.randaugment_ops, data.randaugment_magnitude
         )
-        pixels[...] = randaugment.apply(operations, pixels)
+        pixels[...] = augmentation.apply_operations(operations, pixels)

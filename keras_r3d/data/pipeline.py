@@ -191,7 +191,7 @@ def _filled(
         pixels, labels = buffers.take(), np.empty(count, np.int32)
         places = np.arange(count)
         if mixed is not None:
-            places = order.mixing(mixed, int(number), count)
+            places = order.block_order(mixed, int(number), count)
 
         def some(first: int) -> None:
             for video in range(first, min(first + turn, videos)):
