@@ -70,7 +70,7 @@ def batch_videos(
     seed: int,
     shard: tuple[int, int] = (0, 1),
 ) -> Numbers:
-    """Returns the video of each clip in a batch of `pipeline.training_clips`, int64 `(batch_size,)`.
+    """Returns the videos of a batch of `pipeline.training_clips`, int64 `(batch_size,)`.
 
     Broken videos, which the pipeline replaces, are among them.
 

@@ -60,7 +60,8 @@ def even_windows(frame_count: int, frames: int, frame_stride: int, windows: int)
 
 
 def _window(start: int, frame_count: int, frames: int, frame_stride: int) -> Indices:
-    return loop(np.arange(start, frame_count, frame_stride)[:frames], frames)
+    end = min(frame_count, start + frames * frame_stride)
+    return loop(np.arange(start, end, frame_stride), frames)
 
 
 def even_spreads(frame_count: int, frames: int, windows: int) -> list[Indices]:
