@@ -82,7 +82,7 @@ def open_source(
             trained_on=seed is not None,
         )
         if aside:
-            note = f"{len(aside)} videos are left aside by {store.root}/{annotations.QUARANTINE}."
+            note = f"{len(aside)} videos are skipped by {store.root}/{annotations.QUARANTINE}."
             found = dataclasses.replace(found, notes=[note, *found.notes])
         return Source(found, StoreReader(store), store.root, store.root)
     reader = video_reader(data_dir, data, cache_gib)

@@ -250,7 +250,7 @@ def test_the_command_reports_and_training_honours_the_quarantine(class_folders, 
     assert listed == ["green/5.avi", "red/bad.avi"]
     found = annotations.read(class_folders, "folders")
     assert len(found.splits["train"]) == 11
-    assert any("2 videos are left aside by" in note for note in found.notes)
+    assert any("2 videos are skipped by" in note for note in found.notes)
     again = scan(class_folders, "--min_frames=8", "--min_side=8", "--quarantine")
     assert again.returncode == 1  # it looks at the quarantined ones, too
     assert (class_folders / "quarantine.txt").read_text().splitlines() == listed
