@@ -135,7 +135,7 @@ def _draw_strip(axes: Axes, clip: clips.Clip, data: Data) -> None:
     shown = np.linspace(0, data.frames - 1, count).round().astype(int)
     pixels = clip.pixels[shown]
     if data.input != "rgb":
-        pixels = flow_key.bordered(flow.colours(pixels))
+        pixels = flow_key.bordered(flow.colors(pixels))
     axes.imshow(np.concatenate(list(pixels), axis=1), extent=(0, count, 1, 0))
 
 
@@ -144,7 +144,7 @@ def _draw_uncut(
 ) -> None:
     """Draws an uncut frame left of a strip, in its shape, and the crop on it."""
     if data.input != "rgb":
-        frame = flow_key.bordered(flow.colours(frame[None]))[0]
+        frame = flow_key.bordered(flow.colors(frame[None]))[0]
     scale = _width(size) / size[1]
     left, top = -_GAP - _width(size), (1 - scale * size[0]) / 2
     axes.imshow(frame, extent=(left, -_GAP, top + scale * size[0], top))

@@ -5,16 +5,15 @@ import io
 import os
 import signal
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags, logging
 
+from keras_r3d.system import threads
 from keras_r3d.system.errors import R3DError
 
-DECODING = ("windows ", "frames ")  # so begin the names of threads that decode
 INTERRUPTED = 75  # exit code of what was stopped and can be gone on with
 
 
@@ -102,10 +101,7 @@ def going_on() -> Iterator[None]:
 
 def _leave(code: int | str | None) -> None:
     """Ends the process as `sys.exit`, also while decoders work or hang in threads of ours."""
-    ours = [one for one in threading.enumerate() if one.name.startswith(DECODING)]
-    for thread in ours:
-        thread.join(timeout=1.0)
-    if not any(thread.is_alive() for thread in ours):
+    if threads.all_ended(1.0):
         sys.exit(code)
     if isinstance(code, str):
         print(code, file=sys.stderr)
