@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.data import calls, opening, pipeline
+from keras_r3d.data import opening, pipeline
 from keras_r3d.data.annotations import AUTO, Video
 from keras_r3d.data.clip_config import Clips
 from keras_r3d.data.decoding import flow_folder
@@ -117,7 +117,7 @@ class Videos:
 
         first = tf.data.Dataset.from_tensors(0).map(
             lambda _: tf.ensure_shape(
-                tf.numpy_function(calls.guarded(first_batch), [], tf.int64), ()
+                tf.numpy_function(pipeline.guarded(first_batch), [], tf.int64), ()
             )
         )
         numbers = first.flat_map(lambda start: tf.data.Dataset.range(start, start + steps))
@@ -194,6 +194,6 @@ def _not_empty(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
             )
         return count
 
-    count = tf.numpy_function(calls.guarded(check), [tf.shape(labels, tf.int64)[0]], tf.int64)
+    count = tf.numpy_function(pipeline.guarded(check), [tf.shape(labels, tf.int64)[0]], tf.int64)
     with tf.control_dependencies([count]):
         return tf.identity(pixels), tf.identity(labels)
