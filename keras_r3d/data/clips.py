@@ -1,4 +1,4 @@
-"""Clips as the network sees them: frames and pixels chosen by a recipe, cut from a video."""
+"""Cuts clips as the network sees them: frames and pixels of a video, chosen by a recipe."""
 
 import dataclasses
 import functools
@@ -15,10 +15,10 @@ from keras_r3d.recipe import Data
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A clip and where it was cut.
+    """A clip and its place in the video.
 
     Attributes:
-        pixels: uint8 `(frames, size, size, channels)`: RGB, or flow as `flow.encode` has it.
+        pixels: uint8 `(frames, size, size, channels)`: RGB, or flow as `flow.encode`.
         frame_numbers: int64 `(frames,)`, counted from the first frame of the video.
         crop: in pixels of the frames (of a store: of its largest level).
     """
@@ -31,13 +31,10 @@ class Clip:
 def training_clip(
     reader: Reader, source: Video, data: Data, rng: np.random.Generator, out: Frame | None = None
 ) -> Clip:
-    """Draws frames, a crop, an affine change and colours at random, alike for all frames.
+    """Draws one clip, as `training_clips`.
 
     Args:
         out: uint8 `(frames, size, size, channels)`, contiguous, becomes the pixels; None makes it.
-
-    Raises:
-        VideoError: the video gives no frames.
     """
     pixels = _empty(data) if out is None else out
     return training_clips(reader, source, data, [rng], [pixels])[0]
@@ -50,7 +47,7 @@ def training_clips(
     rngs: Sequence[np.random.Generator],
     out: Sequence[Frame],
 ) -> list[Clip]:
-    """Draws several clips of one video, all cut in one pass over it.
+    """Draws frames, crop and random changes of clips of a video, all cut in one pass over it.
 
     Args:
         rngs: one for each clip.
@@ -69,7 +66,7 @@ def training_clips(
     crops = reader.cut(source, cuts)
     for rng, pixels in zip(rngs, out, strict=True):
         _change(pixels, data, rng)
-    return [Clip(*one) for one in zip(out, numbers, crops, strict=True)]
+    return [Clip(*parts) for parts in zip(out, numbers, crops, strict=True)]
 
 
 def middle_clip(reader: Reader, source: Video, data: Data, out: Frame | None = None) -> Clip:
@@ -98,11 +95,11 @@ def windows(
     """Yields the windows of a video that an evaluation scores.
 
     Args:
-        count: 0 takes all of the video, in windows that do not overlap, the last of them completed
-            by looping its own frames; else so many, evenly placed. Of a recipe that spreads clips
-            over the whole video 0 is one, or those of its `spans`, and others begin a little later
-            each.
-        views: crops of each: `count` of `cropping.Views`.
+        count: of windows, evenly placed; 0 takes all of the video, in windows that do not overlap,
+            the last of them completed by looping its own frames. For a recipe that spreads clips
+            over the whole video, 0 is one window, or those of its `spans`; several begin a little
+            later each.
+        views: crops of each window, `count` of `cropping.Views`.
 
     Raises:
         VideoError: the video gives no frames.

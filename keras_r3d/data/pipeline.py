@@ -7,6 +7,7 @@ threads (OpenCV releases the GIL). They stay uint8; the model normalizes.
 import atexit
 import collections
 import functools
+import itertools
 import math
 import threading
 import time
@@ -47,7 +48,7 @@ def training_clips(
     seed: int,
     start: int = 0,
     shard: tuple[int, int] = (0, 1),
-    numbers: tf.data.Dataset | None = None,
+    epoch_steps: int | None = None,
 ) -> tf.data.Dataset:
     """Draws training clips without end: every video once, in random order, then again.
 
@@ -63,7 +64,8 @@ def training_clips(
     Args:
         start: batches to skip, to resume a stream.
         shard: number of this worker, and of all workers; each draws other videos.
-        numbers: of the batches to take; None is all from `start` on (with `data.clips_per_pass` 1).
+        epoch_steps: batches after which the stream ends, for the next pass over it to go on there
+            (with `data.clips_per_pass` 1).
 
     Returns:
         Dataset of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
@@ -106,8 +108,11 @@ def training_clips(
 
     worker, workers = shard
     if data.clips_per_pass == 1:
-        if numbers is None:
-            numbers = tf.data.Dataset.counter(start * workers + worker, workers)
+        if epoch_steps is not None:
+            numbers = _next_epoch(epoch_steps)
+            stream = _filled(numbers, reader, data, batch_size, 1, visit).prefetch(_BATCHES)
+            return stream.apply(tf.data.experimental.assert_cardinality(epoch_steps))
+        numbers = tf.data.Dataset.counter(start * workers + worker, workers)
         return _filled(numbers, reader, data, batch_size, 1, visit).prefetch(_BATCHES)
 
     # The clips that are shuffled together are a block; the workers take blocks in turn.
@@ -128,12 +133,13 @@ def validation_clips(
     data: Data,
     *,
     batch_size: int,
-    keep_empty: bool = False,
+    complete: bool = False,
 ) -> tf.data.Dataset:
-    """Takes one clip of each video: its middle, centre crop. Broken videos are left out.
+    """Takes one clip of each video: its middle, center crop. Broken videos are skipped.
 
     Args:
-        keep_empty: also yield batches in which all videos are broken.
+        complete: the length of the data set is known, so a batch in which all videos are broken is
+            an error; otherwise it is skipped, too.
 
     Returns:
         Dataset of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
@@ -149,14 +155,38 @@ def validation_clips(
             return -1
         return labels[videos[number].label]
 
-    def readable(pixels: tf.Tensor, labels: tf.Tensor):
-        return tf.boolean_mask(pixels, labels >= 0), tf.boolean_mask(labels, labels >= 0)
+    def check(labels: np.ndarray) -> np.ndarray:
+        if complete and (labels < 0).all():
+            raise VideoError(
+                "None of the videos of a batch can be read. `python -m keras_r3d.scan` finds the "
+                "broken ones; `problems` of the Videos names those that were met."
+            )
+        return labels >= 0
 
-    numbers = tf.data.Dataset.range(-(-len(videos) // batch_size))
-    stream = _filled(numbers, reader, data, batch_size, 1, take).map(readable)
-    if not keep_empty:
+    def readable(pixels: tf.Tensor, labels: tf.Tensor):
+        mask = tf.ensure_shape(tf.numpy_function(guarded(check), [labels], tf.bool), labels.shape)
+        return tf.boolean_mask(pixels, mask), tf.boolean_mask(labels, mask)
+
+    steps = math.ceil(len(videos) / batch_size)
+    stream = _filled(tf.data.Dataset.range(steps), reader, data, batch_size, 1, take).map(readable)
+    if complete:
+        stream = stream.apply(tf.data.experimental.assert_cardinality(steps))
+    else:
         stream = stream.filter(lambda _, labels: tf.size(labels) > 0)
     return stream.prefetch(_BATCHES)
+
+
+def _next_epoch(steps: int) -> tf.data.Dataset:
+    """Numbers the batches of an epoch; each pass begins where the last one ended."""
+    epochs = itertools.count()
+
+    def first_batch() -> np.int64:
+        return np.int64(next(epochs) * steps)
+
+    first = tf.data.Dataset.from_tensors(0).map(
+        lambda _: tf.ensure_shape(tf.numpy_function(guarded(first_batch), [], tf.int64), ())
+    )
+    return first.flat_map(lambda start: tf.data.Dataset.range(start, start + steps))
 
 
 def reason(error: tf.errors.OpError) -> str | None:
