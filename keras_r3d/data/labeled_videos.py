@@ -152,7 +152,7 @@ def open_videos(
         DataError: optical flow cannot be computed.
         StoreError, StorageError: the store cannot be opened.
     """
-    fractions = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
+    fractions: Any = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
     for name, value in fractions.items():
         if not 0 <= value < 1:
             raise DataError(f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}")

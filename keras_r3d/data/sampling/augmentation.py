@@ -87,11 +87,15 @@ def warp(matrix: Matrix, clip: Pixels, fill: int | None = None) -> Pixels:
     Returns:
         uint8 of the same shape.
     """
-    border = cv2.BORDER_REFLECT_101 if fill is None else cv2.BORDER_CONSTANT
-    options = {"flags": cv2.INTER_LINEAR, "borderMode": border, "borderValue": (fill or 0,) * 3}
+    border, value = (
+        cv2.BORDER_REFLECT_101 if fill is None else cv2.BORDER_CONSTANT,
+        (fill or 0,) * 3,
+    )
     warped = np.empty_like(clip)
     for frame, out in zip(clip, warped, strict=True):
-        out[...] = cv2.warpAffine(frame, matrix, frame.shape[1::-1], **options)
+        out[...] = cv2.warpAffine(
+            frame, matrix, frame.shape[1::-1], borderMode=border, borderValue=value
+        )
     return warped
 
 
