@@ -5,7 +5,7 @@ from pathlib import Path
 from absl import flags
 
 from keras_r3d import recipe
-from keras_r3d.system import command, files
+from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
 
 
@@ -26,48 +26,25 @@ def _main(source: str) -> None:
     output = Path(command.value("output"))
     if output.suffix.lower() != ".png":
         raise R3DError(f"--output must end in .png. Received: {output}")
-    _check_free(output)  # before anything slow
 
     from keras_r3d.data import sheet
     from keras_r3d.data.opening import open_source
 
+    sheet.check_free(output)  # before anything slow
     data = experiment.data
     opened = open_source(source, data)
-    found, reader = opened.annotations, opened.reader
-    for note in found.notes:
+    for note in opened.annotations.notes:
         print(f"Note: {note}")
     seed = experiment.train.seed if command.value("seed") is None else command.value("seed")
-    per_class = command.value("per_class")
-    videos = found.split("train")
-    names = _page_names(output, sheet.page_count(videos, per_class))
-    for name in names:
-        _check_free(output.with_name(name))
-    with files.together(output.parent) as temporary:
-        drawn = sheet.pages(reader, videos, data, seed, per_class)
-        written = []
-        for name, figure in zip(names, drawn, strict=False):  # a class may have no readable video
-            figure.savefig(temporary / name, dpi=100)
-            written.append(str(output.with_name(name)))
-    for problem in reader.problems:
+    videos, per_class = opened.annotations.split("train"), command.value("per_class")
+    paths = sheet.write_pages(opened.reader, videos, data, seed, per_class, output)
+    for problem in opened.reader.problems:
         print(f"{problem.status}: {problem.detail}")
+    pages = f"{paths[0]} to {paths[-1]} ({len(paths)} pages)" if len(paths) > 1 else f"{paths[0]}"
     print(
-        f"Written: {_listed(written)}: training clips of recipe '{command.value('recipe')}', "
+        f"Written: {pages}: training clips of recipe '{command.value('recipe')}', "
         f"{data.frames} frames of {data.size}x{data.size} pixels, drawn with seed {seed}"
     )
-
-
-def _check_free(path: Path) -> None:
-    if path.exists():
-        raise R3DError(f"{path} exists and is left as it is: choose another --output.")
-
-
-def _page_names(output: Path, count: int) -> list[str]:
-    further = [f"{output.stem}-{number}{output.suffix}" for number in range(2, count + 1)]
-    return [output.name, *further]
-
-
-def _listed(paths: list[str]) -> str:
-    return paths[0] if len(paths) == 1 else f"{paths[0]} to {paths[-1]} ({len(paths)} pages)"
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ class AuthorsLoader(ClipByClip):
                 self._unpack(source.video.path, folder)
 
     def _unpack(self, path: str, folder: Path) -> None:
-        for number, frame in enumerate(Decoder(path).frames(), start=1):
+        for number, (_, bgr) in enumerate(Decoder(path).timed(), start=1):
+            frame = np.ascontiguousarray(bgr[..., ::-1])
             height, width = frame.shape[:2]
             size = max(1, round(width * _ROWS / height)), _ROWS
             image = self._image.fromarray(frame).resize(size, self._image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""How clips are cut from videos: small values that one puts together."""
+"""How clips are cut from videos: small values that are combined in `Clips`."""
 
 import dataclasses
 import re
@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from keras_r3d import recipe
+from keras_r3d.data.sampling.cropping import POSITIONS
 from keras_r3d.recipe import Data
-
-_CORNERS = ("centre", "top_left", "top_right", "bottom_left", "bottom_right")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,19 +16,12 @@ class Consecutive:
 
     Args:
         stride: distance between two frames of a clip; 1 takes every frame.
-        most_stride: the stride of each training clip is drawn from `stride` to this; None does not
-            vary it.
+        most_stride: the stride of each training clip is drawn from `stride` to this; None keeps it
+            fixed.
     """
 
     stride: int = 1
     most_stride: int | None = None
-
-    def _data(self) -> dict[str, Any]:
-        return {
-            "sampling": "consecutive",
-            "frame_stride": self.stride,
-            "frame_stride_most": self.stride if self.most_stride is None else self.most_stride,
-        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,22 +29,19 @@ class Uniform:
     """Spreads the frames of a clip evenly over the video.
 
     Args:
-        spans: an evaluation also spreads clips over these shares of the video, each beside the
-            next by half of it or less; () is all of the video only.
+        spans: shares of the video over which an evaluation also spreads clips, neighbors
+            overlapping by half or more; () is only all of the video.
     """
 
     spans: Sequence[float] = ()
 
-    def _data(self) -> dict[str, Any]:
-        return {"sampling": "uniform", "spans": list(self.spans)}
-
 
 @dataclasses.dataclass(frozen=True)
 class Segments:
-    """As `Uniform`, but a training clip takes a random frame of each of its equal parts.
+    """As `Uniform`, but a training clip takes a random frame of each equal part of the video.
 
     Args:
-        spans: as of `Uniform`.
+        spans: as in `Uniform`.
 
     Reference:
         Wang et al., Temporal Segment Networks, ECCV 2016, https://arxiv.org/abs/1608.00859.
@@ -60,13 +49,10 @@ class Segments:
 
     spans: Sequence[float] = ()
 
-    def _data(self) -> dict[str, Any]:
-        return {"sampling": "segments", "spans": list(self.spans)}
-
 
 @dataclasses.dataclass(frozen=True)
 class MultiScale:
-    """Cuts squares of several sizes at several places, as the paper; an evaluation, the centre.
+    """Cuts squares of several sizes at several places, as in the paper; an evaluation, the center.
 
     Args:
         scales: sides of the squares, as shares of the frame's short side.
@@ -74,19 +60,12 @@ class MultiScale:
     """
 
     scales: Sequence[float] = (1.0, 0.8408964153, 0.7071067812, 0.5946035575, 0.5)
-    positions: Sequence[str] = _CORNERS
-
-    def _data(self) -> dict[str, Any]:
-        return {
-            "crop": "multiscale",
-            "scales": list(self.scales),
-            "positions": list(self.positions),
-        }
+    positions: Sequence[str] = tuple(POSITIONS)
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomResized:
-    """Cuts rectangles of random area and shape, made square; an evaluation, the centre.
+    """Cuts rectangles of random area and shape, made square; an evaluation, the center.
 
     Args:
         area: smallest and largest, as shares of the frame's.
@@ -96,13 +75,10 @@ class RandomResized:
     area: tuple[float, float] = (0.25, 1.0)
     aspect: tuple[float, float] = (0.75, 4 / 3)
 
-    def _data(self) -> dict[str, Any]:
-        return {"crop": "random_resized", "area": list(self.area), "aspect": list(self.aspect)}
-
 
 @dataclasses.dataclass(frozen=True)
 class Whole:
-    """Takes the whole frame, made square, so that nobody at its sides is cut off.
+    """Takes the whole frame, made square, so that nothing at its sides is cut off.
 
     Args:
         area: smallest and largest share of the frame that a training clip takes.
@@ -112,21 +88,18 @@ class Whole:
     area: tuple[float, float] = (1.0, 1.0)
     aspect: tuple[float, float] = (1.0, 1.0)
 
-    def _data(self) -> dict[str, Any]:
-        return {"crop": "whole", "area": list(self.area), "aspect": list(self.aspect)}
-
 
 @dataclasses.dataclass(frozen=True)
 class Augment:
-    """Changes training clips at random, alike in all frames of a clip; 0 does not.
+    """Changes training clips at random, alike in all frames of a clip; 0 switches a change off.
 
     Args:
-        rotate_degrees: most that they are turned, either way.
-        shear_degrees: most that their upright lines are slanted, either way.
-        translate: most that they are moved along each axis, as a share of the side.
+        rotate_degrees: largest rotation, either way.
+        shear_degrees: largest slant of vertical lines, either way.
+        translate: largest move along each axis, as a share of the side.
         color_jitter: strength of random contrast, brightness and tint.
-        randaugment_ops: RandAugment's changes, so many one after the other.
-        randaugment_magnitude: how strong they are, 0 to 30.
+        randaugment_ops: number of RandAugment's operations, one after the other.
+        randaugment_magnitude: their strength, 0 to 30.
     """
 
     rotate_degrees: float = 0.0
@@ -136,18 +109,13 @@ class Augment:
     randaugment_ops: int = 0
     randaugment_magnitude: float = 9.0
 
-    def _data(self) -> dict[str, Any]:
-        values = dataclasses.asdict(self)
-        return {"colour_jitter": values.pop("color_jitter"), **values}
-
 
 @dataclasses.dataclass(frozen=True)
 class Clips:
     """How clips are cut from videos, in training and in evaluation.
 
-    The same for a data set (`Videos.dataset`) and for a model, which keeps it in its own file
-    (`clips=` of a builder of `keras_r3d.applications`), so that whatever loads the model later cuts
-    videos as it was trained.
+    Used by data sets (`Videos.dataset`) and kept in the file of a model (`clips=` of a builder of
+    `keras_r3d.applications`), so that videos are always cut as in its training.
 
     Args:
         frames: of a clip.
@@ -161,7 +129,7 @@ class Clips:
         augment: further random changes of training clips.
         views: crops of each window in an evaluation: 1, with `Whole` also 2 (whole frame and
             centre), 3 (along the long side) or 10 (centre and corners, also mirrored).
-        random: cut at random, for training. `center()` gives the clips of an evaluation.
+        random: cut at random, for training. `center()` returns the clips of an evaluation.
 
     Raises:
         RecipeError: a value is out of range, or two do not go together.
@@ -188,7 +156,7 @@ class Clips:
             value = getattr(self, name)
             if not isinstance(value, expected):
                 raise recipe.RecipeError(
-                    f"Clips: `{name}` must be one of {[one.__name__ for one in expected]}. "
+                    f"Clips: `{name}` must be one of {[kind.__name__ for kind in expected]}. "
                     f"Received: {value!r}"
                 )
         self._recipe()
@@ -203,7 +171,7 @@ class Clips:
         return self.frames, self.size, self.size, 3 if self.input == "rgb" else 2
 
     def tables(self) -> dict[str, Any]:
-        """Returns what a model keeps of it: the tables [data] and [eval] of a recipe."""
+        """Returns what a model keeps: the tables [data] and [eval] of a recipe."""
         tables = recipe.tables(self._recipe())
         return {name: tables[name] for name in ("data", "eval")}
 
@@ -217,13 +185,36 @@ class Clips:
             "annotations": "auto",
             **{name: getattr(self, name) for name in ("frames", "size", "flip", "input")},
             "short_side": self.short_side,
-            **self.sampling._data(),
-            **self.crop._data(),
-            **(self.augment._data() if self.augment is not None else {}),
+            "sampling": _KINDS[type(self.sampling)],
+            "crop": _KINDS[type(self.crop)],
+            **_keys(self.crop),
         }
-        of = dataclasses.asdict(paper.eval) | {"views": self.views}
+        if isinstance(self.sampling, Consecutive):
+            stride, most = self.sampling.stride, self.sampling.most_stride
+            data |= {"frame_stride": stride, "frame_stride_most": stride if most is None else most}
+        else:
+            data |= _keys(self.sampling)
+        if self.augment is not None:
+            values = _keys(self.augment)
+            data |= {"colour_jitter": values.pop("color_jitter"), **values}
+        evaluation = dataclasses.asdict(paper.eval) | {"views": self.views}
         try:
-            return recipe.of_clips({"data": data, "eval": of})
+            return recipe.of_clips({"data": data, "eval": evaluation})
         except recipe.RecipeError as error:
             words = re.sub(r"'(?:data|eval)\.(\w+)'", r"`\1`", str(error).split(", or --set")[0])
             raise recipe.RecipeError(words.replace("Recipe key ", "Clips: ")) from error
+
+
+_KINDS: dict[type, str] = {
+    Consecutive: "consecutive",
+    Uniform: "uniform",
+    Segments: "segments",
+    MultiScale: "multiscale",
+    RandomResized: "random_resized",
+    Whole: "whole",
+}
+
+
+def _keys(part: Any) -> dict[str, Any]:
+    """Returns the attributes of a part of `Clips` as keys of a recipe."""
+    return {k: list(v) if isinstance(v, Sequence) else v for k, v in vars(part).items()}

@@ -1,4 +1,4 @@
-"""Clips as the network sees them: frames and pixels chosen by a recipe, cut from a video."""
+"""Cuts clips as the network sees them: frames and pixels of a video, chosen by a recipe."""
 
 import dataclasses
 import functools
@@ -9,16 +9,16 @@ import numpy as np
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader, Window
-from keras_r3d.data.sampling import affine, color, cropping, randaugment, temporal
+from keras_r3d.data.sampling import augmentation, cropping, temporal
 from keras_r3d.recipe import Data
 
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A clip and where it was cut.
+    """A clip and its place in the video.
 
     Attributes:
-        pixels: uint8 `(frames, size, size, channels)`: RGB, or flow as `flow.encode` has it.
+        pixels: uint8 `(frames, size, size, channels)`: RGB, or flow as `flow.encode`.
         frame_numbers: int64 `(frames,)`, counted from the first frame of the video.
         crop: in pixels of the frames (of a store: of its largest level).
     """
@@ -31,13 +31,10 @@ class Clip:
 def training_clip(
     reader: Reader, source: Video, data: Data, rng: np.random.Generator, out: Frame | None = None
 ) -> Clip:
-    """Draws frames, a crop, an affine change and colours at random, alike for all frames.
+    """Draws one clip, as `training_clips`.
 
     Args:
         out: uint8 `(frames, size, size, channels)`, contiguous, becomes the pixels; None makes it.
-
-    Raises:
-        VideoError: the video gives no frames.
     """
     pixels = _empty(data) if out is None else out
     return training_clips(reader, source, data, [rng], [pixels])[0]
@@ -50,7 +47,7 @@ def training_clips(
     rngs: Sequence[np.random.Generator],
     out: Sequence[Frame],
 ) -> list[Clip]:
-    """Draws several clips of one video, all cut in one pass over it.
+    """Draws frames, crop and random changes of clips of a video, all cut in one pass over it.
 
     Args:
         rngs: one for each clip.
@@ -69,7 +66,7 @@ def training_clips(
     crops = reader.cut(source, cuts)
     for rng, pixels in zip(rngs, out, strict=True):
         _change(pixels, data, rng)
-    return [Clip(*one) for one in zip(out, numbers, crops, strict=True)]
+    return [Clip(*parts) for parts in zip(out, numbers, crops, strict=True)]
 
 
 def middle_clip(reader: Reader, source: Video, data: Data, out: Frame | None = None) -> Clip:
@@ -98,11 +95,11 @@ def windows(
     """Yields the windows of a video that an evaluation scores.
 
     Args:
-        count: 0 takes all of the video, in windows that do not overlap, the last of them completed
-            by looping its own frames; else so many, evenly placed. Of a recipe that spreads clips
-            over the whole video 0 is one, or those of its `spans`, and others begin a little later
-            each.
-        views: crops of each: `count` of `cropping.Views`.
+        count: of windows, evenly placed; 0 takes all of the video, in windows that do not overlap,
+            the last of them completed by looping its own frames. For a recipe that spreads clips
+            over the whole video, 0 is one window, or those of its `spans`; several begin a little
+            later each.
+        views: crops of each window, `count` of `cropping.Views`.
 
     Raises:
         VideoError: the video gives no frames.
@@ -145,24 +142,26 @@ def training_frames(count: int, data: Data, rng: np.random.Generator) -> tempora
 
 
 def _training_crop(data: Data, rng: np.random.Generator, height: int, width: int) -> cropping.Crop:
-    if data.crop == "whole":
-        return cropping.random_whole(rng, height, width, data.area, data.aspect, data.flip)
     if data.crop == "multiscale":
         return cropping.random_crop(rng, height, width, data.scales, data.positions, data.flip)
-    return cropping.random_resized_crop(rng, height, width, data.area, data.aspect, data.flip)
+    # Of the whole frame, `aspect` is a share of the frame's own.
+    unit = width / height if data.crop == "whole" else 1.0
+    aspect = [unit * share for share in data.aspect]
+    return cropping.random_resized_crop(rng, height, width, data.area, aspect, data.flip)
 
 
 def _change(pixels: Frame, data: Data, rng: np.random.Generator) -> None:
-    """Changes geometry and colours of a clip, in place."""
+    """Changes geometry and colors of a clip, in place."""
     if data.rotate_degrees or data.shear_degrees or data.translate:
-        matrix = affine.random_matrix(
+        matrix = augmentation.random_matrix(
             rng, data.size, data.rotate_degrees, data.shear_degrees, data.translate
         )
-        pixels[...] = affine.apply(matrix, pixels)
+        pixels[...] = augmentation.warp(matrix, pixels)
     if data.colour_jitter:
-        pixels[...] = color.apply(color.random_table(rng, data.colour_jitter), pixels)
+        table = augmentation.random_table(rng, data.colour_jitter)
+        pixels[...] = augmentation.look_up(table, pixels)
     if data.randaugment_ops:
-        operations = randaugment.random_operations(
+        operations = augmentation.random_operations(
             rng, data.randaugment_ops, data.randaugment_magnitude
         )
-        pixels[...] = randaugment.apply(operations, pixels)
+        pixels[...] = augmentation.apply_operations(operations, pixels)

@@ -1,11 +1,12 @@
 """Renders the demo videos: six classes that only motion over time tells apart.
 
-In every video one shape moves sideways, moves up and down and turns, all at once, before a textured
-background. The class is the one of the three motions that goes one way (and starts over); the two
-others go there and back. Both visit the same values equally often, so neither a single frame nor
-the frames in shuffled order say which class it is. Shapes and backgrounds of the splits differ.
+In every video one shape moves sideways, moves up and down and turns, all at once, in front of a
+textured background. The class is the one motion that goes one way (and starts over); the other two
+go back and forth. Both visit the same values equally often, so neither a single frame nor shuffled
+frames reveal the class. Shapes and backgrounds of the splits differ.
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from keras_r3d.system import files
 from keras_r3d.system.opencv import cv2
 
 CLASSES = ("clockwise", "counterclockwise", "down", "left", "right", "up")
-# Motion that goes one way, and its direction.
+# The motion that goes one way, and its direction.
 _ONE_WAY = {
     "left": ("sideways", -1),
     "right": ("sideways", 1),
@@ -24,16 +25,12 @@ _ONE_WAY = {
     "clockwise": ("turn", 1),
     "counterclockwise": ("turn", -1),
 }
-_MOTIONS = ("sideways", "vertical", "turn")
 VIDEOS_PER_CLASS = {"train": 128, "validation": 10, "test": 16}
 SIDE, FRAMES, FPS = 96, 64, 32
 _OTHERWISE = ", or pass --data_dir with videos of your own"  # where none can be written
-# Frames in which a motion goes there and back, or twice one way.
-PERIOD = 32
-# Way of the moves, in pixels.
-WAY = 36
-# Changes when the pictures do, so that an old cache is not mistaken for the new videos.
-VERSION = "v1"
+PERIOD = 32  # frames in which a motion goes back and forth, or twice one way
+WAY = 36  # length of the moves, in pixels
+VERSION = "v1"  # changes with the pictures, so that an old cache is not used for them
 
 # Corners of half an outline, in units of the shape's size; the other half is its point reflection,
 # so a shape looks the same after half a turn. Training shapes are drawn at random.
@@ -50,7 +47,7 @@ _HALF_OUTLINES = {
 
 
 def render(cache: Path | None = None) -> Path:
-    """Renders the demo videos, unless they are there already.
+    """Renders the demo videos, unless they exist already.
 
     Args:
         cache: folder for them; None is `$KERAS_R3D_CACHE`, else `~/.cache/keras_r3d`.
@@ -62,8 +59,7 @@ def render(cache: Path | None = None) -> Path:
         WriteError: the folder cannot be written.
         R3DError: OpenCV cannot write videos.
     """
-    if cache is None:
-        cache = files.cache()
+    cache = files.cache() if cache is None else cache
     folder = cache / f"demo-{VERSION}"
     if folder.is_dir():
         return folder
@@ -74,7 +70,7 @@ def render(cache: Path | None = None) -> Path:
     try:
         _render_all(folder)
     except files.WriteError:
-        if not folder.is_dir():  # another process may have been quicker
+        if not folder.is_dir():  # another process may have been faster
             raise
     return folder
 
@@ -88,8 +84,23 @@ def _render_all(folder: Path) -> None:
                 for number in range(count):
                     path = temporary / split / label / f"{number:03}.mp4"
                     video_writer.write(
-                        path, frames(label, split, _rng(label, split, number)), FPS, _OTHERWISE
+                        path, frames(label, split, video_rng(label, split, number)), FPS, _OTHERWISE
                     )
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What a demo video shows.
+
+    Attributes:
+        background: uint8 `(SIDE, SIDE, 3)`.
+        color: of the shape, float64 `(3,)`.
+        corners: of the shape in each frame, int32 `(FRAMES, corners, 2)`, in 1/16 pixels.
+    """
+
+    background: np.ndarray
+    color: np.ndarray
+    corners: np.ndarray
 
 
 def frames(label: str, split: str, rng: np.random.Generator) -> np.ndarray:
@@ -98,44 +109,45 @@ def frames(label: str, split: str, rng: np.random.Generator) -> np.ndarray:
     Returns:
         uint8 `(FRAMES, SIDE, SIDE, 3)`, BGR.
     """
-    return _scene(label, split, rng)[0]
+    scene = random_scene(label, split, rng)
+    video = np.stack([scene.background] * FRAMES)
+    for frame, corners in zip(video, scene.corners, strict=True):
+        draw_shape(frame, corners, scene.color)
+    return video
 
 
-def shape_masks(label: str, split: str, number: int) -> np.ndarray:
-    """Tells where the shape of a rendered video is, `SPLIT/CLASS/NUMBER.mp4`.
-
-    Returns:
-        float32 `(FRAMES, SIDE, SIDE)`, share of each pixel that the shape covers.
-    """
-    return _scene(label, split, _rng(label, split, number))[1]
+def draw_shape(frame: np.ndarray, corners: np.ndarray, color: np.ndarray) -> None:
+    """Draws the shape of a scene into a frame, uint8 `(SIDE, SIDE[, 3])`, in place."""
+    cv2.fillPoly(frame, [corners], color.tolist(), cv2.LINE_AA, shift=4)
 
 
-def _rng(label: str, split: str, number: int) -> np.random.Generator:
+def video_rng(label: str, split: str, number: int) -> np.random.Generator:
+    """Returns the generator of a rendered video, `SPLIT/CLASS/NUMBER.mp4`."""
     return np.random.default_rng(
         [list(VIDEOS_PER_CLASS).index(split), CLASSES.index(label), number]
     )
 
 
-def _scene(label: str, split: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draws a video and its shape: what `frames` and `shape_masks` return."""
+def random_scene(label: str, split: str, rng: np.random.Generator) -> Scene:
+    """Draws background, shape and motion of a demo video."""
     outline = _outline(split, rng)
     background = _texture(split, rng)
     # Bright shapes on dark backgrounds and the other way round.
-    colour = rng.uniform(170, 255, 3) if background.mean() < 128 else rng.uniform(0, 85, 3)
-    centre = rng.uniform(0.4, 0.6, 2) * SIDE - WAY / 2
+    color = rng.uniform(170, 255, 3) if background.mean() < 128 else rng.uniform(0, 85, 3)
+    center = rng.uniform(0.4, 0.6, 2) * SIDE - WAY / 2
     size = rng.uniform(0.2, 0.28) * SIDE
-    motion = {name: _there_and_back(rng) for name in _MOTIONS}
+    motion = {name: _back_and_forth(rng) for name in ("sideways", "vertical", "turn")}
     name, direction = _ONE_WAY[label]
     motion[name] = _one_way(rng, direction)
-    video = np.empty((FRAMES, SIDE, SIDE, 3), np.uint8)
-    masks = np.empty((FRAMES, SIDE, SIDE), np.float32)
-    nothing = np.zeros((SIDE, SIDE), np.uint8)
-    for number in range(FRAMES):
-        sideways, vertical, turn = (motion[name][number] for name in _MOTIONS)
-        place = centre + WAY * np.array([sideways, vertical])
-        video[number] = _draw(background, outline, colour, place, size, np.pi * turn)
-        masks[number] = _draw(nothing, outline, 255, place, size, np.pi * turn)
-    return video, masks / np.float32(255)
+    corners = []
+    for sideways, vertical, turn in zip(*motion.values(), strict=True):
+        angle = np.pi * turn
+        rotation = np.array(
+            [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float32
+        )
+        place = center + WAY * np.array([sideways, vertical])
+        corners.append(((outline @ rotation * size + place) * 16).round().astype(np.int32))
+    return Scene(background, color, np.stack(corners))
 
 
 def _outline(split: str, rng: np.random.Generator) -> np.ndarray:
@@ -153,18 +165,18 @@ def _outline(split: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def _one_way(rng: np.random.Generator, direction: int) -> np.ndarray:
-    """From 0 to 1 twice a period, starting anywhere: float `(FRAMES,)` in [0, 1)."""
+    """Goes from 0 to 1 twice a period, starting anywhere: float `(FRAMES,)` in [0, 1)."""
     return (rng.random() + direction * np.arange(FRAMES) * 2 / PERIOD) % 1
 
 
-def _there_and_back(rng: np.random.Generator) -> np.ndarray:
-    """From 0 to 1 and back once a period, starting anywhere: float `(FRAMES,)` in [0, 1]."""
+def _back_and_forth(rng: np.random.Generator) -> np.ndarray:
+    """Goes from 0 to 1 and back once a period, starting anywhere: float `(FRAMES,)` in [0, 1]."""
     phase = (rng.random() + np.arange(FRAMES) / PERIOD) % 1
     return 1 - np.abs(2 * phase - 1)
 
 
 def _texture(split: str, rng: np.random.Generator) -> np.ndarray:
-    """Smooth colour noise (training), stripes (validation) or patches (test), light or dark."""
+    """Draws smooth color noise (training), stripes (validation) or patches (test)."""
     rows, columns = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
     if split == "validation":
         angle, period = rng.uniform(0, np.pi), rng.uniform(8, 20)
@@ -177,14 +189,3 @@ def _texture(split: str, rng: np.random.Generator) -> np.ndarray:
         pattern = cv2.resize(noise, (SIDE, SIDE), interpolation=smooth)
     level = rng.choice([60, 195])
     return np.clip(level + 35 * pattern, 0, 255).astype(np.uint8)
-
-
-def _draw(background, outline, colour, place, size, angle) -> np.ndarray:
-    frame = background.copy()
-    turned = outline @ np.array(
-        [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float32
-    )
-    points = turned * size + place
-    # 4 bits of sub-pixel position.
-    cv2.fillPoly(frame, [(points * 16).round().astype(np.int32)], colour, cv2.LINE_AA, shift=4)
-    return frame

@@ -1,31 +1,31 @@
-"""Labelled videos, and data sets of clips of them for `model.fit`."""
+"""Labeled videos, and data sets of clips of them for `model.fit`."""
 
 import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-import tensorflow as tf
-
-from keras_r3d.data import calls, opening, pipeline
+from keras_r3d.data import opening
 from keras_r3d.data.annotations import AUTO, Video
 from keras_r3d.data.clip_config import Clips
 from keras_r3d.data.decoding import flow_folder
 from keras_r3d.data.decoding.reader import Problem, Reader
-from keras_r3d.system.errors import DataError, VideoError
+from keras_r3d.system.errors import DataError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class Videos:
-    """Labelled videos by split. `open_videos` makes them.
+    """Labeled videos by split. `open_videos` makes them.
 
     Attributes:
         classes: names, in the order of the labels.
         splits: the videos of "train", and of "validation" and "test" where there are some. A video
             has `path`, `label`, `start_seconds`, `end_seconds`, `group`.
-        notes: what there is to say of them.
+        notes: sentences for the user, such as which files are skipped.
     """
 
     classes: Sequence[str]
@@ -33,10 +33,10 @@ class Videos:
     notes: Sequence[str]
 
     def __init__(self, source: opening.Source, cache_gib: float):
-        found = source.annotations
+        listed = source.annotations
         self._source, self._cache_gib = source, cache_gib
         self._readers: dict[tuple[str, int], Reader] = {}
-        self.classes, self.splits, self.notes = found.classes, found.splits, found.notes
+        self.classes, self.splits, self.notes = listed.classes, listed.splits, listed.notes
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name} {len(videos)}" for name, videos in self.splits.items())
@@ -44,7 +44,7 @@ class Videos:
 
     @property
     def problems(self) -> list[Problem]:
-        """The broken videos that data sets of them came across: `name`, `status`, `detail`."""
+        """The broken videos that data sets met: `name`, `status`, `detail`."""
         readers = self._readers.values()
         return list(itertools.chain.from_iterable(reader.problems for reader in readers))
 
@@ -57,7 +57,7 @@ class Videos:
         seed: int = 0,
         clips_per_video: int = 1,
         balanced: bool = False,
-    ) -> tf.data.Dataset:
+    ) -> "tf.data.Dataset":
         """Returns clips and labels for `model.fit`, `model.evaluate` and the like.
 
         With `clips` that are cut at random every pass over the data set is another epoch: another
@@ -65,8 +65,8 @@ class Videos:
         an epoch that does not fill its last batch takes the rest from the next one. A broken video
         is replaced by another.
 
-        With `clips.center()` every video comes once, in order, and the last batch is what is left.
-        Broken videos are left out; `problems` names them.
+        With `clips.center()` every video comes once, in order, and the last batch may be smaller.
+        Broken videos are skipped; `problems` names them.
 
         Args:
             split: one of `splits`.
@@ -74,7 +74,7 @@ class Videos:
             batch_size: clips of a batch; over all replicas, under a `tf.distribute` strategy.
             seed: of order and clips.
             clips_per_video: clips that are drawn from each video in an epoch, at random.
-            balanced: draw as many clips of each class.
+            balanced: draw equally many clips of each class.
 
         Returns:
             A finite data set that knows its length, of uint8 `(batch, frames, size, size,
@@ -98,36 +98,26 @@ class Videos:
             raise DataError(
                 f"`split` must be one of {sorted(self.splits)}. Received: split={split!r}"
             )
+        from keras_r3d.data import pipeline  # TensorFlow takes seconds to import
+
         videos, data = list(self.splits[split]), clips.data()
         reader = self.reader(clips)
         if not clips.random:
-            steps = math.ceil(len(videos) / batch_size)
-            batches = pipeline.validation_clips(
-                reader, videos, self.classes, data, batch_size=batch_size, keep_empty=True
+            return pipeline.validation_clips(
+                reader, videos, self.classes, data, batch_size=batch_size, complete=True
             )
-            checked = batches.map(_not_empty)
-            return checked.apply(tf.data.experimental.assert_cardinality(steps))
-        data = dataclasses.replace(data, balanced=balanced)
-        steps = math.ceil(len(videos) * clips_per_video / batch_size)
-        epochs = itertools.count()
-
-        def first_batch() -> np.int64:
-            """Counts the passes: each begins where the last one ended."""
-            return np.int64(next(epochs) * steps)
-
-        first = tf.data.Dataset.from_tensors(0).map(
-            lambda _: tf.ensure_shape(
-                tf.numpy_function(calls.guarded(first_batch), [], tf.int64), ()
-            )
+        return pipeline.training_clips(
+            reader,
+            videos,
+            self.classes,
+            dataclasses.replace(data, balanced=balanced),
+            batch_size=batch_size,
+            seed=seed,
+            epoch_steps=math.ceil(len(videos) * clips_per_video / batch_size),
         )
-        numbers = first.flat_map(lambda start: tf.data.Dataset.range(start, start + steps))
-        batches = pipeline.training_clips(
-            reader, videos, self.classes, data, batch_size=batch_size, seed=seed, numbers=numbers
-        )
-        return batches.apply(tf.data.experimental.assert_cardinality(steps))
 
     def reader(self, clips: Clips) -> Reader:
-        """Returns what reads the videos; clips of the same kind share it, and what it caches."""
+        """Returns a reader of the videos; clips of the same kind share it, and its cache."""
         key = clips.input, clips.short_side
         if key not in self._readers:
             self._readers[key] = opening.reader_of(self._source, clips.data(), self._cache_gib)
@@ -143,7 +133,7 @@ def open_videos(
     seed: int = 0,
     cache_gib: float = 0.0,
 ) -> Videos:
-    """Opens labelled videos; nothing is decoded yet.
+    """Opens labeled videos; nothing is decoded yet.
 
     Args:
         data: folder with a folder of videos for each class (or, above them, folders "train",
@@ -154,46 +144,21 @@ def open_videos(
         validation_fraction: share of each class's training videos to hold out where there is no
             validation split. Videos of one group are held out together.
         test_fraction: likewise for the test split.
-        seed: of what is held out.
+        seed: of the hold-out.
         cache_gib: memory for decoded frames, in GiB; a video that fits is decoded once.
 
     Raises:
         DataError: anything that keeps the videos from being used, by name.
+        DataError: optical flow cannot be computed.
         StoreError, StorageError: the store cannot be opened.
-        DataError: optical flow cannot be had.
     """
-    for name, value in {
-        "validation_fraction": validation_fraction,
-        "test_fraction": test_fraction,
-    }.items():
+    fractions: Any = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
+    for name, value in fractions.items():
         if not 0 <= value < 1:
             raise DataError(f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}")
-    stored = flow_folder.read_settings(data) if flow_folder.is_one(data) else None
-    kind = (
-        Clips()
-        if stored is None
-        else Clips(input=cast(Any, stored.input), short_side=stored.short_side)
-    )
-    settings = dataclasses.replace(
-        kind.data(),
-        annotations=annotations,
-        validation_fraction=validation_fraction,
-        test_fraction=test_fraction,
-    )
+    clips = Clips()
+    if flow_folder.is_one(data):
+        stored = flow_folder.read_settings(data)
+        clips = Clips(input=cast(Any, stored.input), short_side=stored.short_side)
+    settings = dataclasses.replace(clips.data(), annotations=annotations, **fractions)
     return Videos(opening.open_source(data, settings, seed=seed), cache_gib)
-
-
-def _not_empty(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Passes a batch on; one without any clip is an error, as the data set would be shorter."""
-
-    def check(count: np.int64) -> np.int64:
-        if not count:
-            raise VideoError(
-                "None of the videos of a batch can be read. `python -m keras_r3d.scan` finds the "
-                "broken ones; `problems` of the Videos names those that were met."
-            )
-        return count
-
-    count = tf.numpy_function(calls.guarded(check), [tf.shape(labels, tf.int64)[0]], tf.int64)
-    with tf.control_dependencies([count]):
-        return tf.identity(pixels), tf.identity(labels)

@@ -1,8 +1,9 @@
-"""What `--data_dir` names: a folder of videos or of their flow, a list, or a clip store."""
+"""Opens what `--data_dir` names: a folder of videos or of flow, a list, or a clip store."""
 
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from keras_r3d.data import annotations, motion
 from keras_r3d.data.annotations import Annotations
@@ -15,12 +16,12 @@ from keras_r3d.system.errors import DataError
 
 __all__ = ["Source", "file_reader", "is_store", "open_source", "reader_of", "video_reader"]
 
-_DEPTH = 8  # folders above a file, in which it is asked whether it is stored flow
+_DEPTH = 8  # folders above a file that may be its folder of stored flow
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Labelled videos by split, and what reads them.
+    """Labeled videos by split, and their reader.
 
     Attributes:
         path: where it was opened, without the secrets a URL may have.
@@ -47,63 +48,51 @@ def open_source(
         data: of the recipe; names the annotations of a folder. (A list, a store or a folder of flow
             has its own.)
         cache_gib: memory for decoded frames of video files.
-        seed: of the hold-out. None holds no videos out, takes what annotations a folder has where
-            it lacks the named ones, and takes what could not be trained on.
-        least_validation: hold no videos out for validation if they would be fewer than that.
+        seed: of the hold-out. None holds no videos out, uses any annotations of a folder that lacks
+            the named ones, and accepts what could not be trained on.
+        least_validation: hold no videos out for validation if they would be fewer.
 
     Raises:
         DataError: anything that keeps the videos from being used, by name.
+        DataError: optical flow cannot be computed, or is not stored as the recipe says.
         StoreError, StorageError: the store cannot be opened.
-        DataError: optical flow cannot be had, or is not stored as the recipe says.
     """
     if str(data_dir) == motion.URL:
-        return Source(
-            motion.annotations(), motion.MotionReader(data.frames), motion.URL, motion.URL
-        )
-    validation_fraction = 0.0 if seed is None else data.validation_fraction
-    test_fraction = 0.0 if seed is None else data.test_fraction
+        reader = motion.MotionReader(data.frames)
+        return Source(motion.annotations(), reader, motion.URL, motion.URL)
+    hold_out: dict[str, Any] = {"least_validation": least_validation, "trained_on": False}
+    if seed is not None:
+        hold_out |= {"seed": seed, "trained_on": True}
+        hold_out["validation_fraction"] = data.validation_fraction
+        hold_out["test_fraction"] = data.test_fraction
     if is_store(data_dir):
         if data.input != "rgb":
             raise DataError(_no_flow(data_dir, data))
         store = Store(data_dir)
-        aside = store.quarantined()
+        quarantined = store.quarantined()
         splits = {
-            split: [video for video in videos if video not in aside]
+            split: [video for video in videos if video not in quarantined]
             for split, videos in store.splits.items()
         }
-        found = annotations.arrange(
-            splits,
-            store.root,
-            validation_fraction=validation_fraction,
-            test_fraction=test_fraction,
-            seed=seed or 0,
-            least_validation=least_validation,
-            quarantined=True,
-            trained_on=seed is not None,
-        )
-        if aside:
-            note = f"{len(aside)} videos are left aside by {store.root}/{annotations.QUARANTINE}."
-            found = dataclasses.replace(found, notes=[note, *found.notes])
-        return Source(found, StoreReader(store), store.root, store.root)
-    reader = video_reader(data_dir, data, cache_gib)
+        arranged = annotations.arrange(splits, store.root, quarantined=True, **hold_out)
+        if quarantined:
+            file = f"{store.root}/{annotations.QUARANTINE}"
+            note = f"{len(quarantined)} videos are skipped by {file}."
+            arranged = dataclasses.replace(arranged, notes=[note, *arranged.notes])
+        return Source(arranged, StoreReader(store), store.root, store.root)
     name = annotations.MANIFEST if flow_folder.is_one(data_dir) else data.annotations
     if seed is None and not annotations.has(data_dir, name):
         name = annotations.AUTO
-    found = annotations.read(
-        data_dir,
-        name,
-        validation_fraction=validation_fraction,
-        test_fraction=test_fraction,
-        seed=seed or 0,
-        least_validation=least_validation,
-        trained_on=seed is not None,
+    return Source(
+        reader=video_reader(data_dir, data, cache_gib),
+        annotations=annotations.read(data_dir, name, **hold_out),
+        path=annotations.absolute(data_dir),
+        root=annotations.root(data_dir),
     )
-    path, root = annotations.absolute(data_dir), annotations.root(data_dir)
-    return Source(found, reader, path, root)
 
 
 def reader_of(source: Source, data: Data, cache_gib: float = 0.0) -> Reader:
-    """Returns what reads the videos of a source that was opened, for clips of any kind.
+    """Returns a reader of an opened source for other clips.
 
     Raises:
         DataError: as `open_source`.
@@ -124,7 +113,7 @@ def _no_flow(path: str | Path, data: Data) -> str:
 
 
 def file_reader(paths: Iterable[str], data: Data) -> VideoReader:
-    """Returns what reads video files that are named one by one, or files of stored flow.
+    """Returns a reader of single video files, or of files of stored flow.
 
     Raises:
         DataError: the flow is not stored as the recipe says, or some files are flow and some not.
@@ -145,7 +134,7 @@ def file_reader(paths: Iterable[str], data: Data) -> VideoReader:
 
 
 def video_reader(data_dir: str | Path, data: Data, cache_gib: float = 0.0) -> VideoReader:
-    """Returns what reads the videos of a folder or list, or the flow of them that it holds.
+    """Returns a reader of the videos of a folder or list, or of a folder of stored flow.
 
     Raises:
         DataError: as `open_source`.

@@ -1,29 +1,39 @@
 """tf.data pipelines: training clips, validation clips.
 
 Clips are cut in `tf.numpy_function`, a batch a call, straight into the batch's memory, by a pool of
-threads (OpenCV releases the GIL). They stay uint8; the model normalises.
+threads (OpenCV releases the GIL). They stay uint8; the model normalizes.
 """
 
+import atexit
+import collections
 import functools
+import itertools
+import math
+import threading
+import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.data import calls, clips
+from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding import buffers
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.sampling import order
 from keras_r3d.recipe import Data
 from keras_r3d.system.errors import VideoError
 
-# Draws after which a stream of unreadable videos is an error rather than bad luck.
-_MOST_DRAWS = 1000
+_MOST_DRAWS = 1000  # of unreadable videos in a row, before a stream ends with an error
 _BATCHES = 2  # under way at a time
 _OURS = ("Video", "Store", "Storage", "Unreachable")  # kinds of errors
-_TURN = 4  # clips that a thread cuts before it asks for more
+_TURN = 4  # clips that a thread cuts before it takes more
+_ALIGNMENT = 64  # bytes; TensorFlow copies arrays that begin elsewhere
+_KEPT_BATCHES = 8  # arrays of one shape that are kept for reuse
+_QUIET_SECONDS = 0.1  # without a call: TensorFlow has seen the errors and makes no more
+_MOST_SECONDS = 10.0  # for calls under way to end, as Python ends
 
 Fill = Callable[[int, Sequence[np.ndarray]], int]
 
@@ -38,23 +48,24 @@ def training_clips(
     seed: int,
     start: int = 0,
     shard: tuple[int, int] = (0, 1),
-    numbers: tf.data.Dataset | None = None,
+    epoch_steps: int | None = None,
 ) -> tf.data.Dataset:
     """Draws training clips without end: every video once, in random order, then again.
 
     With `data.balanced` an epoch is as long, but each class has the same share of it.
 
-    Order and crops are a pure function of the seed and the position in the stream, however many
-    threads work on it. A broken video is replaced by a draw from the same videos; the reader keeps
-    its name, and the stream ends with an error once more than `data.broken_share` are broken.
+    Order and crops are a pure function of the seed and the position in the stream, whatever the
+    number of threads. A broken video is replaced by a draw from the same videos; the reader notes
+    it, and the stream ends with an error once more than `data.broken_share` are broken.
 
-    With `data.clips_per_pass` above 1 each pass over a video gives so many clips, and 256 clips
-    at a time are mixed: meant for video files, where decoding up to the clip is the cost.
+    With `data.clips_per_pass` above 1 each pass over a video yields as many clips, and 256 clips
+    at a time are shuffled: meant for video files, where decoding up to the clip is the cost.
 
     Args:
-        start: batches to leave out, to go on where a stream was left.
-        shard: number of this worker, and of how many; each draws other videos.
-        numbers: of the batches to take; None is all from `start` on (with `data.clips_per_pass` 1).
+        start: batches to skip, to resume a stream.
+        shard: number of this worker, and of all workers; each draws other videos.
+        epoch_steps: batches after which the stream ends, for the next pass over it to go on there
+            (with `data.clips_per_pass` 1).
 
     Returns:
         Dataset of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
@@ -91,22 +102,25 @@ def training_clips(
                 drawn = rng.integers(len(videos))
                 source = videos[epoch_order(epoch)[drawn] if data.balanced else drawn]
         raise VideoError(
-            f"{_MOST_DRAWS} training videos drawn one after the other cannot be read; the last: "
+            f"{_MOST_DRAWS} training videos in a row cannot be read; the last: "
             f"{source.name}. Is the data folder still there?"
         )
 
     worker, workers = shard
     if data.clips_per_pass == 1:
-        if numbers is None:
-            numbers = tf.data.Dataset.counter(start * workers + worker, workers)
+        if epoch_steps is not None:
+            numbers = _next_epoch(epoch_steps)
+            stream = _filled(numbers, reader, data, batch_size, 1, visit).prefetch(_BATCHES)
+            return stream.apply(tf.data.experimental.assert_cardinality(epoch_steps))
+        numbers = tf.data.Dataset.counter(start * workers + worker, workers)
         return _filled(numbers, reader, data, batch_size, 1, visit).prefetch(_BATCHES)
 
-    # As many clips as are mixed are a block; a worker has every so-manyth block.
+    # The clips that are shuffled together are a block; the workers take blocks in turn.
     per_block = order.turns_in_block(data.clips_per_pass)
     block, skipped = divmod(start * batch_size, per_block * data.clips_per_pass)
     turns = tf.data.Dataset.counter(block * workers + worker, workers)
     blocks = _filled(
-        turns, reader, data, per_block, data.clips_per_pass, visit, blocks=1, mixed=seed
+        turns, reader, data, per_block, data.clips_per_pass, visit, blocks=1, shuffle_seed=seed
     )
     stream = blocks.unbatch().skip(skipped).batch(batch_size, drop_remainder=True)
     return stream.prefetch(_BATCHES)
@@ -119,12 +133,13 @@ def validation_clips(
     data: Data,
     *,
     batch_size: int,
-    keep_empty: bool = False,
+    complete: bool = False,
 ) -> tf.data.Dataset:
-    """Takes one clip of each video: its middle, centre crop. Broken videos are left out.
+    """Takes one clip of each video: its middle, center crop. Broken videos are skipped.
 
     Args:
-        keep_empty: also give batches of which all videos are broken.
+        complete: the length of the data set is known, so a batch in which all videos are broken is
+            an error; otherwise it is skipped, too.
 
     Returns:
         Dataset of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
@@ -132,31 +147,53 @@ def validation_clips(
     labels = {name: label for label, name in enumerate(classes)}
 
     def take(number: int, out: Sequence[np.ndarray]) -> int:
-        label = -1
-        if number < len(videos):
-            try:
-                clips.middle_clip(reader, videos[number], data, out[0])
-                label = labels[videos[number].label]
-            except VideoError:  # the reader has noted it
-                label = -1
-        return label
+        if number >= len(videos):
+            return -1
+        try:
+            clips.middle_clip(reader, videos[number], data, out[0])
+        except VideoError:  # the reader has noted it
+            return -1
+        return labels[videos[number].label]
+
+    def check(labels: np.ndarray) -> np.ndarray:
+        if complete and (labels < 0).all():
+            raise VideoError(
+                "None of the videos of a batch can be read. `python -m keras_r3d.scan` finds the "
+                "broken ones; `problems` of the Videos names those that were met."
+            )
+        return labels >= 0
 
     def readable(pixels: tf.Tensor, labels: tf.Tensor):
-        there = labels >= 0
-        return tf.boolean_mask(pixels, there), tf.boolean_mask(labels, there)
+        mask = tf.ensure_shape(tf.numpy_function(guarded(check), [labels], tf.bool), labels.shape)
+        return tf.boolean_mask(pixels, mask), tf.boolean_mask(labels, mask)
 
-    numbers = tf.data.Dataset.range(-(-len(videos) // batch_size))
-    stream = _filled(numbers, reader, data, batch_size, 1, take).map(readable)
-    if not keep_empty:
+    steps = math.ceil(len(videos) / batch_size)
+    stream = _filled(tf.data.Dataset.range(steps), reader, data, batch_size, 1, take).map(readable)
+    if complete:
+        stream = stream.apply(tf.data.experimental.assert_cardinality(steps))
+    else:
         stream = stream.filter(lambda _, labels: tf.size(labels) > 0)
     return stream.prefetch(_BATCHES)
 
 
+def _next_epoch(steps: int) -> tf.data.Dataset:
+    """Numbers the batches of an epoch; each pass begins where the last one ended."""
+    epochs = itertools.count()
+
+    def first_batch() -> np.int64:
+        return np.int64(next(epochs) * steps)
+
+    first = tf.data.Dataset.from_tensors(0).map(
+        lambda _: tf.ensure_shape(tf.numpy_function(guarded(first_batch), [], tf.int64), ())
+    )
+    return first.flat_map(lambda start: tf.data.Dataset.range(start, start + steps))
+
+
 def reason(error: tf.errors.OpError) -> str | None:
-    """Returns the sentence of the error of ours that ended a stream; None if it was another's."""
+    """Returns the message of the error of ours that ended a stream; None for other errors."""
     for line in error.message.splitlines():
-        kind, found, detail = line.partition("Error: ")
-        if found and kind.endswith(_OURS):
+        kind, _, detail = line.partition("Error: ")
+        if detail and kind.endswith(_OURS):
             return detail
     return None
 
@@ -170,7 +207,7 @@ def _filled(
     fill: Fill,
     *,
     blocks: int = _BATCHES,
-    mixed: int | None = None,
+    shuffle_seed: int | None = None,
 ) -> tf.data.Dataset:
     """Turns numbers of batches into batches.
 
@@ -178,37 +215,33 @@ def _filled(
         videos: in a batch.
         clips_each: of each of them.
         fill: takes the number of a video in the stream, and memory for its clips; returns their
-            labels. Called by several threads.
+            label. Called by several threads.
         blocks: batches under way at a time.
-        mixed: seed by which the clips of a batch are mixed; None leaves them in order.
+        shuffle_seed: of the clips in a batch; None leaves them in order.
     """
     count = videos * clips_each
     shape = (count, data.frames, data.size, data.size, data.channels)
-    buffers = _buffers(shape)
     turn = _TURN if clips_each == 1 else 1
 
     def batch(number: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        pixels, labels = buffers.take(), np.empty(count, np.int32)
+        pixels, labels = _empty_batch(shape), np.empty(count, np.int32)
         places = np.arange(count)
-        if mixed is not None:
-            places = order.mixing(mixed, int(number), count)
+        if shuffle_seed is not None:
+            places = order.block_order(shuffle_seed, int(number), count)
 
-        def some(first: int) -> None:
+        def fill_turn(first: int) -> None:
             for video in range(first, min(first + turn, videos)):
-                own = places[video * clips_each : (video + 1) * clips_each]
-                labels[own] = fill(int(number) * videos + video, [pixels[place] for place in own])
+                here = places[video * clips_each : (video + 1) * clips_each]
+                labels[here] = fill(int(number) * videos + video, [pixels[place] for place in here])
 
-        turns = range(0, videos, turn)
-        for _ in _pool(reader.threads).map(some, turns) if reader.threads > 1 else map(some, turns):
-            pass
+        firsts = range(0, videos, turn)
+        run = _pool(reader.threads).map if reader.threads > 1 else map
+        collections.deque(run(fill_turn, firsts), maxlen=0)
         return pixels, labels
 
     def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, labels = tf.numpy_function(calls.guarded(batch), [number], (tf.uint8, tf.int32))
-        return (
-            tf.ensure_shape(pixels, shape),
-            tf.ensure_shape(labels, (count,)),
-        )
+        pixels, labels = tf.numpy_function(guarded(batch), [number], (tf.uint8, tf.int32))
+        return tf.ensure_shape(pixels, shape), tf.ensure_shape(labels, (count,))
 
     return numbers.map(shaped, num_parallel_calls=blocks, deterministic=True)
 
@@ -220,5 +253,70 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 @functools.cache
-def _buffers(shape: tuple[int, ...]) -> buffers.Buffers:
-    return buffers.Buffers(shape)
+def _free_memory(size: int) -> collections.deque[np.ndarray]:
+    return collections.deque(maxlen=_KEPT_BATCHES)
+
+
+def _empty_batch(shape: tuple[int, ...]) -> np.ndarray:
+    """Returns an uninitialized uint8 array, in memory of an array that nobody holds any more.
+
+    The kernel clears new memory page by page, which costs more than a tenth of cutting the clips.
+    """
+    size = math.prod(shape)
+    free = _free_memory(size)
+    try:
+        memory = free.pop()
+    except IndexError:
+        memory = np.empty(size + _ALIGNMENT - 1, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    array = memory[start : start + size].reshape(shape)
+    weakref.finalize(array, free.append, memory).atexit = False
+    return array
+
+
+class EndingError(RuntimeError):
+    """Python is ending; nothing is computed any more."""
+
+
+_lock = threading.Lock()
+_active = 0
+_last = 0.0
+_ending = False
+
+
+def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function for TensorFlow's threads to call; it raises `EndingError` as Python ends.
+
+    A thread that waits for Python's lock while the interpreter shuts down never returns, and
+    TensorFlow waits for it. So no call begins once the process ends, and `_end` waits for the rest.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        global _active, _last
+        with _lock:
+            _last = time.monotonic()
+            if _ending:
+                raise EndingError
+            _active += 1
+        try:
+            return function(*arguments)
+        finally:
+            with _lock:
+                _active -= 1
+                _last = time.monotonic()
+
+    return call
+
+
+@atexit.register
+def _end() -> None:
+    global _ending
+    with _lock:
+        _ending = True
+    deadline = time.monotonic() + _MOST_SECONDS
+    while time.monotonic() < deadline:
+        with _lock:
+            if not _active and time.monotonic() - _last > _QUIET_SECONDS:
+                return
+        time.sleep(_QUIET_SECONDS / 10)

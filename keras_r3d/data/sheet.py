@@ -1,13 +1,15 @@
-"""A contact sheet of training clips, to look at colours, crops and flips before training.
+"""Contact sheets of training clips, to check colors, crops and flips before training.
 
-Beside each clip is a frame of its video as it was before it was cut, with the crop drawn on it.
+Beside each clip is an uncut frame of its video, with the crop drawn on it.
 """
 
+import contextlib
 import dataclasses
 import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,15 +23,16 @@ from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader
 from keras_r3d.pictures import flow_key
 from keras_r3d.recipe import Data
-from keras_r3d.system.errors import VideoError
+from keras_r3d.system import files
+from keras_r3d.system.errors import R3DError, VideoError
 from keras_r3d.system.text import shortened
 
-_MOST_STRIPS = 15  # of a page; more --per_class are not allowed
+_MOST_STRIPS = 15  # of a page
 _MOST_CLASSES = 8  # of the sheet of a training
 _MOST_FRAMES = 8
 _MOST_LETTERS = 32  # of a name in a title
-_SIDE = 224  # pixels of an uncut frame, made square; it is drawn in its shape
-_WIDEST = 2.0  # times the height of a strip, for an uncut frame
+_SIDE = 224  # pixels of an uncut frame, made square; it is drawn in its own shape
+_WIDEST = 2.0  # width of an uncut frame, in heights of a strip
 _GAP = 0.15  # likewise, from there to the strip
 _RED = "#ff2020"
 
@@ -39,20 +42,13 @@ Strip = tuple[Video, clips.Clip]
 def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: int) -> Figure:
     """Draws training clips of up to 8 classes as strips of up to 8 frames, left to right in time.
 
-    Optical flow is drawn in colours, each clip by its own longest vector.
+    Optical flow is drawn in colors, each clip scaled by its longest vector.
 
     Raises:
         DataError: no video can be read.
     """
-    strips = _strips(reader, videos, data, seed, 1)
-    shown = itertools.islice((one for one in strips if one), _MOST_CLASSES)
-    return _page(reader, list(itertools.chain(*shown)), data)
-
-
-def page_count(videos: Sequence[Video], per_class: int) -> int:
-    """Returns how many figures `pages` draws at most."""
-    most = max(1, _MOST_STRIPS // per_class)  # classes of a page
-    return math.ceil(len({video.label for video in videos}) / most)
+    strips = itertools.islice(_strips(reader, videos, data, seed, 1), _MOST_CLASSES)
+    return _page(reader, list(itertools.chain(*strips)), data)
 
 
 def pages(
@@ -61,37 +57,70 @@ def pages(
     """Draws training clips of `per_class` videos of all classes, as `training_sheet` does.
 
     Yields:
-        Figures of up to 15 strips, about as many on each; a class is not torn apart.
+        Figures of up to 15 strips, about equally many on each; a class stays on one page.
 
     Raises:
         DataError: no video can be read.
     """
-    classes = math.ceil(len({v.label for v in videos}) / page_count(videos, per_class))
-    strips = (one for one in _strips(reader, videos, data, seed, per_class) if one)
+    classes = math.ceil(len({v.label for v in videos}) / _page_count(videos, per_class))
+    strips = _strips(reader, videos, data, seed, per_class)
     while page := list(itertools.islice(strips, classes)):
         yield _page(reader, list(itertools.chain(*page)), data)
+
+
+def write_pages(
+    reader: Reader, videos: Sequence[Video], data: Data, seed: int, per_class: int, output: Path
+) -> list[Path]:
+    """Writes what `pages` draws into PNG files NAME.png, NAME-2.png, …; returns their paths.
+
+    Raises:
+        R3DError: one of the files exists.
+        DataError: no video can be read.
+        WriteError: the disk is full, …
+    """
+    numbers = range(2, _page_count(videos, per_class) + 1)
+    names = [output.name, *(f"{output.stem}-{number}{output.suffix}" for number in numbers)]
+    for name in names:
+        check_free(output.with_name(name))
+    paths = []
+    with files.together(output.parent) as temporary:
+        drawn = pages(reader, videos, data, seed, per_class)
+        for name, figure in zip(names, drawn, strict=False):  # a class may have no readable video
+            figure.savefig(temporary / name, dpi=100)
+            paths.append(output.with_name(name))
+    return paths
+
+
+def check_free(path: Path) -> None:
+    """Raises R3DError if a file exists already."""
+    if path.exists():
+        raise R3DError(f"{path} already exists; choose another --output.")
+
+
+def _page_count(videos: Sequence[Video], per_class: int) -> int:
+    """Returns the most figures that `pages` draws."""
+    most = max(1, _MOST_STRIPS // per_class)  # classes of a page
+    return math.ceil(len({video.label for video in videos}) / most)
 
 
 def _strips(
     reader: Reader, videos: Sequence[Video], data: Data, seed: int, per_class: int
 ) -> Iterator[list[Strip]]:
-    """Yields clips of different videos of each class, drawn among those that can be read."""
+    """Yields clips of different readable videos of each class that has some."""
     reader.require_readable(videos, "train")
     by_class: dict[str, list[Video]] = {}
     for video in videos:
         by_class.setdefault(video.label, []).append(video)
     rng = np.random.default_rng([seed, len(videos)])
     for _, candidates in sorted(by_class.items()):
-        order = rng.permutation(len(candidates))
-        readable = (_draw(reader, candidates[number], data, rng) for number in order)
-        yield list(itertools.islice((strip for strip in readable if strip), per_class))
-
-
-def _draw(reader: Reader, video: Video, data: Data, rng: np.random.Generator) -> Strip | None:
-    try:
-        return video, clips.training_clip(reader, video, data, rng)
-    except VideoError:  # the reader has noted it
-        return None
+        strips: list[Strip] = []
+        for number in rng.permutation(len(candidates)):
+            if len(strips) < per_class:
+                with contextlib.suppress(VideoError):  # the reader has noted it
+                    clip = clips.training_clip(reader, candidates[number], data, rng)
+                    strips.append((candidates[number], clip))
+        if strips:
+            yield strips
 
 
 def _page(reader: Reader, strips: Sequence[Strip], data: Data) -> Figure:
@@ -116,7 +145,7 @@ def _page(reader: Reader, strips: Sequence[Strip], data: Data) -> Figure:
 def _uncut(reader: Reader, video: Video, clip: clips.Clip) -> tuple[Frame, tuple[int, int]] | None:
     """Returns the clip's middle frame before it was cut, made square, and its height and width.
 
-    None where there is no such frame: a reader that renders clips asks for no crop.
+    None where there is no such frame: rendered clips are not cropped.
     """
     sizes: list[tuple[int, int]] = []
 
@@ -135,7 +164,7 @@ def _draw_strip(axes: Axes, clip: clips.Clip, data: Data) -> None:
     shown = np.linspace(0, data.frames - 1, count).round().astype(int)
     pixels = clip.pixels[shown]
     if data.input != "rgb":
-        pixels = flow_key.bordered(flow.colours(pixels))
+        pixels = flow_key.bordered(flow.colors(pixels))
     axes.imshow(np.concatenate(list(pixels), axis=1), extent=(0, count, 1, 0))
 
 
@@ -144,7 +173,7 @@ def _draw_uncut(
 ) -> None:
     """Draws an uncut frame left of a strip, in its shape, and the crop on it."""
     if data.input != "rgb":
-        frame = flow_key.bordered(flow.colours(frame[None]))[0]
+        frame = flow_key.bordered(flow.colors(frame[None]))[0]
     scale = _width(size) / size[1]
     left, top = -_GAP - _width(size), (1 - scale * size[0]) / 2
     axes.imshow(frame, extent=(left, -_GAP, top + scale * size[0], top))
@@ -157,7 +186,7 @@ def _draw_uncut(
 
 
 def _width(size: tuple[int, int]) -> float:
-    """Returns how wide a frame of a height and width is drawn, in heights of a strip."""
+    """Returns the drawn width of a frame of a height and width, in heights of a strip."""
     return min(_WIDEST, size[1] / size[0])
 
 

@@ -25,7 +25,7 @@ def wheel(size: int) -> Frame:
     x, y = np.meshgrid(steps, steps)
     length = np.hypot(x, y)
     arrows = np.where((length <= 1)[..., None], np.stack([x, y], axis=-1), 0) * flow.BOUND
-    disc = flow.colours(flow.encode(arrows.astype(np.float32)))
+    disc = flow.colors(flow.encode(arrows.astype(np.float32)))
     disc[np.abs(length - 1) < 2 / size] = _BORDER
     return disc
 

@@ -7,7 +7,6 @@ import re
 import signal
 import sys
 import textwrap
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Any
 
 from absl import app, flags, logging
 
+from keras_r3d.system import threads
 from keras_r3d.system.errors import R3DError
 from keras_r3d.system.signature import REQUIRED, Parameter, read_signature
 
-DECODING = ("windows ", "frames ")  # so begin the names of threads that decode
 INTERRUPTED = 75  # exit code of what was stopped and can be resumed
 _HEAD = 22  # columns of the flags in --help
 
@@ -260,10 +259,7 @@ def resumable() -> Iterator[None]:
 
 def _leave(code: int | str | None) -> None:
     """Ends the process as `sys.exit`, also while decoders work or hang in threads of ours."""
-    ours = [one for one in threading.enumerate() if one.name.startswith(DECODING)]
-    for thread in ours:
-        thread.join(timeout=1.0)
-    if not any(thread.is_alive() for thread in ours):
+    if threads.all_ended(1.0):
         sys.exit(code)
     if isinstance(code, str):
         print(code, file=sys.stderr)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_r3d.data.sampling import affine
+from keras_r3d.data.sampling import augmentation
 
 sizes = st.integers(16, 40)
 
@@ -14,22 +14,24 @@ def noise(size: int, frames: int = 2) -> np.ndarray:
 
 @given(sizes, st.integers(0, 2**32))
 def test_nothing_changes_at_zero(size, seed):
-    change = affine.random_matrix(np.random.default_rng(seed), size, 0.0, 0.0, 0.0)
+    change = augmentation.random_matrix(np.random.default_rng(seed), size, 0.0, 0.0, 0.0)
     assert change.dtype == np.float64
     assert (change == [[1, 0, 0], [0, 1, 0]]).all()
-    assert (affine.apply(change, noise(size)) == noise(size)).all()
+    assert (augmentation.warp(change, noise(size)) == noise(size)).all()
 
 
 @pytest.mark.parametrize("size", [16, 17, 112])
 def test_a_quarter_turn_is_that_of_numpy(size):
     for turns in range(-2, 4):
-        turned = affine.apply(affine.matrix(size, 90 * turns, 0, 0, 0), noise(size))
+        turned = augmentation.warp(
+            augmentation.affine_matrix(size, 90 * turns, 0, 0, 0), noise(size)
+        )
         assert (turned == np.rot90(noise(size), turns, axes=(1, 2))).all()
 
 
 def test_moving_reflects_at_the_border():
     clip = noise(32)
-    moved = affine.apply(affine.matrix(32, 0, 0, right=3, down=-2), clip)
+    moved = augmentation.warp(augmentation.affine_matrix(32, 0, 0, right=3, down=-2), clip)
     assert (moved[:, :-2, 3:] == clip[:, 2:, :-3]).all()
     assert (moved[:, :-2, :3] == clip[:, 2:, 3:0:-1]).all()
     assert (moved[:, -2:, 3:] == clip[:, -2:-4:-1, :-3]).all()
@@ -37,7 +39,7 @@ def test_moving_reflects_at_the_border():
 
 def test_moving_fills_the_border_where_asked_to():
     clip = noise(32)
-    moved = affine.apply(affine.matrix(32, 0, 0, right=3, down=0), clip, fill=90)
+    moved = augmentation.warp(augmentation.affine_matrix(32, 0, 0, right=3, down=0), clip, fill=90)
     assert (moved[:, :, 3:] == clip[:, :, :-3]).all()
     assert (moved[:, :, :3] == 90).all()
 
@@ -45,22 +47,22 @@ def test_moving_fills_the_border_where_asked_to():
 def test_shear_slants_upright_lines_and_keeps_the_centre():
     clip = np.zeros((1, 33, 33, 3), np.uint8)
     clip[:, :, 16] = 255
-    slanted = affine.apply(affine.matrix(33, 0, 45, 0, 0), clip)[0, :, :, 0]
+    slanted = augmentation.warp(augmentation.affine_matrix(33, 0, 45, 0, 0), clip)[0, :, :, 0]
     diagonal = np.eye(33)  # the lower end to the right
     diagonal[0, 32] = diagonal[32, 0] = 1  # reflections of both ends
     assert (slanted == 255 * diagonal).all()
 
 
 def test_a_turn_comes_after_the_slant():
-    assert affine.matrix(33, 90, 45, 0, 0) @ (16, 32, 1) == pytest.approx((32, 0))
+    assert augmentation.affine_matrix(33, 90, 45, 0, 0) @ (16, 32, 1) == pytest.approx((32, 0))
 
 
 @given(sizes, st.floats(0, 180), st.floats(0, 60), st.floats(0, 0.5), st.integers(0, 2**32))
 def test_all_frames_are_changed_alike(size, rotate, shear, translate, seed):
-    change = affine.random_matrix(np.random.default_rng(seed), size, rotate, shear, translate)
+    change = augmentation.random_matrix(np.random.default_rng(seed), size, rotate, shear, translate)
     clip = np.repeat(noise(size, 1), 3, axis=0)
     before = clip.copy()
-    changed = affine.apply(change, clip)
+    changed = augmentation.warp(change, clip)
     assert changed.dtype == np.uint8
     assert changed.shape == clip.shape
     assert (changed == changed[:1]).all()

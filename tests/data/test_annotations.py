@@ -51,11 +51,11 @@ def test_bare_class_folders_are_held_out_by_class(tmp_path):
     assert len(found.notes) == 2
 
 
-def test_other_files_are_left_aside_and_said(tmp_path):
+def test_other_files_are_skipped_and_counted(tmp_path):
     root = touch(tmp_path, "a/1.mp4", "b/2.mp4", "b/readme.txt", "b/.hidden.mp4")
     found = read(root)
     assert len(found.split("train")) == 2
-    assert "1 files are no videos by their suffix" in found.notes[0]
+    assert "1 files without a video suffix are skipped" in found.notes[0]
     assert "readme.txt" in found.notes[0]
 
 
@@ -121,8 +121,8 @@ def test_a_group_in_two_splits_is_refused(tmp_path):
         read(grouped(tmp_path, rows), "manifest.csv")
     assert str(error.value) == (
         f"The group 'y' is in split 'train' ({tmp_path / '1.mp4'}) and in split 'test' "
-        f"({tmp_path / '2.mp4'}): a figure of one would be inflated by the other. Put all videos "
-        "of a group into one split, or leave the column 'group' out."
+        f"({tmp_path / '2.mp4'}), which would inflate the accuracy. Put all videos of a group "
+        "into one split, or leave the column 'group' out."
     )
 
 
@@ -202,7 +202,7 @@ def test_too_few_videos_to_hold_any_out_is_said(tmp_path):
 
 def test_videos_outside_class_folders_are_said(tmp_path):
     found = read(touch(tmp_path, "a/1.mp4", "b/2.mp4", "3.mp4"))
-    assert "1 videos lie in no class folder" in found.notes[0]
+    assert "1 videos in no class folder are skipped" in found.notes[0]
 
 
 def test_a_missing_split_is_named(tmp_path):
@@ -220,13 +220,13 @@ def test_a_missing_split_is_named(tmp_path):
         (["train/a/1.mp4", "train/b/1.mp4", "val/a/1.mp4", "valid/a/2.mp4"], None, "two folders"),
         (["train/a/1.mp4", "train/b/1.mp4", "val/c/1.mp4"], None, r"without training videos: c"),
         (["val/a/1.mp4"], None, r"No training videos in .*Splits found: \['validation'\]"),
-        (["1.mp4"], "path,label\n1.mp4,a\n1.mp4,b\n", r"line 3: .*stands there twice .*line 2"),
+        (["1.mp4"], "path,label\n1.mp4,a\n1.mp4,b\n", r"line 3: .*is listed twice .*line 2"),
         (["1.mp4"], "path,label\n1.mp4,a\n2.mp4,b\n", r"1 of 2 videos .*2\.mp4 \(line 3\)"),
         (["1.mp4"], "file,label\n1.mp4,a\n", r"must have the columns path,label.*file,label"),
         (["1.mp4"], "path,label\n1.mp4,\n", r"line 2: the column 'label' is empty"),
         (["1.mp4"], "path,label\n", r"lists no videos"),
         (["1.mp4"], 'path,label\n1.mp4,"a\nb"\n', r"a label must be one line"),
-        (["1.mp4"], "path,label\n1.mp4,a\nx/../1.mp4,b\n", r"stands there twice"),
+        (["1.mp4"], "path,label\n1.mp4,a\nx/../1.mp4,b\n", r"is listed twice"),
         (["1.mp4"], "", r"must have the columns"),
         (
             ["1.mp4"],

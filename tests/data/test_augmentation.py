@@ -15,7 +15,7 @@ from chances import LEAST_P, Numbered, generators, p_value, tail
 
 from keras_r3d import recipe
 from keras_r3d.data import clips
-from keras_r3d.data.sampling import affine, cropping, temporal
+from keras_r3d.data.sampling import augmentation, cropping, temporal
 
 
 def binned(values: np.ndarray, low: float, high: float, bins: int) -> np.ndarray:
@@ -194,7 +194,10 @@ def test_random_resized_crops_are_uniform_in_place():
 def test_affine_changes_are_uniform_and_reach_their_limits_only():
     size, rotate, shear, translate = 64, 30.0, 20.0, 0.25
     changes = np.array(
-        [affine.random_matrix(rng, size, rotate, shear, translate) for rng in generators(5000)]
+        [
+            augmentation.random_matrix(rng, size, rotate, shear, translate)
+            for rng in generators(5000)
+        ]
     )
     linear = changes[:, :, :2]
     angles = np.arctan2(-linear[:, 1, 0], linear[:, 0, 0])

@@ -1,9 +1,18 @@
+import dataclasses
+
 import numpy as np
 import pytest
+from chances import Numbered
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_r3d.data.sampling import color, cropping
+from keras_r3d import recipe
+from keras_r3d.data import clips
+from keras_r3d.data.sampling import augmentation, cropping
+
+WHOLE = dataclasses.replace(
+    recipe.load("kinetics34").data, frames=1, size=16, sampling="uniform", crop="whole"
+)
 
 sides = st.integers(1, 400)
 SCALES = tuple(2 ** (-k / 4) for k in range(5))
@@ -88,22 +97,22 @@ def test_without_flip_nothing_is_mirrored():
     assert not any(crop.flip for crop in crops)
 
 
-def test_colours_change_alike_in_all_frames_and_not_at_strength_0():
+def test_colors_change_alike_in_all_frames_and_not_at_strength_0():
     clip = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
     clip = np.repeat(clip, 3, axis=0)
-    same = color.apply(color.random_table(np.random.default_rng(1), 0.0), clip)
+    same = augmentation.look_up(augmentation.random_table(np.random.default_rng(1), 0.0), clip)
     assert (same == clip).all()
-    changed = color.apply(color.random_table(np.random.default_rng(1), 0.4), clip)
+    changed = augmentation.look_up(augmentation.random_table(np.random.default_rng(1), 0.4), clip)
     assert changed.dtype == np.uint8
     assert (changed != clip).any()
     assert (changed[0] == changed[1]).all()
     assert (changed[0] == changed[2]).all()
 
 
-def test_a_colour_table_keeps_channels_apart():
+def test_a_color_table_keeps_channels_apart():
     table = np.stack([np.arange(256), 255 - np.arange(256), np.full(256, 7)], 1).astype(np.uint8)
     pixel = np.array([10, 20, 30], np.uint8).reshape(1, 1, 1, 3)
-    assert color.apply(table, pixel).ravel().tolist() == [10, 235, 7]
+    assert augmentation.look_up(table, pixel).ravel().tolist() == [10, 235, 7]
 
 
 def test_one_view_is_the_centre():
@@ -149,17 +158,20 @@ def test_the_middle_view_is_in_the_middle_and_not_mirrored(views):
     assert not crop.flip
 
 
+def whole_crop(height: int, width: int, seed: int, **limits) -> cropping.Crop:
+    data, rng = dataclasses.replace(WHOLE, **limits), np.random.default_rng(seed)
+    return clips.training_clip(Numbered(1, height, width), None, data, rng).crop
+
+
 @given(sides, sides, st.integers(0, 2**32))
 def test_a_random_whole_crop_without_room_is_the_whole_frame(height, width, seed):
-    rng = np.random.default_rng(seed)
-    found = cropping.random_whole(rng, height, width, (1, 1), (1, 1), False)
-    assert found == cropping.whole(height, width) == cropping.Crop(0, 0, height, width)
+    crop = whole_crop(height, width, seed, area=[1.0, 1.0], aspect=[1.0, 1.0], flip=False)
+    assert crop == cropping.whole(height, width) == cropping.Crop(0, 0, height, width)
 
 
 @given(st.integers(40, 400), st.integers(40, 400), st.integers(0, 2**32))
 def test_a_random_whole_crop_is_nearly_all_and_of_nearly_the_frames_shape(height, width, seed):
-    rng = np.random.default_rng(seed)
-    crop = cropping.random_whole(rng, height, width, (0.7, 0.9), (0.9, 1.1), True)
+    crop = whole_crop(height, width, seed, area=[0.7, 0.9], aspect=[0.9, 1.1], flip=True)
     assert 0 <= crop.top <= height - crop.height
     assert 0 <= crop.left <= width - crop.width
     rounded = 2 / min(height, width)

@@ -9,7 +9,9 @@ from keras_r3d.system.errors import R3DError
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return demo.render(tmp_path_factory.mktemp("cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "VIDEOS_PER_CLASS", {"train": 4, "validation": 1, "test": 2})
+        yield demo.render(tmp_path_factory.mktemp("cache"))
 
 
 def test_the_videos_are_ordinary_files_in_class_folders(folder):
@@ -33,14 +35,14 @@ def test_both_kinds_of_motion_visit_the_same_values():
         rng = np.random.default_rng(seed)
         one_way = demo._one_way(rng, 1)[clip]
         back = demo._one_way(rng, -1)[clip]
-        there_and_back = demo._there_and_back(rng)[clip]
+        back_and_forth = demo._back_and_forth(rng)[clip]
         # A grid of 1/16, moved by the random start, every value twice.
-        for values in (one_way, back, there_and_back):
+        for values in (one_way, back, back_and_forth):
             cells = np.bincount((values * 8 * (1 - 1e-9)).astype(int), minlength=8)
             assert cells.tolist() == [4] * 8 or abs(cells - 4).max() <= 1
         assert np.count_nonzero(np.diff(one_way) < 0) <= 2
         assert np.count_nonzero(np.diff(back) > 0) <= 2
-        assert 10 < np.count_nonzero(np.diff(there_and_back) > 0) < 22
+        assert 10 < np.count_nonzero(np.diff(back_and_forth) > 0) < 22
 
 
 def test_the_object_moves_as_its_class_says():

@@ -121,7 +121,7 @@ def test_other_pictures_are_not_taken_for_flow():
 
 def test_colours_tell_directions():
     arrows = flow.encode(np.array([[[2, 0], [0, 2], [-2, 0], [0, -2], [0, 0]]], np.float32))
-    red, green, cyan, violet, none = flow.colours(arrows)[0].astype(int)
+    red, green, cyan, violet, none = flow.colors(arrows)[0].astype(int)
     assert (red == (255, 0, 0)).all()
     assert green.argmax() == 1
     assert (cyan == (0, 255, 255)).all()
@@ -132,7 +132,7 @@ def test_colours_tell_directions():
 def test_the_key_has_the_colours_of_what_moves_there():
     disc = flow_key.wheel(65)
     arrows = flow.encode(np.array([[[20, 0], [0, 20], [-20, 0], [0, -20]]], np.float32))
-    expected = flow.colours(arrows)[0].astype(int)
+    expected = flow.colors(arrows)[0].astype(int)
     for place, colour in zip([(32, 61), (61, 32), (32, 3), (3, 32)], expected, strict=True):
         assert np.abs(disc[place] - colour).max() < 40
     assert (disc[32, 32] == 255).all()

@@ -36,13 +36,13 @@ def test_a_model_of_the_demo_is_near_chance_on_shuffled_frames(videos, tmp_path)
 def rewrite(source: Path, target: Path, order) -> None:
     """Writes the demo videos again, with `order(frames)` as the frame numbers of each."""
     for path in sorted(source.rglob("*.mp4")):
-        frames = list(Decoder(str(path)).frames())
+        frames = [frame for _, frame in Decoder(str(path)).timed()]
         out = target / path.relative_to(source)
         out.parent.mkdir(parents=True, exist_ok=True)
         size = frames[0].shape[1::-1]
         writer = cv2.VideoWriter(str(out), cv2.VideoWriter.fourcc(*"mp4v"), demo.FPS, size)
         for number in order(len(frames)):
-            writer.write(cv2.cvtColor(frames[number], cv2.COLOR_RGB2BGR))
+            writer.write(frames[number])
         writer.release()
 
 

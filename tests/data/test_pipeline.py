@@ -1,10 +1,13 @@
 import dataclasses
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import STEP, frame_numbers, write_video
+from memory_reader import VIDEO, MemoryReader
 
 from keras_r3d.data import clips, pipeline
 from keras_r3d.data.annotations import Video
@@ -22,13 +25,20 @@ def data(small):
     return small.data
 
 
-@pytest.fixture
-def videos(tmp_path) -> list[Video]:
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> list[Video]:
     """Ten videos of 20 frames; the tint tells them apart."""
+    folder = tmp_path_factory.mktemp("videos")
     return [
-        Video(str(write_video(tmp_path / f"{i}.avi", tint=(1, i / 10, 0), base=BASE)), label)
+        Video(str(write_video(folder / f"{i}.avi", tint=(1, i / 10, 0), base=BASE)), label)
         for i, label in enumerate(CLASSES * 5)
     ]
+
+
+@pytest.fixture(scope="module")
+def reader() -> VideoReader:
+    """Decodes each of the videos once for all tests."""
+    return VideoReader(0, 1.0)
 
 
 def which(clip: np.ndarray) -> int:
@@ -73,11 +83,10 @@ def test_the_stride_is_drawn_for_training_only(videos, data):
     assert [numbers(w.pixels[0])[0] for w in clips.windows(reader, videos[0], data)] == [0, 8, 16]
 
 
-def test_flip_mirrors(tmp_path, data):
-    reader = VideoReader(0, 1.0)
-    source = Video(str(write_video(tmp_path / "v.avi")), "a")
-    # Paint the left half black in memory, where the pixels are exact.
-    reader._know(source).frames[:, :, :24] = 0
+def test_flip_mirrors(data):
+    frames = np.full((20, 32, 48, 3), 200, np.uint8)
+    frames[:, :, :24] = 0
+    reader, source = MemoryReader(frames, data), VIDEO
     data = dataclasses.replace(data, scales=(1.0,), positions=("centre",), flip=True)
     seen = set()
     for seed in range(20):
@@ -123,17 +132,16 @@ def test_training_on_segments_draws_frames_and_on_uniform_takes_the_middles(tmp_
     assert len(drawn["segments"]) > 5
 
 
-def test_a_random_resized_crop_is_cut_as_it_was_drawn(tmp_path, data):
-    reader = VideoReader(0, 1.0)
-    source = Video(str(write_video(tmp_path / "v.avi")), "a")
+def test_a_random_resized_crop_is_cut_as_it_was_drawn(data):
     # Every pixel holds its row and its column.
-    frames = reader._know(source).frames
+    frames = np.zeros((20, 32, 48, 3), np.uint8)
     frames[..., 0] = 5 * np.arange(32)[:, None]
     frames[..., 1] = 5 * np.arange(48)
+    reader = MemoryReader(frames, data)
     data = dataclasses.replace(data, crop="random_resized", area=(0.2, 0.9), aspect=(0.5, 2.0))
     shapes = set()
     for seed in range(20):
-        clip = clips.training_clip(reader, source, data, np.random.default_rng(seed))
+        clip = clips.training_clip(reader, VIDEO, data, np.random.default_rng(seed))
         crop, pixels = clip.crop, clip.pixels.astype(float)
         assert pixels.shape == (4, 16, 16, 3)
         row, column = pixels[..., 0].mean() / 5, pixels[..., 1].mean() / 5
@@ -146,13 +154,12 @@ def test_a_random_resized_crop_is_cut_as_it_was_drawn(tmp_path, data):
 
 
 @pytest.mark.parametrize("key", ["rotate_degrees", "shear_degrees", "translate"])
-def test_affine_changes_are_alike_in_all_frames_of_a_clip(tmp_path, data, key):
-    reader = VideoReader(0, 1.0)
-    source = Video(str(write_video(tmp_path / "v.avi")), "a")
-    reader._know(source).frames[:] = np.random.default_rng(0).integers(0, 256, (32, 48, 3))
-    plain = clips.training_clip(reader, source, data, np.random.default_rng(1)).pixels
+def test_affine_changes_are_alike_in_all_frames_of_a_clip(data, key):
+    frame = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    reader = MemoryReader(np.stack([frame] * 20), data)
+    plain = clips.training_clip(reader, VIDEO, data, np.random.default_rng(1)).pixels
     data = dataclasses.replace(data, **{key: 0.3})
-    changed = clips.training_clip(reader, source, data, np.random.default_rng(1)).pixels
+    changed = clips.training_clip(reader, VIDEO, data, np.random.default_rng(1)).pixels
     assert (changed != plain).any()
     assert (changed == changed[:1]).all()
 
@@ -166,11 +173,9 @@ def test_a_short_video_is_looped(tmp_path, data):
     assert frame_numbers(clip.pixels) == [0, 1, 2, 0]
 
 
-def test_every_video_comes_once_an_epoch_and_the_order_is_the_seed_s(videos, data):
+def test_every_video_comes_once_an_epoch_and_the_order_is_the_seed_s(videos, data, reader):
     def stream(seed):
-        dataset = pipeline.training_clips(
-            VideoReader(0, 1.0), videos, CLASSES, data, batch_size=5, seed=seed
-        )
+        dataset = pipeline.training_clips(reader, videos, CLASSES, data, batch_size=5, seed=seed)
         return take(dataset, 6)
 
     first, again, other = stream(1), stream(1), stream(2)
@@ -186,10 +191,8 @@ def test_every_video_comes_once_an_epoch_and_the_order_is_the_seed_s(videos, dat
     assert labels == [number % 2 for number in order]
 
 
-def test_tf_data_gives_what_eager_cutting_gives(videos, data):
-    dataset = pipeline.training_clips(
-        VideoReader(0, 1.0), videos, CLASSES, data, batch_size=10, seed=5
-    )
+def test_tf_data_gives_what_eager_cutting_gives(videos, data, reader):
+    dataset = pipeline.training_clips(reader, videos, CLASSES, data, batch_size=10, seed=5)
     ((batch, _),) = take(dataset, 1)
     reader = VideoReader(0, 0)
     order = np.random.default_rng([5, 0]).permutation(10)
@@ -223,11 +226,10 @@ def test_too_many_broken_videos_stop_the_stream(videos, data, tmp_path):
 
 
 @pytest.mark.parametrize("clips_per_pass", [1, 4])
-def test_a_stream_goes_on_where_it_was_left(videos, data, clips_per_pass):
+def test_a_stream_resumes_where_it_was_left(videos, data, reader, clips_per_pass):
     data = dataclasses.replace(data, clips_per_pass=clips_per_pass)
 
     def stream(start, batches):
-        reader = VideoReader(0, 1.0)
         dataset = pipeline.training_clips(
             reader, videos, CLASSES, data, batch_size=7, seed=3, start=start
         )
@@ -239,15 +241,23 @@ def test_a_stream_goes_on_where_it_was_left(videos, data, clips_per_pass):
 
 
 @pytest.mark.parametrize("clips_per_pass", [1, 4])
-def test_workers_share_the_videos(videos, data, clips_per_pass):
+def test_workers_share_the_videos(videos, data, reader, clips_per_pass):
     data = dataclasses.replace(data, clips_per_pass=clips_per_pass)
     seen = []
     for worker in range(2):
         dataset = pipeline.training_clips(
-            VideoReader(0, 1.0), videos[:8], CLASSES, data, batch_size=4, seed=3, shard=(worker, 2)
+            reader, videos[:8], CLASSES, data, batch_size=4, seed=3, shard=(worker, 2)
         )
         seen += [which(clip) for batch in take(dataset, 2 * 64) for clip in batch[0]]
     assert Counter(seen) == Counter(dict.fromkeys(range(8), 128))
+
+
+@pytest.fixture(scope="module")
+def relabeled(videos) -> list[Video]:
+    labels = ["a"] * 8 + ["b"] * 2
+    return [
+        dataclasses.replace(video, label=label) for video, label in zip(videos, labels, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("shard", [(0, 1), (1, 2)])
@@ -256,18 +266,13 @@ def test_workers_share_the_videos(videos, data, clips_per_pass):
     ("clips_per_pass", "batch_size"), [(1, 7), (3, 7), (16, 64), (100, 90), (256, 300)]
 )
 def test_the_videos_of_a_batch_are_those_of_the_pipeline(
-    videos, data, clips_per_pass, batch_size, balanced, shard
+    relabeled, data, reader, clips_per_pass, batch_size, balanced, shard
 ):
-    labels = ["a"] * 8 + ["b"] * 2
-    videos = [
-        dataclasses.replace(video, label=label) for video, label in zip(videos, labels, strict=True)
-    ]
+    labels = [video.label for video in relabeled]
     data = dataclasses.replace(data, clips_per_pass=clips_per_pass, balanced=balanced)
     place = {"batch_size": batch_size, "seed": 3, "shard": shard}
     for start, count in ((0, 5), (9, 2)):
-        dataset = pipeline.training_clips(
-            VideoReader(0, 1.0), videos, CLASSES, data, start=start, **place
-        )
+        dataset = pipeline.training_clips(reader, relabeled, CLASSES, data, start=start, **place)
         for batch, (pixels, of_clips) in enumerate(take(dataset, count), start):
             found = order.batch_videos(batch, labels, data, **place)
             assert found.dtype == np.int64
@@ -293,11 +298,9 @@ def test_a_broken_video_is_replaced_in_balance(videos, data, tmp_path):
     assert np.mean(ofs == 1) == pytest.approx(1 / 4 + 1 / 4 * 1 / 3, abs=0.04)
 
 
-def test_several_clips_of_a_pass_are_mixed(videos, data):
+def test_several_clips_of_a_pass_are_shuffled(videos, data, reader):
     data = dataclasses.replace(data, clips_per_pass=16)
-    dataset = pipeline.training_clips(
-        VideoReader(0, 1.0), videos, CLASSES, data, batch_size=16, seed=3
-    )
+    dataset = pipeline.training_clips(reader, videos, CLASSES, data, batch_size=16, seed=3)
     batches = take(dataset, 80)  # 5 blocks of 16 videos, which are 8 passes
     order = [which(clip) for batch in batches for clip in batch[0]]
     assert Counter(order) == Counter(dict.fromkeys(range(10), 128))
@@ -336,3 +339,43 @@ def test_the_sheet_needs_one_readable_video(tmp_path, data, videos):
     assert [title.split(" · ")[0] for title in titles] == ["a", "b"]
     with pytest.raises(DataError, match=r"None of the 1 videos of split 'train' .*\n.*no such"):
         training_sheet(VideoReader(0, 0), [broken], data, 1)
+
+
+def test_a_batch_that_is_held_is_not_overwritten(videos, data, reader):
+    dataset = pipeline.training_clips(reader, videos, CLASSES, data, batch_size=4, seed=3)
+    held = [pixels for pixels, _ in dataset.take(20)]  # tensors in the memory of the pipeline
+    copies = [pixels for pixels, _ in take(dataset, 20)]
+    for pixels, copy in zip(held, copies, strict=True):
+        assert (pixels.numpy() == copy).all()
+
+
+ENDING = """
+import sys, threading, time
+from unittest.mock import MagicMock
+sys.modules["tensorflow"] = MagicMock()  # not needed here, and slow to import
+from keras_r3d.data import pipeline
+
+def slow():
+    time.sleep(0.6)
+    print("the call under way ended", flush=True)
+
+def again():
+    call = pipeline.guarded(lambda: time.sleep(0.01))
+    try:
+        while True:
+            call()
+    except pipeline.EndingError:
+        print("a new call is refused", flush=True)
+
+for function in (pipeline.guarded(slow), again):
+    threading.Thread(target=function, daemon=True).start()
+time.sleep(0.2)
+sys.exit(3)
+"""
+
+
+def test_calls_under_way_are_waited_for_and_none_begins_as_python_ends():
+    done = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, timeout=60)
+    assert done.returncode == 3, done.stderr.decode()
+    lines = done.stdout.decode().splitlines()
+    assert lines == ["a new call is refused", "the call under way ended"]

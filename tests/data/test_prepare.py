@@ -390,7 +390,7 @@ def test_names_that_are_not_utf8_are_left_out(tmp_path):
     os.mkdir(os.fsencode(root) + b"/\xfe")
     shutil.copy(root / "a" / "sound.avi", os.fsencode(root) + b"/\xfe/one.avi")
     found = annotations.read(root, "folders")
-    assert "2 videos whose names are not UTF-8 are left aside; rename them:" in found.notes[0]
+    assert "2 videos whose names are not UTF-8 are skipped; rename them:" in found.notes[0]
     assert r"\xff.avi" in found.notes[0]
     description, problems = prepare(root, tmp_path / "store")
     assert description.videos == 2
@@ -828,7 +828,7 @@ def test_the_command_verifies_and_training_honours_the_quarantine(store, small):
     found = open_source(store, small.data).annotations
     assert len(found.splits["train"]) == 7
     assert all(not video.path.endswith("red/1.avi") for video in found.splits["train"])
-    assert any("1 videos are left aside by" in note for note in found.notes)
+    assert any("1 videos are skipped by" in note for note in found.notes)
     assert annotations.absolute(store) == str(store)
 
 

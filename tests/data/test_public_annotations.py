@@ -56,7 +56,7 @@ def test_kinetics_from_two_files_in_a_folder(tmp_path):
         "1 listed videos are missing: gone_000005_000015",
         "1 listed videos have no label",
         "1 videos are listed twice and count once: abc_000001_000011",
-        "1 videos are not listed and left aside: ",
+        "1 videos are not listed and skipped: ",
     ):
         assert note in notes(found)
 
@@ -83,13 +83,13 @@ def test_a_video_of_two_splits_stays_in_the_first(tmp_path):
     assert "k.csv, line 4" in notes(found)
 
 
-def test_classes_without_training_videos_are_left_aside(tmp_path):
+def test_classes_without_training_videos_are_skipped(tmp_path):
     touch(tmp_path, *(f"{name}_000000_000010.mp4" for name in "abcd"))
     rows = "x,a,0,10,train\ny,b,0,10,train\nz,c,0,10,validate\nx,d,0,10,validate\n"
     (tmp_path / "k.csv").write_text(HEADER + rows)
     found = annotations.read(tmp_path, "k.csv")
     assert names(found, "validation") == [("d_000000_000010.mp4", "x")]
-    assert "1 videos of classes without training videos are left aside: z." in notes(found)
+    assert "1 classes without training videos are skipped: z." in notes(found)
 
 
 def activitynet(path, database):
@@ -183,10 +183,10 @@ def test_the_splits_of_hmdb51(tmp_path):
         ("x,a,ten,20,train", "line 2: time_start and time_end must be seconds.*'ten' and '20'"),
         ("x,a,20,10,train", "line 2: time_start and time_end must be seconds.*'20' and '10'"),
         ("x,a,0", "line 2: .*Received: 'a' and ''"),
-        ("x,nowhere,0,10,train", r"None of the 1 labelled .*: nowhere_000000_000010\.mp4, for one"),
+        ("x,nowhere,0,10,train", r"None of the 1 labeled .*: nowhere_000000_000010\.mp4, for one"),
         (
             "x,a,0,10,train\ny,a,0,10,train",
-            r"line 3: .*a_000000_000010\.mp4 is labelled 'y', but 'x' in .*line 2",
+            r"line 3: .*a_000000_000010\.mp4 is labeled 'y', but 'x' in .*line 2",
         ),
         ("x,a,0,10,train\nX ,b,0,10,train", "labels 'X' and 'x' differ only by case or spaces"),
         ("x,twice,0,10,train", r"line 2: twice_000000_000010 lies in two places: .*Remove one"),

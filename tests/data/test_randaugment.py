@@ -11,21 +11,21 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from keras_r3d import recipe
 from keras_r3d.data import clips
-from keras_r3d.data.sampling import randaugment
+from keras_r3d.data.sampling import augmentation
 
 GEOMETRY = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
-names = st.sampled_from(list(randaugment.OPERATIONS))
+names = st.sampled_from(list(augmentation.OPERATIONS))
 strengths = st.floats(-1, 1)
 
 
 def picture(seed: int, size: int = 32, frames: int = 4) -> np.ndarray:
-    """Smooth colours, not all of the range, other ones in each frame."""
+    """Smooth colors, not all of the range, other ones in each frame."""
     coarse = np.random.default_rng(seed).integers(20, 230, (frames, 4, 4, 3), dtype=np.uint8)
     return np.stack([cv2.resize(frame, (size, size)) for frame in coarse])
 
 
 def changed(name: str, strength: float, clip: np.ndarray) -> np.ndarray:
-    return randaugment.apply([(name, strength)], clip)
+    return augmentation.apply_operations([(name, strength)], clip)
 
 
 @given(names, strengths, st.integers(0, 100), st.sampled_from([16, 33, 64]))
@@ -45,8 +45,8 @@ def test_equal_frames_stay_equal(name, strength, seed):
     assert (after == after[:1]).all()
 
 
-@given(st.sampled_from(sorted({*randaugment.OPERATIONS} - {*GEOMETRY, "sharpness"})), strengths)
-def test_a_colour_becomes_the_same_colour_in_all_frames(name, strength):
+@given(st.sampled_from(sorted({*augmentation.OPERATIONS} - {*GEOMETRY, "sharpness"})), strengths)
+def test_a_color_becomes_the_same_color_in_all_frames(name, strength):
     """Nothing flickers: frames of other contents are changed by the same table."""
     clip = picture(1)
     clip[:, :8, :8] = (90, 140, 200)
@@ -54,15 +54,15 @@ def test_a_colour_becomes_the_same_colour_in_all_frames(name, strength):
     assert (corner == corner[0, 0, 0]).all()
 
 
-@pytest.mark.parametrize("name", sorted({*randaugment.OPERATIONS} - {"autocontrast", "equalize"}))
+@pytest.mark.parametrize("name", sorted({*augmentation.OPERATIONS} - {"autocontrast", "equalize"}))
 def test_magnitude_0_changes_nothing(name):
     clip = picture(2)
     clip[0, 0, :2] = [[0], [255]]
-    assert np.abs(changed(name, 0, clip).astype(int) - clip).max() <= (name == "colour")
+    assert np.abs(changed(name, 0, clip).astype(int) - clip).max() <= (name == "color")
 
 
 @pytest.mark.parametrize("name", ["autocontrast", "equalize"])
-def test_a_clip_of_one_colour_stays_as_it_is(name):
+def test_a_clip_of_one_color_stays_as_it_is(name):
     clip = np.full((2, 16, 16, 3), (0, 77, 255), np.uint8)
     assert (changed(name, 0.3, clip) == clip).all()
 
@@ -73,7 +73,7 @@ def pil(name: str, strength: float, clip: np.ndarray) -> np.ndarray:
     changes = {
         "brightness": lambda: ImageEnhance.Brightness(image).enhance(1 + 0.9 * strength),
         "contrast": lambda: ImageEnhance.Contrast(image).enhance(1 + 0.9 * strength),
-        "colour": lambda: ImageEnhance.Color(image).enhance(1 + 0.9 * strength),
+        "color": lambda: ImageEnhance.Color(image).enhance(1 + 0.9 * strength),
         "posterize": lambda: ImageOps.posterize(image, 8 - round(4 * abs(strength))),
         "solarize": lambda: ImageOps.solarize(image, 256 * (1 - abs(strength))),
         "autocontrast": lambda: ImageOps.autocontrast(image),
@@ -88,14 +88,14 @@ def pil(name: str, strength: float, clip: np.ndarray) -> np.ndarray:
     [
         ("brightness", 1),
         ("contrast", 2),
-        ("colour", 2),
+        ("color", 2),
         ("posterize", 0),
         ("solarize", 0),
         ("autocontrast", 1),
         ("equalize", 3),
     ],
 )
-def test_colours_are_those_of_pil_on_the_whole_clip(name, levels, strength):
+def test_colors_are_those_of_pil_on_the_whole_clip(name, levels, strength):
     clip = picture(3, 64)
     ours = changed(name, strength, clip).astype(int)
     assert np.abs(ours - pil(name, strength, clip)).max() <= levels
@@ -111,7 +111,7 @@ def test_sharpness_is_that_of_pil_but_for_the_border(strength):
         assert np.abs(our_frame - np.asarray(sharp)[1:-1, 1:-1]).max() <= 2
 
 
-def test_moves_are_exact_and_filled_with_grey():
+def test_moves_are_exact_and_filled_with_gray():
     clip = picture(5, 331)
     right = changed("translate_x", 1.0, clip)
     assert (right[:, :, 150:] == clip[:, :, :-150]).all()
@@ -124,7 +124,7 @@ def test_moves_are_exact_and_filled_with_grey():
 @pytest.mark.parametrize(
     ("name", "strength", "x", "y"),
     [
-        # A light at (80, 50) of 101, 30 right of the centre, or at (50, 80), 30 below it.
+        # A light at (80, 50) of 101, 30 right of the center, or at (50, 80), 30 below it.
         ("rotate", 1.0, 50 + 30 * np.cos(np.pi / 6), 50 - 15),
         ("rotate", -0.5, 50 + 30 * np.cos(np.pi / 12), 50 + 30 * np.sin(np.pi / 12)),
         ("shear_y", 1.0, 80, 59),
@@ -133,7 +133,7 @@ def test_moves_are_exact_and_filled_with_grey():
         ("shear_x", -1 / 3, 47, 80),
     ],
 )
-def test_turns_and_shears_move_a_light_about_the_centre(name, strength, x, y):
+def test_turns_and_shears_move_a_light_about_the_center(name, strength, x, y):
     clip = np.zeros((1, 101, 101, 3), np.uint8)
     place = (80, 50) if name == "shear_x" else (50, 80)
     clip[0, *place] = 255
@@ -160,19 +160,21 @@ def test_nothing_is_shown_twice_or_mirrored(name, strength, row, column):
 
 
 def test_every_operation_and_direction_is_as_likely_and_independent_of_the_last():
-    drawn = [randaugment.random_operations(rng, 2, 15) for rng in generators(10_000)]
-    both = [(name, by) for name in randaugment.OPERATIONS for by in (-0.5, 0.5)]
+    drawn = [augmentation.random_operations(rng, 2, 15) for rng in generators(10_000)]
+    both = [(name, by) for name in augmentation.OPERATIONS for by in (-0.5, 0.5)]
     for place in range(2):
         counts = Counter(operations[place] for operations in drawn)
         assert p_value(counts, dict.fromkeys(both, 1)) > LEAST_P
     pairs = Counter((first, second) for (first, _), (second, _) in drawn)
-    every = {(one, other): 1 for one in randaugment.OPERATIONS for other in randaugment.OPERATIONS}
+    every = {
+        (one, other): 1 for one in augmentation.OPERATIONS for other in augmentation.OPERATIONS
+    }
     assert p_value(pairs, every) > LEAST_P
 
 
 def test_operations_come_one_after_the_other():
     clip = picture(6)
-    both = randaugment.apply([("posterize", 1.0), ("brightness", 0.5)], clip)
+    both = augmentation.apply_operations([("posterize", 1.0), ("brightness", 0.5)], clip)
     assert (both == changed("brightness", 0.5, changed("posterize", 1.0, clip))).all()
 
 
@@ -183,10 +185,10 @@ def test_training_clips_are_changed_as_drawn_and_only_if_asked_for():
     for seed in range(20):
         rng = np.random.default_rng(seed)
         plain = clips.training_clip(reader, None, data, rng)
-        operations = randaugment.random_operations(rng, 2, 20.0)
+        operations = augmentation.random_operations(rng, 2, 20.0)
         ours = clips.training_clip(reader, None, augmented, np.random.default_rng(seed))
         assert (ours.frame_numbers == plain.frame_numbers).all()
         assert ours.crop == plain.crop
-        assert (ours.pixels == randaugment.apply(operations, plain.pixels)).all()
+        assert (ours.pixels == augmentation.apply_operations(operations, plain.pixels)).all()
         seen += (ours.pixels != plain.pixels).any()
     assert seen > 10

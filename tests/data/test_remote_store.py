@@ -156,7 +156,7 @@ def test_quarantine_is_heeded_there_too(store, server, data):
     opened = open_source(server.address + "/a/store", data)
     videos = [video for split in opened.annotations.splits.values() for video in split]
     assert len(videos) == 5
-    assert "1 videos are left aside by" in opened.annotations.notes[0]
+    assert "1 videos are skipped by" in opened.annotations.notes[0]
 
 
 def test_an_evaluation_that_loses_its_server_ends_in_one_sentence(server, data):

@@ -17,8 +17,7 @@ from conftest import write_video
 from keras_r3d import scan as command
 from keras_r3d.data import annotations, doctor
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding import landmarks
-from keras_r3d.data.decoding.decoder import VideoInfo
+from keras_r3d.data.decoding.decoder import Landmarks, VideoInfo
 from keras_r3d.system import workers
 
 ROOT = Path(__file__).parents[2]
@@ -191,7 +190,7 @@ def test_a_segment_behind_the_end_is_found(tmp_path):
     ],
 )
 def test_uneven_times(monkeypatch, video, seconds, expected):
-    none = landmarks.collected({})
+    none = Landmarks.of_frames({})
     info = VideoInfo(len(seconds), len(seconds), 10.0, np.array(seconds), 64, 64, 0, none)
     monkeypatch.setattr(doctor, "probe", lambda path, decoder: info)
     monkeypatch.setattr(doctor.duplicates.Sampler, "spread", lambda self, count: ())
@@ -250,7 +249,7 @@ def test_the_command_reports_and_training_honours_the_quarantine(class_folders, 
     assert listed == ["green/5.avi", "red/bad.avi"]
     found = annotations.read(class_folders, "folders")
     assert len(found.splits["train"]) == 11
-    assert any("2 videos are left aside by" in note for note in found.notes)
+    assert any("2 videos are skipped by" in note for note in found.notes)
     again = scan(class_folders, "--min_frames=8", "--min_side=8", "--quarantine")
     assert again.returncode == 1  # it looks at the quarantined ones, too
     assert (class_folders / "quarantine.txt").read_text().splitlines() == listed

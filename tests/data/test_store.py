@@ -467,7 +467,7 @@ def worst_psnr(source: Path, folder: Path) -> float:
     sizes = (224, 188, 158, 133, 112)
     part = encoded(source, folder, sizes)
     found = []
-    stream = videos.Decoder(str(source)).frames()
+    stream = (frame[..., ::-1] for _, frame in videos.Decoder(str(source)).timed())
     levels = [decoded(part, level) for level in range(len(sizes))]
     for number, frame in enumerate(stream):
         if number % 5:

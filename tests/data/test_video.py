@@ -7,7 +7,6 @@ from conftest import STEP, frame_numbers, read, write_video
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import decoder as videos
-from keras_r3d.data.decoding import landmarks
 from keras_r3d.data.decoding import video_reader as readers
 from keras_r3d.data.decoding.reader import Cut
 from keras_r3d.data.decoding.video_reader import VideoReader
@@ -42,13 +41,14 @@ def test_frames_are_rgb(tmp_path):
 
 
 def test_a_segment_is_cut_by_time(video):
-    frames = list(videos.Decoder(str(video)).frames(0, 0.5, 0.9))
+    frames = [frame for _, frame in videos.Decoder(str(video)).timed(0.5, 0.9)]
     assert frame_numbers(np.stack(frames)) == [5, 6, 7, 8]
 
 
 def test_frames_are_shrunk_and_never_enlarged(video):
-    assert next(videos.Decoder(str(video)).frames(16)).shape == (16, 24, 3)
-    assert next(videos.Decoder(str(video)).frames(64)).shape == (32, 48, 3)
+    for short_side, shape in ((16, (16, 24, 3)), (64, (32, 48, 3))):
+        _, frame = next(videos.selected(str(video), np.array([0]), short_side))
+        assert frame.shape == shape
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -91,7 +91,7 @@ def moving(path, frames, still=range(0)):
 def test_a_sought_frame_is_that_of_decoding_in_order(tmp_path):
     path = moving(tmp_path / "v.mp4", 150)
     known = videos.probe(path).landmarks
-    assert known.numbers.tolist() == list(range(0, 150, landmarks.EVERY))
+    assert known.numbers.tolist() == list(range(0, 150, videos.LANDMARK_EVERY))
     whole = [frame for _, frame in videos.selected(path, np.arange(150))]
     for first in range(150):
         ((_, frame),) = videos.selected(path, np.array([first]), 0, known)
@@ -129,7 +129,7 @@ def test_where_nothing_moves_no_frame_is_sought(tmp_path):
 
 
 def test_a_landmark_ends_before_the_frame():
-    known = landmarks.collected({0: 1, 1: 2, 48: 3, 49: 4, 64: 5, 65: 5, 80: 6})
+    known = videos.Landmarks.of_frames({0: 1, 1: 2, 48: 3, 49: 4, 64: 5, 65: 5, 80: 6})
     assert known.numbers.tolist() == [0, 48]  # 64 and 65 are alike, 81 is missing
     assert known.before(49) is None
     assert known.before(50) == (48, (3, 4))
@@ -166,7 +166,7 @@ def test_what_is_no_video_is_named(tmp_path, content, message):
         path.write_bytes(content)
     for attempt in (
         lambda: videos.probe(str(path)),
-        lambda: next(videos.Decoder(str(path)).frames()),
+        lambda: next(videos.Decoder(str(path)).timed()),
         lambda: next(videos.selected(str(path), np.array([0]))),
     ):
         with pytest.raises(videos.VideoError, match=message) as error:
@@ -240,8 +240,8 @@ def test_reader_keeps_within_its_memory(tmp_path):
     first, second = (Video(str(write_video(tmp_path / f"{i}.avi", 20)), "a") for i in range(2))
     for source in (first, second):
         assert frame_numbers(read(reader, source, [1])) == [1]
-    assert reader._known[first].frames is not None
-    assert reader._known[second].frames is None
+    assert reader._passes[first].frames is not None
+    assert reader._passes[second].frames is None
 
 
 def test_reader_names_an_empty_segment(video):

@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 from conftest import write_video
 from matplotlib.patches import Rectangle
 
-from keras_r3d.data import motion, sheet
+from keras_r3d.data import annotations, motion, sheet
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.system.errors import R3DError
 
 ROOT = Path(__file__).parents[2]
 SMALL = (
@@ -28,7 +28,7 @@ def view(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
-def test_a_sheet_shows_each_class_in_its_colours(class_folders, tmp_path):
+def test_a_sheet_shows_each_class_in_its_colors(class_folders, tmp_path):
     (class_folders / "red" / "bad.avi").write_text("nothing")
     done = view(class_folders, *SMALL, f"--output={tmp_path / 'a.png'}")
     assert done.returncode == 0, done.stderr
@@ -38,9 +38,6 @@ def test_a_sheet_shows_each_class_in_its_colours(class_folders, tmp_path):
     green = (picture[..., 1] > 2 * picture[..., 0] + 10).sum()
     blue = (picture[..., 2] > 2 * picture[..., 1] + 10).sum()
     assert min(red, green) > 1000 > blue
-    view(class_folders, *SMALL, "--seed=5", f"--output={tmp_path / 'b.png'}")
-    other = cv2.imread(str(tmp_path / "b.png"))[..., ::-1]
-    assert picture.shape != other.shape or not np.array_equal(picture, other)
 
 
 @pytest.fixture
@@ -67,7 +64,6 @@ def test_all_classes_come_over_pages_and_none_is_torn_apart(tmp_path, data):
     found = videos(tmp_path, 7, 4)
     found.append(Video(str(tmp_path / "gone.avi"), "class 06"))
     pages = [titles(figure) for figure in sheet.pages(VideoReader(0, 0), found, data, 1, 3)]
-    assert sheet.page_count(found, 3) == len(pages) == 2
     assert [len(page) for page in pages] == [12, 9]
     shown = [title for page in pages for title in page]
     assert len(set(shown)) == 21  # different videos
@@ -75,7 +71,6 @@ def test_all_classes_come_over_pages_and_none_is_torn_apart(tmp_path, data):
     assert labels == [f"class {number:02}" for number in range(7) for _ in range(3)]
     other = [titles(figure) for figure in sheet.pages(VideoReader(0, 0), found, data, 2, 3)]
     assert other != pages
-    assert sheet.page_count(found, 15) == 7
     assert len(titles(sheet.training_sheet(VideoReader(0, 0), found, data, 1))) == 7
 
 
@@ -107,24 +102,22 @@ def test_rendered_motion_has_no_uncut_frame(data):
         assert not axes.patches
 
 
-def test_no_page_is_written_where_one_exists(class_folders, tmp_path):
+def test_no_page_is_written_where_one_exists(class_folders, tmp_path, data):
+    found = annotations.read(class_folders, "folders").split("train")
     (tmp_path / "n-2.png").write_bytes(b"mine")
-    done = view(class_folders, *SMALL, "--per_class=15", f"--output={tmp_path / 'n.png'}")
-    assert done.returncode == 1
-    assert "n-2.png exists and is left as it is" in done.stderr
+    with pytest.raises(R3DError, match=r"n-2\.png already exists; choose another --output\."):
+        sheet.write_pages(VideoReader(0, 0), found, data, 1, 15, tmp_path / "n.png")
     assert not (tmp_path / "n.png").exists()
-    done = view(class_folders, *SMALL, "--per_class=15", f"--output={tmp_path / 'm.png'}")
-    assert "m-2.png (2 pages): training clips" in done.stdout
+    paths = sheet.write_pages(VideoReader(0, 0), found, data, 1, 15, tmp_path / "m.png")
+    assert [path.name for path in paths] == ["m.png", "m-2.png"]
     assert {path.name for path in tmp_path.glob("*.png")} == {"n-2.png", "m.png", "m-2.png"}
 
 
-def test_what_cannot_be_drawn_is_one_sentence(class_folders, tmp_path):
+def test_what_cannot_be_drawn_is_one_sentence(tmp_path):
     (tmp_path / "there.png").write_bytes(b"mine")
     for arguments, message in [
-        ([class_folders, f"--output={tmp_path / 'there.png'}"], "exists and is left as it is"),
-        ([class_folders, "--output=clips.jpg"], "--output must end in .png. Received: clips.jpg"),
-        ([class_folders, "--recipe=dmo"], "Unknown recipe 'dmo'. Did you mean 'demo'?"),
-        ([tmp_path / "nowhere", f"--output={tmp_path / 'n.png'}"], "nowhere does not exist"),
+        ([tmp_path, f"--output={tmp_path / 'there.png'}"], "already exists; choose another"),
+        ([tmp_path, "--output=clips.jpg"], "--output must end in .png. Received: clips.jpg"),
         ([], "Missing: SOURCE"),
     ]:
         done = view(*arguments)

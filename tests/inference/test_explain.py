@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import write_video
+from demo_shapes import shape_masks
 
 from keras_r3d import applications, recipe
 from keras_r3d.data import clips, demo
@@ -152,8 +153,8 @@ def test_any_number_of_channels_can_be_drawn(channels):
 
 def test_the_place_of_the_demo_shape_is_where_it_is_drawn():
     """Exactly: the shape has one colour, and what it does not touch stands still."""
-    mask = demo.shape_masks("left", "test", 3)
-    frames = demo.frames("left", "test", demo._rng("left", "test", 3)).astype(int)
+    mask = shape_masks("left", "test", 3)
+    frames = demo.frames("left", "test", demo.video_rng("left", "test", 3)).astype(int)
     assert (np.ptp(frames[mask == 1], axis=0) == 0).all()
     free = np.broadcast_to((mask == 0)[..., None], frames.shape)
     least = np.where(free, frames, 255).min(axis=0)
@@ -184,7 +185,7 @@ def test_heat_lies_on_the_moving_shape_and_random_weights_lose_it(tmp_path):
     for label, name in enumerate(demo.CLASSES):
         for number in range(4):
             video = demo.render() / "test" / name / f"{number:03}.mp4"
-            mask = demo.shape_masks(name, "test", number)
+            mask = shape_masks(name, "test", number)
             for window in clips.windows(reader, Video(str(video), ""), data):
                 pixels.append(window.pixels[0])
                 masks.append([resize(mask[n], data.size, data.size) for n in window.frame_numbers])

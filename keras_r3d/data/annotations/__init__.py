@@ -1,21 +1,19 @@
-"""Which videos there are, their labels and splits: one file for each kind of annotations."""
+"""Labeled videos and splits, read from class folders, CSV files and public lists."""
 
-from keras_r3d.data.annotations.csv_file import write as to_csv
+from keras_r3d.data.annotations.csv_file import to_csv
 from keras_r3d.data.annotations.folders import LAYOUT
 from keras_r3d.data.annotations.quarantine import NAME as QUARANTINE
-from keras_r3d.data.annotations.reading import (
-    AUTO,
-    MANIFEST,
+from keras_r3d.data.annotations.quarantine import add_to_quarantine
+from keras_r3d.data.annotations.reading import AUTO, MANIFEST, arrange, has, read, videos_in
+from keras_r3d.data.annotations.video import (
+    VIDEO_SUFFIXES,
+    Annotations,
+    Problem,
+    Video,
     absolute,
-    add_to_quarantine,
-    arrange,
-    has,
     is_text,
-    read,
     root,
-    videos_in,
 )
-from keras_r3d.data.annotations.video import VIDEO_SUFFIXES, Annotations, Problem, Video
 from keras_r3d.system.errors import DataError
 
 __all__ = [

@@ -4,51 +4,39 @@ import csv
 import math
 import os
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from keras_r3d.data.annotations.video import SPLITS, Annotations, Video, some
+from keras_r3d.data.annotations.video import SPLITS, Annotations, Splits, Video, some
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError
 
+_COLUMNS = "path,label[,split][,group][,start_seconds,end_seconds]"
 _URL = "://"  # of a store elsewhere: not a path to be made absolute
 
 
-def read(path: Path, must_exist: bool) -> tuple[dict[str, list[Video]], list[str]]:
+def read_csv(path: Path, must_exist: bool) -> tuple[Splits, list[str]]:
     """Returns videos by split, and notes."""
     if not path.is_file():
         raise DataError(
-            f"The annotation file {path} does not exist. It must have the columns "
-            "path,label[,split][,group][,start_seconds,end_seconds]; set `data.annotations` to its "
-            'name, or to "folders" for class folders.'
+            f"The annotation file {path} does not exist. It must have the columns {_COLUMNS}; set "
+            '`data.annotations` to its name, or to "folders" for class folders.'
         )
-    splits: dict[str, list[Video]] = defaultdict(list)
-    seen: dict[tuple[str, float, float], int] = {}
+    splits: Splits = defaultdict(list)
+    seen: dict[tuple[str, float, float], str] = {}
     missing: list[str] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            columns = rows.fieldnames or []
-            if "path" not in columns or "label" not in columns:
-                raise DataError(
-                    f"{path} must have the columns "
-                    "path,label[,split][,group][,start_seconds,end_seconds]. "
-                    f"Received: {','.join(columns)}"
-                )
-            for row in rows:
-                where = f"{path}, line {rows.line_num}"
-                video, split = _read_row(row, path.parent, where)
-                key = (video.path, video.start_seconds, video.end_seconds)
-                if key in seen:
-                    raise DataError(
-                        f"{where}: {video.name} stands there twice (first in line {seen[key]}): "
-                        "remove one of the two."
-                    )
-                seen[key] = rows.line_num
-                if not Path(video.path).is_file():
-                    missing.append(f"{video.path} (line {rows.line_num})")
-                splits[split].append(video)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is not a CSV file in UTF-8: {error}") from error
+    for where, row in read_rows(path, ("path", "label")):
+        video, split = _read_row(row, path.parent, where)
+        key = (video.path, video.start_seconds, video.end_seconds)
+        line = where.rpartition(", ")[2]
+        if seen.setdefault(key, line) != line:
+            raise DataError(
+                f"{where}: {video.name} is listed twice (first in {seen[key]}): remove one of the "
+                "two."
+            )
+        if not Path(video.path).is_file():
+            missing.append(f"{video.path} ({line})")
+        splits[split].append(video)
     if not seen:
         raise DataError(f"{path} lists no videos.")
     if missing and must_exist:
@@ -57,49 +45,65 @@ def read(path: Path, must_exist: bool) -> tuple[dict[str, list[Video]], list[str
             f"{some(missing)}. Paths are relative to the folder of the CSV file; put the videos "
             "there or remove their lines."
         )
-    unknown = sorted(set(splits) - set(SPLITS.values()))
     notes = [
-        f"Split '{name}' is none of train, validation and test: it is not used but by its name."
-        for name in unknown
+        f"Split '{name}' is none of train, validation and test: it is used only where it is named."
+        for name in sorted(set(splits) - set(SPLITS.values()))
     ]
     return dict(splits), notes
 
 
-def _read_row(row: dict[str, str | None], folder: Path, where: str) -> tuple[Video, str]:
-    def cell(column: str) -> str:
-        return (row.get(column) or "").strip()
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields the place, for messages, and the stripped cells of each row of a CSV file.
 
-    for column in ("path", "label"):
-        if not cell(column):
-            raise DataError(f"{where}: the column '{column}' is empty.")
-    if len(cell("label").splitlines()) > 1:
-        raise DataError(f"{where}: a label must be one line. Received: {cell('label')!r}")
-    start, end = 0.0, math.inf
+    Args:
+        columns: that the file must have; a cell that is missing is "".
+
+    Raises:
+        DataError: it lacks one, or is no CSV file.
+    """
     try:
-        if cell("start_seconds"):
-            start = float(cell("start_seconds"))
-        if cell("end_seconds"):
-            end = float(cell("end_seconds"))
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file, restval="")
+            names = rows.fieldnames or []
+            if not set(columns) <= set(names):
+                raise DataError(
+                    f"{path} must have the columns {_COLUMNS}. Received: {','.join(names)}"
+                )
+            for row in rows:
+                cells = {name: row[name].strip() for name in names}
+                yield f"{path}, line {rows.line_num}", cells
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a CSV file in UTF-8: {error}") from error
+
+
+def _read_row(row: dict[str, str], folder: Path, where: str) -> tuple[Video, str]:
+    path, label = row["path"], row["label"]
+    for column in ("path", "label"):
+        if not row[column]:
+            raise DataError(f"{where}: the column '{column}' is empty.")
+    if len(label.splitlines()) > 1:
+        raise DataError(f"{where}: a label must be one line. Received: {label!r}")
+    start_text, end_text = row.get("start_seconds", ""), row.get("end_seconds", "")
+    try:
+        start, end = float(start_text or 0.0), float(end_text or math.inf)
     except ValueError:
         raise DataError(
             f"{where}: start_seconds and end_seconds must be numbers. Received: "
-            f"{cell('start_seconds')!r} and {cell('end_seconds')!r}"
+            f"{start_text!r} and {end_text!r}"
         ) from None
     if not 0 <= start < end:
         raise DataError(
             f"{where}: start_seconds must be 0 or more and below end_seconds. "
             f"Received: {start:g} and {end:g}"
         )
-    split = cell("split").lower() or "train"
-    path = cell("path")
+    split = row.get("split", "").lower() or "train"
     if _URL not in path:
         path = os.path.normpath(folder / path)
-    video = Video(path, cell("label"), start, end, cell("group"))
-    return video, SPLITS.get(split, split)
+    return Video(path, label, start, end, row.get("group", "")), SPLITS.get(split, split)
 
 
-def write(annotations: Annotations) -> str:
-    """Returns all videos as the text of a CSV file that `read` reads back, with absolute paths."""
+def to_csv(annotations: Annotations) -> str:
+    """Returns all videos as the text of a CSV file that can be read back, with absolute paths."""
     rows = []
     grouped = any(video.group for videos in annotations.splits.values() for video in videos)
     for split, videos in annotations.splits.items():

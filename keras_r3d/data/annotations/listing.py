@@ -1,4 +1,4 @@
-"""Which videos the words of a command line mean: files, folders, globs, a list, live sources."""
+"""Videos named on a command line: files, folders, globs, a list on stdin, live sources."""
 
 import glob
 import io
@@ -15,7 +15,7 @@ _SECRETS = re.compile(r"(?<=://)[^/?#]*@|\?.*")  # name and password, and what i
 
 
 def is_live(word: str) -> bool:
-    """Whether a word is the number of a camera or an address, and no file has this name."""
+    """Whether a word is a camera's number or an address, and not the name of a file."""
     return not os.path.exists(word) and (word.isdecimal() or bool(_ADDRESS.match(word)))
 
 
@@ -23,15 +23,15 @@ def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
     """Returns the paths of the videos that words name, each file once, in their order.
 
     Args:
-        words: files; folders, of which all files are taken that are videos by their suffix, also
-            those further below; globs (`**` is any folders); "-" for `lines`. A file that is not
-            there, or a glob that fits none, is returned as it is.
+        words: files; folders, for all files at any depth with the suffix of a video; globs (`**`
+            is any folders); "-" for `lines`. A missing file, or a glob without a match, is returned
+            unchanged.
         lines: paths of files, one a line.
 
     Raises:
-        DataError: a folder without videos, no line.
+        DataError: a folder has no videos, or there is no line.
     """
-    found: dict[str, str] = {}
+    files: dict[str, str] = {}
     for word in words:
         if word == STDIN:
             if isinstance(lines, io.TextIOWrapper):
@@ -52,21 +52,21 @@ def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
         else:
             listed = [word]
         for path in listed:
-            found.setdefault(os.path.abspath(path), path)
-    return list(found.values())
+            files.setdefault(os.path.abspath(path), path)
+    return list(files.values())
 
 
 def printable(text: str) -> str:
-    """Returns a name as it can be printed: of any bytes, on one line, without a password."""
+    """Returns a name that can be printed: any bytes become one line, without a password."""
     text = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return _SECRETS.sub("", text) if _ADDRESS.match(text) else text
 
 
 def names(videos: Sequence[str]) -> list[str]:
-    """Returns a file name without suffix for each of different videos, all different.
+    """Returns a different file name, without suffix, for each of different videos.
 
-    That of the video where no other has it, else with the folders below the common one.
+    It is the video's own if they are all different, else it includes the folders below the root.
     """
     absolute = [os.path.abspath(video) for video in videos]
     root = os.path.commonpath([os.path.dirname(path) for path in absolute]) if absolute else ""
@@ -77,9 +77,9 @@ def names(videos: Sequence[str]) -> list[str]:
         below,
         [f"{number}_{name}" for number, name in enumerate(below, 1)],
     ]
-    # A file system may hold names for the same that differ in case.
+    # A file system may not distinguish case.
     return next(
-        [printable(name) for name in some]
-        for some in candidates
-        if len({printable(name).casefold() for name in some}) == len(some)
+        [printable(name) for name in stems]
+        for stems in candidates
+        if len({printable(name).casefold() for name in stems}) == len(stems)
     )

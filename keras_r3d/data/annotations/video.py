@@ -1,7 +1,10 @@
-"""What annotations are made of: labelled videos, by split."""
+"""Labeled videos by split, and what all readers of annotations share."""
 
 import dataclasses
 import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 from keras_r3d.system.errors import DataError
 
@@ -13,7 +16,7 @@ VIDEO_SUFFIXES = frozenset(
     )
     for name in names.split()
 )
-# What data sets call their splits, and what they are called here.
+# Names of splits in data sets, and their names here.
 SPLITS = {
     "train": "train",
     "training": "train",
@@ -28,11 +31,11 @@ SPLITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """A labelled video: a file, or the part of it from `start_seconds` to `end_seconds`.
+    """A labeled video: a file, or the part of it from `start_seconds` to `end_seconds`.
 
     Attributes:
         group: videos of one group (a scene, a person, a camera) are never on both sides of a split;
-            "" where nothing is known.
+            "" if unknown.
     """
 
     path: str
@@ -43,12 +46,12 @@ class Video:
 
     @property
     def unit(self) -> str:
-        """What is held out together: videos of a group, else segments of a file."""
+        """Name of what is held out together: a group, else all segments of a file."""
         return f"group {self.group}" if self.group else self.path
 
     @property
     def name(self) -> str:
-        """The path, with the segment's seconds where it is one."""
+        """The path, with the seconds if it is a segment."""
         if self.start_seconds == 0 and self.end_seconds == math.inf:
             return self.path
         return f"{self.path} [{self.start_seconds:g}-{self.end_seconds:g} s]"
@@ -68,17 +71,20 @@ class Problem:
     detail: str
 
 
+Splits = dict[str, list[Video]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Annotations:
-    """Labelled videos by split.
+    """Labeled videos by split.
 
     Attributes:
         splits: split name -> videos; has "train" if they can be trained on.
         classes: class names in label order (alphabetical).
-        notes: what a person should know: files left aside, splits drawn, classes without videos.
+        notes: sentences for the user: files skipped, splits drawn, classes without videos.
     """
 
-    splits: dict[str, list[Video]]
+    splits: Splits
     classes: list[str]
     notes: list[str]
 
@@ -89,9 +95,9 @@ class Annotations:
             DataError: there is no such split.
         """
         if not self.splits.get(name):
-            there = {split: len(videos) for split, videos in self.splits.items()}
+            counts = {split: len(videos) for split, videos in self.splits.items()}
             raise DataError(
-                f"There are no videos in split '{name}'. Videos by split: {there}. Name another "
+                f"There are no videos in split '{name}'. Videos by split: {counts}. Name another "
                 "split (`eval.split`), add it to the annotations, or set "
                 "`data.validation_fraction` or `data.test_fraction` to hold training videos out."
             )
@@ -102,3 +108,43 @@ def some(items: list[str], most: int = 5) -> str:
     """Names the first of many."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return ", ".join(items[:most]) + more
+
+
+def note(items: list[str], text: str) -> list[str]:
+    """Returns a sentence that counts items and names the first of them, if there are any."""
+    return [f"{len(items)} {text}: {some(items)}."] if items else []
+
+
+def file_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yields the place, for messages, and the text of each line that is not blank.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8: {error}") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            yield f"{path}, line {number}", line
+
+
+def root(data_dir: str | Path) -> str:
+    """Returns the folder that paths of the videos start from, also of a CSV file."""
+    path = absolute(data_dir)
+    return os.path.dirname(path) if os.path.isfile(path) else path
+
+
+def absolute(path: str | Path) -> str:
+    """Returns the absolute path; a URL (of a clip store) is one already."""
+    return str(path).rstrip("/") if "://" in str(path) else os.path.abspath(path)
+
+
+def is_text(path: str) -> bool:
+    """Whether a path can be written as text: file names may be any bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # bytes of a file name that stand for no character
+        return False
+    return True

@@ -1,8 +1,8 @@
-"""Opening and decoding video files: the only place that does so with OpenCV.
+"""Opens and decodes video files: the only place that does so with OpenCV.
 
-Frames are counted by decoding, in order: containers lie about their number. What seeking gives is
-compared with what decoding in order gave (landmarks.py). Rotation metadata is applied, so frames
-are upright.
+Frames are counted by decoding, in order, because containers state wrong numbers. For the same
+reason the result of a seek is compared with what decoding in order gave. Rotation metadata is
+applied, so frames are upright.
 """
 
 import dataclasses
@@ -14,15 +14,52 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data.decoding import landmarks
-from keras_r3d.data.decoding.landmarks import Landmarks
 from keras_r3d.system.errors import VideoError
 from keras_r3d.system.opencv import cv2
 
 Frame = NDArray[np.uint8]
 
+LANDMARK_EVERY = 16  # frames
+_LEAST_SEEK = 2 * LANDMARK_EVERY  # frames from the start that are decoded faster than sought
 _ROWS_SKIPPED = 4  # of a frame, in its checksum
-_NEARLY_ALL = 1.4  # shrunk by less, a side, bilinear leaves hardly a pixel out
+_NEARLY_ALL = 1.4  # factor of shrinking a side, below which bilinear leaves hardly a pixel out
+
+
+@dataclasses.dataclass
+class Landmarks:
+    """Checksums of pairs of neighboring frames, by which a seek can be checked.
+
+    Both frames of a pair must match, and pairs of two equal frames are not used: where nothing
+    moves, a frame equals the one before.
+
+    Attributes:
+        numbers: int64 `(n,)`, of the first frame of each pair, increasing.
+        checksums: uint32 `(n, 2)`.
+        trusted: no seek has missed so far; after a miss this video is sought no more.
+    """
+
+    numbers: NDArray[np.int64]
+    checksums: NDArray[np.uint32]
+    trusted: bool = True
+
+    @classmethod
+    def of_frames(cls, checksums: dict[int, int]) -> "Landmarks":
+        """Makes landmarks of the checksums of frames, by frame number, increasing."""
+        pairs = [
+            (number, checksum, checksums[number + 1])
+            for number, checksum in checksums.items()
+            if checksums.get(number + 1, checksum) != checksum
+        ]
+        table = np.array(pairs, np.int64).reshape(-1, 3)
+        return cls(table[:, 0].copy(), table[:, 1:].astype(np.uint32))
+
+    def before(self, number: int) -> tuple[int, tuple[int, int]] | None:
+        """Returns the last pair that ends before a frame; None if seeking it does not pay."""
+        place = int(np.searchsorted(self.numbers, number - 1)) - 1
+        if not self.trusted or place < 0 or self.numbers[place] < _LEAST_SEEK:
+            return None
+        first, second = self.checksums[place].tolist()
+        return int(self.numbers[place]), (first, second)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +68,10 @@ class VideoInfo:
 
     Attributes:
         frame_count: frames that decode.
-        header_count: frames the container promises (often wrong).
-        header_rate: frames a second that it promises (likewise).
+        header_count, header_rate: frames, and frames per second, that the container states (often
+            wrong).
         seconds: float64 `(frame_count,)`, presentation times, increasing.
-        width, height: of the upright frames, as the container says, in pixels.
+        width, height: of the upright frames, as the container states, in pixels.
         rotation: by the metadata, in degrees.
         landmarks: where seeks can be checked.
     """
@@ -50,7 +87,7 @@ class VideoInfo:
 
 
 def falls_short(promised: int, decoded: int) -> bool:
-    """Whether so many frames are lacking that the file may be cut short.
+    """Whether so many frames are missing that the file may be truncated.
 
     Containers that overstate by a frame or two are the rule, not a fault.
     """
@@ -71,7 +108,7 @@ def probe(path: str, decoder: "Decoder | None" = None) -> VideoInfo:
     checksums: dict[int, int] = {}
     for number, _ in enumerate(decoder):
         seconds.append(decoder.seconds)
-        if number % landmarks.EVERY < 2 and (checksum := decoder.checksum()) is not None:
+        if number % LANDMARK_EVERY < 2 and (checksum := decoder.checksum()) is not None:
             checksums[number] = checksum
     return VideoInfo(
         len(seconds),
@@ -81,7 +118,7 @@ def probe(path: str, decoder: "Decoder | None" = None) -> VideoInfo:
         decoder.width,
         decoder.height,
         decoder.rotation,
-        landmarks.collected(checksums),
+        Landmarks.of_frames(checksums),
     )
 
 
@@ -89,7 +126,7 @@ def selected(
     path: str,
     indices: NDArray[np.int64],
     short_side: int = 0,
-    known: Landmarks | None = None,
+    landmarks: Landmarks | None = None,
     open_frames: "Callable[[str], Frames] | None" = None,
 ) -> Iterator[tuple[int, Frame]]:
     """Decodes chosen frames of a video in one pass that ends with the last of them.
@@ -97,8 +134,8 @@ def selected(
     Args:
         indices: int64 `(n,)`, frame numbers counted from 0, increasing.
         short_side: frames are shrunk, never enlarged, to this short side in pixels; 0 keeps them.
-        known: of this video, to begin at one of them; None decodes from the start.
-        open_frames: takes the path, gives frames of another kind; None is those of `Decoder`.
+        landmarks: of this video, to begin at one of them; None decodes from the start.
+        open_frames: takes the path, returns frames of another kind; None is those of `Decoder`.
 
     Yields:
         Place in `indices` and frame, uint8 `(height, width, 3)`, BGR; all of the first one's size.
@@ -106,31 +143,23 @@ def selected(
     Raises:
         VideoError: the file cannot be opened, or ends before the last index.
     """
-    found = 0
+    open_frames = open_frames or Decoder
+    decoder = open_frames(path)
+    landmark = landmarks.before(int(indices[0])) if landmarks is not None else None
+    if landmarks is not None and landmark is not None and not decoder.seek(*landmark):
+        landmarks.trusted = False
+        decoder = open_frames(path)
+    place = 0
     size = None
-    decoder = _near(path, int(indices[0]), known, open_frames or Decoder)
     for _ in decoder:
-        if decoder.count - 1 == indices[found]:
+        if decoder.count - 1 == indices[place]:
             frame = decoder.frame()
             size = size or shrunk(frame, short_side)
-            yield found, resize(frame, *size)
-            found += 1
-            if found == len(indices):
+            yield place, resize(frame, *size)
+            place += 1
+            if place == len(indices):
                 return
     raise VideoError(f"{path}: frame {indices[-1]} was asked for, but only {decoder.count} decode.")
-
-
-def _near(
-    path: str, number: int, known: Landmarks | None, open_frames: "Callable[[str], Frames]"
-) -> "Frames":
-    """Returns a decoder that stands before a frame, as near as seeking safely goes."""
-    decoder = open_frames(path)
-    if known is not None and (landmark := known.before(number)):
-        if decoder.seek(*landmark):
-            return decoder
-        known.trusted = False
-        return open_frames(path)
-    return decoder
 
 
 def fill(
@@ -138,10 +167,10 @@ def fill(
 ) -> None:
     """Cuts a rectangle out of a frame and scales it to fill `out`.
 
-    It is scaled as `resize` does, but quicker where it shrinks by less than two a side: made twice
-    as large as `out`, bilinearly, then averaged over squares of 2x2. That takes half the time of
-    OpenCV's average over areas of fractions of pixels, and is within a grey level of it. Where it
-    shrinks by less than 1.4, bilinear is as near.
+    It is scaled as `resize` does, but faster where it shrinks by less than two a side: to twice the
+    size of `out`, bilinearly, then averaged over squares of 2x2. That takes half the time of
+    OpenCV's average over areas of fractions of pixels, and differs by a gray level at most. Where
+    it shrinks by less than 1.4, bilinear is as close.
 
     Args:
         out: uint8 `(size, size, 3)`, contiguous.
@@ -149,11 +178,11 @@ def fill(
     """
     rows, columns = out.shape[:2]
     part = frame[top : top + height, left : left + width]
-    shrunk = max(height / rows, width / columns)
-    if shrunk < _NEARLY_ALL:
+    factor = max(height / rows, width / columns)
+    if factor < _NEARLY_ALL:
         part = _bilinear(part, rows, columns)
     else:
-        if shrunk < 2:
+        if factor < 2:
             part = _bilinear(part, 2 * rows, 2 * columns)
         part = resize(part, rows, columns)
     if flip:
@@ -163,7 +192,7 @@ def fill(
 
 
 def flip(clip: Frame) -> None:
-    """Mirrors the frames of a clip left to right, in place, by one call of OpenCV.
+    """Mirrors the frames of a clip left to right, in place.
 
     Args:
         clip: uint8 `(frames, height, width, 3)`, contiguous.
@@ -173,13 +202,13 @@ def flip(clip: Frame) -> None:
 
 
 def to_rgb(clip: Frame) -> None:
-    """Turns the frames of a clip from BGR to RGB, in place."""
+    """Converts the frames of a clip from BGR to RGB, in place."""
     for frame in clip:
         cv2.cvtColor(frame, cv2.COLOR_BGR2RGB, dst=frame)
 
 
 def shrunk(frame: Frame, short_side: int) -> tuple[int, int]:
-    """Returns height and width of a frame shrunk to `short_side`, its shape kept."""
+    """Returns height and width of a frame shrunk to `short_side`, with its aspect ratio."""
     height, width = frame.shape[:2]
     scale = short_side / min(height, width) if short_side else 1.0
     if scale >= 1:
@@ -188,7 +217,7 @@ def shrunk(frame: Frame, short_side: int) -> tuple[int, int]:
 
 
 def resize(frame: Frame, height: int, width: int) -> Frame:
-    """Scales a frame: area average where it shrinks, bilinear where a side of it grows."""
+    """Scales a frame: area average where it shrinks, bilinear where a side grows."""
     if frame.shape[:2] == (height, width):
         return frame
     if height <= frame.shape[0] and width <= frame.shape[1]:
@@ -206,24 +235,21 @@ def _bilinear(frame: Frame, height: int, width: int) -> Frame:
 class Frames(ABC):
     """The frames of a video file, one after the other.
 
-    Iterating moves from frame to frame; `seconds` and `frame` are of the one it stands on.
+    Iterating moves from frame to frame; `seconds` and `frame` describe the current one.
 
     Attributes:
         path: of the file.
-        header_count: frames the container promises.
+        header_count: frames the container states.
         count: frames of the video up to the current one.
         seconds: presentation time of the current frame.
+        ended: the end of the file was reached.
     """
 
     path: str
     header_count: int
     count: int
     seconds: float
-
-    @property
-    @abstractmethod
-    def ended(self) -> bool:
-        """The end of the file was reached."""
+    ended: bool
 
     @abstractmethod
     def __iter__(self) -> Iterator[None]:
@@ -243,17 +269,17 @@ class Frames(ABC):
 
     @abstractmethod
     def seek(self, number: int, checksums: tuple[int, int]) -> bool:
-        """Moves to the second of two neighbouring frames, if they are those of the checksums.
+        """Moves to the second of two neighboring frames, if their checksums match.
 
         Returns:
-            Whether they are. If not, the decoder is of no more use.
+            Whether they do. If not, the decoder cannot be used any more.
         """
 
     def shown(self, start_seconds: float = 0.0, end_seconds: float = np.inf) -> Iterator[float]:
         """Moves through the frames shown from `start_seconds` to before `end_seconds`, in order.
 
         Yields:
-            Time in seconds of the frame it stands on.
+            Time in seconds of the current frame.
 
         Raises:
             VideoError: no frame decodes, or none is shown in the range.
@@ -275,20 +301,20 @@ class Frames(ABC):
     def timed(
         self, start_seconds: float = 0.0, end_seconds: float = np.inf
     ) -> Iterator[tuple[float, Frame]]:
-        """Decodes the frames shown from `start_seconds` to before `end_seconds`, in order.
+        """Decodes the frames of `shown`.
 
         Yields:
-            Time in seconds, and frame as `frame` has it.
+            Time in seconds, and frame as `frame` returns it.
 
         Raises:
-            VideoError: no frame decodes, or none is shown in the range.
+            VideoError: as `shown`, or a frame cannot be converted.
         """
-        for _ in self.shown(start_seconds, end_seconds):
-            yield self.seconds, self.frame()
+        for second in self.shown(start_seconds, end_seconds):
+            yield second, self.frame()
 
 
 class Decoder(Frames):
-    """Goes through the pictures of a video.
+    """The pictures of a video file; frames are uint8 `(height, width, 3)`, BGR.
 
     Attributes:
         header_rate, width, height, rotation: as in `VideoInfo`.
@@ -320,30 +346,23 @@ class Decoder(Frames):
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         self.path = path
         self.header_count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.header_rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.rotation = int(self._capture.get(cv2.CAP_PROP_ORIENTATION_META))
-        self.count = 0
-        self._ended = False
-        self.header_rate = self._capture.get(cv2.CAP_PROP_FPS)
         self._frame_seconds = 1 / self.header_rate if 0 < self.header_rate < 1000 else 1 / 25
-        self.seconds = -self._frame_seconds
-
-    @property
-    def ended(self) -> bool:
-        """The end of the file was reached."""
-        return self._ended
+        self.count, self.seconds, self.ended = 0, -self._frame_seconds, False
 
     def __iter__(self) -> Iterator[None]:
         while self._capture.grab():
             seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            # Some containers give no time for a frame (AVI, for the last one): it is then put one
-            # nominal frame after the one before.
+            # Some containers have no time for a frame (AVI, for the last one): it is then shown
+            # one nominal frame after the one before.
             later = seconds > self.seconds
             self.seconds = seconds if later else self.seconds + self._frame_seconds
             self.count += 1
             yield
-        self._ended = True
+        self.ended = True
         self._capture.release()
         if self.count == 0:
             raise VideoError(
@@ -352,7 +371,6 @@ class Decoder(Frames):
             )
 
     def seek(self, number: int, checksums: tuple[int, int]) -> bool:
-        """Moves to the second of two neighbouring frames, if they are those of the checksums."""
         self._capture.set(cv2.CAP_PROP_POS_FRAMES, number)
         for checksum in checksums:
             if not self._capture.grab() or self.checksum() != checksum:
@@ -363,18 +381,13 @@ class Decoder(Frames):
         return True
 
     def checksum(self) -> int | None:
-        """Returns the CRC-32 of some rows of the current frame; None if it cannot be converted."""
+        """Returns the CRC-32 of some rows of the current picture; None if it does not convert."""
         try:
             return zlib.crc32(self.image()[::_ROWS_SKIPPED].tobytes())
         except VideoError:
             return None
 
     def frame(self) -> Frame:
-        """Returns the current frame, uint8 `(height, width, 3)`, BGR.
-
-        Raises:
-            VideoError: it cannot be converted.
-        """
         return self.image()
 
     def image(self) -> Frame:
@@ -393,22 +406,3 @@ class Decoder(Frames):
         raise VideoError(
             f"{self.path}: the frame at {self.seconds:g} s cannot be converted{reason}."
         )
-
-    def frames(
-        self, short_side: int = 0, start_seconds: float = 0.0, end_seconds: float = np.inf
-    ) -> Iterator[Frame]:
-        """Decodes the frames of `timed`, shrunk.
-
-        Args:
-            short_side: as in `selected`.
-
-        Yields:
-            uint8 `(height, width, 3)`, RGB; all of one size, that of the first.
-
-        Raises:
-            VideoError: no frame decodes, or none is shown in the range.
-        """
-        size = None
-        for _, frame in self.timed(start_seconds, end_seconds):
-            size = size or shrunk(frame, short_side)
-            yield cv2.cvtColor(resize(frame, *size), cv2.COLOR_BGR2RGB)

@@ -1,14 +1,14 @@
-"""Optical flow between neighbouring frames, and what it is as bytes.
+"""Optical flow between neighboring frames, stored as bytes.
 
-A byte of 128 is no motion, and 127 levels stand for 20 pixels: x to the right, y down. So no motion
-is a byte exactly, and stays it when a clip is mirrored.
+A byte of 128 is no motion, and 127 levels stand for 20 pixels: x to the right, y down. So zero is
+exact, also after a clip is mirrored.
 
 Reference:
     Simonyan & Zisserman, Two-Stream Convolutional Networks for Action Recognition in Videos, NIPS
     2014, https://arxiv.org/abs/1406.2199, store flow as bytes; the bound of 20 pixels is that of
-    Wang et al., Temporal Segment Networks, ECCV 2016, https://arxiv.org/abs/1608.00859, as their
-    code has it. We shrink the frames first, so that the bound spans a larger share of them, and
-    keep whatever motion the camera adds.
+    Wang et al., Temporal Segment Networks, ECCV 2016, https://arxiv.org/abs/1608.00859, as in
+    their code. We shrink the frames first, so that the bound spans a larger share of them, and
+    keep the motion of the camera.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ ZERO = 128  # the byte of no motion
 BOUND = 20.0  # pixels; longer displacements are cut to it, in x and y each
 _LEVELS = 127 / BOUND
 
-# Frames are padded to this side: DIS takes the whole process with it on less than 16 pixels.
+# Frames are padded to this side: DIS crashes the process on less than 16 pixels.
 _LEAST_SIDE = 32
 
 # Of Farneback: half the size from one of 3 levels to the next, windows of 15 pixels, 3 iterations a
@@ -37,16 +37,16 @@ _FARNEBACK = (0.5, 3, 15, 3, 5, 1.2, 0)
 
 
 def algorithm(name: str) -> Compute:
-    """Returns what computes flow; to be used by one thread.
+    """Returns a function that computes flow, for one thread.
 
     Args:
-        name: one of `ALGORITHMS`. DIS is taken at its medium preset: on eleven videos of gestures
-            of 80 pixels it explains 27 % of the difference between frames in 0.9 ms, its fast
-            presets 4 and 10 %, Farneback 25 % in 1.7 ms. (TV-L1: 44 % in 170 ms, on two of them.)
+        name: one of `ALGORITHMS`. DIS uses its medium preset: on eleven videos of gestures of 80
+            pixels it explains 27 % of the difference between frames in 0.9 ms, its fast presets 4
+            and 10 %, Farneback 25 % in 1.7 ms. (TV-L1: 44 % in 170 ms, on two of them.)
 
     Returns:
-        Takes two grey frames, uint8 `(height, width)`, and gives the way from the first to the
-        second, uint8 `(height, width, 2)` as `encode` has it.
+        Takes two gray frames, uint8 `(height, width)`, and returns the displacement from the first
+        to the second, uint8 `(height, width, 2)`, as `encode`.
 
     Raises:
         DataError: OpenCV lacks it.
@@ -59,7 +59,7 @@ def algorithm(name: str) -> Compute:
     elif name == "dis":
 
         def flow(first: Bytes, second: Bytes) -> NDArray[np.float32]:
-            # A new one each time: of small frames the second result would differ from the first.
+            # A new one each time: for small frames its second result differs from the first.
             dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
             return dis.calc(first, second, None)
 
@@ -81,11 +81,9 @@ def algorithm(name: str) -> Compute:
     return compute
 
 
-def _padded(grey: Bytes) -> Bytes:
-    below, right = (max(0, _LEAST_SIDE - side) for side in grey.shape)
-    if not below and not right:
-        return grey
-    return cv2.copyMakeBorder(grey, 0, below, 0, right, cv2.BORDER_REPLICATE)
+def _padded(gray: Bytes) -> Bytes:
+    below, right = (max(0, _LEAST_SIDE - side) for side in gray.shape)
+    return cv2.copyMakeBorder(gray, 0, below, 0, right, cv2.BORDER_REPLICATE)
 
 
 def encode(flow: NDArray[np.float32]) -> Bytes:
@@ -98,16 +96,16 @@ def encode(flow: NDArray[np.float32]) -> Bytes:
 
 
 def decode(flow: Bytes) -> NDArray[np.float32]:
-    """Returns the pixels, float32 `(…, 2)`, that bytes stand for."""
+    """Returns the displacements in pixels, float32 `(…, 2)`, that bytes stand for."""
     return (flow.astype(np.float32) - ZERO) / _LEVELS
 
 
 def turn_back(flow: Bytes) -> None:
-    """Negates x in place, as befits pixels that were mirrored left to right."""
+    """Negates x in place, for flow that was mirrored left to right."""
     np.negative(flow[..., 0], out=flow[..., 0])  # of a byte, 256 - x
 
 
-def colours(flow: Bytes) -> Bytes:
+def colors(flow: Bytes) -> Bytes:
     """Draws flow: hue is its direction (right is red, down is green), saturation its length.
 
     White is no motion. The longest vector of the array is saturated, but not below 2 pixels.

@@ -1,4 +1,4 @@
-"""Videos whose frames are optical flow: computed from a video, or stored ahead."""
+"""Videos whose frames are optical flow: computed from a video, or stored beforehand."""
 
 import struct
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ _NO_FLOW = "keras_r3d: no flow: "  # begins a file that stands for a video witho
 
 
 class FlowDecoder(Frames):
-    """Goes through the flow of a video, which has as many frames as the video.
+    """The flow of a video, which has as many frames as the video.
 
-    A frame is the flow to the next frame of the video, whatever is cut away or left out; the last
+    A frame is the flow to the next frame of the video, also if a clip skips that one; the last
     repeats the one before. A video of one frame has no motion.
 
     Args:
         algorithm: one of `flow.ALGORITHMS`.
-        short_side: frames are shrunk to this short side before, in pixels; 0 keeps them.
-        sparse: nobody asks for the last frame, so frames that are passed by need no conversion.
+        short_side: frames are shrunk to this short side first, in pixels; 0 keeps them.
+        sparse: the last frame is never used, so skipped frames need no conversion.
 
     Raises:
         VideoError: as `Decoder`.
@@ -45,20 +45,15 @@ class FlowDecoder(Frames):
         self._next: Frame | None = None
         self._looked_ahead = False
         self._flow: Frame | None = None
-        self.path = path
-        self.header_count = self._images.header_count
-        self.count, self.seconds = 0, self._images.seconds
-
-    @property
-    def ended(self) -> bool:
-        """The end of the file was reached."""
-        return self._images.ended
+        self.path, self.header_count = path, self._images.header_count
+        self.count, self.seconds, self.ended = 0, self._images.seconds, False
 
     def __iter__(self) -> Iterator[None]:
         while True:
             if self._here is None and self.count and not self._sparse and not self._looked_ahead:
                 self._here = self._grey()
             if not self._looked_ahead and next(self._moves, self) is self:
+                self.ended = True
                 return
             self._before, self._here, self._next = self._here, self._next, None
             self._looked_ahead, self._flow = False, None
@@ -66,20 +61,16 @@ class FlowDecoder(Frames):
             yield
 
     def frame(self) -> Frame:
-        """Returns the flow to the next frame, uint8 `(height, width, 2)`, as `flow.encode` has it.
-
-        Raises:
-            VideoError: this frame of the video cannot be converted.
-        """
+        """Returns the flow to the next frame, uint8 `(height, width, 2)`, as `flow.encode`."""
         if self._flow is None:
             self._flow = self._computed()
         return self._flow
 
     def seek(self, number: int, checksums: tuple[int, int]) -> bool:
         """Moves as `Decoder.seek` does; before the first frame only."""
-        found = self._images.seek(number, checksums)
+        matched = self._images.seek(number, checksums)
         self.count, self.seconds = self._images.count, self._images.seconds
-        return found
+        return matched
 
     def _computed(self) -> Frame:
         here = self._here = self._image() if self._here is None else self._here
@@ -91,15 +82,15 @@ class FlowDecoder(Frames):
             return self._compute(self._before, here)
         if self.count > 1:
             raise VideoError(
-                f"{self.path}: the frame after {self.seconds:g} s, to which the flow would lead, "
-                "cannot be converted."
+                f"{self.path}: the frame after {self.seconds:g} s, which its flow needs, cannot be "
+                "converted."
             )
         return np.full((*here.shape, flow.CHANNELS), flow.ZERO, np.uint8)
 
     def _grey(self) -> Frame | None:
         try:
             return self._image()
-        except VideoError:  # it is raised when this frame is asked for
+        except VideoError:  # raised again when this frame is used
             return None
 
     def _image(self) -> Frame:
@@ -109,10 +100,10 @@ class FlowDecoder(Frames):
 
 
 class StoredFlowDecoder(Decoder):
-    """Goes through flow that `packed` stored; times are those of the video it was computed from.
+    """Flow that was stored by `packed`, with the times of the video it was computed from.
 
     Raises:
-        VideoError: as `Decoder`; with the reason of a video that gave no flow.
+        VideoError: as `Decoder`; or the video has no flow, with the reason.
     """
 
     def __init__(self, path: str):
@@ -127,13 +118,12 @@ class StoredFlowDecoder(Decoder):
             yield
 
     def frame(self) -> Frame:
-        """Returns the current flow, uint8 `(height, width, 2)`, as `flow.encode` has it."""
         assert self._unpacked is not None
         return self._unpacked
 
 
 def write_reason(path: Path, why: str) -> None:
-    """Writes, in place of the flow of a video, why there is none.
+    """Writes a file that says why a video has no flow, in place of the flow.
 
     Raises:
         WriteError: the disk is full, …
@@ -142,21 +132,21 @@ def write_reason(path: Path, why: str) -> None:
 
 
 def reason(path: str) -> str | None:
-    """Returns why a video has no flow, of a file of `write_reason`; None of all others."""
+    """Returns the reason in a file of `write_reason`; None for all other files."""
     try:
         with open(path, "rb") as file:
             if file.read(len(_NO_FLOW)).decode(errors="replace") != _NO_FLOW:
                 return None
             return file.read().decode(errors="replace").strip()
-    except OSError:  # the decoder says what is wrong
+    except OSError:  # the decoder reports it
         return None
 
 
 def packed(frame: Frame, seconds: float) -> Frame:
-    """Puts a frame of flow into a grey image that video files can hold without loss.
+    """Puts a frame of flow into a gray image that video files can hold without loss.
 
-    OpenCV writes images of even sides only, and whole frame rates and milliseconds at best. So two
-    rows stand on top that begin with time, height and width; below come x, then y.
+    OpenCV writes only images of even sides, and rounds times to milliseconds. So two extra rows at
+    the top begin with time, height and width; below them come x, then y.
 
     Args:
         frame: uint8 `(height, width, 2)`.
@@ -174,14 +164,14 @@ def packed(frame: Frame, seconds: float) -> Frame:
 
 
 def unpacked(image: Frame, path: str) -> tuple[Frame, float]:
-    """Returns the frame and its time out of what `packed` made.
+    """Returns the frame and its time from an image of `packed`.
 
     Args:
-        image: uint8 `(rows, columns, 3)`, all channels alike.
-        path: of its file.
+        image: uint8 `(rows, columns, 3)`, all channels equal.
+        path: of its file, for the message.
 
     Raises:
-        VideoError: it holds none.
+        VideoError: it holds no flow.
     """
     rows, columns = image.shape[:2]
     seconds, height, width = np.nan, 0, 0
@@ -190,7 +180,7 @@ def unpacked(image: Frame, path: str) -> tuple[Frame, float]:
     if rows != _ROWS + 2 * height or not 0 < width <= columns or not np.isfinite(seconds):
         raise VideoError(
             f"{path} is not a file of flow, as `python -m keras_r3d.flow` writes them: write it "
-            "anew."
+            "again."
         )
     both = image[_ROWS:, :width, 0].reshape(2, height, width)
     return np.ascontiguousarray(both.transpose(1, 2, 0)), seconds

@@ -1,28 +1,124 @@
-"""Cameras, streams and other sources that do not wait: a thread keeps their newest frames."""
+"""Cameras, streams and other live sources: a thread keeps their newest frames.
 
+Only what the network sees of a frame is kept, and no more frames than a window needs.
+"""
+
+import collections
+import dataclasses
 import glob
 import os
 import threading
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding import decoder as videos
 from keras_r3d.data.decoding.decoder import Frame
-from keras_r3d.data.decoding.ring import Held, Ring, Shape
+from keras_r3d.data.sampling import temporal
+from keras_r3d.data.sampling.cropping import Views
+from keras_r3d.system import threads
 from keras_r3d.system.errors import VideoError
 from keras_r3d.system.opencv import cv2
 
-_PAUSES = (1.0, 30.0)  # seconds before another try to connect: the first, and the most
+_PAUSES = (1.0, 30.0)  # seconds before another try to connect: the first, and the longest
+# Between frames that are kept where a window is seconds long: all at 60 a second, not at 120.
+_LEAST_SECONDS = 0.015
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """What is kept of a source.
+
+    Attributes:
+        frames: of a clip.
+        frame_stride: from one frame of a clip to the next.
+        seconds: that a clip is spread over; 0 takes consecutive frames.
+        short_side: frames are shrunk to this short side before they are cropped; 0 keeps them.
+        size: of a clip, in pixels.
+        views: crops of each frame.
+    """
+
+    frames: int
+    frame_stride: int
+    seconds: float
+    short_side: int
+    size: int
+    views: Views
+
+    @property
+    def step(self) -> int:
+        """Number of frames from the last of a clip to the first of the next one."""
+        return 1 if self.seconds else self.frame_stride
+
+    @property
+    def span(self) -> int:
+        """Number of frames from a clip of consecutive frames to the next one."""
+        return self.frames * self.frame_stride
+
+    @property
+    def most(self) -> int:
+        """Most frames that a window needs."""
+        if self.seconds:
+            return max(self.frames, int(self.seconds / _LEAST_SECONDS) + 2)
+        return (self.frames - 1) * self.frame_stride + 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Held:
+    """A frame that is kept.
+
+    Attributes:
+        number: counted from the first of the source.
+        connection: how often the source was lost before it came.
+        captured: when it came, by `time.monotonic`.
+        pixels: uint8 `(views, size, size, 3)`, BGR.
+    """
+
+    number: int
+    connection: int
+    captured: float
+    pixels: Frame
+
+
+def is_wanted(captured: float, held: Sequence[Held], shape: Shape) -> bool:
+    """Whether a frame of that time is kept; at a very high frame rate not all are."""
+    return not shape.seconds or not held or captured - held[-1].captured > _LEAST_SECONDS
+
+
+def newest_window(held: Sequence[Held], shape: Shape) -> list[Held]:
+    """Returns the frames of the newest window, in order; none while there are too few."""
+    if not shape.seconds:
+        return list(held) if len(held) == shape.most else []
+    if len(held) < 2:
+        return []
+    last = held[-1].captured
+    covered = (last - held[0].captured) * len(held) / (len(held) - 1)
+    if covered < shape.seconds:
+        return []
+    return [frame for frame in held if frame.captured > last - shape.seconds]
+
+
+def window_pixels(window: Sequence[Held], shape: Shape) -> Frame:
+    """Returns the clip of a window, uint8 `(views, frames, size, size, 3)`, RGB."""
+    if shape.seconds:
+        numbers = temporal.spread(len(window), shape.frames)
+    else:
+        numbers = np.arange(0, len(window), shape.frame_stride)
+    pixels = np.stack([window[number].pixels for number in numbers.tolist()], axis=1)
+    for frames in pixels:
+        videos.to_rgb(frames)
+    return pixels
 
 
 class Source:
-    """Reads a source in a thread, and connects again after it is lost.
+    """Reads a source in a thread, and reconnects after it is lost.
 
     Attributes:
-        name: of the source, for people.
+        name: of the source, for messages.
         frames: that came so far.
+        ended: a source that has an end came to it.
 
     Args:
         word: number of a camera, address, or a file, which is played at its own speed.
@@ -32,84 +128,76 @@ class Source:
     def __init__(self, word: str, shape: Shape, timeout: float):
         self.name = f"Camera {word}" if word.isdecimal() else printable(word)
         self.frames = 0
+        self.ended = False
         self._losses = 0
-        self._word, self._timeout = word, timeout
-        self._ring = Ring(shape)
+        self._word, self._shape, self._timeout = word, shape, timeout
+        self._is_camera = word.isdecimal() and not os.path.exists(word)
+        self._held: collections.deque[Held] = collections.deque(maxlen=shape.most)
         self._news: list[str] = []
         self._error: VideoError | None = None
-        self._ended = False
         self._finite = False
         self._changed = threading.Condition()
         self._stopped = threading.Event()
-        self._began = self._last = time.monotonic()
-        # Of a camera that hangs nothing else would let the process end.
-        self._thread = threading.Thread(target=self._run, name=f"frames of {word}", daemon=True)
-        self._thread.start()
+        self._began = time.monotonic()
+        self._thread = threads.start(self._run, f"frames of {word}")
 
     def wait(self, past: int, seconds: float) -> list[Held]:
         """Waits until more than `past` frames have come; returns the newest window.
 
         Returns:
-            Nothing while there are too few frames, or none came for so many `seconds`.
+            Nothing while there are too few frames, or after `seconds` without one.
 
         Raises:
             VideoError: it cannot be connected to, or never gave a frame.
         """
         with self._changed:
             self._changed.wait_for(
-                lambda: self.frames > past or self._error or self._ended, timeout=seconds
+                lambda: self.frames > past or self._error or self.ended, timeout=seconds
             )
             if self._error is not None:
                 raise self._error
-            # A driver or a resolver of names may know no time limit.
+            # A driver or a name resolver may have no time limit.
             if not self.frames and time.monotonic() - self._began > 2 * self._timeout + 1:
                 raise self._no_answer(self._timeout)
-            return self._ring.newest() if self.frames > past else []
-
-    @property
-    def ended(self) -> bool:
-        """Whether a source that has an end came to it."""
-        return self._ended
+            return newest_window(self._held, self._shape) if self.frames > past else []
 
     def news(self) -> list[str]:
-        """Returns what there is to say of the connection since the last call."""
+        """Returns messages about the connection since the last call."""
         with self._changed:
             news, self._news = self._news, []
         return news
 
     def stop(self) -> None:
-        """Lets the thread end, as soon as it waits for nothing."""
+        """Ends the thread, unless it hangs."""
         self._stopped.set()
         self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
         least, most = _PAUSES
-        pause = least
+        pause, seconds = least, 0.0
         while not self._stopped.is_set():
             began, before = time.monotonic(), self.frames
             self._read()
             if self._finite or self._stopped.is_set():
                 break
             if not self.frames:
-                self._fail(self._no_answer(time.monotonic() - began))
-                return
+                seconds = time.monotonic() - began
+                break
+            state = "lost" if self.frames > before else "still gone"
             if self.frames > before:
                 self._losses += 1
                 pause = least
-                what = "lost"
-            else:
-                what = "still gone"
-            self._say(f"{self.name} is {what}; next try in {pause:g} s.")
+            self._say(f"{self.name} is {state}; next try in {pause:g} s.")
             self._stopped.wait(pause)
             pause = min(most, 2 * pause)
         with self._changed:
-            if self._finite and not self.frames:
-                self._error = self._no_answer(0.0)
-            self._ended = True
+            if not self.frames and not self._stopped.is_set():
+                self._error = self._no_answer(seconds)
+            self.ended = True
             self._changed.notify_all()
 
     def _read(self) -> None:
-        """Connects, and takes frames until there is none."""
+        """Connects, and takes frames until no more come."""
         capture = self._open()
         began = self.frames
         rate = capture.get(cv2.CAP_PROP_FPS)
@@ -124,42 +212,42 @@ class Source:
             try:
                 ok, frame = capture.retrieve()
             except cv2.error:
-                continue  # one that is damaged on its way; the next may not be
-            if ok and self._ring.wants(captured):
+                continue  # damaged on its way; the next may not be
+            if ok and is_wanted(captured, self._held, self._shape):
                 if self.frames == began and began:
                     self._say(f"{self.name} is back.")
                 self._push(frame, captured, fresh=self.frames == began)
         capture.release()
 
     def _open(self):
-        if self._word.isdecimal() and not os.path.exists(self._word):
+        if self._is_camera:
             capture = cv2.VideoCapture(int(self._word))
-            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # old frames are of no use
+            capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # old frames are useless
             return capture
-        place = os.path.abspath(self._word) if os.path.exists(self._word) else self._word
+        address = os.path.abspath(self._word) if os.path.exists(self._word) else self._word
         milliseconds = max(1, int(self._timeout * 1000))
         limits = [
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds),
-            # Several threads decode several frames at a time, and give the first that much later.
+            # More threads decode several frames at a time, and return the first that much later.
             *(cv2.CAP_PROP_N_THREADS, 1),
         ]
-        capture = cv2.VideoCapture(place, cv2.CAP_FFMPEG, limits)
+        capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, limits)
         capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
         self._finite = capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
         return capture
 
     def _push(self, frame: Frame, captured: float, fresh: bool) -> None:
-        shape = self._ring.shape
+        shape = self._shape
         frame = videos.resize(frame, *videos.shrunk(frame, shape.short_side))
         crops = shape.views.crops(*frame.shape[:2])
         pixels = np.empty((len(crops), shape.size, shape.size, 3), np.uint8)
         for crop, out in zip(crops, pixels, strict=True):
             videos.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
         with self._changed:
-            if fresh:
-                self._ring.clear()
-            self._ring.push(Held(self.frames, self._losses, captured, pixels))
+            if fresh:  # it does not follow those before the loss
+                self._held.clear()
+            self._held.append(Held(self.frames, self._losses, captured, pixels))
             self.frames += 1
             self._changed.notify_all()
 
@@ -167,17 +255,12 @@ class Source:
         with self._changed:
             self._news.append(text)
 
-    def _fail(self, error: VideoError) -> None:
-        with self._changed:
-            self._error = error
-            self._changed.notify_all()
-
     def _no_answer(self, seconds: float) -> VideoError:
-        if self._word.isdecimal() and not os.path.exists(self._word):
-            there = ", ".join(sorted(glob.glob("/dev/video*"))) or "no camera"
+        if self._is_camera:
+            cameras = ", ".join(sorted(glob.glob("/dev/video*"))) or "no camera"
             return VideoError(
-                f"{self.name} is not there, gives no frames, or another program uses it. This "
-                f"machine has {there}."
+                f"{self.name} does not exist, gives no frames, or another program uses it. This "
+                f"machine has {cameras}."
             )
         if seconds > 0.9 * self._timeout:
             return VideoError(

@@ -1,4 +1,4 @@
-"""Cutting clips out of labelled videos, wherever their frames lie, and the book of broken ones."""
+"""Reads clips out of labeled videos, however their frames are stored, and notes broken ones."""
 
 import contextlib
 import dataclasses
@@ -22,11 +22,11 @@ Seconds = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """A clip to be cut.
+    """A clip to cut.
 
     Attributes:
         numbers: int64 `(frames,)`, counted from the first frame of the video or segment.
-        crop_of: takes height and width of the frames, gives the crop.
+        crop_of: takes height and width of the frames, returns the crop.
         out: uint8 `(frames, size, size, channels)`, contiguous; is filled.
     """
 
@@ -40,11 +40,9 @@ class Window:
     """A clip at a fixed place in a video.
 
     Attributes:
-        pixels: uint8 `(views, frames, size, size, channels)`: the same frames, cropped several
-            ways.
+        pixels: uint8 `(views, frames, size, size, channels)`: crops of the same frames.
         frame_numbers: int64 `(frames,)`, counted from the first frame of the video or segment.
-        start_seconds: when its first frame is shown.
-        end_seconds: when its last frame has been shown.
+        start_seconds, end_seconds: when its first frame appears, and its last one disappears.
     """
 
     pixels: Frame
@@ -57,8 +55,8 @@ class Reader(ABC):
     """Reads videos, from several threads at once. Each broken one is noted once, with the reason.
 
     Attributes:
-        threads: how many are worth their while.
-        channels: of its clips: 3 (RGB) or 2 (optical flow, as `flow.encode` has it).
+        threads: number that makes reading fastest.
+        channels: of its clips: 3 (RGB) or 2 (optical flow, as `flow.encode`).
     """
 
     threads: int
@@ -70,12 +68,12 @@ class Reader(ABC):
 
     @property
     def problems(self) -> list[Problem]:
-        """The broken videos met so far, by name."""
+        """The broken videos so far, by name."""
         return [self._problems[name] for name in sorted(self._problems)]
 
     @property
     def broken(self) -> int:
-        """Number of videos met so far that gave no clip."""
+        """Number of videos so far that gave no clip."""
         return sum(problem.status != "short" for problem in self._problems.values())
 
     @abstractmethod
@@ -91,7 +89,7 @@ class Reader(ABC):
         """Cuts clips out of a video, all in one pass; returns their crops.
 
         Raises:
-            VideoError: the video gives no frames, or fewer than it did before.
+            VideoError: the video gives no frames, or fewer than before.
         """
 
     @abstractmethod
@@ -103,17 +101,17 @@ class Reader(ABC):
         """
 
     def state(self, video: Video) -> str:
-        """Returns what changes when the frames of a video may have changed; "" if unknown."""
+        """Returns a text that changes with the file of a video; "" if unknown."""
         try:
-            about = os.stat(video.path)
+            stat = os.stat(video.path)
         except OSError:
             return ""
-        return f"{about.st_size} bytes of {about.st_mtime_ns}"
+        return f"{stat.st_size} bytes of {stat.st_mtime_ns}"
 
     def windows(
         self, video: Video, frames: int, frame_stride: int, views: Views, size: int
     ) -> Iterator[Window]:
-        """Yields all of a video in clips one after the other; the last loops its own frames.
+        """Yields all of a video in consecutive clips; the last loops its own frames.
 
         Args:
             views: crops of each frame.
@@ -132,40 +130,42 @@ class Reader(ABC):
     def chosen(
         self, video: Video, choose: Callable[[int], list[Indices]], views: Views, size: int
     ) -> Iterator[Window]:
-        """Yields clips whose places depend on how many frames a video has, cut in one pass.
+        """Yields clips whose places depend on the length of the video, cut in one pass.
 
         Args:
-            choose: takes the number of frames, gives the frame numbers of each clip.
+            choose: takes the number of frames, returns the frame numbers of each clip.
             views: as in `windows`.
 
         Raises:
             VideoError: the video gives no frames.
         """
         seconds = self.seconds(video)
-        numbers = choose(len(seconds))
-        shapes = [(views.count, len(one), size, size, self.channels) for one in numbers]
-        pixels = [np.empty(shape, np.uint8) for shape in shapes]
+        windows = [
+            Window(
+                np.empty((views.count, len(numbers), size, size, self.channels), np.uint8),
+                numbers,
+                *span_seconds(numbers, seconds),
+            )
+            for numbers in choose(len(seconds))
+        ]
         cuts = [
-            Cut(one, functools.partial(_view, views, view), out)
-            for one, clips in zip(numbers, pixels, strict=True)
-            for view, out in enumerate(clips)
+            Cut(window.frame_numbers, functools.partial(_view, views, view), out)
+            for window in windows
+            for view, out in enumerate(window.pixels)
         ]
         self.cut(video, cuts)
-        for one, clips in zip(numbers, pixels, strict=True):
-            yield Window(clips, one, *span_seconds(one, seconds))
+        yield from windows
 
     def problem(self, video: Video) -> Problem | None:
-        """Returns what was noted of a video."""
+        """Returns what was noted about a video."""
         return self._problems.get(video.name)
 
     def require_readable(self, videos: Sequence[Video], split: str) -> None:
         """Raises DataError if none of the videos of a split can be read."""
         for video in videos:
-            try:
+            with contextlib.suppress(VideoError):  # noted by `check`
                 self.check(video)
-            except VideoError:  # noted by `check`
-                continue
-            return
+                return
         reasons = "\n".join(f"  {self._problems[video.name].detail}" for video in videos[:5])
         raise DataError(
             f"None of the {len(videos)} videos of split '{split}' can be read. The first:\n"
@@ -174,11 +174,11 @@ class Reader(ABC):
 
     @abstractmethod
     def check(self, video: Video) -> None:
-        """Raises VideoError if the first frame of a video cannot be had."""
+        """Raises VideoError if the first frame of a video cannot be read."""
 
     @contextlib.contextmanager
     def _noting(self, video: Video) -> Iterator[None]:
-        """Notes a video that turns out to be unreadable."""
+        """Notes a video that is unreadable."""
         try:
             yield
         except VideoError as error:
@@ -195,9 +195,9 @@ def _view(views: Views, view: int, height: int, width: int) -> Crop:
 
 
 def span_seconds(numbers: Indices, seconds: Seconds) -> tuple[float, float]:
-    """Returns when frames are shown: the first of them, and until when the last.
+    """Returns when the first of some frames appears, and the last of them disappears.
 
-    A frame is shown until the next; the last of a video as long as its others on average.
+    A frame is shown until the next; the last of a video as long as the others on average.
 
     Args:
         numbers: int64 `(n,)`.

@@ -1,6 +1,6 @@
-"""Clips straight out of video files: counted exactly, kept in memory where it allows.
+"""Cuts clips of pictures, or of optical flow, out of video files.
 
-Of a video, its pictures or the optical flow between them.
+Frames are counted exactly, and kept in memory as far as it allows.
 """
 
 import dataclasses
@@ -16,9 +16,8 @@ import numpy as np
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import decoder as videos
 from keras_r3d.data.decoding import flow
-from keras_r3d.data.decoding.decoder import Decoder, Frame, Frames
+from keras_r3d.data.decoding.decoder import Decoder, Frame, Frames, Landmarks
 from keras_r3d.data.decoding.flow_decoder import FlowDecoder, StoredFlowDecoder
-from keras_r3d.data.decoding.landmarks import Landmarks
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds, Window, span_seconds
 from keras_r3d.data.sampling.cropping import Crop, Views
 from keras_r3d.data.sampling.temporal import Indices, loop
@@ -29,12 +28,12 @@ _HELD, _ALL_HELD = 2**28, 2**30
 
 
 @dataclasses.dataclass(frozen=True)
-class _Known:
-    """What the first pass over a video found: its frames, or where they are in the file.
+class _FirstPass:
+    """The frames of a video, or where they are in its file, after a first pass over it.
 
     Attributes:
         first: number in the file of the first frame.
-        last: greatest number in the file that is asked for; what comes later is like it.
+        last: greatest number in the file that is read; later frames are replaced by it.
     """
 
     first: int
@@ -47,7 +46,7 @@ class _Known:
 class VideoReader(Reader):
     """Reads video files.
 
-    The first time a video is met it is decoded once to be counted, and again to be cut.
+    The first time a video is read it is decoded once to be counted, and again to be cut.
 
     Args:
         short_side: frames are shrunk to this short side in pixels; 0 keeps them.
@@ -55,7 +54,7 @@ class VideoReader(Reader):
             the others are decoded again each time they are read.
         input: "rgb", or the algorithm of optical flow: one of `flow.ALGORITHMS`. Flow is in pixels
             of the shrunk frames: cropping and scaling move the vectors, but do not scale them.
-        stored: the files hold the flow already.
+        stored: the files hold flow that was computed before.
 
     Raises:
         DataError: OpenCV lacks the algorithm.
@@ -73,36 +72,27 @@ class VideoReader(Reader):
         self.threads = len(os.sched_getaffinity(0))
         self._short_side = short_side
         self._bytes_left = int(cache_gib * 2**30)
-        self._known: dict[Video, _Known | str] = {}
+        self._passes: dict[Video, _FirstPass | str] = {}
         self._locks: dict[Video, threading.Lock] = {}
 
     def count(self, video: Video) -> int:
-        """Returns the number of frames of a video, found by decoding.
-
-        Raises:
-            VideoError: the video gives no frames.
-        """
-        return len(self._know(video).seconds)
+        return len(self.seconds(video))
 
     def check(self, video: Video) -> None:
-        """Raises VideoError if the first frame of a video cannot be had."""
         with self._noting(video):
             next(self._open(video.path).timed(video.start_seconds, video.end_seconds))
 
     def cut(self, video: Video, cuts: Sequence[Cut]) -> list[Crop]:
-        """Cuts clips out of a video in one pass that ends with the last frame of them.
-
-        Raises:
-            VideoError: the video gives no frames, or fewer than it did before.
-        """
-        known = self._know(video)
-        if known.frames is not None:
-            crops = [cut.crop_of(*known.frames.shape[1:3]) for cut in cuts]
+        """Cuts clips out of a video in one pass that ends with the last of their frames."""
+        first_pass = self._first_pass(video)
+        frames = first_pass.frames
+        if frames is not None:
+            crops = [cut.crop_of(*frames.shape[1:3]) for cut in cuts]
             for cut, crop in zip(cuts, crops, strict=True):
                 for number, out in zip(cut.numbers, cut.out, strict=True):
-                    self._fill(out, known.frames[number], crop)
+                    self._fill(out, frames[number], crop)
             return crops
-        in_file = [np.minimum(known.first + cut.numbers, known.last) for cut in cuts]
+        in_file = [np.minimum(first_pass.first + cut.numbers, first_pass.last) for cut in cuts]
         wanted = np.unique(np.concatenate(in_file))
         places: dict[int, list[tuple[int, Frame]]] = defaultdict(list)
         for number, (numbers, cut) in enumerate(zip(in_file, cuts, strict=True)):
@@ -114,7 +104,7 @@ class VideoReader(Reader):
                 video.path,
                 wanted,
                 self._short_side,
-                known.landmarks,
+                first_pass.landmarks,
                 functools.partial(self._open, sparse=True),
             )
             for place, frame in chosen:
@@ -126,23 +116,18 @@ class VideoReader(Reader):
         return crops
 
     def seconds(self, video: Video) -> Seconds:
-        """Returns when each frame of a video is shown, float64 `(count,)`, found by decoding.
-
-        Raises:
-            VideoError: the video gives no frames.
-        """
-        return self._know(video).seconds
+        return self._first_pass(video).seconds
 
     def windows(
         self, video: Video, frames: int, frame_stride: int, views: Views, size: int
     ) -> Iterator[Window]:
         """Yields all of a video in clips, as `Reader.windows`; decodes it once, uncounted.
 
-        No more than one window is held at a time. What breaks in the middle ends there: that is
-        noted, and what decoded before is used.
+        Only one window is held at a time. A video that breaks in the middle ends there: this is
+        noted, and the frames before are used.
         """
-        known = self._known.get(video)
-        if isinstance(known, _Known) and known.frames is not None:
+        first_pass = self._passes.get(video)
+        if isinstance(first_pass, _FirstPass) and first_pass.frames is not None:
             yield from super().windows(video, frames, frame_stride, views, size)
             return
         span = frames * frame_stride
@@ -175,10 +160,10 @@ class VideoReader(Reader):
     ) -> Iterator[Window]:
         """Yields clips of chosen frames, as `Reader.chosen`.
 
-        A video whose frames take no more than 256 MiB (on many cores less, 1 GiB in all threads) is
-        decoded once, another a second time.
+        A video is decoded once if its frames fit into 256 MiB (on many cores less, 1 GiB in all
+        threads), else twice.
         """
-        held = None if video in self._known else self._hold(video)
+        held = None if video in self._passes else self._hold(video)
         if held is None:
             yield from super().chosen(video, choose, views, size)
             return
@@ -193,7 +178,7 @@ class VideoReader(Reader):
             yield Window(pixels, numbers, *span_seconds(numbers, seconds))
 
     def _hold(self, video: Video) -> tuple[list[Frame], Seconds] | None:
-        """Decodes a video into memory, unfinished; None if that takes too much."""
+        """Decodes a video into memory, unfinished; None if it does not fit."""
         frames: list[Frame] = []
         seconds: list[float] = []
         for second, frame in self._stream(video, 1, 1):
@@ -209,7 +194,7 @@ class VideoReader(Reader):
     ) -> Iterator[tuple[float, Frame | None]]:
         """Decodes a video in order; yields times, and unfinished frames of the size of the first.
 
-        Of each `span` frames every `frame_stride`-th; in place of the others None.
+        Every `frame_stride`-th of each `span` frames is decoded; the others are None.
         """
         size = None
         with self._noting(video):
@@ -222,8 +207,9 @@ class VideoReader(Reader):
                     except VideoError as error:
                         if number == 0:
                             raise
-                        detail = f"{error} The {number} frames before it are used."
-                        self._note(video, "short", detail)
+                        self._note(
+                            video, "short", f"{error} The {number} frames before it are used."
+                        )
                         return
                     size = size or videos.shrunk(frame, self._short_side)
                     frame = videos.resize(frame, *size)
@@ -231,24 +217,24 @@ class VideoReader(Reader):
             if decoder.ended:
                 self._compare_counts(video, decoder.header_count, decoder.count)
 
-    def _know(self, video: Video) -> _Known:
+    def _first_pass(self, video: Video) -> _FirstPass:
         with self._lock:
             lock = self._locks.setdefault(video, threading.Lock())
         with lock:
-            known = self._known.get(video)
-            if known is None:
+            first_pass = self._passes.get(video)
+            if first_pass is None:
                 try:
                     with self._noting(video):
-                        known = self._first_pass(video)
+                        first_pass = self._make_first_pass(video)
                 except VideoError as error:
                     # The text, not the error: raised again and again, an exception grows.
-                    known = str(error)
-                self._known[video] = known
-        if isinstance(known, str):
-            raise VideoError(known)
-        return known
+                    first_pass = str(error)
+                self._passes[video] = first_pass
+        if isinstance(first_pass, str):
+            raise VideoError(first_pass)
+        return first_pass
 
-    def _first_pass(self, video: Video) -> _Known:
+    def _make_first_pass(self, video: Video) -> _FirstPass:
         stored = StoredFlowDecoder(video.path) if self._stored else None
         info = videos.probe(video.path, stored)
         shown = (info.seconds >= video.start_seconds) & (info.seconds < video.end_seconds)
@@ -262,7 +248,8 @@ class VideoReader(Reader):
         last = info.frame_count - 1
         if self._input != "rgb" and not self._stored:
             last = max(0, last - 1)  # the last frame has the flow of the one before
-        return _Known(first, last, info.seconds[shown], self._keep(video, count), info.landmarks)
+        frames = self._keep(video, count)
+        return _FirstPass(first, last, info.seconds[shown], frames, info.landmarks)
 
     def _keep(self, video: Video, count: int) -> Frame | None:
         """Decodes a video into memory, unless the memory for it is used up."""
@@ -277,8 +264,7 @@ class VideoReader(Reader):
                 return None
             self._bytes_left -= count * frame.nbytes
         frames = np.empty((count, *frame.shape), np.uint8)
-        frames[0] = frame
-        decoded = 1
+        frames[0], decoded = frame, 1
         for _, frame in itertools.islice(stream, count - 1):
             frames[decoded] = videos.resize(frame, *size)
             decoded += 1

@@ -1,7 +1,7 @@
-"""Figures of people, drawn with lines: what they do with arms, legs and trunk.
+"""Stick figures of people: how they move arms, legs and trunk, and how they are drawn.
 
-Lengths are shares of a figure's height; angles are radians from hanging down, forwards (the way a
-figure faces) positive.
+Lengths are shares of a figure's height; angles are radians from hanging down, positive forwards
+(where a figure faces).
 """
 
 import dataclasses
@@ -20,10 +20,10 @@ _TRUNK, _ARM, _LEG, _HEAD = 0.3, 0.17, 0.24, 0.065  # arms and legs have two suc
 
 @dataclasses.dataclass(frozen=True)
 class Pose:
-    """How a figure stands at each time, float64 `(frames,)` each.
+    """The pose of a figure at each time, float64 `(frames,)` each.
 
     Attributes:
-        x, y: where its hip is moved to, forwards and down.
+        x, y: displacement of its hip, forwards and down.
         lean: of the trunk, forwards.
         arms: of both: the upper arm, and the bend of the elbow.
         legs: of both: the thigh, and the bend of the knee (backwards).
@@ -37,7 +37,7 @@ class Pose:
 
 
 def pose(t: Times, rng: np.random.Generator, **values: Any) -> Pose:
-    """Returns a pose of somebody who stands, but for the `values` of its joints.
+    """Returns the pose of a person who stands, apart from the `values` of some joints.
 
     Args:
         values: float64 `(frames,)`, or a number, of x, y, lean, arm, elbow, arm2, elbow2, leg,
@@ -59,7 +59,7 @@ def pose(t: Times, rng: np.random.Generator, **values: Any) -> Pose:
     )
 
 
-def _there(t: Times, start: float, end: float) -> Times:
+def _rise(t: Times, start: float, end: float) -> Times:
     """Rises smoothly from 0 at `start` to 1 at `end`."""
     share = np.clip((t - start) / (end - start), 0, 1)
     return share * share * (3 - 2 * share)
@@ -67,18 +67,10 @@ def _there(t: Times, start: float, end: float) -> Times:
 
 def _bump(t: Times, middle: float, half: float) -> Times:
     """Rises from 0 to 1 and falls again, around `middle`."""
-    return _there(t, middle - half, middle) - _there(t, middle, middle + half)
+    return _rise(t, middle - half, middle) - _rise(t, middle, middle + half)
 
 
 Action = Callable[[Times, np.random.Generator], tuple[Pose, ...]]
-
-
-def _raise_arm(t, rng):
-    return (pose(t, rng, arm=2.9 * _there(t, 0.15, 0.8)),)
-
-
-def _lower_arm(t, rng):
-    return (pose(t, rng, arm=2.9 * (1 - _there(t, 0.15, 0.8))),)
 
 
 def _wave_arm(t, rng):
@@ -95,59 +87,23 @@ def _bent(t, rng, down):
     return (pose(t, rng, lean=1.3 * down, arm=1.2 * down, arm2=1.2 * down),)
 
 
-def _bend_down(t, rng):
-    return _bent(t, rng, _there(t, 0.1, 0.9))
-
-
-def _straighten_up(t, rng):
-    return _bent(t, rng, 1 - _there(t, 0.1, 0.9))
-
-
 def _seated(t, rng, down):
     lean, bend = 0.3 * np.sin(np.pi * down), 1.4 * down
     return (pose(t, rng, y=0.22 * down, leg=bend, leg2=bend, knee=bend, knee2=bend, lean=lean),)
 
 
-def _sit_down(t, rng):
-    return _seated(t, rng, _there(t, 0.1, 0.9))
-
-
-def _stand_up(t, rng):
-    return _seated(t, rng, 1 - _there(t, 0.1, 0.9))
-
-
 def _jump(t, rng):
     up = np.abs(np.sin(np.pi * (rng.uniform(1, 2.2) * t)))
-    return (
-        pose(
-            t,
-            rng,
-            y=-0.2 * up,
-            arm=1.5 * up,
-            arm2=1.5 * up,
-            knee=0.6 * (1 - up),
-            leg=0.4 * (1 - up),
-            leg2=0.4 * (1 - up),
-            knee2=0.6 * (1 - up),
-        ),
-    )
+    arm, leg, knee = 1.5 * up, 0.4 * (1 - up), 0.6 * (1 - up)
+    legs = {"leg": leg, "leg2": leg, "knee": knee, "knee2": knee}
+    return (pose(t, rng, y=-0.2 * up, arm=arm, arm2=arm, **legs),)
 
 
 def _walk(t, rng):
     swing = np.sin(2 * np.pi * (rng.uniform(1, 2.5) * t + rng.random()))
-    return (
-        pose(
-            t,
-            rng,
-            x=0.9 * (t - 0.5),
-            leg=0.5 * swing,
-            leg2=-0.5 * swing,
-            arm=-0.5 * swing,
-            arm2=0.5 * swing,
-            knee=0.4 * (1 - swing) / 2,
-            knee2=0.4 * (1 + swing) / 2,
-        ),
-    )
+    arms = {"arm": -0.5 * swing, "arm2": 0.5 * swing}
+    knees = {"knee": 0.4 * (1 - swing) / 2, "knee2": 0.4 * (1 + swing) / 2}
+    return (pose(t, rng, x=0.9 * (t - 0.5), leg=0.5 * swing, leg2=-0.5 * swing, **arms, **knees),)
 
 
 def _kick(t, rng):
@@ -157,14 +113,14 @@ def _kick(t, rng):
 
 # With one figure.
 ONE: Mapping[str, Action] = {
-    "raise_arm": _raise_arm,
-    "lower_arm": _lower_arm,
+    "raise_arm": lambda t, rng: (pose(t, rng, arm=2.9 * _rise(t, 0.15, 0.8)),),
+    "lower_arm": lambda t, rng: (pose(t, rng, arm=2.9 * (1 - _rise(t, 0.15, 0.8))),),
     "wave_arm": _wave_arm,
     "reach_out": _reach_out,
-    "bend_down": _bend_down,
-    "straighten_up": _straighten_up,
-    "sit_down": _sit_down,
-    "stand_up": _stand_up,
+    "bend_down": lambda t, rng: _bent(t, rng, _rise(t, 0.1, 0.9)),
+    "straighten_up": lambda t, rng: _bent(t, rng, 1 - _rise(t, 0.1, 0.9)),
+    "sit_down": lambda t, rng: _seated(t, rng, _rise(t, 0.1, 0.9)),
+    "stand_up": lambda t, rng: _seated(t, rng, 1 - _rise(t, 0.1, 0.9)),
     "jump": _jump,
     "walk": _walk,
     "swing_leg": _kick,
@@ -172,25 +128,19 @@ ONE: Mapping[str, Action] = {
 
 
 def _distance(t, rng, close=0.5) -> Times:
-    """Half the way between two figures: they step up to each other, or stand there already."""
+    """Half the distance between two figures: they step up to each other, or stand there already."""
     far = rng.uniform(0.0, 0.25) if rng.random() < 0.6 else 0.0
     leave = rng.uniform(0.0, 0.25) if rng.random() < 0.4 else 0.0
-    return close / 2 + far * (1 - _there(t, 0, 0.4)) + leave * _there(t, 0.75, 1)
+    return close / 2 + far * (1 - _rise(t, 0, 0.4)) + leave * _rise(t, 0.75, 1)
 
 
 def _hit_with_arm(t, rng):
     middle, away = rng.uniform(0.4, 0.65), _distance(t, rng)
     out = _bump(t, middle, rng.uniform(0.1, 0.22))
     back = _bump(t, middle + 0.12, 0.25)
+    elbow = 1.2 * (1 - out) * _bump(t, middle, 0.4)
     return (
-        pose(
-            t,
-            rng,
-            x=-away + 0.05 * out,
-            arm=1.65 * out,
-            elbow=1.2 * (1 - out) * _bump(t, middle, 0.4),
-            lean=0.25 * out,
-        ),
+        pose(t, rng, x=-away + 0.05 * out, arm=1.65 * out, elbow=elbow, lean=0.25 * out),
         pose(t, rng, x=-away - 0.06 * back, lean=-0.35 * back, arm=0.5 * back),
     )
 
@@ -207,7 +157,7 @@ def _hit_with_leg(t, rng):
 
 def _push_away(t, rng):
     middle, away = rng.uniform(0.35, 0.55), _distance(t, rng, 0.45)
-    out, falls = _bump(t, middle, 0.25), _there(t, middle - 0.05, middle + 0.25)
+    out, falls = _bump(t, middle, 0.25), _rise(t, middle - 0.05, middle + 0.25)
     arms = {"arm": 1.5 * out, "arm2": 1.5 * out, "elbow": 0.2}
     far, thrown = rng.uniform(0.12, 0.3), _bump(t, middle + 0.1, 0.3)
     step, up = -0.4 * _bump(t, middle + 0.15, 0.25), 0.8 * _bump(t, middle + 0.1, 0.25)
@@ -218,25 +168,22 @@ def _push_away(t, rng):
 
 
 def _shake_hands(t, rng):
-    away, meet = _distance(t, rng, 0.55), _there(t, 0.25, 0.45) - _there(t, 0.75, 0.95)
+    away, meet = _distance(t, rng, 0.55), _rise(t, 0.25, 0.45) - _rise(t, 0.75, 0.95)
     pump = 0.12 * np.sin(2 * np.pi * rng.uniform(2, 4) * t) * meet
     arms = {"arm": 1.05 * meet + pump, "elbow": 0.35 * meet}
     return pose(t, rng, x=-away, **arms), pose(t, rng, x=-away, **arms)
 
 
 def _embrace(t, rng):
-    near = _there(t, 0.1, 0.45) - rng.uniform(0, 1) * _there(t, 0.8, 1.0)
-    away = 0.08 + 0.3 * (1 - near)
+    near = _rise(t, 0.1, 0.45) - rng.uniform(0, 1) * _rise(t, 0.8, 1.0)
     arms = {"arm": 1.5 * near, "arm2": 1.7 * near, "elbow": 0.5 * near, "elbow2": 0.4 * near}
-    return (
-        pose(t, rng, x=-away, lean=0.12 * near, **arms),
-        pose(t, rng, x=-away, lean=0.12 * near, **arms),
-    )
+    values = {"x": -(0.08 + 0.3 * (1 - near)), "lean": 0.12 * near, **arms}
+    return pose(t, rng, **values), pose(t, rng, **values)
 
 
 def _point_at(t, rng):
     away = _distance(t, rng, rng.uniform(0.55, 0.85))
-    out = _there(t, 0.2, 0.45) - _there(t, 0.75, 0.95)
+    out = _rise(t, 0.2, 0.45) - _rise(t, 0.75, 0.95)
     return pose(t, rng, x=-away, arm=rng.uniform(1.35, 1.7) * out, elbow=0.0), pose(t, rng, x=-away)
 
 
@@ -259,13 +206,13 @@ TWO: Mapping[str, Action] = {
 
 @dataclasses.dataclass(frozen=True)
 class Body:
-    """What a figure looks like.
+    """The looks of a figure.
 
     Attributes:
         height: in pixels.
         colors: of trunk, legs, arms and head, RGB.
         build: multiplies the widths.
-        facing: above 0 to the right, below to the left; how far it is squeezed sideways.
+        facing: above 0 to the right, below to the left; its size is a factor of the width.
     """
 
     height: float
@@ -285,7 +232,7 @@ def random_body(rng: np.random.Generator, height: float, facing: float) -> Body:
 
 
 def joints(figure: Pose, facing: float) -> dict[str, NDArray[np.float64]]:
-    """Returns the places of a figure's joints, from its hip's place at rest.
+    """Returns the places of a figure's joints, relative to its hip at rest.
 
     Returns:
         name -> float64 `(frames, 2)`, x and y, in heights.

@@ -14,7 +14,7 @@ Times = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Track:
-    """Where a thing is, how large and how far turned, at each time: float64 `(frames,)` each."""
+    """Place, size and rotation of a thing at each time: float64 `(frames,)` each."""
 
     x: Times
     y: Times
@@ -68,17 +68,8 @@ def _turn(direction: int) -> Path:
     return lambda t, rng: _track(t, angle=direction * rng.uniform(1.2, 3.0) * t)
 
 
-def _still(t: Times, _: np.random.Generator) -> Track:
-    return _track(t)
-
-
 _WAYS = {"right": (1, 0), "down": (0, 1), "left": (-1, 0), "up": (0, -1)}
-_SLANTED = {
-    "down_right": (1, 1),
-    "down_left": (-1, 1),
-    "up_left": (-1, -1),
-    "up_right": (1, -1),
-}
+_SLANTED = {"down_right": (1, 1), "down_left": (-1, 1), "up_left": (-1, -1), "up_right": (1, -1)}
 
 
 def _corner(first: tuple[int, int], second: tuple[int, int]) -> Path:
@@ -110,17 +101,17 @@ def _one_thing() -> dict[str, Path]:
         "shrink": _resize(1.45, 0.55),
         "turn_clockwise": _turn(1),
         "turn_counterclockwise": _turn(-1),
-        "still": _still,
+        "still": lambda t, _: _track(t),
     }
     return paths
 
 
-# Of one thing: paths from -0.5 to 0.5 at most, before they are made larger or smaller.
+# Of one thing: paths within -0.5 to 0.5, before they are scaled.
 ONE: dict[str, Path] = _one_thing()
 
 
 def _relative(first: Callable[[Times], Times], second: Callable[[Times], Times]) -> Paths:
-    """Two things on one line, somewhat slanted."""
+    """Moves two things on one line, somewhat slanted."""
 
     def paths(t: Times, rng: np.random.Generator) -> tuple[Track, Track]:
         slant = rng.uniform(-0.3, 0.3) + np.pi * rng.integers(2)

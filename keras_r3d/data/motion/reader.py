@@ -1,4 +1,4 @@
-"""Rendered motion as labelled videos, so that training and evaluation need not know of it."""
+"""Rendered motion in the form of labeled videos, as training and evaluation read them."""
 
 import os
 import zlib
@@ -33,13 +33,13 @@ def annotations() -> Annotations:
 
 
 class MotionReader(Reader):
-    """Renders the clips that are asked for.
+    """Renders clips instead of reading them.
 
-    A clip is a pure function of its video's name and the number of its first frame. Crops are of
-    the whole picture, which is rendered as large as the clip shall be.
+    A clip is a pure function of its video's name and the number of its first frame. It is never
+    cropped, but rendered in its final size.
 
     Args:
-        frames: of a clip; a validation or test video has no more.
+        frames: of a clip, and of a validation or test video.
     """
 
     def __init__(self, frames: int) -> None:
@@ -48,11 +48,9 @@ class MotionReader(Reader):
         self._frames = frames
 
     def count(self, video: Video) -> int:
-        """Returns the number of frames of a video."""
         return _ENDLESS if video.path.startswith(f"{URL}train/") else self._frames
 
     def cut(self, video: Video, cuts: Sequence[Cut]) -> list[Crop]:
-        """Renders clips."""
         crops = []
         for cut in cuts:
             frames, size = cut.out.shape[:2]
@@ -74,4 +72,4 @@ class MotionReader(Reader):
         return np.arange(self.count(video)) / _FPS
 
     def check(self, video: Video) -> None:
-        """Does nothing: every motion can be rendered."""
+        """Passes: every motion can be rendered."""

@@ -1,7 +1,7 @@
-"""Renders clips of moving things: what they are and where is drawn, how they move is not.
+"""Renders clips of moving things: looks and places are random, the motion is the class.
 
 A background, which a moving camera may displace; one or two textured things, or figures of people,
-that move as the class says; things beside them that do not matter, or cover them; noise.
+with the motion of the class; other things beside or in front of them; noise.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def render(name: str, rng: np.random.Generator, frames: int, size: int) -> Pixel
 
     Args:
         name: of the motion, one of `CLASSES`.
-        rng: draws all that the motion leaves open.
+        rng: draws everything that the motion does not determine.
 
     Returns:
         uint8 `(frames, size, size, 3)`, RGB.
@@ -53,7 +53,7 @@ def _paced(time: Times, rng: np.random.Generator) -> Times:
 
 
 def _background(time: Times, rng: np.random.Generator, size: int) -> Pixels:
-    """Draws a texture, from a camera that stands, is moved or trembles."""
+    """Draws a texture, seen by a camera that stands still, moves or trembles."""
     texture = _texture(rng)
     zoom = size / bank.SIDE * rng.uniform(1.3, 2.2)
     angle = rng.uniform(0, 2 * np.pi)
@@ -85,14 +85,8 @@ def _texture(rng: np.random.Generator, side: int = bank.SIDE) -> Pixels:
 
 def _draw_one(video: Pixels, track: Track, rng: np.random.Generator) -> None:
     size = video.shape[1]
-    _draw_thing(
-        video,
-        track,
-        rng,
-        size * rng.uniform(0.25, 0.6),
-        _middle(rng, size),
-        size * rng.uniform(0.4, 0.95),
-    )
+    side, middle = size * rng.uniform(0.25, 0.6), _middle(rng, size)
+    _draw_thing(video, track, rng, side, middle, size * rng.uniform(0.4, 0.95))
 
 
 def _draw_two(video: Pixels, tracks: tuple[Track, Track], rng: np.random.Generator) -> None:
@@ -117,9 +111,9 @@ def _draw_thing(
     """Draws a textured thing into all frames, in place.
 
     Args:
-        side: of its outline's square, in pixels.
-        middle: x and y that its track is around, in pixels.
-        way: pixels of a unit of the track.
+        side: of the square around its outline, in pixels.
+        middle: x and y of the center of its track, in pixels.
+        way: length of a unit of the track, in pixels.
     """
     outlines = bank.outlines()
     outline = outlines[rng.integers(len(outlines))]
@@ -146,9 +140,9 @@ def _draw_thing(
 def _draw_figures(video: Pixels, poses: tuple[figures.Pose, ...], rng: np.random.Generator) -> None:
     size = video.shape[1]
     facing = 1 if rng.random() < 0.5 else -1
-    # Whole people, or so near that legs are out of the picture.
+    # Whole people, or so close that their legs are out of the picture.
     height = size * (rng.uniform(0.55, 0.95) if rng.random() < 0.8 else rng.uniform(0.95, 1.3))
-    squeezed = rng.uniform(0.65, 1.1)  # as the pictures are that are wider than high
+    squeezed = rng.uniform(0.65, 1.1)  # like pictures that are wider than high, made square
     for pose in poses:
         tall = height * rng.uniform(0.9, 1.1)
         place = np.broadcast_to(_middle(rng, size), (len(video), 2))
@@ -157,7 +151,7 @@ def _draw_figures(video: Pixels, poses: tuple[figures.Pose, ...], rng: np.random
 
 
 def _distractor(video: Pixels, time: Times, rng: np.random.Generator) -> None:
-    """Draws a small thing that stays, or goes a little way there and back."""
+    """Draws a small thing that stays, or sways a little."""
     size, angle = video.shape[1], rng.uniform(0, 2 * np.pi)
     sway = rng.uniform(0, 0.2) * np.sin(2 * np.pi * (time + rng.random()))
     track = Track(np.cos(angle) * sway, np.sin(angle) * sway, np.ones_like(time), 0 * time)
@@ -166,15 +160,13 @@ def _distractor(video: Pixels, time: Times, rng: np.random.Generator) -> None:
 
 
 def _cover(video: Pixels, rng: np.random.Generator) -> None:
-    """Lets something stand before all, in place: a bar, upright or flat."""
+    """Covers part of the picture, in place, with a vertical or horizontal bar."""
     size = video.shape[1]
     width = int(size * rng.uniform(0.05, 0.2))
     start = int(rng.integers(size - width))
     color = rng.integers(0, 256, 3)
-    if rng.random() < 0.5:
-        video[:, :, start : start + width] = color
-    else:
-        video[:, start : start + width] = color
+    turned = video.swapaxes(1, 2) if rng.random() < 0.5 else video
+    turned[:, start : start + width] = color
 
 
 def _as_camera(video: Pixels, rng: np.random.Generator) -> Pixels:
@@ -199,7 +191,7 @@ def _noise(count: int, strength: float, rng: np.random.Generator) -> Pixels:
 
 
 def _placing(x: Times, y: Times, zoom: Times, angle: Times, side: int) -> NDArray[np.float64]:
-    """Returns the matrices that put the middle of a square of `side` at x and y, turned, zoomed.
+    """Returns matrices that put the center of a square of `side` at x and y, rotated and scaled.
 
     Args:
         x, y, zoom, angle: float64 `(frames,)`.

@@ -13,8 +13,8 @@ class Crop:
 
     Attributes:
         flip: mirrors it left to right.
-        scale: of a placed square, its side as a share of the frame's short side, as it was asked
-            for; of a random resized crop, its area as a share of the frame's.
+        scale: of a placed square, its side before rounding as a share of the frame's short side; of
+            a random resized crop, its area as a share of the frame's.
     """
 
     top: int
@@ -25,8 +25,7 @@ class Crop:
     scale: float = 1.0
 
 
-# Rectangles that may fail to fit before a random resized crop falls back to the centre.
-_TRIES = 10
+_TRIES = 10  # rectangles that may fail to fit, before a random resized crop takes the center
 
 # Share of the free rows above the crop, share of the free columns left of it.
 POSITIONS = {
@@ -47,16 +46,16 @@ def place(height: int, width: int, scale: float, position: str, flip: bool = Fal
 
 
 def centre(height: int, width: int) -> Crop:
-    """Returns the largest centred square, the crop of the paper's evaluation."""
+    """Returns the largest centered square, the crop of the paper's evaluation."""
     return place(height, width, 1.0, "centre")
 
 
 def whole(height: int, width: int) -> Crop:
-    """Returns all of the frame, which becomes a square whatever its shape is."""
+    """Returns all of the frame, which is later scaled to a square whatever its shape."""
     return Crop(0, 0, height, width)
 
 
-# Squares of an evaluation: share of the short side, and places; mirrored ones come on top.
+# Squares of an evaluation: share of the short side, and positions; mirrored ones are added.
 VIEWS: dict[int, tuple[float, tuple[str, ...]]] = {
     1: (1.0, ("centre",)),
     3: (1.0, ("top_left", "centre", "bottom_right")),
@@ -69,10 +68,10 @@ class Views:
     """The crops of each frame in an evaluation.
 
     Attributes:
-        count: 1: the largest centred square. 3: the largest squares at both ends and in the middle
-            of the long side. 10: squares of 7/8 of the short side in the centre and the corners,
+        count: 1: the largest centered square. 3: the largest squares at both ends and in the middle
+            of the long side. 10: squares of 7/8 of the short side in the center and the corners,
             and the same mirrored.
-        whole: 1 is all of the frame instead, made square; 2 is that and the largest centred square.
+        whole: 1 is all of the frame instead, made square; 2 adds the largest centered square.
 
     Reference:
         3: Wang et al., Non-local Neural Networks, CVPR 2018, section 4.1. 10: Krizhevsky et al.,
@@ -84,7 +83,7 @@ class Views:
 
     @property
     def middle(self) -> int:
-        """Which of the crops shows the middle of the frame, or all of it."""
+        """Number of the crop that shows the middle of the frame, or all of it."""
         return 1 if self.count == 3 else 0
 
     def crops(self, height: int, width: int) -> list[Crop]:
@@ -106,33 +105,16 @@ def random_crop(
     positions: Sequence[str],
     flip: bool,
 ) -> Crop:
-    """Draws a training crop: position, scale and, if `flip`, mirroring, each uniformly.
+    """Draws position, scale and, if `flip`, mirroring of a square crop, each uniformly.
 
     Reference:
         Hara et al., Learning Spatio-Temporal Features with 3D Residual Networks for Action
-        Recognition, ICCVW 2017, section 3.2 (4 corners or centre, 5 scales), after Wang et al.,
+        Recognition, ICCVW 2017, section 3.2 (4 corners or center, 5 scales), after Wang et al.,
         Towards Good Practices for Very Deep Two-Stream ConvNets, 2015.
     """
     position = positions[rng.integers(len(positions))]
     scale = scales[rng.integers(len(scales))]
     return place(height, width, scale, position, flip and bool(rng.integers(2)))
-
-
-def random_whole(
-    rng: np.random.Generator,
-    height: int,
-    width: int,
-    area: Sequence[float],
-    aspect: Sequence[float],
-    flip: bool,
-) -> Crop:
-    """Draws a rectangle of nearly all of the frame: as `random_resized_crop`.
-
-    Args:
-        aspect: smallest and largest width:height, divided by the frame's.
-    """
-    own = width / height
-    return random_resized_crop(rng, height, width, area, [own * share for share in aspect], flip)
 
 
 def random_resized_crop(
@@ -145,7 +127,7 @@ def random_resized_crop(
 ) -> Crop:
     """Draws a rectangle by its area and shape, then its place; if `flip`, mirrors half of them.
 
-    Of ten rectangles the first that fits into the frame is taken, else the largest centred one of
+    The first of ten rectangles that fits into the frame is taken, else the largest centered one of
     an allowed shape, whatever its area.
 
     Args:

@@ -12,15 +12,15 @@ from keras_r3d.recipe import Data
 
 Numbers = NDArray[np.int64]
 
-# Clips that are mixed where each pass over a video gives several.
-_MIXED = 256
+# Clips that are shuffled together where each pass over a video gives several.
+_SHUFFLED = 256
 
 
 def epoch_order(labels: Sequence[str], seed: int, epoch: int, balanced: bool) -> Numbers:
-    """Returns the videos of an epoch in their order: all of them, or as many of each class.
+    """Returns the videos of an epoch in order: all of them, or equally many of each class.
 
-    Balanced, places that cannot be shared equally go to classes drawn at random; inside a class no
-    video comes twice more often than another.
+    Balanced, turns that cannot be shared equally go to classes drawn at random; within a class no
+    video comes more than once more often than another.
 
     Args:
         labels: class of each video.
@@ -33,10 +33,10 @@ def epoch_order(labels: Sequence[str], seed: int, epoch: int, balanced: bool) ->
         return rng.permutation(len(labels))
     classes, class_of = np.unique(labels, return_inverse=True)
     each, over = divmod(len(labels), len(classes))
-    places = each + (rng.permutation(len(classes)) < over)
+    counts = each + (rng.permutation(len(classes)) < over)
     drawn = [
         np.resize(rng.permutation(np.flatnonzero(class_of == label)), count)
-        for label, count in enumerate(places)
+        for label, count in enumerate(counts)
     ]
     return rng.permutation(np.concatenate(drawn))
 
@@ -44,24 +44,20 @@ def epoch_order(labels: Sequence[str], seed: int, epoch: int, balanced: bool) ->
 def videos_at(turns: Numbers, labels: Sequence[str], seed: int, balanced: bool) -> Numbers:
     """Returns the video of each turn, int64 `(n,)`, of turns int64 `(n,)` in any order."""
     epochs, places = np.divmod(turns, len(labels))
-    found = np.empty_like(turns)
+    videos = np.empty_like(turns)
     for epoch in np.unique(epochs):
         here = epochs == epoch
-        found[here] = epoch_order(labels, seed, int(epoch), balanced)[places[here]]
-    return found
+        videos[here] = epoch_order(labels, seed, int(epoch), balanced)[places[here]]
+    return videos
 
 
 def turns_in_block(clips_per_pass: int) -> int:
-    """Returns of how many turns the clips are mixed (several a pass)."""
-    return max(1, _MIXED // clips_per_pass)
+    """Returns the number of turns whose clips are shuffled together, of several clips each."""
+    return max(1, _SHUFFLED // clips_per_pass)
 
 
-def mixing(seed: int, block: int, clips: int) -> Numbers:
-    """Returns the places in a block of its clips, those of a turn one after the other.
-
-    Returns:
-        int64 `(clips,)`, a permutation.
-    """
+def block_order(seed: int, block: int, clips: int) -> Numbers:
+    """Returns the places in a block of its clips, turn by turn: a permutation, int64 `(clips,)`."""
     return np.random.default_rng([seed, block]).permutation(clips)
 
 
@@ -74,15 +70,14 @@ def batch_videos(
     seed: int,
     shard: tuple[int, int] = (0, 1),
 ) -> Numbers:
-    """Returns the videos of a batch of `pipeline.training_clips`, before broken ones are replaced.
+    """Returns the videos of a batch of `pipeline.training_clips`, int64 `(batch_size,)`.
+
+    Broken videos, which the pipeline replaces, are among them.
 
     Args:
         batch: counted from 0 since the start of the training, by this worker.
         labels: class of each video.
         batch_size, seed, shard: as in `pipeline.training_clips`.
-
-    Returns:
-        int64 `(batch_size,)`, numbers of videos, clip by clip.
     """
     worker, workers = shard
     each = data.clips_per_pass
@@ -92,6 +87,6 @@ def batch_videos(
     if each > 1:
         for block in np.unique(blocks):
             here = blocks == block
-            clip_at = np.argsort(mixing(seed, int(block), in_block * each))
+            clip_at = np.argsort(block_order(seed, int(block), in_block * each))
             places[here] = clip_at[places[here]]
     return videos_at(blocks * in_block + places // each, labels, seed, data.balanced)

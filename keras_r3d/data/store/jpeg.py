@@ -1,9 +1,9 @@
-"""Cutting a window out of compressed frames: only what the window covers is ever decoded.
+"""Cuts a window out of compressed frames, so that only what the window covers is decoded.
 
-The frames are baseline JPEGs with restart markers every few blocks of pixels. After a marker the
-decoder starts afresh, so the segments between markers that cover the window can be taken out of
-several frames and laid under each other behind one header: an ordinary JPEG again, decoded by one
-call. Where the segments lie stands in a table in each frame's header, which others skip.
+The frames are baseline JPEGs with restart markers every few blocks of pixels. The decoder starts
+afresh after a marker, so the segments between markers that cover the window can be taken out of
+several frames and put below each other behind one header: an ordinary JPEG again, decoded by one
+call. A table in each frame's header, which other decoders skip, says where the segments are.
 
 Reference:
     ITU-T Rec. T.81 (1992), Digital compression and coding of continuous-tone still images,
@@ -44,7 +44,7 @@ class JpegError(R3DError, ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where the pixels of a frame lie in its bytes, as its header says.
+    """Places of the pixels of a frame in its bytes, by its header.
 
     Attributes:
         header: all bytes before the entropy-coded data, without the table.
@@ -63,12 +63,12 @@ class Layout:
 
     @property
     def segments_in_row(self) -> int:
-        """Segments between restart markers that make up a row of units."""
+        """Number of segments between restart markers in a row of units."""
         return -(-self.width // self.block_width) // self.interval
 
     @property
     def segments(self) -> int:
-        """Segments of the frame."""
+        """Number of segments of the frame."""
         return -(-self.height // self.block_height) * self.segments_in_row
 
 
@@ -132,7 +132,7 @@ def _header_size(data: bytes) -> int:
 
 
 def _table(frame: Bytes) -> tuple[int, int]:
-    """Returns where the table of a frame begins and ends."""
+    """Returns the begin and end of a frame's table."""
     head = frame[: len(_TABLE_START) + 2 + len(_TABLE_NAME)].tobytes()
     if not head.startswith(_TABLE_START) or not head.endswith(_TABLE_NAME):
         raise JpegError("does not begin with a table of its segments: it is damaged.")
@@ -146,9 +146,9 @@ class Window:
 
     Attributes:
         jpeg: uint8, the file.
-        frames: how many.
+        frames: number of frames.
         frame_height: rows of pixels of each, before the crop.
-        top, left: the crop's place in each.
+        top, left: of the crop in each.
     """
 
     jpeg: Bytes
@@ -171,38 +171,35 @@ def cut(
 
     Args:
         data: uint8 `(bytes,)`, the frames, one after the other; all of one size, encoded alike.
-        ends: int64 `(frames,)`, where each ends in `data`.
-        size: height and width of the frames, as they should be.
+        ends: int64 `(frames,)`, end of each in `data`.
+        size: expected height and width of the frames.
         top, left, height, width: the window in pixels.
 
     Returns:
         As few JPEGs as the limit of their height allows (16 frames of 4,000 rows fit into one).
 
-    Where the window's border is one of the coded units, the outermost row or column of pixels may
-    differ a little from the decoded frame's: the decoder blends colours, kept for 2x2 pixels, with
-    neighbours that were cut away. All others are the same to the bit (tests/data/test_jpeg.py).
+    Where the window's border is a border of coded units, its outermost row or column of pixels may
+    differ slightly from the decoded frame's: the decoder blends colors, kept for 2x2 pixels, with
+    neighbors that were cut off. All others are equal to the bit (tests/data/test_jpeg.py).
 
     Raises:
         JpegError: a frame is damaged, is not of `size`, or is not like the first.
     """
     length, layout = _header(data[: ends[0]])
+    pixels = f"{layout.width}x{layout.height} pixels"
     if (layout.height, layout.width) != size:
-        raise JpegError(
-            f"is of {layout.width}x{layout.height} pixels; {size[1]}x{size[0]} were expected."
-        )
+        raise JpegError(f"is of {pixels}; {size[1]}x{size[0]} were expected.")
     if min(top, left) < 0 or top + height > layout.height or left + width > layout.width:
         raise JpegError(
-            f"is of {layout.width}x{layout.height} pixels: the window {width}x{height} at ({left}, "
-            f"{top}) is not inside."
+            f"is of {pixels}: the window {width}x{height} at ({left}, {top}) is not inside."
         )
     row, last_row = top // layout.block_height, (top + height - 1) // layout.block_height
     reach = layout.interval * layout.block_width
     column, last_column = left // reach, (left + width - 1) // reach
     rows = np.arange(row, last_row + 1) * layout.segments_in_row
-    # `(frames, rows, columns + 1)`: where each segment begins, and the last one ends.
-    chosen = _segments(data, ends, length, layout)[
-        :, rows[:, np.newaxis] + np.arange(column, last_column + 2)
-    ]
+    columns = np.arange(column, last_column + 2)
+    # `(frames, rows, columns + 1)`: begin of each segment, and end of the last one.
+    chosen = _segments(data, ends, length, layout)[:, rows[:, np.newaxis] + columns]
     frame_height = len(rows) * layout.block_height
     window_width = min((last_column + 1) * reach, layout.width) - column * reach
     most = MOST_ROWS // frame_height
@@ -219,7 +216,7 @@ def cut(
 
 
 def _header(frame: Bytes) -> tuple[int, Layout]:
-    """Returns the number of bytes before the entropy-coded data, and what they say."""
+    """Returns the number of bytes before the entropy-coded data, and the layout in them."""
     _, table_end = _table(frame)
     rest = bytes((0xFF, _SOI)) + frame[table_end : table_end + 4096].tobytes()
     length = _header_size(rest)
@@ -229,7 +226,7 @@ def _header(frame: Bytes) -> tuple[int, Layout]:
 def _segments(
     data: Bytes, ends: NDArray[np.int64], length: int, layout: Layout
 ) -> NDArray[np.int64]:
-    """Returns where each segment begins, and the last ends, `(frames, segments + 1)`.
+    """Returns the begin of each segment, and the end of the last, `(frames, segments + 1)`.
 
     A segment includes the two bytes of the marker behind it.
     """
@@ -271,11 +268,11 @@ def decode(windows: Sequence[Window], height: int, width: int, shrink: int = 1) 
 
     Args:
         height, width: of the crop, in pixels of the frame.
-        shrink: 1, 2, 4 or 8: decodes to so many times fewer pixels a side (the averages of
+        shrink: 1, 2, 4 or 8: factor by which each side is decoded smaller (by averages of
             squares); the crop must lie on multiples of it.
 
     Returns:
-        uint8 `(frames, height / shrink, width / shrink, 3)`, RGB: a view of what was decoded.
+        uint8 `(frames, height / shrink, width / shrink, 3)`, RGB: a view of the decoded pixels.
 
     Raises:
         JpegError: the data is damaged.
@@ -295,8 +292,8 @@ def encode(frame: Frame, quality: int, interval: int) -> bytes:
     """Encodes a frame with restart markers and a table of its segments.
 
     Args:
-        frame: uint8 `(height, width, 3)`, BGR as OpenCV has it.
-        quality: 1-100, as libjpeg counts.
+        frame: uint8 `(height, width, 3)`, BGR.
+        quality: 1-100, of libjpeg.
         interval: units of 16x16 pixels between markers; divides the units of a row.
 
     Raises:
@@ -306,10 +303,8 @@ def encode(frame: Frame, quality: int, interval: int) -> bytes:
     data = cv2.imencode(".jpg", frame, options)[1]
     body = data[_header_size(data.tobytes()) :]
     # In entropy-coded data 0xff is followed by 0 or a marker, never by a value.
-    found = np.flatnonzero(body[:-1] == 0xFF)
-    found = found[body[found + 1] != 0]
-    lengths = found + 2
-    lengths[1:] -= found[:-1] + 2
+    markers = np.flatnonzero((body[:-1] == 0xFF) & (body[1:] != 0))
+    lengths = np.diff(markers + 2, prepend=0)
     if lengths.max() > _LONGEST:
         raise JpegError(f"has a segment of {lengths.max()} bytes; {_LONGEST} are the limit.")
     content = _TABLE_NAME + lengths.astype(">u2").tobytes()

@@ -87,7 +87,7 @@ def _strip(reader: Reader, video: Video) -> Frame:
     )
     frames = window.pixels[0]
     if reader.channels == flow.CHANNELS:
-        frames = flow_key.bordered(flow.colours(frames))
+        frames = flow_key.bordered(flow.colors(frames))
     gap = np.full((*frames.shape[:2], _GAP, 3), 255, np.uint8)
     return np.concatenate(list(np.concatenate([frames, gap], axis=2)), axis=1)
 

@@ -21,6 +21,7 @@ from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.system import threads
 from keras_r3d.system.errors import ModelError, VideoError
 
 TIMEOUT = 300.0  # seconds
@@ -228,10 +229,7 @@ class _Stream:
         self._windows = windows
         self._queue: queue.Queue[Window | str | BaseException] = queue.Queue(_WINDOWS_AHEAD)
         self._stopped = threading.Event()
-        # Of a decoder that hangs nothing else would let the process end.
-        name = f"windows of {name}"
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._thread = threads.start(self._run, f"windows of {name}")
 
     def take(self, timeout: float) -> Window | str:
         """Returns the next window; after the last, "" or why there are no more."""

@@ -131,7 +131,7 @@ class Explanation:
         return self.clip.shape[-1] == 2
 
     def _drawn(self) -> np.ndarray:
-        return flow.colours(self.clip) if self._of_flow else self.clip
+        return flow.colors(self.clip) if self._of_flow else self.clip
 
     def _span(self) -> str:
         return f"{self.span[0]:.2f}-{self.span[1]:.2f} s"

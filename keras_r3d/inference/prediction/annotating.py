@@ -15,7 +15,7 @@ from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding import decoder as videos
 from keras_r3d.data.decoding.decoder import Decoder, Frame
 from keras_r3d.inference.prediction.prediction import Prediction, best
-from keras_r3d.system import files
+from keras_r3d.system import files, threads
 from keras_r3d.system.errors import ArgumentError, VideoError
 from keras_r3d.system.opencv import cv2
 from keras_r3d.system.text import shortened
@@ -171,7 +171,7 @@ def _decoded(decoder: Decoder, timeout: float) -> Iterator[tuple[float, Frame]]:
         except BaseException as error:  # raised where it is waited for
             put(error)
 
-    threading.Thread(target=decode, name=f"frames of {decoder.path}", daemon=True).start()
+    threads.start(decode, f"frames of {decoder.path}")
     given = 0
     try:
         while True:

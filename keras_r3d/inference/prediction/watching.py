@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from keras_r3d.data import clips
-from keras_r3d.data.decoding import ring
-from keras_r3d.data.decoding.live import Source
-from keras_r3d.data.decoding.ring import Held, Shape
+from keras_r3d.data.decoding.live import Held, Shape, Source, window_pixels
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction.prediction import best, named
@@ -142,7 +140,7 @@ def watch(
         seen = window[-1].number + 1
         if last is not None and not _due(last, window, every, of.span):
             continue
-        pixels = ring.clip(window, of)
+        pixels = window_pixels(window, of)
         scores = average(classifier.score(pixels), classifier.eval.average)
         latency = time.monotonic() - window[-1].captured
         if last is None:
