@@ -158,7 +158,7 @@ def test_training_steps_are_pytorch_s(cases, case):
 @pytest.mark.parametrize("case", [*TRAINING, *TYPES])
 def test_tensors_are_read_as_they_were_saved(cases, case):
     theirs = np.load(cases / f"{case}.npz")
-    ours = checkpoints.read(cases / f"{case}.pth").tensors
+    ours = checkpoints.read_checkpoint(cases / f"{case}.pth").tensors
     assert list(ours) == theirs.files
     for name in theirs.files:
         assert (ours[name].numpy() == theirs[name]).all(), name
@@ -166,7 +166,7 @@ def test_tensors_are_read_as_they_were_saved(cases, case):
 
 def test_a_whole_module_is_refused_by_name(cases):
     with pytest.raises(applications.CheckpointError, match=r"asks for '__main__\.Authors'"):
-        checkpoints.read(cases / "module.pth")
+        checkpoints.read_checkpoint(cases / "module.pth")
 
 
 def test_what_torchvision_says_of_its_weights_is_what_we_say(cases):

@@ -122,7 +122,7 @@ def open_file(path: str | os.PathLike[str]) -> Source:
 
 
 def _open_checkpoint(path: Path) -> Source:
-    checkpoint = checkpoints.read(path)
+    checkpoint = checkpoints.read_checkpoint(path)
     names = pytorch.layout(list(checkpoint.tensors))
     if names is None:
         found = ", ".join(shown(name) for name in list(checkpoint.tensors)[:4])
