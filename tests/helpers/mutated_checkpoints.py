@@ -1,6 +1,6 @@
-"""Reads damaged and hostile copies of a checkpoint with little memory: `FOLDER 0`, more: `FOLDER 1`.
+"""Reads damaged and hostile copies of a checkpoint: `FOLDER 0` few, `FOLDER 1` many.
 
-A process of its own, because of the limit. Prints how many were refused and how many were read.
+A process of its own, because it limits its memory. Prints how many were refused, and were read.
 """
 
 import pickletools
