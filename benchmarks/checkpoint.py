@@ -25,7 +25,7 @@ def run(file: str, *, rounds: int, json: str | None) -> None:
     path = Path(file)
 
     def read() -> list[np.ndarray]:
-        return [tensor.numpy() for tensor in checkpoints.read(path).tensors.values()]
+        return [tensor.numpy() for tensor in checkpoints.read_checkpoint(path).tensors.values()]
 
     def floor() -> np.ndarray:
         return np.fromfile(path, np.uint8)

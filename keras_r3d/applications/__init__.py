@@ -1,14 +1,13 @@
 """3D residual networks as Keras functional models, in the manner of `keras.applications`."""
 
 from keras_r3d.applications.c3d import C3D
-from keras_r3d.applications.cost import multiply_adds
-from keras_r3d.applications.metadata import Metadata
-from keras_r3d.applications.metadata import read as read_metadata
+from keras_r3d.applications.labels import decode_predictions
+from keras_r3d.applications.metadata import Metadata, read_metadata
 from keras_r3d.applications.models import (
-    decode_predictions,
     get_model,
     list_models,
     list_weights,
+    multiply_adds,
     preprocess_input,
 )
 from keras_r3d.applications.r3d import (

@@ -3,7 +3,7 @@
 import numbers
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -11,13 +11,50 @@ import numpy as np
 from keras import layers
 
 from keras_r3d.applications import metadata
-from keras_r3d.applications.metadata import Metadata
-from keras_r3d.applications.weights import loading as weight_files
-from keras_r3d.applications.weights.conventions import Conventions
-from keras_r3d.applications.weights.conventions import labels as read_labels
-from keras_r3d.applications.weights.identify import HEAD
-from keras_r3d.applications.weights.weights_file import Source
+from keras_r3d.applications.labels import read_labels
+from keras_r3d.applications.networks import HEAD, Conventions
+from keras_r3d.applications.weights import loading
+from keras_r3d.applications.weights.weights_file import WeightsFile
 from keras_r3d.system.errors import WeightsError
+
+CLASSES = 400  # Kinetics
+SHAPELESS = ("max_pool", "conv1_t_stride")  # options that no tensor's shape shows
+DOCSTRING = """Builds {summary}
+
+    An option that is None is read from the file of `weights`, else it is the network's own.
+
+    Args:
+        include_top: keep the classifier.
+        weights: None (He initialization); path of a `.keras`, `.weights.h5` or PyTorch checkpoint
+            (`.pth`); or the name of public weights (`list_weights`).
+        input_tensor: Keras tensor to use as the input, `(batch, frames, height, width, channels)`.
+        input_shape: `(frames, height, width, channels)`; None leaves the first three open.
+        pooling: of the last feature map without the top: None (left as it is, `(batch, frames,
+            height, width, channels)`), "avg" or "max".
+        classes: of the classifier; else 400. If the file of `weights` has another number, its
+            classifier is not loaded, and a warning says so.
+        classifier_activation: "softmax", or None for logits.
+        name: of the model.{options}
+        width: multiplies all numbers of filters; else 1.
+        dropout: rate before the classifier.
+        in_channels: 3 for RGB, 2 for optical flow; else 3. Weights of an RGB network fit other
+            input, too: conv1 then has the mean over red, green and blue for each channel.
+        include_preprocessing: normalize inside the model; the input is then RGB, 0-255, uint8 or
+            float. Otherwise `preprocess_input` does it.
+        mean: per channel, RGB, 0-255: what normalizing subtracts. None is that of the weights, else
+            the one the network was published with; 128 for other than 3 channels.
+        std: per channel, RGB, 0-255: what it then divides by. None likewise; 1 for other than 3
+            channels.
+        labels: class names, kept in the model and in every file it is saved to: a list, a file of
+            them, or "kinetics400". None is those of the weights, if they are known.
+        clips: how clips are cut for it, `keras_r3d.data.Clips`; kept in the model likewise.
+
+    Returns:
+        Functional `keras.Model` of stock layers: a saved file loads without keras_r3d.
+
+    Raises:
+        ValueError: an argument out of range, or weights that cannot be had or do not fit.
+    """
 
 
 class Clips(Protocol):
@@ -27,29 +64,98 @@ class Clips(Protocol):
         """Returns what a model keeps of it."""
 
 
-CLASSES = 400  # Kinetics
-SHAPELESS = ("max_pool", "conv1_t_stride")  # options that no tensor's shape shows
+def build_network(
+    body: Callable[[Any, dict[str, Any]], Any],
+    options: Mapping[str, tuple[Any, Any]],
+    file: WeightsFile | None,
+    conventions: Conventions,
+    *,
+    smallest: tuple[int, int, int] = (1, 1, 1),
+    clip: tuple[int, int, int] | None = None,
+    include_top: bool,
+    input_tensor,
+    input_shape: Sequence[int | None] | None,
+    pooling: str | None,
+    classes: int | None,
+    name: str,
+    in_channels: int | None,
+    include_preprocessing: bool,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    labels: str | os.PathLike[str] | Sequence[str] | None,
+    clips: Clips | None,
+) -> keras.Model:
+    """Builds a network between its normalized input and its last layer, and loads its weights.
 
-
-def settle(
-    asked: Mapping[str, Any], source: Source | None, defaults: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Takes each option from what was asked, else from the file of weights, else its default.
+    Args:
+        body: takes the normalized clips and all options, returns the output.
+        options: what was asked for and the default of each option that weights can decide.
+        conventions: normalization where the weights do not say.
+        smallest: frames, height and width that the strides need.
+        clip: frames, height and width, where they are fixed, unless `input_shape` says otherwise.
+        include_top and those behind it: as the builders take them.
 
     Raises:
-        WeightsError: the file says otherwise of an option that no tensor's shape shows.
+        ValueError, WeightsError: as the builders.
     """
-    found = source.options if source else {}
-    settled = {}
-    for name, default in defaults.items():
-        candidates = (asked[name], found.get(name), default)
-        settled[name] = next(value for value in candidates if value is not None)
-        if source and name in SHAPELESS and settled[name] != found.get(name, settled[name]):
-            raise WeightsError(
-                f"`weights`: {source.path} is of a network with {name}={found[name]}. "
-                f"Received: {name}={asked[name]}"
-            )
-    return settled
+    check_choice("pooling", pooling, [None, "avg", "max"])
+    channels = _count_channels(input_tensor, input_shape, in_channels)
+    if file is not None:
+        file = loading.adapt_channels(file, channels)
+    names = None if labels is None else read_labels(labels)
+    classes = _count_classes(names, classes, file)
+    options = {
+        **options,
+        "classes": (classes, CLASSES),
+        "width": options["width"],
+        "in_channels": (channels, 3),
+    }
+    settled = {key: _settle(key, *values, file) for key, values in options.items()}
+    channels = settled["in_channels"]
+    if names is None and file is not None and settled["classes"] == file.options.get("classes"):
+        names = file.labels
+    if clip is not None and input_shape is None and input_tensor is None:
+        input_shape = (*clip, channels)
+    inputs = _make_input(input_tensor, input_shape, channels, smallest)
+    if clip is not None and None in inputs.shape[1:]:
+        raise ValueError(
+            f"{name} with its top takes clips of one size: `input_shape` must have frames, height "
+            f"and width. Received: input_shape={tuple(inputs.shape[1:])}"
+        )
+    mean, std = _settle_normalization(
+        channels, mean, std, file, conventions, warn=include_preprocessing
+    )
+    about = metadata.Metadata(
+        names if include_top else None,
+        mean,
+        std,
+        include_preprocessing,
+        file.path.name if file else None,
+        None if clips is None else clips.tables(),
+    )
+    x = metadata.attach(inputs, about)
+    if include_preprocessing:
+        variance = [value**2 for value in std]
+        x = layers.Normalization(mean=list(mean), variance=variance, name="normalization")(x)
+    x = body(x, settled)
+    if file is not None:
+        _load_weights(keras.Model(inputs, x, name=name), file, include_top)
+    if input_tensor is not None:
+        inputs = keras.utils.get_source_inputs(input_tensor)
+        inputs = inputs[0] if len(inputs) == 1 else inputs
+    return keras.Model(inputs, x, name=name)
+
+
+def _settle(option: str, asked: Any, default: Any, file: WeightsFile | None) -> Any:
+    """Takes an option from what was asked, else from the file of weights, else its default."""
+    stored = file.options.get(option) if file else None
+    value = next(value for value in (asked, stored, default) if value is not None)
+    if file and option in SHAPELESS and stored is not None and value != stored:
+        raise WeightsError(
+            f"`weights`: {file.path} is of a network with {option}={stored}. "
+            f"Received: {option}={asked}"
+        )
+    return value
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
@@ -62,33 +168,47 @@ def check_count(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be an int of at least 1. Received: {name}={value}")
 
 
-def widths(filters: Sequence[int], width: float) -> list[int]:
-    """Multiplies numbers of filters, as the authors' code rounds them."""
+def scale_widths(filters: Sequence[int], width: float) -> list[int]:
+    """Multiplies numbers of filters, rounded as in the authors' code."""
     if isinstance(width, bool) or not isinstance(width, numbers.Real) or not 0 < width < 1000:
         raise ValueError(f"`width` must be a number above 0. Received: width={width}")
     return [max(1, int(count * width)) for count in filters]
 
 
-def channels_of(input_tensor, input_shape, in_channels: int | None) -> int | None:
+def _count_channels(input_tensor, input_shape, in_channels: int | None) -> int | None:
     """Returns the number of channels that the input's shape says, or that was asked for."""
     shape = input_tensor.shape if keras.utils.is_keras_tensor(input_tensor) else input_shape
-    said = shape[-1] if np.ndim(np.array(shape, object)) and len(shape) else None
+    channels = shape[-1] if np.ndim(np.array(shape, object)) and len(shape) else None
     if in_channels is not None:
         check_count("in_channels", in_channels)
-        if said is not None and said != in_channels:
+        if channels is not None and channels != in_channels:
             raise ValueError(
-                f"`in_channels` is {in_channels}, but the input has {said}: input_shape={shape}"
+                f"`in_channels` is {in_channels}, but the input has {channels}: input_shape={shape}"
             )
-    channels = in_channels if said is None else said
+        channels = in_channels
     return int(channels) if isinstance(channels, numbers.Integral) else channels
 
 
-def entrance(input_tensor, input_shape, channels: int, smallest: tuple[int, int, int]):
-    """Makes the input of clips, `(batch, frames, height, width, channels)`.
+def _count_classes(
+    names: Sequence[str] | None, classes: int | None, file: WeightsFile | None
+) -> int | None:
+    """Returns the number of classes that was asked for: in itself, or as their names."""
+    if classes is not None:
+        check_count("classes", classes)
+        classes = int(classes)
+    if names is None:
+        return classes
+    expected = classes or (file.options.get("classes") if file else None)
+    if expected is not None and len(names) != expected:
+        raise ValueError(
+            f"`labels` has {len(names)} names, but the classifier {expected} classes"
+            + ("." if classes or file is None else f" in {file.path}: give `classes` too.")
+        )
+    return len(names)
 
-    Args:
-        smallest: frames, height and width that the strides need.
-    """
+
+def _make_input(input_tensor, input_shape, channels: int, smallest: tuple[int, int, int]):
+    """Makes the input of clips, `(batch, frames, height, width, channels)`."""
     if input_tensor is not None:
         if not keras.utils.is_keras_tensor(input_tensor):
             raise ValueError(
@@ -99,12 +219,14 @@ def entrance(input_tensor, input_shape, channels: int, smallest: tuple[int, int,
     else:
         shape = (None, None, None, channels) if input_shape is None else input_shape
         shape = tuple(np.atleast_1d(np.array(shape, object)).tolist())
-    fits = len(shape) == 4 and shape[3] == channels
-    for size, least in zip(shape, smallest, strict=False):
-        fits = fits and (
+    if (
+        len(shape) != 4
+        or shape[3] != channels
+        or not all(
             size is None or (isinstance(size, numbers.Integral) and int(size) >= least)
+            for size, least in zip(shape[:3], smallest, strict=True)
         )
-    if not fits:
+    ):
         needed = ", ".join(
             f"{axis} of at least {least}"
             for axis, least in zip(("frames", "height", "width"), smallest, strict=True)
@@ -116,33 +238,6 @@ def entrance(input_tensor, input_shape, channels: int, smallest: tuple[int, int,
     return keras.Input(shape, name="clip") if input_tensor is None else input_tensor
 
 
-def settle_labels(
-    labels: str | os.PathLike[str] | Sequence[str] | None,
-    source: Source | None,
-    classes: int | None,
-) -> tuple[tuple[str, ...] | None, int | None]:
-    """Returns class names and the number of classes that was asked for, if either is."""
-    if classes is not None:
-        check_count("classes", classes)
-        classes = int(classes)
-    if labels is None:
-        return None, classes
-    names = read_labels(labels)
-    expected = classes or (source.options.get("classes") if source else None)
-    if expected is not None and len(names) != expected:
-        raise ValueError(
-            f"`labels` has {len(names)} names, but the classifier {expected} classes"
-            + ("." if classes or source is None else f" in {source.path}: give `classes` too.")
-        )
-    return names, len(names)
-
-
-def known_labels(source: Source | None, classes: int) -> tuple[str, ...] | None:
-    """Returns the class names of a file of weights, if its classifier has as many classes."""
-    fits = source is not None and classes == source.options.get("classes")
-    return source.labels if source is not None and fits else None
-
-
 def pool(x, pooling: str | None):
     """Averages the last feature map, takes its largest values, or leaves it."""
     if pooling == "avg":
@@ -150,77 +245,55 @@ def pool(x, pooling: str | None):
     return layers.GlobalMaxPooling3D(name="max_pool")(x) if pooling == "max" else x
 
 
-def normalise(
-    x,
-    *,
-    include_preprocessing: bool,
+def _settle_normalization(
+    channels: int,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-    labels: tuple[str, ...] | None,
-    clips: Clips | None,
-    source: Source | None,
-    default: Conventions,
-):
-    """Passes the clip through the layers that carry the metadata and normalise it."""
-    channels = x.shape[-1]
-    said = source.conventions if source else None
-    known = said or default.to_bytes()
-    if len(known[0]) != channels:
+    file: WeightsFile | None,
+    conventions: Conventions,
+    *,
+    warn: bool,
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Returns mean and std: those asked for, else of the weights, else the network's own."""
+    stored = file.conventions if file else None
+    assumed = stored or conventions.to_bytes()
+    if len(assumed[0]) != channels:
         # Optical flow and the like are stored as bytes around 128.
-        known = (128.0,) * channels, (1.0,) * channels
-    if said is None and source is not None and include_preprocessing and mean is None:
+        assumed = (128.0,) * channels, (1.0,) * channels
+    if file is not None and stored is None and warn and mean is None:
+        numbers_shown = [[round(value, 2) for value in values] for values in assumed]
         warnings.warn(
-            f"{source.path} does not say how its input was normalised. Assumed for pixels "
-            f"of 0-255: mean {_rounded(known[0])}, std {_rounded(known[1])}. If that is wrong, "
-            "give `mean` and `std`, or normalise yourself with include_preprocessing=False.",
-            stacklevel=3,
+            f"{file.path} does not say how its input was normalized. Assumed for pixels of 0-255: "
+            f"mean {numbers_shown[0]}, std {numbers_shown[1]}. If that is wrong, give `mean` and "
+            "`std`, or normalize yourself with include_preprocessing=False.",
+            stacklevel=4,
         )
-    mean = _per_channel("mean", known[0] if mean is None else mean, channels)
-    std = _per_channel("std", known[1] if std is None else std, channels)
+    for key, values in (("mean", mean), ("std", std)):
+        if values is not None and np.shape(values) != (channels,):
+            raise ValueError(
+                f"`{key}` must have a number for each of {channels} channels. "
+                f"Received: {key}={values}"
+            )
+    mean, std = (
+        tuple(float(value) for value in (known if values is None else values))
+        for known, values in zip(assumed, (mean, std), strict=True)
+    )
     if not all(value > 0 for value in std):
         raise ValueError(f"`std` must be above 0. Received: std={list(std)}")
-    origin = source.path.name if source else None
-    recipe = None if clips is None else clips.tables()
-    x = metadata.attach(x, Metadata(labels, mean, std, include_preprocessing, origin, recipe))
-    if include_preprocessing:
-        variance = [value**2 for value in std]
-        x = layers.Normalization(mean=list(mean), variance=variance, name="normalization")(x)
-    return x
+    return mean, std
 
 
-def _rounded(values: Sequence[float]) -> list[float]:
-    return [round(value, 2) for value in values]
-
-
-def _per_channel(name: str, values: Sequence[float], channels: int) -> tuple[float, ...]:
-    if np.shape(values) != (channels,):
-        raise ValueError(
-            f"`{name}` must have a number for each of {channels} channels. "
-            f"Received: {name}={values}"
+def _load_weights(network: keras.Model, file: WeightsFile, include_top: bool) -> None:
+    """Loads weights; a classifier of another size stays in the file."""
+    classes, needed = file.options.get("classes"), network.output.shape[-1]
+    if not include_top:
+        loading.load_weights(network, file, skip=loading.TOP)
+    elif classes == needed:
+        loading.load_weights(network, file)
+    else:
+        loading.load_weights(network, file, skip=(HEAD,))
+        warnings.warn(
+            f"The classifier of {file.path} has {classes or 'no'} classes, this network {needed}: "
+            "all but the classifier was loaded, which starts from random values.",
+            stacklevel=4,
         )
-    return tuple(float(value) for value in values)
-
-
-def finish(
-    inputs, input_tensor, x, name: str, source: Source | None, include_top: bool
-) -> keras.Model:
-    """Makes the model and loads its weights; a classifier of another size stays in the file."""
-    if source is not None:
-        network = keras.Model(inputs, x, name=name)
-        classes = source.options.get("classes")
-        if not include_top:
-            weight_files.load(network, source, skip=weight_files.TOP)
-        elif classes == x.shape[-1]:
-            weight_files.load(network, source)
-        else:
-            weight_files.load(network, source, skip=(HEAD,))
-            warnings.warn(
-                f"The classifier of {source.path} has {classes or 'no'} classes, this network "
-                f"{x.shape[-1]}: all but the classifier was loaded, which starts from random "
-                "values.",
-                stacklevel=3,
-            )
-    if input_tensor is not None:
-        inputs = keras.utils.get_source_inputs(input_tensor)
-        inputs = inputs[0] if len(inputs) == 1 else inputs
-    return keras.Model(inputs, x, name=name)

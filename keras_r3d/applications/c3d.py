@@ -18,10 +18,8 @@ from keras import layers
 from keras_r3d.applications import building
 from keras_r3d.applications.blocks import batch_norm, conv, relu
 from keras_r3d.applications.building import Clips
-from keras_r3d.applications.channels import adapted
-from keras_r3d.applications.weights.conventions import KINETICS_2017
-from keras_r3d.applications.weights.identify import HEAD
-from keras_r3d.applications.weights.weights_file import Source, open_source
+from keras_r3d.applications.networks import HEAD, KINETICS_2017
+from keras_r3d.applications.weights.weights_file import WeightsFile, open_weights
 from keras_r3d.system.errors import WeightsError
 
 # Filters of each group's convolutions; a max-pooling ends each group.
@@ -31,19 +29,18 @@ SMALLEST = (8, 16, 16)
 CLIP = (16, 112, 112)
 
 _LAST = "conv5b/kernel"
-_FILES = (".keras", ".weights.h5")
 
 
-def _convolution(x, filters: int, name: str, normalised: bool):
-    x = conv(x, filters, name, use_bias=not normalised)
-    if normalised:
+def _convolution(x, filters: int, name: str, normalized: bool):
+    x = conv(x, filters, name, use_bias=not normalized)
+    if normalized:
         x = batch_norm(x, f"{name}_bn")
     return relu(x, f"{name}_relu")
 
 
-def _fully_connected(x, units: int, name: str, normalised: bool, dropout: float):
-    x = layers.Dense(units, use_bias=not normalised, kernel_initializer="he_normal", name=name)(x)
-    if normalised:
+def _fully_connected(x, units: int, name: str, normalized: bool, dropout: float):
+    x = layers.Dense(units, use_bias=not normalized, kernel_initializer="he_normal", name=name)(x)
+    if normalized:
         x = batch_norm(x, f"{name}_bn")
     x = relu(x, f"{name}_relu")
     return layers.Dropout(dropout, name=f"{name}_dropout")(x) if dropout else x
@@ -69,122 +66,80 @@ def C3D(  # noqa: N802 (builders are written like classes)
     labels: str | os.PathLike[str] | Sequence[str] | None = None,
     clips: Clips | None = None,
 ) -> keras.Model:
-    """Builds C3D, the baseline of the R3D paper.
+    def body(x, options):
+        normalized = options["with_batch_norm"]
+        for group, filters in enumerate(GROUPS, start=1):
+            widths = building.scale_widths(filters, options["width"])
+            for letter, count in zip("ab", widths, strict=False):
+                layer = f"conv{group}{letter}" if len(filters) > 1 else f"conv{group}"
+                x = _convolution(x, count, layer, normalized)
+            size = (1, 2, 2) if group == 1 else (2, 2, 2)
+            padding = "same" if group == len(GROUPS) else "valid"
+            x = layers.MaxPooling3D(size, size, padding=padding, name=f"pool{group}")(x)
+        if not include_top:
+            return building.pool(x, pooling)
+        x = layers.Flatten(name="flatten")(x)
+        units = FULLY_CONNECTED * count // GROUPS[-1][-1]
+        x = _fully_connected(x, units, "fc6", normalized, dropout)
+        x = _fully_connected(x, units, "fc7", normalized, dropout)
+        return layers.Dense(options["classes"], activation=classifier_activation, name=HEAD)(x)
 
-    pool5 keeps the odd row and column behind, as the published network does (4x4 of 7x7).
-
-    An option that is None is read from the file of `weights`, else it has its default.
-
-    Args:
-        include_top: keep fc6, fc7 and the classifier; they fix the size of the input.
-        weights: None (He initialisation), or path of a `.keras` or `.weights.h5` file.
-        input_tensor: Keras tensor to use as the input, `(batch, frames, height, width, channels)`.
-        input_shape: `(frames, height, width, channels)`; None is (16, 112, 112, `in_channels`), and
-            without the top leaves the first three open.
-        pooling: of pool5 without the top: None (left as it is), "avg" or "max".
-        classes: of the classifier; else 400. If the file of `weights` has another number, its
-            classifier is not loaded, and a warning says so.
-        classifier_activation: "softmax", or None for logits.
-        name: of the model.
-        with_batch_norm: batch norm behind every convolution, fc6 and fc7; else without.
-        width: multiplies all numbers of filters and of fully connected units; else 1.
-        dropout: rate behind fc6 and fc7.
-        in_channels: 3 for RGB, 2 for optical flow; else 3. Weights of an RGB network fit other
-            input, too: conv1 then has the mean over red, green and blue for each channel.
-        include_preprocessing: normalise inside the model; the input is then RGB, 0-255, uint8 or
-            float. Otherwise `preprocess_input` does it.
-        mean: per channel, RGB, 0-255: what normalising subtracts. None is that of the weights, else
-            the R3D paper's; 128 for other than 3 channels.
-        std: per channel, RGB, 0-255: what it then divides by. None likewise, else 1.
-        labels: class names, kept in the model and in every file it is saved to: a list, a file of
-            them, or "kinetics400". None is those of the weights, if they are known.
-        clips: how clips are cut for it, `keras_r3d.data.Clips`; kept in the model likewise.
-
-    Returns:
-        Functional `keras.Model` of stock layers: a saved file loads without keras_r3d.
-
-    Raises:
-        ValueError: an argument out of range, or weights that cannot be had or do not fit.
-    """
-    building.check_choice("pooling", pooling, [None, "avg", "max"])
-    channels = building.channels_of(input_tensor, input_shape, in_channels)
-    source = None if weights is None else adapted(_open(weights), channels)
-    names, classes = building.settle_labels(labels, source, classes)
-    options = building.settle(
-        {
-            "classes": classes,
-            "with_batch_norm": with_batch_norm,
-            "width": width,
-            "in_channels": channels,
-        },
-        source,
-        {
-            "classes": building.CLASSES,
-            "with_batch_norm": False,
-            "width": 1.0,
-            "in_channels": 3,
-        },
-    )
-    normalised = options["with_batch_norm"]
-    if names is None:
-        names = building.known_labels(source, options["classes"])
-    if include_top and input_shape is None and input_tensor is None:
-        input_shape = (*CLIP, options["in_channels"])
-
-    inputs = building.entrance(input_tensor, input_shape, options["in_channels"], SMALLEST)
-    if include_top and None in inputs.shape[1:]:
-        raise ValueError(
-            "C3D with its top takes clips of one size: `input_shape` must have frames, height and "
-            f"width. Received: input_shape={tuple(inputs.shape[1:])}"
-        )
-    x = building.normalise(
-        inputs,
+    return building.build_network(
+        body,
+        {"with_batch_norm": (with_batch_norm, False), "width": (width, 1.0)},
+        None if weights is None else _open(weights),
+        KINETICS_2017,
+        smallest=SMALLEST,
+        clip=CLIP if include_top else None,
+        include_top=include_top,
+        input_tensor=input_tensor,
+        input_shape=input_shape,
+        pooling=pooling,
+        classes=classes,
+        name=name,
+        in_channels=in_channels,
         include_preprocessing=include_preprocessing,
         mean=mean,
         std=std,
-        labels=names if include_top else None,
+        labels=labels,
         clips=clips,
-        source=source,
-        default=KINETICS_2017,
     )
-    for group, filters in enumerate(GROUPS, start=1):
-        for letter, count in zip("ab", building.widths(filters, options["width"]), strict=False):
-            layer = f"conv{group}{letter}" if len(filters) > 1 else f"conv{group}"
-            x = _convolution(x, count, layer, normalised)
-        size = (1, 2, 2) if group == 1 else (2, 2, 2)
-        padding = "same" if group == len(GROUPS) else "valid"
-        x = layers.MaxPooling3D(size, size, padding=padding, name=f"pool{group}")(x)
-    if include_top:
-        x = layers.Flatten(name="flatten")(x)
-        units = FULLY_CONNECTED * count // GROUPS[-1][-1]
-        x = _fully_connected(x, units, "fc6", normalised, dropout)
-        x = _fully_connected(x, units, "fc7", normalised, dropout)
-        x = layers.Dense(options["classes"], activation=classifier_activation, name=HEAD)(x)
-    else:
-        x = building.pool(x, pooling)
-    return building.finish(inputs, input_tensor, x, name, source, include_top)
 
 
-def _open(weights: str | os.PathLike[str] | Source) -> Source:
-    if not isinstance(weights, Source) and not os.fspath(weights).endswith(_FILES):
+C3D.__doc__ = building.DOCSTRING.format(
+    summary="""C3D, the baseline of the R3D paper.
+
+    pool5 keeps the odd row and column behind, as the published network does (4x4 of 7x7). The top
+    is fc6, fc7 and the classifier, with dropout behind the first two. It fixes the size of the
+    input: `input_shape` is then (16, 112, 112, `in_channels`) unless it says otherwise. `weights`
+    are of `.keras` or `.weights.h5` files; `width` multiplies fully connected units, too.""",
+    options="""
+        with_batch_norm: batch norm behind every convolution, fc6 and fc7; else without.""",
+)
+
+
+def _open(weights: str | os.PathLike[str] | WeightsFile) -> WeightsFile:
+    if not isinstance(weights, WeightsFile) and not os.fspath(weights).endswith(
+        (".keras", ".weights.h5")
+    ):
         raise WeightsError(
             "`weights` of C3D must be None or the path of a .keras or .weights.h5 file: PyTorch "
             f"checkpoints of it are not read, and none is registered. Received: weights={weights}"
         )
-    source = open_source("c3d", weights)
-    if not is_of_c3d(source):
-        raise WeightsError(f"`weights`: {source.path} is not of C3D: it has no {_LAST}.")
-    return identified(source)
+    file = open_weights("c3d", weights)
+    if not is_of_c3d(file):
+        raise WeightsError(f"`weights`: {file.path} is not of C3D: it has no {_LAST}.")
+    return identify_c3d(file)
 
 
-def is_of_c3d(source: Source) -> bool:
+def is_of_c3d(file: WeightsFile) -> bool:
     """Whether an opened file of weights is of C3D."""
-    return _LAST in source.values
+    return _LAST in file.values
 
 
-def identified(source: Source) -> Source:
+def identify_c3d(file: WeightsFile) -> WeightsFile:
     """Returns weights of C3D with the builder's arguments, which are read from their shapes."""
-    shapes = {name: value.shape for name, value in source.values.items()}
+    shapes = {name: value.shape for name, value in file.values.items()}
     options: dict[str, Any] = {
         "with_batch_norm": "conv1_bn/gamma" in shapes,
         "width": shapes[_LAST][-1] / GROUPS[-1][-1],
@@ -192,4 +147,4 @@ def identified(source: Source) -> Source:
     }
     if bias := shapes.get(f"{HEAD}/bias"):
         options["classes"] = bias[0]
-    return dataclasses.replace(source, options=options)
+    return dataclasses.replace(file, options=options)

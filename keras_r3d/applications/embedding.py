@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_r3d.applications.weights.identify import HEAD
+from keras_r3d.applications.networks import HEAD
 
 
 def join(networks: Sequence[keras.Model], stages: Sequence[str]) -> list[keras.Model]:

@@ -1,4 +1,4 @@
-"""What a model knows of itself: class names, and how its input is to be normalised.
+"""What a model knows of itself: class names, and how its input is to be normalized.
 
 Keras keeps nothing in a `.keras` file but layers and their arguments. So this goes in as an
 argument of a layer that does nothing: a Dropout of rate 0, which keeps its `seed` as it came and
@@ -55,19 +55,18 @@ def record(model: keras.Model, **values: Any) -> None:
     layer.seed = {**layer.seed, **values}
 
 
-def read(model: keras.Model) -> Metadata | None:
+def read_metadata(model: keras.Model) -> Metadata | None:
     """Returns what a model of keras_r3d knows of itself, also after Keras has loaded it.
 
     Returns:
         None for a model that keras_r3d did not build.
     """
-    layer = next((one for one in model.layers if one.name == LAYER), None)
+    layer = next((layer for layer in model.layers if layer.name == LAYER), None)
     values: Any = getattr(layer, "seed", None)
     if not isinstance(values, dict) or "normalises" not in values:
         return None
-    labels = values["labels"]
     return Metadata(
-        None if labels is None else tuple(labels),
+        None if values["labels"] is None else tuple(values["labels"]),
         tuple(values["mean"]),
         tuple(values["std"]),
         values["normalises"],

@@ -1,36 +1,22 @@
-"""Finding a network by its name, and reading what it says."""
+"""Finding a network by its name, normalizing its input, counting its work."""
 
 import functools
-import numbers
-from collections.abc import Sequence
-from pathlib import Path
+import math
 from typing import Any
 
 import keras
 import numpy as np
+from keras import layers
 
-from keras_r3d.applications import metadata
+from keras_r3d.applications import r3d
 from keras_r3d.applications.c3d import C3D
-from keras_r3d.applications.r3d import (
-    R3D10,
-    R3D18,
-    R3D34,
-    R3D50,
-    R3D101,
-    R3D152,
-    R3D200,
-    mc3_18,
-    r2plus1d_18,
-    r3d_18,
-)
-from keras_r3d.applications.weights import conventions, pretrained
+from keras_r3d.applications.metadata import read_metadata
+from keras_r3d.applications.weights import pretrained
 
+_PAPER = (r3d.R3D10, r3d.R3D18, r3d.R3D34, r3d.R3D50, r3d.R3D101, r3d.R3D152, r3d.R3D200)
 _BUILDERS = {
     builder.__name__.lower(): builder
-    for builder in (
-        *(R3D10, R3D18, R3D34, R3D50, R3D101, R3D152, R3D200),
-        *(C3D, r3d_18, mc3_18, r2plus1d_18),
-    )
+    for builder in (*_PAPER, C3D, r3d.r3d_18, r3d.mc3_18, r3d.r2plus1d_18)
 }
 _BUILDERS["c3d_bn"] = functools.partial(C3D, with_batch_norm=True, name="c3d_bn")
 
@@ -46,7 +32,7 @@ def list_weights(name: str) -> list[str]:
     Raises:
         ValueError: there is no such network.
     """
-    return pretrained.names(_known(name))
+    return pretrained.list_names(_check_name(name))
 
 
 def get_model(name: str, /, **arguments: Any) -> keras.Model:
@@ -59,35 +45,35 @@ def get_model(name: str, /, **arguments: Any) -> keras.Model:
     Raises:
         ValueError: there is no such network, or an argument is wrong.
     """
-    return _BUILDERS[_known(name)](**arguments)
+    return _BUILDERS[_check_name(name)](**arguments)
 
 
-def _known(name: str) -> str:
+def _check_name(name: str) -> str:
     if str(name).lower() not in _BUILDERS:
         raise ValueError(f"`name` must be one of {list_models()}. Received: name={name}")
     return str(name).lower()
 
 
 def preprocess_input(clips, model: keras.Model | None = None):
-    """Normalises clips for a model that does not do so itself.
+    """Normalizes clips for a model that does not do so itself.
 
     Args:
         clips: `(…, channels)`, RGB, 0-255, uint8 or float.
-        model: the network, as it was built or loaded. None stands for one that normalises inside,
+        model: the network, as it was built or loaded. None stands for one that normalizes inside,
             as all do unless they were built with `include_preprocessing=False`.
 
     Returns:
-        The clips as they came if the model normalises inside; else (clips - mean) / std, float32.
+        The clips as they came if the model normalizes inside; else (clips - mean) / std, float32.
 
     Raises:
-        ValueError: the model does not say how its input is normalised.
+        ValueError: the model does not say how its input is normalized.
     """
     if model is None:
         return clips
-    about = metadata.read(model)
+    about = read_metadata(model)
     if about is None:
         raise ValueError(
-            f"The model {model.name} does not say how its input is normalised: keras_r3d did not "
+            f"The model {model.name} does not say how its input is normalized: keras_r3d did not "
             "build it."
         )
     if about.normalises:
@@ -96,61 +82,34 @@ def preprocess_input(clips, model: keras.Model | None = None):
     return (clips - np.array(about.mean, np.float32)) / np.array(about.std, np.float32)
 
 
-def decode_predictions(
-    predictions,
-    top: int = 5,
-    *,
-    model: keras.Model | None = None,
-    labels: str | Path | Sequence[str] | None = None,
-) -> list[list[tuple[int, str, float]]]:
-    """Names the most likely classes of each clip.
+def multiply_adds(model: keras.Model) -> int:
+    """Counts the multiply-adds of a network for one clip.
+
+    Those of convolutions, of fully connected layers, and of batch norm, which multiplies and adds
+    once for each value (under 0.2 % of the whole).
 
     Args:
-        predictions: `(batch, classes)`, scores or logits.
-        top: how many classes; all, if there are fewer.
-        model: the network, which knows its class names.
-        labels: class names instead: a list, a file of them, or "kinetics400".
-
-    Returns:
-        For each clip `(number of the class, name, score)`, the best first.
+        model: built with a full `input_shape`.
 
     Raises:
-        ValueError: the names are not known, or are not as many as there are classes.
+        ValueError: an axis of the input is open, or there are models inside the model.
     """
-    scores = np.asarray(keras.ops.convert_to_numpy(predictions)).astype(np.float64)
-    if scores.ndim != 2:
+    shape = model.inputs[0].shape[1:]
+    if None in shape:
         raise ValueError(
-            f"`predictions` must be (batch, classes). Received: shape {tuple(scores.shape)}"
+            "Multiply-adds depend on the size of the clip: build the model with a full "
+            f"`input_shape`. Received: {model.name} with input_shape={tuple(shape)}"
         )
-    if isinstance(top, bool) or not isinstance(top, numbers.Integral) or top < 1:
-        raise ValueError(f"`top` must be an int of at least 1. Received: top={top}")
-    names = class_names(model, labels)
-    if len(names) != scores.shape[1]:
-        raise ValueError(f"There are {len(names)} class names, but {scores.shape[1]} classes.")
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :top]
-    return [
-        [(int(i), names[i], float(row[i])) for i in order]
-        for row, order in zip(scores, best, strict=True)
-    ]
-
-
-def class_names(
-    model: keras.Model | None, labels: str | Path | Sequence[str] | None = None
-) -> tuple[str, ...]:
-    """Returns the class names of a model, or those given.
-
-    Raises:
-        ValueError: neither says any.
-    """
-    if labels is not None:
-        return conventions.labels(labels)
-    about = metadata.read(model) if model is not None else None
-    if about is not None and about.labels is not None:
-        return about.labels
-    whose = (
-        f"The model {model.name}" if model is not None else "No model or labels were given, so it"
-    )
-    raise ValueError(
-        f"{whose} does not say what its classes are called, and in which order is not guessed: "
-        "give `labels` (a list, a file of names, or 'kinetics400')."
-    )
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            raise ValueError(
+                f"{model.name} has the model {layer.name} inside: count each on its own."
+            )
+        if isinstance(layer, layers.Conv3D):
+            total += math.prod(layer.output.shape[1:4]) * math.prod(layer.kernel.shape)
+        elif isinstance(layer, layers.Dense):
+            total += math.prod(layer.kernel.shape)
+        elif isinstance(layer, layers.BatchNormalization):
+            total += math.prod(layer.output.shape[1:])
+    return total

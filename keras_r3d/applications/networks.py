@@ -1,10 +1,43 @@
-"""The table of residual networks: what tells one from the other."""
+"""The table of residual networks, and finding the row that an array of shapes belongs to."""
 
 import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from keras_r3d.applications.weights.conventions import KINETICS_2017, TORCHVISION, Conventions
+from keras_r3d.applications.blocks import EXPANSION
 
 FILTERS = (64, 128, 256, 512)  # of conv2_x, conv3_x, conv4_x and conv5_x
+HEAD = "predictions"  # name of the classifier
+
+
+@dataclasses.dataclass(frozen=True)
+class Conventions:
+    """The normalization that weights were trained with.
+
+    Attributes:
+        mean: per channel, RGB, in units of `value_range`.
+        std: per channel, RGB, in the same units.
+        value_range: of a pixel before it is normalized: (0, 255) or (0, 1).
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    value_range: tuple[int, int]
+
+    def to_bytes(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Returns mean and std for pixels of 0-255."""
+        scale = 255 / self.value_range[1]
+        return tuple(scale * m for m in self.mean), tuple(scale * s for s in self.std)
+
+
+# The authors' code until 2018: no division, and the mean of ActivityNet's frames for Kinetics too.
+KINETICS_2017 = Conventions((114.7748, 107.7354, 99.4750), (1.0, 1.0, 1.0), (0, 255))
+# The authors' code since 2020.
+KINETICS_2020 = Conventions((0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737), (0, 1))
+# Of the weights that come with keras_r3d, as in recipes/motion.toml.
+MOTION = Conventions((114.7748, 107.7354, 99.4750), (58.0, 57.0, 57.0), (0, 255))
+TORCHVISION = Conventions((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989), (0, 1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,11 +48,11 @@ class Network:
         blocks: in conv2_x, conv3_x, conv4_x and conv5_x.
         shortcut: by default.
         bottleneck: blocks of three convolutions instead of two.
-        convolutions: of each stage's blocks: "3d" (3x3x3), "2d" (1x3x3) or "2+1d" (factorised).
+        convolutions: of each stage's blocks: "3d" (3x3x3), "2d" (1x3x3) or "2+1d" (factorized).
         stem: first convolution: "3d" or "2+1d".
         conv1_t_size: its frames, by default.
         max_pool: a max-pooling follows it, by default.
-        conventions: normalisation where the weights do not say.
+        conventions: normalization where the weights do not say.
         family: "hara" or "torchvision": whose names its checkpoints use.
     """
 
@@ -34,11 +67,11 @@ class Network:
     family: str = "hara"
 
 
-def _torchvision(convolutions: tuple[str, str, str, str], stem: str = "3d") -> Network:
+def _torchvision(first: str, later: str, stem: str = "3d") -> Network:
     return Network(
         (2, 2, 2, 2),
         "B",
-        convolutions=convolutions,
+        convolutions=(first, later, later, later),
         stem=stem,
         conv1_t_size=3,
         max_pool=False,
@@ -55,7 +88,85 @@ NETWORKS = {
     "r3d101": Network((3, 4, 23, 3), "B", bottleneck=True),
     "r3d152": Network((3, 8, 36, 3), "B", bottleneck=True),
     "r3d200": Network((3, 24, 36, 3), "B", bottleneck=True),
-    "r3d_18": _torchvision(("3d", "3d", "3d", "3d")),
-    "mc3_18": _torchvision(("3d", "2d", "2d", "2d")),
-    "r2plus1d_18": _torchvision(("2+1d", "2+1d", "2+1d", "2+1d"), stem="2+1d"),
+    "r3d_18": _torchvision("3d", "3d"),
+    "mc3_18": _torchvision("3d", "2d"),
+    "r2plus1d_18": _torchvision("2+1d", "2+1d", stem="2+1d"),
 }
+
+
+class _Array(Protocol):
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+def identify_network(
+    arrays: Mapping[str, _Array], family: str
+) -> tuple[str | None, dict[str, Any]]:
+    """Reads from the shapes of weights which network they belong to.
+
+    Args:
+        arrays: by `layer/variable`, in the order of Keras's axes.
+        family: of two networks with the same blocks, the one that is preferred.
+
+    Returns:
+        Name in the table (None if it is none), and the builder's arguments.
+    """
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+    options: dict[str, Any] = {}
+    bias = shapes.get(f"{HEAD}/bias", ())
+    if len(bias) == 1:
+        options["classes"] = bias[0]
+    factorized = "conv1_temporal/kernel" in shapes
+    bottleneck = "conv2_1_conv3/kernel" in shapes
+    first = shapes.get("conv1_spatial/kernel" if factorized else "conv1/kernel", ())
+    in_time = shapes.get("conv1_temporal/kernel", first)
+    last = shapes.get("conv5_1_conv1_temporal/kernel" if factorized else "conv5_1_conv1/kernel", ())
+    if not len(first) == len(in_time) == len(last) == 5:
+        return None, options
+    filters = last[4]  # of the widest stage: from it all others are rounded as they were
+    options |= {
+        "shortcut": "B" if any("_shortcut_" in name for name in shapes) else "A",
+        "width": filters / FILTERS[-1],
+        "in_channels": first[3],
+        "conv1_t_size": in_time[0],
+    }
+    # Wide, grouped and pre-activated networks call their tensors alike. And no network is built
+    # that is much larger than the file: its widest arrays must be there.
+    narrow = max(1, int(FILTERS[0] * options["width"]))
+    outputs = EXPANSION * filters if bottleneck else filters
+    regular: dict[str, tuple[int, ...]] = {
+        "conv1_bn/gamma": (narrow,),
+        "conv5_1_bn1/gamma": (filters,),
+        "conv5_1_bn2/gamma": (filters,),
+    }
+    if bottleneck:
+        regular["conv5_1_bn3/gamma"] = (outputs,)
+    if not factorized:
+        regular["conv1/kernel"] = (*first[:4], narrow)
+        in_space = shapes.get("conv5_1_conv2/kernel", ())[:3]
+        regular["conv5_1_conv2/kernel"] = (*in_space, filters, filters)
+    if shapes.get(f"{HEAD}/kernel", ())[:1] != (outputs,):
+        options.pop("classes", None)  # of the embedding of several stages
+    if "classes" in options:
+        regular[f"{HEAD}/kernel"] = (outputs, options["classes"])
+    if any(shapes.get(name) != shape for name, shape in regular.items()):
+        return None, options
+    blocks = dict.fromkeys("2345", 0)
+    for name in shapes:
+        if place := re.match(r"conv([2-5])_(\d+)_", name):
+            blocks[place[1]] = max(blocks[place[1]], int(place[2]))
+
+    def convolution(stage: str) -> str:
+        if f"conv{stage}_1_conv2_temporal/kernel" in shapes:
+            return "2+1d"
+        return "2d" if shapes.get(f"conv{stage}_1_conv2/kernel", ())[:1] == (1,) else "3d"
+
+    convolutions, stem = tuple(map(convolution, blocks)), "2+1d" if factorized else "3d"
+    structure = (tuple(blocks.values()), bottleneck, convolutions, stem)
+    names = [
+        name
+        for name, row in NETWORKS.items()
+        if (row.blocks, row.bottleneck, row.convolutions, row.stem) == structure
+    ]
+    names.sort(key=lambda name: NETWORKS[name].family != family)
+    return (names[0] if names else None), options

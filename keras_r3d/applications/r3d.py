@@ -1,4 +1,4 @@
-"""R3D: residual networks with 3x3x3 convolutions, and their mixed and factorised relatives.
+"""R3D: residual networks with 3x3x3 convolutions, and their mixed and factorized relatives.
 
 Reference:
     Hara, Kataoka & Satoh, Learning Spatio-Temporal Features with 3D Residual Networks for Action
@@ -18,10 +18,8 @@ from keras import layers
 from keras_r3d.applications import blocks, building
 from keras_r3d.applications.blocks import batch_norm, conv, relu
 from keras_r3d.applications.building import Clips
-from keras_r3d.applications.channels import adapted
-from keras_r3d.applications.networks import FILTERS, NETWORKS, Network
-from keras_r3d.applications.weights.identify import HEAD
-from keras_r3d.applications.weights.weights_file import open_source
+from keras_r3d.applications.networks import FILTERS, HEAD, NETWORKS, Network
+from keras_r3d.applications.weights.weights_file import open_weights
 
 R2PLUS1D_STEM = 45  # filters of the stem's convolution in space, to FILTERS[0] of that in time
 
@@ -58,47 +56,12 @@ def _stages(x, network: Network, filters: Sequence[int], shortcut: str):
     return x
 
 
-_ARGUMENTS = """
-
-    An option that is None is read from the file of `weights`, else it is the network's own.
-
-    Args:
-        include_top: keep the classifier.
-        weights: None (He initialisation); path of a `.keras`, `.weights.h5` or PyTorch checkpoint
-            (`.pth`); or the name of public weights (`list_weights`).
-        input_tensor: Keras tensor to use as the input, `(batch, frames, height, width, channels)`.
-        input_shape: `(frames, height, width, channels)`; None leaves the first three open.
-        pooling: of the last feature map without the top: None (left as it is, `(batch, frames,
-            height, width, channels)`), "avg" or "max".
-        classes: of the classifier; else 400. If the file of `weights` has another number, its
-            classifier is not loaded, and a warning says so.
-        classifier_activation: "softmax", or None for logits.
-        name: of the model.
+_OPTIONS = """
         shortcut: "A" (identity, zero-padded channels; else for R3D of up to 34 layers) or "B"
             (1x1x1 projection where the shape changes; else for all others).
-        width: multiplies all numbers of filters; else 1.
-        dropout: rate before the classifier.
-        in_channels: 3 for RGB, 2 for optical flow; else 3. Weights of an RGB network fit other
-            input, too: conv1 then has the mean over red, green and blue for each channel.
         conv1_t_size: frames that the first convolution spans; else 7, torchvision's networks 3.
         conv1_t_stride: its stride in time; else 1.
-        max_pool: halve the feature map after it; else as the paper does, torchvision's do not.
-        include_preprocessing: normalise inside the model; the input is then RGB, 0-255, uint8 or
-            float. Otherwise `preprocess_input` does it.
-        mean: per channel, RGB, 0-255: what normalising subtracts. None is that of the weights, else
-            the one the network was published with; 128 for other than 3 channels.
-        std: per channel, RGB, 0-255: what it then divides by. None likewise; 1 for other than 3
-            channels.
-        labels: class names, kept in the model and in every file it is saved to: a list, a file of
-            them, or "kinetics400". None is those of the weights, if they are known.
-        clips: how clips are cut for it, `keras_r3d.data.Clips`; kept in the model likewise.
-
-    Returns:
-        Functional `keras.Model` of stock layers: a saved file loads without keras_r3d.
-
-    Raises:
-        ValueError: an argument out of range, or weights that cannot be had or do not fit.
-    """
+        max_pool: halve the feature map after it; else as the paper does, torchvision's do not."""
 
 
 def _builder(public_name: str, description: str):
@@ -130,68 +93,57 @@ def _builder(public_name: str, description: str):
         clips: Clips | None = None,
     ) -> keras.Model:
         building.check_choice("shortcut", shortcut, [*blocks.SHORTCUTS, None])
-        building.check_choice("pooling", pooling, [None, "avg", "max"])
         building.check_choice("max_pool", max_pool, [True, False, None])
-        channels = building.channels_of(input_tensor, input_shape, in_channels)
-        source = None
-        if weights is not None:
-            source = adapted(open_source(network_name, weights), channels)
+        file = None if weights is None else open_weights(network_name, weights)
         # A checkpoint of a relative, such as R3D18's in r3d_18, brings its own defaults.
         default = network
-        if source is not None and source.checkpoint is not None:
-            default = NETWORKS.get(source.network or "", network)
-        names, classes = building.settle_labels(labels, source, classes)
-        options = building.settle(
-            {
-                "classes": classes,
-                "shortcut": shortcut,
-                "width": width,
-                "in_channels": channels,
-                "conv1_t_size": conv1_t_size,
-                "conv1_t_stride": conv1_t_stride,
-                "max_pool": max_pool,
-            },
-            source,
-            {
-                "classes": building.CLASSES,
-                "shortcut": default.shortcut,
-                "width": 1.0,
-                "in_channels": 3,
-                "conv1_t_size": default.conv1_t_size,
-                "conv1_t_stride": 1,
-                "max_pool": default.max_pool,
-            },
-        )
-        for option in ("conv1_t_size", "conv1_t_stride"):
-            building.check_count(option, options[option])
-        filters = building.widths(FILTERS, options["width"])
-        if names is None:
-            names = building.known_labels(source, options["classes"])
+        if file is not None and file.checkpoint is not None:
+            default = NETWORKS.get(file.network or "", network)
+        options = {
+            "shortcut": (shortcut, default.shortcut),
+            "width": (width, 1.0),
+            "conv1_t_size": (conv1_t_size, default.conv1_t_size),
+            "conv1_t_stride": (conv1_t_stride, 1),
+            "max_pool": (max_pool, default.max_pool),
+        }
 
-        inputs = building.entrance(input_tensor, input_shape, options["in_channels"], (1, 1, 1))
-        x = building.normalise(
-            inputs,
+        def body(x, options):
+            t_size, t_stride = options["conv1_t_size"], options["conv1_t_stride"]
+            building.check_count("conv1_t_size", t_size)
+            building.check_count("conv1_t_stride", t_stride)
+            filters = building.scale_widths(FILTERS, options["width"])
+            x = _stem(x, network, filters[0], t_size, t_stride)
+            if options["max_pool"]:
+                x = _max_pool(x)
+            x = _stages(x, network, filters, options["shortcut"])
+            x = building.pool(x, "avg" if include_top else pooling)
+            if include_top:
+                if dropout:
+                    x = layers.Dropout(dropout, name="dropout")(x)
+                x = layers.Dense(options["classes"], activation=classifier_activation, name=HEAD)(x)
+            return x
+
+        return building.build_network(
+            body,
+            options,
+            file,
+            default.conventions,
+            include_top=include_top,
+            input_tensor=input_tensor,
+            input_shape=input_shape,
+            pooling=pooling,
+            classes=classes,
+            name=name,
+            in_channels=in_channels,
             include_preprocessing=include_preprocessing,
             mean=mean,
             std=std,
-            labels=names if include_top else None,
+            labels=labels,
             clips=clips,
-            source=source,
-            default=default.conventions,
         )
-        x = _stem(x, network, filters[0], options["conv1_t_size"], options["conv1_t_stride"])
-        if options["max_pool"]:
-            x = _max_pool(x)
-        x = _stages(x, network, filters, options["shortcut"])
-        x = building.pool(x, "avg" if include_top else pooling)
-        if include_top:
-            if dropout:
-                x = layers.Dropout(dropout, name="dropout")(x)
-            x = layers.Dense(options["classes"], activation=classifier_activation, name=HEAD)(x)
-        return building.finish(inputs, input_tensor, x, name, source, include_top)
 
     build.__name__ = build.__qualname__ = public_name
-    build.__doc__ = f"Builds {description}.{_ARGUMENTS}"
+    build.__doc__ = building.DOCSTRING.format(summary=f"{description}.", options=_OPTIONS)
     return build
 
 

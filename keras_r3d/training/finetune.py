@@ -16,12 +16,17 @@ from typing import Any
 import keras
 
 from keras_r3d import applications, recipe
-from keras_r3d.applications import building, c3d, channels
-from keras_r3d.applications.networks import FILTERS, NETWORKS
-from keras_r3d.applications.weights import pretrained, weights_file
-from keras_r3d.applications.weights.conventions import KINETICS_2017, Conventions
-from keras_r3d.applications.weights.identify import HEAD, identify
-from keras_r3d.applications.weights.weights_file import Source
+from keras_r3d.applications import building, c3d
+from keras_r3d.applications.networks import (
+    FILTERS,
+    HEAD,
+    KINETICS_2017,
+    NETWORKS,
+    Conventions,
+    identify_network,
+)
+from keras_r3d.applications.weights import loading, pretrained, weights_file
+from keras_r3d.applications.weights.weights_file import WeightsFile
 from keras_r3d.system.errors import RecipeError, WeightsError
 
 Say = Callable[[str], None]
@@ -95,7 +100,7 @@ def build_model(
                 "These weights are of an RGB network: conv1 has the mean over red, green and blue "
                 f"for each of {in_channels} channels."
             )
-            source = channels.adapted(source, in_channels)
+            source = loading.adapt_channels(source, in_channels)
         source = source if kept else _without_classifier(source)
     shortcut = {} if _is_c3d(model.name) else {"shortcut": model.shortcut}
     with warnings.catch_warnings():
@@ -190,7 +195,7 @@ def _select(there: list[str], text: str, network: str) -> list[str]:
     )
 
 
-def _open(model: recipe.Model) -> Source | None:
+def _open(model: recipe.Model) -> WeightsFile | None:
     if not model.weights:
         return None
     weights = os.path.expanduser(model.weights)
@@ -209,11 +214,13 @@ def _open(model: recipe.Model) -> Source | None:
                 f"Recipe key 'model.weights' must be a file, as 'model.name' is empty. There is no "
                 f"file {weights}."
             )
-    source = weights_file.open_source(network, weights)
-    return c3d.identified(source) if c3d.is_of_c3d(source) else source
+    source = weights_file.open_weights(network, weights)
+    return c3d.identify_c3d(source) if c3d.is_of_c3d(source) else source
 
 
-def _settle(model: recipe.Model, source: Source | None, in_channels: int, say: Say) -> recipe.Model:
+def _settle(
+    model: recipe.Model, source: WeightsFile | None, in_channels: int, say: Say
+) -> recipe.Model:
     if source is None:
         return model
     found = _said(model, source, in_channels)
@@ -253,15 +260,14 @@ def _conventions(name: str) -> Conventions:
     return KINETICS_2017 if _is_c3d(name) else NETWORKS[name].conventions
 
 
-def _said(model: recipe.Model, source: Source, in_channels: int) -> dict[str, Any]:
+def _said(model: recipe.Model, source: WeightsFile, in_channels: int) -> dict[str, Any]:
     """Returns the values of a recipe's keys that a file of weights decides."""
     name = source.network
     if c3d.is_of_c3d(source):
         name = "c3d_bn" if source.options["with_batch_norm"] else "c3d"
     elif model.name and not _is_c3d(model.name):
         # Of two networks with the same blocks, the one that the recipe means.
-        shapes = {key: value.shape for key, value in source.values.items()}
-        name, _ = identify(shapes, NETWORKS[model.name].family)
+        name, _ = identify_network(source.values, NETWORKS[model.name].family)
     if name is None:
         raise WeightsError(
             f"Recipe key 'model.weights': {source.path} is of another architecture than "
@@ -289,7 +295,7 @@ def _said(model: recipe.Model, source: Source, in_channels: int) -> dict[str, An
 
 def _agree(key: str, asked: Any, found: Any) -> bool:
     if key == "width":
-        return building.widths(FILTERS, asked) == building.widths(FILTERS, found)
+        return building.scale_widths(FILTERS, asked) == building.scale_widths(FILTERS, found)
     if key in ("mean", "std"):
         # As rounded as people write them.
         return all(math.isclose(*pair, rel_tol=1e-3) for pair in zip(asked, found, strict=True))
@@ -300,7 +306,7 @@ def _toml(value: Any) -> str:
     return json.dumps([round(v, 4) for v in value] if isinstance(value, tuple) else value)
 
 
-def _without_classifier(source: Source) -> Source:
+def _without_classifier(source: WeightsFile) -> WeightsFile:
     return dataclasses.replace(
         source,
         values={k: v for k, v in source.values.items() if k.partition("/")[0] != HEAD},

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_r3d import recipe
 from keras_r3d.applications import metadata
-from keras_r3d.applications.weights.identify import HEAD
+from keras_r3d.applications.networks import HEAD
 from keras_r3d.recipe import Recipe
 from keras_r3d.system.devices import Devices
 from keras_r3d.training import finetune

@@ -3,6 +3,8 @@
 import os
 import random
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 from collections import OrderedDict
@@ -15,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_r3d.applications import CheckpointError
-from keras_r3d.applications.weights import checkpoints
+from keras_r3d.applications.weights import checkpoints, unpickling
 from keras_r3d.system.errors import R3DError
 
 RNG = np.random.default_rng(0)
@@ -57,7 +59,7 @@ def test_every_wrapping_is_read(tmp_path, container, wrapper, prefix):
             },
             "scheduler": {"milestones": pth.Global("collections", "Counter", ({50: 1},))},
         }
-    checkpoint = checkpoints.read(pth.WRITERS[container](tmp_path / "c.pth", content))
+    checkpoint = checkpoints.read_checkpoint(pth.WRITERS[container](tmp_path / "c.pth", content))
     assert (checkpoint.container, checkpoint.wrapper, checkpoint.prefix) == (
         container,
         wrapper,
@@ -70,7 +72,9 @@ def test_every_wrapping_is_read(tmp_path, container, wrapper, prefix):
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_float_types_are_kept(tmp_path, container, dtype):
     array = TENSORS["fc.weight"].astype(dtype)
-    read = values(checkpoints.read(pth.WRITERS[container](tmp_path / "c.pth", {"w": array})))["w"]
+    read = values(
+        checkpoints.read_checkpoint(pth.WRITERS[container](tmp_path / "c.pth", {"w": array}))
+    )["w"]
     assert read.dtype == dtype
     assert (read == array).all()
 
@@ -79,7 +83,9 @@ def test_float_types_are_kept(tmp_path, container, dtype):
 def test_bfloat16_becomes_float32(tmp_path, container):
     array = np.array([1.0, -2.5, 3e20], np.float32)
     halves = (array.view(np.uint32) >> 16).astype(np.uint16)
-    read = values(checkpoints.read(pth.WRITERS[container](tmp_path / "c.pth", {"w": halves})))["w"]
+    read = values(
+        checkpoints.read_checkpoint(pth.WRITERS[container](tmp_path / "c.pth", {"w": halves}))
+    )["w"]
     assert read.dtype == np.float32
     assert read == pytest.approx(array, rel=1 / 128)
 
@@ -93,7 +99,7 @@ def test_views_of_a_shared_storage(tmp_path, container):
         "one": pth.View(base, 23, (), ()),
         "none": pth.View(base, 0, (0, 3), (3, 1)),
     }
-    read = values(checkpoints.read(pth.WRITERS[container](tmp_path / "c.pth", content)))
+    read = values(checkpoints.read_checkpoint(pth.WRITERS[container](tmp_path / "c.pth", content)))
     assert (read["transposed"] == base.reshape(6, 4).T).all()
     assert (read["middle"] == base[5:].reshape(-1)[[[0, 1, 2], [6, 7, 8]]]).all()
     assert read["one"] == 23
@@ -120,13 +126,13 @@ def test_a_legacy_view_of_a_storage(tmp_path):
     head = b"".join(pickler.dump(v) for v in (pth.MAGIC, 1001, {"little_endian": True}))
     tail = pickler.dump(["0"]) + struct.pack("<q", 10) + base.tobytes()
     path.write_bytes(head + pickled + tail)
-    assert (values(checkpoints.read(path))["w"] == [4, 5, 6]).all()
+    assert (values(checkpoints.read_checkpoint(path))["w"] == [4, 5, 6]).all()
 
 
 def test_the_pairs_of_a_python_2_ordered_dict(tmp_path):
     pairs = [["a", TENSORS["fc.weight"]], ["b", TENSORS["bn1.running_var"]]]
     path = pth.write_zip(tmp_path / "c.pth", pth.Global("collections", "OrderedDict", (pairs,)))
-    assert list(checkpoints.read(path).tensors) == ["a", "b"]
+    assert list(checkpoints.read_checkpoint(path).tensors) == ["a", "b"]
 
 
 def test_parameters_are_tensors(tmp_path):
@@ -141,7 +147,9 @@ def test_parameters_are_tensors(tmp_path):
     with zipfile.ZipFile(tmp_path / "c.pth", "w") as archive:
         archive.writestr("a/data.pkl", pickled)
         archive.writestr("a/data/0", pickler.storages["0"].tobytes())
-    assert (values(checkpoints.read(tmp_path / "c.pth"))["w"] == TENSORS["fc.weight"]).all()
+    assert (
+        values(checkpoints.read_checkpoint(tmp_path / "c.pth"))["w"] == TENSORS["fc.weight"]
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -163,17 +171,17 @@ def test_other_files_are_told_apart(tmp_path, content, message):
     path = tmp_path / "c.pth"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=rf"c\.pth.*{message}"):
-        checkpoints.read(path)
+        checkpoints.read_checkpoint(path)
 
 
 def test_files_that_are_not_there_or_cannot_be_read(tmp_path):
     with pytest.raises(CheckpointError, match=r"There is no file .*nowhere"):
-        checkpoints.read(tmp_path / "nowhere.pth")
+        checkpoints.read_checkpoint(tmp_path / "nowhere.pth")
     with pytest.raises(CheckpointError, match="is not a file"):
-        checkpoints.read(tmp_path)
+        checkpoints.read_checkpoint(tmp_path)
     os.mkfifo(tmp_path / "pipe.pth")
     with pytest.raises(CheckpointError, match="is not a file"):
-        checkpoints.read(tmp_path / "pipe.pth")
+        checkpoints.read_checkpoint(tmp_path / "pipe.pth")
 
 
 @pytest.mark.parametrize(
@@ -192,20 +200,20 @@ def test_other_archives_are_told_apart(tmp_path, members, message):
         for name, content in members.items():
             archive.writestr(name, content)
     with pytest.raises(CheckpointError, match=message):
-        checkpoints.read(tmp_path / "c.pth")
+        checkpoints.read_checkpoint(tmp_path / "c.pth")
 
 
 def test_a_compressed_archive_is_refused(tmp_path):
     path = pth.write_zip(tmp_path / "c.pth", TENSORS, compression=zipfile.ZIP_DEFLATED)
     with pytest.raises(CheckpointError, match="is compressed inside"):
-        checkpoints.read(path)
+        checkpoints.read_checkpoint(path)
 
 
 @CONTAINERS
 def test_a_dictionary_without_tensors_is_listed(tmp_path, container):
     path = pth.WRITERS[container](tmp_path / "c.pth", {"epoch": 3, "weights": {"w": 1}})
     with pytest.raises(CheckpointError, match=r"holds no tensors under .* but: epoch, weights"):
-        checkpoints.read(path)
+        checkpoints.read_checkpoint(path)
 
 
 # What a pickle can ask for: whole modules, calls, and more than memory holds.
@@ -226,7 +234,9 @@ ATTACKS = {
     "the instruction DUP": b"\x80\x02]22.",
     "the instruction PERSID": b"\x80\x02Psome\n.",
     "a dictionary with a tuple as a key": b"\x80\x02})Ns.",
-    "instructions": b"\x80\x02" + b"]" * 1_000_001 + b".",
+    "the instruction NEWOBJ": b"\x80\x02ccollections\nOrderedDict\n)\x81.",
+    "the instruction EMPTY_SET": b"\x80\x04\x8f.",
+    "the instruction BYTEARRAY8": b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".",
 }
 
 
@@ -236,7 +246,7 @@ def test_what_a_pickle_asks_for_is_refused_by_name(tmp_path, monkeypatch, contai
     monkeypatch.chdir(tmp_path)
     path = pth.write_raw(tmp_path / "c.pth", container, ATTACKS[asked])
     with pytest.raises(CheckpointError, match=r"asks for .*nothing of it was run") as error:
-        checkpoints.read(path)
+        checkpoints.read_checkpoint(path)
     assert asked in str(error.value)
     assert not (tmp_path / MARKER).exists()
 
@@ -272,11 +282,39 @@ DAMAGED = {
     "no end": b"\x80\x02}" * 10,
     "odd items": b"\x80\x02}(Nu.",
     "items into a list": b"\x80\x02](NNu.",
+    "attributes of a storage's class": (
+        b"\x80\x02ctorch\nFloatStorage\nN}X\x04\x00\x00\x00pathNs\x86b."
+    ),
+    "attributes of a tensor": b"\x80\x02]}X\x06\x00\x00\x00extendNsb.",
     "build a string": b"\x80\x02X\x00\x00\x00\x00Nb.",
     "persistent number": b"\x80\x02K\x01Q.",
     "nested tuples as an identity": nested(100_000)[:-1] + b"Q.",
     "nested tuples as a shape": nested(30_000)[:-1] + b"ctorch._utils\n_rebuild_parameter\n)R.",
 }
+
+
+@pytest.mark.parametrize("bombs", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_mutated_files_are_read_or_refused_in_little_memory(tmp_path, bombs):
+    """Flipped bits, cuts, insertions: nothing but values or a CheckpointError, and nothing run."""
+    tests = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, tests / "helpers" / "mutated_checkpoints.py", tmp_path, str(int(bombs))],
+        env={**os.environ, "PYTHONPATH": f"{tests.parent}:{tests / 'helpers'}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    refused, read = map(int, done.stdout.split())
+    assert refused + read == (10_000 if bombs else 300)
+    assert refused > 0.9 * (refused + read) > read > 0
+
+
+def test_a_pickle_larger_than_any_checkpoint_s_is_refused(tmp_path):
+    pickled = b"\x80\x02" + b"N" * unpickling.MAX_BYTES + b"."
+    with pytest.raises(CheckpointError, match=r"data\.pkl claims 4,194,307 bytes"):
+        checkpoints.read_checkpoint(pth.write_raw(tmp_path / "c.pth", "zip", pickled))
+    with pytest.raises(CheckpointError, match="is damaged or cut short"):
+        checkpoints.read_checkpoint(pth.write_raw(tmp_path / "c.pth", "legacy", pickled))
 
 
 @CONTAINERS
@@ -285,7 +323,7 @@ def test_damaged_pickles_cost_nothing(tmp_path, container, kind):
     path = pth.write_raw(tmp_path / "c.pth", container, DAMAGED[kind])
     tracemalloc.start()
     with pytest.raises(CheckpointError):
-        values(checkpoints.read(path))
+        values(checkpoints.read_checkpoint(path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 120e6
@@ -299,7 +337,7 @@ def test_repeated_reduces_do_not_multiply(tmp_path):
     pickled = pickled.replace(b"\x85q\x000", b"\x85q\x00")
     tracemalloc.start()
     with pytest.raises(CheckpointError, match="holds a list"):
-        checkpoints.read(pth.write_raw(tmp_path / "c.pth", "zip", pickled))
+        checkpoints.read_checkpoint(pth.write_raw(tmp_path / "c.pth", "zip", pickled))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 100e6
@@ -336,7 +374,7 @@ SLOW = {  # each would take a minute or more if what it aims at were not closed
 @pytest.mark.timeout(20)
 def test_slow_pickles_are_refused_at_once(tmp_path, container, kind):
     with pytest.raises(CheckpointError):
-        checkpoints.read(pth.write_raw(tmp_path / "c.pth", container, SLOW[kind]))
+        checkpoints.read_checkpoint(pth.write_raw(tmp_path / "c.pth", container, SLOW[kind]))
 
 
 @pytest.mark.parametrize(
@@ -351,7 +389,7 @@ def test_slow_pickles_are_refused_at_once(tmp_path, container, kind):
 def test_impossible_shapes(tmp_path, shape, strides, message):
     view = pth.View(np.ones(4, np.float32), 0, shape, strides)
     with pytest.raises(CheckpointError, match=message):
-        checkpoints.read(pth.write_zip(tmp_path / "c.pth", {"w": view}))
+        checkpoints.read_checkpoint(pth.write_zip(tmp_path / "c.pth", {"w": view}))
 
 
 @CONTAINERS
@@ -360,7 +398,7 @@ def test_strides_that_are_never_taken_do_not_matter(tmp_path, container):
         "one": pth.View(np.ones(4, np.float32), 3, (1,), (2**62,)),
         "bfloat16": np.array(0x3F80, np.uint16),
     }
-    read = values(checkpoints.read(pth.WRITERS[container](tmp_path / "c.pth", content)))
+    read = values(checkpoints.read_checkpoint(pth.WRITERS[container](tmp_path / "c.pth", content)))
     assert (read["one"][0], read["bfloat16"]) == (1, 1)
 
 
@@ -369,10 +407,10 @@ def test_tensors_that_claim_more_than_the_file_holds(tmp_path, container):
     base = np.zeros(100_000, np.float32)
     content = {f"w{i}": pth.View(base, 0, (100_000,), (1,)) for i in range(5)}
     with pytest.raises(CheckpointError, match="its tensors claim 2,000,000 bytes"):
-        checkpoints.read(pth.WRITERS[container](tmp_path / "c.pth", content))
+        checkpoints.read_checkpoint(pth.WRITERS[container](tmp_path / "c.pth", content))
     content = {f"w{i}": pth.View(base, 0, (), ()) for i in range(20_001)}
     with pytest.raises(CheckpointError, match="has 20,001 tensors, more than any network"):
-        checkpoints.read(pth.WRITERS[container](tmp_path / "c.pth", content))
+        checkpoints.read_checkpoint(pth.WRITERS[container](tmp_path / "c.pth", content))
 
 
 def test_a_legacy_storage_of_two_types(tmp_path):
@@ -382,7 +420,7 @@ def test_a_legacy_storage_of_two_types(tmp_path):
     content = pth.write_legacy(tmp_path / "c.pth", twice).read_bytes()
     path.write_bytes(content.replace(name("1") + name("cpu"), name("0") + name("cpu")))
     with pytest.raises(CheckpointError, match="storage 0 is of two types"):
-        checkpoints.read(path)
+        checkpoints.read_checkpoint(path)
 
 
 @CONTAINERS
@@ -391,7 +429,7 @@ def test_a_file_that_changes_while_it_is_open(tmp_path, container, change):
     base = np.arange(100_000, dtype=np.float32)
     content = {"piece": pth.View(base, 50_000, (1000,), (1,)), "whole": base}
     path = pth.WRITERS[container](tmp_path / "c.pth", content)
-    checkpoint = checkpoints.read(path)
+    checkpoint = checkpoints.read_checkpoint(path)
     if change == "gone":
         path.unlink()
     else:
@@ -419,7 +457,7 @@ def test_members_that_lie_about_their_size(tmp_path):
         patch_directory(path, b"archive/data/0", offset, struct.pack("<I", 2**31 - 1))
         tracemalloc.start()
         with pytest.raises(CheckpointError, match="claims"):
-            checkpoints.read(path)
+            checkpoints.read_checkpoint(path)
         assert tracemalloc.get_traced_memory()[1] < 20e6
         tracemalloc.stop()
 
@@ -435,7 +473,7 @@ def test_an_archive_of_nothing_but_its_list(tmp_path):
     path.write_bytes(content + entries + end)
     tracemalloc.start()
     with pytest.raises(CheckpointError, match="a list of members of 9,200,000 bytes"):
-        checkpoints.read(path)
+        checkpoints.read_checkpoint(path)
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
 
@@ -443,12 +481,12 @@ def test_an_archive_of_nothing_but_its_list(tmp_path):
 def test_names_in_messages_do_nothing_to_a_terminal(tmp_path):
     asked = b"\x80\x04" + name("\x1b]0;owned\x07") + name("a\nb") + b"\x93."
     with pytest.raises(CheckpointError, match=r"asks for '\?\]0;owned\?\.a\?b'"):
-        checkpoints.read(pth.write_raw(tmp_path / "c.pth", "zip", asked))
+        checkpoints.read_checkpoint(pth.write_raw(tmp_path / "c.pth", "zip", asked))
 
 
 def test_a_path_that_no_file_can_have():
     with pytest.raises(CheckpointError, match="is not a path"):
-        checkpoints.read("a\0b.pth")
+        checkpoints.read_checkpoint("a\0b.pth")
 
 
 @CONTAINERS
@@ -460,7 +498,7 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path, container):
         with pytest.raises(
             CheckpointError, match=r"damaged or cut short|is empty|its beginning is"
         ):
-            values(checkpoints.read(path))
+            values(checkpoints.read_checkpoint(path))
 
 
 @CONTAINERS
@@ -476,7 +514,7 @@ def test_a_flipped_bit_is_an_error_or_harmless(tmp_path, container):
         path = tmp_path / "flipped.pth"
         path.write_bytes(flipped)
         try:
-            read = values(checkpoints.read(path))
+            read = values(checkpoints.read_checkpoint(path))
         except R3DError:
             refused += 1
             continue
@@ -497,13 +535,13 @@ def test_a_flipped_bit_is_an_error_or_harmless(tmp_path, container):
 @given(content=st.binary(max_size=200), container=st.sampled_from(["zip", "legacy"]))
 def test_any_bytes_as_a_pickle_are_refused(tmp_path, content, container):
     with pytest.raises(CheckpointError):
-        values(checkpoints.read(pth.write_raw(tmp_path / "c.pth", container, content)))
+        values(checkpoints.read_checkpoint(pth.write_raw(tmp_path / "c.pth", container, content)))
 
 
 def test_long_names_are_refused_at_once(tmp_path):
     path = pth.write_zip(tmp_path / "c.pth", {"module." * 300_000: TENSORS["fc.weight"]})
     with pytest.raises(CheckpointError, match="asks for a name of 2,100,000 characters"):
-        checkpoints.read(path)
+        checkpoints.read_checkpoint(path)
 
 
 @CONTAINERS
@@ -518,7 +556,7 @@ def test_memory_stays_below_twice_the_file(tmp_path, container, shared):
     path = pth.WRITERS[container](tmp_path / "c.pth", layers)
     size = path.stat().st_size
     tracemalloc.start()
-    kept = values(checkpoints.read(path))
+    kept = values(checkpoints.read_checkpoint(path))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (kept["w7"] == (8 if shared else 7)).all()

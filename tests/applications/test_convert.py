@@ -13,7 +13,8 @@ from checkpoint_values import LOGITS, logits, moved, state_dict
 
 from keras_r3d import applications
 from keras_r3d.applications import WeightsError
-from keras_r3d.applications.weights import conversion, pytorch
+from keras_r3d.applications.weights import pytorch
+from keras_r3d.system.errors import R3DError
 
 ROOT = Path(__file__).parents[2]
 CLIP = np.random.default_rng(0).integers(0, 256, (2, 4, 24, 24, 3), dtype=np.uint8)
@@ -72,12 +73,15 @@ def test_the_command_writes_a_file_of_plain_keras_and_says_what_it_found(
 
     again = convert(checkpoint, path)
     assert (again.returncode, again.stdout) == (1, "")
-    assert f"Error: {path} exists and is left as it is" in again.stderr
-    assert convert(checkpoint, path, "--overwrite").returncode == 0
+    assert f"Error: {path} already exists; choose another name" in again.stderr
+    flags = ("--conv1_t_stride=2", "--nomax_pool", "--overwrite")
+    again = convert(checkpoint, path, *flags)
+    assert "conv1_t_size 7, conv1_t_stride 2, max_pool False" in again.stdout
+    assert convert(path, tmp_path / "m.npz").stdout.startswith(f"Written: {tmp_path / 'm.npz'}")
 
 
 def test_the_logits_are_those_of_the_ramp(tmp_path, original, checkpoint):
-    done = conversion.convert(checkpoint, tmp_path / "m.keras", mean=(1, 2, 3), std=(4, 5, 6))
+    done = applications.convert(checkpoint, tmp_path / "m.keras", mean=(1, 2, 3), std=(4, 5, 6))
     assert done.conventions == "given"
     ramp = np.linspace(-1, 1, 3 * 16 * 112 * 112, dtype=np.float32).reshape(1, 3, 16, 112, 112)
     bare = applications.R3D10(
@@ -87,19 +91,18 @@ def test_the_logits_are_those_of_the_ramp(tmp_path, original, checkpoint):
     assert done.logits == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
+@pytest.mark.filterwarnings("error::UserWarning")
 def test_unknown_conventions_are_said_in_the_summary(tmp_path, checkpoint):
-    done = convert(checkpoint, tmp_path / "m.keras")
-    assert "mean [114.7748, 107.7354, 99.4750]" in done.stdout
-    assert "ASSUMED, the file does not say; if wrong, give --mean and --std" in done.stdout
-    assert "not known (give --labels)" in done.stdout
-    assert "Warning" not in done.stderr
+    text = str(applications.convert(checkpoint, tmp_path / "m.keras"))
+    assert "mean [114.7748, 107.7354, 99.4750]" in text
+    assert "ASSUMED, the file does not say; if wrong, give --mean and --std" in text
+    assert "not known (give --labels)" in text
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["page.pth", "m.keras"], "is a web page"),
-        (["CHECKPOINT", "nowhere/m.keras"], "Could not write nowhere/m.keras"),
         *(
             pytest.param(*one, marks=pytest.mark.slow)  # a process each
             for one in (
@@ -129,28 +132,56 @@ def test_what_cannot_be_done_is_one_sentence(tmp_path, checkpoint, arguments, me
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("m.h5", {}, r"must end in \.keras\. Received: .*m\.h5"),
+        ("m.h5", {}, r"must end in \.keras or \.npz\. Received: .*m\.h5"),
+        ("m.npz", {}, r"A compact file is made of a \.keras file\. Received: .*save_200\.pth"),
+        ("nowhere/m.keras", {}, r"Could not write .*nowhere/m\.keras"),
         ("m.keras", {"labels": "nowhere.txt"}, r"there is no file nowhere\.txt"),
         ("m.keras", {"labels": ["a"]}, "`labels` has 1 names, but the classifier 3 classes"),
         ("m.keras", {"mean": (1, 2)}, "`mean` must have a number for each of 3"),
     ],
 )
 def test_wrong_options_leave_nothing(tmp_path, checkpoint, name, options, message):
-    with pytest.raises(ValueError, match=message):
-        conversion.convert(checkpoint, tmp_path / name, **options)
+    with pytest.raises(R3DError, match=message):
+        applications.convert(checkpoint, tmp_path / name, **options)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_no_tensor_shows_is_taken_from_the_flags(tmp_path):
+def test_nothing_is_overwritten_unasked(tmp_path, checkpoint):
+    (tmp_path / "m.keras").write_text("mine")
+    with pytest.raises(WeightsError, match=r"m\.keras already exists; choose another name, or"):
+        applications.convert(checkpoint, tmp_path / "m.keras")
+    assert (tmp_path / "m.keras").read_text() == "mine"
+
+
+def test_what_no_tensor_shows_is_taken_from_the_arguments(tmp_path):
     options = {"conv1_t_stride": 2, "max_pool": False}
     network = moved(applications.R3D10(width=0.125, classes=3, **options, **LOGITS))
     path = pth.write_zip(tmp_path / "w.pth", state_dict(network))
-    done = convert(path, tmp_path / "m.keras", "--conv1_t_stride=2", "--nomax_pool")
-    assert "conv1_t_size 7, conv1_t_stride 2, max_pool False" in done.stdout
+    done = applications.convert(path, tmp_path / "m.keras", **options)
+    assert "conv1_t_size 7, conv1_t_stride 2, max_pool False" in str(done)
     loaded = keras.models.load_model(tmp_path / "m.keras")
     expected = keras.ops.convert_to_numpy(keras.ops.softmax(logits(network)))
-    clip = np.random.default_rng(0).integers(0, 256, (1, 4, 24, 24, 3), dtype=np.uint8)
-    assert keras.ops.convert_to_numpy(loaded(clip)) == pytest.approx(expected, abs=1e-6)
+    assert keras.ops.convert_to_numpy(loaded(CLIP[:1])) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_keras_file_becomes_a_compact_one(tmp_path):
+    network = moved(applications.R3D10(width=0.125, classes=3, input_shape=(4, 24, 24, 3)))
+    network.save(tmp_path / "m.keras")
+    done = applications.convert(tmp_path / "m.keras", tmp_path / "m.npz")
+    assert str(done).startswith(f"Written: {tmp_path / 'm.npz'}, 0.")
+    loaded = applications.R3D10(weights=tmp_path / "m.npz", input_shape=(4, 24, 24, 3))
+    expected = keras.ops.convert_to_numpy(network(CLIP))
+    assert keras.ops.convert_to_numpy(loaded(CLIP)) == pytest.approx(expected, abs=1e-2)
+    with pytest.raises(WeightsError, match="already exists"):
+        applications.convert(tmp_path / "m.keras", tmp_path / "m.npz")
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")
+    for source, message in [
+        ("nowhere.keras", r"There is no file .*nowhere\.keras"),
+        ("other.keras", r"other\.keras: The model .* was not built by keras_r3d"),
+    ]:
+        with pytest.raises(WeightsError, match=message):
+            applications.convert(tmp_path / source, tmp_path / "other.npz")
+    assert not (tmp_path / "other.npz").exists()
 
 
 def test_other_networks_are_refused(tmp_path, original):
@@ -163,7 +194,7 @@ def test_other_networks_are_refused(tmp_path, original):
         (tmp_path / "own.keras", "is a file of Keras, not a PyTorch checkpoint"),
     ]:
         with pytest.raises(WeightsError, match=message):
-            conversion.convert(path, tmp_path / "m.keras")
+            applications.convert(path, tmp_path / "m.keras")
     assert not (tmp_path / "m.keras").exists()
 
 
@@ -171,7 +202,7 @@ def test_torchvision_s_names_make_torchvision_s_network(tmp_path):
     model = applications.r3d_18(width=0.02, classes=3)
     path = pth.write_zip(tmp_path / "w.pth", state_dict(model, pytorch.TORCHVISION))
     bytes_read = []
-    done = conversion.convert(
+    done = applications.convert(
         path, tmp_path / "m.keras", progress=lambda *numbers: bytes_read.append(numbers)
     )
     assert (done.network, done.conventions) == ("r3d_18", "assumed")

@@ -17,7 +17,9 @@ import pytest
 import tensorflow as tf
 
 from keras_r3d import applications, recipe
-from keras_r3d.applications.weights import checkpoints, conventions, pretrained, pytorch
+from keras_r3d.applications import networks
+from keras_r3d.applications.labels import read_labels
+from keras_r3d.applications.weights import checkpoints, pretrained, pytorch
 from keras_r3d.system import devices
 from keras_r3d.training.optimization.step import Steps
 
@@ -158,7 +160,7 @@ def test_training_steps_are_pytorch_s(cases, case):
 @pytest.mark.parametrize("case", [*TRAINING, *TYPES])
 def test_tensors_are_read_as_they_were_saved(cases, case):
     theirs = np.load(cases / f"{case}.npz")
-    ours = checkpoints.read(cases / f"{case}.pth").tensors
+    ours = checkpoints.read_checkpoint(cases / f"{case}.pth").tensors
     assert list(ours) == theirs.files
     for name in theirs.files:
         assert (ours[name].numpy() == theirs[name]).all(), name
@@ -166,14 +168,14 @@ def test_tensors_are_read_as_they_were_saved(cases, case):
 
 def test_a_whole_module_is_refused_by_name(cases):
     with pytest.raises(applications.CheckpointError, match=r"asks for '__main__\.Authors'"):
-        checkpoints.read(cases / "module.pth")
+        checkpoints.read_checkpoint(cases / "module.pth")
 
 
 def test_what_torchvision_says_of_its_weights_is_what_we_say(cases):
     facts = np.load(cases / "facts.npz")
-    assert tuple(facts["labels"]) == conventions.labels("kinetics400")
-    assert tuple(facts["mean"]) == conventions.TORCHVISION.mean
-    assert tuple(facts["std"]) == conventions.TORCHVISION.std
+    assert tuple(facts["labels"]) == read_labels("kinetics400")
+    assert tuple(facts["mean"]) == networks.TORCHVISION.mean
+    assert tuple(facts["std"]) == networks.TORCHVISION.std
     names = ("r3d_18", "mc3_18", "r2plus1d_18")
     assert [pretrained.find(name, "DEFAULT").url for name in names] == list(facts["urls"])
     for name, parameters in zip(names, facts["parameters"], strict=True):

@@ -104,10 +104,13 @@ class Pickler:
         )
 
 
-def write_zip(path: Path, content, *, compression=zipfile.ZIP_STORED) -> Path:
-    """Writes what `torch.save` writes since PyTorch 1.6."""
+def write_zip(
+    path: Path, content, *, compression=zipfile.ZIP_STORED, pickled: bytes | None = None
+) -> Path:
+    """Writes what `torch.save` writes since PyTorch 1.6; or another pickle beside its storages."""
     pickler = Pickler(legacy=False)
-    pickled = pickler.dump(content)
+    dumped = pickler.dump(content)
+    pickled = dumped if pickled is None else pickled
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/byteorder", "little")

@@ -9,8 +9,8 @@ import pytest
 from checkpoint_values import moved, state_dict
 
 from keras_r3d import applications, recipe
-from keras_r3d.applications import CheckpointError, WeightsError
-from keras_r3d.applications.weights import conventions, pytorch
+from keras_r3d.applications import CheckpointError, WeightsError, networks
+from keras_r3d.applications.weights import pytorch
 from keras_r3d.system.errors import RecipeError
 from keras_r3d.training import finetune
 
@@ -102,7 +102,7 @@ def test_as_many_classes_without_names_are_not_taken_for_the_same(checkpoint, or
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_an_assumed_normalisation_is_said(checkpoint, said):
     settled = finetune.settle(part(weights=checkpoint), said.append)
-    assert (settled.mean, settled.std) == conventions.KINETICS_2017.to_bytes()
+    assert (settled.mean, settled.std) == networks.KINETICS_2017.to_bytes()
     assert said == [
         f"Note: {checkpoint} does not say how its input was normalised. Assumed for pixels of "
         "0-255: mean [114.7748, 107.7354, 99.475], std [1.0, 1.0, 1.0]. If that is wrong, set "
@@ -122,7 +122,7 @@ def test_public_weights_bring_their_normalisation(cache, by, said):
     path = pth.write_zip(cache / "r3d18_K_200ep.pth", {"state_dict": state_dict(published)})
     chosen = {"name": {"name": "r3d18", "weights": "kinetics700"}, "path": {"weights": str(path)}}
     settled = finetune.settle(part(**chosen[by]), said.append)
-    assert (settled.mean, settled.std) == conventions.KINETICS_2020.to_bytes()
+    assert (settled.mean, settled.std) == networks.KINETICS_2020.to_bytes()
     assert settled.weights == chosen[by]["weights"]
     assert not said
 
@@ -136,7 +136,7 @@ def test_torchvision_s_networks_are_known(tmp_path, said):
         )
         assert same(values(model, but="predictions"), values(theirs, but="predictions"))
         mean = applications.read_metadata(model).mean
-        assert mean == conventions.TORCHVISION.to_bytes()[0]
+        assert mean == networks.TORCHVISION.to_bytes()[0]
 
 
 def test_a_home_folder_and_other_files(tmp_path, monkeypatch, original, said):

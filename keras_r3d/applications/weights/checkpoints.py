@@ -11,22 +11,28 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from keras_r3d.applications.weights import unpickling
-from keras_r3d.applications.weights.unpickling import StorageRecord, TensorRecord, shown
+from keras_r3d.applications.weights.unpickling import (
+    DamagedError,
+    RefusedError,
+    TensorRecord,
+    shown,
+)
 from keras_r3d.system.errors import WeightsError
 
 WRAPPERS = ("state_dict", "model_state", "model")
 PREFIX = "module."  # of torch.nn.DataParallel
 # Far above any checkpoint's; what is beyond them was made to fill time or memory.
-MOST_TENSORS = 20_000
-MOST_SHARING = 4  # bytes of all tensors against those of the file
-MOST_DIRECTORY_BYTES = 4 * 2**20
+MAX_TENSORS = 20_000
+MAX_SHARING = 4  # bytes of all tensors against those of the file
+MAX_DIRECTORY_BYTES = 4 * 2**20
 
 _DTYPES = {
     "Float": "<f4",
@@ -49,12 +55,16 @@ _RESAVE = (
 )
 
 
-# Reads `count` values of a storage from the one numbered `first` on.
-ReadValues = Callable[[StorageRecord, int, int], np.ndarray]
-
-
 class CheckpointError(WeightsError):
     """A file that is not a PyTorch checkpoint, is damaged, or holds more than tensors."""
+
+
+class _Place(NamedTuple):
+    """Where the bytes of a storage are in the file; their checksum, if the file has one."""
+
+    start: int
+    size: int
+    checksum: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +79,7 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: str
     _record: TensorRecord
-    _read: ReadValues
+    _file: "_File"
 
     def numpy(self) -> np.ndarray:
         """Reads the values, in the file's type (bfloat16 as float32).
@@ -77,21 +87,21 @@ class Tensor:
         Raises:
             CheckpointError: they are damaged, or cut short.
         """
-        record, count = self._record, math.prod(self.shape)
-        steps = zip(record.shape, record.strides, strict=True)
+        count, strides = math.prod(self.shape), self._record.strides
+        steps = zip(self.shape, strides, strict=True)
         span = 1 + sum((size - 1) * stride for size, stride in steps) if count else 0
         try:
-            run = self._read(record.storage, record.offset, span)
+            run = self._file.read(self._record, span)
         except OSError as error:
             raise CheckpointError(f"A tensor can no longer be read: {error}.") from error
-        strides = [stride * run.itemsize for stride in record.strides]
+        except DamagedError as error:
+            raise _damaged(self._file.path, error) from error
+        strides = tuple(stride * run.itemsize for stride in strides)
         values = np.lib.stride_tricks.as_strided(run, self.shape, strides, writeable=False)
         if span > count:
             values = values.copy()  # so that what lies between is not kept in memory
         if self.dtype == "BFloat16":
-            wide = values.astype(np.uint32)
-            wide <<= np.uint32(16)
-            values = wide.view(np.float32)
+            values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return values
 
 
@@ -113,7 +123,7 @@ class Checkpoint:
     tensors: Mapping[str, Tensor]
 
 
-def read(path: str | os.PathLike[str]) -> Checkpoint:
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Opens a checkpoint: names, shapes and places of its tensors.
 
     Raises:
@@ -126,56 +136,88 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
             raise CheckpointError(f"{path} is not a file.")
         with path.open("rb") as file:
             start = file.read(1024)
-        _refuse_others(path, start)
-        if start.startswith(b"PK"):
-            container, content, values = "zip", *_open_zip(path)
-        else:
-            container, content, values = "legacy", *_open_legacy(path)
+            _refuse_others(path, start)
+            container = "zip" if start.startswith(b"PK") else "legacy"
+            content, places = (_open_zip if container == "zip" else _open_legacy)(path, file)
+        wrapper, records = _find_tensors(path, content)
+        stored = _File(path, places)
+        stored.check_sizes(records.values())
     except FileNotFoundError:
         raise CheckpointError(f"There is no file {path}.") from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except unpickling.RefusedError as error:
+    except RefusedError as error:
         raise CheckpointError(
             f"{path} asks for {error}, which reading weights does not need; nothing of it was run. "
             f"{_RESAVE}"
         ) from error
-    except unpickling.UnpicklingError as error:
-        raise _damaged(path, str(error)) from error
+    except DamagedError as error:
+        raise _damaged(path, error) from error
     except CheckpointError:
         raise
     except ValueError as error:  # a path that no file can have
         raise CheckpointError(f"{str(path)!r} is not a path: {error}.") from error
-    wrapper, records = _find_tensors(path, content)
-    _check_sizes(path, records, values)
     prefix = ""
     while all(name.startswith(prefix + PREFIX) for name in records):
         prefix += PREFIX
     tensors = {
-        name.removeprefix(prefix): Tensor(record.shape, record.storage.dtype, record, values)
+        name.removeprefix(prefix): Tensor(record.shape, record.storage.dtype, record, stored)
         for name, record in records.items()
     }
     return Checkpoint(path, container, wrapper, prefix, tensors)
 
 
-def _damaged(path: Path, reason: str) -> CheckpointError:
+def _damaged(path: Path, reason: Exception) -> CheckpointError:
     size = f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
     return CheckpointError(
-        f"{path}{size} is damaged or cut short ({shown(reason, 200)}): download or copy it again "
-        "and compare its size with the original's."
+        f"{path}{size} is damaged or cut short ({shown(str(reason), 200)}): download or copy it "
+        "again and compare its size with the original's."
     )
 
 
-def _check_sizes(path: Path, records: Mapping[str, TensorRecord], values: ReadValues) -> None:
-    """Refuses tensors that are not in the file, so that shapes can be believed."""
-    for storage in {record.storage for record in records.values()}:
-        values(storage, 0, 0)
-    claimed = sum(
-        math.prod(record.shape) * np.dtype(_DTYPES[record.storage.dtype]).itemsize
-        for record in records.values()
-    )
-    if claimed > MOST_SHARING * path.stat().st_size:
-        raise _damaged(path, f"its tensors claim {claimed:,} bytes")
+class _File:
+    """The stored values of a checkpoint, by the keys of their storages."""
+
+    def __init__(self, path: Path, places: Mapping[str, _Place]):
+        self.path = path
+        self.places = places
+        self.checked: set[str] = set()
+
+    def check_sizes(self, records: Collection[TensorRecord]) -> None:
+        """Refuses tensors that are not in the file, so that shapes can be believed."""
+        claimed = 0
+        for storage, _, shape, _ in records:
+            width = np.dtype(_DTYPES[storage.dtype]).itemsize
+            place = self.places.get(storage.key, _Place(0, 0))
+            if (storage.offset + storage.size) * width > place.size:
+                raise DamagedError(f"storage {storage.key[:20]} is missing or too short")
+            claimed += math.prod(shape) * width
+        if claimed > MAX_SHARING * self.path.stat().st_size:
+            raise DamagedError(f"its tensors claim {claimed:,} bytes")
+
+    def read(self, record: TensorRecord, count: int) -> np.ndarray:
+        """Reads values of a tensor's storage from the tensor's first one on."""
+        storage, dtype = record.storage, np.dtype(_DTYPES[record.storage.dtype])
+        place = self.places[storage.key]
+        if place.checksum is not None and storage.key not in self.checked:
+            with self.path.open("rb") as file:
+                _check(file, place)
+            self.checked.add(storage.key)
+        start = place.start + (storage.offset + record.offset) * dtype.itemsize
+        values = np.fromfile(self.path, dtype, count, offset=start)
+        if len(values) != count:
+            raise DamagedError("it has become shorter")
+        return values
+
+
+def _check(file: BinaryIO, place: _Place) -> None:
+    """Compares a checksum, a piece at a time."""
+    file.seek(place.start)
+    checksum, left = 0, place.size
+    while left and (piece := file.read(min(left, 2**20))):
+        checksum, left = zlib.crc32(piece, checksum), left - len(piece)
+    if left or checksum != place.checksum:
+        raise DamagedError("a checksum does not agree")
 
 
 def _refuse_others(path: Path, start: bytes) -> None:
@@ -215,25 +257,20 @@ class _SmallReads(io.FileIO):
     """A file that refuses large reads: a zip's list of members is no place for megabytes."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > MOST_DIRECTORY_BYTES:
+        if size is not None and size > MAX_DIRECTORY_BYTES:
             raise zipfile.BadZipFile(f"a list of members of {size:,} bytes")
         return super().read(size)
 
 
-_ZIP_ERRORS = (
-    *(zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, KeyError),
-    *(struct.error, ValueError, OverflowError),
-)
-
-
-def _open_zip(path: Path) -> tuple[Any, ReadValues]:
+def _open_zip(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
     try:
-        with _SmallReads(path) as small, zipfile.ZipFile(small):
-            pass  # so far it is safe to open
-        archive = zipfile.ZipFile(path)  # stays open as long as tensors may be asked for
-        members = {member.filename: member for member in archive.infolist()}
-    except _ZIP_ERRORS as error:
-        raise _damaged(path, str(error)) from error
+        with _SmallReads(path) as small, zipfile.ZipFile(small) as archive:
+            members = {member.filename: member for member in archive.infolist()}
+    except (
+        *(zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, KeyError),
+        *(struct.error, ValueError, OverflowError),
+    ) as error:
+        raise DamagedError(str(error)) from error
     pickled = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if not pickled:
         what = (
@@ -248,139 +285,97 @@ def _open_zip(path: Path) -> tuple[Any, ReadValues]:
             f"{path} is a TorchScript program, not a checkpoint of tensors. Where PyTorch is: "
             "torch.save(torch.jit.load(SOURCE, map_location='cpu').state_dict(), DEST)"
         )
+    end = path.stat().st_size
 
-    size = path.stat().st_size
-
-    def find(name: str, most: int) -> zipfile.ZipInfo:
-        """Finds a member of at most `most` bytes."""
-        info = members.get(folder + name)
-        if info is None:
-            raise _damaged(path, f"the archive has no {name[:30]}")
-        if info.compress_type != zipfile.ZIP_STORED:
+    def find(member: zipfile.ZipInfo, largest: int = end) -> _Place:
+        name, size = member.filename.removeprefix(folder)[:30], member.file_size
+        if member.compress_type != zipfile.ZIP_STORED:
             raise CheckpointError(
                 f"{path} is compressed inside, which torch.save never does: unpack it and put it "
                 "together again with `zip -0`."
             )
-        if info.compress_size != info.file_size:
-            raise _damaged(path, f"{name[:30]} claims two sizes")
-        if info.file_size > most or info.header_offset + info.file_size > size:
-            raise _damaged(path, f"{name[:30]} claims {info.file_size:,} bytes")
-        return info
+        if member.compress_size != size:
+            raise DamagedError(f"{name} claims two sizes")
+        if size > largest or member.header_offset + 30 + size > end:
+            raise DamagedError(f"{name} claims {size:,} bytes")
+        file.seek(member.header_offset)
+        signature, *lengths = struct.unpack("<4s22xHH", file.read(30))  # of the name and the rest
+        start = member.header_offset + 30 + sum(lengths)
+        if signature != b"PK\x03\x04" or start + size > end:
+            raise DamagedError(f"{name} is not where the archive says")
+        return _Place(start, size, member.CRC)
 
-    def read_member(name: str, most: int) -> bytes:
-        """Reads a member; zipfile compares its checksum."""
-        try:
-            return archive.read(find(name, most))
-        except _ZIP_ERRORS as error:
-            raise _damaged(path, str(error)) from error
+    def read(name: str, largest: int) -> bytes:
+        place = find(members[folder + name], largest)
+        _check(file, place)
+        file.seek(place.start)
+        return file.read(place.size)
 
-    if f"{folder}byteorder" in members and read_member("byteorder", 16) != b"little":
+    if f"{folder}byteorder" in members and read("byteorder", 16) != b"little":
         raise CheckpointError(f"{path} was written on a big-endian machine. {_RESAVE}")
-    content = unpickling.load(io.BytesIO(read_member("data.pkl", unpickling.MOST_BYTES)))
-    checked: set[str] = set()
-
-    def values(record: StorageRecord, first: int, count: int) -> np.ndarray:
-        dtype = np.dtype(_DTYPES[record.dtype])
-        info = find(f"data/{record.key}", size)
-        if info.file_size < record.count * dtype.itemsize:
-            raise _damaged(path, f"storage {record.key[:20]} is too short")
-        try:
-            if count == 0:
-                return np.empty(0, dtype)
-            if count == record.count:
-                return np.frombuffer(archive.read(info), dtype, count)
-            # A piece of a storage that tensors share: its checksum once, then the piece alone.
-            if record.key not in checked:
-                with archive.open(info) as member:
-                    while member.read(2**20):
-                        pass
-                checked.add(record.key)
-            with path.open("rb") as file:
-                file.seek(info.header_offset + 26)  # lengths of the name and of the extra field
-                lengths = struct.unpack("<HH", file.read(4))
-            start = info.header_offset + 30 + sum(lengths)
-            if start + info.file_size > size:
-                raise _damaged(path, f"storage {record.key[:20]} ends behind the file")
-            return _from_file(path, dtype, count, start + first * dtype.itemsize)
-        except _ZIP_ERRORS as error:
-            raise _damaged(path, str(error)) from error
-
-    return content, values
+    content = unpickling.load(io.BytesIO(read("data.pkl", unpickling.MAX_BYTES)))
+    data = f"{folder}data/"
+    return content, {
+        name.removeprefix(data): find(member)
+        for name, member in members.items()
+        if name.startswith(data)
+    }
 
 
-def _open_legacy(path: Path) -> tuple[Any, ReadValues]:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        stream = io.BytesIO(file.read(unpickling.MOST_BYTES))
-        try:
-            magic = unpickling.load(stream, most=10)
-        except unpickling.UnpicklingError:
-            magic = None
-        if magic != _LEGACY_MAGIC:
-            raise CheckpointError(
-                f"{path} is a pickle, but not one that torch.save wrote, or its beginning is "
-                "damaged."
-            )
-        protocol = unpickling.load(stream, most=10)
-        system = unpickling.load(stream, most=1000)
-        if protocol != _LEGACY_PROTOCOL:
-            raise _damaged(path, "an unknown protocol")
-        if not isinstance(system, dict) or system.get("little_endian") is not True:
-            raise CheckpointError(f"{path} was written on a big-endian machine. {_RESAVE}")
-        content, keys = unpickling.load(stream), unpickling.load(stream)
-        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-            raise _damaged(path, "no list of storages")
+def _open_legacy(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
+    file.seek(0)
+    stream = io.BytesIO(file.read(unpickling.MAX_BYTES))
+    try:
+        magic = unpickling.load(stream)
+    except DamagedError:
+        magic = None
+    if magic != _LEGACY_MAGIC:
+        raise CheckpointError(
+            f"{path} is a pickle, but not one that torch.save wrote, or its beginning is damaged."
+        )
+    protocol, system = unpickling.load(stream), unpickling.load(stream)
+    if protocol != _LEGACY_PROTOCOL:
+        raise DamagedError("an unknown protocol")
+    if not isinstance(system, dict) or system.get("little_endian") is not True:
+        raise CheckpointError(f"{path} was written on a big-endian machine. {_RESAVE}")
+    content, keys = unpickling.load(stream), unpickling.load(stream)
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        raise DamagedError("no list of storages")
 
-        # Behind the pickles: for each storage the number of its values, then they. How wide they
-        # are stands in the first pickle only.
-        widths: dict[str, int] = {}
-        for record in _records(content):
-            key, width = record.storage.key, np.dtype(_DTYPES[record.storage.dtype]).itemsize
-            if widths.setdefault(key, width) != width:
-                raise _damaged(path, f"storage {key[:20]} is of two types")
-        places: dict[str, tuple[int, int]] = {}
-        place = stream.tell()
-        for key in keys:
-            file.seek(place)
-            head = file.read(8)
-            count = int.from_bytes(head, "little", signed=True)
-            place += 8
-            if key not in widths:
-                raise _damaged(path, f"storage {key[:20]} belongs to no tensor")
-            if len(head) < 8 or not 0 <= count <= (size - place) // widths[key]:
-                raise _damaged(path, f"storage {key[:20]} ends behind the file")
-            places[key] = place, count
-            place += count * widths[key]
-
-    def values(record: StorageRecord, first: int, count: int) -> np.ndarray:
-        dtype = np.dtype(_DTYPES[record.dtype])
-        start, stored = places.get(record.key, (0, 0))
-        if record.offset + record.count > stored:
-            raise _damaged(path, f"storage {record.key[:20]} is missing or too short")
-        start += (record.offset + first) * dtype.itemsize
-        return _from_file(path, dtype, count, start)
-
-    return content, values
-
-
-def _from_file(path: Path, dtype: np.dtype, count: int, start: int) -> np.ndarray:
-    values = np.fromfile(path, dtype, count, offset=start)
-    if len(values) != count:
-        raise _damaged(path, "it has become shorter")
-    return values
+    # Behind the pickles: for each storage the number of its values, then they. How wide they are
+    # stands in the first pickle only.
+    widths: dict[str, int] = {}
+    for record in _records(content):
+        key, width = record.storage.key, np.dtype(_DTYPES[record.storage.dtype]).itemsize
+        if widths.setdefault(key, width) != width:
+            raise DamagedError(f"storage {key[:20]} is of two types")
+    places: dict[str, _Place] = {}
+    start, end = stream.tell(), path.stat().st_size
+    for key in keys:
+        if key not in widths:
+            raise DamagedError(f"storage {key[:20]} belongs to no tensor")
+        file.seek(start)
+        head = file.read(8)
+        size = widths[key] * int.from_bytes(head, "little", signed=True)
+        start += 8
+        if len(head) < 8 or not 0 <= size <= end - start:
+            raise DamagedError(f"storage {key[:20]} ends behind the file")
+        places[key] = _Place(start, size)
+        start += size
+    return content, places
 
 
 def _records(content: Any) -> list[TensorRecord]:
-    """All tensors of a checkpoint, however deep they lie, without recursion."""
-    found, seen, waiting = [], set(), [content]
+    """Lists all tensors of a checkpoint, however deep they lie, without recursion."""
+    records, seen, waiting = [], set(), [content]
     while waiting:
         value = waiting.pop()
         if isinstance(value, TensorRecord):
-            found.append(value)
+            records.append(value)
         elif isinstance(value, (dict, list, tuple)) and id(value) not in seen:
             seen.add(id(value))
             waiting.extend(value.values() if isinstance(value, dict) else value)
-    return found
+    return records
 
 
 def _find_tensors(path: Path, content: Any) -> tuple[str | None, dict[str, TensorRecord]]:
@@ -389,7 +384,7 @@ def _find_tensors(path: Path, content: Any) -> tuple[str | None, dict[str, Tenso
     def tensors(value: Any) -> dict[str, TensorRecord]:
         items = value.items() if isinstance(value, dict) else ()
         found = {name: value for name, value in items if isinstance(value, TensorRecord)}
-        if len(found) > MOST_TENSORS:
+        if len(found) > MAX_TENSORS:
             raise CheckpointError(f"{path} has {len(found):,} tensors, more than any network.")
         return found
 

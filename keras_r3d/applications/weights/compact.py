@@ -14,14 +14,32 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_r3d.applications import metadata
+from keras_r3d.applications.metadata import read_metadata
 from keras_r3d.system import files
 from keras_r3d.system.errors import WeightsError
 
 _ABOUT = "about"
+_KEYS = {"labels", "mean", "std", "conv1_t_stride", "max_pool", "frames", "size"}
 
 
-def write(model: keras.Model, path: str | os.PathLike[str]) -> None:
+def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Returns the variables of a network by `layer/variable`, but not those that normalize."""
+    return {
+        f"{layer.name}/{variable.name}": variable
+        for layer in model.layers
+        if not isinstance(layer, keras.layers.Normalization)
+        for variable in layer.weights
+    }
+
+
+def shapeless_options(model: keras.Model) -> dict[str, Any]:
+    """Reads from a residual network the options that no tensor's shape shows."""
+    names = [layer.name for layer in model.layers]
+    stem = model.get_layer("conv1_temporal" if "conv1_temporal" in names else "conv1")
+    return {"conv1_t_stride": stem.strides[0], "max_pool": "pool1" in names}
+
+
+def write_compact(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Writes the weights of a network of keras_r3d.
 
     Args:
@@ -31,33 +49,30 @@ def write(model: keras.Model, path: str | os.PathLike[str]) -> None:
         ValueError: it is no network of keras_r3d.
         WriteError: it cannot be written.
     """
-    about = metadata.read(model)
+    about = read_metadata(model)
     if about is None:
         raise ValueError(f"The model {model.name} was not built by keras_r3d.")
-    frames, height, _, _ = model.input_shape[1:]
-    described = {
-        "labels": about.labels,
-        "mean": about.mean,
-        "std": about.std,
-        "conv1_t_stride": model.get_layer("conv1").strides[0],
-        "max_pool": any(layer.name == "pool1" for layer in model.layers),
-        "frames": frames,
-        "size": height,
-    }
-    arrays = {_ABOUT: np.frombuffer(json.dumps(described).encode(), np.uint8)}
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Normalization):
-            continue
-        for variable in layer.weights:
-            values = keras.ops.convert_to_numpy(variable)
-            halved = values.ndim > 1 and np.abs(values).max() < np.finfo(np.float16).max
-            kind = np.float16 if halved else np.float32
-            arrays[f"{layer.name}/{variable.name}"] = values.astype(kind)
+    frames, size = model.input_shape[1:3]
+    text = json.dumps(
+        {
+            "labels": about.labels,
+            "mean": about.mean,
+            "std": about.std,
+            **shapeless_options(model),
+            "frames": frames,
+            "size": size,
+        }
+    )
+    arrays = {_ABOUT: np.frombuffer(text.encode(), np.uint8)}
+    for name, variable in named_variables(model).items():
+        values = keras.ops.convert_to_numpy(variable)
+        halved = values.ndim > 1 and np.abs(values).max() < np.finfo(np.float16).max
+        arrays[name] = values.astype(np.float16 if halved else np.float32)
     with files.atomic(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 
 
-def read(path: Path) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
+def read_compact(path: Path) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
     """Returns values by `layer/variable`, float16 or float32, and what they are of.
 
     Raises:
@@ -67,9 +82,8 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], Mapping[str, Any]]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(arrays.pop(_ABOUT).tobytes())
-        known = {"labels", "mean", "std", "conv1_t_stride", "max_pool", "frames", "size"}
-        if set(about) != known:
-            raise ValueError(f"it says {sorted(about)} of itself, not {sorted(known)}")
+        if set(about) != _KEYS:
+            raise ValueError(f"it says {sorted(about)} of itself, not {sorted(_KEYS)}")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise WeightsError(
             f"`weights`: {path} is damaged, or is no compact file of weights: {error}"

@@ -1,52 +1,99 @@
 """A PyTorch checkpoint into a `.keras` file, with what is needed to trust the result."""
 
 import dataclasses
+import math
 import os
+import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_r3d.applications import metadata, models
-from keras_r3d.applications.metadata import Metadata
+from keras_r3d.applications import models
+from keras_r3d.applications.metadata import Metadata, read_metadata
+from keras_r3d.applications.networks import HEAD
 from keras_r3d.applications.weights.checkpoints import Checkpoint
-from keras_r3d.applications.weights.identify import HEAD
-from keras_r3d.applications.weights.weights_file import Value, open_file, shapeless_options
+from keras_r3d.applications.weights.compact import shapeless_options, write_compact
+from keras_r3d.applications.weights.weights_file import (
+    Value,
+    WeightsFile,
+    load_network,
+    open_file,
+)
 from keras_r3d.system import files
-from keras_r3d.system.errors import WeightsError
+from keras_r3d.system.errors import ArgumentError, WeightsError
 
-PROBE_SHAPE = (1, 3, 16, 112, 112)  # PyTorch's order: batch, channels, frames, height, width
+PROGRESS_FROM_BYTES = 50_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class CompactFile:
+    """A compact file that was written; as text, what the command prints."""
+
+    source: Path
+    destination: Path
+
+    def __str__(self) -> str:
+        before, after = (path.stat().st_size / 1e6 for path in (self.source, self.destination))
+        return f"Written: {self.destination}, {after:.1f} MB ({self.source}: {before:.1f} MB)"
 
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """What was found in a checkpoint and became of it.
+    """What was found in a checkpoint and became of it; as text, what the command prints.
 
     Attributes:
         network: name of the network.
-        options: the builder's arguments, read from the file or given.
+        options: the builder's arguments, read from the file or asked for.
         used: number of tensors that went into the network: all but the counters.
         counters: number of `num_batches_tracked`, which only training needs.
-        metadata: normalisation and class names, as the new file has them.
-        conventions: whether the normalisation is "published", "given" or "assumed".
-        logits: of the probe, `linspace(-1, 1)` in the shape `probe_shape`, after normalising.
+        metadata: normalization and class names, as the new file has them.
+        conventions: whether the normalization is "published", "given" or "assumed".
+        logits: of the probe, `linspace(-1, 1)` in the shape `probe_shape`, after normalizing.
+        probe_shape: in PyTorch's order: batch, channels, frames, height, width.
         difference: largest one between the outputs of the model and of the file loaded again.
     """
 
     checkpoint: Checkpoint
+    destination: Path
     network: str
-    options: dict[str, Any]
+    options: Mapping[str, Any]
     parameters: int
     used: int
     counters: int
     metadata: Metadata
     conventions: str
-    probe_shape: tuple[int, ...]
     logits: np.ndarray
+    probe_shape: tuple[int, ...]
     difference: float
+
+    def __str__(self) -> str:
+        checkpoint, about = self.checkpoint, self.metadata
+        prefix = f", names begin with {checkpoint.prefix}" if checkpoint.prefix else ""
+        wrapper = f" under '{checkpoint.wrapper}'" if checkpoint.wrapper else ""
+        names = [*about.labels[:3], "…"] if about.labels else ["not known (give --labels)"]
+        mean, std = (", ".join(f"{v:.4f}" for v in values) for values in (about.mean, about.std))
+        origin = self.conventions
+        if origin == "assumed":
+            origin = "ASSUMED, the file does not say; if wrong, give --mean and --std"
+        options = [f"{key} {value}" for key, value in self.options.items() if key != "classes"]
+        size, shape = math.prod(self.probe_shape), ", ".join(map(str, self.probe_shape))
+        rows = {
+            "Checkpoint": f"{checkpoint.path}, {checkpoint.container} container{wrapper}{prefix}",
+            "Network": f"{self.network}, {self.parameters:,} parameters",
+            "Options": ", ".join(options),
+            "Tensors": f"{self.used} used, 0 left over, {self.counters} step counters",
+            "Classes": f"{self.options['classes']}; names: {', '.join(names)}",
+            "Normalization": f"mean [{mean}], std [{std}] of 0-255 ({origin})",
+            "Logits": f"{' '.join(f'{v:.5f}' for v in self.logits[:5])} … of the clip below",
+            "In PyTorch": f"model.eval()(torch.linspace(-1, 1, {size}).reshape({shape}))[0, :5]",
+            "Written": f"{self.destination}; loaded again, its scores differ by "
+            f"{self.difference:.1e}",
+        }
+        return "\n".join(f"{name:14}{text}" for name, text in rows.items())
 
 
 def convert(
@@ -60,60 +107,74 @@ def convert(
     max_pool: bool | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> Conversion:
+) -> Conversion | CompactFile:
     """Writes the network of a PyTorch checkpoint as a `.keras` file and loads it again.
 
+    Or writes the weights of a `.keras` file into a compact file, `.npz`, which is half as large;
+    `labels` and the arguments behind it are then not used.
+
     Args:
-        source: checkpoint of one of `list_models()`.
-        destination: `.keras` file to write.
-        labels, mean, std, conv1_t_stride, max_pool: as for the builders; the last two cannot be
-            read from the authors' files.
-        overwrite: replace a file that is there.
-        progress: takes the number of bytes read so far, and of all.
+        source: checkpoint of one of `list_models()`; for a compact file, `.keras` file of one.
+        destination: `.keras` or `.npz` file to write.
+        labels: class names in the order of the outputs: a list, a file, or kinetics400.
+        mean: what normalizing subtracts: RGB, 0-255.
+        std: what it then divides by: RGB, 0-255.
+        conv1_t_stride: stride in time of the first convolution, which no authors' file says.
+        max_pool: max-pooling behind it, which no authors' file says.
+        overwrite: replace `destination` if it exists.
+        progress: takes the number of bytes read so far, and of all. None shows a bar where there
+            are many and a terminal.
+
+    Returns:
+        What was found and became of it; `print` shows it as a table.
 
     Raises:
         WeightsError: the file is of another architecture, or `destination` cannot be accepted.
         CheckpointError: the source is damaged, or no checkpoint.
-        ValueError: an argument is wrong.
+        ArgumentError: an argument is wrong.
         WriteError: the file cannot be written.
     """
-    destination = Path(destination)
-    if destination.suffix != ".keras":
-        raise WeightsError(f"The file to write must end in .keras. Received: {destination}")
+    source, destination = Path(source), Path(destination)
+    if destination.suffix not in (".keras", ".npz"):
+        raise WeightsError(f"The file to write must end in .keras or .npz. Received: {destination}")
     if destination.exists() and not overwrite:
         raise WeightsError(
-            f"{destination} exists and is left as it is: choose another name, or --overwrite it."
+            f"{destination} already exists; choose another name, or pass --overwrite "
+            "(`overwrite=True`)."
         )
-    found = open_file(source)
-    checkpoint = found.checkpoint
-    if checkpoint is None:
-        raise WeightsError(f"{source} is a file of Keras, not a PyTorch checkpoint.")
-    assert found.network is not None  # opening a checkpoint of none of ours is an error
-    if "classes" not in found.options:
-        raise WeightsError(
-            f"{source} has no classifier (fc.weight): load it as a backbone, "
-            f"get_model('{found.network}', weights=…, include_top=False)."
-        )
-    conventions = "published" if mean is None and std is None else "given"
-    if mean is None and found.conventions is None:
-        conventions = "assumed"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of what is assumed; we say so ourselves
-        model = models.get_model(
-            found.network,
-            weights=dataclasses.replace(found, values=_reported(found.values, progress)),
-            labels=labels,
-            mean=mean,
-            std=std,
-            conv1_t_stride=conv1_t_stride,
-            max_pool=max_pool,
-        )
+    try:
+        if destination.suffix == ".npz":
+            return _write_compact(source, destination)
+        file = open_file(source)
+        if file.checkpoint is None:
+            raise WeightsError(f"{source} is a file of Keras, not a PyTorch checkpoint.")
+        assert file.network is not None  # opening a checkpoint of none of ours is an error
+        if "classes" not in file.options:
+            raise WeightsError(
+                f"{source} has no classifier (fc.weight): load it as a backbone, "
+                f"get_model('{file.network}', weights=…, include_top=False)."
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of what is assumed; the result says so
+            model = models.get_model(
+                file.network,
+                weights=_report_reading(file, progress or _progress_bar()),
+                labels=labels,
+                mean=mean,
+                std=std,
+                conv1_t_stride=conv1_t_stride,
+                max_pool=max_pool,
+            )
+    except WeightsError:
+        raise
+    except ValueError as error:
+        raise ArgumentError(str(error)) from error
     # As a run's best.keras: stock parts, and no XLA, with which `predict` crawls on CPU.
     model.compile("sgd", "sparse_categorical_crossentropy", ["accuracy"], jit_compile=False)
-    about = metadata.read(model)
+    about = read_metadata(model)
     assert about is not None  # the builder has just attached it
-    shape = (1, found.options["in_channels"], *PROBE_SHAPE[2:])
-    clip = np.linspace(-1, 1, int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    shape = (1, file.options["in_channels"], 16, 112, 112)
+    clip = np.linspace(-1, 1, math.prod(shape), dtype=np.float32).reshape(shape)
     clip = clip.transpose(0, 2, 3, 4, 1) * np.array(about.std, np.float32)
     clip += np.array(about.mean, np.float32)
     head = model.get_layer(HEAD)
@@ -124,31 +185,43 @@ def convert(
     with files.atomic(destination) as temporary:
         model.save(temporary)
         again = keras.models.load_model(temporary)
-        scores_again = keras.ops.convert_to_numpy(again(clip))
-        difference = float(abs(scores_again - scores).max())
-        if not difference < 1e-6 or metadata.read(again) != about:
+        difference = float(abs(keras.ops.convert_to_numpy(again(clip)) - scores).max())
+        if not difference < 1e-6 or read_metadata(again) != about:
             raise WeightsError(
                 f"{destination} was not kept: loaded again, its outputs differ by {difference}."
             )
-    counters = sum(name.endswith("num_batches_tracked") for name in checkpoint.tensors)
+    conventions = "published" if mean is None and std is None else "given"
     return Conversion(
-        checkpoint,
-        found.network,
-        {**found.options, **shapeless_options(model)},
-        model.count_params(),
-        len(found.values),
-        counters,
-        about,
-        conventions,
-        shape,
-        logits[0],
-        difference,
+        file.checkpoint,
+        destination,
+        file.network,
+        options={**file.options, **shapeless_options(model)},
+        parameters=model.count_params(),
+        used=len(file.values),
+        counters=sum(name.endswith("num_batches_tracked") for name in file.checkpoint.tensors),
+        metadata=about,
+        conventions="assumed" if mean is None and file.conventions is None else conventions,
+        logits=logits[0],
+        probe_shape=shape,
+        difference=difference,
     )
 
 
-def _reported(values, progress: Callable[[int, int], None] | None) -> dict[str, Value]:
-    """Makes each read tell how far it all is."""
-    total = 4 * sum(int(np.prod(value.shape)) for value in values.values())
+def _write_compact(source: Path, destination: Path) -> CompactFile:
+    if source.suffix != ".keras":
+        raise WeightsError(f"A compact file is made of a .keras file. Received: {source}")
+    if not source.is_file():
+        raise WeightsError(f"There is no file {source}.")
+    try:
+        write_compact(load_network(source), destination)
+    except ValueError as error:
+        raise WeightsError(f"{source}: {error}") from error
+    return CompactFile(source, destination)
+
+
+def _report_reading(file: WeightsFile, progress: Callable[[int, int], None]) -> WeightsFile:
+    """Makes each value that is read report how many bytes have been."""
+    total = 4 * sum(math.prod(value.shape) for value in file.values.values())
     so_far = 0
 
     def reporting(value: Value) -> Callable[[], np.ndarray]:
@@ -156,10 +229,22 @@ def _reported(values, progress: Callable[[int, int], None] | None) -> dict[str, 
             nonlocal so_far
             array = value.read()
             so_far += 4 * array.size
-            if progress is not None:
-                progress(so_far, total)
+            progress(so_far, total)
             return array
 
         return read
 
-    return {k: dataclasses.replace(value, read=reporting(value)) for k, value in values.items()}
+    values = {k: dataclasses.replace(v, read=reporting(v)) for k, v in file.values.items()}
+    return dataclasses.replace(file, values=values)
+
+
+def _progress_bar() -> Callable[[int, int], None]:
+    bar = None
+
+    def show(so_far: int, total: int) -> None:
+        nonlocal bar
+        if total >= PROGRESS_FROM_BYTES and sys.stdout.isatty():
+            bar = bar or keras.utils.Progbar(total, unit_name="byte", interval=0.5)
+            bar.update(so_far)
+
+    return show

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import keras
 
-from keras_r3d.applications.weights.conventions import (
+from keras_r3d.applications.networks import (
     KINETICS_2017,
     KINETICS_2020,
     MOTION,
@@ -29,7 +29,7 @@ class Pretrained:
         name: what `weights=` calls it, such as "kinetics400".
         file: its official file name.
         classes: of its classifier.
-        conventions: how its input is normalised.
+        conventions: how its input is normalized.
         labels: name of its list of class names; None where their order is not known.
         source: where its authors publish it.
         url: address that it can be fetched from, if there is a stable one.
@@ -49,8 +49,8 @@ class Pretrained:
     @property
     def sha256(self) -> str | None:
         """First digits of the file's SHA-256, which torchvision writes into the file's name."""
-        found = re.search(r"-([0-9a-f]{8})\.pth$", self.file)
-        return found[1] if found else None
+        digits = re.search(r"-([0-9a-f]{8})\.pth$", self.file)
+        return digits[1] if digits else None
 
 
 _DRIVE = "https://drive.google.com/drive/folders/"
@@ -112,7 +112,7 @@ _TORCHVISION_NAMES = ("KINETICS400_V1", "DEFAULT")  # what torchvision calls the
 
 
 def find(network: str, name: str) -> Pretrained | None:
-    """Returns the checkpoint of a network by its name."""
+    """Returns the checkpoint of a network by its name, or torchvision's name for it."""
     for row in PRETRAINED:
         if row.network == network and name in (row.name, *(_TORCHVISION_NAMES if row.url else ())):
             return row
@@ -125,20 +125,13 @@ def find_file(network: str, file: str) -> Pretrained | None:
     "-cpu" (the authors' copy without module.) and " (1)" (a browser's second download) may follow.
     """
     official = re.sub(r"(-cpu)?( ?\(\d+\))?\.pth$", ".pth", file)
-    for row in PRETRAINED:
-        if row.network == network and row.file == official:
-            return row
-    return None
+    rows = [row for row in PRETRAINED if (row.network, row.file) == (network, official)]
+    return rows[0] if rows else None
 
 
-def names(network: str) -> list[str]:
+def list_names(network: str) -> list[str]:
     """Lists what `weights=` can be for a network, beside paths."""
     return [row.name for row in PRETRAINED if row.network == network]
-
-
-def cache() -> Path:
-    """Returns the folder of checkpoints."""
-    return files.cache() / "weights"
 
 
 def fetch(row: Pretrained) -> Path:
@@ -149,7 +142,7 @@ def fetch(row: Pretrained) -> Path:
     """
     if row.packaged:
         return Path(__file__).with_name(row.file)
-    path = cache() / row.file
+    path = files.cache() / "weights" / row.file
     if not path.is_file():
         if row.url is None:
             raise WeightsError(

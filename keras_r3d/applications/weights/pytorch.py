@@ -7,28 +7,27 @@ and torchvision's (`layer1.0.conv1.0.weight`). Axes are (out, in, time, height, 
 
 import functools
 import re
-from collections.abc import Sequence
-
-import numpy as np
+from collections.abc import Collection, Sequence
 
 # Our layer, their module. Stages count from 2 here and from 1 there, blocks from 1 and from 0.
+_SHARED = (
+    ("conv{stage}_{block}_shortcut_conv", "layer{stage}.{block}.downsample.0"),
+    ("conv{stage}_{block}_shortcut_bn", "layer{stage}.{block}.downsample.1"),
+    ("predictions", "fc"),
+)
 AUTHORS = (
     ("conv1", "conv1"),
     ("conv1_bn", "bn1"),
     ("conv{stage}_{block}_conv{i}", "layer{stage}.{block}.conv{i}"),
     ("conv{stage}_{block}_bn{i}", "layer{stage}.{block}.bn{i}"),
-    ("conv{stage}_{block}_shortcut_conv", "layer{stage}.{block}.downsample.0"),
-    ("conv{stage}_{block}_shortcut_bn", "layer{stage}.{block}.downsample.1"),
-    ("predictions", "fc"),
+    *_SHARED,
 )
 TORCHVISION = (
     ("conv1", "stem.0"),
     ("conv1_bn", "stem.1"),
     ("conv{stage}_{block}_conv{i}", "layer{stage}.{block}.conv{i}.0"),
     ("conv{stage}_{block}_bn{i}", "layer{stage}.{block}.conv{i}.1"),
-    ("conv{stage}_{block}_shortcut_conv", "layer{stage}.{block}.downsample.0"),
-    ("conv{stage}_{block}_shortcut_bn", "layer{stage}.{block}.downsample.1"),
-    ("predictions", "fc"),
+    *_SHARED,
 )
 TORCHVISION_2PLUS1D = (
     ("conv1_spatial", "stem.0"),
@@ -38,9 +37,9 @@ TORCHVISION_2PLUS1D = (
     ("conv{stage}_{block}_conv{i}_spatial", "layer{stage}.{block}.conv{i}.0.0"),
     ("conv{stage}_{block}_conv{i}_spatial_bn", "layer{stage}.{block}.conv{i}.0.1"),
     ("conv{stage}_{block}_conv{i}_temporal", "layer{stage}.{block}.conv{i}.0.3"),
-    *TORCHVISION[3:],
+    ("conv{stage}_{block}_bn{i}", "layer{stage}.{block}.conv{i}.1"),
+    *_SHARED,
 )
-
 _BATCH_NORM = {
     "gamma": "weight",
     "beta": "bias",
@@ -53,7 +52,7 @@ IGNORED = "num_batches_tracked"  # a counter of training steps
 Names = Sequence[tuple[str, str]]
 
 
-def layout(tensors: Sequence[str]) -> Names | None:
+def find_names(tensors: Collection[str]) -> Names | None:
     """Returns the family of names that tensors are called by, None if it is neither."""
     if "stem.0.weight" in tensors:
         return TORCHVISION_2PLUS1D if "stem.4.weight" in tensors else TORCHVISION
@@ -63,22 +62,24 @@ def layout(tensors: Sequence[str]) -> Names | None:
 def variable(names: Names, tensor: str) -> str | None:
     """Returns `layer/variable` of ours for a tensor's name, None if there is none."""
     module, _, kind = tensor.rpartition(".")
-    for ours, theirs in names:
-        if found := _pattern(theirs).fullmatch(module):
-            layer = ours.format(**_counted(found, +1))
-            for variable_name, tensor_name in _kinds(layer).items():
-                if tensor_name == kind:
-                    return f"{layer}/{variable_name}"
-    return None
+    layer = _translate([(theirs, ours) for ours, theirs in names], module, +1)
+    kinds = {theirs: ours for ours, theirs in _kinds(layer or "").items()}
+    return f"{layer}/{kinds[kind]}" if layer and kind in kinds else None
 
 
 def tensor(names: Names, variable: str) -> str:
     """Returns the tensor's name for `layer/variable` of ours."""
     layer, _, kind = variable.partition("/")
-    for ours, theirs in names:
-        if found := _pattern(ours).fullmatch(layer):
-            return f"{theirs.format(**_counted(found, -1))}.{_kinds(layer)[kind]}"
-    return variable  # a layer that these names know nothing of
+    module = _translate(names, layer, -1)
+    return f"{module}.{_kinds(layer)[kind]}" if module else variable  # unknown to these names
+
+
+def _translate(names: Names, text: str, step: int) -> str | None:
+    for source, target in names:
+        if match := _pattern(source).fullmatch(text):
+            numbers = {name: int(number) for name, number in match.groupdict().items()}
+            return target.format(**{k: n if k == "i" else n + step for k, n in numbers.items()})
+    return None
 
 
 @functools.cache
@@ -87,31 +88,16 @@ def _pattern(template: str) -> re.Pattern:
     return re.compile(re.sub(r"\\{(\w+)\\}", number, re.escape(template)))
 
 
-def _counted(found: re.Match, step: int) -> dict[str, int]:
-    numbers = {name: int(number) for name, number in found.groupdict().items()}
-    return {name: n if name == "i" else n + step for name, n in numbers.items()}
-
-
 def _kinds(layer: str) -> dict[str, str]:
     return _BATCH_NORM if re.search(r"bn\d?$", layer) else _OTHER
 
 
-_AXES = {5: (2, 3, 4, 1, 0), 2: (1, 0)}
-_AXES_BACK = {5: (4, 3, 0, 1, 2), 2: (1, 0)}
-
-
-def from_pytorch(values: np.ndarray) -> np.ndarray:
-    """Moves PyTorch's axes to where Keras has them."""
-    return values.transpose(_AXES[values.ndim]) if values.ndim in _AXES else values
-
-
-def shape_from_pytorch(shape: Sequence[int]) -> tuple[int, ...]:
-    return _moved(shape, _AXES)
+def axes_from_pytorch(dimensions: int) -> tuple[int, ...]:
+    """Returns the order of PyTorch's axes that is Keras's."""
+    return {5: (2, 3, 4, 1, 0), 2: (1, 0)}.get(dimensions, tuple(range(dimensions)))
 
 
 def shape_to_pytorch(shape: Sequence[int]) -> tuple[int, ...]:
-    return _moved(shape, _AXES_BACK)
-
-
-def _moved(shape: Sequence[int], axes: dict[int, tuple[int, ...]]) -> tuple[int, ...]:
-    return tuple(shape[axis] for axis in axes.get(len(shape), range(len(shape))))
+    """Returns the shape in PyTorch's order of axes."""
+    axes = {5: (4, 3, 0, 1, 2), 2: (1, 0)}.get(len(shape), range(len(shape)))
+    return tuple(shape[axis] for axis in axes)

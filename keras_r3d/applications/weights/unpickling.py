@@ -1,55 +1,44 @@
-"""The pickles inside PyTorch checkpoints, interpreted without Python's unpickler.
+"""The pickles inside PyTorch checkpoints, read without running anything that they name.
 
-Nothing named in a pickle is ever imported or called: a small machine follows the instructions that
-`torch.save` writes and builds plain values, and records of tensors, from a short list of names.
-Whatever else a pickle asks for is refused by name.
+Python's own unpickler reads them, in the form written in Python: only there can instructions be
+left out, as those that build objects and sets are. Names in a pickle stand for functions of ours,
+and no instruction builds more than a few hundred bytes.
 """
 
-import dataclasses
+import math
+import pickle
 import pickletools
 import struct
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
-# Far above any checkpoint's; what is beyond them was made to fill the memory.
-MOST_BYTES = 16 * 2**20
-MOST_INSTRUCTIONS = 1_000_000
-MOST_DIMENSIONS = 16
-MOST_ARGUMENTS = 10
-MOST_CHARACTERS = 500  # of a name
-MOST_BITS = 128  # of a number; the legacy container begins with one of 77
+MAX_BYTES = 4 * 2**20  # far above any checkpoint's
+MAX_DIMENSIONS = MAX_ARGUMENTS = 16
+MAX_CHARACTERS = 500  # of a name
 
 
-class UnpicklingError(ValueError):
-    """A pickle that is damaged, or asks for more than tensors and plain values."""
+class DamagedError(ValueError):
+    """A checkpoint that is damaged, cut short, or claims what cannot be."""
 
 
-class RefusedError(UnpicklingError):
+class RefusedError(DamagedError):
     """A pickle that asks for something other than tensors and plain values."""
 
 
-def shown(text: str, most: int = 100) -> str:
-    """Makes text from a file fit for a message: short, and nothing that a terminal obeys."""
-    return "".join(c if c.isprintable() else "?" for c in text[:most])
+# A pickle can set attributes of what has a `__dict__` or `__setstate__`: nothing below has.
+class StorageRecord(NamedTuple):
+    """A run of `size` values named `key`, `offset` values behind the beginning of what is stored.
 
-
-@dataclasses.dataclass(frozen=True)
-class StorageRecord:
-    """A run of `count` values of one type, named `key` in its container.
-
-    Attributes:
-        dtype: PyTorch's storage class without "Storage", such as "Float".
-        offset: of the first value inside the stored run (legacy views), counted in values.
+    `dtype` is PyTorch's class of the storage without "Storage", such as "Float".
     """
 
     dtype: str
     key: str
-    count: int
+    size: int
     offset: int = 0
 
 
-@dataclasses.dataclass(frozen=True)
-class TensorRecord:
+class TensorRecord(NamedTuple):
     """A tensor as a view of a storage; offset and strides count values."""
 
     storage: StorageRecord
@@ -58,245 +47,155 @@ class TensorRecord:
     strides: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Name:
-    """A global that a pickle may name: what it stands for when it is called."""
+class _Global(NamedTuple):
+    """A name in a pickle, and the function of ours that is called in its place, if any."""
 
     path: str
-    call: Callable[..., Any] | None = None
+    call: Callable[..., Any] | None
 
 
-STORAGES = (
-    *("Float", "Double", "Half", "BFloat16"),
-    *("Long", "Int", "Short", "Char", "Byte", "Bool"),
-)
+class _Mapping(dict[str, Any]):
+    """A dictionary of short texts: tuples can nest too deep to hash, numbers be made to collide."""
+
+    __slots__ = ()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if not isinstance(key, (str, int, float, type(None))):
+            raise RefusedError(f"a dictionary with a {type(key).__name__} as a key")
+        if len(key := str(key)) > MAX_CHARACTERS:
+            raise RefusedError(f"a name of {len(key):,} characters")
+        super().__setitem__(key, value)
+
+    def __setstate__(self, state: Any) -> None:
+        """Ignores attributes, such as the versions that a state_dict notes."""
 
 
-# What follows builds nothing larger than what the pickle spelt out, however often it is asked to,
-# copies no long tuple, hashes nothing that can be made to collide, and puts no value into a message
-# before it is known to be small.
-
-
-def _mapping(items: Any = ()) -> dict[Any, Any]:
-    if isinstance(items, dict):
-        return items
-    mapping: dict[Any, Any] = {}
-    if items:  # the pairs of a Python 2 OrderedDict
-        for key, value in _expect(items, list):
-            _set_item(mapping, key, value)
-        items.clear()
-    return mapping
-
-
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> TensorRecord:
-    """`torch._utils._rebuild_tensor_v2`; what follows the strides belongs to training."""
-    if not isinstance(storage, StorageRecord):
-        raise UnpicklingError("a tensor without a storage")
-    if len(shape) != len(strides) or len(shape) > MOST_DIMENSIONS:
-        raise UnpicklingError(f"a tensor of {len(shape)} dimensions and {len(strides)} strides")
-    for number in (offset, *shape, *strides):
-        if not 0 <= _expect(number, int) < 2**63:
-            raise UnpicklingError("a tensor of an impossible size")
-    values, last, extent = 1, offset, 8
-    for size, stride in zip(shape, strides, strict=True):
-        values *= size
-        last += (size - 1) * stride
-        extent *= max(size, 1)
-    if extent >= 2**63:
-        raise UnpicklingError("a tensor of an impossible size")
-    # NumPy counts also the steps that are never taken.
-    strides = [stride if size > 1 else 0 for size, stride in zip(shape, strides, strict=True)]
-    if values and (last >= storage.count or values > storage.count):
-        raise UnpicklingError(
-            f"a tensor of the shape {tuple(shape)} in a storage of {storage.count} values"
-        )
-    return TensorRecord(storage, offset, tuple(shape), tuple(strides))
-
-
-def _parameter(data: Any, *_: Any) -> TensorRecord:
-    if not isinstance(data, TensorRecord):
-        raise UnpicklingError("a parameter without a tensor")
-    return data
-
-
-NAMES: dict[str, Callable[..., Any] | None] = {
-    "collections.OrderedDict": _mapping,
-    "collections.Counter": _mapping,  # milestones of a learning-rate schedule
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": _parameter,
-    "torch.Size": lambda sizes: _expect(sizes, tuple),
-    **{f"torch.{name}Storage": None for name in STORAGES},
-    **{f"torch.cuda.{name}Storage": None for name in STORAGES},
-}
-
-
-def load(stream: BinaryIO, most: int = MOST_INSTRUCTIONS) -> Any:
-    """Reads one pickle and leaves the stream behind it.
-
-    Args:
-        most: number of instructions that it may have.
-
-    Returns:
-        Plain values (dict, list, tuple, str, int, float, bool, None) and `TensorRecord`s.
-
-    Raises:
-        RefusedError: it names a class or function, or uses an instruction, that no checkpoint of
-            tensors needs.
-        UnpicklingError: it is damaged or cut short.
-    """
-    machine = _Machine()
-    try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
-            if count == most:
-                raise RefusedError(f"more than {most:,} instructions")
-            machine.step(opcode.name, argument)
-        return machine.pop()
-    except UnpicklingError:
-        raise
-    except (ValueError, IndexError, KeyError, TypeError, OverflowError, struct.error) as error:
-        raise UnpicklingError(f"{type(error).__name__}: {shown(str(error), 200)}") from error
-
-
-_MARK = object()
-_NOTHING = object()
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_LITERALS = {
-    *("BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT"),
-    *("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
-    *("BINSTRING", "SHORT_BINSTRING"),  # str of Python 2
-}
-_EMPTY: dict[str, Callable[[], Any]] = {
-    "EMPTY_DICT": dict,
-    "EMPTY_LIST": list,
-    "EMPTY_TUPLE": tuple,
-}
-_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_NOTHING_TO_DO = {"PROTO", "FRAME", "STOP"}
-
-
-class _Machine:
-    """The stack and the memory of one pickle."""
-
-    def __init__(self):
-        self.stack: list[Any] = []
-        self.memo: list[Any] = []
-
-    def remember(self, index: int) -> None:
-        if index > MOST_INSTRUCTIONS:
-            raise UnpicklingError("an impossible place in the memory")
-        self.memo += [_NOTHING] * (index + 1 - len(self.memo))
-        self.memo[index] = self.stack[-1]
-
-    def pop(self) -> Any:
-        return self.stack.pop()
-
-    def pop_to_mark(self) -> list[Any]:
-        for start in range(len(self.stack) - 1, -1, -1):
-            if self.stack[start] is _MARK:
-                items = self.stack[start + 1 :]
-                del self.stack[start:]
-                return items
-        raise UnpicklingError("an end without a beginning")
-
-    def step(self, opcode: str, argument: Any) -> None:
-        """Follows one instruction."""
-        push = self.stack.append
-        if opcode in _LITERALS:
-            if type(argument) is int and argument.bit_length() > MOST_BITS:
-                raise UnpicklingError(f"a number of {argument.bit_length():,} bits")
-            push(argument)
-        elif opcode in _CONSTANTS:
-            push(_CONSTANTS[opcode])
-        elif opcode in _EMPTY:
-            push(_EMPTY[opcode]())
-        elif opcode == "MARK":
-            push(_MARK)
-        elif opcode in ("BINPUT", "LONG_BINPUT"):
-            self.remember(argument)
-        elif opcode == "MEMOIZE":
-            self.remember(len(self.memo))
-        elif opcode in ("BINGET", "LONG_BINGET"):
-            if self.memo[argument] is _NOTHING:
-                raise UnpicklingError("an empty place in the memory")
-            push(self.memo[argument])
-        elif opcode in _TUPLES:
-            count = _TUPLES[opcode]
-            items = [self.pop() for _ in range(count)]
-            push(tuple(reversed(items)))
-        elif opcode == "TUPLE":
-            push(tuple(self.pop_to_mark()))
-        elif opcode in ("APPEND", "APPENDS"):
-            items = [self.pop()] if opcode == "APPEND" else self.pop_to_mark()
-            _expect(self.stack[-1], list).extend(items)
-        elif opcode in ("SETITEM", "SETITEMS"):
-            items = [self.pop(), self.pop()][::-1] if opcode == "SETITEM" else self.pop_to_mark()
-            mapping = _expect(self.stack[-1], dict)
-            for key, value in zip(items[::2], items[1::2], strict=True):
-                _set_item(mapping, key, value)
-        elif opcode == "GLOBAL":
-            push(_name(*argument.split(" ", 1)))
-        elif opcode == "STACK_GLOBAL":
-            name, module = self.pop(), self.pop()
-            push(_name(_expect(module, str), _expect(name, str)))
-        elif opcode == "REDUCE":
-            arguments, name = _expect(self.pop(), tuple), _expect(self.pop(), _Name)
-            if len(arguments) > MOST_ARGUMENTS:
-                raise UnpicklingError(f"a call with {len(arguments)} arguments")
-            if name.call is None:
-                raise RefusedError(f"a call of '{name.path}'")
-            push(name.call(*arguments))
-        elif opcode == "BUILD":
-            self.pop()  # attributes, such as the versions that a state_dict notes
-            _expect(self.stack[-1], dict)
-        elif opcode == "BINPERSID":
-            push(_storage(_expect(self.pop(), tuple)))
-        elif opcode not in _NOTHING_TO_DO:
-            raise RefusedError(f"the instruction {opcode}")
+def shown(text: str, length: int = 100) -> str:
+    """Shortens text from a file for a message, and leaves out what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text[:length])
 
 
 def _expect(value: Any, kind: type) -> Any:
     if type(value) is not kind:
-        raise UnpicklingError(f"a {type(value).__name__} in the place of a {kind.__name__}")
+        raise DamagedError(f"a {type(value).__name__} in the place of a {kind.__name__}")
     return value
 
 
-def _set_item(mapping: dict[Any, Any], key: Any, value: Any) -> None:
-    # Tuples as keys could nest deeper than Python can hash.
-    if not isinstance(key, (str, int, float, type(None))):
-        raise RefusedError(f"a dictionary with a {type(key).__name__} as a key")
-    # Numbers can be chosen so that their hashes collide, texts cannot.
-    key = str(key)
-    if len(key) > MOST_CHARACTERS:
-        raise RefusedError(f"a name of {len(key):,} characters")
-    mapping[key] = value
+def _sizes(*values: Any) -> bool:
+    return all(0 <= _expect(value, int) < 2**63 for value in values)
 
 
-def _name(module: str, name: str) -> _Name:
-    path = f"{module[:100]}.{name[:100]}"
-    if path not in NAMES:
-        raise RefusedError(f"'{shown(path, 201)}'")
-    return _Name(path, NAMES[path])
+def _mapping(pairs: Any = ()) -> _Mapping:
+    mapping = pairs if isinstance(pairs, _Mapping) else _Mapping()
+    if mapping is not pairs and pairs:  # of a Python 2 OrderedDict
+        for key, value in _expect(pairs, list):
+            mapping[key] = value
+        pairs.clear()  # lest many calls with one list fill the memory
+    return mapping
 
 
-def _storage(identity: tuple[Any, ...]) -> StorageRecord:
-    """("storage", class, key, device, number of values[, view of another storage])."""
-    if not 5 <= len(identity) <= 6:
-        raise UnpicklingError(f"a storage of {len(identity)} parts")
-    kind, name, key, _, count, *view = identity
-    if _expect(kind, str) != "storage":
-        raise RefusedError(f"a persistent '{shown(kind)}'")
-    if len(_expect(key, str)) > MOST_CHARACTERS:
-        raise UnpicklingError(f"a storage with a name of {len(key):,} characters")
-    dtype = _expect(name, _Name).path.rpartition(".")[2].removesuffix("Storage")
-    if dtype not in STORAGES:
-        raise UnpicklingError(f"a storage of {dtype}")
-    if not 0 <= _expect(count, int) < 2**59:
-        raise UnpicklingError("a storage of an impossible size")
-    if not view or view[0] is None:
-        return StorageRecord(dtype, key, count)
-    # A legacy view: `count` is the whole storage's; the view has a key, an offset and a size.
-    _, offset, size = view[0]
-    if not 0 <= _expect(offset, int) <= offset + _expect(size, int) <= count:
-        raise UnpicklingError("a view beyond its storage")
-    return StorageRecord(dtype, key, size, offset)
+def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> TensorRecord:
+    _expect(storage, StorageRecord)
+    if len(_expect(shape, tuple)) != len(_expect(strides, tuple)) or len(shape) > MAX_DIMENSIONS:
+        raise DamagedError(f"a tensor of {len(shape)} dimensions and {len(strides)} strides")
+    if not _sizes(offset, *shape, *strides) or math.prod(max(8, 8 * n) for n in shape) >= 2**63:
+        raise DamagedError("a tensor of an impossible size")
+    # NumPy counts also the steps that are never taken.
+    strides = tuple(step if size > 1 else 0 for size, step in zip(shape, strides, strict=True))
+    span = 1 + offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+    if math.prod(shape) and max(span, math.prod(shape)) > storage.size:
+        raise DamagedError(f"a tensor of the shape {shape} in a storage of {storage.size} values")
+    return TensorRecord(storage, offset, shape, strides)
+
+
+_DTYPES = ["Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool"]
+_CALLS: dict[str, Callable[..., Any] | None] = {
+    "collections.OrderedDict": _mapping,
+    "collections.Counter": _mapping,  # milestones of a learning-rate schedule
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_parameter": lambda data, *_: _expect(data, TensorRecord),
+    "torch.Size": lambda sizes: _expect(sizes, tuple),
+    **{f"torch.{place}{t}Storage": None for place in ("", "cuda.") for t in _DTYPES},
+}
+_INSTRUCTIONS = """
+    PROTO FRAME STOP MARK MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET
+    STACK_GLOBAL BINPERSID BUILD NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT
+    BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINSTRING SHORT_BINSTRING
+    EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS SETITEM SETITEMS
+"""
+
+
+class _Dispatch(dict[int, Callable[[Any], None]]):
+    def __missing__(self, code: int) -> Callable[[Any], None]:
+        names = [opcode.name for opcode in pickletools.opcodes if ord(opcode.code) == code]
+        raise RefusedError(f"the instruction {names[0]}") if names else DamagedError("no pickle")
+
+
+class _Unpickler(pickle._Unpickler):
+    stack: list[Any]
+    readline: Callable[[], bytes]
+    dispatch = _Dispatch(
+        (getattr(pickle, name)[0], pickle._Unpickler.dispatch[getattr(pickle, name)[0]])
+        for name in _INSTRUCTIONS.split()
+    )
+
+    def find_class(self, module: str, name: str) -> _Global:
+        if (path := f"{module}.{name}") not in _CALLS:
+            raise RefusedError(f"'{shown(path, 200)}'")
+        return _Global(path, _CALLS[path])
+
+    def load_global(self) -> None:
+        module, name = self.readline(), self.readline()
+        if not name.endswith(b"\n"):
+            raise EOFError("a name is cut short")
+        self.stack.append(self.find_class(module[:-1].decode(), name[:-1].decode()))
+
+    def load_empty_dictionary(self) -> None:
+        self.stack.append(_Mapping())
+
+    def load_reduce(self) -> None:
+        arguments, named = _expect(self.stack.pop(), tuple), _expect(self.stack.pop(), _Global)
+        if named.call is None or len(arguments) > MAX_ARGUMENTS:
+            raise RefusedError(f"a call of '{named.path}' with {len(arguments)} arguments")
+        self.stack.append(named.call(*arguments))
+
+    dispatch[pickle.GLOBAL[0]] = load_global
+    dispatch[pickle.EMPTY_DICT[0]] = load_empty_dictionary
+    dispatch[pickle.REDUCE[0]] = load_reduce
+
+    def persistent_load(self, pid: Any) -> StorageRecord:
+        """Reads ("storage", class, key, device, number of values[, view of another storage])."""
+        if not 5 <= len(_expect(pid, tuple)) <= 6:
+            raise DamagedError(f"a storage of {len(pid)} parts")
+        kind, named, key, _, size, *view = pid
+        if _expect(kind, str) != "storage":
+            raise RefusedError(f"a persistent '{shown(kind)}'")
+        dtype = _expect(named, _Global).path.rpartition(".")[2].removesuffix("Storage")
+        # The size is the whole storage's, also of a legacy view, which has a key, offset and size.
+        _, offset, part = view[0] if view and view[0] is not None else (None, 0, size)
+        names_fit = dtype in _DTYPES and len(_expect(key, str)) <= MAX_CHARACTERS
+        if not names_fit or not _sizes(size, offset, part) or offset + part > size:
+            raise DamagedError("a storage of an impossible type or size")
+        return StorageRecord(dtype, key, part, offset)
+
+
+def load(stream: BinaryIO) -> Any:
+    """Reads one pickle from a stream of at most `MAX_BYTES`, and leaves the stream behind it.
+
+    Returns:
+        Plain values (dict, list, tuple, str, int, float, bool, None) and records of tensors.
+
+    Raises:
+        RefusedError: it asks for what no checkpoint of tensors needs.
+        DamagedError: it is damaged or cut short.
+    """
+    try:
+        return _Unpickler(stream, encoding="latin1").load()
+    except DamagedError:
+        raise
+    except (
+        *(pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError),
+        *(AttributeError, OverflowError, struct.error),
+    ) as error:
+        raise DamagedError(f"{type(error).__name__}: {shown(str(error), 200)}") from error

@@ -1,13 +1,14 @@
 """Opening a file of weights: `.keras`, `.weights.h5`, `.npz`, or a PyTorch checkpoint.
 
-Whatever the file, it becomes a `Source`: values by the names that our layers give them, and what
-they say of the network they belong to.
+Whatever the file, it becomes a `WeightsFile`: values by the names that our layers give them, and
+what they say of the network they belong to.
 """
 
 import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,18 @@ import h5py
 import keras
 import numpy as np
 
-from keras_r3d.applications import metadata
-from keras_r3d.applications.networks import NETWORKS
+from keras_r3d.applications.labels import read_labels
+from keras_r3d.applications.metadata import read_metadata
+from keras_r3d.applications.networks import NETWORKS, identify_network
 from keras_r3d.applications.weights import checkpoints, compact, pretrained, pytorch
-from keras_r3d.applications.weights.conventions import labels as read_labels
-from keras_r3d.applications.weights.identify import identify
+from keras_r3d.applications.weights.compact import named_variables, shapeless_options
 from keras_r3d.applications.weights.unpickling import shown
 from keras_r3d.system.errors import WeightsError
 
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """An array in a file of weights.
-
-    Attributes:
-        name: in the file.
-        shape: in the order of Keras's axes.
-        read: reads it, in the order of Keras's axes.
-    """
+    """An array in a file of weights; shape and values are in the order of Keras's axes."""
 
     name: str
     shape: tuple[int, ...]
@@ -40,18 +35,17 @@ class Value:
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class WeightsFile:
     """An opened file of weights.
 
     Attributes:
-        values: by `layer/variable`.
+        values: by `layer/variable`; they have their names in the file.
         unknown: names in the file that no layer of ours has.
         network: name of the network that the values belong to, None if it is none of the table's.
         options: the builder's arguments that can be read from the file.
         conventions: mean and std of the input, 0-255, if they are known.
         labels: class names, if they are known.
-        names: PyTorch's names, if the file is a checkpoint.
-        checkpoint: the checkpoint, if it is one.
+        checkpoint: PyTorch's checkpoint, if it is one.
         clip: frames and size of the clips it was trained on, if they are known.
     """
 
@@ -62,24 +56,23 @@ class Source:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     conventions: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     labels: tuple[str, ...] | None = None
-    names: pytorch.Names | None = None
     checkpoint: checkpoints.Checkpoint | None = None
     clip: tuple[int, int] | None = None
 
 
-def open_source(network: str, weights: str | os.PathLike[str] | Source) -> Source:
+def open_weights(network: str, weights: str | os.PathLike[str] | WeightsFile) -> WeightsFile:
     """Opens what `weights=` names.
 
     Args:
         network: name of the network that will take them, such as "r3d34".
-        weights: path of a file, a registered name, an official file name in the cache, or a
-            source that is open already.
+        weights: path of a file, a registered name, an official file name in the cache, or a file
+            that is open already.
 
     Raises:
         WeightsError: there is no such file or name, or it could not be downloaded.
         CheckpointError: the file is damaged or no checkpoint.
     """
-    if isinstance(weights, Source):
+    if isinstance(weights, WeightsFile):
         return weights
     text = os.fspath(weights) if isinstance(weights, (str, os.PathLike)) else ""
     row = pretrained.find(network, text)
@@ -92,19 +85,19 @@ def open_source(network: str, weights: str | os.PathLike[str] | Source) -> Sourc
             raise WeightsError(f"`weights`: there is no file {text}.")
         raise WeightsError(
             "`weights` must be None, the path of a .keras, .weights.h5, .npz or .pth file, or, for "
-            f"{network}, one of {pretrained.names(network)}. Received: weights={weights!r}"
+            f"{network}, one of {pretrained.list_names(network)}. Received: weights={weights!r}"
         )
-    source = open_file(pretrained.fetch(row))
-    found = source.network, source.options.get("classes")
-    if found != (row.network, row.classes):
+    file = open_file(pretrained.fetch(row))
+    classes = file.options.get("classes")
+    if (file.network, classes) != (row.network, row.classes):
         raise WeightsError(
-            f"{source.path} is not the published {row.file}: it holds {found[0]} for {found[1]} "
+            f"{file.path} is not the published {row.file}: it holds {file.network} for {classes} "
             f"classes, not {row.network} for {row.classes}. Get it from {row.source} ."
         )
-    return source
+    return file
 
 
-def open_file(path: str | os.PathLike[str]) -> Source:
+def open_file(path: str | os.PathLike[str]) -> WeightsFile:
     """Opens a file of weights; what is not Keras's is taken for a PyTorch checkpoint.
 
     Raises:
@@ -112,45 +105,43 @@ def open_file(path: str | os.PathLike[str]) -> Source:
         CheckpointError: it is a damaged checkpoint, or none.
     """
     path = Path(path)
-    if path.name.endswith(".keras"):
-        return _open_keras(path)
-    if path.name.endswith(".weights.h5"):
-        return _open_h5(path)
-    if path.name.endswith(".npz"):
-        return _open_compact(path)
+    for suffix, open_one in _FORMATS.items():
+        if path.name.endswith(suffix):
+            return open_one(path)
     return _open_checkpoint(path)
 
 
-def _open_checkpoint(path: Path) -> Source:
-    checkpoint = checkpoints.read(path)
-    names = pytorch.layout(list(checkpoint.tensors))
+def _open_checkpoint(path: Path) -> WeightsFile:
+    checkpoint = checkpoints.read_checkpoint(path)
+    tensors = checkpoint.tensors
+    names = pytorch.find_names(tensors)
     if names is None:
-        found = ", ".join(shown(name) for name in list(checkpoint.tensors)[:4])
+        first_names = ", ".join(shown(name) for name in list(tensors)[:4])
         raise WeightsError(
             f"{path} is of another architecture than the residual networks here: its tensors are "
-            f"{found}, …; expected were conv1.weight, layer1.0.conv1.weight, … (the authors' "
+            f"{first_names}, …; expected were conv1.weight, layer1.0.conv1.weight, … (the authors' "
             "networks) or stem.0.weight, … (torchvision's)."
         )
     values: dict[str, Value] = {}
     unknown = []
-    for name, tensor in checkpoint.tensors.items():
+    for name, tensor in tensors.items():
         variable = pytorch.variable(names, name)
         if 0 in tensor.shape:
             raise WeightsError(f"{path} has an empty tensor, {shown(name)}.")
         if variable is not None:
-            shape = pytorch.shape_from_pytorch(tensor.shape)
-            values[variable] = Value(name, shape, _reader(tensor))
+            axes = pytorch.axes_from_pytorch(len(tensor.shape))
+            shape = tuple(tensor.shape[axis] for axis in axes)
+            values[variable] = Value(name, shape, partial(_read_tensor, tensor, axes))
         elif not name.endswith(pytorch.IGNORED):
             unknown.append(name)
-    first = next(name for name in checkpoint.tensors if name in ("conv1.weight", "stem.0.weight"))
-    if len(checkpoint.tensors[first].shape) != 5:
+    first = next(name for name in tensors if name in ("conv1.weight", "stem.0.weight"))
+    if len(tensors[first].shape) != 5:
         raise WeightsError(
-            f"{path} is of another architecture: {first} has the shape "
-            f"{checkpoint.tensors[first].shape}, so it is a network for images; a network for "
-            "video has five axes there."
+            f"{path} is of another architecture: {first} has the shape {tensors[first].shape}, so "
+            "it is a network for images; a network for video has five axes there."
         )
     torchvision = names is not pytorch.AUTHORS
-    network, options = identify(_shapes(values), "torchvision" if torchvision else "hara")
+    network, options = identify_network(values, "torchvision" if torchvision else "hara")
     if network is None:
         raise WeightsError(
             f"{path} is of another architecture than {list(NETWORKS)}, though its tensors are "
@@ -161,7 +152,7 @@ def _open_checkpoint(path: Path) -> Source:
     row = pretrained.find_file(network, path.name)
     if row is not None and row.classes != options.get("classes"):
         row = None  # somebody's own, under that name
-    return Source(
+    return WeightsFile(
         path,
         values,
         tuple(unknown),
@@ -169,38 +160,38 @@ def _open_checkpoint(path: Path) -> Source:
         options,
         row.conventions.to_bytes() if row else None,
         read_labels(row.labels) if row and row.labels else None,
-        names,
         checkpoint,
     )
 
 
-def _shapes(values: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
-    return {name: value.shape for name, value in values.items()}
+def _read_tensor(tensor: checkpoints.Tensor, axes: tuple[int, ...]) -> np.ndarray:
+    return tensor.numpy().transpose(axes)
 
 
-def _reader(tensor: checkpoints.Tensor) -> Callable[[], np.ndarray]:
-    return lambda: pytorch.from_pytorch(tensor.numpy())
+def load_network(path: Path) -> keras.Model:
+    """Loads a `.keras` file.
 
-
-def _open_keras(path: Path) -> Source:
+    Raises:
+        WeightsError: there is no such file, or it is damaged.
+    """
     try:
-        model = keras.models.load_model(path, compile=False)
+        return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, zipfile and h5py raise many kinds
         raise WeightsError(f"`weights`: Keras cannot load {path}: {error}") from error
+
+
+def _open_keras(path: Path) -> WeightsFile:
+    model = load_network(path)
     values = {
-        f"{layer.name}/{variable.name}": Value(
-            f"{layer.name}/{variable.name}", tuple(variable.shape), _converter(variable)
-        )
-        for layer in model.layers
-        for variable in layer.weights
-        if not isinstance(layer, keras.layers.Normalization)
+        name: Value(name, tuple(variable.shape), partial(keras.ops.convert_to_numpy, variable))
+        for name, variable in named_variables(model).items()
     }
-    network, options = identify(_shapes(values), "hara")
+    network, options = identify_network(values, "hara")
     if network is not None:
         options |= shapeless_options(model)
-    about = metadata.read(model)
+    about = read_metadata(model)
     frames, height = model.input_shape[1:3] if len(model.input_shape) == 5 else (None, None)
-    return Source(
+    return WeightsFile(
         path,
         values,
         network=network,
@@ -212,12 +203,12 @@ def _open_keras(path: Path) -> Source:
     )
 
 
-def _open_compact(path: Path) -> Source:
-    arrays, about = compact.read(path)
-    values = {name: Value(name, array.shape, _array(array)) for name, array in arrays.items()}
-    network, options = identify(_shapes(values), "hara")
+def _open_compact(path: Path) -> WeightsFile:
+    arrays, about = compact.read_compact(path)
+    values = {name: Value(name, a.shape, partial(np.asarray, a)) for name, a in arrays.items()}
+    network, options = identify_network(values, "hara")
     options |= {name: about[name] for name in ("conv1_t_stride", "max_pool")}
-    return Source(
+    return WeightsFile(
         path,
         values,
         network=network,
@@ -228,25 +219,10 @@ def _open_compact(path: Path) -> Source:
     )
 
 
-def _array(array: np.ndarray) -> Callable[[], np.ndarray]:
-    return lambda: array
+_KINDS = {4: ("gamma", "beta", "moving_mean", "moving_variance")}  # by the number of variables
 
 
-def shapeless_options(model: keras.Model) -> dict[str, Any]:
-    """Reads from a residual network the options that no tensor's shape shows."""
-    names = [layer.name for layer in model.layers]
-    stem = model.get_layer("conv1_temporal" if "conv1_temporal" in names else "conv1")
-    return {"conv1_t_stride": stem.strides[0], "max_pool": "pool1" in names}
-
-
-def _converter(variable: Any) -> Callable[[], np.ndarray]:
-    return lambda: keras.ops.convert_to_numpy(variable)
-
-
-_VARIABLES = {4: ("gamma", "beta", "moving_mean", "moving_variance"), 2: ("kernel", "bias")}
-
-
-def _open_h5(path: Path) -> Source:
+def _open_h5(path: Path) -> WeightsFile:
     values: dict[str, Value] = {}
     layers = set()
 
@@ -256,12 +232,11 @@ def _open_h5(path: Path) -> Source:
             return
         layers.add(name)
         if name != "normalization":
-            kinds = _VARIABLES[4 if len(node) == 4 else 2]
-            for index, kind in zip(node, kinds, strict=False):
+            for index, kind in zip(node, _KINDS.get(len(node), ("kernel", "bias")), strict=False):
                 if not _is_plain(node, index):
                     raise ValueError(f"{group}/{index} is not an array of numbers inside the file")
-                data = node[index]
-                values[f"{name}/{kind}"] = Value(f"{name}/{kind}", data.shape, _dataset(path, data))
+                name_here, data = f"{name}/{kind}", node[index]
+                values[name_here] = Value(name_here, data.shape, partial(_read_h5, path, data.name))
 
     try:
         with h5py.File(path) as file:
@@ -273,14 +248,14 @@ def _open_h5(path: Path) -> Source:
             f"`weights`: {path} does not name its layers, as Keras 3 does: build the network, "
             "`load_weights` it and save it as .keras."
         )
-    network, options = identify(_shapes(values), "hara")
+    network, options = identify_network(values, "hara")
     if network is not None:
         options["max_pool"] = "pool1" in layers
-    return Source(path, values, network=network, options=options)
+    return WeightsFile(path, values, network=network, options=options)
 
 
 def _is_plain(group: h5py.Group, name: str) -> bool:
-    """Neither a link nor an array that lies in another file, which would then be read."""
+    """Whether it is neither a link nor an array in another file, which would then be read."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         return False
     data = group[name]
@@ -293,11 +268,9 @@ def _is_plain(group: h5py.Group, name: str) -> bool:
     )
 
 
-def _dataset(path: Path, data: Any) -> Callable[[], np.ndarray]:
-    place = data.name
+def _read_h5(path: Path, place: str) -> np.ndarray:
+    with h5py.File(path) as file:
+        return file[place][()]
 
-    def read() -> np.ndarray:
-        with h5py.File(path) as file:
-            return file[place][()]
 
-    return read
+_FORMATS = {".keras": _open_keras, ".weights.h5": _open_h5, ".npz": _open_compact}

@@ -171,7 +171,7 @@ def request(prepared: Prepared) -> Mapping[str, Any]:
 
 def _digest(network: keras.Model) -> str:
     """Returns a hash of all weights but those of the classifier, and of the normalisation."""
-    about = metadata.read(network)
+    about = metadata.read_metadata(network)
     parts = [repr((about.mean, about.std) if about else "").encode()]
     for layer in network.layers:
         if layer.name != embedding.HEAD:
