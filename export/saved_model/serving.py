@@ -6,7 +6,7 @@ lines write them, and a test holds them against the stubs:
 
     PredictionLog  { 6: PredictLog }
     PredictLog     { 1: PredictRequest }
-    PredictRequest { 1: ModelSpec, 2: map of inputs { 1: name, 2: TensorProto }, 3: output names }
+    PredictRequest { 1: ModelSpec, 2: map of inputs { 1: name, 2: TensorProto } }
     ModelSpec      { 1: name of the model, 3: name of the signature }
 
 Reference:
@@ -17,16 +17,16 @@ Reference:
 import json
 import shlex
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
 
+from keras_r3d import run_folder
 from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.inference.models.runtimes.saved_model import EXTRA
 from keras_r3d.serving import messages
 from keras_r3d.system import files
 from keras_r3d.system.errors import ExportError
@@ -40,27 +40,26 @@ _MOUNTED = "/models"  # in the container
 _QUALITY = 90  # of the JPEGs of the warm-up
 
 
-def write_warm_up(version: Path, name: str, clip: Frame) -> None:
+def write_warm_up(version: Path, name: str, clip: Frame, signatures: Iterable[str]) -> None:
     """Writes one request for each signature, which the server sends itself when it loads a model.
 
     Args:
         version: the folder of a SavedModel, also before it has its number for a name.
         name: of the model on the server.
         clip: a real one, uint8 `(frames, height, width, channels)`.
+        signatures: names, as in `Signatures`.
 
     Raises:
-        ExportError: a signature that this does not know, or no SavedModel.
         WriteError: the file cannot be written.
     """
-    logs = [
-        prediction_log(name, signature, *_request(signature, clip, outputs))
-        for signature, outputs in signatures(version).items()
-    ]
-    path = version / "assets.extra" / WARM_UP
-    try:
-        path.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise files.WriteError(files.explain(path.parent, error)) from error
+    logs = []
+    for signature in sorted(signatures):
+        inputs: dict[str, Any] = {"clip": clip[np.newaxis]}
+        if signature == "jpeg":
+            inputs = {"jpegs": [messages.compressed(clip, _QUALITY)]}
+        logs.append(prediction_log(name, signature, inputs))
+    path = version / EXTRA / WARM_UP
+    run_folder.make(path.parent)
     with files.atomic(path) as temporary:
         try:
             with tf.io.TFRecordWriter(str(temporary)) as writer:
@@ -81,14 +80,14 @@ def write_beside(folder: Path, name: str) -> list[str]:
         name: of the model on the server.
 
     Returns:
-        Sentences on files that were left, and differ from what would have been written.
+        A sentence for each file that differs from what would have been written, and was kept.
 
     Raises:
         ExportError: a name that no address can have.
         WriteError: a file cannot be written.
     """
     check_name(name)
-    said = []
+    notes = []
     for file, text in (
         (MODELS, models_config(name)),
         (BATCHING, batching_config()),
@@ -98,8 +97,8 @@ def write_beside(folder: Path, name: str) -> list[str]:
         if not path.exists():
             files.write_text(path, text)
         elif path.read_text(encoding="utf-8", errors="replace") != text:
-            said.append(f"{path} differs from what would be written, and is left as it is.")
-    return said
+            notes.append(f"{path} exists and is kept; this export would write another one.")
+    return notes
 
 
 def check_name(name: str) -> None:
@@ -111,56 +110,17 @@ def check_name(name: str) -> None:
         )
 
 
-def signatures(version: Path) -> dict[str, list[str]]:
-    """Returns the signatures of a SavedModel, each with its outputs, in the order of their names.
-
-    Raises:
-        ExportError: there is no SavedModel, or it is damaged.
-    """
-    try:
-        proto = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
-        found = proto.meta_graphs[0].signature_def
-    except (OSError, ValueError, IndexError, DecodeError) as error:
-        raise ExportError(f"{version} holds no SavedModel: {error}") from error
-    # TensorFlow's own begin with two underlines.
-    return {key: sorted(found[key].outputs) for key in sorted(found) if not key.startswith("__")}
-
-
-def _request(
-    signature: str, clip: Frame, outputs: Sequence[str]
-) -> tuple[Mapping[str, Any], Sequence[str]]:
-    """Returns inputs for a signature, and the outputs to ask for; of none, all are given."""
-    made: dict[str, Callable[[], tuple[Mapping[str, Any], Sequence[str]]]] = {
-        "serving_default": lambda: ({"clip": clip[np.newaxis]}, ()),
-        "features": lambda: ({"clip": clip[np.newaxis]}, ()),
-        "jpeg": lambda: ({"jpegs": [messages.compressed(clip, _QUALITY)]}, ()),
-        # A server that batches does so for requests that ask for all outputs; but a video has no
-        # batch axis, and a request that fails while it warms up keeps the model from being loaded.
-        "video": lambda: ({"video": clip}, [o for o in outputs if o != "window_probabilities"]),
-    }
-    if signature not in made:
-        raise ExportError(
-            f"No request is known to warm up the signature '{signature}'; known are {list(made)}."
-        )
-    return made[signature]()
-
-
-def prediction_log(
-    model: str, signature: str, inputs: Mapping[str, Any], outputs: Sequence[str] = ()
-) -> bytes:
-    """Returns a serialised `PredictionLog` of one request, the same bytes for the same values.
+def prediction_log(model: str, signature: str, inputs: Mapping[str, Any]) -> bytes:
+    """Returns a serialized `PredictionLog` of one request, the same bytes for the same values.
 
     Args:
         inputs: arrays by name: uint8, or nested lists of bytes.
-        outputs: that are asked for; all of them if there are none.
     """
     spec = _field(1, model.encode()) + _field(3, signature.encode())
     request = _field(1, spec)
     for name in sorted(inputs):
         tensor = tf.make_tensor_proto(inputs[name]).SerializeToString(deterministic=True)
         request += _field(2, _field(1, name.encode()) + _field(2, tensor))
-    for name in outputs:
-        request += _field(3, name.encode())
     return _field(6, _field(1, request))
 
 
@@ -247,8 +207,8 @@ python -m keras_r3d.client VIDEO… --export 1 --url grpc://localhost:8500 --mod
 
 `{MODELS}` says which versions are served, `{BATCHING}` how requests share a step. Both
 are yours: a later export leaves them as they are. Leave `--enable_batching` and
-`--batching_parameters_file` out if clients send clips of different sizes, or whole videos by REST:
-docs/serving.md of keras_r3d says why.
+`--batching_parameters_file` out if clients send clips of different sizes: docs/serving.md of
+keras_r3d says why.
 """
 
 

@@ -1,30 +1,31 @@
-"""Clips of a run's own training videos, on which int8 models choose their scales."""
+"""Clips of labelled videos, on which int8 models choose their scales."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from keras_r3d import recipe
 from keras_r3d.data import clips as clip_files
 from keras_r3d.data.annotations import Video
-from keras_r3d.run_folder import Run
+from keras_r3d.inference.evaluation.labelled import Labelled
 from keras_r3d.system.errors import ExportError, VideoError
 
 CLIPS = 100  # docs/export.md has what fewer and more of them do
 
 
 def clips(
-    run: Run,
-    data_dir: str | Path | None = None,
+    labelled: Labelled,
+    data: recipe.Data,
     count: int = CLIPS,
     say: Callable[[str], None] = print,
 ) -> Iterator[np.ndarray]:
-    """Yields clips of the training videos, cut as in evaluation: of all classes alike, evenly.
+    """Yields clips of videos, cut as in evaluation: of all classes alike, evenly.
 
-    The same run gives the same clips. A video that cannot be read is replaced by the next.
+    The same videos give the same clips. A video that cannot be read is replaced by the next.
 
     Args:
+        labelled: videos, those of the training rather than others.
         count: how many, if there are as many; several of each video where there are fewer videos.
         say: takes a line about videos that cannot be read.
 
@@ -34,28 +35,27 @@ def clips(
     Raises:
         ExportError: none of the videos can be read.
     """
-    videos, reader = run.open_split("train", data_dir)
-    data = run.recipe.data
-    windows = math.ceil(count / max(1, len(videos)))
-    given = 0
+    windows = math.ceil(count / max(1, len(labelled.videos)))
+    yielded = 0
     broken: list[str] = []
-    for video in spread(videos):
+    for video in spread(labelled.videos):
+        if yielded == count:
+            break
         try:
-            for window in clip_files.windows(reader, video, data, windows):
+            for window in clip_files.windows(labelled.reader, video, data, windows):
                 yield window.pixels[0]
-                given += 1
-                if given == count:
+                yielded += 1
+                if yielded == count:
                     break
         except VideoError as error:
             broken.append(str(error))
-        if given == count:
-            break
     if broken:
         say(f"{len(broken)} videos cannot be read to calibrate on, and are left out: {broken[0]}")
-    if not given:
+    if not yielded:
         raise ExportError(
-            f"int8 needs clips to calibrate on, and none of the {len(videos)} videos of split "
-            "'train' can be read: pass --data_dir with their place, or another --quantize."
+            f"int8 needs clips to calibrate on, and none of the {len(labelled.videos)} videos of "
+            f"split '{labelled.split}' can be read: pass --data_dir with their place, or another "
+            "--quantize."
         )
 
 

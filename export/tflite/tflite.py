@@ -1,15 +1,16 @@
 """Export to TFLite, built-in operators only: one uint8 clip in, probabilities out."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_r3d.applications.metadata import JSON_FILE
+from keras_r3d.export.formats import Source
 from keras_r3d.export.tflite.folding import fold
 from keras_r3d.export.tflite.lowering import lower
-from keras_r3d.inference.models import manifest
 from keras_r3d.inference.models.runtimes import tflite_metadata
 from keras_r3d.system import files, stderr
 from keras_r3d.system.errors import ExportError
@@ -18,27 +19,15 @@ from keras_r3d.system.errors import ExportError
 QUANTIZE = ("none", "float16", "dynamic", "int8")
 
 
-def write(
-    model: keras.Model,
-    path: Path,
-    *,
-    quantize: str,
-    clips: Callable[[], Iterable[np.ndarray]],
-    manifest_text: str,
-    names: Sequence[str],
-) -> None:
+def write(source: Source, path: Path, quantize: str) -> None:
     """Writes a `.tflite` file; the same arguments make the same bytes in another process.
 
     The input is one uint8 clip `(1, frames, height, width, channels)`, RGB or flow; the output
-    float32 `(1, classes)`, whatever the numbers are inside.
+    float32 `(1, classes)`, whatever the numbers are inside. `model.json` and the class names, as
+    `labels.txt`, are in the file.
 
     Args:
-        model: gives probabilities, or logits.
         quantize: one of `QUANTIZE`.
-        clips: gives what int8 is calibrated on, uint8 `(frames, height, width, channels)` each;
-            called for int8 only.
-        manifest_text: goes into the file as `model.json`.
-        names: of the classes; go into the file as `labels.txt`, one a line.
 
     Raises:
         ExportError: a layer that cannot be exported; no clips to calibrate on.
@@ -46,7 +35,9 @@ def write(
     """
     if quantize not in QUANTIZE:
         raise ExportError(f"--quantize must be one of {list(QUANTIZE)}. Received: {quantize}")
-    calibrating = _checked(clips(), model.input_shape[1:]) if quantize == "int8" else None
+    model, calibration = source.network, None
+    if quantize == "int8":
+        calibration = _checked(source.calibration(), model.input_shape[1:])
     converter = _converter(model, skip_zeros=quantize in ("none", "float16"))
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -55,13 +46,13 @@ def write(
     try:
         with stderr.dropped():  # how it goes on
             converted = (
-                converter.convert() if calibrating is None else _int8(converter, calibrating)
+                converter.convert() if calibration is None else _int8(converter, calibration)
             )
     except Exception as error:  # TensorFlow's own ConverterError is not public
         raise ExportError(f"TensorFlow Lite cannot convert {model.name}: {error}") from error
     texts = {
-        tflite_metadata.LABELS: "".join(f"{name}\n" for name in names),
-        manifest.NAME: manifest_text,
+        tflite_metadata.LABELS: "".join(f"{name}\n" for name in source.classes),
+        JSON_FILE: source.metadata.to_json(),
     }
     try:
         path.write_bytes(tflite_metadata.attach(converted, texts))

@@ -10,13 +10,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from exports import source_of
 from folded import moved, output
 
 from keras_r3d.applications import C3D, R3D10, R3D50, r2plus1d_18
 from keras_r3d.data.annotations import Video
 from keras_r3d.export.tflite import calibration, tflite
+from keras_r3d.inference.evaluation.labelled import Labelled
 from keras_r3d.inference.models.runtimes import tflite_metadata
-from keras_r3d.recipe import Recipe, load
+from keras_r3d.recipe import load
 from keras_r3d.system.errors import ExportError, ModelError, VideoError
 
 SHAPE = (8, 32, 32, 3)
@@ -25,10 +27,8 @@ CLIPS = np.random.default_rng(0).integers(0, 256, (8, *SHAPE), dtype=np.uint8)
 PLAIN = tf.lite.experimental.OpResolverType.BUILTIN_REF  # knows built-in operators only
 
 
-def write(model: keras.Model, path: Path, quantize: str, clips=lambda: CLIPS) -> Path:
-    tflite.write(
-        model, path, quantize=quantize, clips=clips, manifest_text='{"size": 32}\n', names=NAMES
-    )
+def write(model: keras.Model, path: Path, quantize: str, clips=CLIPS) -> Path:
+    tflite.write(source_of(model, NAMES, clips=clips), path, quantize)
     return path
 
 
@@ -113,7 +113,7 @@ def test_int8_has_nothing_in_float_but_the_ends(tmp_path, build, frames):
     shape = (frames, 32, 48, 3)
     model = moved(build(input_shape=shape, width=0.125, classes=3))
     clips = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
-    path = write(model, tmp_path / "model.tflite", "int8", lambda: clips)
+    path = write(model, tmp_path / "model.tflite", "int8", clips)
     assert in_float(path) == {"CAST", "DEQUANTIZE", "SOFTMAX"}
     names = [op["op_name"] for op in operators(path)]
     assert (names.count("QUANTIZE"), names.count("DEQUANTIZE")) == (1, 1)
@@ -140,7 +140,7 @@ def test_each_value_of_a_pixel_is_a_step_of_int8(exported):
 def test_the_same_model_makes_the_same_bytes(model, tmp_path, quantize):
     for name in ("a", "b"):
         keras.backend.clear_session()  # as in a new process: names are counted from 1
-        write(model, tmp_path / f"{name}.tflite", quantize, lambda: CLIPS[:1])
+        write(model, tmp_path / f"{name}.tflite", quantize, CLIPS[:1])
     assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
 
 
@@ -152,11 +152,11 @@ def test_logits_become_probabilities(tmp_path):
     assert scores(tf.lite.Interpreter(str(path)), CLIPS[:2]) == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_file_carries_names_and_manifest_and_loads_either_way(exported):
+def test_the_file_carries_names_and_metadata_and_loads_either_way(model, exported):
     for path in exported.values():
         assert tflite_metadata.read(path) == {
             "labels.txt": "clap\nwave\nFußball\n",
-            "model.json": '{"size": 32}\n',
+            "model.json": source_of(model, NAMES).metadata.to_json(),
             "model.sha256": tflite_metadata.read(path)["model.sha256"],
         }
     path = exported["none"]
@@ -215,7 +215,7 @@ def test_files_inside_a_model(tmp_path):
 )
 def test_int8_without_clips_of_the_model_fails(model, tmp_path, clips, message):
     with pytest.raises(ExportError, match=message):
-        write(model, tmp_path / "model.tflite", "int8", lambda: clips)
+        write(model, tmp_path / "model.tflite", "int8", clips)
     assert not list(tmp_path.iterdir())
 
 
@@ -236,16 +236,8 @@ def test_the_first_clips_are_of_all_classes_and_far_apart():
     assert calibration.spread([video("x", "c")]) == [video("x", "c")]
 
 
-@dataclasses.dataclass
-class OfRun:
-    """What `calibration.clips` asks of a run."""
-
-    videos: list[Video]
-    recipe: Recipe = dataclasses.field(default_factory=lambda: load("demo"))
-
-    def open_split(self, split, data_dir=None):
-        assert split == "train"
-        return self.videos, None
+def labelled(*names: str) -> Labelled:
+    return Labelled([video(name, "x") for name in names], None, "train", "")
 
 
 @pytest.fixture
@@ -262,20 +254,21 @@ def windows(monkeypatch):
     monkeypatch.setattr(calibration.clip_files, "windows", cut)
 
 
+def numbers(*names: str, count: int, say=print) -> list[int]:
+    found = calibration.clips(labelled(*names), load("demo").data, count, say)
+    return [int(clip.mean()) for clip in found]
+
+
 def test_a_video_that_cannot_be_read_is_replaced_and_counted(windows):
-    run = OfRun([video(name, "x") for name in ("v1", "v2", "broken", "v3")])
     lines: list[str] = []
-    found = [int(clip.mean()) for clip in calibration.clips(run, count=3, say=lines.append)]
-    assert found == [1, 2, 3]
+    assert numbers("v1", "v2", "broken", "v3", count=3, say=lines.append) == [1, 2, 3]
     assert lines == ["1 videos cannot be read to calibrate on, and are left out: broken: no frames"]
 
 
 def test_few_videos_give_several_clips_each(windows):
-    run = OfRun([video("v1", "x"), video("v2", "x")])
-    found = [int(clip.mean()) for clip in calibration.clips(run, count=5)]
-    assert found == [1, 1, 1, 2, 2]
+    assert numbers("v1", "v2", count=5) == [1, 1, 1, 2, 2]
 
 
 def test_no_clip_at_all_is_an_error(windows):
     with pytest.raises(ExportError, match="none of the 1 videos of split 'train' can be read"):
-        list(calibration.clips(OfRun([video("broken", "x")]), say=lambda line: None))
+        numbers("broken", count=1, say=lambda line: None)

@@ -15,7 +15,7 @@ from conftest import small_recipe
 
 from keras_r3d import recipe, run_folder
 from keras_r3d.applications import C3D, R3D10, metadata
-from keras_r3d.inference.models import classifier, manifest, runtimes
+from keras_r3d.inference.models import classifier, runtimes
 from keras_r3d.system import devices
 from keras_r3d.system.errors import ModelError
 
@@ -181,7 +181,7 @@ def test_an_export_with_fewer_names_than_classes_is_refused(run, tmp_path):
     with pytest.raises(ModelError, match="has 3 classes, but 2 are named"):
         classifier.of_file(moved)
     said.write_bytes(b"\xff")
-    with pytest.raises(manifest.ModelError, match=r"its model\.json is damaged"):
+    with pytest.raises(ModelError, match=r"its model\.json is damaged"):
         classifier.of_file(moved)
 
 
@@ -222,7 +222,7 @@ def test_a_network_that_wants_normalised_pixels_is_refused():
     network = R3D10(
         input_shape=CLIPS.shape[1:], width=0.125, classes=3, include_preprocessing=False
     )
-    with pytest.raises(ModelError, match="does not normalise its input itself"):
+    with pytest.raises(ModelError, match="does not normalize its input itself"):
         classifier.of_network(network)
 
 
