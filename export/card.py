@@ -1,10 +1,12 @@
-"""The model card: one page for people about an exported model."""
+"""The model card: one page for people about an exported model, `card.md` filled in."""
 
-from collections.abc import Sequence
+import string
+from pathlib import Path
 from typing import Any
 
 from keras_r3d.data.decoding.flow import ALGORITHMS
 from keras_r3d.export.formats import Source
+from keras_r3d.export.parity import ACCURACIES
 from keras_r3d.inference.models import protocol
 from keras_r3d.inference.models.opening import Opened
 
@@ -17,77 +19,36 @@ TensorFlow Serving loads the folder above this one's version; the files for it a
 ```python
 import tensorflow as tf
 
-model = tf.saved_model.load("{path}")
-answer = model.signatures["serving_default"](clip=clips)  # uint8 (batch, {shape})
+model = tf.saved_model.load("$path")
+answer = model.signatures["serving_default"](clip=clips)  # uint8 (batch, $shape)
 ```""",
     "tflite": """\
 ```python
 import tensorflow as tf  # or: from ai_edge_litert.interpreter import Interpreter
 
-interpreter = tf.lite.Interpreter("{path}")
+interpreter = tf.lite.Interpreter("$path")
 interpreter.allocate_tensors()
-interpreter.set_tensor(interpreter.get_input_details()[0]["index"], clip)  # uint8 (1, {shape})
+interpreter.set_tensor(interpreter.get_input_details()[0]["index"], clip)  # uint8 (1, $shape)
 interpreter.invoke()
 scores = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 ```
 
-Class names and how clips are cut are in the file: `unzip -p {path} labels.txt`, `model.json`.""",
+Class names and how clips are cut are in the file: `unzip -p $path labels.txt`, `model.json`.""",
     "onnx": """\
 ```python
 import onnxruntime
 
-session = onnxruntime.InferenceSession("{path}")
-(scores,) = session.run(["probabilities"], {{"clip": clips}})  # uint8 (batch, {shape})
+session = onnxruntime.InferenceSession("$path")
+(scores,) = session.run(["probabilities"], {"clip": clips})  # uint8 (batch, $shape)
 ```""",
     "openvino": """\
 ```python
 import openvino
 
-model = openvino.Core().compile_model("{path}/model.xml", "CPU")
-scores = model(clips)["probabilities"]  # uint8 (batch, {shape})
+model = openvino.Core().compile_model("$path/model.xml", "CPU")
+scores = model(clips)["probabilities"]  # uint8 (batch, $shape)
 ```""",
 }
-_CARD = """\
-# {title}
-
-A 3D residual network that tells which of {classes} classes a video shows, exported by keras_r3d
-{version}. `export.json` has hashes, versions and signatures.
-
-## Input and output
-
-{pixels}, uint8, {frames} frames of {size}×{size}, 0–255: the model normalizes itself. Output: a
-probability for each class, float32.
-
-Videos are cut and scored so: {scored}.
-
-## Use
-
-{use}
-
-Or with keras_r3d, videos and all: `python -m keras_r3d.predict --model {path} VIDEO`.
-
-## How good it is
-
-{evaluation}
-
-Export against Keras, on {compared} videos of the split '{split}':
-
-{parity}
-
-## Training
-
-{training}
-
-## Limits
-
-The figures hold for videos like those it was trained and tested on. It always answers with one of
-its classes, also where none of them is seen. What the videos may be used for, and with that the
-model, is not recorded here.
-
-## Classes
-
-{names}
-"""
 
 
 def text(opened: Opened, source: Source, record: dict[str, Any], split: str, path: str) -> str:
@@ -98,39 +59,51 @@ def text(opened: Opened, source: Source, record: dict[str, Any], split: str, pat
         split: of the videos that the export was compared on.
         path: name of the export, for the example.
     """
-    own, run = opened.classifier, opened.run
-    data, network = own.data, source.network.name
-    title = network if run is None else f"{run.name}: {network}"
+    own, run, parity = opened.classifier, opened.run, record["parity"]
+    data, summary = own.data, {} if run is None else run.summary
+    name = "" if run is None else f"{run.name}: "
     quantized = "" if record["quantize"] == "none" else f" ({record['quantize']})"
     flow = f"Optical flow ({data.input}), x and y as bytes around 128"
     shape = f"{data.frames}, {data.size}, {data.size}, {data.channels}"
-    names = ", ".join(source.classes[:_MOST_CLASSES])
-    if (left := len(source.classes) - _MOST_CLASSES) > 0:
-        names += f", … and {left} more"
-    summary = {} if run is None else run.summary
-    return _CARD.format(
-        title=f"{title}, {record['format']}{quantized}",
-        classes=len(source.classes),
+    left = len(source.classes) - _MOST_CLASSES
+    shares = [
+        (title, *(f"{parity[model][key]:.1%}" for model in ("keras", "export")))
+        for key, title in ACCURACIES.items()
+    ]
+    sizes = (f"{size / 1e6:.1f} MB" for size in (record["source"]["model_bytes"], record["bytes"]))
+    template = string.Template(Path(__file__).with_name("card.md").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=f"{name}{source.network.name}, {record['format']}{quantized}",
+        count=len(source.classes),
         version=record["versions"]["keras_r3d"],
         pixels=flow if data.input in ALGORITHMS else "RGB",
         frames=data.frames,
         size=data.size,
         scored=protocol.described(data, own.eval),
-        use=_USE[record["format"]].format(path=path, shape=shape),
+        use=string.Template(_USE[record["format"]]).substitute(path=path, shape=shape),
         path=path,
         evaluation=_evaluation(summary.get("evaluation")),
-        compared=record["parity"]["videos"],
+        videos=parity["videos"],
         split=split,
-        parity=_parity(record),
+        accuracies="\n".join(map(_row, (*shares, ("size", *sizes)))),
+        same_windows=parity["same_windows"],
+        windows=parity["windows"],
+        difference=f"{parity['largest_difference']:.1e}",
         training=_training(source, summary),
-        names=names,
+        classes=", ".join(source.classes[:_MOST_CLASSES])
+        + (f", … and {left} more" if left > 0 else ""),
     )
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _evaluation(figures: dict[str, Any] | None) -> str:
     if not figures:
         return "The model was not evaluated (`python -m keras_r3d.evaluate --workdir RUN`)."
-    rows = []
+    lines = [f"Keras model, {figures['videos']} videos of the split '{figures['split']}':", ""]
+    lines += ["| | accuracy | 95 % interval |", "| --- | --- | --- |"]
     names = {
         "video_top1": "video top-1",
         "video_top5": f"video top-{figures.get('top5_places', 5)}",
@@ -141,29 +114,8 @@ def _evaluation(figures: dict[str, Any] | None) -> str:
         if figures.get(key) is not None:
             interval = figures.get(f"{key}_interval")
             between = f"{interval[0]:.1%} – {interval[1]:.1%}" if interval else ""
-            rows.append((title, f"{figures[key]:.1%}", between))
-    heading = f"Keras model, {figures['videos']} videos of the split '{figures['split']}':"
-    return f"{heading}\n\n{_table(('', 'accuracy', '95 % interval'), rows)}"
-
-
-def _parity(record: dict[str, Any]) -> str:
-    parity: dict[str, Any] = record["parity"]
-    rows = [
-        (title, f"{parity['keras'][key]:.1%}", f"{parity['export'][key]:.1%}")
-        for key, title in (("video_top1", "video top-1"), ("clip_top1", "clip top-1"))
-    ]
-    sizes = record["source"]["model_bytes"], record["bytes"]
-    rows.append(("size", *(f"{size / 1e6:.1f} MB" for size in sizes)))
-    return (
-        f"{_table(('', 'Keras', 'export'), rows)}\n\n"
-        f"Same class in {parity['same_windows']} of {parity['windows']} windows; largest "
-        f"difference of a probability {parity['largest_difference']:.1e}."
-    )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+            lines.append(_row((title, f"{figures[key]:.1%}", between)))
+    return "\n".join(lines)
 
 
 def _training(source: Source, summary: dict[str, Any]) -> str:
@@ -171,9 +123,8 @@ def _training(source: Source, summary: dict[str, Any]) -> str:
     weights = tables.get("model", {}).get("weights") or source.metadata.weights
     sentences = [f"Network {source.network.name}, started from {weights or 'random weights'}."]
     if counts := summary.get("videos"):
-        sentences.append(
-            "Videos: " + ", ".join(f"{split} {count}" for split, count in counts.items()) + "."
-        )
+        listed = ", ".join(f"{split} {count}" for split, count in counts.items())
+        sentences.append(f"Videos: {listed}.")
     if summary.get("started"):
         sentences.append(f"Trained on {summary['started'][:10]}.")
     return " ".join(sentences)

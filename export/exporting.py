@@ -14,19 +14,17 @@ import tensorflow as tf
 from keras_r3d import run_folder
 from keras_r3d._version import __version__
 from keras_r3d.applications import Metadata, read_metadata
-from keras_r3d.data import clips
 from keras_r3d.export import card, formats, parity
 from keras_r3d.export.formats import Format, Source
 from keras_r3d.export.parity import Parity
 from keras_r3d.export.saved_model import serving
-from keras_r3d.export.tflite import calibration
+from keras_r3d.export.tflite.calibration import CLIPS, example_clips
 from keras_r3d.inference.evaluation import labelled
-from keras_r3d.inference.evaluation.labelled import Labelled
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.opening import Opened
 from keras_r3d.inference.models.runtimes.saved_model import EXTRA
 from keras_r3d.system import files
-from keras_r3d.system.errors import ExportError, VideoError
+from keras_r3d.system.errors import ExportError
 
 # Largest difference of a probability that counts as the same (float32, another order of sums).
 _TOLERANCE = 1e-4
@@ -116,8 +114,10 @@ def export(
     source = Source(
         own.network,
         metadata,
-        _example(opened, side),
-        lambda: calibration.clips(labelled.videos_of(opened, data_dir, "train"), own.data),
+        example_clips(side, own.data, 1, lambda _: None)[0],
+        lambda: example_clips(
+            labelled.videos_of(opened, data_dir, "train"), own.data, CLIPS, print
+        ),
     )
     with files.atomic(path) as written:
         chosen.write(source, written, quantize)
@@ -209,20 +209,6 @@ def _metadata(opened: Opened) -> Metadata:
     if opened.run is not None:
         whole = dataclasses.asdict(opened.run.recipe)
     return dataclasses.replace(metadata, labels=tuple(own.classes), recipe={**whole, **sections})
-
-
-def _example(opened: Opened, side: Labelled) -> np.ndarray:
-    """Returns a clip of the first video that can be read."""
-    reasons = []
-    for video in side.videos:
-        try:
-            return clips.middle_clip(side.reader, video, opened.classifier.data).pixels
-        except VideoError as error:
-            reasons.append(error)
-    raise ExportError(
-        f"None of {len(side.videos)} videos can be read to compare the export with Keras: "
-        f"{reasons[0] if reasons else 'there are none'}"
-    )
 
 
 def _check(measured: Parity, form: Format, quantize: str, least: float | None) -> None:

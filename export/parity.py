@@ -12,7 +12,7 @@ from keras_r3d.inference.evaluation.labelled import Labelled
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system.errors import ExportError
 
-_ACCURACIES = ("video_top1", "clip_top1")
+ACCURACIES = {"video_top1": "video top-1", "clip_top1": "clip top-1"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Parity:
         windows: how many these videos have.
         same_windows: in how many of them the best class is the same.
         largest_difference: between the probabilities of a window.
-        keras: accuracies (0-1) of the Keras model by name, "video_top1" and "clip_top1".
+        keras: accuracies (0-1) of the Keras model by the names in `ACCURACIES`.
         export: accuracies of the export.
     """
 
@@ -47,15 +47,17 @@ class Parity:
         return dataclasses.asdict(self) | {"agreement": self.agreement}
 
     def __str__(self) -> str:
-        lines = [f"{'':14}{'Keras':>9}{'export':>9}"]
-        for name, title in zip(_ACCURACIES, ("video top-1", "clip top-1"), strict=True):
-            lines.append(f"{title:14}{self.keras[name]:9.1%}{self.export[name]:9.1%}")
-        lines.append(
-            f"Same class in {self.same_videos} of {self.videos} videos and {self.same_windows} of "
-            f"{self.windows} windows; largest difference of a probability "
-            f"{self.largest_difference:.1e}."
+        rows = [f"{'':14}{'Keras':>9}{'export':>9}"]
+        for name, title in ACCURACIES.items():
+            rows.append(f"{title:14}{self.keras[name]:9.1%}{self.export[name]:9.1%}")
+        same = f"{self.same_videos} of {self.videos} videos"
+        return "\n".join(
+            [
+                *rows,
+                f"Same class in {same} and {self.same_windows} of {self.windows} windows; largest "
+                f"difference of a probability {self.largest_difference:.1e}.",
+            ]
         )
-        return "\n".join(lines)
 
 
 def measure(
@@ -74,14 +76,14 @@ def measure(
         ExportError: not one window was scored.
         ModelError: the export gives something else than probabilities.
     """
-    videos = labelled.videos
+    videos, split = labelled.videos, labelled.split
 
     def evaluate(model: Classifier, before: int) -> Evaluation:
         def done(count: int, _: int) -> None:
             if progress is not None:
                 progress(before + count, 2 * len(videos))
 
-        return evaluate_videos(model, labelled.reader, videos, split=labelled.split, progress=done)
+        return evaluate_videos(model, labelled.reader, videos, split=split, progress=done)
 
     return compare(evaluate(keras, 0), evaluate(export, len(videos)))
 
@@ -99,18 +101,16 @@ def compare(expected: Evaluation, received: Evaluation) -> Parity:
             f"{sorted(received.errors.values())[:1]}"
         )
     if not len(ours):
-        raise ExportError(
-            "None of the videos to compare with could be scored: "
-            f"{next(iter(expected.errors.values()), '')}"
-        )
+        reason = next(iter(expected.errors.values()), "")
+        raise ExportError(f"None of the videos to compare with could be scored: {reason}")
     return Parity(
         videos=len(expected.scored),
         same_videos=int((expected.predicted() == received.predicted()).sum()),
         windows=len(ours),
         same_windows=int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum()),
         largest_difference=float(np.abs(ours - theirs).max()),
-        keras={name: expected.figures()[name] for name in _ACCURACIES},
-        export={name: received.figures()[name] for name in _ACCURACIES},
+        keras={name: expected.figures()[name] for name in ACCURACIES},
+        export={name: received.figures()[name] for name in ACCURACIES},
     )
 
 

@@ -16,6 +16,7 @@ Reference:
 
 import json
 import shlex
+import string
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -31,13 +32,10 @@ from keras_r3d.serving import messages
 from keras_r3d.system import files
 from keras_r3d.system.errors import ExportError
 
-WARM_UP = "tf_serving_warmup_requests"  # in assets.extra; these names TensorFlow Serving gives
-MODELS = "models.config"
-BATCHING = "batching.config"
-README = "serving.md"
-
-_MOUNTED = "/models"  # in the container
+WARM_UP = "tf_serving_warmup_requests"  # in assets.extra; TensorFlow Serving gives the names
 _QUALITY = 90  # of the JPEGs of the warm-up
+# Written beside the versions; the templates lie beside this file.
+_FILES = ("models.config", "batching.config", "serving.md")
 
 
 def write_warm_up(version: Path, name: str, clip: Frame, signatures: Iterable[str]) -> None:
@@ -83,16 +81,28 @@ def write_beside(folder: Path, name: str) -> list[str]:
         A sentence for each file that differs from what would have been written, and was kept.
 
     Raises:
-        ExportError: a name that no address can have.
+        ExportError: no address can have such a name.
         WriteError: a file cannot be written.
     """
     check_name(name)
+    place = f"/models/{name}"  # in the container
+    sizes = [size for size in (1, 2, 4, 8, 16, 32) if size <= messages.MOST_CLIPS]
+    values = {
+        "name": name,
+        "quoted_name": json.dumps(name, ensure_ascii=False),  # the escapes of text protos
+        "quoted_path": json.dumps(place, ensure_ascii=False),
+        "most": messages.MOST_CLIPS,
+        "allowed": "\n".join(f"allowed_batch_sizes: {size}" for size in sizes),
+        "mount": shlex.quote(f"{place}:ro"),
+        "models": shlex.quote(f"{place}/models.config"),
+        "batching": shlex.quote(f"{place}/batching.config"),
+        "in_url": urllib.parse.quote(name),
+        "flag": shlex.quote(name),
+    }
     notes = []
-    for file, text in (
-        (MODELS, models_config(name)),
-        (BATCHING, batching_config()),
-        (README, readme(name)),
-    ):
+    for file in _FILES:
+        template = Path(__file__).with_name(file).read_text(encoding="utf-8")
+        text = string.Template(template).substitute(values)
         path = folder / file
         if not path.exists():
             files.write_text(path, text)
@@ -116,8 +126,7 @@ def prediction_log(model: str, signature: str, inputs: Mapping[str, Any]) -> byt
     Args:
         inputs: arrays by name: uint8, or nested lists of bytes.
     """
-    spec = _field(1, model.encode()) + _field(3, signature.encode())
-    request = _field(1, spec)
+    request = _field(1, _field(1, model.encode()) + _field(3, signature.encode()))
     for name in sorted(inputs):
         tensor = tf.make_tensor_proto(inputs[name]).SerializeToString(deterministic=True)
         request += _field(2, _field(1, name.encode()) + _field(2, tensor))
@@ -136,82 +145,3 @@ def _varint(number: int) -> bytes:
         groups.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes((*groups, number))
-
-
-def models_config(name: str) -> str:
-    """Returns the text of a `ModelServerConfig`: the newest version of one model is served."""
-    return f"""\
-# Which models and versions are served; `--model_config_file` of TensorFlow Serving.
-model_config_list {{
-  config {{
-    name: {_quoted(name)}
-    base_path: {_quoted(f"{_MOUNTED}/{name}")}
-    model_platform: "tensorflow"
-    # The newest. To go back to version 1: specific {{ versions: 1 }} in place of latest {{ … }}.
-    model_version_policy {{ latest {{ num_versions: 1 }} }}
-  }}
-}}
-"""
-
-
-def batching_config() -> str:
-    """Returns the text of `BatchingParameters`: clips of different requests share a step."""
-    sizes = [size for size in (1, 2, 4, 8, 16, 32) if size <= messages.MOST_CLIPS]
-    allowed = "".join(f"allowed_batch_sizes: {size}\n" for size in sizes)
-    return f"""\
-# How requests are put together; `--batching_parameters_file` of TensorFlow Serving.
-# To begin with, not measured: raise the batch on a GPU, and set the threads to its CPU's cores.
-# Clips in a step. `python -m keras_r3d.client` sends at most {messages.MOST_CLIPS} in a request.
-max_batch_size {{ value: {messages.MOST_CLIPS} }}
-# The longest that a request waits for others.
-batch_timeout_micros {{ value: 5000 }}
-# Steps that may wait; beyond, the server answers UNAVAILABLE, and clients come again.
-max_enqueued_batches {{ value: 100 }}
-num_batch_threads {{ value: 2 }}
-# A smaller batch is filled up to one of these, so that few sizes are compiled and tuned.
-{allowed}"""
-
-
-def docker_line(name: str) -> str:
-    """Returns the command that serves a model, to be run in the folder NAME."""
-    place = f"{_MOUNTED}/{name}"
-    words = [
-        "docker run --rm -p 8500:8500 -p 8501:8501",
-        f'-v "$PWD":{shlex.quote(f"{place}:ro")} tensorflow/serving',
-        f"--model_config_file={shlex.quote(f'{place}/{MODELS}')}",
-        f"--enable_batching --batching_parameters_file={shlex.quote(f'{place}/{BATCHING}')}",
-    ]
-    return " \\\n  ".join(words)
-
-
-def readme(name: str) -> str:
-    """Returns the text of `serving.md`: how the model is served and asked."""
-    flag = shlex.quote(name)
-    in_url = urllib.parse.quote(name)
-    return f"""\
-# Serving {name}
-
-In this folder:
-
-```
-{docker_line(name)}
-```
-
-REST is then at port 8501, gRPC at 8500:
-
-```
-curl http://localhost:8501/v1/models/{in_url}
-python -m keras_r3d.client VIDEO… --export 1 --url http://localhost:8501 --model {flag}
-python -m keras_r3d.client VIDEO… --export 1 --url grpc://localhost:8500 --model {flag}
-```
-
-`{MODELS}` says which versions are served, `{BATCHING}` how requests share a step. Both
-are yours: a later export leaves them as they are. Leave `--enable_batching` and
-`--batching_parameters_file` out if clients send clips of different sizes: docs/serving.md of
-keras_r3d says why.
-"""
-
-
-def _quoted(text: str) -> str:
-    """Returns a text as text protos have it, whose escapes are JSON's."""
-    return json.dumps(text, ensure_ascii=False)

@@ -99,41 +99,37 @@ class Signatures(tf.Module):
 
     def _prepared(self, clip: tf.Tensor) -> tf.Tensor:
         """Checks clips and cuts them as an evaluation: `(batch, frames, size, size, channels)`."""
+        count, channels = self._data.frames, self._data.channels
         shape = _shape_fed(clip)
-        wanted = (None, self._data.frames, None, None, self._data.channels)
-        with _required(
-            _fits(shape, wanted),
-            f"`clip` must be (batch, {self._data.frames}, height, width, {self._data.channels}), "
-            "batch, height and width of at least 1. Received: {}",
+        clip = _checked(
+            clip,
+            _fits(shape, (None, count, None, None, channels)),
+            f"`clip` must be (batch, {count}, height, width, {channels}), batch, height and width "
+            "of at least 1. Received: {}",
             shape,
-        ):
-            clip = tf.identity(clip)
-        sizes = tf.shape(clip)
-        frames = tf.reshape(clip, tf.concat([[-1], sizes[2:]], axis=0))
+        )
+        frames = tf.reshape(clip, tf.concat([[-1], tf.shape(clip)[2:]], axis=0))
         return tf.reshape(self._cut(frames), (-1, *self._shape(self._data.size)))
 
     def _decoded(self, jpegs: tf.Tensor) -> tf.Tensor:
         """Decodes JPEGs and cuts each frame as an evaluation."""
-        count = self._data.frames
-        shape = _shape_fed(jpegs)
+        count, shape = self._data.frames, _shape_fed(jpegs)
         message = f"`jpegs` must be (batch, {count}), batch of at least 1. Received: {{}}"
-        with _required(_fits(shape, (None, count)), message, shape):
-            files = tf.reshape(jpegs, (-1,))
+        files = tf.reshape(_checked(jpegs, _fits(shape, (None, count)), message, shape), (-1,))
+
+        def each_checked(value, right: tf.Tensor, message: str, received: tf.Tensor) -> tf.Tensor:
+            """Names the first frame that is not right; `right` is bool `(batch * frames,)`."""
+            first = tf.argmin(tf.cast(right, tf.int32))
+            place = (first % count, first // count, tf.gather(received, first))
+            text = "`jpegs`: frame {} of clip {} (counted from 0) is " + message
+            return _checked(value, tf.reduce_all(right), text, *place)
+
         whole = tf.equal(tf.strings.substr(files, 0, len(_JPEG_START)), _JPEG_START)
-        message = "`jpegs`: frame {} of clip {} (counted from 0) is not a JPEG: {} bytes that "
-        with _required_of_all(
-            whole, count, message + "do not begin with ff d8 ff.", tf.strings.length(files)
-        ):
-            files = tf.identity(files)
-        parts = tf.strings.split(files, _JPEG_END).row_lengths()
-        with _required_of_all(
-            parts > 1,
-            count,
-            "`jpegs`: frame {} of clip {} (counted from 0) is cut short: {} bytes without the end "
-            "marker ff d9.",
-            tf.strings.length(files),
-        ):
-            files = tf.identity(files)
+        message = "not a JPEG: {} bytes that do not begin with ff d8 ff."
+        files = each_checked(files, whole, message, tf.strings.length(files))
+        ended = tf.strings.split(files, _JPEG_END).row_lengths() > 1
+        message = "cut short: {} bytes without the end marker ff d9."
+        files = each_checked(files, ended, message, tf.strings.length(files))
 
         def decoded(file: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             frame = tf.io.decode_jpeg(file, 3, dct_method="INTEGER_ACCURATE")  # as OpenCV
@@ -148,14 +144,13 @@ class Signatures(tf.Module):
                 tf.TensorSpec((2,), tf.int32),
             ),
         )
-        first = tf.repeat(sizes[::count], count, axis=0)
-        same = tf.reduce_all(sizes == first, axis=1)
+        same = tf.reduce_all(sizes == tf.repeat(sizes[::count], count, axis=0), axis=1)
         message = (
-            "`jpegs`: frame {} of clip {} (counted from 0) is of (height, width) {}, others of the "
-            "clip are not: frames of a clip must be of one size."
+            "of (height, width) {}, others of the clip are not: frames of a clip must be of one "
+            "size."
         )
-        with _required_of_all(same, count, message, sizes):
-            return tf.reshape(frames, (-1, *self._shape(self._data.size)))
+        frames = each_checked(frames, same, message, sizes)
+        return tf.reshape(frames, (-1, *self._shape(self._data.size)))
 
     def _named(self, probabilities: tf.Tensor) -> Outputs:
         """Adds names and scores of the most probable classes."""
@@ -231,25 +226,12 @@ def _fits(shape: tf.Tensor, wanted: Sequence[int | None]) -> tf.Tensor:
     )
 
 
-def _required(condition: tf.Tensor, message: str, *values: tf.Tensor):
-    """Lets what is computed under it wait for a check.
+def _checked(value: tf.Tensor, condition: tf.Tensor, message: str, *received: tf.Tensor):
+    """Returns a value that nobody gets before a check has passed.
 
     Args:
-        message: of the error, with `{}` for each of `values`.
+        message: of the error, with `{}` for each of `received`.
     """
-    text = tf.strings.format(message, values)
-    return tf.control_dependencies([tf.debugging.Assert(condition, [text])])
-
-
-def _required_of_all(right: tf.Tensor, frames: int, message: str, values: tf.Tensor):
-    """As `_required`, of each frame of all clips: the first that is not right is named.
-
-    Args:
-        right: bool `(batch * frames,)`.
-        message: of the error, with `{}` for frame, clip and value.
-        values: `(batch * frames, …)`.
-    """
-    first = tf.argmin(tf.cast(right, tf.int32))
-    return _required(
-        tf.reduce_all(right), message, first % frames, first // frames, tf.gather(values, first)
-    )
+    text = tf.strings.format(message, received)
+    with tf.control_dependencies([tf.debugging.Assert(condition, [text])]):
+        return tf.identity(value)

@@ -251,11 +251,11 @@ def windows(monkeypatch):
         window = dataclasses.make_dataclass("Window", ["pixels"])(pixels)
         return itertools.repeat(window, count)
 
-    monkeypatch.setattr(calibration.clip_files, "windows", cut)
+    monkeypatch.setattr(calibration.clips, "windows", cut)
 
 
 def numbers(*names: str, count: int, say=print) -> list[int]:
-    found = calibration.clips(labelled(*names), load("demo").data, count, say)
+    found = calibration.example_clips(labelled(*names), load("demo").data, count, say)
     return [int(clip.mean()) for clip in found]
 
 
@@ -270,5 +270,5 @@ def test_few_videos_give_several_clips_each(windows):
 
 
 def test_no_clip_at_all_is_an_error(windows):
-    with pytest.raises(ExportError, match="none of the 1 videos of split 'train' can be read"):
+    with pytest.raises(ExportError, match="None of the 1 videos of split 'train' can be read"):
         numbers("broken", count=1, say=lambda line: None)
