@@ -180,36 +180,39 @@ def cut_frames(frames: tf.Tensor, data: recipe.Data) -> tf.Tensor:
             tf.maximum(1, tf.cast(tf.round(tf.cast(side, tf.float64) * scale), tf.int32))
             for side in (height, width)
         )
-        frames = _scaled(frames, height, width)
+        frames = _scaled(frames, height, width, bilinear_below=1)
     if data.crop != "whole":
         side = tf.minimum(height, width)
         top, left = (height - side) // 2, (width - side) // 2
         frames = frames[:, top : top + side, left : left + side]
-    return tf.ensure_shape(
-        _scaled(frames, data.size, data.size), (None, data.size, data.size, data.channels)
-    )
+    frames = _scaled(frames, data.size, data.size, bilinear_below=_BILINEAR_BELOW)
+    return tf.ensure_shape(frames, (None, data.size, data.size, data.channels))
 
 
-def _scaled(frames: tf.Tensor, rows: int | tf.Tensor, columns: int | tf.Tensor) -> tf.Tensor:
-    """Scales frames: bilinearly where they hardly shrink, else to averages over areas."""
+def _scaled(
+    frames: tf.Tensor, rows: int | tf.Tensor, columns: int | tf.Tensor, bilinear_below: float
+) -> tf.Tensor:
+    """Scales frames: bilinearly where they shrink by less or grow, else to averages over areas."""
     sizes, target = tf.shape(frames)[1:3], tf.stack([rows, columns])
     shares = tf.cast(sizes, tf.float64) / tf.cast(target, tf.float64)
-    bilinear = (tf.reduce_max(shares) < _BILINEAR_BELOW) | (tf.reduce_min(shares) < 1)
+    bilinear = (tf.reduce_max(shares) < bilinear_below) | (tf.reduce_min(shares) < 1)
 
     def resized(method: str) -> tf.Tensor:
         return tf.cast(tf.round(tf.image.resize(frames, target, method)), tf.uint8)
 
-    return tf.cond(
-        tf.reduce_all(sizes == target),
-        lambda: frames,
-        lambda: tf.cond(bilinear, lambda: resized("bilinear"), lambda: resized("area")),
+    return tf.case(
+        [
+            (tf.reduce_all(sizes == target), lambda: frames),
+            (bilinear, lambda: resized("bilinear")),
+        ],
+        default=lambda: resized("area"),
     )
 
 
 def _shape_fed(value: tf.Tensor) -> tf.Tensor:
     """Returns the shape of what is fed, which need not be the one that was declared.
 
-    A server feeds what comes, and the graph optimiser takes for granted what was declared: so
+    A server feeds what comes, and the graph optimizer takes for granted what was declared: so
     nothing is declared here.
     """
     return tf.shape(tf.compat.v1.placeholder_with_default(value, None))
@@ -220,7 +223,7 @@ def _fits(shape: tf.Tensor, wanted: Sequence[int | None]) -> tf.Tensor:
     return tf.cond(
         tf.equal(tf.size(shape), len(wanted)),
         lambda: tf.reduce_all(
-            [shape[n] >= 1 if one is None else shape[n] == one for n, one in enumerate(wanted)]
+            [shape[n] >= 1 if size is None else shape[n] == size for n, size in enumerate(wanted)]
         ),
         lambda: False,
     )
