@@ -104,21 +104,18 @@ def export(
     # What would be an error in the end is one before videos are looked for.
     run_folder.make(path.parent)
     files.check_writable(path.parent)
-    metadata = _metadata(opened)
+    network, metadata = _described(opened)
     data_dir = None if data is None else os.fspath(data)
     if split is None and run is not None and data is None:
         split = run.compared_split
     side = labelled.videos_of(opened, data_dir, split)
     side = dataclasses.replace(side, videos=parity.choose_evenly(side.videos, videos))
-    assert own.network is not None  # `_metadata` has read it
-    source = Source(
-        own.network,
-        metadata,
-        example_clips(side, own.data, 1, lambda _: None)[0],
-        lambda: example_clips(
-            labelled.videos_of(opened, data_dir, "train"), own.data, CLIPS, print
-        ),
-    )
+
+    def calibration() -> list[np.ndarray]:
+        return example_clips(labelled.videos_of(opened, data_dir, "train"), own.data, CLIPS, print)
+
+    example = example_clips(side, own.data, 1, lambda _: None)[0]
+    source = Source(network, metadata, example, calibration)
     with files.atomic(path) as written:
         chosen.write(source, written, quantize)
         loaded = runtimes.load_export(written / chosen.model)
@@ -129,7 +126,7 @@ def export(
         record = {
             "format": form,
             "quantize": quantize,
-            "source": _origin(opened),
+            "source": _origin(opened, network),
             "versions": {
                 "keras_r3d": __version__,
                 "tensorflow": tf.__version__,
@@ -191,24 +188,23 @@ def _descriptions(form: Format, path: Path, written: Path) -> tuple[Path, Path]:
     return folder / "export.json", folder / "README.md"
 
 
-def _metadata(opened: Opened) -> Metadata:
-    """Returns what the export is to say of itself.
+def _described(opened: Opened) -> tuple[keras.Model, Metadata]:
+    """Returns the network, and what its export is to say of itself.
 
     Raises:
         ExportError: the model was not built by keras_r3d, or wants normalized pixels.
     """
     own = opened.classifier
     metadata = read_metadata(own.network) if own.network is not None else None
-    if metadata is None or not metadata.normalises:
+    if own.network is None or metadata is None or not metadata.normalises:
         raise ExportError(
             f"{own.name} must be a network of keras_r3d that normalizes its input itself "
             "(include_preprocessing=True), as a training writes it."
         )
-    sections = {"data": dataclasses.asdict(own.data), "eval": dataclasses.asdict(own.eval)}
-    whole = metadata.recipe or {}
-    if opened.run is not None:
-        whole = dataclasses.asdict(opened.run.recipe)
-    return dataclasses.replace(metadata, labels=tuple(own.classes), recipe={**whole, **sections})
+    tables = metadata.recipe if opened.run is None else dataclasses.asdict(opened.run.recipe)
+    clips = {"data": dataclasses.asdict(own.data), "eval": dataclasses.asdict(own.eval)}
+    tables = {**(tables or {}), **clips}
+    return own.network, dataclasses.replace(metadata, labels=tuple(own.classes), recipe=tables)
 
 
 def _check(measured: Parity, form: Format, quantize: str, least: float | None) -> None:
@@ -228,28 +224,26 @@ def _check(measured: Parity, form: Format, quantize: str, least: float | None) -
         )
 
 
-def _origin(opened: Opened) -> dict[str, Any]:
-    """Returns where a model is from, for `export.json`: no hash of one that is in no file."""
-    own, run = opened.classifier, opened.run
-    assert own.network is not None  # `_metadata` has read it
-    path = Path(own.name)
+def _origin(opened: Opened, network: keras.Model) -> dict[str, Any]:
+    """Returns where a model is from, for `export.json`; no hash of one that is in no file."""
+    name, path = opened.classifier.name, Path(opened.classifier.name)
     in_file = path.is_file()
     return {
-        "run": None if run is None else run.name,
-        "model": path.name,
+        "run": None if opened.run is None else opened.run.name,
+        "model": path.name if in_file else name,
         "model_sha256": files.sha256(path) if in_file else None,
-        "model_bytes": path.stat().st_size if in_file else 4 * own.network.count_params(),
+        "model_bytes": path.stat().st_size if in_file else 4 * network.count_params(),
     }
 
 
 def _contents(path: Path) -> dict[str, Any]:
     """Returns size and hash of a file, or of all files in a folder by their path in it."""
-    found = sorted(file for file in path.rglob("*") if file.is_file()) or [path]
+    folder = path.is_dir()
     contents = {
-        file.relative_to(path).as_posix() if path.is_dir() else "": {
+        file.relative_to(path).as_posix() if folder else "": {
             "bytes": file.stat().st_size,
             "sha256": files.sha256(file),
         }
-        for file in found
+        for file in (sorted(filter(Path.is_file, path.rglob("*"))) if folder else [path])
     }
     return {"bytes": sum(file["bytes"] for file in contents.values()), "files": contents}

@@ -4,11 +4,9 @@ Keras's own exporter converts the network, with tf2onnx. What it does not do is 
 class names and `model.json` inside the file.
 """
 
-import contextlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -37,7 +35,9 @@ def write(source: Source, path: Path, quantize: str) -> None:
 
     model = source.network
     clip = keras.InputSpec(dtype="uint8", shape=(None, *model.input_shape[1:]), name=INPUT)
-    with _quiet():
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it logs each step of its optimizer
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         _with_constants(model).export(
             str(path), format="onnx", verbose=False, input_signature=[clip]
         )
@@ -96,17 +96,3 @@ def _name(graph) -> None:
     for constant in graph.initializer:
         constant.name = names[constant.name]
     graph.initializer.sort(key=lambda constant: constant.name)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences tf2onnx, which logs each step of its optimizer."""
-    logger = logging.getLogger("tf2onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
-            yield
-    finally:
-        logger.setLevel(before)

@@ -14,9 +14,6 @@ from keras_r3d.export.saved_model.signatures import Signatures
 from keras_r3d.export.tflite.folding import fold
 from keras_r3d.inference.models.runtimes.saved_model import EXTRA
 from keras_r3d.system import files
-from keras_r3d.system.errors import ExportError
-
-PRECISIONS = ("none", "bfloat16", "float16")
 
 # What gives sums over the whole clip, or numbers that others read.
 _EXACT = (layers.GlobalAveragePooling3D, layers.GlobalMaxPooling3D, layers.Softmax)
@@ -32,28 +29,14 @@ def write(source: Source, path: Path, quantize: str) -> None:
 
     Args:
         path: NAME/VERSION, which does not exist.
-        quantize: precision of weights and computation, one of `PRECISIONS`; what goes in and comes
-            out is the same.
+        quantize: precision of weights and computation: "none" is float32, "bfloat16", "float16";
+            what goes in and comes out is the same.
 
     Raises:
-        ExportError: an unknown precision, or a model that its classes or its recipe does not fit.
         WriteError: it cannot be written.
     """
-    if quantize not in PRECISIONS:
-        raise ExportError(f"--quantize must be one of {list(PRECISIONS)}. Received: {quantize}")
     model, classes = source.network, source.classes
     data = source.metadata.read_recipe(model.name).data
-    clip = (data.frames, data.size, data.size, data.channels)
-    taken = tuple(model.input_shape[1:])
-    if any(size not in (None, ours) for size, ours in zip(taken, clip, strict=True)):
-        raise ExportError(
-            f"The recipe cuts clips of {clip} (frames, height, width, channels), but the model "
-            f"takes {taken}."
-        )
-    if model.output_shape[-1] != len(classes):
-        raise ExportError(
-            f"The model has {model.output_shape[-1]} classes, but {len(classes)} are named."
-        )
     network = narrowed(fold(model), quantize)
     with tempfile.TemporaryDirectory() as folder:
         labels = Path(folder) / "labels.txt"
@@ -80,7 +63,7 @@ def narrowed(model: keras.Model, precision: str) -> keras.Model:
 
     Args:
         model: functional, float32; is left as it is.
-        precision: one of `PRECISIONS`.
+        precision: as `quantize` of `write`.
     """
     if precision == "none":
         return model

@@ -15,6 +15,7 @@ from folded import moved, output
 
 from keras_r3d.applications import C3D, R3D10, R3D50, r2plus1d_18
 from keras_r3d.data.annotations import Video
+from keras_r3d.export.formats import FORMATS
 from keras_r3d.export.tflite import calibration, tflite
 from keras_r3d.inference.evaluation.labelled import Labelled
 from keras_r3d.inference.models.runtimes import tflite_metadata
@@ -62,7 +63,7 @@ def model() -> keras.Model:
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("tflite")
-    return {q: write(model, folder / f"{q}.tflite", q) for q in tflite.QUANTIZE}
+    return {q: write(model, folder / f"{q}.tflite", q) for q in FORMATS["tflite"].quantize}
 
 
 @pytest.mark.parametrize(
@@ -203,25 +204,6 @@ def test_files_inside_a_model(tmp_path):
     path.write_bytes(packed)
     with pytest.raises(ModelError, match="is damaged"):
         tflite_metadata.read(path)
-
-
-@pytest.mark.parametrize(
-    ("clips", "message"),
-    [
-        ([], "needs clips to calibrate on, and there are none"),
-        ([CLIPS[0, :4]], r"must be uint8 \(8, 32, 32, 3\).*Received: uint8 \(4, 32, 32, 3\)"),
-        ([CLIPS[0].astype(np.float32)], "Received: float32"),
-    ],
-)
-def test_int8_without_clips_of_the_model_fails(model, tmp_path, clips, message):
-    with pytest.raises(ExportError, match=message):
-        write(model, tmp_path / "model.tflite", "int8", clips)
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_unknown_precision_is_named(model, tmp_path):
-    with pytest.raises(ExportError, match=r"must be one of .*'int8'\]. Received: int4"):
-        write(model, tmp_path / "model.tflite", "int4")
 
 
 def video(name: str, label: str) -> Video:

@@ -90,15 +90,12 @@ def of_file(
     """
     path = Path(path)
     runtimes.kind(path)  # or it is an error, before anything is searched
-    if isinstance(experiment, Recipe):
-        outside = _Outside(experiment, "as it was asked for", overrides)
-    elif experiment is not None:
-        outside = _Outside(recipe.load(experiment), f"recipe {experiment}", overrides)
-    elif (run := run_of(path)) is not None:
+    if experiment is None and (run := run_of(path)) is not None:
         return of_run(run, path, overrides=overrides, hardware=hardware)
-    else:
-        outside = _Outside(None, "", overrides)
-    return _open(path, outside, hardware)
+    words = "as it was asked for"
+    if isinstance(experiment, str):
+        words, experiment = f"recipe {experiment}", recipe.load(experiment)
+    return _open(path, _Outside(experiment, words, overrides), hardware)
 
 
 def run_of(path: Path) -> Run | None:
@@ -208,37 +205,27 @@ def _settle(
     Raises:
         ModelError: the model has other classes or takes other clips than it should.
     """
-    labels = metadata.labels if metadata is not None else None
-    if labels and outside.classes and (others := sorted(set(labels) ^ set(outside.classes))):
+    metadata = metadata or Metadata()
+    labels, known = metadata.labels, outside.classes
+    if labels and known and (others := sorted(set(labels) ^ set(known))):
         raise ModelError(
             f"{name} has other classes than the run. Only one of them has: {some(others)}"
         )
-    classes = list(labels or outside.classes or map(str, range(count or 0)))
+    classes = list(labels or known or map(str, range(count or 0)))
     if count not in (None, len(classes)):
         raise ModelError(f"{name} has {count} classes, but {len(classes)} are named.")
+    frames, height, width, _ = shape
+    if height != width:
+        raise ModelError(f"{name} must take square clips. Received: {height}x{width} pixels")
     if outside.recipe is not None:
         experiment, described = outside.recipe, outside.words
-    elif metadata is not None and metadata.recipe is not None:
+    elif metadata.recipe is not None:
         experiment, described = metadata.read_recipe(name), "recipe in the model"
     else:
         experiment, described = recipe.load(recipe.PAPER), AS_THE_PAPER
     experiment = recipe.override(experiment, list(outside.overrides))
-    data = _fitting(name, experiment.data, shape, shape_decides=described == AS_THE_PAPER)
-    return classes, data, experiment.eval, described
-
-
-def _fitting(
-    name: str, data: recipe.Data, shape: Sequence[int | None], shape_decides: bool
-) -> recipe.Data:
-    """Returns how clips are cut for a model of an input shape `(frames, height, width, channels)`.
-
-    Raises:
-        ModelError: the recipe's clips are of another shape.
-    """
-    frames, height, width, _ = shape
-    if height != width:
-        raise ModelError(f"{name} must take square clips. Received: {height}x{width} pixels")
-    if shape_decides:
+    data = experiment.data
+    if described == AS_THE_PAPER:
         data = dataclasses.replace(data, frames=frames or data.frames, size=height or data.size)
     cut = (data.frames, data.size, data.size, data.channels)
     if any(size not in (None, ours) for size, ours in zip(shape, cut, strict=True)):
@@ -246,4 +233,4 @@ def _fitting(
             f"{name} takes clips of {tuple(shape)} (frames, height, width, channels), but its "
             f"recipe cuts {cut}: pass the recipe it was trained with."
         )
-    return data
+    return classes, data, experiment.eval, described

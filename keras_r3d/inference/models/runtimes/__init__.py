@@ -44,22 +44,21 @@ def kind(path: Path) -> str:
     Raises:
         ModelError: there is no model at `path`, or one of another kind.
     """
+    expected = "a .keras, .tflite or .onnx file, an .xml file of OpenVINO, or the folder of a "
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return SAVED_MODEL
         raise ModelError(
-            f"{path} is a folder without saved_model.pb. Expected: a .keras, .tflite or .onnx "
-            "file, an .xml file of OpenVINO, or the folder of a SavedModel with its version, such "
-            "as NAME/1."
+            f"{path} is a folder without saved_model.pb. Expected: {expected}SavedModel with its "
+            "version, such as NAME/1."
         )
     if not path.is_file():
         raise ModelError(f"{path}: there is no such model.")
     if path.suffix in _SUFFIXES:
         return _SUFFIXES[path.suffix]
     raise ModelError(
-        f"{path} must be a .keras, .tflite or .onnx file, an .xml file of OpenVINO or the folder "
-        "of a SavedModel. PyTorch checkpoints: `python -m keras_r3d.convert` makes a .keras file "
-        "of them."
+        f"{path} must be {expected}SavedModel. PyTorch checkpoints: `python -m keras_r3d.convert` "
+        "makes a .keras file of them."
     )
 
 
