@@ -1,4 +1,4 @@
-"""Exports of a trained run: SavedModel and TFLite, each compared with Keras.
+"""Exports of a model: SavedModel, TFLite, ONNX and OpenVINO, each compared with Keras.
 
 Installed as `keras_r3d.export`.
 """

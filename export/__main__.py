@@ -4,17 +4,11 @@ From a checkout `python -m export` is the same.
 """
 
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from absl import flags
 
 from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
-
-if TYPE_CHECKING:
-    from keras_r3d.export.exporting import Exported
 
 
 def _define_flags() -> None:
@@ -56,30 +50,21 @@ def _main() -> None:
         raise R3DError("--workdir is missing: the folder of a run, such as runs/demo.")
     from keras_r3d import run_folder
     from keras_r3d.export import exporting, formats
+    from keras_r3d.inference.models import opening
 
-    form = formats.named(command.value("format"))
-    output = command.value("output")
-    request = exporting.Request(
-        quantize=command.value("quantize"),
-        output=Path(output) if output else None,
-        data_dir=command.value("data_dir"),
+    form, quantize = command.value("format"), command.value("quantize")
+    formats.get_format(form, quantize)  # or it is an error, before a model is loaded
+    exported = exporting.export(
+        opening.of_run(run_folder.open_run(command.value("workdir"))),
+        form,
+        command.value("output"),
+        quantize=quantize,
+        data=command.value("data_dir"),
         videos=command.value("videos"),
         min_agreement=command.value("min_agreement"),
+        progress=command.Progress("videos") if sys.stdout.isatty() else None,
     )
-    run = run_folder.open_run(command.value("workdir"))
-    print(_report(exporting.export(run, form, request, _progress)))
-
-
-def _progress(what: str) -> Callable[[int, int], None]:
-    return command.Progress(what) if sys.stdout.isatty() else lambda done, of: None
-
-
-def _report(exported: "Exported") -> str:
-    sizes = exported.record["bytes"], exported.record["source"]["model_bytes"]
-    size, keras_size = (f"{count / 1e6:.1f} MB" for count in sizes)
-    described = ", ".join(str(path) for path in exported.described)
-    lines = [f"Written: {exported.path} ({size}; Keras {keras_size})", str(exported.parity)]
-    return "\n".join([*lines, f"Described in {described}", *exported.notes])
+    print(exported)
 
 
 def main() -> None:

@@ -1,138 +1,249 @@
-"""Exporting a run and proving, on its own videos, that the export computes what Keras computes."""
+"""Exporting a model: written, loaded again, compared with Keras on videos, and described."""
 
 import dataclasses
+import os
+import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_r3d import run_folder
-from keras_r3d.data import clips
-from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.export import card, destinations, formats, parity, record, source
-from keras_r3d.export.formats import Format
+from keras_r3d._version import __version__
+from keras_r3d.applications import Metadata, read_metadata
+from keras_r3d.export import card, formats, parity
+from keras_r3d.export.formats import Format, Source
 from keras_r3d.export.parity import Parity
-from keras_r3d.export.record import Record
-from keras_r3d.inference.models import classifier, runtimes
-from keras_r3d.run_folder import Run
+from keras_r3d.export.saved_model import serving
+from keras_r3d.export.tflite.calibration import CLIPS, example_clips
+from keras_r3d.inference.evaluation import labelled
+from keras_r3d.inference.models import runtimes
+from keras_r3d.inference.models.opening import Opened
+from keras_r3d.inference.models.runtimes.saved_model import EXTRA
 from keras_r3d.system import files
-from keras_r3d.system.errors import ExportError, VideoError
+from keras_r3d.system.errors import ExportError
 
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What is asked of an export.
-
-    Attributes:
-        quantize: one of the format's.
-        output: None is a place in the run folder.
-        data_dir: where the videos are; None is where they were in training.
-        videos: most videos of the evaluated split to compare on, evenly chosen; 0 is all.
-        min_agreement: least share of windows in which the export must see the class that Keras
-            sees; None is the format's own.
-    """
-
-    quantize: str = "none"
-    output: Path | None = None
-    data_dir: str | None = None
-    videos: int = 100
-    min_agreement: float | None = None
+# Largest difference of a probability that counts as the same (float32, another order of sums).
+_TOLERANCE = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """A finished export.
+    """A finished export; printed, it is a report of a few lines.
 
     Attributes:
         path: file or folder.
         parity: how it agrees with Keras.
         record: what `export.json` says.
-        described: `export.json` and the model card.
-        notes: what else there is to say.
+        described: paths of `export.json` and of the model card.
+        notes: what else there is to say, in sentences.
     """
 
     path: Path
     parity: Parity
-    record: Record
+    record: dict[str, Any]
     described: tuple[Path, Path]
     notes: Sequence[str]
 
+    def __str__(self) -> str:
+        size, keras_size = self.record["bytes"], self.record["source"]["model_bytes"]
+        lines = [
+            f"Written: {self.path} ({size / 1e6:.1f} MB; Keras {keras_size / 1e6:.1f} MB)",
+            str(self.parity),
+            f"Described in {self.described[0]}, {self.described[1]}",
+        ]
+        return "\n".join([*lines, *self.notes])
+
 
 def export(
-    run: Run,
-    form: Format,
-    request: Request | None = None,
-    progress: Callable[[str], Callable[[int, int], None]] | None = None,
+    opened: Opened,
+    form: str,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    quantize: str = "none",
+    data: str | os.PathLike[str] | None = None,
+    split: str | None = None,
+    videos: int = 100,
+    min_agreement: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
-    """Exports the best model of a run, loads it again and compares it with Keras.
+    """Exports a model, loads it again and compares it with Keras.
 
     Nothing is kept of an export that does not agree.
 
     Args:
-        progress: as `parity.measure` takes it.
+        opened: a Keras model, and the run it is of, if any.
+        form: name of the format, as in `formats.FORMATS`.
+        output: file or folder; None is a place in the folder of the run.
+        quantize: what weights and activations become, as the format lists.
+        data: labelled videos to compare and calibrate on, as `keras_r3d.data.open_videos` takes
+            them; None is those of the run.
+        split: of these videos; None is the evaluated one ("train" of a run without any other).
+        videos: most videos to compare on, evenly chosen; 0 is all.
+        min_agreement: least share of windows in which the export must see the class that Keras
+            sees; None is the format's own.
+        progress: takes the number of videos done, and of all: each counts twice.
 
     Raises:
-        ExportError: the place is taken, the format cannot hold the model, or the export differs
-            from Keras by more than it may.
-        R3DError: the run has no model, or its videos are gone.
+        ExportError: the model is of no run and `data` or `output` is missing, the place is taken,
+            the format cannot hold the model, or the export differs from Keras by more than it may.
+        R3DError: there are no such videos, or none can be read.
         WriteError: it cannot be written.
     """
-    request = request or Request()
-    formats.check_quantize(form, request.quantize)
-    place = destinations.choose(run, form, request.quantize, request.output)
-    # What would be an error in the end is one before videos are looked for.
-    run.model_path()
-    run_folder.make(place.path.parent)
-    files.check_writable(place.path.parent)
-    split = run.compared_split if request.data_dir is None else run.recipe.eval.split
-    videos, reader = run.open_split(split, request.data_dir)
-    videos = parity.evenly(videos, request.videos)
-    example = _example(run, videos, reader)
-    of_run = source.of_run(run, example, request.data_dir)
-    with files.atomic(place.path) as written:
-        form.write(of_run, written, request.quantize)
-        exported = classifier.of_run(run, form.loaded(written))
-        measured = parity.measure(
-            *(classifier.of_run(run), exported, reader, videos, split), progress=progress
+    chosen = formats.get_format(form, quantize)
+    own, run = opened.classifier, opened.run
+    if run is None and (data is None or output is None):
+        raise ExportError(
+            f"{own.name} is of no run: pass `data`, labelled videos to compare the export with "
+            "Keras on, and `output`, where it goes."
         )
-        _check(measured, form, request)
-        signatures = runtimes.load_export(form.loaded(written)).signatures
-        said = record.make(of_run, form.name, request.quantize, written, signatures, measured)
-        described = place.record(written), place.card(written)
-        files.write_json(described[0], said)
-        files.write_text(described[1], card.text(of_run, said, place.name))
-    described = place.record(place.path), place.card(place.path)
-    return Exported(place.path, measured, said, described, form.beside(place.path))
+    path = _place(opened, chosen, quantize, None if output is None else Path(output))
+    # What would be an error in the end is one before videos are looked for.
+    run_folder.make(path.parent)
+    files.check_writable(path.parent)
+    network, metadata = _described(opened)
+    data_dir = None if data is None else os.fspath(data)
+    if split is None and run is not None and data is None:
+        split = run.compared_split
+    side = labelled.videos_of(opened, data_dir, split)
+    side = dataclasses.replace(side, videos=parity.choose_evenly(side.videos, videos))
+
+    def calibration() -> list[np.ndarray]:
+        return example_clips(labelled.videos_of(opened, data_dir, "train"), own.data, CLIPS, print)
+
+    example = example_clips(side, own.data, 1, lambda _: None)[0]
+    source = Source(network, metadata, example, calibration)
+    with files.atomic(path) as written:
+        chosen.write(source, written, quantize)
+        loaded = runtimes.load_export(written / chosen.model)
+        score = loaded.score(own.eval.batch_size)
+        exported = dataclasses.replace(own, name=str(path), score=score, network=None)
+        measured = parity.measure(own, exported, side, progress)
+        _check(measured, chosen, quantize, min_agreement)
+        record = {
+            "format": form,
+            "quantize": quantize,
+            "source": _origin(opened, network),
+            "versions": {
+                "keras_r3d": __version__,
+                "tensorflow": tf.__version__,
+                "keras": keras.__version__,
+                "numpy": np.__version__,
+                "python": platform.python_version(),
+            },
+            **_contents(written),
+            "signatures": dict(loaded.signatures),
+            "parity": measured.as_json(),
+        }
+        name = "/".join(path.parts[-2:]) if chosen.versioned else path.name
+        json_path, card_path = _descriptions(chosen, path, written)
+        files.write_json(json_path, record)
+        files.write_text(card_path, card.text(opened, source, record, side.split, name))
+    notes = serving.write_beside(path.parent, path.parent.name) if chosen.versioned else []
+    return Exported(path, measured, record, _descriptions(chosen, path, path), notes)
 
 
-def _example(run: Run, videos: Sequence[Video], reader: Reader) -> np.ndarray:
-    """Returns a clip of the first video that can be read."""
-    reasons = []
-    for video in videos:
-        try:
-            return clips.middle_clip(reader, video, run.recipe.data).pixels
-        except VideoError as error:
-            reasons.append(error)
-    raise ExportError(
-        f"Not one of {len(videos)} videos can be read to compare the export with Keras: "
-        f"{reasons[0]}"
-    )
+def _place(opened: Opened, form: Format, quantize: str, output: Path | None) -> Path:
+    """Returns where an export goes.
+
+    Raises:
+        ExportError: it has the wrong suffix, something is there already, or a server could not
+            serve it by this name.
+    """
+    variant = "" if quantize == "none" else f"-{quantize}"
+    if output is None:
+        assert opened.run is not None  # `export` has seen to it
+        name = opened.run.name if form.versioned else "model" if form.suffix else form.name
+        output = opened.run.path / run_folder.EXPORT / f"{name}{variant}{form.suffix}"
+    if form.versioned:
+        if output.name in ("", ".."):
+            output = Path(os.path.abspath(output))
+        serving.check_name(output.name)
+        if output.exists() and not output.is_dir():
+            raise ExportError(f"--output {output} is a file; choose a folder.")
+        names = [file.name for file in output.iterdir()] if output.is_dir() else []
+        # The next free version, as TensorFlow Serving counts.
+        return output / str(max((int(name) for name in names if name.isdecimal()), default=0) + 1)
+    if output.suffix != form.suffix and form.suffix:
+        raise ExportError(f"--output must end in {form.suffix}. Received: {output}")
+    for taken in (output, *_descriptions(form, output, output)):
+        if taken.exists():
+            raise ExportError(f"{taken} already exists; choose another --output.")
+    return output
 
 
-def _check(measured: Parity, form: Format, request: Request) -> None:
+def _descriptions(form: Format, path: Path, written: Path) -> tuple[Path, Path]:
+    """Returns where `export.json` and the model card of an export go.
+
+    Args:
+        path: of the export.
+        written: where the export is at the moment, which is put at `path` when it is complete.
+    """
+    if form.suffix:
+        return path.with_name(f"{path.name}.export.json"), path.with_name(f"{path.name}.md")
+    folder = written / EXTRA if form.versioned else written
+    return folder / "export.json", folder / "README.md"
+
+
+def _described(opened: Opened) -> tuple[keras.Model, Metadata]:
+    """Returns the network, and what its export is to say of itself.
+
+    Raises:
+        ExportError: the model was not built by keras_r3d, or wants normalized pixels.
+    """
+    own = opened.classifier
+    metadata = read_metadata(own.network) if own.network is not None else None
+    if own.network is None or metadata is None or not metadata.normalises:
+        raise ExportError(
+            f"{own.name} must be a network of keras_r3d that normalizes its input itself "
+            "(include_preprocessing=True), as a training writes it."
+        )
+    tables = metadata.recipe if opened.run is None else dataclasses.asdict(opened.run.recipe)
+    clips = {"data": dataclasses.asdict(own.data), "eval": dataclasses.asdict(own.eval)}
+    tables = {**(tables or {}), **clips}
+    return own.network, dataclasses.replace(metadata, labels=tuple(own.classes), recipe=tables)
+
+
+def _check(measured: Parity, form: Format, quantize: str, least: float | None) -> None:
     """Raises ExportError if an export does not agree."""
-    least = request.min_agreement
     if least is None:
-        least = form.quantize[request.quantize]
+        least = form.quantize[quantize]
     # Not written as `<` and `>`: a NaN must fail.
     if not measured.agreement >= least:
         raise ExportError(
             f"The export sees the same class as Keras in {measured.agreement:.1%} of the windows, "
             f"and must in {least:.1%} (--min_agreement): it is not kept.\n{measured}"
         )
-    if request.quantize == "none" and not measured.largest_difference <= formats.TOLERANCE:
+    if quantize == "none" and not measured.largest_difference <= _TOLERANCE:
         raise ExportError(
-            f"A probability differs from Keras's by more than {formats.TOLERANCE}: the export is "
-            f"not kept.\n{measured}"
+            f"A probability differs from Keras's by more than {_TOLERANCE}: the export is not "
+            f"kept.\n{measured}"
         )
+
+
+def _origin(opened: Opened, network: keras.Model) -> dict[str, Any]:
+    """Returns where a model is from, for `export.json`; no hash of one that is in no file."""
+    name, path = opened.classifier.name, Path(opened.classifier.name)
+    in_file = path.is_file()
+    return {
+        "run": None if opened.run is None else opened.run.name,
+        "model": path.name if in_file else name,
+        "model_sha256": files.sha256(path) if in_file else None,
+        "model_bytes": path.stat().st_size if in_file else 4 * network.count_params(),
+    }
+
+
+def _contents(path: Path) -> dict[str, Any]:
+    """Returns size and hash of a file, or of all files in a folder by their path in it."""
+    folder = path.is_dir()
+    contents = {
+        file.relative_to(path).as_posix() if folder else "": {
+            "bytes": file.stat().st_size,
+            "sha256": files.sha256(file),
+        }
+        for file in (sorted(filter(Path.is_file, path.rglob("*"))) if folder else [path])
+    }
+    return {"bytes": sum(file["bytes"] for file in contents.values()), "files": contents}

@@ -1,72 +1,37 @@
-"""The formats a run can be exported to, and how closely each must agree with Keras."""
+"""The formats that a model can be exported to, and how closely each must agree with Keras."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import importlib.util
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from keras_r3d.export.source import Source
-from keras_r3d.inference.models import manifest
-from keras_r3d.inference.models.runtimes.saved_model import EXTRA
-from keras_r3d.system import files
+import keras
+import numpy as np
+
+from keras_r3d.applications import Metadata
 from keras_r3d.system.errors import ExportError
 
-# Largest difference of a probability that counts as the same (float32, another order of sums).
-TOLERANCE = 1e-4
 
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What is exported.
 
-def _saved_model(source: Source, path: Path, quantize: str) -> None:
-    from keras_r3d.export.saved_model import saved_model, serving
+    Attributes:
+        network: gives probabilities, or logits.
+        metadata: what the export is to say of itself, with class names and a recipe.
+        example: a clip, uint8 `(frames, size, size, channels)`, to warm up a server with.
+        calibration: gives the clips on which int8 chooses its scales; called for int8 only.
+    """
 
-    experiment = source.manifest.recipe
-    saved_model.write(
-        source.network,
-        path,
-        classes=source.manifest.classes,
-        data=experiment.data,
-        evaluation=experiment.eval,
-        precision="float32" if quantize == "none" else quantize,
-    )
-    extra = path / EXTRA
-    extra.mkdir(exist_ok=True)
-    files.write_text(extra / manifest.NAME, source.manifest.to_json())
-    serving.write_warm_up(path, path.parent.name, source.example)
+    network: keras.Model
+    metadata: Metadata
+    example: np.ndarray
+    calibration: Callable[[], Iterable[np.ndarray]]
 
-
-def _for_serving(path: Path) -> list[str]:
-    from keras_r3d.export.saved_model import serving
-
-    return serving.write_beside(path.parent, path.parent.name)
-
-
-def _nothing(path: Path) -> list[str]:
-    return []
-
-
-def _tflite(source: Source, path: Path, quantize: str) -> None:
-    from keras_r3d.export.tflite import calibration, tflite
-
-    tflite.write(
-        source.network,
-        path,
-        quantize=quantize,
-        clips=lambda: calibration.clips(source.run, source.data_dir),
-        manifest_text=source.manifest.to_json(),
-        names=source.manifest.classes,
-    )
-
-
-def _onnx(source: Source, path: Path, quantize: str) -> None:
-    from keras_r3d.export import onnx
-
-    said = source.manifest
-    onnx.write(source.network, path, classes=said.classes, manifest_text=said.to_json())
-
-
-def _openvino(source: Source, path: Path, quantize: str) -> None:
-    from keras_r3d.export import openvino
-
-    said = source.manifest
-    openvino.write(source.network, path, classes=said.classes, manifest_text=said.to_json())
+    @property
+    def classes(self) -> Sequence[str]:
+        """Class names, in the order of the scores."""
+        return self.metadata.labels or ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,70 +39,77 @@ class Format:
     """A format.
 
     Attributes:
-        name: as `--format` takes it.
+        name: as `--format` takes it; also of the optional dependencies that bring `packages`.
+        module: of `keras_r3d.export`; its `write(source, path, quantize)` writes a `Source` at a
+            path that does not exist.
+        quantize: what `--quantize` takes, the default first -> the least share of windows in which
+            the export must see the class that Keras sees. "none" computes in float32.
         suffix: of its file; "" of a folder.
         versioned: the folder holds a numbered folder for each export.
         model: the file in the folder by which it is loaded; "" is the folder or file itself.
-        quantize: what `--quantize` takes, the default first -> the least share of windows in which
-            the export must see the class that Keras sees. "none" computes in float32.
-        write: writes a source at a path that does not exist, quantised as asked for.
-        beside: writes what goes beside a finished export, and returns what there is to say of it.
+        packages: that it needs, as they are imported.
     """
 
     name: str
-    suffix: str
-    versioned: bool
-    model: str
+    module: str
     quantize: Mapping[str, float]
-    write: Callable[[Source, Path, str], None]
-    beside: Callable[[Path], list[str]] = _nothing
+    suffix: str = ""
+    versioned: bool = False
+    model: str = ""
+    packages: Sequence[str] = ()
 
-    def loaded(self, path: Path) -> Path:
-        """Returns what to load of the export at `path`."""
-        return path / self.model if self.model else path
+    def write(self, source: Source, path: Path, quantize: str) -> None:
+        """Writes a model; raises ExportError if the format cannot hold it."""
+        module = importlib.import_module(f"keras_r3d.export.{self.module}")
+        module.write(source, path, quantize)
 
 
 FORMATS = {
-    one.name: one
-    for one in (
+    form.name: form
+    for form in (
         Format(
-            name="saved_model",
-            suffix="",
+            "saved_model",
+            "saved_model.saved_model",
+            {"none": 0.99, "bfloat16": 0.95, "float16": 0.98},
             versioned=True,
-            model="",
-            quantize={"none": 0.99, "bfloat16": 0.95, "float16": 0.98},
-            write=_saved_model,
-            beside=_for_serving,
         ),
         Format(
-            name="tflite",
+            "tflite",
+            "tflite.tflite",
+            {"none": 0.99, "float16": 0.98, "dynamic": 0.95, "int8": 0.95},
             suffix=".tflite",
-            versioned=False,
-            model="",
-            quantize={"none": 0.99, "float16": 0.98, "dynamic": 0.95, "int8": 0.95},
-            write=_tflite,
         ),
-        Format("onnx", ".onnx", False, "", {"none": 0.99}, _onnx),
-        Format("openvino", "", False, "model.xml", {"none": 0.99}, _openvino),
+        Format(
+            "onnx",
+            "onnx",
+            {"none": 0.99},
+            suffix=".onnx",
+            packages=("onnx", "tf2onnx", "onnxruntime"),  # the last to compare it with Keras
+        ),
+        Format("openvino", "openvino", {"none": 0.99}, model="model.xml", packages=("openvino",)),
     )
 }
 
 
-def named(name: str | None) -> Format:
+def get_format(name: str | None, quantize: str) -> Format:
     """Returns a format.
 
     Raises:
-        ExportError: there is no such one.
+        ExportError: there is no such format, it cannot be quantized so, or packages that it needs
+            are not installed.
     """
     if name not in FORMATS:
         raise ExportError(f"--format must be one of {list(FORMATS)}. Received: {name}")
-    return FORMATS[name]
-
-
-def check_quantize(form: Format, quantize: str) -> None:
-    """Raises ExportError if a format cannot be quantised so."""
+    form = FORMATS[name]
     if quantize not in form.quantize:
         raise ExportError(
-            f"--quantize must be one of {list(form.quantize)} with --format {form.name}. "
+            f"--quantize must be one of {list(form.quantize)} with --format {name}. "
             f"Received: {quantize}"
         )
+    missing = [package for package in form.packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ExportError(
+            f"--format {name} needs {' and '.join(missing)}: pip install 'keras_r3d[{name}]' "
+            f"(in a checkout: pip install -e '.[{name}]')."
+        )
+    return form

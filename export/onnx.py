@@ -1,60 +1,60 @@
 """Export to ONNX, float32: uint8 clips in, probabilities out, any batch size.
 
 Keras's own exporter converts the network, with tf2onnx. What it does not do is done here: names,
-class names and the manifest inside the file.
+class names and `model.json` inside the file.
 """
 
-import contextlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from keras_r3d.export.packages import require
-from keras_r3d.inference.models.runtimes.onnx import CLASSES, INPUT, MANIFEST, OUTPUT
+from keras_r3d.export.formats import Source
+from keras_r3d.inference.models.runtimes.loaded import INPUT, OUTPUT
+from keras_r3d.inference.models.runtimes.onnx import CLASSES, METADATA
 from keras_r3d.system.errors import ExportError
 
 
-def write(
-    model: keras.Model, path: Path, *, classes: Sequence[str], manifest_text: str = ""
-) -> None:
+def write(source: Source, path: Path, quantize: str) -> None:
     """Writes an `.onnx` file.
 
     Its input `clip` is uint8 `(batch, frames, height, width, channels)`, its output
     `probabilities` float32 `(batch, classes)`. Its metadata has the class names as JSON
-    (`CLASSES`) and `manifest_text` (`MANIFEST`).
+    (`CLASSES`) and `model.json` (`METADATA`).
+
+    Args:
+        quantize: "none", the only one.
 
     Raises:
-        ExportError: tf2onnx, onnx or onnxruntime is not installed, or the network does not become
-            a graph of that one input.
+        ExportError: the network does not become a graph of that one input.
     """
-    require("onnx", ("onnx", "tf2onnx", "onnxruntime"))  # the last to compare it with Keras
     import onnx
 
-    given = keras.InputSpec(dtype="uint8", shape=(None, *model.input_shape[1:]), name=INPUT)
-    with _quiet():
+    model = source.network
+    clip = keras.InputSpec(dtype="uint8", shape=(None, *model.input_shape[1:]), name=INPUT)
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it logs each step of its optimizer
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         _with_constants(model).export(
-            str(path), format="onnx", verbose=False, input_signature=[given]
+            str(path), format="onnx", verbose=False, input_signature=[clip]
         )
     made = onnx.load(str(path))
     inputs, outputs = list(made.graph.input), list(made.graph.output)
-    if [one.name for one in inputs] != [INPUT] or len(outputs) != 1:
+    if [tensor.name for tensor in inputs] != [INPUT] or len(outputs) != 1:
         raise ExportError(
             f"The ONNX graph must have one input '{INPUT}' and one output. Received: inputs "
-            f"{[one.name for one in inputs]}, outputs {[one.name for one in outputs]}. `--format "
-            "saved_model` exports this model."
+            f"{[tensor.name for tensor in inputs]}, outputs {[tensor.name for tensor in outputs]}. "
+            "`--format saved_model` exports this model."
         )
     _name(made.graph)
     made.graph.name = model.name
     for tensor in (inputs[0], outputs[0]):
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
-    onnx.helper.set_model_props(
-        made, {CLASSES: json.dumps(list(classes), ensure_ascii=False), MANIFEST: manifest_text}
-    )
+    names = json.dumps(list(source.classes), ensure_ascii=False)
+    onnx.helper.set_model_props(made, {CLASSES: names, METADATA: source.metadata.to_json()})
     onnx.checker.check_model(made)
     path.write_bytes(made.SerializeToString(deterministic=True))
 
@@ -96,17 +96,3 @@ def _name(graph) -> None:
     for constant in graph.initializer:
         constant.name = names[constant.name]
     graph.initializer.sort(key=lambda constant: constant.name)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences tf2onnx, which logs each step of its optimiser."""
-    logger = logging.getLogger("tf2onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
-            yield
-    finally:
-        logger.setLevel(before)

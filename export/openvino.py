@@ -6,35 +6,35 @@ instead: on Python 3.13 that fails inside OpenVINO (2026.4), and it needs SciPy.
 
 import json
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
-from keras_r3d.export.packages import require
-from keras_r3d.inference.models.runtimes.openvino import CLASSES, INPUT, MANIFEST, OUTPUT, SECTION
+from keras_r3d.export.formats import Source
+from keras_r3d.inference.models.runtimes.loaded import INPUT, OUTPUT
+from keras_r3d.inference.models.runtimes.openvino import CLASSES, METADATA, SECTION
 from keras_r3d.system import files
 
 MODEL = "model.xml"  # its weights lie beside it, in model.bin
 
 
-def write(
-    model: keras.Model, path: Path, *, classes: Sequence[str], manifest_text: str = ""
-) -> None:
+def write(source: Source, path: Path, quantize: str) -> None:
     """Writes a folder with `model.xml` and `model.bin`.
 
     The input `clip` is uint8 `(batch, frames, height, width, channels)`, the output
     `probabilities` float32 `(batch, classes)`. The runtime information has, in the section
-    `SECTION`, the class names as JSON (`CLASSES`) and `manifest_text` (`MANIFEST`).
+    `SECTION`, the class names as JSON (`CLASSES`) and `model.json` (`METADATA`).
+
+    Args:
+        quantize: "none", the only one.
 
     Raises:
-        ExportError: openvino is not installed.
         WriteError: it cannot be written.
     """
-    require("openvino", ("openvino",))
     import openvino
 
+    model = source.network
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name=INPUT)
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -49,11 +49,9 @@ def write(
     made.set_friendly_name(model.name)
     # Otherwise the temporary folder is named in the file.
     made.set_rt_info(model.name, ["conversion_parameters", "input_model"])
-    for name, value in (
-        (CLASSES, json.dumps(list(classes), ensure_ascii=False)),
-        (MANIFEST, manifest_text),
-    ):
-        made.set_rt_info(value, [SECTION, name])
+    names = json.dumps(list(source.classes), ensure_ascii=False)
+    made.set_rt_info(names, [SECTION, CLASSES])
+    made.set_rt_info(source.metadata.to_json(), [SECTION, METADATA])
     try:
         path.mkdir()
     except OSError as error:

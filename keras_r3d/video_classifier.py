@@ -356,66 +356,51 @@ class VideoClassifier:
         split: str | None = None,
         videos: int = 100,
         min_agreement: float | None = None,
+        progress: Progress | None = None,
     ) -> "Exported":
         """Exports the model, loads it again and keeps it only if it computes what Keras computes.
 
         Args:
-            form: "tflite", "saved_model", "onnx" or "openvino".
-            output: file or folder; None is a place in the folder of its run.
-            quantize: as `python -m keras_r3d.export --help` lists.
-            data: labelled videos to compare on, as `keras_r3d.data.open_videos` takes them; None
-                is those of its run.
-            split: of these; None is that of the recipe.
-            videos: most of them.
-            min_agreement: least share of windows in which the export must see the class that Keras
-                sees; None is the format's own.
+            form: "saved_model", "tflite", "onnx" or "openvino".
+            output: where to: for "saved_model" a folder that gets a new version number inside, for
+                "openvino" a folder, else a file. None is a place in the folder of its run.
+            quantize: what weights and activations become: of "tflite" "none", "float16", "dynamic"
+                (int8 weights) or "int8"; of "saved_model" "none", "bfloat16" or "float16"; of the
+                others "none".
+            data: labelled videos to compare and calibrate on, as `keras_r3d.data.open_videos`
+                takes them; None is those of its run.
+            split: of the videos to compare on; None is that of the recipe.
+            videos: most videos to compare on, evenly chosen; 0 is all.
+            min_agreement: least share of the windows in which the export must see the class that
+                Keras sees, 0 to 1. None is 0.99; of float16 0.98; of bfloat16, dynamic and int8
+                0.95.
+            progress: takes the number of videos done, and of all: each counts twice, scored by
+                Keras and by the export.
 
         Returns:
-            The export: `path`, `parity`, `record`.
+            The export: `path`, `parity`, `record`; printed, it is a report.
 
         Raises:
             ExportError: it is of no run and `data` or `output` is missing, the place is taken, the
                 format cannot hold the model, or the export differs from Keras by more than it may.
+            DataError: there are no such videos.
             ModelError: it is an export or is served.
+            WriteError: it cannot be written.
         """
-        from keras_r3d.export import exporting, formats
-        from keras_r3d.system.errors import ExportError
+        from keras_r3d.export import exporting
 
-        request = exporting.Request(
+        self._network("cannot be exported")
+        return exporting.export(
+            self._opened,
+            form,
+            output,
             quantize=quantize,
-            output=None if output is None else Path(output),
-            data_dir=None if data is None else os.fspath(data),
+            data=data,
+            split=split,
             videos=videos,
             min_agreement=min_agreement,
+            progress=progress,
         )
-        network = self._network("cannot be exported")
-        if self._opened.run is not None and self._opened.best and split is None:
-            return exporting.export(self._opened.run, formats.named(form), request)
-        if data is None or output is None:
-            raise ExportError(
-                f"{self._opened.classifier.name} is of no run: pass `data`, labelled videos to "
-                "compare the export with Keras on, and `output`, where it goes."
-            )
-        with tempfile.TemporaryDirectory(prefix="keras_r3d_") as folder:
-            run = self._as_run(network, Path(folder) / network.name, os.fspath(data), split)
-            return exporting.export(run, formats.named(form), request)
-
-    def _as_run(self, network: keras.Model, path: Path, data: str, split: str | None) -> Run:
-        """Writes the folder of a run with this model in it, as far as an export needs it."""
-        side = labelled.videos_of(self._opened, data, split)
-        own = self._opened.classifier
-        experiment = dataclasses.replace(
-            recipe.load(recipe.PAPER),
-            data=own.data,
-            eval=dataclasses.replace(own.eval, split=side.split),
-        )
-        listed = annotations.Annotations({side.split: list(side.videos)}, list(own.classes), [])
-        summary = {"data_dir": side.data_dir, "video_root": side.data_dir}
-        text = annotations.to_csv(listed)
-        run = run_folder.create(path, experiment, own.classes, text, summary)
-        with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
-            network.save(temporary)
-        return run
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Saves the Keras model, with its classes and how its clips are cut.

@@ -35,9 +35,7 @@ from benchmarks.exports.exported_models import (
 )
 from benchmarks.process import Process, Turn, in_turns
 from keras_r3d import applications, recipe
-from keras_r3d.export import onnx, openvino
-from keras_r3d.export.saved_model import saved_model
-from keras_r3d.export.tflite import tflite
+from keras_r3d.export.formats import Source, get_format
 from keras_r3d.system import files
 from keras_r3d.system.errors import R3DError
 
@@ -139,30 +137,23 @@ def _write(
     names = [f"{number:03}" for number in range(_CLASSES)]
     frames, size = network.input_shape[1:3]
     experiment = recipe.load("kinetics34", [f"data.frames={frames}", f"data.size={size}"])
+    metadata = applications.Metadata(tuple(names), recipe=recipe.tables(experiment))
+    source = Source(network, metadata, calibration[0], lambda: calibration)
 
-    def ours(quantize: str) -> Callable[[Path], None]:
-        return lambda path: tflite.write(
-            network,
-            path,
-            quantize=quantize,
-            clips=lambda: calibration,
-            manifest_text="",
-            names=names,
-        )
+    def ours(form: str, quantize: str = "none") -> Callable[[Path], None]:
+        return lambda path: get_format(form, quantize).write(source, path, quantize)
 
     writers: dict[str, Callable[[Path], None]] = {
         Stock.file: lambda path: stock.write(network, path, quantised=False),
         StockDynamic.file: lambda path: stock.write(network, path, quantised=True),
-        Ours.file: ours("none"),
-        OursFloat16.file: ours("float16"),
-        OursDynamic.file: ours("dynamic"),
-        OursInt8.file: ours("int8"),
+        Ours.file: ours("tflite"),
+        OursFloat16.file: ours("tflite", "float16"),
+        OursDynamic.file: ours("tflite", "dynamic"),
+        OursInt8.file: ours("tflite", "int8"),
         TensorFlow.file: network.save,
-        SavedModel.file: lambda path: saved_model.write(
-            network, path, classes=names, data=experiment.data, evaluation=experiment.eval
-        ),
-        OnnxRuntime.file: lambda path: onnx.write(network, path, classes=names),
-        OpenVINO.file: lambda path: openvino.write(network, path, classes=names),
+        SavedModel.file: ours("saved_model"),
+        OnnxRuntime.file: ours("onnx"),
+        OpenVINO.file: ours("openvino"),
     }
     failed = {}
     for file, write in writers.items():

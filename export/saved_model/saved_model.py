@@ -1,66 +1,84 @@
 """Export to a SavedModel that TensorFlow Serving loads, and TensorFlow without Keras."""
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
+from keras import layers
 
-from keras_r3d import recipe
-from keras_r3d.export.saved_model.precision import PRECISIONS, lowered
+from keras_r3d.applications.metadata import JSON_FILE
+from keras_r3d.export.formats import Source
+from keras_r3d.export.saved_model import serving
 from keras_r3d.export.saved_model.signatures import Signatures
 from keras_r3d.export.tflite.folding import fold
+from keras_r3d.inference.models.runtimes.saved_model import EXTRA
 from keras_r3d.system import files
-from keras_r3d.system.errors import ExportError
+
+# What gives sums over the whole clip, or numbers that others read.
+_EXACT = (layers.GlobalAveragePooling3D, layers.GlobalMaxPooling3D, layers.Softmax)
+# TensorFlow has no kernel for float16 of these on CPU.
+_POOLING = (layers.MaxPooling3D, layers.AveragePooling3D)
+_WITH_KERNEL = (layers.Conv3D, layers.Dense)
 
 
-def write(
-    model: keras.Model,
-    path: Path,
-    *,
-    classes: Sequence[str],
-    data: recipe.Data,
-    evaluation: recipe.Eval,
-    precision: str = "float32",
-) -> None:
+def write(source: Source, path: Path, quantize: str) -> None:
     """Writes a SavedModel with the signatures of `Signatures`, batch norms folded.
 
+    Beside it, in `assets.extra`, lie `model.json` and requests to warm up a server.
+
     Args:
-        model: functional, gives probabilities or logits.
-        path: does not exist.
-        classes: names, in the order of the scores.
-        data: how clips are cut.
-        evaluation: how windows and views of a video are placed and averaged.
-        precision: of weights and computation, one of `PRECISIONS`; what goes in and comes out is
-            the same.
+        path: NAME/VERSION, which does not exist.
+        quantize: precision of weights and computation: "none" is float32, "bfloat16", "float16";
+            what goes in and comes out is the same.
 
     Raises:
-        ExportError: an unknown precision, or a model that `classes` or `data` does not fit.
         WriteError: it cannot be written.
     """
-    if precision not in PRECISIONS:
-        raise ExportError(f"The precision must be one of {PRECISIONS}. Received: {precision}")
-    clip = (data.frames, data.size, data.size, data.channels)
-    taken = tuple(model.input_shape[1:])
-    if any(one not in (None, ours) for one, ours in zip(taken, clip, strict=True)):
-        raise ExportError(
-            f"The recipe cuts clips of {clip} (frames, height, width, channels), but the model "
-            f"takes {taken}."
-        )
-    if model.output_shape[-1] != len(classes):
-        raise ExportError(
-            f"The model has {model.output_shape[-1]} classes, but {len(classes)} are named."
-        )
-    network = lowered(fold(model), precision)
+    model, classes = source.network, source.classes
+    data = source.metadata.read_recipe(model.name).data
+    network = narrowed(fold(model), quantize)
     with tempfile.TemporaryDirectory() as folder:
         labels = Path(folder) / "labels.txt"
         labels.write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
-        served = Signatures(network, classes, data, evaluation, labels)
+        served = Signatures(network, classes, data, labels)
+        signatures = served.functions()
         try:
-            tf.saved_model.save(served, str(path), signatures=served.functions())
+            tf.saved_model.save(served, str(path), signatures=signatures)
         except tf.errors.OpError as error:
             raise files.WriteError(
                 f"Could not write {path} ({error.message.splitlines()[0]}): if the disk is full, "
                 "free some space there, then run again."
             ) from error
+    (path / EXTRA).mkdir(exist_ok=True)
+    files.write_text(path / EXTRA / JSON_FILE, source.metadata.to_json())
+    serving.write_warm_up(path, path.parent.name, source.example, signatures)
+
+
+def narrowed(model: keras.Model, precision: str) -> keras.Model:
+    """Returns the network with weights and computation in half the bytes.
+
+    Float32 stay: what comes before the first convolution (a mean has more digits than bfloat16),
+    the average over the last feature map, and the classifier with its softmax.
+
+    Args:
+        model: functional, float32; is left as it is.
+        precision: as `quantize` of `write`.
+    """
+    if precision == "none":
+        return model
+    order = {layer.name: number for number, layer in enumerate(model.layers)}
+    kernels = [n for n, layer in enumerate(model.layers) if isinstance(layer, _WITH_KERNEL)]
+    exact_kinds = (*_EXACT, *_POOLING) if precision == "float16" else _EXACT
+    ends_dense = isinstance(model.layers[kernels[-1]], layers.Dense)
+
+    def clone(layer: layers.Layer) -> layers.Layer:
+        number, config = order[layer.name], layer.get_config()
+        exact = isinstance(layer, exact_kinds) or number < kernels[0]
+        exact = exact or (ends_dense and number >= kernels[-1])
+        config["dtype"] = "float32" if exact else precision
+        return layer.__class__.from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=clone)
+    copy.set_weights(model.get_weights())
+    return copy

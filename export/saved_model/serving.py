@@ -6,7 +6,7 @@ lines write them, and a test holds them against the stubs:
 
     PredictionLog  { 6: PredictLog }
     PredictLog     { 1: PredictRequest }
-    PredictRequest { 1: ModelSpec, 2: map of inputs { 1: name, 2: TensorProto }, 3: output names }
+    PredictRequest { 1: ModelSpec, 2: map of inputs { 1: name, 2: TensorProto } }
     ModelSpec      { 1: name of the model, 3: name of the signature }
 
 Reference:
@@ -16,51 +16,48 @@ Reference:
 
 import json
 import shlex
+import string
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
 
+from keras_r3d import run_folder
 from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.inference.models.runtimes.saved_model import EXTRA
 from keras_r3d.serving import messages
 from keras_r3d.system import files
 from keras_r3d.system.errors import ExportError
 
-WARM_UP = "tf_serving_warmup_requests"  # in assets.extra; these names TensorFlow Serving gives
-MODELS = "models.config"
-BATCHING = "batching.config"
-README = "serving.md"
-
-_MOUNTED = "/models"  # in the container
+WARM_UP = "tf_serving_warmup_requests"  # in assets.extra; TensorFlow Serving gives the names
 _QUALITY = 90  # of the JPEGs of the warm-up
+# Written beside the versions; the templates lie beside this file.
+_FILES = ("models.config", "batching.config", "serving.md")
 
 
-def write_warm_up(version: Path, name: str, clip: Frame) -> None:
+def write_warm_up(version: Path, name: str, clip: Frame, signatures: Iterable[str]) -> None:
     """Writes one request for each signature, which the server sends itself when it loads a model.
 
     Args:
         version: the folder of a SavedModel, also before it has its number for a name.
         name: of the model on the server.
         clip: a real one, uint8 `(frames, height, width, channels)`.
+        signatures: names, as in `Signatures`.
 
     Raises:
-        ExportError: a signature that this does not know, or no SavedModel.
         WriteError: the file cannot be written.
     """
-    logs = [
-        prediction_log(name, signature, *_request(signature, clip, outputs))
-        for signature, outputs in signatures(version).items()
-    ]
-    path = version / "assets.extra" / WARM_UP
-    try:
-        path.parent.mkdir(exist_ok=True)
-    except OSError as error:
-        raise files.WriteError(files.explain(path.parent, error)) from error
+    logs = []
+    for signature in sorted(signatures):
+        inputs: dict[str, Any] = {"clip": clip[np.newaxis]}
+        if signature == "jpeg":
+            inputs = {"jpegs": [messages.compressed(clip, _QUALITY)]}
+        logs.append(prediction_log(name, signature, inputs))
+    path = version / EXTRA / WARM_UP
+    run_folder.make(path.parent)
     with files.atomic(path) as temporary:
         try:
             with tf.io.TFRecordWriter(str(temporary)) as writer:
@@ -81,25 +78,37 @@ def write_beside(folder: Path, name: str) -> list[str]:
         name: of the model on the server.
 
     Returns:
-        Sentences on files that were left, and differ from what would have been written.
+        A sentence for each file that differs from what would have been written, and was kept.
 
     Raises:
-        ExportError: a name that no address can have.
+        ExportError: no address can have such a name.
         WriteError: a file cannot be written.
     """
     check_name(name)
-    said = []
-    for file, text in (
-        (MODELS, models_config(name)),
-        (BATCHING, batching_config()),
-        (README, readme(name)),
-    ):
+    place = f"/models/{name}"  # in the container
+    sizes = [size for size in (1, 2, 4, 8, 16, 32) if size <= messages.MOST_CLIPS]
+    values = {
+        "name": name,
+        "quoted_name": json.dumps(name, ensure_ascii=False),  # the escapes of text protos
+        "quoted_path": json.dumps(place, ensure_ascii=False),
+        "most": messages.MOST_CLIPS,
+        "allowed": "\n".join(f"allowed_batch_sizes: {size}" for size in sizes),
+        "mount": shlex.quote(f"{place}:ro"),
+        "models": shlex.quote(f"{place}/models.config"),
+        "batching": shlex.quote(f"{place}/batching.config"),
+        "in_url": urllib.parse.quote(name),
+        "flag": shlex.quote(name),
+    }
+    notes = []
+    for file in _FILES:
+        template = Path(__file__).with_name(file).read_text(encoding="utf-8")
+        text = string.Template(template).substitute(values)
         path = folder / file
         if not path.exists():
             files.write_text(path, text)
         elif path.read_text(encoding="utf-8", errors="replace") != text:
-            said.append(f"{path} differs from what would be written, and is left as it is.")
-    return said
+            notes.append(f"{path} exists and is kept; this export would write another one.")
+    return notes
 
 
 def check_name(name: str) -> None:
@@ -111,56 +120,16 @@ def check_name(name: str) -> None:
         )
 
 
-def signatures(version: Path) -> dict[str, list[str]]:
-    """Returns the signatures of a SavedModel, each with its outputs, in the order of their names.
-
-    Raises:
-        ExportError: there is no SavedModel, or it is damaged.
-    """
-    try:
-        proto = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes())
-        found = proto.meta_graphs[0].signature_def
-    except (OSError, ValueError, IndexError, DecodeError) as error:
-        raise ExportError(f"{version} holds no SavedModel: {error}") from error
-    # TensorFlow's own begin with two underlines.
-    return {key: sorted(found[key].outputs) for key in sorted(found) if not key.startswith("__")}
-
-
-def _request(
-    signature: str, clip: Frame, outputs: Sequence[str]
-) -> tuple[Mapping[str, Any], Sequence[str]]:
-    """Returns inputs for a signature, and the outputs to ask for; of none, all are given."""
-    made: dict[str, Callable[[], tuple[Mapping[str, Any], Sequence[str]]]] = {
-        "serving_default": lambda: ({"clip": clip[np.newaxis]}, ()),
-        "features": lambda: ({"clip": clip[np.newaxis]}, ()),
-        "jpeg": lambda: ({"jpegs": [messages.compressed(clip, _QUALITY)]}, ()),
-        # A server that batches does so for requests that ask for all outputs; but a video has no
-        # batch axis, and a request that fails while it warms up keeps the model from being loaded.
-        "video": lambda: ({"video": clip}, [o for o in outputs if o != "window_probabilities"]),
-    }
-    if signature not in made:
-        raise ExportError(
-            f"No request is known to warm up the signature '{signature}'; known are {list(made)}."
-        )
-    return made[signature]()
-
-
-def prediction_log(
-    model: str, signature: str, inputs: Mapping[str, Any], outputs: Sequence[str] = ()
-) -> bytes:
-    """Returns a serialised `PredictionLog` of one request, the same bytes for the same values.
+def prediction_log(model: str, signature: str, inputs: Mapping[str, Any]) -> bytes:
+    """Returns a serialized `PredictionLog` of one request, the same bytes for the same values.
 
     Args:
         inputs: arrays by name: uint8, or nested lists of bytes.
-        outputs: that are asked for; all of them if there are none.
     """
-    spec = _field(1, model.encode()) + _field(3, signature.encode())
-    request = _field(1, spec)
+    request = _field(1, _field(1, model.encode()) + _field(3, signature.encode()))
     for name in sorted(inputs):
         tensor = tf.make_tensor_proto(inputs[name]).SerializeToString(deterministic=True)
         request += _field(2, _field(1, name.encode()) + _field(2, tensor))
-    for name in outputs:
-        request += _field(3, name.encode())
     return _field(6, _field(1, request))
 
 
@@ -176,82 +145,3 @@ def _varint(number: int) -> bytes:
         groups.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes((*groups, number))
-
-
-def models_config(name: str) -> str:
-    """Returns the text of a `ModelServerConfig`: the newest version of one model is served."""
-    return f"""\
-# Which models and versions are served; `--model_config_file` of TensorFlow Serving.
-model_config_list {{
-  config {{
-    name: {_quoted(name)}
-    base_path: {_quoted(f"{_MOUNTED}/{name}")}
-    model_platform: "tensorflow"
-    # The newest. To go back to version 1: specific {{ versions: 1 }} in place of latest {{ … }}.
-    model_version_policy {{ latest {{ num_versions: 1 }} }}
-  }}
-}}
-"""
-
-
-def batching_config() -> str:
-    """Returns the text of `BatchingParameters`: clips of different requests share a step."""
-    sizes = [size for size in (1, 2, 4, 8, 16, 32) if size <= messages.MOST_CLIPS]
-    allowed = "".join(f"allowed_batch_sizes: {size}\n" for size in sizes)
-    return f"""\
-# How requests are put together; `--batching_parameters_file` of TensorFlow Serving.
-# To begin with, not measured: raise the batch on a GPU, and set the threads to its CPU's cores.
-# Clips in a step. `python -m keras_r3d.client` sends at most {messages.MOST_CLIPS} in a request.
-max_batch_size {{ value: {messages.MOST_CLIPS} }}
-# The longest that a request waits for others.
-batch_timeout_micros {{ value: 5000 }}
-# Steps that may wait; beyond, the server answers UNAVAILABLE, and clients come again.
-max_enqueued_batches {{ value: 100 }}
-num_batch_threads {{ value: 2 }}
-# A smaller batch is filled up to one of these, so that few sizes are compiled and tuned.
-{allowed}"""
-
-
-def docker_line(name: str) -> str:
-    """Returns the command that serves a model, to be run in the folder NAME."""
-    place = f"{_MOUNTED}/{name}"
-    words = [
-        "docker run --rm -p 8500:8500 -p 8501:8501",
-        f'-v "$PWD":{shlex.quote(f"{place}:ro")} tensorflow/serving',
-        f"--model_config_file={shlex.quote(f'{place}/{MODELS}')}",
-        f"--enable_batching --batching_parameters_file={shlex.quote(f'{place}/{BATCHING}')}",
-    ]
-    return " \\\n  ".join(words)
-
-
-def readme(name: str) -> str:
-    """Returns the text of `serving.md`: how the model is served and asked."""
-    flag = shlex.quote(name)
-    in_url = urllib.parse.quote(name)
-    return f"""\
-# Serving {name}
-
-In this folder:
-
-```
-{docker_line(name)}
-```
-
-REST is then at port 8501, gRPC at 8500:
-
-```
-curl http://localhost:8501/v1/models/{in_url}
-python -m keras_r3d.client VIDEO… --export 1 --url http://localhost:8501 --model {flag}
-python -m keras_r3d.client VIDEO… --export 1 --url grpc://localhost:8500 --model {flag}
-```
-
-`{MODELS}` says which versions are served, `{BATCHING}` how requests share a step. Both
-are yours: a later export leaves them as they are. Leave `--enable_batching` and
-`--batching_parameters_file` out if clients send clips of different sizes, or whole videos by REST:
-docs/serving.md of keras_r3d says why.
-"""
-
-
-def _quoted(text: str) -> str:
-    """Returns a text as text protos have it, whose escapes are JSON's."""
-    return json.dumps(text, ensure_ascii=False)

@@ -1,62 +1,57 @@
-"""Clips of a run's own training videos, on which int8 models choose their scales."""
+"""Clips of labelled videos, on which int8 models choose their scales."""
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from keras_r3d.data import clips as clip_files
+from keras_r3d import recipe
+from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.run_folder import Run
+from keras_r3d.inference.evaluation.labelled import Labelled
 from keras_r3d.system.errors import ExportError, VideoError
 
 CLIPS = 100  # docs/export.md has what fewer and more of them do
 
 
-def clips(
-    run: Run,
-    data_dir: str | Path | None = None,
-    count: int = CLIPS,
-    say: Callable[[str], None] = print,
-) -> Iterator[np.ndarray]:
-    """Yields clips of the training videos, cut as in evaluation: of all classes alike, evenly.
+def example_clips(
+    labelled: Labelled, data: recipe.Data, count: int, say: Callable[[str], None]
+) -> list[np.ndarray]:
+    """Cuts clips of videos as in evaluation: of all classes alike, evenly.
 
-    The same run gives the same clips. A video that cannot be read is replaced by the next.
+    The same videos give the same clips. A video that cannot be read is replaced by the next.
 
     Args:
         count: how many, if there are as many; several of each video where there are fewer videos.
         say: takes a line about videos that cannot be read.
 
-    Yields:
-        uint8 `(frames, size, size, channels)`.
+    Returns:
+        uint8 `(frames, size, size, channels)` each.
 
     Raises:
         ExportError: none of the videos can be read.
     """
-    videos, reader = run.open_split("train", data_dir)
-    data = run.recipe.data
-    windows = math.ceil(count / max(1, len(videos)))
-    given = 0
     broken: list[str] = []
-    for video in spread(videos):
-        try:
-            for window in clip_files.windows(reader, video, data, windows):
-                yield window.pixels[0]
-                given += 1
-                if given == count:
-                    break
-        except VideoError as error:
-            broken.append(str(error))
-        if given == count:
-            break
+
+    def windows() -> Iterator[np.ndarray]:
+        each = math.ceil(count / max(1, len(labelled.videos)))
+        for video in spread(labelled.videos):
+            try:
+                for window in clips.windows(labelled.reader, video, data, each):
+                    yield window.pixels[0]
+            except VideoError as error:
+                broken.append(str(error))
+
+    examples = list(itertools.islice(windows(), count))
+    if not examples:
+        raise ExportError(
+            f"None of the {len(labelled.videos)} videos of split '{labelled.split}' can be read, "
+            f"for clips to calibrate on or to try: {broken[:1]} Pass --data_dir with their place."
+        )
     if broken:
         say(f"{len(broken)} videos cannot be read to calibrate on, and are left out: {broken[0]}")
-    if not given:
-        raise ExportError(
-            f"int8 needs clips to calibrate on, and none of the {len(videos)} videos of split "
-            "'train' can be read: pass --data_dir with their place, or another --quantize."
-        )
+    return examples
 
 
 def spread(videos: Sequence[Video]) -> list[Video]:
@@ -69,7 +64,7 @@ def spread(videos: Sequence[Video]) -> list[Video]:
         for label, members in by_class.items()
         for rank, place in enumerate(_far_apart(len(members)))
     ]
-    return [video for _, _, video in sorted(ranked, key=lambda one: one[:2])]
+    return [video for _, _, video in sorted(ranked, key=lambda row: row[:2])]
 
 
 def _far_apart(count: int) -> list[int]:

@@ -1,11 +1,11 @@
 """Lowering a network over clips to operators over images, which TensorFlow Lite has and is fast at.
 
-TensorFlow Lite has no 3D pooling, and a 3D convolution that it never quantises and runs slowly.
+TensorFlow Lite has no 3D pooling, and a 3D convolution that it never quantizes and runs slowly.
 Both can be said in 2D, exactly. The clip `(1, frames, height, width, channels)` becomes a batch of
 images `(frames, height, width, channels)`, and of each layer the part in space is the same layer in
 2D. For its part in time:
 
-- a convolution reads each image together with its neighbours in time, as channels of one image;
+- a convolution reads each image together with its neighbors in time, as channels of one image;
 - what only looks along time (3x1x1) is a 2D layer too, over `(1, frames, height * width,
   channels)`, which is the same memory under another name.
 
@@ -86,20 +86,18 @@ def lower(model: keras.Model, *, skip_zeros: bool = False) -> keras.Model:
         )
     clip = keras.Input(batch_shape=(1, *shape[1:]), dtype="float32", name="clip")
     values = {id(model.inputs[0]): _Images(ops.reshape(clip, shape[1:]))}
-    rules = _RULES | {
-        layers.Conv3D: functools.partial(_convolution, skip_zeros=skip_zeros),
-    }
+    rules = _RULES | {layers.Conv3D: functools.partial(_convolution, skip_zeros=skip_zeros)}
     for layer in model.layers:
         if isinstance(layer, layers.InputLayer):
             continue
         rule = rules.get(type(layer))
-        given = [values.get(id(tensor)) for tensor in keras.tree.flatten(layer.input)]
-        if rule is None or None in given or len(layer._inbound_nodes) > 1:
+        inputs = [values.get(id(tensor)) for tensor in keras.tree.flatten(layer.input)]
+        if rule is None or None in inputs or len(layer._inbound_nodes) > 1:
             raise ExportError(
                 f"TFLite export does not know the layer {layer.name} ({type(layer).__name__}) as "
                 "it is used here. `--format saved_model` exports this model."
             )
-        values[id(layer.output)] = rule(layer, *given)
+        values[id(layer.output)] = rule(layer, *inputs)
     outputs = [
         ops.reshape(_whole(values[id(tensor)]), (1, *tensor.shape[1:])) for tensor in model.outputs
     ]
@@ -159,7 +157,7 @@ def _convolution(layer: layers.Conv3D, images: _Images, skip_zeros: bool = False
     parts: list[Any] = []
     for run, taps in _runs(layer, images, skip_zeros):
         few = images.x.shape[-1] <= _FEW_CHANNELS and len(taps) > 1 and layer.dilation_rate[0] == 1
-        stacked = (_spans if few else _neighbours)(layer, images, run, taps)
+        stacked = (_spans if few else _neighbors)(layer, images, run, taps)
         # (time, height, width, in, out) to (height, width, time * in, out)
         part = np.moveaxis(kernel[taps], 0, 2).reshape(*kernel.shape[1:3], -1, layer.filters)
         name = f"{layer.name}_{len(parts)}" if parts else layer.name
@@ -236,14 +234,14 @@ def _runs(layer: layers.Conv3D, images: _Images, skip_zeros: bool) -> list[tuple
     used = taps(*range(count))
     if not used:
         raise ExportError(f"The layer {layer.name} reads nothing but zeros: the clip is too short.")
-    runs = [(list(run), own) for own, run in itertools.groupby(range(count), taps)]
-    needed = sum(len(run) * len(own) for run, own in runs)
-    if not skip_zeros or not all(own for _, own in runs) or needed > _MOST * count * len(used):
+    groups = [(list(run), some) for some, run in itertools.groupby(range(count), taps)]
+    needed = sum(len(run) * len(some) for run, some in groups)
+    if not skip_zeros or not all(some for _, some in groups) or needed > _MOST * count * len(used):
         return [(range(count), used)]
-    return [(range(run[0], run[-1] + 1), own) for run, own in runs]
+    return [(range(run[0], run[-1] + 1), some) for run, some in groups]
 
 
-def _neighbours(layer: layers.Conv3D, images: _Images, run: range, taps: Sequence[int]) -> _Images:
+def _neighbors(layer: layers.Conv3D, images: _Images, run: range, taps: Sequence[int]) -> _Images:
     """Puts the images that taps read for one image into the channels of one image.
 
     Args:
@@ -288,7 +286,7 @@ def _chosen(x, numbers: range):
 def _spans(layer: layers.Conv3D, images: _Images, run: range, taps: Sequence[int]) -> _Images:
     """Does the same for images of few channels, which are slow to copy by themselves.
 
-    With time before channels, what neighbouring taps read for one image lies side by side.
+    With time before channels, what neighboring taps read for one image lies side by side.
     """
     channels, (before, behind) = images.x.shape[-1], images.pads[0]
     x = _time_into_channels(images.x)
@@ -417,7 +415,7 @@ def _concatenate(layer: layers.Concatenate, *values: Any):
             f"TFLite export joins vectors only: {layer.name} joins {layer.input[0].shape} and "
             "others. `--format saved_model` exports this model."
         )
-    return _Joined([one for value in values for one in getattr(value, "parts", [value])])
+    return _Joined([part for value in values for part in getattr(value, "parts", [value])])
 
 
 def _dense(layer: layers.Dense, value: Any):
@@ -440,8 +438,8 @@ def _same(layer: layers.Layer, *values: Any):
     """The layer itself: it treats every pixel, or every row, alike."""
     config = layer.get_config() | {"dtype": "float32"}
     lowered = layer.__class__.from_config(config)
-    given = [_whole(value) for value in values]
-    y = lowered(given if len(given) > 1 else given[0])
+    inputs = [_whole(value) for value in values]
+    y = lowered(inputs if len(inputs) > 1 else inputs[0])
     lowered.set_weights(layer.get_weights())
     return _Images(y) if isinstance(values[0], _Images) else y
 

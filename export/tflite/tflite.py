@@ -1,52 +1,38 @@
 """Export to TFLite, built-in operators only: one uint8 clip in, probabilities out."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_r3d.applications.metadata import JSON_FILE
+from keras_r3d.export.formats import Source
 from keras_r3d.export.tflite.folding import fold
 from keras_r3d.export.tflite.lowering import lower
-from keras_r3d.inference.models import manifest
 from keras_r3d.inference.models.runtimes import tflite_metadata
 from keras_r3d.system import files, stderr
 from keras_r3d.system.errors import ExportError
 
-# int8: weights and activations. dynamic: weights only, int8; activations on the fly.
-QUANTIZE = ("none", "float16", "dynamic", "int8")
 
-
-def write(
-    model: keras.Model,
-    path: Path,
-    *,
-    quantize: str,
-    clips: Callable[[], Iterable[np.ndarray]],
-    manifest_text: str,
-    names: Sequence[str],
-) -> None:
+def write(source: Source, path: Path, quantize: str) -> None:
     """Writes a `.tflite` file; the same arguments make the same bytes in another process.
 
     The input is one uint8 clip `(1, frames, height, width, channels)`, RGB or flow; the output
-    float32 `(1, classes)`, whatever the numbers are inside.
+    float32 `(1, classes)`, whatever the numbers are inside. `model.json` and the class names, as
+    `labels.txt`, are in the file.
 
     Args:
-        model: gives probabilities, or logits.
-        quantize: one of `QUANTIZE`.
-        clips: gives what int8 is calibrated on, uint8 `(frames, height, width, channels)` each;
-            called for int8 only.
-        manifest_text: goes into the file as `model.json`.
-        names: of the classes; go into the file as `labels.txt`, one a line.
+        quantize: "none"; "float16"; "dynamic", int8 weights alone, activations on the fly; or
+            "int8", weights and activations.
 
     Raises:
         ExportError: a layer that cannot be exported; no clips to calibrate on.
         WriteError: it cannot be written.
     """
-    if quantize not in QUANTIZE:
-        raise ExportError(f"--quantize must be one of {list(QUANTIZE)}. Received: {quantize}")
-    calibrating = _checked(clips(), model.input_shape[1:]) if quantize == "int8" else None
+    model = source.network
+    clips = list(source.calibration()) if quantize == "int8" else []
     converter = _converter(model, skip_zeros=quantize in ("none", "float16"))
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -54,14 +40,12 @@ def write(
         converter.target_spec.supported_types = [tf.float16]
     try:
         with stderr.dropped():  # how it goes on
-            converted = (
-                converter.convert() if calibrating is None else _int8(converter, calibrating)
-            )
+            converted = _int8(converter, clips) if clips else converter.convert()
     except Exception as error:  # TensorFlow's own ConverterError is not public
         raise ExportError(f"TensorFlow Lite cannot convert {model.name}: {error}") from error
     texts = {
-        tflite_metadata.LABELS: "".join(f"{name}\n" for name in names),
-        manifest.NAME: manifest_text,
+        tflite_metadata.LABELS: "".join(f"{name}\n" for name in source.classes),
+        JSON_FILE: source.metadata.to_json(),
     }
     try:
         path.write_bytes(tflite_metadata.attach(converted, texts))
@@ -87,9 +71,15 @@ def _converter(model: keras.Model, skip_zeros: bool) -> tf.lite.TFLiteConverter:
 
 
 def _int8(converter: tf.lite.TFLiteConverter, clips: Sequence[np.ndarray]) -> bytes:
-    """Converts to int8, but for the softmax: 256 steps are few for the shares of 400 classes."""
+    """Converts to int8, but for the softmax: 256 steps are few for the shares of 400 classes.
+
+    The first clip gets a black and a white value: then each step of 0-255 is one of int8.
+    """
+    first, *others = clips
+    first = first.copy()
+    first.flat[0], first.flat[-1] = 0, 255
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.representative_dataset = lambda: ([clip[np.newaxis]] for clip in clips)
+    converter.representative_dataset = lambda: ([clip[np.newaxis]] for clip in (first, *others))
     # Its other purpose is of no interest here: the debugger is the way to keep operators in float.
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter,
@@ -97,23 +87,3 @@ def _int8(converter: tf.lite.TFLiteConverter, clips: Sequence[np.ndarray]) -> by
         debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["SOFTMAX"]),
     )
     return debugger.get_nondebug_quantized_model()
-
-
-def _checked(clips: Iterable[np.ndarray], shape: Sequence[int]) -> list[np.ndarray]:
-    """Returns the clips, the first with a black and a white value: then each step of 0-255 is one.
-
-    Raises:
-        ExportError: there are none, or they are of another shape.
-    """
-    checked = list(clips)
-    if not checked:
-        raise ExportError("int8 needs clips to calibrate on, and there are none.")
-    for clip in checked:
-        if clip.shape != tuple(shape) or clip.dtype != np.uint8:
-            raise ExportError(
-                f"Clips to calibrate on must be uint8 {tuple(shape)} (frames, height, width, "
-                f"channels). Received: {clip.dtype} {clip.shape}"
-            )
-    checked[0] = checked[0].copy()
-    checked[0].flat[0], checked[0].flat[-1] = 0, 255
-    return checked

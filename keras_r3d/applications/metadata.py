@@ -1,41 +1,107 @@
-"""What a model knows of itself: class names, and how its input is to be normalized.
+"""What a model says of itself: its classes, its normalization, and how its clips are cut.
 
-Keras keeps nothing in a `.keras` file but layers and their arguments. So this goes in as an
-argument of a layer that does nothing: a Dropout of rate 0, which keeps its `seed` as it came and
-never uses it. Any Keras loads it, keeps it and saves it again.
+Keras keeps nothing in a `.keras` file but layers and their arguments. So there it is an argument of
+a layer that does nothing: a Dropout of rate 0, which keeps its `seed` as it came and never uses it.
+Any Keras loads it, keeps it and saves it again. In exported models it is a JSON text, `model.json`:
+in the zip at the end of a `.tflite` file, in `assets.extra` of a SavedModel, in the metadata of an
+ONNX or OpenVINO file.
 """
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import layers
 
+from keras_r3d.recipe import Recipe, of_clips, parse
+from keras_r3d.system.errors import ModelError, RecipeError
+
 LAYER = "metadata"
+JSON_FILE = "model.json"
+_FORMAT = 1  # of JSON_FILE
 
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a model file says beside its weights.
+    """What a model says of itself beside its weights.
 
     Attributes:
         labels: class names in the order of the outputs; None where they are not known.
-        mean: per channel (RGB), 0-255.
-        std: per channel (RGB), 0-255.
+        mean: per channel (RGB, or x and y of optical flow), 0-255.
+        std: per channel, 0-255.
         normalises: the model itself subtracts `mean` and divides by `std`, its input is 0-255;
             otherwise `preprocess_input` does.
         weights: where the weights were loaded from, None for a network trained from scratch.
-        recipe: the tables of the recipe it was trained by, which say how its clips are cut; None
+        recipe: the tables of the recipe it was trained by, of which [data] says how its clips are
+            cut and [eval] how windows are placed and averaged, or these two tables alone; None
             where there was none.
     """
 
-    labels: tuple[str, ...] | None
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    normalises: bool
-    weights: str | None
+    labels: tuple[str, ...] | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    normalises: bool = True
+    weights: str | None = None
     recipe: Mapping[str, Any] | None = None
+
+    def read_recipe(self, where: str) -> Recipe:
+        """Returns `recipe` as a whole recipe.
+
+        Args:
+            where: name of the model, for messages.
+
+        Raises:
+            ModelError: this version of keras_r3d does not understand it.
+        """
+        tables = dict(self.recipe or {})
+        try:
+            whole = {"data", "eval"} <= set(tables)
+            return of_clips(tables) if whole else parse(tables)
+        except RecipeError as error:
+            raise ModelError(
+                f"{where} carries a recipe of another version of keras_r3d: pass --recipe, or "
+                f"export it again. {error}"
+            ) from error
+
+    def to_json(self) -> str:
+        """Returns the text of `model.json`, for a model that normalizes its input itself."""
+        values = {
+            "format": _FORMAT,
+            "classes": list(self.labels or ()),
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "recipe": self.recipe,
+        }
+        return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> "Metadata":
+        """Reads the text of `model.json`.
+
+        Args:
+            where: name of the model, for messages.
+
+        Raises:
+            ModelError: the text is damaged, or written by a newer keras_r3d.
+        """
+        try:
+            values = json.loads(text)
+            if (version := values["format"]) == _FORMAT:
+                classes, mean, std = (values[key] for key in ("classes", "mean", "std"))
+                for items, kind in ((classes, str), (mean, int | float), (std, int | float)):
+                    if not isinstance(items, list) or not all(isinstance(x, kind) for x in items):
+                        raise TypeError("classes must be a list of texts, mean and std of numbers")
+                if not isinstance(values["recipe"], dict):
+                    raise TypeError("recipe must be tables")
+                return cls(tuple(classes), tuple(mean), tuple(std), recipe=values["recipe"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ModelError(f"{where}: its {JSON_FILE} is damaged ({error!r}).") from error
+        raise ModelError(
+            f"{where} carries a {JSON_FILE} of format {version}; this keras_r3d reads format "
+            f"{_FORMAT}: update keras_r3d, or export the model again."
+        )
 
 
 def attach(x, metadata: Metadata):
@@ -46,17 +112,17 @@ def attach(x, metadata: Metadata):
 
 
 def record(model: keras.Model, **values: Any) -> None:
-    """Writes into a model of keras_r3d what it is to know of itself.
+    """Changes what a model of keras_r3d says of itself.
 
     Args:
-        values: of `Metadata`, such as `recipe`: the tables of the recipe it is trained by.
+        values: fields of `Metadata`, such as `recipe`: the tables of the recipe it is trained by.
     """
     layer = model.get_layer(LAYER)
     layer.seed = {**layer.seed, **values}
 
 
 def read_metadata(model: keras.Model) -> Metadata | None:
-    """Returns what a model of keras_r3d knows of itself, also after Keras has loaded it.
+    """Returns what a model of keras_r3d says of itself, also after Keras has loaded it.
 
     Returns:
         None for a model that keras_r3d did not build.

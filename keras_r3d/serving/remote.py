@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from keras_r3d import recipe, run_folder
+from keras_r3d.applications.metadata import JSON_FILE, Metadata
 from keras_r3d.data.decoding.decoder import Frame
-from keras_r3d.inference.models import manifest
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.models.runtimes import Score
 from keras_r3d.system.errors import ServingError
@@ -126,11 +126,11 @@ def known_of(path: str | os.PathLike[str]) -> tuple[Sequence[str], recipe.Recipe
         run = run_folder.open_run(os.fspath(path))
         return run.classes, run.recipe, f"recipe of the run {run.path}"
     folder = Path(path)
-    place = folder / "assets.extra" / manifest.NAME if folder.is_dir() else folder
+    place = folder / "assets.extra" / JSON_FILE if folder.is_dir() else folder
     if not place.is_file():
         raise ServingError(
             f"{path} must be a run, or the folder NAME/VERSION that `python -m keras_r3d.export` "
-            f"wrote, or its {manifest.NAME}. There is no {place}."
+            f"wrote, or its {JSON_FILE}. There is no {place}."
         )
-    known = manifest.from_json(place.read_text(encoding="utf-8", errors="replace"), str(place))
-    return known.classes, known.recipe, f"{manifest.NAME} of {path}"
+    known = Metadata.from_json(place.read_text(encoding="utf-8", errors="replace"), str(place))
+    return known.labels or (), known.read_recipe(str(place)), f"{JSON_FILE} of {path}"

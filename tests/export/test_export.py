@@ -23,10 +23,12 @@ from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source
 from keras_r3d.export import __main__ as command
-from keras_r3d.export import card, destinations, exporting, parity, source
-from keras_r3d.export.exporting import Request
-from keras_r3d.export.formats import FORMATS, Format
-from keras_r3d.inference.models import classifier
+from keras_r3d.export import exporting, parity
+from keras_r3d.export.formats import FORMATS
+from keras_r3d.export.saved_model import saved_model
+from keras_r3d.export.tflite import tflite
+from keras_r3d.inference.models import classifier, opening
+from keras_r3d.inference.models.opening import Opened
 from keras_r3d.system import files
 from keras_r3d.system.errors import ExportError, R3DError
 
@@ -63,57 +65,70 @@ def run(data, tmp_path_factory) -> run_folder.Run:
     )
 
 
-def test_places_are_named_by_format_and_variant(run, tmp_path):
-    def chosen(form: str, quantize: str = "none", output=None):
-        place = destinations.choose(run, FORMATS[form], quantize, output)
-        return place.path.relative_to(run.path).as_posix()
-
-    assert chosen("saved_model") == "export/run/1"
-    assert chosen("saved_model", "bfloat16") == "export/run-bfloat16/1"
-    assert chosen("tflite") == "export/model.tflite"
-    assert chosen("tflite", "int8") == "export/model-int8.tflite"
-    assert chosen("onnx") == "export/model.onnx"
-    assert chosen("openvino") == "export/openvino"
+@pytest.fixture(scope="module")
+def opened(run) -> Opened:
+    figures = {"videos": 6, "split": "test", "video_top1": 0.75, "video_top1_interval": (0.5, 0.9)}
+    evaluated = dataclasses.replace(run, summary=run.summary | {"evaluation": figures})
+    return opening.of_run(evaluated)
 
 
-def test_a_saved_model_gets_the_next_version(run, tmp_path):
+@pytest.fixture
+def unwritten(monkeypatch):
+    """Exports whose writing ends with an error: so far, only the place is chosen."""
+    for module in (tflite, saved_model):
+        monkeypatch.setattr(module, "write", unwritten_place)
+
+
+def unwritten_place(source, path, quantize):
+    raise InterruptedError(str(path))
+
+
+def place(opened: Opened, form: str, quantize: str = "none", output=None) -> str:
+    """Returns where an export would go: the place it is written at has a name that tells."""
+    with pytest.raises(R3DError) as info:
+        exporting.export(opened, form, output, quantize=quantize, videos=1)
+    text = re.search(r"Could not write (\S+)|$", str(info.value))[1]
+    return str(Path(text).relative_to(opened.run.path if output is None else Path(output).parent))
+
+
+def test_places_are_named_by_format_and_variant(opened, unwritten):
+    assert place(opened, "saved_model") == "export/run/1"
+    assert place(opened, "saved_model", "bfloat16") == "export/run-bfloat16/1"
+    assert place(opened, "tflite") == "export/model.tflite"
+    assert place(opened, "tflite", "int8") == "export/model-int8.tflite"
+
+
+def test_a_saved_model_gets_the_next_version(opened, tmp_path, unwritten):
     # What is being written has no number as its name, so that no server takes it for a version.
     for name in ("notes", "7", ".partial-12-9"):
         (tmp_path / name).mkdir()
-    place = destinations.choose(run, FORMATS["saved_model"], "none", tmp_path)
-    assert place.path == tmp_path / "8"
+    assert place(opened, "saved_model", output=tmp_path) == f"{tmp_path.name}/8"
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(ExportError, match="is a file: choose a folder"):
-        destinations.choose(run, FORMATS["saved_model"], "none", tmp_path / "file")
+    with pytest.raises(ExportError, match="is a file; choose a folder"):
+        exporting.export(opened, "saved_model", tmp_path / "file")
+    with pytest.raises(ExportError, match=r"no ':'\. Received: 'a:b'"):
+        exporting.export(opened, "saved_model", "a:b")
 
 
-def test_files_of_several_formats_have_room_beside_each_other(run):
-    places = [destinations.choose(run, FORMATS[form], "none", None) for form in ("tflite", "onnx")]
-    names = [one(place.path) for place in places for one in (place.record, place.card)]
-    assert len({*names, *(place.path for place in places)}) == 6
-
-
-def test_a_saved_model_has_the_name_of_its_folder(run, tmp_path, monkeypatch):
-    def chosen(run, output=None):
-        return destinations.choose(run, FORMATS["saved_model"], "none", output)
-
+def test_a_saved_model_has_the_name_of_its_folder(opened, tmp_path, monkeypatch, unwritten):
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path / "in")
-    assert chosen(run, Path()).path == tmp_path / "in" / "1"
-    assert chosen(run, Path("..")).name == f"{tmp_path.name}/1"
-    around = dataclasses.replace(run, path=run.path / "state" / "..")
-    assert chosen(around).name == "run/1"
-    with pytest.raises(ExportError, match=r"no ':'\. Received: 'a:b'"):
-        chosen(run, Path("a:b"))
+    with pytest.raises(R3DError, match=re.escape(f"write {tmp_path / 'in' / '1'} ")):
+        exporting.export(opened, "saved_model", "", videos=1)
+    with pytest.raises(R3DError, match=re.escape(f"write {tmp_path / '1'} ")):
+        exporting.export(opened, "saved_model", "..", videos=1)
+    (opened.run.path / "state").mkdir(exist_ok=True)
+    around = dataclasses.replace(opened.run, path=opened.run.path / "state" / "..")
+    assert place(dataclasses.replace(opened, run=around), "saved_model") == "export/run/1"
 
 
 @pytest.mark.parametrize("name", ["m.v2.tflite", "m.v2.tflite.export.json", "m.v2.tflite.md"])
-def test_existing_files_are_left_alone(run, tmp_path, name):
+def test_existing_files_are_left_alone(opened, tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(ExportError, match=f"{name} exists and is left as it is"):
-        destinations.choose(run, FORMATS["tflite"], "none", tmp_path / "m.v2.tflite")
+    with pytest.raises(ExportError, match=f"{name} already exists; choose another --output"):
+        exporting.export(opened, "tflite", tmp_path / "m.v2.tflite")
     with pytest.raises(ExportError, match=r"must end in \.tflite\. Received: .*/model"):
-        destinations.choose(run, FORMATS["tflite"], "none", tmp_path / "model")
+        exporting.export(opened, "tflite", tmp_path / "model")
 
 
 def test_two_evaluations_are_compared():
@@ -136,7 +151,7 @@ def test_two_evaluations_are_compared():
 
 @given(st.integers(1, 50), st.integers(0, 60))
 def test_videos_are_chosen_evenly(count, most):
-    chosen = parity.evenly(range(count), most)
+    chosen = parity.choose_evenly(range(count), most)
     assert len(chosen) == (min(most, count) if most else count)
     assert chosen == sorted(set(chosen))
     steps = np.diff([-1, *chosen, count])
@@ -148,15 +163,18 @@ def everything(root) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("form", ["saved_model", "tflite"])
-def test_an_export_is_described_and_scores_like_keras(run, data, tmp_path, form):
-    output = tmp_path / ("m.tflite" if form == "tflite" else "m")
-    exported = exporting.export(run, FORMATS[form], Request(output=output))
-    found = exported.parity
+def test_an_export_is_described_and_scores_like_keras(opened, tmp_path, form):
+    output, counts = tmp_path / ("m.tflite" if form == "tflite" else "m"), []
+    exported = exporting.export(opened, form, output, progress=lambda *done: counts.append(done))
+    found, run = exported.parity, opened.run
     assert (found.videos, found.windows) == (6, 3 * 3 + 3 * 3)
+    assert counts == [(count + 1, 14) for count in range(14)]
     assert found.same_windows == found.windows
     assert found.largest_difference < 1e-5
+    assert "Same class in 6 of 6 videos" in str(exported)
     written, page = exported.described
     record = json.loads(written.read_text())
+    assert record == json.loads(json.dumps(exported.record))
     assert record["source"]["run"] == "run"
     assert record["source"]["model_sha256"] == files.sha256(run.path / run_folder.BEST_MODEL)
     assert record["parity"]["agreement"] == 1.0
@@ -168,61 +186,76 @@ def test_an_export_is_described_and_scores_like_keras(run, data, tmp_path, form)
     assert "2 classes" in text
     assert "4 frames of 16×16" in text
     assert "green, red" in text
-    opened = classifier.of_file(exported.path)
-    assert opened.data == run.recipe.data
+    assert "| video top-1 | 75.0% | 50.0% – 90.0% |" in text
+    assert "| video top-1 | 50.0% | 50.0% |" in text
+    again = classifier.of_file(exported.path)
+    assert again.data == run.recipe.data
     assert not [name for name in everything(tmp_path) if "partial" in name]
 
 
-def wrong(form: Format, how) -> Format:
-    """A format whose exports are of a network that `how` has changed."""
+@pytest.fixture
+def wrong(monkeypatch):
+    """Makes TFLite files be of a network whose weights a function has changed."""
+    write = tflite.write
 
-    def write(source, path, quantize):
-        network = keras.models.clone_model(source.network)
-        network.set_weights(how(source.network.get_weights()))
-        form.write(dataclasses.replace(source, network=network), path, quantize)
+    def change(how) -> None:
+        def write_wrong(source, path, quantize):
+            network = keras.models.clone_model(source.network)
+            network.set_weights(how(source.network.get_weights()))
+            write(dataclasses.replace(source, network=network), path, quantize)
 
-    return dataclasses.replace(form, write=write)
+        monkeypatch.setattr(tflite, "write", write_wrong)
+
+    return change
 
 
 @pytest.mark.parametrize(
     ("how", "said"),
     [
-        (lambda weights: [*weights[:-2], weights[-2][:, ::-1], weights[-1]], "in 0.0% of the win"),
+        (
+            lambda weights: [*weights[:-2], weights[-2][:, ::-1], weights[-1]],
+            "in 0.0% of the windows, and must in 99.0%",
+        ),
         (lambda weights: [*weights[:-1], weights[-1] + (0.01, 0)], "differs from Keras's by more"),
         (lambda weights: [*weights[:-1], weights[-1] * np.nan], "scores that are not finite"),
     ],
     ids=["swapped", "off", "nan"],
 )
-def test_an_export_that_differs_is_not_kept(run, tmp_path, how, said):
-    request = Request(output=tmp_path / "m.tflite")
-    with pytest.raises(R3DError, match=said):
-        exporting.export(run, wrong(FORMATS["tflite"], how), request)
+def test_an_export_that_differs_is_not_kept(opened, tmp_path, wrong, how, said):
+    wrong(how)
+    with pytest.raises(R3DError, match=re.escape(said)):
+        exporting.export(opened, "tflite", tmp_path / "m.tflite", videos=3)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_asked_for_may_be_less(run, tmp_path):
-    swapped = wrong(FORMATS["tflite"], lambda weights: [*weights[:-2], -weights[-2], weights[-1]])
-    request = Request("int8", tmp_path / "m.tflite", min_agreement=0.0, videos=2)
-    exported = exporting.export(run, swapped, request)
-    assert exported.parity.videos == 2
-    assert exported.parity.agreement < 0.95
-    with pytest.raises(ExportError, match=r"and must in 95\.0% \(--min_agreement\)"):
-        exporting.export(run, swapped, Request("int8", tmp_path / "n.tflite"))
-
-
-def test_the_card_fits_many_classes_and_an_evaluation(run, tmp_path):
-    exported = exporting.export(run, FORMATS["tflite"], Request(output=tmp_path / "m.tflite"))
-    summary = {"evaluation": {"videos": 6, "split": "test", "video_top1": 0.75}}
-    summary["evaluation"]["video_top1_interval"] = (0.5, 0.9)
-    example = np.zeros((4, 16, 16, 3), np.uint8)
-    of_run = source.of_run(dataclasses.replace(run, summary=summary), example, None)
-    names = [f"class {number}" for number in range(400)]
-    of_run = dataclasses.replace(
-        of_run, manifest=dataclasses.replace(of_run.manifest, classes=names)
+def test_a_lower_agreement_may_be_allowed(opened, tmp_path, wrong):
+    wrong(lambda weights: [*weights[:-2], -weights[-2], weights[-1]])
+    exported = exporting.export(
+        opened, "tflite", tmp_path / "m.tflite", quantize="int8", min_agreement=0.0, videos=2
     )
-    text = card.text(of_run, exported.record, "m.tflite")
-    assert "| video top-1 | 75.0% | 50.0% – 90.0% |" in text
-    assert "class 59, … and 340 more" in text
+    assert exported.parity.videos == 2
+    assert exported.parity.agreement < FORMATS["tflite"].quantize["int8"] == 0.95
+
+
+def test_a_model_of_no_run_is_compared_on_other_videos(data, tmp_path):
+    names = tuple(f"class {number}" for number in range(98))
+    network = R3D10(input_shape=(4, 16, 16, 3), width=0.0625, labels=(*CLASSES, *names))
+    own = classifier.of_network(network, small_recipe())
+    opened = Opened(own, None)
+    with pytest.raises(ExportError, match="is of no run: pass `data`"):
+        exporting.export(opened, "tflite", tmp_path / "m.tflite")
+    exported = exporting.export(opened, "tflite", tmp_path / "m.tflite", data=data, videos=3)
+    assert exported.record["source"] == {
+        "run": None,
+        "model": network.name,
+        "model_sha256": None,
+        "model_bytes": 4 * network.count_params(),
+    }
+    again = classifier.of_file(exported.path)
+    assert (again.data, again.eval, again.classes) == (own.data, own.eval, own.classes)
+    text = exported.described[1].read_text()
+    assert "class 57, … and 40 more" in text
+    assert "The model was not evaluated" in text
 
 
 @pytest.mark.parametrize(
@@ -260,10 +293,9 @@ def test_what_cannot_be_exported_is_said(run, tmp_path, monkeypatch, words, said
         command._main()
 
 
-def test_a_folder_that_cannot_be_written_is_said_before_any_work(run):
-    request = Request(output=Path("/proc/m.tflite"), data_dir="nowhere")
+def test_a_folder_that_cannot_be_written_is_refused_before_any_work(opened):
     with pytest.raises(files.WriteError, match=r"^Could not write /proc \("):
-        exporting.export(run, FORMATS["tflite"], request)
+        exporting.export(opened, "tflite", "/proc/m.tflite", data="nowhere")
 
 
 def test_calibrating_without_clips_is_an_error(run, tmp_path):
@@ -271,7 +303,7 @@ def test_calibrating_without_clips_is_an_error(run, tmp_path):
     left = [line for line in videos if ",train," not in line]
     copy = shutil.copytree(run.path, tmp_path / "run")
     (copy / run_folder.VIDEOS).write_text("\n".join(left) + "\n")
-    request = Request("int8", tmp_path / "m.tflite")
+    opened = opening.of_run(run_folder.open_run(copy))
     with pytest.raises(R3DError, match="train"):
-        exporting.export(run_folder.open_run(copy), FORMATS["tflite"], request)
+        exporting.export(opened, "tflite", tmp_path / "m.tflite", quantize="int8")
     assert not list(tmp_path.glob("*.tflite"))

@@ -1,19 +1,20 @@
 """ONNX and OpenVINO: what the file computes, what it says of itself, what is missing."""
 
+import dataclasses
 import importlib.util
 import json
 
 import keras
 import numpy as np
 import pytest
+from exports import source_of
 from folded import moved
 
 from keras_r3d.applications import C3D, R3D18
-from keras_r3d.export import onnx, openvino, packages
+from keras_r3d.export import formats, onnx, openvino
 from keras_r3d.system.errors import ExportError
 
 CLASSES = ["a\nb", "<&\"'>;", "naïve 日本"]
-MANIFEST = json.dumps({"classes": CLASSES}, indent=1) + "\n"
 needs_onnx = pytest.mark.skipif(
     any(importlib.util.find_spec(one) is None for one in ("onnx", "tf2onnx", "onnxruntime")),
     reason="needs keras_r3d[onnx]",
@@ -64,7 +65,8 @@ def test_onnx_computes_what_keras_computes(model, tmp_path):
     import onnxruntime
 
     path = tmp_path / "model.onnx"
-    onnx.write(model, path, classes=CLASSES, manifest_text=MANIFEST)
+    source = source_of(model, CLASSES)
+    onnx.write(source, path, "none")
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (given,), (asked,) = session.get_inputs(), session.get_outputs()
     assert (given.name, given.type) == ("clip", "tensor(uint8)")
@@ -72,7 +74,7 @@ def test_onnx_computes_what_keras_computes(model, tmp_path):
     assert (asked.name, asked.shape) == ("probabilities", ["batch", 3])
     said = session.get_modelmeta().custom_metadata_map
     assert json.loads(said[onnx.CLASSES]) == CLASSES
-    assert said[onnx.MANIFEST] == MANIFEST
+    assert said[onnx.METADATA] == source.metadata.to_json()
     check(model, lambda some: session.run(None, {"clip": some})[0])
 
 
@@ -81,16 +83,17 @@ def test_openvino_computes_what_keras_computes(model, tmp_path):
     from openvino import Core
 
     path = tmp_path / "model"
-    openvino.write(model, path, classes=CLASSES, manifest_text=MANIFEST)
+    source = source_of(model, CLASSES)
+    openvino.write(source, path, "none")
     assert sorted(one.name for one in path.iterdir()) == ["model.bin", "model.xml"]
     assert str(tmp_path) not in (path / openvino.MODEL).read_text(encoding="utf-8")
     read = Core().read_model(path / openvino.MODEL)
     said = {
         name: read.get_rt_info([openvino.SECTION, name]).astype(str)
-        for name in (openvino.CLASSES, openvino.MANIFEST)
+        for name in (openvino.CLASSES, openvino.METADATA)
     }
     assert json.loads(said[openvino.CLASSES]) == CLASSES
-    assert said[openvino.MANIFEST] == MANIFEST
+    assert said[openvino.METADATA] == source.metadata.to_json()
     compiled = Core().compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert compiled.input("clip").get_element_type().get_type_name() == "u8"
     assert compiled.input("clip").get_partial_shape().to_string().startswith("[?,")
@@ -102,13 +105,16 @@ def test_openvino_computes_what_keras_computes(model, tmp_path):
 def test_a_graph_with_other_inputs_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(onnx, "_with_constants", lambda model: model)
     with pytest.raises(ExportError, match=r"must have one input 'clip'.*normalization"):
-        onnx.write(NETWORKS["A"](), tmp_path / "model.onnx", classes=CLASSES)
+        onnx.write(source_of(NETWORKS["A"](), CLASSES), tmp_path / "model.onnx", "none")
 
 
-def test_a_missing_package_is_named_with_what_brings_it():
-    packages.require("onnx", ("json", "keras"))
+def test_a_missing_package_is_named_with_what_brings_it(monkeypatch):
+    needs = dataclasses.replace(
+        formats.FORMATS["onnx"], packages=("json", "no_such_a", "no_such_b")
+    )
+    monkeypatch.setitem(formats.FORMATS, "onnx", needs)
     with pytest.raises(
         ExportError,
         match=r"^--format onnx needs no_such_a and no_such_b: pip install 'keras_r3d\[onnx\]'",
     ):
-        packages.require("onnx", ("json", "no_such_a", "no_such_b"))
+        formats.get_format("onnx", "none")

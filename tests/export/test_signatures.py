@@ -11,7 +11,6 @@ from memory_reader import VIDEO, MemoryReader
 from signature_networks import (
     CLASSES,
     DATA,
-    EVAL,
     FRAMES,
     SIZE,
     network,
@@ -23,7 +22,6 @@ from tensorflow.core.protobuf import config_pb2
 
 from keras_r3d.data import clips
 from keras_r3d.inference.embeddings.features import embedding_layer, embedding_network
-from keras_r3d.inference.models import averaging
 
 
 @pytest.fixture(scope="module", params=["A", "B", pytest.param("C3D", marks=pytest.mark.slow)])
@@ -85,56 +83,6 @@ def test_jpegs_of_a_batch_may_be_of_several_sizes(one):
         assert row == pytest.approx(alone.numpy(), abs=1e-5)
 
 
-def evaluated(model, frames, data, evaluation):
-    """Scores a video with Keras as `evaluate` does; returns its score and its windows'."""
-    reader = MemoryReader(frames, data)
-    windows = clips.windows(reader, VIDEO, data, evaluation.windows, evaluation.views)
-    parts = [averaging.average(scores(model, w.pixels), evaluation.average) for w in windows]
-    return averaging.average(np.stack(parts), evaluation.average), np.stack(parts)
-
-
-PROTOCOLS = {
-    "all": ({}, {}),
-    "strided": ({"frame_stride": 3}, {"batch_size": 3}),
-    "even, 3 views": ({"frame_stride": 2}, {"windows": 4, "views": 3}),
-    "spans, whole frame and centre": (
-        {"sampling": "uniform", "spans": (1.0, 0.667), "crop": "whole"},
-        {"views": 2, "average": "log_probabilities"},
-    ),
-    "whole frame": ({"sampling": "uniform", "crop": "whole"}, {}),
-    "spread, 10 views": (
-        {"sampling": "segments"},
-        {"windows": 2, "views": 10, "average": "log_probabilities"},
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    "protocol",
-    [
-        "all",
-        "even, 3 views",
-        "spread, 10 views",
-        "spans, whole frame and centre",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("strided", "whole frame")),
-    ],
-)
-def test_a_video_is_scored_as_by_evaluate(one, tmp_path, protocol):
-    of_data, of_eval = PROTOCOLS[protocol]
-    data, evaluation = dataclasses.replace(DATA, **of_data), dataclasses.replace(EVAL, **of_eval)
-    own = one if protocol == "all" else served(one.model, tmp_path / "1", data, evaluation)
-    for count in (1, 7, 8, 9, 60):
-        # Frames as large as a clip, which are not scaled; of 10 views, squares that are halved.
-        side = SIZE if evaluation.views < 10 else SIZE * 8 // 7
-        frames = noise(count, side, side if evaluation.views == 1 else side + 5)
-        mean, windows = evaluated(one.model, frames, data, evaluation)
-        found = own.video(video=tf.constant(frames))
-        assert found["window_probabilities"].numpy() == pytest.approx(windows, abs=1e-5)
-        assert found["probabilities"].numpy() == pytest.approx(mean, abs=1e-5)
-        assert found["labels"][0].numpy().decode() == CLASSES[mean.argmax()]
-        assert found["scores"].numpy() == pytest.approx(np.sort(mean)[::-1][:5], abs=1e-5)
-
-
 @pytest.mark.slow
 def test_logits_become_probabilities(tmp_path):
     own = served(network(classifier_activation=None), tmp_path / "1")
@@ -150,11 +98,12 @@ def test_logits_become_probabilities(tmp_path):
 def test_flow_has_no_jpegs(tmp_path):
     data = dataclasses.replace(DATA, input="dis")
     own = served(network(in_channels=2), tmp_path / "1", data)
-    assert set(own.loaded.signatures) == {"serving_default", "features", "video"}
+    assert set(own.loaded.signatures) == {"serving_default", "features"}
     frames = noise(FRAMES, 40, 30)[..., :2]
-    mean, _ = evaluated(own.model, frames, data, EVAL)
-    found = own.video(video=tf.constant(frames))["probabilities"].numpy()
-    assert found == pytest.approx(mean, abs=2e-3)
+    uniform = dataclasses.replace(data, sampling="uniform")
+    (window,) = clips.windows(MemoryReader(frames, uniform), VIDEO, uniform)
+    found = own.serving_default(clip=tf.constant(frames[np.newaxis]))["probabilities"].numpy()
+    assert found == pytest.approx(scores(own.model, window.pixels), abs=2e-3)
 
 
 class Server:
@@ -203,12 +152,6 @@ WRONG = {
     "4 channels": ("serving_default", np.zeros((1, 8, 16, 16, 4), np.uint8), "[1 8 16 16 4]"),
     "no batch": ("serving_default", noise(FRAMES, SIZE, SIZE), "Received: [8 16 16 3]"),
     "no columns": ("serving_default", noise(1, FRAMES, SIZE, 0), "Received: [1 8 16 0 3]"),
-    "0 frames": (
-        "video",
-        noise(0, SIZE, SIZE),
-        "`video` must be (frames, height, width, 3), frames, height and width of at least 1. "
-        "Received: [0 16 16 3]",
-    ),
     "no JPEGs": (
         "jpeg",
         np.empty((0, 8), object),
@@ -251,6 +194,6 @@ def test_errors_survive_frozen_graphs(one):
         convert_variables_to_constants_v2,
     )
 
-    frozen = convert_variables_to_constants_v2(one.loaded.signatures["video"])
-    with pytest.raises(tf.errors.InvalidArgumentError, match="Received: \\[0 16 16 3\\]"):
-        frozen(tf.constant(noise(0, SIZE, SIZE)))
+    frozen = convert_variables_to_constants_v2(one.loaded.signatures["serving_default"])
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Received: \[0 8 16 16 3\]"):
+        frozen(tf.constant(noise(0, FRAMES, SIZE, SIZE)))

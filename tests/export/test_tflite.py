@@ -10,13 +10,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from exports import source_of
 from folded import moved, output
 
 from keras_r3d.applications import C3D, R3D10, R3D50, r2plus1d_18
 from keras_r3d.data.annotations import Video
+from keras_r3d.export.formats import FORMATS
 from keras_r3d.export.tflite import calibration, tflite
+from keras_r3d.inference.evaluation.labelled import Labelled
 from keras_r3d.inference.models.runtimes import tflite_metadata
-from keras_r3d.recipe import Recipe, load
+from keras_r3d.recipe import load
 from keras_r3d.system.errors import ExportError, ModelError, VideoError
 
 SHAPE = (8, 32, 32, 3)
@@ -25,10 +28,8 @@ CLIPS = np.random.default_rng(0).integers(0, 256, (8, *SHAPE), dtype=np.uint8)
 PLAIN = tf.lite.experimental.OpResolverType.BUILTIN_REF  # knows built-in operators only
 
 
-def write(model: keras.Model, path: Path, quantize: str, clips=lambda: CLIPS) -> Path:
-    tflite.write(
-        model, path, quantize=quantize, clips=clips, manifest_text='{"size": 32}\n', names=NAMES
-    )
+def write(model: keras.Model, path: Path, quantize: str, clips=CLIPS) -> Path:
+    tflite.write(source_of(model, NAMES, clips=clips), path, quantize)
     return path
 
 
@@ -52,6 +53,7 @@ def operators(path: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
+    keras.backend.clear_session()
     keras.utils.set_random_seed(0)
     model = R3D10(input_shape=SHAPE, width=0.25, classes=3, shortcut="A")
     kernel, bias = model.layers[-1].get_weights()
@@ -62,7 +64,7 @@ def model() -> keras.Model:
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("tflite")
-    return {q: write(model, folder / f"{q}.tflite", q) for q in tflite.QUANTIZE}
+    return {q: write(model, folder / f"{q}.tflite", q) for q in FORMATS["tflite"].quantize}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,7 @@ def test_int8_has_nothing_in_float_but_the_ends(tmp_path, build, frames):
     shape = (frames, 32, 48, 3)
     model = moved(build(input_shape=shape, width=0.125, classes=3))
     clips = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
-    path = write(model, tmp_path / "model.tflite", "int8", lambda: clips)
+    path = write(model, tmp_path / "model.tflite", "int8", clips)
     assert in_float(path) == {"CAST", "DEQUANTIZE", "SOFTMAX"}
     names = [op["op_name"] for op in operators(path)]
     assert (names.count("QUANTIZE"), names.count("DEQUANTIZE")) == (1, 1)
@@ -136,12 +138,10 @@ def test_each_value_of_a_pixel_is_a_step_of_int8(exported):
     assert found["quantization"] == (1.0, -128)
 
 
-@pytest.mark.parametrize("quantize", ["none", "int8"])
-def test_the_same_model_makes_the_same_bytes(model, tmp_path, quantize):
-    for name in ("a", "b"):
-        keras.backend.clear_session()  # as in a new process: names are counted from 1
-        write(model, tmp_path / f"{name}.tflite", quantize, lambda: CLIPS[:1])
-    assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
+def test_the_same_model_makes_the_same_bytes(model, exported, tmp_path):
+    keras.backend.clear_session()  # as in a new process: names are counted from 1
+    again = write(model, tmp_path / "again.tflite", "int8")
+    assert again.read_bytes() == exported["int8"].read_bytes()
 
 
 def test_logits_become_probabilities(tmp_path):
@@ -152,11 +152,11 @@ def test_logits_become_probabilities(tmp_path):
     assert scores(tf.lite.Interpreter(str(path)), CLIPS[:2]) == pytest.approx(expected, abs=1e-5)
 
 
-def test_the_file_carries_names_and_manifest_and_loads_either_way(exported):
+def test_the_file_carries_names_and_metadata_and_loads_either_way(model, exported):
     for path in exported.values():
         assert tflite_metadata.read(path) == {
             "labels.txt": "clap\nwave\nFußball\n",
-            "model.json": '{"size": 32}\n',
+            "model.json": source_of(model, NAMES).metadata.to_json(),
             "model.sha256": tflite_metadata.read(path)["model.sha256"],
         }
     path = exported["none"]
@@ -205,25 +205,6 @@ def test_files_inside_a_model(tmp_path):
         tflite_metadata.read(path)
 
 
-@pytest.mark.parametrize(
-    ("clips", "message"),
-    [
-        ([], "needs clips to calibrate on, and there are none"),
-        ([CLIPS[0, :4]], r"must be uint8 \(8, 32, 32, 3\).*Received: uint8 \(4, 32, 32, 3\)"),
-        ([CLIPS[0].astype(np.float32)], "Received: float32"),
-    ],
-)
-def test_int8_without_clips_of_the_model_fails(model, tmp_path, clips, message):
-    with pytest.raises(ExportError, match=message):
-        write(model, tmp_path / "model.tflite", "int8", lambda: clips)
-    assert not list(tmp_path.iterdir())
-
-
-def test_an_unknown_precision_is_named(model, tmp_path):
-    with pytest.raises(ExportError, match=r"must be one of .*'int8'\]. Received: int4"):
-        write(model, tmp_path / "model.tflite", "int4")
-
-
 def video(name: str, label: str) -> Video:
     return Video(name, label)
 
@@ -236,16 +217,8 @@ def test_the_first_clips_are_of_all_classes_and_far_apart():
     assert calibration.spread([video("x", "c")]) == [video("x", "c")]
 
 
-@dataclasses.dataclass
-class OfRun:
-    """What `calibration.clips` asks of a run."""
-
-    videos: list[Video]
-    recipe: Recipe = dataclasses.field(default_factory=lambda: load("demo"))
-
-    def open_split(self, split, data_dir=None):
-        assert split == "train"
-        return self.videos, None
+def labelled(*names: str) -> Labelled:
+    return Labelled([video(name, "x") for name in names], None, "train", "")
 
 
 @pytest.fixture
@@ -259,23 +232,24 @@ def windows(monkeypatch):
         window = dataclasses.make_dataclass("Window", ["pixels"])(pixels)
         return itertools.repeat(window, count)
 
-    monkeypatch.setattr(calibration.clip_files, "windows", cut)
+    monkeypatch.setattr(calibration.clips, "windows", cut)
+
+
+def numbers(*names: str, count: int, say=print) -> list[int]:
+    found = calibration.example_clips(labelled(*names), load("demo").data, count, say)
+    return [int(clip.mean()) for clip in found]
 
 
 def test_a_video_that_cannot_be_read_is_replaced_and_counted(windows):
-    run = OfRun([video(name, "x") for name in ("v1", "v2", "broken", "v3")])
     lines: list[str] = []
-    found = [int(clip.mean()) for clip in calibration.clips(run, count=3, say=lines.append)]
-    assert found == [1, 2, 3]
+    assert numbers("v1", "v2", "broken", "v3", count=3, say=lines.append) == [1, 2, 3]
     assert lines == ["1 videos cannot be read to calibrate on, and are left out: broken: no frames"]
 
 
 def test_few_videos_give_several_clips_each(windows):
-    run = OfRun([video("v1", "x"), video("v2", "x")])
-    found = [int(clip.mean()) for clip in calibration.clips(run, count=5)]
-    assert found == [1, 1, 1, 2, 2]
+    assert numbers("v1", "v2", count=5) == [1, 1, 1, 2, 2]
 
 
 def test_no_clip_at_all_is_an_error(windows):
-    with pytest.raises(ExportError, match="none of the 1 videos of split 'train' can be read"):
-        list(calibration.clips(OfRun([video("broken", "x")]), say=lambda line: None))
+    with pytest.raises(ExportError, match="None of the 1 videos of split 'train' can be read"):
+        numbers("broken", count=1, say=lambda line: None)

@@ -7,7 +7,9 @@ import numpy as np
 from conftest import small_recipe
 
 from keras_r3d import recipe, run_folder
-from keras_r3d.export import formats, source
+from keras_r3d.applications import Metadata
+from keras_r3d.export import formats
+from keras_r3d.export.formats import Source
 from keras_r3d.run_folder import Run
 
 SAVED_MODEL, TFLITE = "export/run/1", "export/model.tflite"
@@ -33,11 +35,24 @@ def run_of(
     return run
 
 
+def source_of(network: keras.Model, classes, experiment=None, clips=()) -> Source:
+    """Makes a source.
+
+    Args:
+        clips: to calibrate on.
+    """
+    tables = recipe.tables(experiment or small_recipe())
+    data = tables["data"]
+    channels = network.input_shape[-1]
+    example = np.zeros((data["frames"], data["size"], data["size"], channels), np.uint8)
+    metadata = Metadata(tuple(classes), (0.0,) * channels, (1.0,) * channels, recipe=tables)
+    return Source(network, metadata, example, lambda: clips)
+
+
 def write(run: Run, form: str, name: str, quantize: str = "none") -> Path:
     """Writes an export into the folder of a run, without comparing it."""
     path = run.path / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = run.recipe.data
-    example = np.zeros((data.frames, data.size, data.size, data.channels), np.uint8)
-    formats.named(form).write(source.of_run(run, example, None), path, quantize)
+    source = source_of(run.load_model(), run.classes, run.recipe)
+    formats.get_format(form, quantize).write(source, path, quantize)
     return path

@@ -34,12 +34,6 @@ class _Toy(tf.Module):
         means = tf.map_fn(decoded, tf.reshape(jpegs, (-1,)), fn_output_signature=tf.float32)
         return self._named(tf.reduce_mean(tf.reshape(means, (-1, FRAMES, 3)), 1))
 
-    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8, "video")])
-    def video(self, video):
-        windows = tf.reduce_mean(tf.cast(video, tf.float32), (1, 2))
-        outputs = {name: value[0] for name, value in self._named(windows).items()}
-        return {**outputs, "window_probabilities": self._named(windows)["probabilities"]}
-
     @tf.function(input_signature=[tf.TensorSpec((None, FRAMES, None, None, 3), tf.uint8, "clip")])
     def features(self, clip):
         return {"features": tf.reduce_mean(tf.cast(clip, tf.float32), (1, 2, 3))}
@@ -51,7 +45,7 @@ class _Toy(tf.Module):
         return {"probabilities": scores, "labels": labels, "scores": best}
 
 
-def write_model(path: Path, names: Sequence[str] = ("clip", "jpeg", "video", "features")) -> Path:
+def write_model(path: Path, names: Sequence[str] = ("clip", "jpeg", "features")) -> Path:
     """Writes the SavedModel, with some of its signatures."""
     toy = _Toy()
     called = {"serving_default" if name == "clip" else name: getattr(toy, name) for name in names}

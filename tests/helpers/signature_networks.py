@@ -7,31 +7,20 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import tensorflow as tf
+from exports import source_of
 
 from keras_r3d import recipe
 from keras_r3d.applications import C3D, R3D10
+from keras_r3d.export.formats import Source
 from keras_r3d.export.saved_model import saved_model
 
 CLASSES = ["wave", "clap 👏", "jump", "run", "sit", "stand"]
-
-
 FRAMES = 8
-
-
 SIZE = 16
-
-
 KINETICS = recipe.load("kinetics34")
-
-
 DATA = dataclasses.replace(
     KINETICS.data, frames=FRAMES, frame_stride=1, frame_stride_most=1, size=SIZE, short_side=24
 )
-
-
-EVAL = dataclasses.replace(KINETICS.eval, windows=0, views=1, batch_size=4)
-
-
 BUILDERS = {
     "A": lambda **kwargs: R3D10(shortcut="A", **kwargs),
     "B": lambda **kwargs: R3D10(shortcut="B", **kwargs),
@@ -57,9 +46,14 @@ def network(kind: str = "A", **kwargs) -> keras.Model:
     return model
 
 
-def served(model: keras.Model, path: Path, data=DATA, evaluation=EVAL, **kwargs):
+def source(model: keras.Model, data=DATA, classes=CLASSES) -> Source:
+    """What is exported of a model, with an example of its clips."""
+    return source_of(model, classes, dataclasses.replace(KINETICS, data=data))
+
+
+def served(model: keras.Model, path: Path, data=DATA, quantize="none"):
     """Writes a model and returns the signatures of what is loaded again."""
-    saved_model.write(model, path, classes=CLASSES, data=data, evaluation=evaluation, **kwargs)
+    saved_model.write(source(model, data), path, quantize)
     loaded = tf.saved_model.load(str(path))
     return SimpleNamespace(model=model, path=path, loaded=loaded, **loaded.signatures)
 

@@ -1,8 +1,11 @@
 """Any artefact of a model scores the same, and its clips are cut as its recipe says."""
 
 import dataclasses
+import importlib.machinery
 import json
 import shutil
+import sys
+import types
 import zipfile
 from pathlib import Path
 
@@ -15,7 +18,8 @@ from conftest import small_recipe
 
 from keras_r3d import recipe, run_folder
 from keras_r3d.applications import C3D, R3D10, metadata
-from keras_r3d.inference.models import classifier, manifest, runtimes
+from keras_r3d.inference.models import classifier, runtimes
+from keras_r3d.inference.models.runtimes import tflite
 from keras_r3d.system import devices
 from keras_r3d.system.errors import ModelError
 
@@ -181,7 +185,7 @@ def test_an_export_with_fewer_names_than_classes_is_refused(run, tmp_path):
     with pytest.raises(ModelError, match="has 3 classes, but 2 are named"):
         classifier.of_file(moved)
     said.write_bytes(b"\xff")
-    with pytest.raises(manifest.ModelError, match=r"its model\.json is damaged"):
+    with pytest.raises(ModelError, match=r"its model\.json is damaged"):
         classifier.of_file(moved)
 
 
@@ -222,7 +226,7 @@ def test_a_network_that_wants_normalised_pixels_is_refused():
     network = R3D10(
         input_shape=CLIPS.shape[1:], width=0.125, classes=3, include_preprocessing=False
     )
-    with pytest.raises(ModelError, match="does not normalise its input itself"):
+    with pytest.raises(ModelError, match="does not normalize its input itself"):
         classifier.of_network(network)
 
 
@@ -276,3 +280,18 @@ def test_code_in_a_model_is_not_executed(tmp_path):
     keras.Model(clip, hidden).save(tmp_path / "lambda.keras")
     with pytest.raises(ModelError, match=r"holds code, which is never executed: .* Python lambda"):
         classifier.of_file(tmp_path / "lambda.keras")
+
+
+def test_the_successor_of_tf_lite_is_used_where_tensorflow_announces_its_end(monkeypatch):
+    own = tf.lite.Interpreter
+    package, module = (types.ModuleType(f"ai_edge_litert{end}") for end in ("", ".interpreter"))
+    package.__spec__ = importlib.machinery.ModuleSpec("ai_edge_litert", None)
+    module.Interpreter = object()
+    monkeypatch.setattr(tf, "__version__", "2.21.0")
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)  # not installed
+    assert tflite.find_interpreter() is own
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", package)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", module)
+    assert tflite.find_interpreter() is module.Interpreter
+    monkeypatch.setattr(tf, "__version__", "2.16.2")
+    assert tflite.find_interpreter() is own

@@ -65,7 +65,7 @@ def test_a_run_is_evaluated_into_its_folder(run, capsys):
     assert (run.path / run_folder.CONFUSION).is_file()
     assert run_folder.open_run(run.path).summary["evaluation"]["videos"] == 7
     said = capsys.readouterr().out
-    assert "all windows of 4 frames; centre crop at 16x16; mean of probabilities" in said
+    assert "all windows of 4 frames; center crop at 16x16; mean of probabilities" in said
     assert "broken.avi" in said
 
 

@@ -19,11 +19,11 @@ from serving_server import RestServer
 
 from keras_r3d import VideoClassifier, recipe
 from keras_r3d import client as command_module
+from keras_r3d.applications import Metadata
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.evaluation import scoring
 from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.inference.models.manifest import Manifest
 from keras_r3d.inference.prediction import prediction, result_table
 from keras_r3d.serving import address, messages, remote, server
 from keras_r3d.system.errors import R3DError, ServingError
@@ -109,7 +109,7 @@ def command(_flags, capsys):
 def exported(tmp_path_factory, experiment) -> Path:
     path = tmp_path_factory.mktemp("exported") / "toy" / "3"
     (path / "assets.extra").mkdir(parents=True)
-    text = Manifest(CLASSES, [0, 0, 0], [1, 1, 1], experiment).to_json()
+    text = Metadata(CLASSES, (0, 0, 0), (1, 1, 1), recipe=recipe.tables(experiment)).to_json()
     (path / "assets.extra" / "model.json").write_text(text, encoding="utf-8")
     return path
 

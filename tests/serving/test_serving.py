@@ -18,10 +18,11 @@ from keras_r3d.serving import messages
 from keras_r3d.system.errors import ExportError
 
 NAME = 'my "model" ü'
+SIGNATURES = ("serving_default", "jpeg", "features")
 
 
 def write_kit(version, name, clip):
-    serving.write_warm_up(version, name, clip)
+    serving.write_warm_up(version, name, clip, SIGNATURES)
     return serving.write_beside(version.parent, name)
 
 
@@ -54,37 +55,18 @@ def test_each_signature_is_warmed_up_once_and_runs(version, clip):
             for one in request.inputs
         }
         seen[signature] = model.run(signature, inputs, request.output_filter), inputs
-    assert list(seen) == ["features", "jpeg", "serving_default", "video"]
+    assert list(seen) == sorted(SIGNATURES)
     outputs, inputs = seen["serving_default"]
     assert (inputs["clip"] == clip[np.newaxis]).all()
     np.testing.assert_allclose(outputs["probabilities"], probabilities(clip[np.newaxis]), rtol=1e-5)
     assert cv2.imdecode(np.frombuffer(seen["jpeg"][1]["jpegs"][0, 0], np.uint8), 1).shape == (
         *(SIZE, SIZE, 3),
     )
-    # All of them would be batched by a server that batches, and a video cannot be.
-    assert set(seen["video"][0]) == {"labels", "probabilities", "scores"}
 
 
 def test_the_same_values_are_the_same_bytes(version, clip, tmp_path):
-    other = write_model(tmp_path / "1")
-    serving.write_warm_up(other, NAME, clip)
-    assert logs(other) == logs(version)
-
-
-def test_only_known_signatures_are_warmed_up(version, clip, tmp_path, monkeypatch):
-    some = write_model(tmp_path / "1", ["clip"])
-    serving.write_warm_up(some, "toy", clip)
-    assert len(logs(some)) == 1
-    monkeypatch.setattr(serving, "signatures", lambda _: {"other": ["x"]})
-    with pytest.raises(ExportError, match="warm up the signature 'other'; known are"):
-        serving.write_warm_up(version, NAME, clip)
-    monkeypatch.undo()
-    (tmp_path / "2").mkdir()
-    with pytest.raises(ExportError, match="holds no SavedModel"):
-        serving.write_warm_up(tmp_path / "2", "toy", clip)
-    (tmp_path / "2" / "saved_model.pb").write_bytes(b"\xff\xff")
-    with pytest.raises(ExportError, match="holds no SavedModel"):
-        serving.write_warm_up(tmp_path / "2", "toy", clip)
+    serving.write_warm_up(tmp_path, NAME, clip, SIGNATURES)
+    assert logs(tmp_path) == logs(version)
 
 
 def test_requests_are_those_of_the_official_stubs(version, clip):
@@ -92,10 +74,7 @@ def test_requests_are_those_of_the_official_stubs(version, clip):
     request = stubs.PredictionLog().predict_log.request
     request.model_spec.name, request.model_spec.signature_name = NAME, "jpeg"
     request.inputs["jpegs"].CopyFrom(tf.make_tensor_proto([[b"a\0", b"b" * 300]]))
-    request.output_filter.extend(["probabilities", "ü"])
-    ours = serving.prediction_log(
-        NAME, "jpeg", {"jpegs": [[b"a\0", b"b" * 300]]}, ["probabilities", "ü"]
-    )
+    ours = serving.prediction_log(NAME, "jpeg", {"jpegs": [[b"a\0", b"b" * 300]]})
     expected = stubs.PredictionLog(predict_log={"request": request})
     assert stubs.PredictionLog.FromString(ours) == expected
     assert ours == expected.SerializeToString(deterministic=True)
@@ -136,14 +115,14 @@ def test_batching_takes_what_the_client_sends(version):
 
 
 def test_the_line_mounts_the_folder_and_names_its_files(version):
-    line = serving.docker_line(NAME)
+    text = (version.parent / "serving.md").read_text(encoding="utf-8")
+    line = text.split("```")[1].strip()
     words = shlex.split(line.replace("\\\n", " "))
     assert f"$PWD:/models/{NAME}:ro" in words
     assert words[:7] == ["docker", "run", "--rm", "-p", "8500:8500", "-p", "8501:8501"]
     for flag in ("--model_config_file", "--batching_parameters_file"):
         (place,) = (w.partition("=")[2] for w in words if w.startswith(flag))
         assert (version.parent / place.removeprefix(f"/models/{NAME}/")).is_file()
-    assert line in (version.parent / "serving.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "a:b"])
@@ -153,15 +132,15 @@ def test_names_that_no_address_can_have(tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_the_user_has_changed_is_left(tmp_path, clip):
-    first = write_model(tmp_path / "toy" / "1", ["clip"])
-    assert write_kit(first, "toy", clip) == []
+def test_what_the_user_has_changed_is_left(tmp_path):
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    assert serving.write_beside(folder, "toy") == []
     own = tmp_path / "toy" / "models.config"
     own.write_text("mine", encoding="utf-8")
-    second = write_model(tmp_path / "toy" / "2", ["clip"])
-    assert write_kit(second, "toy", clip) == [
-        f"{own} differs from what would be written, and is left as it is."
+    assert serving.write_beside(folder, "toy") == [
+        f"{own} exists and is kept; this export would write another one."
     ]
     assert own.read_text(encoding="utf-8") == "mine"
     # Of all that lies there the server takes for versions what is a number.
-    assert [p.name for p in sorted(own.parent.iterdir()) if p.name.isdecimal()] == ["1", "2"]
+    assert not [path for path in folder.iterdir() if path.name.isdecimal()]

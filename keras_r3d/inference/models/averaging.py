@@ -5,19 +5,19 @@ import numpy as np
 _LEAST = 1e-12  # of a probability whose logarithm is taken
 
 
-def average(scores: np.ndarray, of: str) -> np.ndarray:
+def average(scores: np.ndarray, quantity: str) -> np.ndarray:
     """Averages probabilities, or their logarithms.
 
     Args:
         scores: float `(n, classes)`, probabilities.
-        of: "probabilities" or "log_probabilities".
+        quantity: "probabilities" or "log_probabilities".
 
     Returns:
         float64 `(classes,)`. Of logarithms: the geometric mean, scaled so that it sums to 1. It has
         the order of the mean logarithms.
     """
     exact = scores.astype(np.float64)
-    if of == "probabilities":
+    if quantity == "probabilities":
         return exact.mean(axis=0)
     logs = np.log(np.maximum(exact, _LEAST)).mean(axis=0)
     means = np.exp(logs - logs.max())

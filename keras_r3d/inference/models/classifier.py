@@ -1,14 +1,13 @@
 """A model with all that it takes to score a video: class names, and how its clips are cut."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from keras_r3d import recipe, run_folder
-from keras_r3d.applications import read_metadata
+from keras_r3d.applications import Metadata, read_metadata
 from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.runtimes import Score
@@ -17,7 +16,7 @@ from keras_r3d.run_folder import Run
 from keras_r3d.system.devices import Devices, choose
 from keras_r3d.system.errors import ModelError
 
-AS_THE_PAPER = "consecutive frames, as in the paper"  # what is said then
+AS_THE_PAPER = "consecutive frames, as in the paper"  # `described`, where nothing says otherwise
 
 _DEPTH = 4  # RUN/export/NAME/VERSION
 
@@ -65,8 +64,8 @@ def of_run(
         ModelError, RunError: there is no model, it is damaged, or does not fit the recipe.
         RecipeError: an override that cannot be.
     """
-    given = _Given(run.recipe, f"recipe of the run {run.path}", overrides)
-    return _open(model or run.model_path(), given, run.classes, hardware)
+    outside = _Outside(run.recipe, f"recipe of the run {run.path}", overrides, run.classes)
+    return _open(model or run.model_path(), outside, hardware)
 
 
 def of_file(
@@ -91,15 +90,12 @@ def of_file(
     """
     path = Path(path)
     runtimes.kind(path)  # or it is an error, before anything is searched
-    if isinstance(experiment, Recipe):
-        given = _Given(experiment, "as it was asked for", overrides)
-    elif experiment is not None:
-        given = _Given(recipe.load(experiment), f"recipe {experiment}", overrides)
-    elif (run := run_of(path)) is not None:
+    if experiment is None and (run := run_of(path)) is not None:
         return of_run(run, path, overrides=overrides, hardware=hardware)
-    else:
-        given = _Given(None, "", overrides)
-    return _open(path, given, None, hardware)
+    words = "as it was asked for"
+    if isinstance(experiment, str):
+        words, experiment = f"recipe {experiment}", recipe.load(experiment)
+    return _open(path, _Outside(experiment, words, overrides), hardware)
 
 
 def run_of(path: Path) -> Run | None:
@@ -128,130 +124,113 @@ def of_network(
         ModelError: it does not fit the recipe.
         RecipeError: an override that cannot be.
     """
-    given = _Given(experiment, "recipe", overrides)
-    return _of_network(network, network.name, given, None, hardware or choose())
+    outside = _Outside(experiment, "recipe", overrides)
+    return _of_network(network, network.name, outside, hardware or choose())
 
 
 @dataclasses.dataclass(frozen=True)
-class _Given:
-    """The recipe that is asked for, None if none is, and changes of it or of the model's own."""
+class _Outside:
+    """What is known of a model beside what it says itself.
 
-    experiment: Recipe | None
-    said: str
+    Attributes:
+        recipe: comes before the model's own; None if there is none.
+        words: what `recipe` is.
+        overrides: changes of the one that counts.
+        classes: of the model's run; None where it is of none.
+    """
+
+    recipe: Recipe | None
+    words: str
     overrides: Iterable[str]
-
-    def settled(self, own: Recipe | None) -> tuple[Recipe, str, bool]:
-        """Returns the recipe of a model, what it is in words, and whether it is of the model.
-
-        Args:
-            own: the recipe that the model carries; None if it carries none.
-        """
-        changes = list(self.overrides)
-        if self.experiment is not None:
-            return recipe.override(self.experiment, changes), self.said, True
-        if own is not None:
-            return recipe.override(own, changes), "recipe in the model", True
-        return recipe.load(recipe.PAPER, changes), AS_THE_PAPER, False
+    classes: Sequence[str] | None = None
 
 
-def _open(
-    path: Path, given: _Given, classes: Sequence[str] | None, hardware: Devices | None
-) -> Classifier:
+def _open(path: Path, outside: _Outside, hardware: Devices | None) -> Classifier:
     kind = runtimes.kind(path)
     hardware = hardware or choose()
     if kind == runtimes.KERAS:
         with hardware.strategy.scope():
             network = runtimes.load_network(path)
-        return _of_network(network, str(path), given, classes, hardware)
-    exported = runtimes.load_export(path)
-    own = exported.manifest
-    classes = _names(str(path), own.classes if own is not None else None, classes)
-    if classes is None:
+        return _of_network(network, str(path), outside, hardware)
+    export = runtimes.load_export(path)
+    if export.metadata is None and outside.classes is None:
         raise ModelError(
             f"{path} comes without class names: pass --workdir, the run it was exported from."
         )
-    if exported.classes not in (None, len(classes)):
-        raise ModelError(f"{path} has {exported.classes} classes, but {len(classes)} are named.")
-    experiment, said, known = given.settled(own.recipe if own is not None else None)
-    data = _fitting(str(path), experiment.data, exported.shape, shape_decides=not known)
-    score = exported.score(experiment.eval.batch_size)
-    return Classifier(str(path), kind, list(classes), data, experiment.eval, score, None, said)
+    classes, data, evaluation, described = _settle(
+        str(path), export.metadata, outside, export.shape, export.classes
+    )
+    score = export.score(evaluation.batch_size)
+    return Classifier(str(path), kind, classes, data, evaluation, score, None, described)
 
 
 def _of_network(
-    network: keras.Model,
-    name: str,
-    given: _Given,
-    classes: Sequence[str] | None,
-    hardware: Devices,
+    network: keras.Model, name: str, outside: _Outside, hardware: Devices
 ) -> Classifier:
-    known = read_metadata(network)
+    metadata = read_metadata(network)
     shape, outputs = network.input_shape, network.output_shape
     if len(shape) != 5 or len(outputs) != 2 or outputs[-1] is None:
         raise ModelError(
             f"{name} must take clips (batch, frames, height, width, channels) and give (batch, "
             f"classes). Received: {shape} -> {outputs}"
         )
-    if known is not None and not known.normalises:
+    if metadata is not None and not metadata.normalises:
         raise ModelError(
-            f"{name} does not normalise its input itself (include_preprocessing=False), so pixels "
+            f"{name} does not normalize its input itself (include_preprocessing=False), so pixels "
             "of 0-255 are of no use to it. Build it with include_preprocessing=True."
         )
-    classes = _names(name, known.labels if known is not None else None, classes)
-    if classes is None:
-        classes = [str(number) for number in range(outputs[-1])]
-    if len(classes) != outputs[-1]:
-        raise ModelError(f"{name} has {outputs[-1]} classes, but {len(classes)} are named.")
-    own = None if known is None or known.recipe is None else _own_recipe(name, known.recipe)
-    experiment, said, fixed = given.settled(own)
-    score = runtimes.of_network(network, hardware, experiment.eval.batch_size)
-    data = _fitting(name, experiment.data, shape[1:], shape_decides=not fixed)
+    classes, data, evaluation, described = _settle(name, metadata, outside, shape[1:], outputs[-1])
+    score = runtimes.of_network(network, hardware, evaluation.batch_size)
     kind = runtimes.KERAS
-    return Classifier(name, kind, list(classes), data, experiment.eval, score, network, said)
+    return Classifier(name, kind, classes, data, evaluation, score, network, described)
 
 
-def _own_recipe(name: str, tables: Mapping[str, Any]) -> Recipe:
-    """Returns the recipe that a model carries: a whole one, or of `Clips` its [data] and [eval]."""
-    try:
-        return recipe.of_clips(tables)
-    except recipe.RecipeError as error:
-        raise ModelError(
-            f"{name} carries a recipe of another version of keras_r3d: pass --recipe. {error}"
-        ) from error
+def _settle(
+    name: str,
+    metadata: Metadata | None,
+    outside: _Outside,
+    shape: Sequence[int | None],
+    count: int | None,
+) -> tuple[list[str], recipe.Data, recipe.Eval, str]:
+    """Settles what counts of a model: what it says itself, or what is known from outside.
 
+    Args:
+        metadata: what the model says of itself.
+        shape: of its clips, `(frames, height, width, channels)`.
+        count: number of its classes; None if that is not known.
 
-def _names(
-    model: str, own: Sequence[str] | None, of_run: Sequence[str] | None
-) -> Sequence[str] | None:
-    """Returns the class names of a model: its own, if it has some, else those of its run.
+    Returns:
+        Class names, how clips are cut, how windows are placed, and what that was taken from.
 
     Raises:
-        ModelError: they are of other classes.
+        ModelError: the model has other classes or takes other clips than it should.
     """
-    if own and of_run and (different := sorted(set(own) ^ set(of_run))):
+    metadata = metadata or Metadata()
+    labels, known = metadata.labels, outside.classes
+    if labels and known and (others := sorted(set(labels) ^ set(known))):
         raise ModelError(
-            f"{model} has other classes than the run. Only one of them has: {some(different)}"
+            f"{name} has other classes than the run. Only one of them has: {some(others)}"
         )
-    return own or of_run
-
-
-def _fitting(
-    name: str, data: recipe.Data, shape: Sequence[int | None], shape_decides: bool
-) -> recipe.Data:
-    """Returns how clips are cut for a model of an input shape `(frames, height, width, channels)`.
-
-    Raises:
-        ModelError: the recipe's clips are of another shape.
-    """
+    classes = list(labels or known or map(str, range(count or 0)))
+    if count not in (None, len(classes)):
+        raise ModelError(f"{name} has {count} classes, but {len(classes)} are named.")
     frames, height, width, _ = shape
     if height != width:
         raise ModelError(f"{name} must take square clips. Received: {height}x{width} pixels")
-    if shape_decides:
+    if outside.recipe is not None:
+        experiment, described = outside.recipe, outside.words
+    elif metadata.recipe is not None:
+        experiment, described = metadata.read_recipe(name), "recipe in the model"
+    else:
+        experiment, described = recipe.load(recipe.PAPER), AS_THE_PAPER
+    experiment = recipe.override(experiment, list(outside.overrides))
+    data = experiment.data
+    if described == AS_THE_PAPER:
         data = dataclasses.replace(data, frames=frames or data.frames, size=height or data.size)
-    given = (data.frames, data.size, data.size, data.channels)
-    if any(one not in (None, ours) for one, ours in zip(shape, given, strict=True)):
+    cut = (data.frames, data.size, data.size, data.channels)
+    if any(size not in (None, ours) for size, ours in zip(shape, cut, strict=True)):
         raise ModelError(
             f"{name} takes clips of {tuple(shape)} (frames, height, width, channels), but its "
-            f"recipe cuts {given}: pass the recipe it was trained with."
+            f"recipe cuts {cut}: pass the recipe it was trained with."
         )
-    return data
+    return classes, data, experiment.eval, described

@@ -1,18 +1,16 @@
 """The model, or the models, that a command names by its flags: one rule for all commands.
 
-Importing this loads neither Keras nor TensorFlow, so that wrong names are said at once.
+Importing this loads neither Keras nor TensorFlow, so that wrong names are refused at once.
 """
 
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keras_r3d import run_folder
 from keras_r3d.run_folder import Run
-from keras_r3d.system.errors import (
-    ArgumentError,
-)
+from keras_r3d.system.errors import ArgumentError
 
 if TYPE_CHECKING:
     from keras_r3d.inference.models.classifier import Classifier
@@ -71,6 +69,8 @@ def open_models(
         DeviceError: the devices are not there.
     """
     from keras_r3d.inference.models import classifier
+    from keras_r3d.inference.models import protocol as protocols
+    from keras_r3d.system.devices import choose
 
     if named.fuse:
         runs = [run_folder.open_run(path) for path in named.fuse]
@@ -79,11 +79,13 @@ def open_models(
     if named.workdir:
         return (of_run(run_folder.open_run(named.workdir), model, protocol, devices),)
     assert model is not None  # `Named` sees to it
-    # With a recipe of its own it is of no run; what is no model is said by `of_file`.
+    # With a recipe of its own it is of no run; `of_file` refuses what is no model.
     run = None if named.recipe else classifier.run_of(model)
     if run is not None:
         return (of_run(run, model, protocol, devices),)
-    return (Opened(classifier.of_file(model, named.recipe, **_settings(protocol, devices)), None),)
+    changes = protocols.overrides(protocol)
+    opened = classifier.of_file(model, named.recipe, overrides=changes, hardware=choose(devices))
+    return (Opened(opened, None),)
 
 
 def of_run(
@@ -91,13 +93,9 @@ def of_run(
 ) -> Opened:
     """Opens the best model of a run, or another one of it; arguments as of `open_models`."""
     from keras_r3d.inference.models import classifier
-
-    opened = classifier.of_run(run, model, **_settings(protocol, devices))
-    return Opened(opened, run, best=model is None)
-
-
-def _settings(protocol: str | None, devices: str) -> dict[str, Any]:
     from keras_r3d.inference.models import protocol as protocols
     from keras_r3d.system.devices import choose
 
-    return {"overrides": protocols.overrides(protocol), "hardware": choose(devices)}
+    changes = protocols.overrides(protocol)
+    opened = classifier.of_run(run, model, overrides=changes, hardware=choose(devices))
+    return Opened(opened, run, best=model is None)

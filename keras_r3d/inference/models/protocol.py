@@ -26,28 +26,31 @@ def overrides(protocol: str | None) -> list[str]:
     if protocol is None:
         return []
     windows, views, average = _NAMED.get(protocol, (0, 0, "probabilities"))
-    if found := re.fullmatch(r"([1-9]\d*)x(1|2|3|10)", protocol):
-        windows, views = int(found[1]), int(found[2])
+    if numbers := re.fullmatch(r"([1-9]\d*)x(1|2|3|10)", protocol):
+        windows, views = int(numbers[1]), int(numbers[2])
     if not views:
         raise ArgumentError(f"--protocol must be one of {FORMS}. Received: {protocol}")
     return [f"eval.windows={windows}", f"eval.views={views}", f'eval.average="{average}"']
 
 
-def described(data: recipe.Data, of: recipe.Eval) -> str:
+def described(data: recipe.Data, evaluation: recipe.Eval) -> str:
     """Returns in words how videos are scored."""
+    count, views = evaluation.windows, evaluation.views
     if data.sampling == "consecutive":
         stride = f" at a stride of {data.frame_stride}" if data.frame_stride > 1 else ""
-        what = f"windows of {data.frames} frames{stride}"
-        placed = f"at most {of.windows} {what}, evenly placed" if of.windows else f"all {what}"
-    elif data.spans and not of.windows:
+        windows = f"windows of {data.frames} frames{stride}"
+        placed = f"at most {count} {windows}, evenly placed" if count else f"all {windows}"
+    elif data.spans and not count:
         shares = ", ".join(f"{share:.0%}" for share in data.spans)
         placed = f"windows of {data.frames} frames, spread over {shares} of the video"
-    elif of.windows > 1:
-        placed = f"{of.windows} windows of {data.frames} frames, each spread over the video"
+    elif count > 1:
+        placed = f"{count} windows of {data.frames} frames, each spread over the video"
     else:
         placed = f"one window of {data.frames} frames, spread over the video"
     whole = data.crop == "whole"
-    views = {1: "whole frame" if whole else "centre crop", 2: "whole frame and centre crop"}.get(
-        of.views, f"{of.views} views of each"
+    cut = {1: "whole frame" if whole else "center crop", 2: "whole frame and center crop"}
+    average = evaluation.average.replace("_", "-")
+    return (
+        f"{placed}; {cut.get(views, f'{views} views of each')} at {data.size}x{data.size}; "
+        f"mean of {average}"
     )
-    return f"{placed}; {views} at {data.size}x{data.size}; mean of {of.average.replace('_', '-')}"

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from keras_r3d.inference.models.runtimes import onnx, openvino, saved_model, tflite
 from keras_r3d.inference.models.runtimes.keras_file import load_network, of_network
-from keras_r3d.inference.models.runtimes.loaded import Export
-from keras_r3d.inference.models.runtimes.steps import Score, in_steps
+from keras_r3d.inference.models.runtimes.loaded import Export, Score, in_steps
 from keras_r3d.system.errors import ModelError
 
 __all__ = [
@@ -43,24 +42,23 @@ def kind(path: Path) -> str:
             folder of a SavedModel.
 
     Raises:
-        ModelError: none of them, or not there.
+        ModelError: there is no model at `path`, or one of another kind.
     """
+    expected = "a .keras, .tflite or .onnx file, an .xml file of OpenVINO, or the folder of a "
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return SAVED_MODEL
         raise ModelError(
-            f"{path} is a folder without saved_model.pb. Expected: a .keras, .tflite or .onnx "
-            "file, an .xml file of OpenVINO, or the folder of a SavedModel with its version, such "
-            "as NAME/1."
+            f"{path} is a folder without saved_model.pb. Expected: {expected}SavedModel with its "
+            "version, such as NAME/1."
         )
     if not path.is_file():
         raise ModelError(f"{path}: there is no such model.")
     if path.suffix in _SUFFIXES:
         return _SUFFIXES[path.suffix]
     raise ModelError(
-        f"{path} must be a .keras, .tflite or .onnx file, an .xml file of OpenVINO or the folder "
-        "of a SavedModel. PyTorch checkpoints: `python -m keras_r3d.convert` makes a .keras file "
-        "of them."
+        f"{path} must be {expected}SavedModel. PyTorch checkpoints: `python -m keras_r3d.convert` "
+        "makes a .keras file of them."
     )
 
 
@@ -68,7 +66,6 @@ def load_export(path: Path) -> Export:
     """Loads a model that was exported from Keras.
 
     Raises:
-        ModelError: it is damaged, or does not take clips.
-        ModelError: what it says of itself cannot be read.
+        ModelError: it is damaged, does not take clips, or what it says of itself cannot be read.
     """
     return _LOADERS[kind(path)](path)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.inference.models.runtimes.steps import Score, in_steps
+from keras_r3d.inference.models.runtimes.loaded import Score, in_steps
 from keras_r3d.system.devices import Devices
 from keras_r3d.system.errors import ModelError
 
@@ -15,7 +15,7 @@ def load_network(path: Path) -> keras.Model:
     """Loads a `.keras` file; nothing in it is executed.
 
     Raises:
-        ModelError: it is damaged.
+        ModelError: the file is damaged.
     """
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
@@ -27,16 +27,15 @@ def load_network(path: Path) -> keras.Model:
 
 
 def of_network(network: keras.Model, hardware: Devices, batch_size: int) -> Score:
-    """Returns the scores of a Keras model that gives probabilities, or logits.
+    """Returns what scores clips with a Keras model that gives probabilities, or logits.
 
     Args:
         hardware: its strategy is that under which the model was loaded.
         batch_size: clips in a step, over all replicas.
     """
-    jit_compile = hardware.jit_compile is not False
-    logits = _gives_logits(network)
+    logits = getattr(network.layers[-1], "activation", None) is keras.activations.linear
 
-    @tf.function(reduce_retracing=True, jit_compile=jit_compile)
+    @tf.function(reduce_retracing=True, jit_compile=hardware.jit_compile is not False)
     def forward(clips: tf.Tensor) -> tf.Tensor:
         scores = network(tf.cast(clips, tf.float32), training=False)
         return tf.nn.softmax(scores) if logits else scores
@@ -47,16 +46,10 @@ def of_network(network: keras.Model, hardware: Devices, batch_size: int) -> Scor
         if replicas == 1:
             return forward(tf.constant(clips)).numpy()
         parts = np.split(clips, replicas)
-        given = strategy.experimental_distribute_values_from_function(
+        distributed = strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(parts[context.replica_id_in_sync_group])
         )
-        of_replicas = strategy.experimental_local_results(strategy.run(forward, (given,)))
-        return np.concatenate([scores.numpy() for scores in of_replicas])
+        scores = strategy.experimental_local_results(strategy.run(forward, (distributed,)))
+        return np.concatenate([part.numpy() for part in scores])
 
     return in_steps(step, batch_size, least=2 * replicas)
-
-
-def _gives_logits(network: keras.Model) -> bool:
-    """Whether the last layer of a network is linear."""
-    layer = network.layers[-1]
-    return getattr(layer, "activation", None) is keras.activations.linear

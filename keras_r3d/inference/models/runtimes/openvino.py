@@ -6,21 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d.inference.models import manifest
-from keras_r3d.inference.models.runtimes.loaded import Export, check
+from keras_r3d.inference.models.runtimes.loaded import OUTPUT, Export, checked
 from keras_r3d.system.errors import ModelError
 
-INPUT, OUTPUT = "clip", "probabilities"
-# Section of the model's runtime information, and names in it.
-SECTION, CLASSES, MANIFEST = "keras_r3d", "classes", "model_json"
+# Section of the model's runtime information, and names in it: class names as JSON, `model.json`.
+SECTION, CLASSES, METADATA = "keras_r3d", "classes", "model_json"
 
 
 def load(path: Path) -> Export:
     """Loads a model on CPU, to compute in float32.
 
     Raises:
-        ModelError: OpenVINO is not installed, or the file is damaged or does not take clips.
-        ModelError: what it says of itself cannot be read.
+        ModelError: OpenVINO is not installed, or the file is damaged, does not take clips, or what
+            it says of itself cannot be read.
     """
     try:
         import openvino
@@ -39,32 +37,22 @@ def load(path: Path) -> Export:
         compiled = core.compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise ModelError(f"{path}: OpenVINO cannot load it: {error}") from error
-    inputs, outputs = _described(compiled.inputs), _described(compiled.outputs)
-    check(path, inputs.get(INPUT), outputs.get(OUTPUT))
 
     def step(clips: np.ndarray) -> np.ndarray:
         # A copy: the next call writes to the same memory.
         return np.array(compiled(clips)[OUTPUT])
 
-    said = None
-    if model.has_rt_info([SECTION, MANIFEST]):
-        said = model.get_rt_info([SECTION, MANIFEST]).astype(str)
-    return Export(
-        step,
-        least=2,
-        most=None,
-        shape=tuple(inputs[INPUT]["shape"][1:]),
-        classes=outputs[OUTPUT]["shape"][-1],
-        manifest=manifest.from_json(said, str(path)) if said else None,
-        signatures={"": {"inputs": inputs, "outputs": outputs}},
-    )
+    signature = {"inputs": _described(compiled.inputs), "outputs": _described(compiled.outputs)}
+    text = None
+    if model.has_rt_info([SECTION, METADATA]):
+        text = model.get_rt_info([SECTION, METADATA]).astype(str)
+    return checked(path, step, {"": signature}, text)
 
 
-def _described(tensors: Any) -> dict[str, dict[str, Any]]:
-    """Describes inputs or outputs by name."""
+def _described(ports: Any) -> dict[str, dict[str, Any]]:
     described = {}
-    for one in tensors:
-        shape = [size.get_length() if size.is_static else None for size in one.get_partial_shape()]
-        dtype = np.dtype(one.get_element_type().to_dtype()).name
-        described[sorted(one.get_names())[0]] = {"dtype": dtype, "shape": shape}
+    for port in ports:
+        sizes = [size.get_length() if size.is_static else None for size in port.get_partial_shape()]
+        dtype = np.dtype(port.get_element_type().to_dtype()).name
+        described[sorted(port.get_names())[0]] = {"dtype": dtype, "shape": sizes}
     return described

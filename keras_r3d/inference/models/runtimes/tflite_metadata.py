@@ -48,15 +48,15 @@ def read(path: Path) -> dict[str, str] | None:
                     f"{path} has files of {size:,} bytes inside: class names and the like were "
                     f"expected, {_MOST_BYTES:,} bytes at most."
                 )
-            found = {name: archive.read(name).decode() for name in archive.namelist()}
+            texts = {name: archive.read(name).decode() for name in archive.namelist()}
             end = min((entry.header_offset for entry in archive.infolist()), default=0)
     except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError, OSError) as error:
         raise ModelError(f"{path} is damaged, the files inside cannot be read: {error}") from error
-    if HASH in found:
+    if HASH in texts:
         with path.open("rb") as file:
-            now = hashlib.sha256(file.read(end)).hexdigest()
-        if now != found[HASH]:
+            actual = hashlib.sha256(file.read(end)).hexdigest()
+        if actual != texts[HASH]:
             raise ModelError(
                 f"{path} is damaged: the model inside is not the one that was exported."
             )
-    return found
+    return texts
