@@ -27,21 +27,16 @@ def _define_flags() -> None:
 
 
 def _main(source: str, destination: str) -> None:
-    import keras
-
     from keras_r3d.applications.weights import conversion
 
     if destination.endswith(".npz"):
         _compact(source, Path(destination))
         return
-    bar = None
+    bar = command.Progress("MB", unit=1e6)
 
     def progress(so_far: int, total: int) -> None:
-        nonlocal bar
-        if total < PROGRESS_FROM_BYTES or not sys.stdout.isatty():
-            return
-        bar = bar or keras.utils.Progbar(total, unit_name="byte", interval=0.5)
-        bar.update(so_far)
+        if total >= PROGRESS_FROM_BYTES and sys.stdout.isatty():
+            bar(so_far, total)
 
     try:
         done = conversion.convert(

@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from absl import app, flags, logging
 
 from keras_r3d.system.errors import R3DError
+from keras_r3d.system.progress import Progress as Progress
+from keras_r3d.system.progress import duration as duration
 
 DECODING = ("windows ", "frames ")  # so begin the names of threads that decode
 INTERRUPTED = 75  # exit code of what was stopped and can be gone on with
@@ -155,40 +156,3 @@ def data(words: Sequence[str]) -> str | None:
     if words and value("data_dir") is not None:
         raise R3DError(f"DATA is {words[0]}, and --data_dir {value('data_dir')}: name one of them.")
     return words[0] if words else value("data_dir")
-
-
-class Progress:
-    """Prints how many are done, how fast, and how long the rest takes.
-
-    On a terminal in one line; elsewhere a line for each tenth.
-    """
-
-    def __init__(self, what: str):
-        self._what = what
-        self._started = time.monotonic()
-        self._before: int | None = None
-
-    def __call__(self, done: int, of: int) -> None:
-        """Takes the number done, and of all."""
-        if self._before is None:
-            # What an earlier call did says nothing of the speed of this one.
-            self._before = done if done > 1 else 0
-        terminal = sys.stdout.isatty()
-        if not terminal and done * 10 // of == (done - 1) * 10 // of:
-            return
-        fresh, seconds = done - self._before, time.monotonic() - self._started
-        text = f"{done} of {of} {self._what}"
-        if fresh > 0 and seconds > 0:
-            rate = fresh / seconds
-            text += f", {rate:.3g}/s, {duration((of - done) / rate)} left"
-        end = "\n" if not terminal or done == of else ""
-        print(f"\r{text:<60}" if terminal else text, end=end, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """Returns a time as a person would say it."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 6000:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

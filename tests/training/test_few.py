@@ -15,7 +15,6 @@ from keras_r3d.inference.evaluation import evaluating
 from keras_r3d.system.errors import DataError, RecipeError, RunError
 from keras_r3d.training import dry_running
 from keras_r3d.training.few import embeddings, fitting, setup
-from keras_r3d.training.preparing import Options
 
 SIZE, FRAMES = 32, 4
 
@@ -54,9 +53,8 @@ def few_recipe(weights, *overrides):
 
 
 def train(experiment, data, folder, said=None, **options):
-    return fitting.train(
-        experiment, data, folder, Options(**options), say=[].append if said is None else said.append
-    )
+    say = [].append if said is None else said.append
+    return fitting.train_few(experiment, data, folder, say=say, **options)
 
 
 def test_a_run_has_all_that_an_evaluation_has(experiment, class_folders, tmp_path):
@@ -257,16 +255,14 @@ def test_several_weights_are_chosen_from(weights, class_folders, tmp_path):
 
 
 def test_a_blend_is_one_model(weights, class_folders, tmp_path):
-    prepared = setup.prepare(
-        few_recipe(",".join(weights)), class_folders, fitting.choose(), [].append
-    )
-    size = prepared.embedders[0].output_shape[-1]
+    few = setup.prepare(few_recipe(",".join(weights)), class_folders, fitting.choose(), [].append)
+    size = few.embedders[0].output_shape[-1]
     rng = np.random.default_rng(0)
     kernels = [rng.normal(size=(size, 2)) for _ in range(2)]
     fitted = ridge.Fitted(kernels, np.array([0.1, -0.1]), 0.0, 1.0, "")
-    model = fitting._model(prepared, fitted)
+    model = few.build_model(fitted)
     clips = rng.integers(0, 256, (3, FRAMES, SIZE, SIZE, 3)).astype(np.float32)
-    parts = [np.asarray(one(clips)) for one in prepared.embedders]
+    parts = [np.asarray(one(clips)) for one in few.embedders]
     logits = sum(part @ kernel for part, kernel in zip(parts, kernels, strict=True)) + fitted.bias
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     expected = shares / shares.sum(axis=1, keepdims=True)
@@ -286,7 +282,7 @@ def test_mirrored_clips_are_fitted_to_where_flips_are_allowed(weights, class_fol
     )
     found = plain.annotations.split("train")[:2]
     rows = [
-        list(embeddings.embedded(setup.embedder(one), one.opened.reader, found))
+        list(embeddings.compute(one.embedder(), one.source.reader, found))
         for one in (plain, flipped)
     ]
     for (_, one), (_, both) in zip(*rows, strict=True):
@@ -335,21 +331,16 @@ def test_fine_tuning_is_kept_where_it_lowers_the_loss(weights, class_folders, tm
 
 @pytest.mark.slow
 def test_fine_tuning_starts_from_the_classifier(weights, class_folders):
-    from keras_r3d.training.few import finetuning
-
     experiment = few_recipe(
         weights[0], "few.finetune_epochs=1", "train.warmup_epochs=0", "train.learning_rate=0"
     )
-    prepared = setup.prepare(experiment, class_folders, fitting.choose(), [].append)
-    size = prepared.embedders[0].output_shape[-1]
+    few = setup.prepare(experiment, class_folders, fitting.choose(), [].append)
+    size = few.embedders[0].output_shape[-1]
     kernel = np.random.default_rng(0).normal(size=(size, 2))
-    model = fitting._model(prepared, ridge.Fitted([kernel], np.zeros(2), 0.0, 1.0, ""))
+    model = few.build_model(ridge.Fitted([kernel], np.zeros(2), 0.0, 1.0, ""))
     before = model.get_layer("predictions").get_weights()
-    found = prepared.annotations.split("train")
-    trained, epochs = finetuning.train(
-        *(model, prepared.recipe, prepared.opened, prepared.hardware, found[:8], found[8:]),
-        *(1, [].append),
-    )
+    found = few.annotations.split("train")
+    trained, epochs = fitting.train_from(model, few, found[:8], found[8:], 1, [].append)
     assert epochs == 1
     for one, other in zip(before, trained.get_layer("predictions").get_weights(), strict=True):
         assert one == pytest.approx(other)
@@ -376,7 +367,7 @@ def test_without_weights_there_is_nothing_to_embed_by():
 
 def test_a_dry_run_writes_nothing(experiment, class_folders, tmp_path):
     said = []
-    dry_running.rehearse(experiment, class_folders, Options(), said.append)
+    dry_running.try_out(experiment, class_folders, say=said.append)
     assert "No run folder was made." in said[-1]
     assert not (tmp_path / "runs").exists()
 

@@ -13,7 +13,7 @@ from keras_r3d import run_folder
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import StoreReader
 from keras_r3d.inference.evaluation import evaluating
-from keras_r3d.training import preparing
+from keras_r3d.training import checks
 from keras_r3d.training import run as training
 
 
@@ -26,9 +26,9 @@ def places(tmp_path_factory, small) -> Path:
             write_video(root / "videos" / label / f"{number}.avi", 12, tint=tint, base=60)
     prepare(root / "videos", root / "store", 32, 16)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparing, "LEAST_TO_CHOOSE", 2)  # or none were held out for validation
+        patch.setattr(checks, "LEAST_TO_CHOOSE", 2)  # or none were held out for validation
         for name in ("videos", "store"):
-            training.train(small, root / name, root / f"run-{name}", say=lambda line: None)
+            training.train_network(small, root / name, root / f"run-{name}", say=lambda line: None)
     return root
 
 
@@ -111,7 +111,7 @@ def test_a_damaged_video_of_a_store_is_reported_by_the_run(places, tmp_path, sma
         small, train=dataclasses.replace(small.train, epochs=1, clips_per_video=8)
     )
     said: list[str] = []
-    run = training.train(experiment, store, tmp_path / "run", say=said.append)
+    run = training.train_network(experiment, store, tmp_path / "run", say=said.append)
     rows = (run.path / run_folder.PROBLEMS).read_text().splitlines()
     assert len(rows) == 2
     assert "green/0.avi,unreadable," in rows[1]

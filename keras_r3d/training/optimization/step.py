@@ -32,6 +32,7 @@ class Steps:
 
     Attributes:
         classes: how many.
+        compiled: as passed.
         optimizer: built for the trainable weights of the network.
         averages: float32 variables, the running averages of the trainable weights (of the first
             steps with a decay of `(1 + n) / (10 + n)`, if that is less); none without `train.ema`.
@@ -51,7 +52,7 @@ class Steps:
         class_weights: Sequence[float] | None = None,
         compiled: bool = False,
     ):
-        self.network = network
+        self.network, self.compiled = network, compiled
         self._train = train
         self._strategy = hardware.strategy
         self._replicas = hardware.replicas
