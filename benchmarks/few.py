@@ -19,7 +19,8 @@ from keras_r3d.data.opening import open_source
 from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
-from keras_r3d.training.few import embeddings, fitting, setup
+from keras_r3d.training import run as training
+from keras_r3d.training.few import embeddings, setup
 
 _DECODING, _NETWORK, _EMBEDDING = "decoding alone", "network alone", "embedding"
 
@@ -74,7 +75,7 @@ def _trained(data_dir: str, experiment: Recipe) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as folder:
         for name in ("first", "again"):  # the second finds the embeddings of the first beside it
             started = time.monotonic()
-            trained = fitting.train_few(experiment, data_dir, Path(folder) / name, say=_ignore)
+            trained = training.train_network(experiment, data_dir, Path(folder) / name, say=_ignore)
             seconds = time.monotonic() - started
             found[name] = {**trained.summary["seconds"], "all": round(seconds, 2)}
     return found

@@ -110,13 +110,12 @@ class Run:
 
         Args:
             data_dir: other videos instead, or the same in another place or form (a clip store).
-                Splits of their own count; without, all are taken but those that the run knows, by
-                their path inside the data folder, to be of another split.
+                Their own splits count, if they have some; else all videos are taken but those that
+                the run knows, by their path inside the data folder, to be of another split.
 
         Raises:
             DataError: there is no such split, or videos are gone.
-            StoreError, StorageError: the store cannot be opened.
-            DataError: optical flow cannot be had, or is not stored as the recipe says.
+            DataError, StoreError, StorageError: as `keras_r3d.data.opening.open_source`.
         """
         # Needs OpenCV and more, which most of this module does not.
         from keras_r3d.data import opening

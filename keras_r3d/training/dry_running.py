@@ -14,10 +14,9 @@ from keras_r3d.recipe import Recipe, dumps
 from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import TrainingError
 from keras_r3d.system.progress import duration
-from keras_r3d.training import errors, setup
+from keras_r3d.training import errors, run
 from keras_r3d.training.few import embeddings
 from keras_r3d.training.few.setup import Few
-from keras_r3d.training.few.setup import prepare as prepare_few
 from keras_r3d.training.optimization.schedule import Schedule
 from keras_r3d.training.setup import Setup
 
@@ -40,11 +39,7 @@ def try_out(
     """
     hardware = choose(devices)
     with errors.as_sentences(None):
-        ready: Few | Setup
-        if recipe.few is not None:
-            ready = prepare_few(recipe, data, hardware, say)
-        else:
-            ready = setup.prepare(recipe, data, hardware, xla=xla, say=say)
+        ready = run.prepare(recipe, data, hardware, xla, say)
         for line in [dumps(ready.recipe), *_counts(ready.annotations), *ready.describe()]:
             say(line)
         say(_embed_few(ready) if isinstance(ready, Few) else _take_steps(ready))

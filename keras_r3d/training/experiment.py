@@ -77,16 +77,10 @@ def train(
     from keras_r3d.inference.evaluation import evaluating
     from keras_r3d.system.devices import choose
     from keras_r3d.training import run
-    from keras_r3d.training.few import fitting
 
-    place = _place_of(experiment, data, say)
-    if experiment.few is not None:
-        return fitting.train_few(
-            experiment, place, path, devices=devices, fresh=fresh, say=say, progress=progress
-        )
     done = run.train_network(
         experiment,
-        place,
+        _place_of(experiment, data, say),
         path,
         devices=devices,
         fresh=fresh,
@@ -94,8 +88,10 @@ def train(
         xla=xla,
         callbacks=callbacks,
         say=say,
+        progress=progress,
     )
-    if choose(devices).workers == 1 and "evaluation" not in done.summary:
+    alone = choose(devices).workers == 1
+    if experiment.few is None and alone and "evaluation" not in done.summary:
         say(f"\nEvaluation on split '{experiment.eval.split}':")
         evaluating.evaluate_run(done, evaluating.Request(devices=devices), say=say)
     return done

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
 from keras_r3d.pictures import confusion as confusions
+from keras_r3d.pictures import curves
 from keras_r3d.system import files
 from keras_r3d.system.progress import duration, show
 from keras_r3d.training.loop import Observer, Progress
@@ -168,8 +169,9 @@ class Report(Observer):
 
     def _draw(self) -> None:
         if self._undrawn is not None:
-            log, kept = self._undrawn.log, self._undrawn.best_epoch
-            draw_curves(log, kept, self._folder / run_folder.CURVES)
+            picture = curves.figure(self._undrawn.log, self._undrawn.best_epoch)
+            with files.atomic(self._folder / run_folder.CURVES) as temporary:
+                picture.savefig(temporary, dpi=100)
         self._undrawn, self._drawn = None, time.monotonic()
 
     def _line(self, progress: Progress, step: int, now: float) -> str:
@@ -217,36 +219,3 @@ def _pixels(figure: Figure) -> np.ndarray:
     file = io.BytesIO()
     figure.savefig(file, dpi=80, format="png")
     return tf.io.decode_png(file.getvalue(), channels=3).numpy()[np.newaxis]
-
-
-def draw_curves(log: Sequence[dict[str, float]], kept: int, picture: Path) -> None:
-    """Draws loss, clip accuracy and learning rate over the epochs as PNG.
-
-    Args:
-        kept: number of the epoch whose weights are kept, which is marked.
-    """
-    epochs = [int(row["epoch"]) for row in log]
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    loss_axes, accuracy_axes, rate_axes = figure.subplots(1, 3)
-    for axes, name, title in (
-        (loss_axes, "loss", "loss"),
-        (accuracy_axes, "clip_top1", "clip top-1 accuracy"),
-    ):
-        for column, label in ((name, "training"), (f"val_{name}", "validation")):
-            if column in log[0]:
-                axes.plot(epochs, [row[column] for row in log], ".-", label=label)
-        axes.axvline(kept, color="black", linestyle=":", label=f"kept: epoch {kept}")
-        axes.set_title(title)
-        axes.legend()
-    accuracy_axes.set_ylim(0, 1.02)
-    rates = [row["learning_rate"] or math.nan for row in log]  # of 0 there is no logarithm
-    rate_axes.plot(epochs, rates, ".-")
-    rate_axes.set_title("learning rate")
-    rate_axes.set_yscale("log")
-    for axes in (loss_axes, accuracy_axes, rate_axes):
-        axes.set_xlabel("epoch")
-        axes.set_xlim(0.5, epochs[-1] + 0.5)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-    with files.atomic(picture) as temporary:
-        figure.savefig(temporary, dpi=100)

@@ -1,4 +1,4 @@
-"""One training over epochs: from labelled videos to the best model in its run folder."""
+"""One training: from labelled videos to the model in its run folder."""
 
 import contextlib
 import datetime
@@ -13,13 +13,16 @@ from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
 from keras_r3d._version import __version__
-from keras_r3d.data import annotations, sheet
+from keras_r3d.data import annotations
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
-from keras_r3d.system.devices import choose, unused_gpu
-from keras_r3d.system.errors import DeviceError, InterruptedTraining
+from keras_r3d.system.devices import Devices, choose, unused_gpu
+from keras_r3d.system.errors import DeviceError, InterruptedTraining, R3DError
 from keras_r3d.training import checks, errors, log, setup, state
+from keras_r3d.training.few import fitting
+from keras_r3d.training.few import setup as few_setup
+from keras_r3d.training.few.setup import Few
 from keras_r3d.training.loop import Progress, Training
 from keras_r3d.training.setup import Opened, Setup
 
@@ -37,50 +40,62 @@ def train_network(
     xla: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     say: Say = print,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Run:
-    """Trains a network over the epochs of a recipe; keeps the best model, and the last.
-
-    Resumes a run of the same recipe and data found in the folder; it ends as if it had never
-    stopped. Arguments are those of `keras_r3d.training.train`.
+    """Trains as `keras_r3d.training.train`, whose arguments these are, without the evaluation.
 
     Returns:
         The run. Its folder holds the best model (of the lowest validation loss, or the last where
         there are too few validation videos to choose by), the last one, the log, the curves, a
-        sheet of training clips and the list of broken videos.
-
-    Raises:
-        InterruptedTraining: SIGTERM or SIGINT came; its state is saved.
-        R3DError: anything in the recipe, the data or the folder that keeps it from being done.
+        sheet of training clips and the list of broken videos. Of a recipe with [few] it holds the
+        model, the embeddings, the sheet, and evaluations.
     """
     workdir = Path(os.path.abspath(workdir)) if fresh else workdir  # what is here may be moved
     run = checks.find_run(workdir, recipe, fresh, say)
-    if run is not None and run.trained:
+    few = recipe.few is not None
+    if run is not None and run.trained and not few:
         checks.check_finished(run, data)
         return run
     hardware = choose(devices)
+    if few and hardware.workers > 1:
+        raise R3DError("A recipe with [few] is trained on one machine: unset TF_CONFIG.")
     with contextlib.ExitStack() as stack, errors.as_sentences(workdir):
-        if run is not None and hardware.chief:
+        if run is not None and not run.trained and hardware.chief:
             stack.enter_context(run_folder.held(workdir))
-        recipe = recipe if run is None else run.recipe
-        ready = setup.prepare(recipe, data, hardware, xla=xla, say=say)
+        ready = prepare(recipe if run is None else run.recipe, data, hardware, xla, say)
         if run is not None:
             checks.check_videos(run, ready.source)
+            if run.trained:  # on few videos, which may have been other ones
+                checks.check_finished(run, data)
+                return run
             before, replicas = run.summary.get("replicas"), hardware.replicas
-            if before != replicas:
+            if before != replicas and not few:
                 say(
                     f"Note: the run began on {before} replicas and resumes on {replicas}: batch "
                     "statistics and dropout differ, so it is not as if uninterrupted."
                 )
-        clips = training_sheet(ready)
+        clips = None if isinstance(ready, Few) else ready.draw_clips()
         if not hardware.chief:
             say = _ignore
             run = Run(workdir, ready.recipe, ready.annotations.classes, {})
         elif run is None:
             run = start_run(ready, workdir, fresh, say, stack)
-        for line in _headlines(ready, run):
+        for line in [*ready.describe_data(), *ready.describe(), *_notes(ready)]:
             say(line)
+        say(f"Run folder: {run.path} (training clips as the network sees them: {run_folder.CLIPS})")
+        if isinstance(ready, Few):
+            fitting.Fitting(ready, run, say).run_all(progress)
+            return run
+        assert clips is not None
         checks.wait_for_all(hardware)  # what the first worker writes is there for the others
         return _train(ready, run, clips, histograms, callbacks, say)
+
+
+def prepare(recipe: Recipe, data: str | Path, devices: Devices, xla: bool, say: Say) -> Setup | Few:
+    """Opens, builds and checks all that a recipe needs; writes nothing."""
+    if recipe.few is not None:
+        return few_setup.prepare(recipe, data, devices, say)
+    return setup.prepare(recipe, data, devices, xla=xla, say=say)
 
 
 def start_run(
@@ -119,12 +134,6 @@ def start_run(
     )
 
 
-def training_sheet(opened: Opened) -> Figure:
-    """Draws training clips as the network sees them."""
-    recipe, videos = opened.recipe, opened.annotations.split("train")
-    return sheet.training_sheet(opened.source.reader, videos, recipe.data, recipe.train.seed)
-
-
 def _train(
     ready: Setup,
     run: Run,
@@ -134,7 +143,7 @@ def _train(
     say: Say,
 ) -> Run:
     saved = state.load(run.path / run_folder.STATE)
-    devices, problems = ready.devices, ready.source.reader.problems
+    devices, reader = ready.devices, ready.source.reader
     observers: list[log.Report | log.Callbacks] = []
     if devices.chief:
         with files.atomic(run.path / run_folder.CLIPS) as temporary:
@@ -165,7 +174,7 @@ def _train(
         asked = isinstance(error, InterruptedTraining | KeyboardInterrupt | SystemExit)
         with contextlib.suppress(files.WriteError):  # the disk may be full
             run.update_summary(status="interrupted" if asked else "stopped")
-            run.report_problems(problems, say)
+            run.report_problems(reader.problems, say)
         if not asked and (run.path / run_folder.BEST_MODEL).is_file():
             say(f"Stopped; the best model so far is {run.path / run_folder.BEST_MODEL}.")
         raise
@@ -179,7 +188,7 @@ def _train(
         f"of epoch {progress.best_epoch} of {progress.epoch}"
         + (", the lowest validation loss." if ready.chooses else ", the last.")
     )
-    run.report_problems(problems, say)
+    run.report_problems(reader.problems, say)
     return run
 
 
@@ -201,11 +210,11 @@ def _note_results(run: Run, progress: Progress) -> None:
     )
 
 
-def _headlines(ready: Setup, run: Run) -> list[str]:
+def _notes(ready: Setup | Few) -> list[str]:
+    if isinstance(ready, Few):
+        return []
     videos, train = ready.annotations, ready.recipe.train
-    lines = [*ready.describe_data(), *ready.describe()]
-    if note := unused_gpu():
-        lines.append(f"Note: {note}")
+    lines = [f"Note: {note}"] if (note := unused_gpu()) else []
     clips = len(videos.split("train")) * train.clips_per_video
     if clips < train.batch_size:
         lines.append(
@@ -222,9 +231,6 @@ def _headlines(ready: Setup, run: Run) -> list[str]:
             lines.append("Note: train.patience is not used, as nothing chooses by validation.")
     if train.deterministic:
         lines.append("Deterministic: the same result to the bit on the same machine.")
-    lines.append(
-        f"Run folder: {run.path} (training clips as the network sees them: {run_folder.CLIPS})"
-    )
     return lines
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras import ops
+from matplotlib.figure import Figure
 
 from keras_r3d import recipe as recipes
 from keras_r3d.applications import metadata
 from keras_r3d.applications.weights.identify import HEAD
-from keras_r3d.data import pipeline
+from keras_r3d.data import pipeline, sheet
 from keras_r3d.data.annotations import Annotations
 from keras_r3d.data.opening import Source
 from keras_r3d.data.sampling import order
@@ -53,6 +54,11 @@ class Opened:
             *(f"Note: {note}" for note in videos.notes),
             f"Data: {self.source.path}: {len(videos.classes)} classes; videos: {counts}",
         ]
+
+    def draw_clips(self) -> Figure:
+        """Draws training clips as the network sees them."""
+        videos, train = self.annotations.split("train"), self.recipe.train
+        return sheet.training_sheet(self.source.reader, videos, self.recipe.data, train.seed)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,9 +16,11 @@ from keras_r3d.inference.evaluation import evaluating
 from keras_r3d.training import checks
 from keras_r3d.training import run as training
 
+pytestmark = pytest.mark.usefixtures("cheap_pictures")
+
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory, small) -> Path:
+def places(tmp_path_factory, small, cheap_pictures) -> Path:
     """Videos, a store of them, and a run on each; not to be changed."""
     root = tmp_path_factory.mktemp("runs")
     for number in range(6):

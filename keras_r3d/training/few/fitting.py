@@ -7,7 +7,6 @@ it, and the classifier that is kept is fitted to all of them.
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,16 +24,12 @@ from keras_r3d.inference.evaluation import report, results
 from keras_r3d.inference.evaluation.evaluation import Evaluation, collected
 from keras_r3d.inference.evaluation.scoring import Scored, score
 from keras_r3d.inference.models import classifier
-from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
-from keras_r3d.system.devices import choose
-from keras_r3d.system.errors import R3DError
-from keras_r3d.training import checks, errors, setup
+from keras_r3d.training import setup
 from keras_r3d.training.few import embeddings
-from keras_r3d.training.few.setup import Examples, Few, label, prepare
+from keras_r3d.training.few.setup import Examples, Few, label
 from keras_r3d.training.loop import Observer, Progress, Training
-from keras_r3d.training.run import start_run, training_sheet
 
 Say = Callable[[str], None]
 
@@ -42,51 +37,7 @@ _FOLDS, _MOST_GROUPS = 5, 10
 _CROSS_VALIDATION = "cross-validation"
 
 
-def train_few(
-    recipe: Recipe,
-    data: str | Path,
-    workdir: Path,
-    *,
-    devices: str = "all",
-    fresh: bool = False,
-    say: Say = print,
-    progress: Callable[[int, int], None] | None = None,
-) -> Run:
-    """Fits a classifier to the embeddings of a recipe's [few], and evaluates it.
-
-    Embeddings of unchanged videos that runs in `workdir` or beside it hold are not computed again.
-    Arguments are those of `keras_r3d.training.train`.
-
-    Returns:
-        The run. Its folder holds the model, the embeddings, a sheet of clips, and evaluations: of
-        the test split if there is one, and cross-validated.
-
-    Raises:
-        R3DError: anything in the recipe, the data or the folder that keeps it from being done.
-    """
-    workdir = Path(os.path.abspath(workdir)) if fresh else workdir  # what is here may be moved
-    run = checks.find_run(workdir, recipe, fresh, say)
-    hardware = choose(devices)
-    if hardware.workers > 1:
-        raise R3DError("A recipe with [few] is trained on one machine: unset TF_CONFIG.")
-    with contextlib.ExitStack() as stack, errors.as_sentences(workdir):
-        few = prepare(recipe, data, hardware, say)
-        if run is None:
-            run = start_run(few, workdir, fresh, say, stack)
-        else:
-            checks.check_videos(run, few.source)
-            if run.trained:
-                checks.check_finished(run, data)
-                return run
-            stack.enter_context(run_folder.held(workdir))
-        for line in [*few.describe_data(), *few.describe()]:
-            say(line)
-        say(f"Run folder: {run.path} (clips as the network sees them: {run_folder.CLIPS})")
-        _Fitting(few, run, say).run_all(progress)
-    return run
-
-
-class _Fitting:
+class Fitting:
     """The stages of a training on few videos, and the seconds that each takes."""
 
     def __init__(self, few: Few, run: Run, say: Say):
@@ -94,6 +45,13 @@ class _Fitting:
         self._seconds: dict[str, float] = {}
 
     def run_all(self, progress: Callable[[int, int], None] | None) -> None:
+        """Fits a classifier to embeddings, evaluates it and writes all into the run folder.
+
+        Embeddings of unchanged videos that this run or runs beside it hold are not computed again.
+
+        Args:
+            progress: takes the number of videos embedded so far, and of all.
+        """
         few, run, reader = self._few, self._run, self._few.source.reader
         for name in ("evaluation", "cross_validation"):  # of an earlier model
             run.summary.pop(name, None)
@@ -115,7 +73,7 @@ class _Fitting:
             evaluation, folds = self._cross_validate(examples)
         tuned = self._finetune(examples, fitted)
         with self._stage("kept"):
-            clips = training_sheet(few)
+            clips = few.draw_clips()
             with files.atomic(run.path / run_folder.CLIPS) as temporary:
                 clips.savefig(temporary, dpi=100)
             kept = tuned or few.build_model(fitted)
@@ -185,8 +143,8 @@ class _Fitting:
         """Trains the network from the classifier on, if that is asked for and pays; None if not.
 
         A fifth of the videos is held out: the classifier that is fitted to the others is trained on
-        them, and if that lowers the loss of those held out, so many epochs are trained on all
-        videos.
+        them, and if that lowers the loss of those held out, all videos are trained on for as many
+        epochs as were best.
 
         Reference:
             Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform
