@@ -199,7 +199,15 @@ def next_free(root: Path, name: str) -> Path:
     return path
 
 
-def ended(path: Path) -> bool:
+def default_path(root: Path, name: str) -> Path:
+    """Returns the last of `root/NAME`, `root/NAME-2`, … if it has not ended, else a new one."""
+    path, last, number = root / name, None, 2
+    while path.exists():
+        last, path, number = path, root / f"{name}-{number}", number + 1
+    return path if last is None or _ended(last) else last
+
+
+def _ended(path: Path) -> bool:
     """Whether a folder holds a run that was trained and evaluated, or something else than a run."""
     if not (path / RECIPE).is_file():
         return not _broken_off(path)

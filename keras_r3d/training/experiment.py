@@ -70,7 +70,7 @@ def train(
     experiment, name = _resolve(recipe, data, overrides, weights, folds)
     if callbacks and experiment.few is not None:
         raise RecipeError("A recipe with [few] has no epochs, and takes no `callbacks`.")
-    path = Path(workdir) if workdir else default_workdir(Path("runs"), name)
+    path = Path(workdir) if workdir else run_folder.default_path(Path("runs"), name)
     if not (path / run_folder.RECIPE).is_file():
         run_folder.check_free(path)
 
@@ -121,17 +121,6 @@ def dry_run(
     from keras_r3d.training import dry_running
 
     dry_running.try_out(experiment, _place_of(experiment, data, say), devices, xla=xla, say=say)
-
-
-def default_workdir(root: Path, name: str) -> Path:
-    """Returns the last of `root/NAME`, `root/NAME-2`, … if it has not ended, else a new one."""
-    following = run_folder.next_free(root, name)
-    number = following.name.removeprefix(name).removeprefix("-")
-    last = int(number) - 1 if number else 0
-    before = root / (f"{name}-{last}" if last > 1 else name)
-    if last and not run_folder.ended(before):
-        return before
-    return following
 
 
 def _resolve(

@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -60,8 +61,19 @@ def train(experiment, data, folder, said=None, **options):
     return training.train_network(experiment, data, folder, say=say, **options)
 
 
-def test_a_run_has_all_that_an_evaluation_has(experiment, class_folders, tmp_path):
-    run = train(experiment, class_folders, tmp_path / "run")
+@pytest.fixture(scope="module")
+def first(weights, tmp_path_factory, cheap_pictures) -> Path:
+    """A folder with "data" and a finished "run" on it; not to be changed."""
+    root = tmp_path_factory.mktemp("first")
+    for number in range(6):
+        write_video(root / "data" / "red" / f"{number}.avi", 12, tint=(1, 0.2, 0.2))
+        write_video(root / "data" / "green" / f"{number}.avi", 12, tint=(0.2, 1, 0.2))
+    train(few_recipe(weights[0]), root / "data", root / "run")
+    return root
+
+
+def test_a_run_has_all_that_an_evaluation_has(first):
+    run = run_folder.open_run(first / "run")
     names = {path.name for path in run.path.iterdir()}
     assert {"best.keras", "embeddings.npz", "clips.png", "evaluation.json"} <= names
     assert {"confusion.png", "reliability.png", "per_class.csv", "recipe.toml"} <= names
@@ -115,23 +127,27 @@ def test_unchanged_videos_are_embedded_once(experiment, class_folders, tmp_path,
     assert "11 of 13 videos were embedded before, and are as they were." in said
 
 
-def test_embeddings_of_other_weights_or_clips_are_not_used(weights, class_folders, tmp_path):
-    train(few_recipe(weights[0]), class_folders, tmp_path / "runs" / "one")
+def test_embeddings_of_other_weights_or_clips_are_not_used(weights, first, tmp_path):
+    shutil.copytree(first / "run", tmp_path / "runs" / "one")
     for number, other in enumerate(
         (few_recipe(weights[1]), few_recipe(weights[0], "data.spans=[1.0]"))
     ):
         said = []
-        train(other, class_folders, tmp_path / "runs" / f"other{number}", said)
+        train(other, first / "data", tmp_path / "runs" / f"other{number}", said)
         assert not [line for line in said if "embedded before" in line]
 
 
-def test_a_damaged_cache_is_made_again(experiment, class_folders, tmp_path):
-    first = train(experiment, class_folders, tmp_path / "runs" / "one")
-    cache = first.path / embeddings.NAME
-    cache.write_bytes(cache.read_bytes()[:1000])
-    said = []
-    train(experiment, class_folders, tmp_path / "runs" / "two", said)
-    assert not [line for line in said if "embedded before" in line]
+def test_a_damaged_cache_is_made_again(experiment, first, tmp_path):
+    for content in (lambda whole: whole[:1000], lambda whole: whole):
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+        shutil.copytree(first / "run", tmp_path / "runs" / "one")
+        cache = tmp_path / "runs" / "one" / embeddings.NAME
+        whole = cache.read_bytes()
+        cache.write_bytes(content(whole))
+        said = []
+        train(experiment, first / "data", tmp_path / "runs" / "two", said)
+        reused = [line for line in said if "embedded before" in line]
+        assert bool(reused) == (content(whole) == whole)
 
 
 def test_a_finished_run_is_left_as_it_is(experiment, class_folders, tmp_path):

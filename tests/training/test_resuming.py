@@ -30,7 +30,6 @@ from keras_r3d.system.errors import (
     TrainingError,
 )
 from keras_r3d.training import checks, dry_running, state
-from keras_r3d.training import experiment as experiments
 from keras_r3d.training import run as training
 from keras_r3d.training.loop import Training
 from keras_r3d.training.optimization.step import Steps
@@ -405,10 +404,10 @@ def test_without_a_workdir_the_last_run_goes_on_if_it_has_not_ended(ended, copie
         run = run_folder.open_run(copied)
         run.summary.pop("evaluation", None)
         run.update_summary(status=status, **evaluation)
-        assert experiments.default_workdir(runs, "run") == runs / expected
+        assert run_folder.default_path(runs, "run") == runs / expected
     shutil.copytree(copied, runs / "run-2")
     run_folder.open_run(runs / "run-2").update_summary(status="interrupted")
-    assert experiments.default_workdir(runs, "run") == runs / "run-2"
+    assert run_folder.default_path(runs, "run") == runs / "run-2"
 
 
 def test_a_rehearsal_writes_nothing(ended, tmp_path, monkeypatch):
