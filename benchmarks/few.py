@@ -19,7 +19,8 @@ from keras_r3d.data.opening import open_source
 from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
-from keras_r3d.training.few import embeddings, fitting, setup
+from keras_r3d.training import run as training
+from keras_r3d.training.few import embeddings, setup
 
 _DECODING, _NETWORK, _EMBEDDING = "decoding alone", "network alone", "embedding"
 
@@ -74,7 +75,7 @@ def _trained(data_dir: str, experiment: Recipe) -> dict[str, dict[str, float]]:
     with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as folder:
         for name in ("first", "again"):  # the second finds the embeddings of the first beside it
             started = time.monotonic()
-            trained = fitting.train(experiment, data_dir, Path(folder) / name, say=_ignore)
+            trained = training.train_network(experiment, data_dir, Path(folder) / name, say=_ignore)
             seconds = time.monotonic() - started
             found[name] = {**trained.summary["seconds"], "all": round(seconds, 2)}
     return found
@@ -86,10 +87,10 @@ def _ignore(_: str) -> None:
 
 def _embedded(data_dir: str, experiment: Recipe, rounds: int) -> dict[str, Any]:
     """Embeds videos, decodes them, and scores as many clips, in turns."""
-    prepared = setup.prepare(experiment, data_dir, choose(), _ignore)
-    model, request = setup.embedder(prepared), setup.request(prepared)
-    split, batch_size = prepared.test_split, experiment.eval.batch_size
-    videos = [v for one in ("train", split) if one for v in prepared.annotations.split(one)]
+    few = setup.prepare(experiment, data_dir, choose(), _ignore)
+    model, request = few.embedder(), few.request()
+    split, batch_size = few.test_split, experiment.eval.batch_size
+    videos = [v for one in ("train", split) if one for v in few.annotations.split(one)]
 
     def reader() -> Reader:
         """Opens one that knows no video yet, as that of a training."""

@@ -81,24 +81,24 @@ def _few(
     data_dir: str, weights: str, per_class: Sequence[int], draws: int, say: Say
 ) -> list[Point]:
     experiment = recipe.load("few", [f'model.weights="{weights}"'])
-    prepared = setup.prepare(experiment, data_dir, choose(), say)
-    found = prepared.annotations
+    few = setup.prepare(experiment, data_dir, choose(), say)
+    found = few.annotations
     train, test = found.split("train"), found.split("test")
     with tempfile.TemporaryDirectory() as folder:
-        run, reader = Path(folder) / "run", prepared.opened.reader
+        run, reader = Path(folder) / "run", few.source.reader
         run.mkdir()
-        cache = embeddings.Cache(run, setup.request(prepared), reader)
-        rows = embeddings.embed(setup.embedder(prepared), reader, [*train, *test], cache)
-    known = setup.labelled(prepared, train, rows[: len(train)], say).labelled
+        cache = embeddings.Cache(run, few.request(), reader)
+        rows = embeddings.embed(few.embedder(), reader, [*train, *test], cache)
+    known = setup.label(few, train, rows[: len(train)], say).labelled
     points = []
     for count in per_class:
         accuracies = []
         for draw in range(draws):
             chosen = np.zeros(len(known.labels), bool)
             chosen[_drawn(known.labels.tolist(), count, draw)] = True
-            fitted = ridge.fit(known.taken(chosen), prepared.names)
+            fitted = ridge.fit(known.taken(chosen), few.names)
             scored = [
-                setup.scored_by(prepared, video, one, fitted)
+                few.score(video, one, fitted)
                 for video, one in zip(test, rows[len(train) :], strict=True)
             ]
             figures = collected(scored, found.classes).figures()
@@ -125,7 +125,7 @@ def _scratch(
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / "videos.csv"
                 _write_list(path, drawn, test)
-                done = training.train(as_many, path, Path(folder) / "run", say=_ignore)
+                done = training.train_network(as_many, path, Path(folder) / "run", say=_ignore)
                 figures = evaluating.evaluate_run(done).figures()
             accuracies.append(figures["video_top1"])
         points.append(Point(f"from scratch ({name})", count, tuple(accuracies)))

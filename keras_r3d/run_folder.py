@@ -17,10 +17,7 @@ from keras_r3d import recipe
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Problem, Video
 from keras_r3d.system import files
-from keras_r3d.system.errors import (
-    DataError,
-    RunError,
-)
+from keras_r3d.system.errors import DataError, RunError
 
 if TYPE_CHECKING:
     from keras_r3d.data.decoding.reader import Reader
@@ -44,7 +41,7 @@ PROBLEMS = "problems.csv"
 TENSORBOARD = "tensorboard"
 EXPORT = "export"
 STATE = "state"
-_LOCK = "lock"  # in it; held by the process that trains
+_LOCK = "lock"  # in it; locked by the process that trains
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +62,11 @@ class Run:
         """Name of the folder, also where its path ends in `.` or `..`."""
         return os.path.basename(os.path.abspath(self.path))
 
+    @property
+    def trained(self) -> bool:
+        """Whether all epochs were trained."""
+        return self.summary.get("status") == "trained"
+
     def model_path(self) -> Path:
         """Returns the path of the best model.
 
@@ -75,7 +77,7 @@ class Run:
         if not path.is_file():
             raise RunError(
                 f"{self.path} has no {BEST_MODEL}: the training stopped before its first epoch "
-                "ended. The command that trained it goes on with it."
+                "ended. Run the command that trained it again to resume."
             )
         return path
 
@@ -108,70 +110,71 @@ class Run:
 
         Args:
             data_dir: other videos instead, or the same in another place or form (a clip store).
-                Splits of their own count; without, all are taken but those that the run knows, by
-                their path inside the data folder, to be of another split.
+                Their own splits count, if they have some; else all videos are taken but those that
+                the run knows, by their path inside the data folder, to be of another split.
 
         Raises:
             DataError: there is no such split, or videos are gone.
-            StoreError, StorageError: the store cannot be opened.
-            DataError: optical flow cannot be had, or is not stored as the recipe says.
+            DataError, StoreError, StorageError: as `keras_r3d.data.opening.open_source`.
         """
-        # OpenCV and all, which most of this module needs not.
+        # Needs OpenCV and more, which most of this module does not.
         from keras_r3d.data import opening
 
         trained_on = self.summary["data_dir"]
         of_store = opening.is_store(trained_on)
+        must_exist = data_dir is None and not of_store
         try:
-            recorded = annotations.read(
-                self.path / VIDEOS, "", must_exist=data_dir is None and not of_store
-            )
+            recorded = annotations.read(self.path / VIDEOS, "", must_exist=must_exist)
         except DataError as error:
             raise DataError(
                 f"{error} If they moved, pass --data_dir with their new place."
             ) from error
-        if data_dir is None and not of_store:
+        if must_exist:
             return recorded.split(split), opening.video_reader(trained_on, self.recipe.data)
-        opened = opening.open_source(data_dir or trained_on, self.recipe.data)
-        found = opened.annotations
+        source = opening.open_source(data_dir or trained_on, self.recipe.data)
         if data_dir is None:
             # The store's own, not those written down: the reader knows them.
-            there = {_key(v): v for videos in found.splits.values() for v in videos}
-            gone = [v.name for v in recorded.split(split) if _key(v) not in there]
-            if gone:
+            own = {_key(v): v for videos in source.annotations.splits.values() for v in videos}
+            videos = recorded.split(split)
+            missing = [video.name for video in videos if _key(video) not in own]
+            if missing:
                 raise DataError(
-                    f"{len(gone)} videos of the run are no longer in {opened.path}: {gone[0]}, …"
+                    f"{len(missing)} videos of the run are no longer in {source.path}: "
+                    f"{missing[0]}, …"
                 )
-            return [there[_key(v)] for v in recorded.split(split)], opened.reader
-        if set(found.splits) != {"train"}:
-            return found.split(split), opened.reader
-        known = {
+            return [own[_key(video)] for video in videos], source.reader
+        if set(source.annotations.splits) != {"train"}:
+            return source.annotations.split(split), source.reader
+        splits = {
             os.path.relpath(video.path, self.summary["video_root"]): name
             for name, videos in recorded.splits.items()
             for video in videos
         }
         return [
             video
-            for video in found.splits["train"]
-            if known.get(os.path.relpath(video.path, opened.root), split) == split
-        ], opened.reader
+            for video in source.annotations.splits["train"]
+            if splits.get(os.path.relpath(video.path, source.root), split) == split
+        ], source.reader
 
     def report_problems(
-        self, problems: Sequence[Problem], say: Callable[[str], None] = print
+        self, problems: Sequence[Problem], say: Callable[[str], None] | None = None
     ) -> None:
-        """Adds broken videos to `problems.csv` and the summary, and names them (ten at most)."""
+        """Adds broken videos to `problems.csv` and the summary; names ten of them, if `say` is."""
         path = self.path / PROBLEMS
-        known: dict[str, tuple[str, ...]] = {}
+        rows: dict[str, tuple[str, ...]] = {}
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as file:
-                known = {row[0]: tuple(row) for row in list(csv.reader(file))[1:]}
+                rows = {row[0]: tuple(row) for row in list(csv.reader(file))[1:]}
         for problem in problems:
             name = annotations.absolute(problem.name)  # however the data folder was named
-            known[name] = (name, problem.status, problem.detail)
-        self.update_summary(broken_videos=len(known))
+            rows[name] = (name, problem.status, problem.detail)
+        self.update_summary(broken_videos=len(rows))
         if not problems:
             return
-        rows = [known[name] for name in sorted(known)]
-        files.write_text(path, files.csv_text(["video", "status", "detail"], rows))
+        header = ["video", "status", "detail"]
+        files.write_text(path, files.csv_text(header, [rows[name] for name in sorted(rows)]))
+        if say is None:
+            return
         say(f"{len(problems)} broken videos ({path}):")
         for problem in problems[:10]:
             say(f"  {problem.status}: {problem.detail}")
@@ -196,7 +199,15 @@ def next_free(root: Path, name: str) -> Path:
     return path
 
 
-def ended(path: Path) -> bool:
+def default_path(root: Path, name: str) -> Path:
+    """Returns the last of `root/NAME`, `root/NAME-2`, … if it has not ended, else a new one."""
+    path, last, number = root / name, None, 2
+    while path.exists():
+        last, path, number = path, root / f"{name}-{number}", number + 1
+    return path if last is None or _ended(last) else last
+
+
+def _ended(path: Path) -> bool:
     """Whether a folder holds a run that was trained and evaluated, or something else than a run."""
     if not (path / RECIPE).is_file():
         return not _broken_off(path)
@@ -204,7 +215,7 @@ def ended(path: Path) -> bool:
         summary = json.loads((path / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    # Of few videos, "seconds" of all stages are the last that is written.
+    # "seconds" of all stages is the last that a training on few videos writes.
     return summary.get("status") == "trained" and bool({"evaluation", "seconds"} & set(summary))
 
 
@@ -231,7 +242,7 @@ def check_new(path: Path | None) -> None:
 
 
 def _broken_off(path: Path) -> bool:
-    """Whether a folder holds no more than a training leaves that was killed while it made it."""
+    """Whether a training was killed while it made this folder, which holds nothing else."""
     if not (path / STATE / _LOCK).is_file() or any((path / STATE).glob("*.npz")):
         return False
     known = {STATE, SUMMARY, CLASSES, VIDEOS}
@@ -278,7 +289,7 @@ def make(path: Path) -> None:
 
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
-    """Keeps other trainings out of a run, and removes what a killed one left half written.
+    """Locks a run against other trainings, and removes what a killed one left half written.
 
     Raises:
         RunError: another process trains in it.
@@ -292,6 +303,24 @@ def held(path: Path) -> Iterator[None]:
         for folder in (path, path / STATE):
             files.remove_leftovers(folder)
         yield
+
+
+def move_aside(path: Path, say: Callable[[str], None]) -> None:
+    """Renames the folder of a run; one that holds none is left as it is.
+
+    Raises:
+        RunError: another process trains in it.
+        WriteError: it cannot be renamed.
+    """
+    if not (path / RECIPE).is_file():
+        return
+    aside = next_free(path.parent, f"{path.name}-before")
+    with held(path):
+        try:
+            path.rename(aside)
+        except OSError as error:
+            raise files.WriteError(files.explain(aside, error)) from error
+    say(f"The run that was in {path} is now in {aside}.")
 
 
 def open_run(path: str | Path) -> Run:

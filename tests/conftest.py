@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from keras_r3d import recipe
 from keras_r3d.data.decoding.reader import Cut, Reader
@@ -65,6 +66,22 @@ def class_folders(tmp_path: Path) -> Path:
         write_video(tmp_path / "data" / "red" / f"{number}.avi", 12, tint=(1, 0.2, 0.2))
         write_video(tmp_path / "data" / "green" / f"{number}.avi", 12, tint=(0.2, 1, 0.2))
     return tmp_path / "data"
+
+
+@pytest.fixture(scope="module")
+def cheap_pictures():
+    """Saves all figures as one black pixel: drawing takes a third of a small training."""
+    pixel = cv2.imencode(".png", np.zeros((1, 1, 3), np.uint8))[1].tobytes()
+
+    def save(self, target, **_) -> None:
+        if hasattr(target, "write"):
+            target.write(pixel)
+        else:
+            Path(target).write_bytes(pixel)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save)
+        yield
 
 
 @pytest.fixture(scope="session")

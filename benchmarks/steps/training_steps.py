@@ -41,7 +41,7 @@ class Ours:
         tf.config.threading.set_intra_op_parallelism_threads(cores)
         from keras_r3d import recipe
         from keras_r3d.system import devices
-        from keras_r3d.training import networks
+        from keras_r3d.training import setup
         from keras_r3d.training.optimization.step import Steps
 
         classes = [f"{number:03}" for number in range(400)]
@@ -57,9 +57,10 @@ class Ours:
             ],
         )
         hardware = devices.choose("all")
-        built = networks.build(experiment, classes, hardware, say=lambda line: None)
+        kept = setup.build_kept(experiment, classes, hardware, say=lambda line: None)
+        network = setup.build_trained(kept, experiment, hardware)
         self._steps = Steps(
-            built.trained, experiment.train, hardware, classes=400, compiled=self.compiled
+            network, experiment.train, hardware, classes=400, compiled=self.compiled
         )
         clips, labels = task.batch()
         self._batch = tf.constant(clips), tf.constant(labels)

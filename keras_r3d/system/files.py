@@ -94,7 +94,7 @@ def together(folder: Path, replaced: Iterable[str] = ()) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(path: Path, taken: Exception) -> Iterator[None]:
-    """Holds a lock file, so that another process cannot; it goes with the process.
+    """Locks a file, which is made if it is not there; the lock ends with the process.
 
     Args:
         taken: is raised where another process holds it.
@@ -103,7 +103,7 @@ def locked(path: Path, taken: Exception) -> Iterator[None]:
         WriteError: it cannot be written.
     """
     try:
-        lock = path.open("a")
+        lock = path.open("a")  # for writing, or NFS does not lock it
     except OSError as error:
         raise WriteError(explain(path, error)) from error
     with lock:

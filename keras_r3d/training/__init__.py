@@ -7,12 +7,12 @@ if TYPE_CHECKING:
     from keras_r3d.run_folder import Run as Run
     from keras_r3d.training.experiment import dry_run as dry_run
     from keras_r3d.training.experiment import train as train
-    from keras_r3d.training.optimization.sgd import SGD as SGD
+    from keras_r3d.training.optimization.optimizer import SGD as SGD
 
 __all__ = ["SGD", "Run", "dry_run", "train"]
 _PLACES = {
     "Run": "keras_r3d.run_folder",
-    "SGD": "keras_r3d.training.optimization.sgd",
+    "SGD": "keras_r3d.training.optimization.optimizer",
     "dry_run": "keras_r3d.training.experiment",
     "train": "keras_r3d.training.experiment",
 }

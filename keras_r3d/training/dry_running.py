@@ -1,4 +1,4 @@
-"""What a training would be, and one step of it; nothing is written."""
+"""What a training would be, and a few steps of it; nothing is written."""
 
 import collections
 import math
@@ -11,108 +11,99 @@ import tensorflow as tf
 
 from keras_r3d.data.annotations import Annotations
 from keras_r3d.recipe import Recipe, dumps
-from keras_r3d.system import command
 from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import TrainingError
-from keras_r3d.training import preparing, troubles
-from keras_r3d.training.few import embeddings, setup
+from keras_r3d.system.progress import duration
+from keras_r3d.training import errors, run
+from keras_r3d.training.few import embeddings
+from keras_r3d.training.few.setup import Few
 from keras_r3d.training.optimization.schedule import Schedule
-from keras_r3d.training.preparing import Options, Prepared
+from keras_r3d.training.setup import Setup
 
 _STEPS = 3  # timed; the first one, which compiles, is not
 _VIDEOS = 4  # embedded, of few
 
 
-def rehearse(
-    recipe: Recipe, data_dir: str | Path, options: Options, say: Callable[[str], None] = print
+def try_out(
+    recipe: Recipe,
+    data: str | Path,
+    devices: str = "all",
+    *,
+    xla: bool = False,
+    say: Callable[[str], None] = print,
 ) -> None:
     """Says what a training would do: recipe, videos by class and split, memory and time.
 
     Raises:
         R3DError: anything in the recipe, the data or the devices that keeps it from being done.
     """
-    with troubles.as_sentences(None):
-        if recipe.few is None:
-            _rehearse(preparing.prepare(recipe, data_dir, options, say), options, say)
-        else:
-            hardware = choose(options.devices)
-            _rehearse_few(setup.prepare(recipe, data_dir, hardware, say), say)
+    hardware = choose(devices)
+    with errors.as_sentences(None):
+        ready = run.prepare(recipe, data, hardware, xla, say)
+        for line in [dumps(ready.recipe), *_counts(ready.annotations), *ready.describe()]:
+            say(line)
+        say(_embed_few(ready) if isinstance(ready, Few) else _take_steps(ready))
+        say("No run folder was made.")
 
 
-def _rehearse(prepared: Prepared, options: Options, say: Callable[[str], None]) -> None:
-    found, train = prepared.annotations, prepared.recipe.train
-    say(dumps(prepared.recipe))
-    _say_counts(found, say)
-    for line in preparing.described(prepared, options):
-        say(line)
-
-    waits, steps = [], []
-    schedule = Schedule(train, prepared.steps_per_epoch)
-    batches = prepared.batches(0)
+def _take_steps(ready: Setup) -> str:
+    train, waits, steps = ready.recipe.train, [], []
+    schedule = Schedule(train, ready.steps_per_epoch)
+    batches = ready.batches(0)
     for step in range(1 + _STEPS):
         started = time.monotonic()
         batch = next(batches)
         waited = time.monotonic()
-        prepared.steps.optimizer.learning_rate = schedule.rate(step)
-        sums = prepared.steps.train(batch, tf.constant(step), tf.constant(0.0)).numpy()
+        ready.steps.optimizer.learning_rate = schedule.rate(step)
+        sums = ready.steps.train(batch, tf.constant(step), tf.constant(0.0)).numpy()
         waits.append(waited - started)
         steps.append(time.monotonic() - started)
-    seconds = sum(steps[1:]) / _STEPS
+    seconds, waiting = sum(steps[1:]) / _STEPS, sum(waits[1:]) / sum(steps[1:])
     loss = sums[0] / train.batch_size
     if not math.isfinite(loss):
         raise TrainingError(
             f"The loss of step {_STEPS + 1} is {loss}: lower `train.learning_rate`, or add "
             "`train.warmup_epochs` or `train.clip_norm`."
         )
-    epoch = seconds * prepared.steps_per_epoch
-    later = epoch
+    epoch = later = seconds * ready.steps_per_epoch
     cached = ""
-    if prepared.recipe.data.cache_gib:
-        later = epoch * (1 - sum(waits[1:]) / sum(steps[1:]))
-        cached = f", later ones {command.duration(later)} if their frames are in the cache"
-    say(
-        f"Steps: {_STEPS} tried after the first, {seconds:.3g} s each, "
-        f"{sum(waits[1:]) / sum(steps[1:]):.0%} of it waiting for data; the loss is {loss:.4f}.\n"
+    if ready.recipe.data.cache_gib:
+        later = epoch * (1 - waiting)
+        cached = f", later ones {duration(later)} if their frames are in the cache"
+    return (
+        f"Steps: {_STEPS} tried after the first, {seconds:.3g} s each, {waiting:.0%} of it waiting "
+        f"for data; the loss is {loss:.4f}.\n"
         f"Memory: {_memory()} at most.\n"
-        f"An epoch has {prepared.steps_per_epoch} steps and takes about "
-        f"{command.duration(epoch)}{cached}, without validation; {train.epochs} epochs about "
-        f"{command.duration(epoch + later * (train.epochs - 1))}.\n"
-        "No run folder was made."
+        f"An epoch has {ready.steps_per_epoch} steps and takes about {duration(epoch)}{cached}, "
+        f"without validation; {train.epochs} epochs about "
+        f"{duration(epoch + later * (train.epochs - 1))}."
     )
 
 
-def _rehearse_few(prepared: setup.Prepared, say: Callable[[str], None]) -> None:
-    found = prepared.annotations
-    say(dumps(prepared.recipe))
-    _say_counts(found, say)
-    for line in setup.described(prepared):
-        say(line)
-    model, reader = setup.embedder(prepared), prepared.opened.reader
-    train = found.split("train")
+def _embed_few(few: Few) -> str:
+    model, reader = few.embedder(), few.source.reader
+    train, test = few.annotations.split("train"), few.annotations.splits.get(few.test_split or "")
     tried = train[:: max(1, len(train) // _VIDEOS)][:_VIDEOS]
-    list(embeddings.embedded(model, reader, tried[:1]))  # compiles
+    list(embeddings.compute(model, reader, tried[:1]))  # compiles
     started = time.monotonic()
-    list(embeddings.embedded(model, reader, tried))
+    list(embeddings.compute(model, reader, tried))
     seconds = (time.monotonic() - started) / len(tried)
-    count = len(train) + (len(found.split(prepared.test_split)) if prepared.test_split else 0)
-    say(
+    count = len(train) + len(test or ())
+    return (
         f"Embedded: {len(tried)} videos, {seconds:.3g} s each; all {count} take about "
-        f"{command.duration(count * seconds)}. Memory: {_memory()} at most.\n"
-        "No run folder was made."
+        f"{duration(count * seconds)}. Memory: {_memory()} at most."
     )
 
 
-def _say_counts(found: Annotations, say: Callable[[str], None]) -> None:
-    """Says how many videos there are by class and split."""
-    splits = list(found.splits)
-    counts = {s: collections.Counter(v.label for v in found.splits[s]) for s in splits}
-    width = max(len(name) for name in (*found.classes, "all"))
-    say(f"{'videos':{width}}" + "".join(f"{split:>12}" for split in splits))
-    for name in found.classes:
-        say(f"{name:{width}}" + "".join(f"{counts[split][name]:12}" for split in splits))
-    say(f"{'all':{width}}" + "".join(f"{len(found.splits[split]):12}" for split in splits))
-    for note in found.notes:
-        say(f"Note: {note}")
+def _counts(videos: Annotations) -> list[str]:
+    """Returns a table of how many videos there are by class and split, and notes."""
+    counts = [collections.Counter(v.label for v in split) for split in videos.splits.values()]
+    width = max(len(name) for name in (*videos.classes, "all"))
+    rows = [(name, [str(count[name]) for count in counts]) for name in videos.classes]
+    rows.insert(0, ("videos", list(videos.splits)))
+    rows.append(("all", [str(count.total()) for count in counts]))
+    lines = [f"{name:{width}}" + "".join(f"{cell:>12}" for cell in cells) for name, cells in rows]
+    return [*lines, *(f"Note: {note}" for note in videos.notes)]
 
 
 def _memory() -> str:

@@ -1,23 +1,21 @@
-"""Runs a whole experiment: a training as its recipe says, then its evaluation."""
+"""Trains as a recipe says, and evaluates what comes out; TensorFlow is imported last."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-
-import keras
+from typing import TYPE_CHECKING
 
 from keras_r3d import recipe as recipes
 from keras_r3d import run_folder
-from keras_r3d.data import demo, motion
-from keras_r3d.inference.evaluation import evaluating
+from keras_r3d.data import annotations
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
-from keras_r3d.system import devices as all_devices
 from keras_r3d.system.errors import RecipeError
-from keras_r3d.training import dry_running, run
-from keras_r3d.training.few import fitting
-from keras_r3d.training.preparing import Options
+
+if TYPE_CHECKING:
+    import keras
 
 Say = Callable[[str], None]
 
@@ -27,29 +25,35 @@ def train(
     data: str | PathLike[str] | None = None,
     *,
     workdir: str | PathLike[str] | None = None,
-    overrides: Iterable[str] = (),
+    overrides: Sequence[str] = (),
+    weights: str | None = None,
+    folds: int | None = None,
     devices: str = "all",
     fresh: bool = False,
     histograms: bool = False,
     xla: bool = False,
-    callbacks: Sequence[keras.callbacks.Callback] = (),
+    callbacks: "Sequence[keras.callbacks.Callback]" = (),
     say: Say = print,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
     """Trains as a recipe says, and evaluates what comes out.
 
-    A run of the same recipe and data that is in `workdir` is resumed from its last saved state.
+    Resumes a run of the same recipe and data found in `workdir`, from its last saved state.
 
     Args:
         recipe: name of a recipe that comes with keras_r3d, path of a TOML file, or a `Recipe`.
         data: folder of videos, CSV file or clip store; None renders those of recipes that need
             none.
-        workdir: folder of the run; None is runs/RECIPE, or runs/RECIPE-2, … where that has ended.
-        overrides: changes of the recipe, "section.key=value".
-        devices: "all", "cpu", "cpu:N" or "gpu:0,2,…".
+        workdir: folder of the run; a run of the same recipe found there is resumed. None is
+            runs/RECIPE, or runs/RECIPE-2, … where that has ended.
+        overrides: changes of recipe keys, such as "train.epochs=5".
+        weights: weights to start from: a name, a file, or the folder of a run (`model.weights`).
+            Several to choose from, with recipe few: "motion,FILE".
+        folds: parts of the cross-validation of few videos, 2 or more (`few.folds`).
+        devices: "all", "cpu", "cpu:N" (N virtual ones, to try things out) or "gpu:0,2,…".
         fresh: start over; a run that is in `workdir` is moved aside.
         histograms: TensorBoard also gets histograms of the weights.
-        xla: let XLA compile the gradient (on CPU much slower).
+        xla: let XLA compile the gradient; much slower on CPU.
         callbacks: Keras callbacks, as `docs/training.md` says (not of a recipe with [few]).
         say: takes each line of the report.
         progress: takes the number of videos embedded so far, and of all, of a recipe with [few].
@@ -63,18 +67,31 @@ def train(
         InterruptedTraining: SIGTERM or SIGINT came; its state is saved.
         R3DError: anything in the data or the folder that keeps it from being done.
     """
-    experiment, name = _loaded(recipe, overrides)
-    path = Path(workdir) if workdir else default_workdir(Path("runs"), name)
+    experiment, name = _resolve(recipe, data, overrides, weights, folds)
+    if callbacks and experiment.few is not None:
+        raise RecipeError("A recipe with [few] has no epochs, and takes no `callbacks`.")
+    path = Path(workdir) if workdir else run_folder.default_path(Path("runs"), name)
     if not (path / run_folder.RECIPE).is_file():
         run_folder.check_free(path)
-    found = data_of(experiment, data, name, say)
-    options = Options(devices=devices, fresh=fresh, histograms=histograms, xla=xla)
-    if experiment.few is not None:
-        if callbacks:
-            raise RecipeError("A recipe with [few] has no epochs, and takes no `callbacks`.")
-        return fitting.train(experiment, found, path, options, say=say, progress=progress)
-    done = run.train(experiment, found, path, options, callbacks=callbacks, say=say)
-    if all_devices.choose(devices).workers == 1 and "evaluation" not in done.summary:
+
+    from keras_r3d.inference.evaluation import evaluating
+    from keras_r3d.system.devices import choose
+    from keras_r3d.training import run
+
+    done = run.train_network(
+        experiment,
+        _place_of(experiment, data, say),
+        path,
+        devices=devices,
+        fresh=fresh,
+        histograms=histograms,
+        xla=xla,
+        callbacks=callbacks,
+        say=say,
+        progress=progress,
+    )
+    alone = choose(devices).workers == 1
+    if experiment.few is None and alone and "evaluation" not in done.summary:
         say(f"\nEvaluation on split '{experiment.eval.split}':")
         evaluating.evaluate_run(done, evaluating.Request(devices=devices), say=say)
     return done
@@ -84,35 +101,50 @@ def dry_run(
     recipe: "str | PathLike[str] | Recipe",
     data: str | PathLike[str] | None = None,
     *,
-    overrides: Iterable[str] = (),
+    overrides: Sequence[str] = (),
+    weights: str | None = None,
+    folds: int | None = None,
     devices: str = "all",
+    xla: bool = False,
     say: Say = print,
 ) -> None:
     """Says what a training would do and takes a few steps of it; writes nothing.
 
     Args:
-        recipe, data, overrides, devices, say: as of `train`.
+        recipe, data, overrides, weights, folds, devices, xla, say: as of `train`.
 
     Raises:
         R3DError: whatever would keep the training from being done.
     """
-    experiment, name = _loaded(recipe, overrides)
-    found = data_of(experiment, data, name, say)
-    dry_running.rehearse(experiment, found, Options(devices=devices), say=say)
+    experiment, _ = _resolve(recipe, data, overrides, weights, folds)
+
+    from keras_r3d.training import dry_running
+
+    dry_running.try_out(experiment, _place_of(experiment, data, say), devices, xla=xla, say=say)
 
 
-def figures(done: Run) -> Sequence[tuple[str, str]]:
-    """Returns what a finished run came to, as lines of a table."""
-    return (fitting if done.recipe.few is not None else run).figures(done)
-
-
-def _loaded(recipe: "str | PathLike[str] | Recipe", overrides: Iterable[str]) -> tuple[Recipe, str]:
+def _resolve(
+    recipe: "str | PathLike[str] | Recipe",
+    data: str | PathLike[str] | None,
+    overrides: Sequence[str],
+    weights: str | None,
+    folds: int | None,
+) -> tuple[Recipe, str]:
+    """Returns the recipe with all changes, and its name."""
+    if weights is not None:
+        overrides = [*overrides, f"model.weights={json.dumps(weights)}"]
     if isinstance(recipe, Recipe):
         experiment, name = recipes.override(recipe, overrides), "run"
     else:
         experiment, name = recipes.load(str(recipe), overrides), Path(recipe).stem
-    weights = ",".join(map(_best_of_run, experiment.model.weights.split(",")))
-    model = dataclasses.replace(experiment.model, weights=weights)
+    if folds is not None:
+        if experiment.few is None:
+            raise RecipeError(f"--folds is for recipes with [few], such as few; '{name}' has none.")
+        experiment = recipes.override(experiment, [f"few.folds={folds}"])
+    if data is None and not experiment.data.rendered:
+        raise RecipeError(_no_data(experiment, name))
+    best = ",".join(map(_best_of_run, experiment.model.weights.split(",")))
+    model = dataclasses.replace(experiment.model, weights=best)
     return dataclasses.replace(experiment, model=model), name
 
 
@@ -123,16 +155,12 @@ def _best_of_run(weights: str) -> str:
     return weights
 
 
-def data_of(experiment: Recipe, data: str | PathLike[str] | None, name: str, say: Say) -> str:
-    """Returns the data of a training; where none is named, what the recipe renders.
+def _place_of(experiment: Recipe, data: str | PathLike[str] | None, say: Say) -> str:
+    """Returns where the videos are; where none are named, renders those of the recipe."""
+    from keras_r3d.data import demo, motion
 
-    Raises:
-        RecipeError: the recipe needs videos.
-    """
     if data is not None:
         return fspath(data)
-    if not experiment.data.rendered:
-        raise RecipeError(f"Recipe '{name}' needs videos: pass `data`.")
     if experiment.data.annotations == "motion":
         return motion.URL
     folder = demo.render()
@@ -140,12 +168,17 @@ def data_of(experiment: Recipe, data: str | PathLike[str] | None, name: str, say
     return str(folder)
 
 
-def default_workdir(root: Path, name: str) -> Path:
-    """Returns the last of `runs/NAME`, `runs/NAME-2`, … if it has not ended, else a new one."""
-    following = run_folder.next_free(root, name)
-    number = following.name.removeprefix(name).removeprefix("-")
-    last = int(number) - 1 if number else 0
-    before = root / (f"{name}-{last}" if last > 1 else name)
-    if last and not run_folder.ended(before):
-        return before
-    return following
+def _no_data(experiment: Recipe, name: str) -> str:
+    if experiment.data.annotations in ("folders", annotations.AUTO):
+        expected = annotations.LAYOUT
+    else:
+        expected = (
+            f"  DATA_DIR/{experiment.data.annotations}: a CSV file with the columns "
+            "path,label[,split][,start_seconds,end_seconds], paths relative to DATA_DIR; or the "
+            "lists of Kinetics, ActivityNet, UCF101 or HMDB51"
+        )
+    return (
+        f"Recipe '{name}' needs videos: pass --data_dir DATA_DIR, where it expects\n{expected}\n"
+        f"Then: python -m keras_r3d.train --recipe {name} --data_dir DATA_DIR\n"
+        "Without videos at hand: python -m keras_r3d.train --recipe demo"
+    )

@@ -35,11 +35,11 @@ Say = Callable[[str], None]
 def settle(model: recipe.Model, say: Say = print, *, in_channels: int = 3) -> recipe.Model:
     """Fills in what a recipe leaves to its weights, and refuses what cannot be built.
 
-    Opens the weights (and downloads them where that can be done), but builds no network. A settled
-    recipe comes back as it is.
+    Opens the weights, or downloads them, but builds no network. A settled recipe is returned as it
+    is.
 
     Args:
-        say: takes a note where the weights do not say how their input was normalised.
+        say: takes a note where the weights do not say how their input was normalized.
         in_channels: of the clips.
 
     Returns:
@@ -47,8 +47,7 @@ def settle(model: recipe.Model, say: Say = print, *, in_channels: int = 3) -> re
 
     Raises:
         RecipeError: the recipe and its weights disagree, or `freeze` names no stages.
-        WeightsError: the weights cannot be had, or are of no network here.
-        CheckpointError: the file of weights is damaged, or no checkpoint.
+        WeightsError: the weights cannot be found or read, or are of no network here.
     """
     settled = _settle(model, _open(model), in_channels, say)
     _select(stages(settled.name), settled.freeze, settled.name)
@@ -58,27 +57,26 @@ def settle(model: recipe.Model, say: Say = print, *, in_channels: int = 3) -> re
 def as_settled(model: recipe.Model, settled: recipe.Model) -> recipe.Model:
     """Returns `model` with what `settle` made of it, if `settled` may come of it.
 
-    Opens no weights: they may have gone since. What is of other weights stays as it is.
+    Opens no weights, which may be gone by now. A recipe with other weights is returned as it is.
     """
     weights = os.path.expanduser(model.weights)
     if not weights or settled.weights not in (weights, os.path.abspath(weights)):
         return model
-    found = {
-        key: value
+    decided = {
+        key: getattr(settled, key)
         for key in ("name", "shortcut", "width", "mean", "std")
-        for asked, value in [(getattr(model, key), getattr(settled, key))]
-        if not asked or _agree(key, asked, value)
+        if not getattr(model, key) or _agree(key, getattr(model, key), getattr(settled, key))
     }
-    return dataclasses.replace(model, weights=settled.weights, **found)
+    return dataclasses.replace(model, weights=settled.weights, **decided)
 
 
 def build_model(
     model: recipe.Model, input_shape: Sequence[int], classes: Sequence[str], say: Say = print
 ) -> keras.Model:
-    """Builds the network of a recipe and loads its weights; `freeze` is another step.
+    """Builds the network of a recipe and loads its weights; `freeze` is a separate step.
 
-    The classifier of the weights is kept if its class names are `classes`, in this order. Else, or
-    if the names are not known, it is new.
+    The classifier of the weights is kept if its class names are known to be `classes`, in this
+    order; else it is new.
 
     Args:
         input_shape: `(frames, height, width, channels)`.
@@ -86,7 +84,7 @@ def build_model(
         say: takes a line on what was loaded.
 
     Raises:
-        RecipeError, WeightsError, CheckpointError: as `settle`.
+        RecipeError, WeightsError: as `settle`.
     """
     source = _open(model)
     in_channels = input_shape[-1]
@@ -104,7 +102,9 @@ def build_model(
         source = source if kept else _without_classifier(source)
     shortcut = {} if _is_c3d(model.name) else {"shortcut": model.shortcut}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of the new classifier: it was said
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # of the new classifier, which a line above reports
         return applications.get_model(
             model.name,
             weights=source,
@@ -133,16 +133,16 @@ def clip_note(model: recipe.Model, data: recipe.Data) -> str:
 
 
 def stages(name: str) -> list[str]:
-    """Lists the stages of a network that `freeze` takes, in their order."""
+    """Lists the stages of a network that `freeze` takes, in order."""
     fully_connected = ["fc6", "fc7"] if _is_c3d(name) else []
     return [f"conv{number}" for number in range(1, 6)] + fully_connected
 
 
 def freeze(model: keras.Model, text: str) -> list[str]:
-    """Makes stages of a network stay as they are; to be done before it is compiled.
+    """Freezes stages of a network; to be done before it is compiled.
 
-    A frozen batch norm normalises by its moving statistics, in training too, and leaves them. (The
-    authors' code gives the frozen layers a rate of 0, but their statistics move on.)
+    A frozen batch norm normalizes by its moving statistics, also in training, and does not update
+    them. (The authors' code gives frozen layers a rate of 0, but updates their statistics.)
 
     Args:
         text: a stage, "conv1"; the first and the last of several, "conv1..conv4"; "" for none.
@@ -153,8 +153,8 @@ def freeze(model: keras.Model, text: str) -> list[str]:
     Raises:
         RecipeError: the network has no such stages.
     """
-    there = sorted({stage for layer in model.layers if (stage := _stage(layer.name))})
-    frozen = _select(there, text, model.name)
+    names = sorted({stage for layer in model.layers if (stage := _stage(layer.name))})
+    frozen = _select(names, text, model.name)
     for layer in model.layers:
         if _stage(layer.name) in frozen:
             layer.trainable = False
@@ -166,31 +166,25 @@ def head(model: keras.Model) -> list[keras.Variable]:
     return model.get_layer(HEAD).trainable_variables
 
 
-def backbone(model: keras.Model) -> list[keras.Variable]:
-    """Returns the trainable variables of all but the classifier."""
-    of_head = {id(variable) for variable in head(model)}
-    return [variable for variable in model.trainable_variables if id(variable) not in of_head]
-
-
 def _is_c3d(name: str) -> bool:
     return name in ("c3d", "c3d_bn")
 
 
 def _stage(layer: str) -> str | None:
     """Returns the stage of a layer: conv2 of conv2_1_bn1, conv3 of C3D's conv3a."""
-    found = re.match(r"(conv|fc)\d", layer)
-    return found[0] if found else None
+    match = re.match(r"(conv|fc)\d", layer)
+    return match[0] if match else None
 
 
-def _select(there: list[str], text: str, network: str) -> list[str]:
+def _select(names: list[str], text: str, network: str) -> list[str]:
     if not text:
         return []
     first, _, last = text.partition("..")
     last = last or first
-    if {first, last} <= set(there) and there.index(first) <= there.index(last):
-        return there[there.index(first) : there.index(last) + 1]
+    if {first, last} <= set(names) and names.index(first) <= names.index(last):
+        return names[names.index(first) : names.index(last) + 1]
     raise RecipeError(
-        f"Recipe key 'model.freeze' must be a stage of {network}, {there}, the first and the last "
+        f"Recipe key 'model.freeze' must be a stage of {network}, {names}, the first and the last "
         f"of several ('conv1..conv4'), or ''. Received: {text!r}"
     )
 
@@ -201,13 +195,13 @@ def _open(model: recipe.Model) -> WeightsFile | None:
     weights = os.path.expanduser(model.weights)
     network: str = model.name
     if not network and not Path(weights).exists():
-        having = [name for name in NETWORKS if pretrained.find(name, weights)]
-        if len(having) == 1:
-            network = having[0]
-        elif having:
+        networks = [name for name in NETWORKS if pretrained.find(name, weights)]
+        if len(networks) == 1:
+            network = networks[0]
+        elif networks:
             raise RecipeError(
                 f"Recipe key 'model.weights' is {weights!r}, a name that does not say the network: "
-                f"set 'model.name' to one of {having}."
+                f"set 'model.name' to one of {networks}."
             )
         else:
             raise WeightsError(
@@ -223,44 +217,44 @@ def _settle(
 ) -> recipe.Model:
     if source is None:
         return model
-    found = _said(model, source, in_channels)
+    decided = _decided(model, source, in_channels)
     wrong = [
         key
-        for key, value in found.items()
+        for key, value in decided.items()
         if getattr(model, key) and not _agree(key, getattr(model, key), value)
     ]
     if wrong:
         both = "; ".join(
-            f"{key} is {_toml(getattr(model, key))}, of the weights {_toml(found[key])}"
+            f"{key} is {_toml(getattr(model, key))}, of the weights {_toml(decided[key])}"
             for key in wrong
         )
-        changes = " ".join(f"--set 'model.{key}={_toml(found[key])}'" for key in wrong)
+        changes = " ".join(f"--set 'model.{key}={_toml(decided[key])}'" for key in wrong)
         raise RecipeError(
             f"The recipe's [model] and its weights {source.path} disagree: {both}. To take those "
             f"of the weights: {changes}"
         )
     if source.conventions is None and not (model.mean and model.std):
-        # A checkpoint of a relative, as R3D18's in r3d_18, is normalised as that is.
-        conventions = _conventions((source.checkpoint and source.network) or found["name"])
+        # A checkpoint of a relative, as R3D18's in r3d_18, is normalized as that is.
+        conventions = _conventions((source.checkpoint and source.network) or decided["name"])
         assumed = dict(zip(("mean", "std"), conventions.to_bytes(), strict=True))
         assumed = {key: value for key, value in assumed.items() if not getattr(model, key)}
         say(
-            f"Note: {source.path} does not say how its input was normalised. Assumed for pixels of "
+            f"Note: {source.path} does not say how its input was normalized. Assumed for pixels of "
             f"0-255: {', '.join(f'{key} {_toml(value)}' for key, value in assumed.items())}. If "
             "that is wrong, set 'model.mean' and 'model.std'."
         )
-        found |= assumed
+        decided |= assumed
     weights = os.path.expanduser(model.weights)
-    if pretrained.find(found["name"], weights) is None and Path(weights).is_file():
-        found["weights"] = os.path.abspath(weights)
-    return dataclasses.replace(model, **found)
+    if pretrained.find(decided["name"], weights) is None and Path(weights).is_file():
+        decided["weights"] = os.path.abspath(weights)
+    return dataclasses.replace(model, **decided)
 
 
 def _conventions(name: str) -> Conventions:
     return KINETICS_2017 if _is_c3d(name) else NETWORKS[name].conventions
 
 
-def _said(model: recipe.Model, source: WeightsFile, in_channels: int) -> dict[str, Any]:
+def _decided(model: recipe.Model, source: WeightsFile, in_channels: int) -> dict[str, Any]:
     """Returns the values of a recipe's keys that a file of weights decides."""
     name = source.network
     if c3d.is_of_c3d(source):
@@ -273,15 +267,18 @@ def _said(model: recipe.Model, source: WeightsFile, in_channels: int) -> dict[st
             f"Recipe key 'model.weights': {source.path} is of another architecture than "
             f"{[*NETWORKS, 'c3d', 'c3d_bn']}."
         )
-    theirs = source.options["in_channels"]
-    if theirs not in (3, in_channels):
+    depth = source.options["in_channels"]
+    if depth not in (3, in_channels):
         raise WeightsError(
-            f"Recipe key 'model.weights': {source.path} is of a network for {theirs} channels; "
+            f"Recipe key 'model.weights': {source.path} is of a network for {depth} channels; "
             f"clips have {in_channels} (data.input)."
         )
-    found = {"name": name, "shortcut": source.options.get("shortcut", "")}
-    found["width"] = source.options["width"]
-    if theirs != in_channels:
+    values = {
+        "name": name,
+        "shortcut": source.options.get("shortcut", ""),
+        "width": source.options["width"],
+    }
+    if depth != in_channels:
         if not (model.mean and model.std):
             raise RecipeError(
                 f"Recipe keys 'model.mean' and 'model.std' must hold {in_channels} numbers: the "
@@ -289,17 +286,17 @@ def _said(model: recipe.Model, source: WeightsFile, in_channels: int) -> dict[st
                 "with: --set 'model.mean=[128.0, 128.0]' --set 'model.std=[3.0, 3.0]'"
             )
     elif source.conventions is not None:
-        found |= dict(zip(("mean", "std"), source.conventions, strict=True))
-    return found
+        values |= dict(zip(("mean", "std"), source.conventions, strict=True))
+    return values
 
 
-def _agree(key: str, asked: Any, found: Any) -> bool:
+def _agree(key: str, asked: Any, decided: Any) -> bool:
     if key == "width":
-        return building.scale_widths(FILTERS, asked) == building.scale_widths(FILTERS, found)
+        return building.scale_widths(FILTERS, asked) == building.scale_widths(FILTERS, decided)
     if key in ("mean", "std"):
         # As rounded as people write them.
-        return all(math.isclose(*pair, rel_tol=1e-3) for pair in zip(asked, found, strict=True))
-    return asked == found
+        return all(math.isclose(*pair, rel_tol=1e-3) for pair in zip(asked, decided, strict=True))
+    return asked == decided
 
 
 def _toml(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The loop over epochs and steps: what is saved when, when it stops, and what it says."""
+"""The loop over epochs and steps: what is saved when, and when it stops."""
 
 import dataclasses
 import math
@@ -6,22 +6,21 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.system.errors import (
-    InterruptedTraining,
-    RunError,
-    TrainingError,
-)
+from keras_r3d import run_folder
+from keras_r3d.run_folder import Run
+from keras_r3d.system import files
+from keras_r3d.system.errors import InterruptedTraining, RunError, TrainingError
 from keras_r3d.training import state
 from keras_r3d.training.optimization.schedule import Schedule
-from keras_r3d.training.optimization.step import SUMS, Steps
+from keras_r3d.training.optimization.step import SUMS
+from keras_r3d.training.setup import Setup
 from keras_r3d.training.state import State
 
 _MOST_SAVING_SHARE = 0.01  # of the time, at the ends of epochs
@@ -34,7 +33,7 @@ class Progress:
     Attributes:
         epoch: epochs that have ended.
         position: steps of the epoch that have ended.
-        sums: of the clips of these steps: loss and right ones (`step.SUMS`).
+        sums: of the clips of these steps (`step.SUMS`).
         seconds: of these steps.
         waited: of them, the seconds that input was waited for.
         bookkeeping: seconds of the whole training that observers and saved states took.
@@ -54,11 +53,11 @@ class Progress:
     log: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
 
-class Observer(Protocol):
-    """What is told of the progress of a training."""
+class Observer:
+    """Follows a training; this one does nothing."""
 
     def step(self, progress: Progress, step: int, sums: np.ndarray, rate: float) -> None:
-        """Takes the sums of a step that has ended."""
+        """Takes the sums of a step that has ended, and its learning rate."""
 
     def validating(self, progress: Progress, clips: int) -> None:
         """Takes the number of clips that were validated so far."""
@@ -67,57 +66,24 @@ class Observer(Protocol):
         """Takes the progress at the end of an epoch, and the validation's confusion matrix."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a training does.
-
-    Attributes:
-        batches: takes the number of the first step; gives batches for the replicas, without end.
-        validation: gives batches for the replicas, once; None: the training loss decides.
-        keep_best: takes the weights of the best model so far, and saves it.
-        keep_last: takes the weights after the last epoch, and saves them.
-        chooses: whether the validation loss says which epoch is the best; else it is the last.
-        patience: epochs in a row that may be no better before the training ends; 0: all.
-        names_of_batch: takes the number of a step, gives the names of its videos.
-        note_problems: writes down which videos were found broken so far.
-        folder: of saved states; None: none are.
-    """
-
-    epochs: int
-    steps_per_epoch: int
-    batch_size: int
-    batches: Callable[[int], Iterator[Any]]
-    validation: Callable[[], Iterable[Any]] | None
-    keep_best: Callable[[list[np.ndarray]], None]
-    keep_last: Callable[[list[np.ndarray]], None]
-    chooses: bool
-    patience: int
-    names_of_batch: Callable[[int], list[str]]
-    note_problems: Callable[[], None]
-    folder: Path | None
-    save_seconds: float
-    save_steps: int
-    workers: int = 1
-
-
 class Training:
     """A training under way.
 
     Args:
-        writes: whether this process is the one that writes files.
+        run: whose folder the models and states are saved in; None: none are.
+        observers: are told of the progress, in this order.
 
     Attributes:
         progress: where it is.
     """
 
-    def __init__(
-        self, steps: Steps, schedule: Schedule, plan: Plan, observer: Observer, *, writes: bool
-    ):
+    def __init__(self, setup: Setup, run: Run | None = None, observers: Sequence[Observer] = ()):
         self.progress = Progress()
-        self._steps, self._schedule, self._plan = steps, schedule, plan
-        self._observer, self._writes = observer, writes
+        self._setup, self._steps, self._train = setup, setup.steps, setup.recipe.train
+        self._run, self._observers, self._writes = run, observers, setup.devices.chief
+        self._schedule = Schedule(setup.recipe.train, setup.steps_per_epoch)
         self._pending: tuple[int, tf.Tensor, float] | None = None
-        self._asked: str | None = None  # name of the signal that asked to stop
+        self._signal: str | None = None  # name of the one that asked to stop
         self._stopping = False
         self._best: list[np.ndarray] | None = None  # weights that are still to be kept
         self._saved = time.monotonic()
@@ -127,10 +93,10 @@ class Training:
     @property
     def step(self) -> int:
         """Steps taken so far."""
-        return self.progress.epoch * self._plan.steps_per_epoch + self.progress.position
+        return self.progress.epoch * self._setup.steps_per_epoch + self.progress.position
 
     def resume(self, saved: State) -> None:
-        """Goes on from a saved state.
+        """Takes a saved state.
 
         Raises:
             RunError: it is not of this training.
@@ -140,15 +106,15 @@ class Training:
         names = {field.name for field in dataclasses.fields(Progress)}
         if set(progress) != names or set(counters or ()) != set(self._schedule.state):
             raise RunError(
-                "The saved state was written by another version of keras_r3d: go on with that one, "
-                "or start over with --fresh."
+                "The saved state was written by another version of keras_r3d: resume with that "
+                "one, or start over with --fresh."
             )
         state.restore(self._variables(), saved.arrays)
         self._schedule.restore(counters)
         self.progress = Progress(**progress)
 
     def fit(self) -> Progress:
-        """Trains to the end.
+        """Trains to the end; `setup.kept` then has the weights of the best epoch, or the last.
 
         Raises:
             InterruptedTraining: SIGTERM or SIGINT came; the state was saved.
@@ -158,36 +124,40 @@ class Training:
         with self._signals():
             try:
                 if not self._ended:
-                    batches = self._plan.batches(self.step)
+                    batches = self._setup.batches(self.step)
                     while not self._ended:
                         self._epoch(batches)
             finally:
                 self._keep_best()  # also of epochs since the last state
-            if self._asked:
+            if self._signal:
                 raise self._interrupted()
-        if self._writes:
+        if self._writes and self._run is not None:
             with self._averaged():
-                self._plan.keep_last(self._steps.network.get_weights())
+                self._keep(run_folder.LAST_MODEL, self._steps.network.get_weights())
         return self.progress
 
     @property
     def _ended(self) -> bool:
-        """Whether all epochs were trained, or so many were no better that the rest is given up."""
-        progress, plan = self.progress, self._plan
+        """Whether all epochs were trained, or `train.patience` ends the training."""
+        progress, patience = self.progress, self._train.patience
         waited = progress.epoch - progress.best_epoch
-        given_up = (
-            plan.chooses and plan.patience and progress.best_epoch and waited >= plan.patience
-        )
-        return bool(given_up) or progress.epoch >= plan.epochs
+        given_up = self._setup.chooses and patience and progress.best_epoch and waited >= patience
+        return bool(given_up) or progress.epoch >= self._train.epochs
 
     def _keep_best(self) -> None:
         if self._best is not None:
-            self._plan.keep_best(self._best)
+            self._keep(run_folder.BEST_MODEL, self._best)
             self._best = None
 
+    def _keep(self, name: str, weights: list[np.ndarray]) -> None:
+        self._setup.kept.set_weights(weights)
+        if self._run is not None:
+            with files.atomic(self._run.path / name) as temporary:
+                self._setup.kept.save(temporary)
+
     def _epoch(self, batches: Iterator[Any]) -> None:
-        progress, plan = self.progress, self._plan
-        while progress.position < plan.steps_per_epoch:
+        progress = self.progress
+        while progress.position < self._setup.steps_per_epoch:
             with self._timed():
                 started = time.monotonic()
                 batch = next(batches)
@@ -195,7 +165,7 @@ class Training:
                 rate = self._schedule.rate(self.step)
                 self._steps.optimizer.learning_rate = rate
                 sums = self._steps.train(
-                    batch, tf.constant(self.step, tf.int32), tf.constant(float(bool(self._asked)))
+                    batch, tf.constant(self.step, tf.int32), tf.constant(float(bool(self._signal)))
                 )
                 # The device computes this step while the last one is looked at.
                 last, self._pending = self._pending, (self.step, sums, rate)
@@ -213,16 +183,17 @@ class Training:
         self._end_epoch()
 
     def _end_epoch(self) -> None:
-        progress, plan = self.progress, self._plan
-        clips = plan.steps_per_epoch * plan.batch_size
+        progress = self.progress
+        clips = self._setup.steps_per_epoch * self._train.batch_size
         row: dict[str, float] = {
             "epoch": progress.epoch + 1,
             **{name: total / clips for name, total in zip(SUMS, progress.sums, strict=True)},
         }
         confusion = None
         started = time.monotonic()
-        if plan.validation is not None:
-            sums, confusion = self._validate(plan.validation())
+        batches = self._setup.validation()
+        if batches is not None:
+            sums, confusion = self._validate(batches)
             row |= {f"val_{name}": sums[n] / sums[-1] for n, name in enumerate(SUMS)}
             row["validation_seconds"] = time.monotonic() - started
         loss = row.get("val_loss", row["loss"])
@@ -236,7 +207,7 @@ class Training:
         }
         self._schedule.end_epoch(loss)
         started = time.monotonic()
-        if loss < progress.best or not plan.chooses:
+        if loss < progress.best or not self._setup.chooses:
             progress.best, progress.best_epoch = loss, progress.epoch + 1
             if self._writes:
                 with self._averaged():
@@ -244,7 +215,8 @@ class Training:
         progress.log.append(row)
         progress.epoch, progress.position = progress.epoch + 1, 0
         progress.sums, progress.seconds, progress.waited = [0.0] * len(SUMS), 0.0, 0.0
-        self._observer.epoch(progress, confusion)
+        for observer in self._observers:
+            observer.epoch(progress, confusion)
         progress.bookkeeping += time.monotonic() - started
         # The next epoch can be had again, this one should not be lost; but what it took counts.
         since = time.monotonic() - self._saved
@@ -254,16 +226,17 @@ class Training:
     def _validate(self, batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
         classes = self._steps.classes
         totals = [np.zeros(len(SUMS) + 1), np.zeros((classes, classes))]
-        self._observer.validating(self.progress, 0)
+        alone = self._setup.devices.workers == 1
+        self._tell_validating(0)
         with self._averaged():
             for batch in batches:
-                if self._asked and self._plan.workers == 1:
+                if self._signal and alone:
                     break
-                parts = [self._steps.local_results(one) for one in self._steps.validate(batch)]
-                found = [sum(np.asarray(part, np.float64) for part in one) for one in parts]
-                totals = [a + b for a, b in zip(totals, found, strict=True)]
-                self._observer.validating(self.progress, int(totals[0][-1]))
-        if self._asked and self._plan.workers == 1:
+                results = [self._steps.local_results(one) for one in self._steps.validate(batch)]
+                added = [sum(np.asarray(part, np.float64) for part in parts) for parts in results]
+                totals = [a + b for a, b in zip(totals, added, strict=True)]
+                self._tell_validating(int(totals[0][-1]))
+        if self._signal and alone:
             self._stop()
         sums, confusion = (
             np.asarray(self._steps.total(tf.constant(total, tf.float64))) for total in totals
@@ -271,6 +244,10 @@ class Training:
         if not sums[-1]:
             raise TrainingError("No video of the validation split can be read any more.")
         return sums, confusion.astype(np.int64)
+
+    def _tell_validating(self, clips: int) -> None:
+        for observer in self._observers:
+            observer.validating(self.progress, clips)
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -305,59 +282,56 @@ class Training:
     def _look_at(self, last: tuple[int, tf.Tensor, float] | None) -> None:
         if last is None:
             return
-        step, sums, rate = last
-        *found, stops = np.asarray(sums, np.float64)
-        if not math.isfinite(found[0]):
-            names = self._plan.names_of_batch(step)
+        step, results, rate = last
+        *sums, stops = np.asarray(results, np.float64)
+        if not math.isfinite(sums[0]):
+            names = self._setup.names_of_batch(step)
             more = f", … ({len(names)} in all)" if len(names) > 8 else ""
-            raise TrainingError(
-                self._not_finite(
-                    f"The loss became {found[0]}",
-                    step,
-                    f" The videos of its batch: {', '.join(names[:8])}{more}.",
-                )
-            )
+            where = f" The videos of its batch: {', '.join(names[:8])}{more}."
+            raise TrainingError(self._not_finite(f"The loss became {sums[0]}", step, where))
         self._stopping = self._stopping or stops > 0
-        self.progress.sums = [a + b for a, b in zip(self.progress.sums, found, strict=True)]
+        self.progress.sums = [a + b for a, b in zip(self.progress.sums, sums, strict=True)]
         started = time.monotonic()
-        self._observer.step(self.progress, step, np.array(found), rate)
+        for observer in self._observers:
+            observer.step(self.progress, step, np.array(sums), rate)
         self.progress.bookkeeping += time.monotonic() - started
 
     def _not_finite(self, what: str, step: int | None = None, where: str = "") -> str:
         step = self.step - 1 if step is None else step
-        saved = state.latest(self._plan.folder) if self._plan.folder else None
+        epoch, position = divmod(step, self._setup.steps_per_epoch)
+        saved = state.latest(self._run.path / run_folder.STATE) if self._run else None
         return (
-            f"{what} in epoch {step // self._plan.steps_per_epoch + 1}, step "
-            f"{step % self._plan.steps_per_epoch + 1}: lower `train.learning_rate`, or add "
-            "`train.warmup_epochs` or `train.clip_norm`, and start over with --fresh or in another "
-            f"--workdir.{where} "
+            f"{what} in epoch {epoch + 1}, step {position + 1}: lower `train.learning_rate`, or "
+            "add `train.warmup_epochs` or `train.clip_norm`, and start over with --fresh or in "
+            f"another --workdir.{where} "
             + (f"The last good state is {saved}." if saved else "No state was saved yet.")
         )
 
     def _due(self) -> bool:
-        plan = self._plan
-        if plan.folder is None:
+        train = self._train
+        if self._run is None:
             return False
-        if plan.save_steps and self._steps_unsaved >= plan.save_steps:
+        if train.save_steps and self._steps_unsaved >= train.save_steps:
             return True
-        return bool(plan.save_seconds) and time.monotonic() - self._saved > plan.save_seconds
+        since = time.monotonic() - self._saved
+        return bool(train.save_minutes) and since > 60 * train.save_minutes
 
     def _save(self) -> None:
         self._flush()
         if self._writes:
-            started, folder = time.monotonic(), self._plan.folder
+            started = time.monotonic()
             arrays = self._finite_arrays()
             self._keep_best()  # before the state that says so
-            self._plan.note_problems()
-            if folder is not None:
+            if self._run is not None:
+                self._run.report_problems(self._setup.source.reader.problems)
                 saved = {**dataclasses.asdict(self.progress), "schedule": self._schedule.state}
-                state.save(folder, self.step, State(arrays, saved))
+                state.save(self._run.path / run_folder.STATE, self.step, State(arrays, saved))
             self._save_took = time.monotonic() - started
             self.progress.bookkeeping += self._save_took
         self._saved, self._steps_unsaved = time.monotonic(), 0
 
     def _finite_arrays(self) -> dict[str, np.ndarray]:
-        arrays = state.collect(self._variables())
+        arrays = {name: np.asarray(variable) for name, variable in self._variables().items()}
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise TrainingError(self._not_finite(f"The variable {name} is no longer finite"))
@@ -369,8 +343,8 @@ class Training:
 
     def _interrupted(self) -> InterruptedTraining:
         return InterruptedTraining(
-            f"Stopped by {self._asked or 'another worker'} after epoch {self.progress.epoch}, step "
-            f"{self.progress.position}; the state is saved. The same command goes on from there."
+            f"Stopped by {self._signal or 'another worker'} after epoch {self.progress.epoch}, "
+            f"step {self.progress.position}; the state is saved. Run the same command to resume."
         )
 
     def _variables(self) -> dict[str, Any]:
@@ -391,18 +365,20 @@ class Training:
             return
         before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
         def ask(number: int, _: Any) -> None:
-            self._asked = signal.Signals(number).name
-            for one, handler in before.items():
-                signal.signal(one, handler)
+            self._signal = signal.Signals(number).name
+            restore()
 
         try:
             for number in before:
                 signal.signal(number, ask)
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            restore()
 
 
 def _lasting(path: str) -> str:

@@ -1,4 +1,4 @@
-"""The saved state of a training: all that is needed to go on as if nothing had happened."""
+"""The saved state of a training: all that is needed to resume it as if it had never stopped."""
 
 import dataclasses
 import json
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_r3d import run_folder
 from keras_r3d.system import files
 from keras_r3d.system.errors import RunError
 
@@ -39,16 +40,12 @@ def save(folder: Path, step: int, state: State) -> Path:
         WriteError: the disk is full, …; the states that were there are untouched.
     """
     path = folder / f"step_{step:010}.npz"
-    try:
-        folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise files.WriteError(files.explain(folder, error)) from error
+    run_folder.make(folder)
+    about = {"names": list(state.arrays), "progress": state.progress}
+    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     with files.atomic(path) as temporary, temporary.open("wb") as file:
-        about = {"names": list(state.arrays), "progress": state.progress}
-        np.savez(
-            file, **{_ABOUT: np.frombuffer(json.dumps(about).encode(), np.uint8)}, **state.arrays
-        )
-    for old in _found(folder)[:-_KEPT]:
+        np.savez(file, **{_ABOUT: text}, **state.arrays)
+    for old in _list(folder)[:-_KEPT]:
         old.unlink(missing_ok=True)
     return path
 
@@ -59,10 +56,10 @@ def load(folder: Path) -> State | None:
     Raises:
         RunError: it is damaged.
     """
-    found = _found(folder)
-    if not found:
+    states = _list(folder)
+    if not states:
         return None
-    path = found[-1]
+    path = states[-1]
     try:
         with np.load(path) as file:
             arrays = {name: file[name] for name in file.files}
@@ -70,27 +67,21 @@ def load(folder: Path) -> State | None:
         if about["names"] != list(arrays):
             raise ValueError("an array is missing")
     except Exception as error:  # zipfile and NumPy raise many kinds
-        before = f"go on from {found[-2].name}" if len(found) > 1 else "begin again"
+        remedy = f"resume from {states[-2].name}" if len(states) > 1 else "start over"
         raise RunError(
-            f"The saved state {path} is damaged ({error}): remove it to {before}."
+            f"The saved state {path} is damaged ({error}): remove it to {remedy}."
         ) from error
     return State(arrays, about["progress"])
 
 
 def latest(folder: Path) -> Path | None:
     """Returns the path of the newest state of a run."""
-    found = _found(folder)
-    return found[-1] if found else None
+    return max(_list(folder), default=None)
 
 
-def _found(folder: Path) -> list[Path]:
+def _list(folder: Path) -> list[Path]:
     """Returns the complete states of a run, the newest last."""
     return sorted(path for path in folder.glob("step_*.npz") if _NAME.fullmatch(path.name))
-
-
-def collect(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Reads variables."""
-    return {name: np.asarray(variable) for name, variable in variables.items()}
 
 
 def restore(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -101,8 +92,8 @@ def restore(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> N
     """
     if missing := sorted(set(variables) ^ set(arrays)):
         raise RunError(
-            f"The saved state is of another network or optimiser: '{missing[0]}' is in only one of "
-            "both. Was it written by another version? --fresh starts over."
+            f"The saved state is of another network or optimizer: only one of them has "
+            f"'{missing[0]}'. Was it written by another version? --fresh starts over."
         )
     for name, variable in variables.items():
         if tuple(variable.shape) != arrays[name].shape:

@@ -22,7 +22,7 @@ def videos(tmp_path_factory) -> Path:
 
 def train(data_dir: Path, workdir: Path, epochs: int) -> run_folder.Run:
     short = recipe.load("demo", [f"train.epochs={epochs}"])
-    return training.train(short, data_dir, workdir, say=lambda line: None)
+    return training.train_network(short, data_dir, workdir, say=lambda line: None)
 
 
 @pytest.mark.slow

@@ -144,7 +144,7 @@ def test_a_query_is_kept_to_itself_and_videos_are_recognised(
     said: list[str] = []
     url = f"{server.address}/a/store"
     recipe = dataclasses.replace(small, data=data, train=dataclasses.replace(small.train, epochs=1))
-    run = training.train(recipe, f"{url}?key=secret", tmp_path / "run", say=said.append)
+    run = training.train_network(recipe, f"{url}?key=secret", tmp_path / "run", say=said.append)
     assert "secret" not in (tmp_path / "run" / "summary.json").read_text() + "".join(said)
     for data_dir in (None, url, store, store.parent / "videos"):
         found, _ = run.open_split("test", data_dir)

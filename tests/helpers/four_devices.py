@@ -14,7 +14,7 @@ from keras_r3d.data import opening
 from keras_r3d.system import devices
 from keras_r3d.training import finetune
 from keras_r3d.training.optimization.step import Steps
-from keras_r3d.training.preparing import Prepared
+from keras_r3d.training.setup import Setup
 
 FOUR = devices.choose("cpu:4")
 RATE = 0.05
@@ -205,9 +205,9 @@ def test_four_replicas_see_the_clips_of_one(tmp_path, small, clips_per_pass):
 
     def seen(hardware, first_step) -> list[list[bytes]]:
         opened = opening.open_source(tmp_path, recipe.data, cache_gib=0.1, seed=1)
-        prepared = Prepared(recipe, opened, hardware, None, None)
-        assert prepared.steps_per_epoch == 2
-        batches, steps = prepared.batches(first_step), []
+        ready = Setup(recipe, opened, hardware, None, None, False)
+        assert ready.steps_per_epoch == 2
+        batches, steps = ready.batches(first_step), []
         for _ in range(3):
             clips, _ = next(batches)
             parts = hardware.strategy.experimental_local_results(clips)

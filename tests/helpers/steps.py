@@ -1,14 +1,18 @@
 """A tiny network, its batches and its steps."""
 
 import dataclasses
+import itertools
+from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d import recipe
+from keras_r3d import recipe, run_folder
 from keras_r3d.system.devices import Devices
 from keras_r3d.training.optimization.step import Steps
+from keras_r3d.training.setup import Setup
 
 CLASSES = 3
 
@@ -68,3 +72,25 @@ def take(of: Steps, number=0, rate=RATE, clips=None) -> np.ndarray:
 
 def values(network: keras.Model) -> list[np.ndarray]:
     return [np.array(weight) for weight in network.get_weights()]
+
+
+class OneBatch(Setup):
+    """A setup of three steps an epoch, all of the same batch, which is validated on, too."""
+
+    steps_per_epoch = 3
+
+    def batches(self, first_step):
+        return itertools.repeat(batch())
+
+    def validation(self):
+        return [batch()]
+
+
+def ready(
+    of: Steps, settings: recipe.Train, folder: Path, *, chooses=True
+) -> tuple[OneBatch, run_folder.Run]:
+    """Returns what `Training` takes."""
+    experiment = dataclasses.replace(recipe.load("demo"), train=settings)
+    source = SimpleNamespace(reader=SimpleNamespace(problems=[]))
+    run = run_folder.create(folder, experiment, ["a", "b", "c"], "", {})
+    return OneBatch(experiment, source, HARDWARE, tiny(), of, chooses), run

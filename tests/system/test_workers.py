@@ -21,19 +21,20 @@ SCRIPT = """
 import sys
 import numpy as np, tensorflow as tf
 from keras_r3d import recipe
-from keras_r3d.training import run, state
+from keras_r3d.system.devices import choose
+from keras_r3d.training import setup, state
 
 path, data_dir, out = sys.argv[1:]
-prepared = run.prepare(recipe.load(path), data_dir, run.Options(), say=lambda line: None)
-for layer in prepared.networks.trained.layers:
+ready = setup.prepare(recipe.load(path), data_dir, choose(), say=lambda line: None)
+for layer in ready.steps.network.layers:
     if "_bn" in layer.name:
         layer.trainable = False  # statistics of few flat clips would magnify the last bit
-batches, losses = prepared.batches(0), []
+batches, losses = ready.batches(0), []
 for step in range(10):
-    sums = prepared.steps.train(next(batches), tf.constant(step), tf.constant(0.0))
+    sums = ready.steps.train(next(batches), tf.constant(step), tf.constant(0.0))
     losses.append(sums.numpy()[0])
-variables = prepared.networks.trained.variables + prepared.steps.optimizer.variables
-videos = [prepared.names_of_batch(step) for step in range(2)]
+variables = ready.steps.network.variables + ready.steps.optimizer.variables
+videos = [ready.names_of_batch(step) for step in range(2)]
 np.savez(out, losses=losses, videos=[" ".join(v) for v in videos],
          **{f"{n:03} {v.path}": np.asarray(v) for n, v in enumerate(variables)})
 """
@@ -148,7 +149,7 @@ def test_a_job_whose_worker_is_killed_or_asked_to_stop_goes_on(class_folders, tm
     job.processes[1].terminate()
     assert job.end() == [INTERRUPTED, INTERRUPTED]
     text = job.logs[0].read_text()
-    assert "Going on after epoch" in text
+    assert "Resuming after epoch" in text
     assert "Stopped by another worker" in text
 
     job = Job(path, class_folders, tmp_path / "run")

@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,11 +13,13 @@ from keras_r3d import applications, recipe, run_folder
 from keras_r3d.data.decoding import decoder as videos
 from keras_r3d.inference.embeddings import ridge
 from keras_r3d.inference.evaluation import evaluating
+from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import DataError, RecipeError, RunError
 from keras_r3d.training import dry_running
+from keras_r3d.training import run as training
 from keras_r3d.training.few import embeddings, fitting, setup
-from keras_r3d.training.preparing import Options
 
+pytestmark = pytest.mark.usefixtures("cheap_pictures")
 SIZE, FRAMES = 32, 4
 
 
@@ -54,28 +57,34 @@ def few_recipe(weights, *overrides):
 
 
 def train(experiment, data, folder, said=None, **options):
-    return fitting.train(
-        experiment, data, folder, Options(**options), say=[].append if said is None else said.append
-    )
+    say = [].append if said is None else said.append
+    return training.train_network(experiment, data, folder, say=say, **options)
 
 
-def test_a_run_has_all_that_an_evaluation_has(experiment, class_folders, tmp_path):
-    run = train(experiment, class_folders, tmp_path / "run")
+@pytest.fixture(scope="module")
+def first(weights, tmp_path_factory, cheap_pictures) -> Path:
+    """A folder with "data" and a finished "run" on it; not to be changed."""
+    root = tmp_path_factory.mktemp("first")
+    for number in range(6):
+        write_video(root / "data" / "red" / f"{number}.avi", 12, tint=(1, 0.2, 0.2))
+        write_video(root / "data" / "green" / f"{number}.avi", 12, tint=(0.2, 1, 0.2))
+    train(few_recipe(weights[0]), root / "data", root / "run")
+    return root
+
+
+def test_a_run_has_all_that_an_evaluation_has(first):
+    run = run_folder.open_run(first / "run")
     names = {path.name for path in run.path.iterdir()}
     assert {"best.keras", "embeddings.npz", "clips.png", "evaluation.json"} <= names
     assert {"confusion.png", "reliability.png", "per_class.csv", "recipe.toml"} <= names
-    said = json.loads((run.path / "evaluation.json").read_text())
-    assert said["split"] == "cross-validation"
-    assert said["videos"] == len(said["records"]) == 12
-    assert run.summary["evaluation"]["video_top1"] == said["video_top1"]
+    evaluation = json.loads((run.path / "evaluation.json").read_text())
+    assert evaluation["split"] == "cross-validation"
+    assert evaluation["videos"] == len(evaluation["records"]) == 12
+    # Red and green are told apart.
+    assert run.summary["evaluation"]["video_top1"] == evaluation["video_top1"] == 1.0
     assert set(run.summary["seconds"]) == {
         *("embedded", "fitted", "cross-validated", "kept", "evaluated")
     }
-
-
-def test_red_and_green_are_told_apart(experiment, class_folders, tmp_path):
-    run = train(experiment, class_folders, tmp_path / "run")
-    assert run.summary["evaluation"]["video_top1"] == 1.0
 
 
 def test_the_model_is_stock_keras_and_says_what_the_embeddings_said(
@@ -101,7 +110,9 @@ def test_the_model_is_stock_keras_and_says_what_the_embeddings_said(
 
 def test_unchanged_videos_are_embedded_once(experiment, class_folders, tmp_path, monkeypatch):
     train(experiment, class_folders, tmp_path / "runs" / "one")
-    write_video(class_folders / "red" / "new.avi", 12, tint=(1, 0.2, 0.2))
+    changed, new = class_folders / "green" / "0.avi", class_folders / "red" / "new.avi"
+    write_video(changed, 13, tint=(0.2, 1, 0.2))
+    write_video(new, 12, tint=(1, 0.2, 0.2))
     seen = []
     score = embeddings.score
 
@@ -112,35 +123,31 @@ def test_unchanged_videos_are_embedded_once(experiment, class_folders, tmp_path,
     monkeypatch.setattr(embeddings, "score", counted)
     said = []
     train(experiment, class_folders, tmp_path / "runs" / "two", said)
-    assert [video.path for video in seen] == [str(class_folders / "red" / "new.avi")]
-    assert "12 of 13 videos were embedded before, and are as they were." in said
+    assert [video.path for video in seen] == [str(changed), str(new)]
+    assert "11 of 13 videos were embedded before, and are as they were." in said
 
 
-def test_a_changed_video_is_embedded_again(experiment, class_folders, tmp_path):
-    train(experiment, class_folders, tmp_path / "runs" / "one")
-    write_video(class_folders / "red" / "0.avi", 13, tint=(1, 0.2, 0.2))
-    said = []
-    train(experiment, class_folders, tmp_path / "runs" / "two", said)
-    assert "11 of 12 videos were embedded before, and are as they were." in said
-
-
-def test_embeddings_of_other_weights_or_clips_are_not_used(weights, class_folders, tmp_path):
-    train(few_recipe(weights[0]), class_folders, tmp_path / "runs" / "one")
+def test_embeddings_of_other_weights_or_clips_are_not_used(weights, first, tmp_path):
+    shutil.copytree(first / "run", tmp_path / "runs" / "one")
     for number, other in enumerate(
         (few_recipe(weights[1]), few_recipe(weights[0], "data.spans=[1.0]"))
     ):
         said = []
-        train(other, class_folders, tmp_path / "runs" / f"other{number}", said)
+        train(other, first / "data", tmp_path / "runs" / f"other{number}", said)
         assert not [line for line in said if "embedded before" in line]
 
 
-def test_a_damaged_cache_is_made_again(experiment, class_folders, tmp_path):
-    first = train(experiment, class_folders, tmp_path / "runs" / "one")
-    cache = first.path / embeddings.NAME
-    cache.write_bytes(cache.read_bytes()[:1000])
-    said = []
-    train(experiment, class_folders, tmp_path / "runs" / "two", said)
-    assert not [line for line in said if "embedded before" in line]
+def test_a_damaged_cache_is_made_again(experiment, first, tmp_path):
+    for content in (lambda whole: whole[:1000], lambda whole: whole):
+        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
+        shutil.copytree(first / "run", tmp_path / "runs" / "one")
+        cache = tmp_path / "runs" / "one" / embeddings.NAME
+        whole = cache.read_bytes()
+        cache.write_bytes(content(whole))
+        said = []
+        train(experiment, first / "data", tmp_path / "runs" / "two", said)
+        reused = [line for line in said if "embedded before" in line]
+        assert bool(reused) == (content(whole) == whole)
 
 
 def test_a_finished_run_is_left_as_it_is(experiment, class_folders, tmp_path):
@@ -257,16 +264,14 @@ def test_several_weights_are_chosen_from(weights, class_folders, tmp_path):
 
 
 def test_a_blend_is_one_model(weights, class_folders, tmp_path):
-    prepared = setup.prepare(
-        few_recipe(",".join(weights)), class_folders, fitting.choose(), [].append
-    )
-    size = prepared.embedders[0].output_shape[-1]
+    few = setup.prepare(few_recipe(",".join(weights)), class_folders, choose(), [].append)
+    size = few.embedders[0].output_shape[-1]
     rng = np.random.default_rng(0)
     kernels = [rng.normal(size=(size, 2)) for _ in range(2)]
     fitted = ridge.Fitted(kernels, np.array([0.1, -0.1]), 0.0, 1.0, "")
-    model = fitting._model(prepared, fitted)
+    model = few.build_model(fitted)
     clips = rng.integers(0, 256, (3, FRAMES, SIZE, SIZE, 3)).astype(np.float32)
-    parts = [np.asarray(one(clips)) for one in prepared.embedders]
+    parts = [np.asarray(one(clips)) for one in few.embedders]
     logits = sum(part @ kernel for part, kernel in zip(parts, kernels, strict=True)) + fitted.bias
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     expected = shares / shares.sum(axis=1, keepdims=True)
@@ -280,13 +285,13 @@ def test_a_blend_is_one_model(weights, class_folders, tmp_path):
 def test_mirrored_clips_are_fitted_to_where_flips_are_allowed(weights, class_folders, tmp_path):
     plain, flipped = (
         setup.prepare(
-            few_recipe(weights[0], f"data.flip={flip}"), class_folders, fitting.choose(), [].append
+            few_recipe(weights[0], f"data.flip={flip}"), class_folders, choose(), [].append
         )
         for flip in ("false", "true")
     )
     found = plain.annotations.split("train")[:2]
     rows = [
-        list(embeddings.embedded(setup.embedder(one), one.opened.reader, found))
+        list(embeddings.compute(one.embedder(), one.source.reader, found))
         for one in (plain, flipped)
     ]
     for (_, one), (_, both) in zip(*rows, strict=True):
@@ -335,21 +340,16 @@ def test_fine_tuning_is_kept_where_it_lowers_the_loss(weights, class_folders, tm
 
 @pytest.mark.slow
 def test_fine_tuning_starts_from_the_classifier(weights, class_folders):
-    from keras_r3d.training.few import finetuning
-
     experiment = few_recipe(
         weights[0], "few.finetune_epochs=1", "train.warmup_epochs=0", "train.learning_rate=0"
     )
-    prepared = setup.prepare(experiment, class_folders, fitting.choose(), [].append)
-    size = prepared.embedders[0].output_shape[-1]
+    few = setup.prepare(experiment, class_folders, choose(), [].append)
+    size = few.embedders[0].output_shape[-1]
     kernel = np.random.default_rng(0).normal(size=(size, 2))
-    model = fitting._model(prepared, ridge.Fitted([kernel], np.zeros(2), 0.0, 1.0, ""))
+    model = few.build_model(ridge.Fitted([kernel], np.zeros(2), 0.0, 1.0, ""))
     before = model.get_layer("predictions").get_weights()
-    found = prepared.annotations.split("train")
-    trained, epochs = finetuning.train(
-        *(model, prepared.recipe, prepared.opened, prepared.hardware, found[:8], found[8:]),
-        *(1, [].append),
-    )
+    found = few.annotations.split("train")
+    trained, epochs = fitting.train_from(model, few, found[:8], found[8:], 1, [].append)
     assert epochs == 1
     for one, other in zip(before, trained.get_layer("predictions").get_weights(), strict=True):
         assert one == pytest.approx(other)
@@ -376,7 +376,7 @@ def test_without_weights_there_is_nothing_to_embed_by():
 
 def test_a_dry_run_writes_nothing(experiment, class_folders, tmp_path):
     said = []
-    dry_running.rehearse(experiment, class_folders, Options(), said.append)
+    dry_running.try_out(experiment, class_folders, say=said.append)
     assert "No run folder was made." in said[-1]
     assert not (tmp_path / "runs").exists()
 

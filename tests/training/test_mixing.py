@@ -96,7 +96,7 @@ def test_with_both_on_it_is_either():
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 8.0])
 def test_shares_are_of_a_beta_distribution(alpha):
     """Its mean is 1/2, its variance 1 / (4 (2 alpha + 1))."""
-    count = 4000
+    count = 1500
 
     @tf.function
     def share(number):

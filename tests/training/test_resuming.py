@@ -29,12 +29,12 @@ from keras_r3d.system.errors import (
     RunError,
     TrainingError,
 )
-from keras_r3d.training import dry_running, preparing, resuming, state
-from keras_r3d.training import experiment as experiments
+from keras_r3d.training import checks, dry_running, state
 from keras_r3d.training import run as training
 from keras_r3d.training.loop import Training
 from keras_r3d.training.optimization.step import Steps
 
+pytestmark = pytest.mark.usefixtures("cheap_pictures")
 ROOT = Path(__file__).parents[2]
 SETTINGS = [
     "model.dropout=0.3",
@@ -168,7 +168,7 @@ def killed(folder: Folder, name: str, kills: int, *arguments: str) -> None:
 def test_a_training_killed_three_times_is_the_one_that_was_not(folder):
     killed(folder, "killed", 3)
     log = folder.ends("killed", 0)
-    assert "Going on after epoch " in log
+    assert "Resuming after epoch " in log
     same(folder.results("killed"), folder.results("whole"))
 
 
@@ -194,7 +194,7 @@ def test_a_signal_saves_the_state_and_the_same_command_goes_on(folder):
     assert folder.states("stopped") != before
     assert run_folder.open_run(folder.root / "stopped").summary["status"] == "interrupted"
     log = folder.ends("stopped", 0, at_ends)
-    assert "the state is saved. The same command goes on from there." in log
+    assert "the state is saved. Run the same command to resume." in log
     same(folder.results("stopped"), folder.results("whole"))
 
 
@@ -217,7 +217,7 @@ def test_a_second_signal_does_not_wait(folder):
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == INTERRUPTED, folder.log("stopped twice")
-    assert "Stopped by SIGTERM. The same command goes on." in folder.log("stopped twice")
+    assert "Stopped by SIGTERM. Run the same command to resume." in folder.log("stopped twice")
 
 
 # In this process: whether a training goes on at all --------------------------------------------
@@ -227,16 +227,16 @@ def test_a_second_signal_does_not_wait(folder):
 def two_choose():
     """Lets two validation videos choose the epoch, in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparing, "LEAST_TO_CHOOSE", 2)
+        patch.setattr(checks, "LEAST_TO_CHOOSE", 2)
         yield
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory) -> Folder:
+def ended(tmp_path_factory, cheap_pictures) -> Folder:
     """A run of two epochs that has ended; to be copied, not changed."""
     made = Folder(tmp_path_factory.mktemp("ended"))
     experiment = recipe.load(str(made.root / "small.toml"), ["train.save_steps=1"])
-    training.train(experiment, made.root / "data", made.root / "run", say=lambda line: None)
+    training.train_network(experiment, made.root / "data", made.root / "run", say=lambda line: None)
     return made
 
 
@@ -252,18 +252,19 @@ def copied(ended, tmp_path) -> Path:
 def go_on(ended: Folder, workdir: Path, *changes: str, **options) -> list[str]:
     said: list[str] = []
     experiment = recipe.load(str(ended.root / "small.toml"), ["train.save_steps=1", *changes])
-    training.train(
-        experiment, ended.root / "data", workdir, training.Options(**options), say=said.append
-    )
+    training.train_network(experiment, ended.root / "data", workdir, say=said.append, **options)
     return said
 
 
 def test_a_run_goes_on_in_the_process_that_has_trained_another(ended, copied):
     last = sorted((copied / "state").glob("*.npz"))[-1]
     last.unlink()
-    assert any(line.startswith("Going on after epoch 1, step 3/") for line in go_on(ended, copied))
+    run_folder.open_run(copied).update_summary(evaluation={"split": "test", "video_top1": 0.5})
+    assert any(line.startswith("Resuming after epoch 1, step 3/") for line in go_on(ended, copied))
     assert last.is_file()
-    assert run_folder.open_run(copied).summary["status"] == "trained"
+    summary = run_folder.open_run(copied).summary
+    assert summary["status"] == "trained"
+    assert "evaluation" not in summary, "of an earlier model"
 
 
 def test_a_finished_run_is_not_trained_again(ended):
@@ -283,7 +284,7 @@ def test_another_recipe_is_refused_by_what_differs(ended, copied):
         "  model.dropout: 0.0 in the run, 0.25 now\n"
         "  train.epochs: 2 in the run, 7 now\n"
         "  train.mixup: 0.0 in the run, 0.2 now\n"
-        "To go on, take that recipe. Else choose another --workdir, or start over with --fresh "
+        "To resume it, use that recipe. Else choose another --workdir, or start over with --fresh "
         "(the old run is moved aside)."
     )
 
@@ -319,7 +320,7 @@ def test_other_videos_are_refused(ended, copied):
 
 def test_a_damaged_run_is_refused_and_can_be_started_over(ended, copied):
     (copied / "summary.json").write_text("{")
-    with pytest.raises(RunError, match=r"(?s)cannot be gone on with: .* is damaged.*--fresh"):
+    with pytest.raises(RunError, match=r"(?s)cannot be resumed: .* is damaged.*--fresh"):
         go_on(ended, copied)
     go_on(ended, copied, "train.epochs=1", fresh=True)
     assert run_folder.open_run(copied).summary["status"] == "trained"
@@ -403,10 +404,10 @@ def test_without_a_workdir_the_last_run_goes_on_if_it_has_not_ended(ended, copie
         run = run_folder.open_run(copied)
         run.summary.pop("evaluation", None)
         run.update_summary(status=status, **evaluation)
-        assert experiments.default_workdir(runs, "run") == runs / expected
+        assert run_folder.default_path(runs, "run") == runs / expected
     shutil.copytree(copied, runs / "run-2")
     run_folder.open_run(runs / "run-2").update_summary(status="interrupted")
-    assert experiments.default_workdir(runs, "run") == runs / "run-2"
+    assert run_folder.default_path(runs, "run") == runs / "run-2"
 
 
 def test_a_rehearsal_writes_nothing(ended, tmp_path, monkeypatch):
@@ -414,7 +415,7 @@ def test_a_rehearsal_writes_nothing(ended, tmp_path, monkeypatch):
     said: list[str] = []
     experiment = recipe.load(str(ended.root / "small.toml"))
     before = sorted(ended.root.rglob("*"))
-    dry_running.rehearse(experiment, ended.root / "data", training.Options(), said.append)
+    dry_running.try_out(experiment, ended.root / "data", say=said.append)
     text = "\n".join(said)
     assert "videos       train        test  validation\ngreen           4" in text
     assert "\nAn epoch has 4 steps and takes about " in text
@@ -451,10 +452,10 @@ def test_a_validation_split_without_videos_is_refused(small):
     """As where all its videos are left aside by quarantine.txt."""
     videos = [Video("0.avi", "red")]
     found = Annotations({"train": videos, "test": videos, "validation": []}, ["red"], [])
-    (problem,) = resuming.split_problems(found, small)
-    assert problem.startswith("The validation split has no videos. Give it some, or leave it out")
+    (error,) = checks.split_errors(found, small)
+    assert str(error).startswith("The validation split has no videos. Add some, or remove the")
     del found.splits["validation"]
-    assert not resuming.split_problems(found, small)
+    assert not checks.split_errors(found, small)
 
 
 # Bad outputs ------------------------------------------------------------------------------------
@@ -534,18 +535,11 @@ def test_weights_that_are_not_finite_are_never_saved(ended, copied, monkeypatch)
     assert (copied / "best.keras").read_bytes() == best
 
 
-def test_what_an_earlier_model_scored_is_forgotten(ended, copied):
-    sorted((copied / "state").glob("*.npz"))[-1].unlink()
-    run_folder.open_run(copied).update_summary(evaluation={"split": "test", "video_top1": 0.5})
-    go_on(ended, copied)
-    assert "evaluation" not in run_folder.open_run(copied).summary
-
-
 def test_a_finished_run_is_of_its_own_videos_and_has_its_model(ended, tmp_path):
     workdir = ended.root / "run"
     experiment = recipe.load(str(ended.root / "small.toml"), ["train.save_steps=1"])
     with pytest.raises(RunError, match=rf"a finished run on .*, not on {tmp_path}\. To evaluate"):
-        training.train(experiment, tmp_path, workdir, say=lambda line: None)
+        training.train_network(experiment, tmp_path, workdir, say=lambda line: None)
     shutil.copytree(workdir, tmp_path / "run")
     (tmp_path / "run" / "best.keras").unlink()
     with pytest.raises(RunError, match=r"has no best\.keras"):
@@ -556,7 +550,7 @@ def test_a_finished_run_is_of_its_own_videos_and_has_its_model(ended, tmp_path):
 def test_how_often_states_are_saved_may_change(ended, copied):
     sorted((copied / "state").glob("*.npz"))[-1].unlink()
     assert any(
-        line.startswith("Going on") for line in go_on(ended, copied, "train.save_minutes=3.0")
+        line.startswith("Resuming") for line in go_on(ended, copied, "train.save_minutes=3.0")
     )
 
 

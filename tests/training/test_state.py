@@ -79,11 +79,11 @@ def test_every_damage_is_said(saved):
         for name, array in ARRAYS.items():
             np.testing.assert_array_equal(one.arrays[name], array)
     path.write_bytes(whole[:-30])
-    with pytest.raises(RunError, match=r"remove it to go on from step_0000000002.npz\.$"):
+    with pytest.raises(RunError, match=r"remove it to resume from step_0000000002.npz\.$"):
         state.load(saved)
     (saved / "step_0000000002.npz").unlink()
     path.write_bytes(b"no zip")
-    with pytest.raises(RunError, match=r"remove it to begin again\.$"):
+    with pytest.raises(RunError, match=r"remove it to start over\.$"):
         state.load(saved)
 
 
@@ -91,7 +91,7 @@ def test_what_is_of_another_network_is_refused():
     class Variable:
         shape = (2, 3)
 
-    with pytest.raises(RunError, match=r"another network or optimiser: 'b' is in only one"):
+    with pytest.raises(RunError, match=r"another network or optimizer: only one of them has 'b'"):
         state.restore({"a": Variable(), "b": Variable()}, {"a": np.zeros((2, 3))})
     with pytest.raises(RunError, match=r"'a' has shape \(3, 2\), \(2, 3\) was expected"):
         state.restore({"a": Variable()}, {"a": np.zeros((3, 2))})

@@ -1,20 +1,19 @@
 """Steps on one device, against the same computation written out plainly."""
 
 import dataclasses
-import itertools
 import math
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from steps import CLASSES, HARDWARE, RATE, batch, take, tiny, train, values
+from steps import CLASSES, HARDWARE, RATE, batch, ready, take, tiny, train, values
 
 from keras_r3d import applications, recipe
-from keras_r3d.training import finetune, networks, reporting
-from keras_r3d.training.loop import Plan, Training
+from keras_r3d.training import finetune, setup
+from keras_r3d.training.loop import Training
 from keras_r3d.training.optimization.mixup import mix
-from keras_r3d.training.optimization.schedule import Schedule
 from keras_r3d.training.optimization.step import Steps
 
 
@@ -96,7 +95,7 @@ def test_statistics_are_of_each_part():
 
 
 def test_class_weights_of_a_recipe_have_mean_1_over_its_clips():
-    """As `run.prepare` computes them: the loss keeps its size."""
+    """As `setup.assemble` computes them: the loss keeps its size."""
     labels = np.repeat([0, 1, 2], [1, 2, 5])
     clips = batch()[0], tf.constant(labels, tf.int32)
     counts = np.bincount(labels)
@@ -146,29 +145,19 @@ def test_averages_are_of_the_weights_after_each_step():
     assert moved(network, expected) > 1e-3
 
 
-def test_averages_are_what_is_validated_and_kept():
+def weights(path: Path) -> list[np.ndarray]:
+    return keras.models.load_model(path).get_weights()
+
+
+def test_averages_are_what_is_validated_and_kept(tmp_path):
     network = tiny()
     settings = train(ema=0.9, epochs=1, schedule="milestones", milestones=(), warmup_epochs=0)
-    of, kept, last = steps(network, settings), [], []
-    plan = Plan(
-        epochs=1,
-        steps_per_epoch=3,
-        batch_size=8,
-        batches=lambda _: itertools.repeat(batch()),
-        validation=lambda: [batch()],
-        keep_best=kept.extend,
-        keep_last=last.extend,
-        chooses=True,
-        patience=0,
-        names_of_batch=lambda _: [],
-        note_problems=lambda: None,
-        folder=None,
-        save_seconds=0,
-        save_steps=0,
-    )
-    progress = Training(of, Schedule(settings, 3), plan, reporting.Silent(), writes=True).fit()
+    of = steps(network, settings)
+    setup_, run = ready(of, settings, tmp_path / "run")
+    progress = Training(setup_, run).fit()
     averages = [np.array(average) for average in of.averages]
-    assert moved(network, averages) > 1e-3  # the training goes on with its own weights
+    assert moved(network, averages) > 1e-3  # the training continues with its own weights
+    kept, last = (weights(run.path / name) for name in ("best.keras", "last.keras"))
     assert all((one == other).all() for one, other in zip(kept, last, strict=True))
     network.set_weights(kept)
     assert moved(network, averages) < 1e-6
@@ -182,41 +171,28 @@ def test_averages_are_what_is_validated_and_kept():
     [(True, 0, 6, 2), (True, 1, 3, 2), (True, 2, 4, 2), (True, 4, 6, 2), (False, 1, 6, 6)],
 )
 def test_the_epoch_that_is_kept_and_how_long_a_better_one_is_waited_for(
-    chooses, patience, epochs, kept_epoch, monkeypatch
+    chooses, patience, epochs, kept_epoch, monkeypatch, tmp_path
 ):
     """The second of six has the lowest validation loss."""
-    settings = train(epochs=6, schedule="milestones", milestones=(), warmup_epochs=0)
-    network, losses, kept, last = tiny(), [3.0, 1.0, 2.0, 1.0, 1.5, 2.0], [], []
+    settings = train(
+        epochs=6, patience=patience, schedule="milestones", milestones=(), warmup_epochs=0
+    )
+    network, losses = tiny(), [3.0, 1.0, 2.0, 1.0, 1.5, 2.0]
     monkeypatch.setattr(
         Training,
         "_validate",
         lambda self, _: (np.array([losses[self.progress.epoch], 0, 0, 1.0]), np.eye(CLASSES)),
     )
-    plan = Plan(
-        epochs=6,
-        steps_per_epoch=2,
-        batch_size=8,
-        batches=lambda _: itertools.repeat(batch()),
-        validation=lambda: [],
-        keep_best=lambda weights: kept.append(weights),
-        keep_last=lambda weights: last.append(weights),
-        chooses=chooses,
-        patience=patience,
-        names_of_batch=lambda _: [],
-        note_problems=lambda: None,
-        folder=None,
-        save_seconds=0,
-        save_steps=0,
-    )
-    of = steps(network, settings)
-    training = Training(of, Schedule(settings, 2), plan, reporting.Silent(), writes=True)
+    setup_, run = ready(steps(network, settings), settings, tmp_path / "run", chooses=chooses)
+    training = Training(setup_, run)
     progress = training.fit()
     assert progress.epoch == len(progress.log) == epochs
     assert progress.best_epoch == kept_epoch
     assert progress.best == losses[kept_epoch - 1]
-    np.testing.assert_array_equal(last[0][0], values(network)[0])
-    assert (kept[-1][0] == last[0][0]).all() == (kept_epoch == epochs)
-    training.fit()  # as a run that is gone on with after its end
+    kept, last = (weights(run.path / name) for name in ("best.keras", "last.keras"))
+    np.testing.assert_array_equal(last[0], values(network)[0])
+    assert (kept[0] == last[0]).all() == (kept_epoch == epochs)
+    training.fit()  # as a run that is resumed after its end
     assert len(progress.log) == epochs
 
 
@@ -348,7 +324,15 @@ def test_frozen_stages_do_not_move():
     assert still == set(before) - trained
 
 
-def build(precision: str, frozen_statistics=False, **keys) -> tuple[networks.Networks, Steps]:
+@dataclasses.dataclass
+class Both:
+    """The network that is kept and the one that is trained."""
+
+    kept: keras.Model
+    trained: keras.Model
+
+
+def build(precision: str, frozen_statistics=False, **keys) -> tuple[Both, Steps]:
     experiment = recipe.load("demo")
     experiment = dataclasses.replace(
         experiment,
@@ -357,7 +341,8 @@ def build(precision: str, frozen_statistics=False, **keys) -> tuple[networks.Net
         train=train(precision=precision, **keys),
     )
     keras.utils.set_random_seed(1)
-    both = networks.build(experiment, ["a", "b", "c"], HARDWARE, lambda _: None)
+    kept = setup.build_kept(experiment, ["a", "b", "c"], HARDWARE, lambda _: None)
+    both = Both(kept, setup.build_trained(kept, experiment, HARDWARE))
     for layer in both.trained.layers:
         if frozen_statistics and isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
@@ -420,7 +405,7 @@ def test_both_networks_normalise_alike_in_every_precision():
 
 
 def test_float16_steps_are_those_of_float32_and_overflow_is_left_out():
-    """`resuming.check` wants a GPU for it, but its arithmetic can be tried without."""
+    """`checks` wants a GPU for it, but its arithmetic can be tried without."""
     ways = {}
     for precision in ("float32", "float16"):
         both, of = build(precision, frozen_statistics=True, clip_norm=1.0)

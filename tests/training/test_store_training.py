@@ -1,5 +1,6 @@
 """Runs that are trained on a clip store, and evaluated on it or on the videos it was made of."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -13,22 +14,28 @@ from keras_r3d import run_folder
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import StoreReader
 from keras_r3d.inference.evaluation import evaluating
-from keras_r3d.training import preparing
+from keras_r3d.system.devices import choose
+from keras_r3d.training import checks, setup
 from keras_r3d.training import run as training
+
+pytestmark = pytest.mark.usefixtures("cheap_pictures")
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory, small) -> Path:
-    """Videos, a store of them, and a run on each; not to be changed."""
+def places(tmp_path_factory, small, cheap_pictures) -> Path:
+    """Videos, a store of them, and a run on each, untrained on the videos; not to be changed."""
     root = tmp_path_factory.mktemp("runs")
     for number in range(6):
         for label, tint in (("red", (1, 0.2, 0.2)), ("green", (0.2, 1, 0.2))):
             write_video(root / "videos" / label / f"{number}.avi", 12, tint=tint, base=60)
     prepare(root / "videos", root / "store", 32, 16)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(preparing, "LEAST_TO_CHOOSE", 2)  # or none were held out for validation
-        for name in ("videos", "store"):
-            training.train(small, root / name, root / f"run-{name}", say=lambda line: None)
+        patch.setattr(checks, "LEAST_TO_CHOOSE", 2)  # or none were held out for validation
+        training.train_network(small, root / "store", root / "run-store", say=lambda line: None)
+        ready = setup.prepare(small, root / "videos", choose(), say=lambda line: None)
+        with contextlib.ExitStack() as stack:
+            run = training.start_run(ready, root / "run-videos", False, print, stack)
+        ready.kept.save(run.path / run_folder.BEST_MODEL)
     return root
 
 
@@ -40,7 +47,7 @@ def test_both_hold_out_the_same_videos(places):
     splits = []
     for name in ("videos", "store"):
         run = run_folder.open_run(places / f"run-{name}")
-        assert run.summary["status"] == "trained"
+        assert run.trained == (name == "store")
         splits.append(
             {split: names(run.open_split(split)[0]) for split in ("train", "validation", "test")}
         )
@@ -111,7 +118,7 @@ def test_a_damaged_video_of_a_store_is_reported_by_the_run(places, tmp_path, sma
         small, train=dataclasses.replace(small.train, epochs=1, clips_per_video=8)
     )
     said: list[str] = []
-    run = training.train(experiment, store, tmp_path / "run", say=said.append)
+    run = training.train_network(experiment, store, tmp_path / "run", say=said.append)
     rows = (run.path / run_folder.PROBLEMS).read_text().splitlines()
     assert len(rows) == 2
     assert "green/0.avi,unreadable," in rows[1]

@@ -7,8 +7,6 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-import keras
-
 from keras_r3d.applications.networks import (
     KINETICS_2017,
     KINETICS_2020,
@@ -18,6 +16,7 @@ from keras_r3d.applications.networks import (
 )
 from keras_r3d.system import files
 from keras_r3d.system.errors import WeightsError
+from keras_r3d.system.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,11 +170,12 @@ def _download(row: Pretrained, url: str, path: Path) -> None:
             print(f"Downloading {url} to {path}")
             with urllib.request.urlopen(url, timeout=30) as answer:
                 size = int(answer.headers.get("Content-Length") or 0)
-                bar = keras.utils.Progbar(size or None, unit_name="byte")
+                done, progress = 0, Progress("MB", unit=1e6)
                 with temporary.open("wb") as file:
                     while chunk := answer.read(2**20):
                         file.write(chunk)
-                        bar.add(len(chunk))
+                        done += len(chunk)
+                        progress(done, size)
         except (
             *(urllib.error.URLError, http.client.HTTPException),
             *(TimeoutError, ConnectionError),

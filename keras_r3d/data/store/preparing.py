@@ -8,7 +8,6 @@ last.
 import contextlib
 import csv
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -253,14 +252,8 @@ def _check_folder(plan: dict[str, Any], store: Path) -> None:
 def _alone(store: Path) -> Iterator[None]:
     """Keeps a second process from working on the same store."""
     store.mkdir(parents=True, exist_ok=True)
-    # Open for writing, or NFS does not lock it.
-    with (store / _JOURNAL).open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StoreError(
-                f"{store} is being prepared by another process: wait for it, or stop it."
-            ) from None
+    taken = StoreError(f"{store} is being prepared by another process: wait for it, or stop it.")
+    with files.locked(store / _JOURNAL, taken):
         # Of a process that was killed.
         for path in [*store.glob(f"{_PARTIAL}*"), *(store / _PARTS).glob(f"{_PARTIAL}*")]:
             if path.is_dir():

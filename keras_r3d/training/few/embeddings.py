@@ -43,7 +43,7 @@ class Cache:
     """Embeddings by video, of one way to make them.
 
     Args:
-        folder: of the run; those of other runs beside it are looked at, too.
+        folder: of the run; those of other runs beside it are used, too.
         request: what embeddings depend on beside the video; those of another are never used.
         reader: of the videos.
     """
@@ -51,18 +51,18 @@ class Cache:
     def __init__(self, folder: Path, request: Mapping[str, Any], reader: Reader):
         self._path, self._reader = folder / NAME, reader
         self._request = json.dumps(request, sort_keys=True)
-        self._known: dict[str, Embedded] = {}
-        others = sorted(folder.parent.glob(f"*/{NAME}"), key=lambda path: path == self._path)
-        for path in others:  # its own the last
-            self._known |= self._read(path)
+        self._rows: dict[str, Embedded] = {}
+        paths = folder.parent.glob(f"*/{NAME}")
+        for path in sorted(paths, key=lambda path: (path == self._path, path)):  # its own the last
+            self._rows |= self._read(path)
 
     def get(self, video: Video) -> Embedded | None:
         """Returns the embedding of a video, if it is known and its file is as it was."""
-        return self._known.get(self._key(video))
+        return self._rows.get(self._key(video))
 
-    def add(self, video: Video, embedded: Embedded) -> None:
+    def add(self, video: Video, row: Embedded) -> None:
         """Takes the embedding of a video."""
-        self._known[self._key(video)] = embedded
+        self._rows[self._key(video)] = row
 
     def save(self, videos: Sequence[Video]) -> None:
         """Writes the embeddings of these videos, as far as they are known and no errors.
@@ -73,24 +73,24 @@ class Cache:
         keys = [
             key
             for key in dict.fromkeys(map(self._key, videos))
-            if key in self._known and self._known[key].status != "error"  # which may pass
+            if key in self._rows and self._rows[key].status != "error"  # which may pass
         ]
-        rows = [self._known[key] for key in keys]
+        rows = [self._rows[key] for key in keys]
         about = {
             "request": self._request,
             "keys": keys,
-            "status": [one.status for one in rows],
-            "detail": [one.detail for one in rows],
-            "shapes": [one.features.shape for one in rows],
+            "status": [row.status for row in rows],
+            "detail": [row.detail for row in rows],
+            "shapes": [row.features.shape for row in rows],
         }
-        flat = [one.features.ravel() for one in rows]
-        seconds = [one.seconds for one in rows]
         with files.atomic(self._path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
                 about=np.frombuffer(json.dumps(about).encode(), np.uint8),
-                features=np.concatenate(flat) if flat else np.empty(0, np.float32),
-                seconds=np.concatenate(seconds) if seconds else np.empty((0, 2)),
+                features=np.concatenate(
+                    [np.empty(0, np.float32), *(row.features.ravel() for row in rows)]
+                ),
+                seconds=np.concatenate([np.empty((0, 2)), *(row.seconds for row in rows)]),
             )
 
     def _key(self, video: Video) -> str:
@@ -107,18 +107,19 @@ class Cache:
                     return {}
                 features, seconds = file["features"], file["seconds"]
             columns = [about[name] for name in ("keys", "status", "detail", "shapes")]
-            found, at, window = {}, 0, 0
+            rows, at, window = {}, 0, 0
             for key, status, detail, shape in zip(*columns, strict=True):
                 size, windows = int(np.prod(shape)), shape[0]
-                found[key] = Embedded(
-                    *(status, detail),
+                rows[key] = Embedded(
+                    status,
+                    detail,
                     features[at : at + size].reshape(shape),
                     seconds[window : window + windows],
                 )
                 at, window = at + size, window + windows
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             return {}  # it is made again
-        return found
+        return rows
 
 
 def embed(
@@ -140,8 +141,8 @@ def embed(
     remaining = [video for video in videos if cache.get(video) is None]
     saved = time.monotonic()
     try:
-        for done, (video, one) in enumerate(embedded(model, reader, remaining), 1):
-            cache.add(video, one)
+        for done, (video, row) in enumerate(compute(model, reader, remaining), 1):
+            cache.add(video, row)
             if progress is not None:
                 progress(done, len(remaining))
             if time.monotonic() - saved > _SAVE_SECONDS:
@@ -149,17 +150,18 @@ def embed(
                 saved = time.monotonic()
     finally:
         cache.save(videos)
-    found = [cache.get(video) for video in videos]
-    assert None not in found
-    return [one for one in found if one is not None]
+    rows = [cache.get(video) for video in videos]
+    assert None not in rows
+    return [row for row in rows if row is not None]
 
 
-def embedded(
+def compute(
     model: Classifier, reader: Reader, videos: Sequence[Video]
 ) -> Iterator[tuple[Video, Embedded]]:
     """Embeds videos; each comes once, in their order."""
-    for one in score(model, reader, videos, probabilities=False, keep_views=True):
-        features = one.window_scores.astype(np.float32)
-        if one.status == "error":
+    for scored in score(model, reader, videos, probabilities=False, keep_views=True):
+        features = scored.window_scores.astype(np.float32)
+        if scored.status == "error":
             features = features.reshape(0, model.eval.views, len(model.classes))
-        yield one.video, Embedded(one.status, one.detail, features, one.window_seconds)
+        row = Embedded(scored.status, scored.detail, features, scored.window_seconds)
+        yield scored.video, row

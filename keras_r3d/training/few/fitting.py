@@ -5,12 +5,11 @@ other. Its accuracy is cross-validated: every video is predicted by a classifier
 it, and the classifier that is kept is fitted to all of them.
 """
 
+import contextlib
 import dataclasses
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +17,19 @@ import keras
 import numpy as np
 
 from keras_r3d import run_folder
-from keras_r3d.applications import embedding, metadata
-from keras_r3d.data import sheet
+from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.embeddings import ridge
 from keras_r3d.inference.evaluation import report, results
 from keras_r3d.inference.evaluation.evaluation import Evaluation, collected
 from keras_r3d.inference.evaluation.scoring import Scored, score
 from keras_r3d.inference.models import classifier
-from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.recipe import Recipe, tables
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
-from keras_r3d.system.devices import choose
-from keras_r3d.system.errors import R3DError
-from keras_r3d.training import resuming, troubles
-from keras_r3d.training.few import embeddings, finetuning, setup
-from keras_r3d.training.few.setup import Labelled, Prepared, scored_by
-from keras_r3d.training.preparing import Options, create_run
+from keras_r3d.training import setup
+from keras_r3d.training.few import embeddings
+from keras_r3d.training.few.setup import Examples, Few, label
+from keras_r3d.training.loop import Observer, Progress, Training
 
 Say = Callable[[str], None]
 
@@ -43,307 +37,217 @@ _FOLDS, _MOST_GROUPS = 5, 10
 _CROSS_VALIDATION = "cross-validation"
 
 
-def train(
-    recipe: Recipe,
-    data_dir: str | Path,
-    workdir: Path,
-    options: Options | None = None,
-    *,
-    say: Say = print,
-    progress: Callable[[int, int], None] | None = None,
-) -> Run:
-    """Fits a classifier to the embeddings of a recipe's [few], and evaluates it.
+class Fitting:
+    """The stages of a training on few videos, and the seconds that each takes."""
 
-    Args:
-        data_dir: folder of videos, a CSV file, or a clip store (`keras_r3d.data.opening`).
-        workdir: folder of the run. Embeddings of unchanged videos that runs in it or beside it hold
-            are not computed again.
-        options: how and where it runs.
-        say: takes each line of the report.
-        progress: takes the number of videos embedded so far, and of all.
+    def __init__(self, few: Few, run: Run, say: Say):
+        self._few, self._run, self._say = few, run, say
+        self._seconds: dict[str, float] = {}
 
-    Returns:
-        The run. Its folder holds the model, the embeddings, a sheet of clips, and evaluations: of
-        the test split if there is one, and cross-validated.
+    def run_all(self, progress: Callable[[int, int], None] | None) -> None:
+        """Fits a classifier to embeddings, evaluates it and writes all into the run folder.
 
-    Raises:
-        R3DError: anything in the recipe, the data or the folder that keeps it from being done.
-    """
-    options = options or Options()
-    workdir = Path(os.path.abspath(workdir)) if options.fresh else workdir
-    run = None if options.fresh else resuming.find(workdir, recipe, say)
-    if run is None:
-        resuming.check_workdir(workdir, fresh=options.fresh)
-    hardware = choose(options.devices)
-    if hardware.workers > 1:
-        raise R3DError("A recipe with [few] is trained on one machine: unset TF_CONFIG.")
-    with troubles.as_sentences(workdir):
-        prepared = setup.prepare(recipe, data_dir, hardware, say)
-        if run is not None:
-            resuming.check_videos(run, prepared.opened)
-            if resuming.finished(run):
-                resuming.check_finished(run, data_dir)
-                return run
-        elif options.fresh:
-            resuming.move_aside(workdir, say)
-        with run_folder.held(workdir):
-            if run is None:
-                run = create_run(prepared.recipe, prepared.opened, hardware, workdir)
-            for line in _headlines(prepared, run):
-                say(line)
-            _train(prepared, run, say, progress)
-    return run
+        Embeddings of unchanged videos that this run or runs beside it hold are not computed again.
 
+        Args:
+            progress: takes the number of videos embedded so far, and of all.
+        """
+        few, run, reader = self._few, self._run, self._few.source.reader
+        for name in ("evaluation", "cross_validation"):  # of an earlier model
+            run.summary.pop(name, None)
+        run.update_summary(status="training")
+        split, train = few.test_split, few.annotations.split("train")
+        test = few.annotations.split(split) if split else []
+        with self._stage("embedded"):
+            cache = embeddings.Cache(run.path, few.request(), reader)
+            known = sum(cache.get(video) is not None for video in [*train, *test])
+            if known:
+                count = len(train) + len(test)
+                self._say(f"{known} of {count} videos were embedded before, and are as they were.")
+            rows = embeddings.embed(few.embedder(), reader, [*train, *test], cache, progress)
+        examples = label(few, train, rows[: len(train)], self._say)
+        with self._stage("fitted"):
+            fitted = ridge.fit(examples.labelled, few.names)
+        self._say(f"Classifier: {fitted.described}.")
+        with self._stage("cross-validated"):
+            evaluation, folds = self._cross_validate(examples)
+        tuned = self._finetune(examples, fitted)
+        with self._stage("kept"):
+            clips = few.draw_clips()
+            with files.atomic(run.path / run_folder.CLIPS) as temporary:
+                clips.savefig(temporary, dpi=100)
+            kept = tuned or few.build_model(fitted)
+            with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
+                kept.save(temporary)
+        if evaluation is not None:
+            folder = run.path / run_folder.EVALUATIONS / _CROSS_VALIDATION if split else run.path
+            how = {"protocol": "each video by a classifier that did not see it", "folds": folds}
+            with self._stage("evaluated"):
+                self._write(evaluation, folder, _CROSS_VALIDATION, how)
+        if split:
+            with self._stage("evaluated"):
+                tested = zip(test, rows[len(train) :], strict=True)
+                scored = (
+                    [few.score(video, row, fitted) for video, row in tested]
+                    if tuned is None
+                    else self._score(tuned, test)
+                )
+                self._write(collected(scored, few.annotations.classes), run.path, split, {})
+        run.update_summary(status="trained", seconds=self._seconds)
+        run.report_problems(reader.problems, self._say)
 
-def _headlines(prepared: Prepared, run: Run) -> list[str]:
-    found = prepared.annotations
-    counts = ", ".join(f"{name} {len(split)}" for name, split in found.splits.items())
-    return [
-        *(f"Note: {note}" for note in found.notes),
-        f"Data: {prepared.opened.path}: {len(found.classes)} classes; videos: {counts}",
-        *setup.described(prepared),
-        f"Run folder: {run.path} (clips as the network sees them: {run_folder.CLIPS})",
-    ]
-
-
-def _train(
-    prepared: Prepared,
-    run: Run,
-    say: Say,
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    found, seconds = prepared.annotations, _Seconds(say)
-    for name in ("evaluation", "cross_validation"):  # of an earlier model
-        run.summary.pop(name, None)
-    run.update_summary(status="training")
-    split = prepared.test_split
-    with seconds("embedded"):
-        reader = prepared.opened.reader
-        videos = [*found.split("train"), *(found.split(split) if split else [])]
-        cache = embeddings.Cache(run.path, setup.request(prepared), reader)
-        known = sum(cache.get(video) is not None for video in videos)
-        if known:
-            say(f"{known} of {len(videos)} videos were embedded before, and are as they were.")
-        model = setup.embedder(prepared)
-        rows = embeddings.embed(model, reader, videos, cache, progress)
-    count = len(found.split("train"))
-    setup.check_broken(prepared, videos[:count], rows[:count])
-    training = setup.labelled(prepared, videos[:count], rows[:count], say)
-    with seconds("fitted"):
-        fitted = ridge.fit(training.labelled, prepared.names)
-    say(f"Classifier: {fitted.described}.")
-    with seconds("cross-validated"):
-        crossed = _cross_validate(prepared, training, say)
-    tuned = _finetuned(prepared, training, fitted, seconds, say)
-    with seconds("kept"):
-        clips = sheet.training_sheet(
-            reader,
-            found.split("train"),
-            prepared.recipe.data,
-            prepared.recipe.train.seed,
-        )
-        with files.atomic(run.path / run_folder.CLIPS) as temporary:
-            clips.savefig(temporary, dpi=100)
-        kept = tuned or _model(prepared, fitted)
-        with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
-            kept.save(temporary)
-    if crossed is not None:
-        how = {"protocol": "each video by a classifier that did not see it", "folds": crossed.folds}
-        folder = run.path / run_folder.EVALUATIONS / _CROSS_VALIDATION if split else run.path
-        with seconds("evaluated"):
-            _write(run, crossed.evaluation, prepared, folder, _CROSS_VALIDATION, how, say)
-    if split:
-        with seconds("evaluated"):
-            tested = zip(videos[count:], rows[count:], strict=True)
-            if tuned is None:
-                scored = [scored_by(prepared, video, one, fitted) for video, one in tested]
-            else:
-                scored = list(score(_classifier(prepared, tuned), reader, videos[count:]))
-            evaluation = collected(scored, found.classes)
-            _write(run, evaluation, prepared, run.path, split, {}, say)
-    run.update_summary(status="trained", seconds=seconds.stages)
-    run.report_problems(prepared.opened.reader.problems, say)
-
-
-class _Seconds:
-    """Takes the time of each stage, and says it.
-
-    Attributes:
-        stages: seconds by name.
-    """
-
-    def __init__(self, say: Say):
-        self._say = say
-        self.stages: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
+    @contextlib.contextmanager
+    def _stage(self, name: str) -> Iterator[None]:
         started = time.monotonic()
         yield
         took = time.monotonic() - started
-        self.stages[name] = round(self.stages.get(name, 0.0) + took, 2)
+        self._seconds[name] = round(self._seconds.get(name, 0.0) + took, 2)
         self._say(f"{name.capitalize()} in {took:.1f} s")
 
-
-@dataclasses.dataclass(frozen=True)
-class _CrossValidated:
-    evaluation: Evaluation
-    folds: int
-
-
-def _cross_validate(prepared: Prepared, training: Labelled, say: Say) -> _CrossValidated | None:
-    """Evaluates each video by a classifier that did not see it; None where that cannot be done."""
-    labelled, few = training.labelled, prepared.recipe.few
-    assert few is not None
-    grouped = any(video.group for video in training.videos)
-    units = len(np.unique(labelled.groups))
-    count = few.folds or (min(units, _MOST_GROUPS) if grouped else _FOLDS)
-    if max(Counter(labelled.labels.tolist()).values()) < 2 or units < 2:
-        say(
-            "Note: no accuracy can be cross-validated: it needs a class with two videos"
-            + (" of different groups." if grouped else ".")
-        )
-        return None
-    fold = ridge.folds(labelled, count)
-    count = int(fold.max()) + 1
-    fits = ridge.fit_without(labelled, fold, prepared.names)
-    classes = prepared.annotations.classes
-    for number in range(count):
-        others = np.unique(labelled.labels[fold != number])
-        lacking = [name for place, name in enumerate(classes) if place not in others]
-        if lacking:
-            say(
-                f"Note: fold {number + 1} holds all videos of {some(lacking)}: they cannot be "
-                "predicted by the others, and count as wrong."
+    def _cross_validate(self, examples: Examples) -> tuple[Evaluation | None, int]:
+        """Evaluates each video by a classifier that did not see it; None if that cannot be done."""
+        labelled, classes = examples.labelled, self._few.annotations.classes
+        grouped = any(video.group for video in examples.videos)
+        units = len(np.unique(labelled.groups))
+        default = min(units, _MOST_GROUPS) if grouped else _FOLDS
+        if max(Counter(labelled.labels.tolist()).values()) < 2 or units < 2:
+            self._say(
+                "Note: no accuracy can be cross-validated: it needs a class with two videos"
+                + (" of different groups." if grouped else ".")
             )
-    if not grouped:
-        say(
-            "Note: without a column 'group' (scene, person, camera) in a CSV file, neighbouring "
-            "clips of one recording may be on both sides of a fold, which inflates the figure."
-        )
-    numbers = iter(fold.tolist())
-    by = [fits[next(numbers)] if good else fits[0] for good in training.readable]
-    scored = [
-        scored_by(prepared, *one) for one in zip(training.videos, training.rows, by, strict=True)
-    ]
-    say(f"Cross-validated in {count} folds" + (", by group." if grouped else "."))
-    return _CrossValidated(collected(scored, classes), count)
-
-
-def _finetuned(
-    prepared: Prepared,
-    training: Labelled,
-    fitted: ridge.Fitted,
-    seconds: _Seconds,
-    say: Say,
-) -> keras.Model | None:
-    """Trains the network from the classifier on, if that is asked for and pays; None if not.
-
-    A fifth of the videos is held out: the classifier that is fitted to the others is trained on
-    them, and if that lowers the loss of those held out, so many epochs are trained on all videos.
-
-    Reference:
-        Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform
-        Out-of-Distribution, ICLR 2022.
-    """
-    few = prepared.recipe.few
-    assert few is not None
-    if not few.finetune_epochs:
-        return None
-    labelled = training.labelled
-    fold = ridge.folds(labelled, _FOLDS)
-    known = [v for v, good in zip(training.videos, training.readable, strict=True) if good]
-    rows = [one for one, good in zip(training.rows, training.readable, strict=True) if good]
-    others = set(labelled.labels[fold != 0].tolist())
-    held = [n for n in np.flatnonzero(fold == 0).tolist() if labelled.labels[n] in others]
-    if not held:
-        say("Note: nothing is trained further: no video can be held out to see whether it pays.")
-        return None
-    with seconds("fine-tuned"):
-        first = ridge.fit(labelled.taken(fold != 0), prepared.names)
-        linear = [scored_by(prepared, known[n], rows[n], first) for n in held]
-        kept, out = [known[n] for n in np.flatnonzero(fold != 0)], [known[n] for n in held]
-        model, epoch = finetuning.train(
-            *(_model(prepared, first), prepared.recipe, prepared.opened, prepared.hardware),
-            *(kept, out, few.finetune_epochs, say),
-        )
-        scored = list(score(_classifier(prepared, model), prepared.opened.reader, out))
-        before, after = (_loss(prepared, ones) for ones in (linear, scored))
-        pays = after < before
-        say(
-            f"Fine-tuning: loss of {len(held)} held-out videos {before:.3f} -> {after:.3f} after "
-            f"{epoch} epochs: the "
-            + ("network is trained on all videos." if pays else "linear classifier is kept.")
-        )
-        if not pays:
-            return None
-        say("Note: what was cross-validated is the linear classifier that it began with.")
-        return finetuning.train(
-            *(_model(prepared, fitted), prepared.recipe, prepared.opened, prepared.hardware),
-            *(known, [], epoch, say),
-        )[0]
-
-
-def _loss(prepared: Prepared, scored: Sequence[Scored]) -> float:
-    """Returns the mean cross-entropy of videos; one without a score is as bad as a guess."""
-    classes = prepared.annotations.classes
-    right = [one.scores[classes.index(one.video.label)] for one in scored]
-    return float(-np.log(np.maximum(np.nan_to_num(right, nan=1 / len(classes)), 1e-12)).mean())
-
-
-def _classifier(prepared: Prepared, network: keras.Model) -> Classifier:
-    """Returns what scores videos by a network as it is kept."""
-    return classifier.of_network(network, prepared.recipe, hardware=prepared.hardware)
-
-
-def _model(prepared: Prepared, fitted: ridge.Fitted) -> keras.Model:
-    """Folds the classifier into the networks that it takes."""
-    few = prepared.recipe.few
-    assert few is not None
-    found = zip(prepared.networks, fitted.kernels, strict=True)
-    taken = [(network, kernel) for network, kernel in found if kernel is not None]
-    kernel = np.concatenate([kernel for _, kernel in taken])
-    embedders = embedding.join([network for network, _ in taken], few.stages)
-    model = embedding.classifier(embedders, kernel, fitted.bias)
-    metadata.record(model, labels=prepared.annotations.classes, recipe=tables(prepared.recipe))
-    model.compile(
-        optimizer="sgd",
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        jit_compile=prepared.hardware.jit_compile,
-    )
-    return model
-
-
-def _write(
-    run: Run,
-    evaluation: Evaluation,
-    prepared: Prepared,
-    folder: Path,
-    split: str,
-    how: Mapping[str, Any],
-    say: Say,
-) -> None:
-    say(f"\nEvaluation: {split}")
-    say(report.table(evaluation))
-    figures = {"split": split, **evaluation.figures()}
-    run.summary["evaluation" if folder == run.path else "cross_validation"] = figures
-    reader = prepared.opened.reader
-    results.write(evaluation, reader, folder, split, how)
-    run.update_summary()
-
-
-def figures(run: Run) -> Sequence[tuple[str, str]]:
-    """Returns what a finished run came to, as lines of a table."""
-    rows = [(stage, f"{seconds:.1f} s") for stage, seconds in run.summary["seconds"].items()]
-    for name in ("cross_validation", "evaluation"):
-        if scores := run.summary.get(name):
-            low, high = scores["video_top1_interval"]
-            rows.append(
-                (
-                    f"{scores['split']}",
-                    f"{scores['video_top1']:.1%} of {scores['videos']} videos "
-                    f"({low * 100:.1f}-{high:.1%})",
+            return None, 0
+        fold = ridge.folds(labelled, self._few.settings.folds or default)
+        count = int(fold.max()) + 1
+        fits = ridge.fit_without(labelled, fold, self._few.names)
+        for number in range(count):
+            others = np.unique(labelled.labels[fold != number])
+            lacking = [name for place, name in enumerate(classes) if place not in others]
+            if lacking:
+                self._say(
+                    f"Note: fold {number + 1} holds all videos of {some(lacking)}: they cannot be "
+                    "predicted by the others, and count as wrong."
                 )
+        if not grouped:
+            self._say(
+                "Note: without a column 'group' (scene, person, camera) in a CSV file, neighboring "
+                "clips of one recording may be on both sides of a fold, which inflates the figure."
             )
-    return rows
+        numbers = iter(fold.tolist())
+        by = [fits[next(numbers)] if good else fits[0] for good in examples.readable]
+        triples = zip(examples.videos, examples.rows, by, strict=True)
+        scored = [self._few.score(*triple) for triple in triples]
+        self._say(f"Cross-validated in {count} folds" + (", by group." if grouped else "."))
+        return collected(scored, classes), count
+
+    def _finetune(self, examples: Examples, fitted: ridge.Fitted) -> keras.Model | None:
+        """Trains the network from the classifier on, if that is asked for and pays; None if not.
+
+        A fifth of the videos is held out: the classifier that is fitted to the others is trained on
+        them, and if that lowers the loss of those held out, all videos are trained on for as many
+        epochs as were best.
+
+        Reference:
+            Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform
+            Out-of-Distribution, ICLR 2022.
+        """
+        few, labelled = self._few, examples.labelled
+        if not few.settings.finetune_epochs:
+            return None
+        fold, good = ridge.folds(labelled, _FOLDS), np.flatnonzero(examples.readable).tolist()
+        videos, rows = [examples.videos[n] for n in good], [examples.rows[n] for n in good]
+        others = set(labelled.labels[fold != 0].tolist())
+        held = [n for n in np.flatnonzero(fold == 0).tolist() if labelled.labels[n] in others]
+        if not held:
+            self._say(
+                "Note: nothing is trained further: no video can be held out to see whether it pays."
+            )
+            return None
+        with self._stage("fine-tuned"):
+            first = ridge.fit(labelled.taken(fold != 0), few.names)
+            linear = [few.score(videos[n], rows[n], first) for n in held]
+            kept, out = [videos[n] for n in np.flatnonzero(fold != 0)], [videos[n] for n in held]
+            model, epoch = train_from(
+                few.build_model(first), few, kept, out, few.settings.finetune_epochs, self._say
+            )
+            before, after = self._loss(linear), self._loss(self._score(model, out))
+            pays = after < before
+            self._say(
+                f"Fine-tuning: loss of {len(held)} held-out videos {before:.3f} -> {after:.3f} "
+                f"after {epoch} epochs: the "
+                + ("network is trained on all videos." if pays else "linear classifier is kept.")
+            )
+            if not pays:
+                return None
+            self._say("Note: what was cross-validated is the linear classifier it began with.")
+            return train_from(few.build_model(fitted), few, videos, [], epoch, self._say)[0]
+
+    def _score(self, network: keras.Model, videos: Sequence[Video]) -> list[Scored]:
+        few = self._few
+        model = classifier.of_network(network, few.recipe, hardware=few.devices)
+        return list(score(model, few.source.reader, videos))
+
+    def _loss(self, scored: Sequence[Scored]) -> float:
+        """Returns the mean cross-entropy of videos; one without scores is as bad as a guess."""
+        classes = self._few.annotations.classes
+        right = [one.scores[classes.index(one.video.label)] for one in scored]
+        shares = np.maximum(np.nan_to_num(right, nan=1 / len(classes)), 1e-12)
+        return float(-np.log(shares).mean())
+
+    def _write(
+        self, evaluation: Evaluation, folder: Path, split: str, how: Mapping[str, Any]
+    ) -> None:
+        run = self._run
+        self._say(f"\nEvaluation: {split}\n{report.table(evaluation)}")
+        name = "evaluation" if folder == run.path else "cross_validation"
+        run.summary[name] = {"split": split, **evaluation.figures()}
+        results.write(evaluation, self._few.source.reader, folder, split, how)
+        run.update_summary()
+
+
+def train_from(
+    kept: keras.Model,
+    few: Few,
+    videos: Sequence[Video],
+    held_out: Sequence[Video],
+    epochs: int,
+    say: Say,
+) -> tuple[keras.Model, int]:
+    """Trains a network as the recipe's [train] says.
+
+    Args:
+        kept: gets the weights of the epoch with the lowest loss of the held-out videos, or of the
+            last one.
+        held_out: may be empty.
+        say: takes a line an epoch.
+
+    Returns:
+        The network, and the number of epochs its weights had.
+
+    Raises:
+        InterruptedTraining: SIGTERM or SIGINT came; nothing of it is kept.
+        TrainingError: the loss is not finite.
+    """
+    train = dataclasses.replace(few.recipe.train, epochs=epochs, patience=0)
+    splits = {"train": list(videos), **({"validation": list(held_out)} if held_out else {})}
+    annotations = Annotations(splits, few.annotations.classes, [])
+    opened = setup.Opened(
+        dataclasses.replace(few.recipe, train=train),
+        dataclasses.replace(few.source, annotations=annotations),
+        few.devices,
+    )
+    keras.utils.set_random_seed(train.seed)
+    ready = setup.assemble(opened, kept, chooses=bool(held_out))
+    progress = Training(ready, observers=[_EpochLines(epochs, say)]).fit()
+    return kept, progress.best_epoch
+
+
+class _EpochLines(Observer):
+    """Says a line an epoch."""
+
+    def __init__(self, epochs: int, say: Say):
+        self._epochs, self._say = epochs, say
+
+    def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
+        row = progress.log[-1]
+        held_out = f"; held out {row['val_loss']:.4f}" if "val_loss" in row else ""
+        self._say(f"Epoch {progress.epoch}/{self._epochs}: loss {row['loss']:.4f}{held_out}")

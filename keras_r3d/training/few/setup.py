@@ -1,4 +1,4 @@
-"""What training on few videos needs: networks that embed, and labelled embeddings."""
+"""What training on few videos needs: networks that embed, and what is made of their embeddings."""
 
 import dataclasses
 import itertools
@@ -10,49 +10,48 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_r3d import recipe as recipes
 from keras_r3d.applications import embedding, metadata
-from keras_r3d.data import opening
 from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.annotations.video import some
 from keras_r3d.data.decoding import flow
-from keras_r3d.data.opening import Source
 from keras_r3d.inference.embeddings import ridge
 from keras_r3d.inference.evaluation.scoring import Scored
 from keras_r3d.inference.models import protocol, runtimes
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.recipe import Recipe, listed
+from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
 from keras_r3d.system.devices import Devices
-from keras_r3d.system.errors import DataError, R3DError, RecipeError
-from keras_r3d.training import finetune
+from keras_r3d.system.errors import DataError, RecipeError
+from keras_r3d.training import checks, finetune, setup
 from keras_r3d.training.few.embeddings import Embedded
 
 Say = Callable[[str], None]
 
 _MOST_NUMBERS = 2**26  # of all embeddings; 2 GiB while it is fitted
+_CLIPS = ("input", "frames", "sampling", "short_side", "size", "crop", "spans", "flip")
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
-    """All that is needed: opened, built and checked; nothing is written.
+class Few(setup.Opened):
+    """A training on few videos: everything is opened, built and checked, nothing is written.
 
     Attributes:
         names: of the weights.
         networks: one for each of the weights; their classifiers are of no use.
-        embedders: what embeds clips by each network, all with the same input.
+        embedders: embed clips by each network; all have the same input.
     """
 
-    recipe: Recipe
-    opened: Source
-    hardware: Devices
     names: Sequence[str]
     networks: Sequence[keras.Model]
     embedders: Sequence[keras.Model]
 
     @property
-    def annotations(self) -> Annotations:
-        return self.opened.annotations
+    def settings(self) -> recipes.Few:
+        """The recipe's [few]."""
+        assert self.recipe.few is not None
+        return self.recipe.few
 
     @property
     def test_split(self) -> str | None:
@@ -60,117 +59,122 @@ class Prepared:
         split = self.recipe.eval.split
         return split if split != "train" and self.annotations.splits.get(split) else None
 
+    def describe(self) -> list[str]:
+        """Returns lines on devices and networks."""
+        sizes = ", ".join(str(one.output_shape[-1]) for one in self.embedders)
+        windows = protocol.described(self.recipe.data, self.recipe.eval).rpartition("; ")[0]
+        threads = self.source.reader.threads
+        return [
+            f"Devices: {self.devices.description}; {threads} threads read clips",
+            f"Embeddings: by {' and '.join(self.names)}, {sizes} numbers a clip; {windows}",
+        ]
 
-def prepare(recipe: Recipe, data_dir: str | Path, hardware: Devices, say: Say) -> Prepared:
-    errors: list[R3DError] = []
-    names = [name.strip() for name in recipe.model.weights.split(",")]
-    settled = []
-    for name in names:
-        model = dataclasses.replace(recipe.model, weights=name)
-        try:
-            settled.append(finetune.settle(model, say, in_channels=recipe.data.channels))
-        except R3DError as error:
-            errors.append(error)
-    try:
-        opened = opening.open_source(data_dir, recipe.data, seed=recipe.train.seed)
-    except R3DError as error:
-        errors.append(error)
-    if errors:
-        raise (
-            errors[0]
-            if len(errors) == 1
-            else RecipeError(listed("This training", [str(error) for error in errors]))
+    def embedder(self) -> Classifier:
+        """Returns a model whose scores are the embeddings: of all networks, and mirrored clips."""
+        data, protocol = self.recipe.data, self.recipe.eval
+        outputs = [one.outputs[0] for one in self.embedders]
+        joined = keras.layers.Concatenate()(outputs) if len(outputs) > 1 else outputs[0]
+        network = keras.Model(self.embedders[0].inputs, joined)
+        score = runtimes.of_network(network, self.devices, protocol.batch_size)
+
+        def both(clips: np.ndarray) -> np.ndarray:
+            mirrored = np.ascontiguousarray(clips[:, :, :, ::-1])
+            if data.input != "rgb":
+                flow.turn_back(mirrored)
+            return np.concatenate([score(clips), score(mirrored)], axis=1)
+
+        return Classifier(
+            name=" and ".join(self.names),
+            kind=runtimes.KERAS,
+            classes=[str(number) for number in range((1 + data.flip) * network.output_shape[-1])],
+            data=data,
+            eval=dataclasses.replace(protocol, average="probabilities"),  # the plain mean
+            score=both if data.flip else score,
+            network=network,
+            described="",
         )
-    opened = dataclasses.replace(opened, annotations=_all_trained_on(opened.annotations, recipe))
-    opened.reader.require_readable(opened.annotations.split("train"), "train")
-    data = recipe.data
-    shape = (data.frames, data.size, data.size, data.channels)
-    classes = opened.annotations.classes
-    networks = [finetune.build_model(model, shape, classes, _ignore) for model in settled]
-    for name, model in zip(names, settled, strict=True):
-        if note := finetune.clip_note(model, data):
+
+    def request(self) -> Mapping[str, Any]:
+        """Returns what embeddings depend on, beside the videos."""
+        data = self.recipe.data
+        return {
+            "version": 1,
+            "weights": [_digest(network) for network in self.networks],
+            "stages": self.settings.stages,
+            "data": {key: getattr(data, key) for key in (*_CLIPS, "frame_stride")},
+            "windows": self.recipe.eval.windows,
+            "views": self.recipe.eval.views,
+        }
+
+    def score(self, video: Video, row: Embedded, fitted: ridge.Fitted) -> Scored:
+        """Returns the scores of a video as a model with this classifier gives them."""
+        how, classes = self.recipe.eval.average, len(self.annotations.classes)
+        if row.status == "error":
+            nothing, unknown = np.empty((0, classes), np.float32), np.full(classes, np.nan)
+            return Scored(video, "error", row.detail, nothing, np.empty((0, 2)), unknown)
+        logits = fitted.logits(self.split(row.features.reshape(-1, row.features.shape[-1])))
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+        views = shares.reshape(*row.features.shape[:2], classes)
+        windows = np.stack([average(window, how) for window in views]).astype(np.float32)
+        return Scored(video, row.status, row.detail, windows, row.seconds, average(windows, how))
+
+    def split(self, features: np.ndarray) -> list[np.ndarray]:
+        """Returns the embeddings by each network, without those of mirrored clips at the end."""
+        ends = np.cumsum([one.output_shape[-1] for one in self.embedders])
+        return np.split(features[:, : ends[-1]], ends[:-1], axis=1)
+
+    def build_model(self, fitted: ridge.Fitted) -> keras.Model:
+        """Folds a classifier into the networks that it takes."""
+        pairs = zip(self.networks, fitted.kernels, strict=True)
+        used = [(network, kernel) for network, kernel in pairs if kernel is not None]
+        embedders = embedding.join([network for network, _ in used], self.settings.stages)
+        kernel = np.concatenate([kernel for _, kernel in used])
+        model = embedding.classifier(embedders, kernel, fitted.bias)
+        setup.complete(model, self.recipe, self.annotations.classes, self.devices)
+        return model
+
+
+def prepare(recipe: Recipe, data: str | Path, devices: Devices, say: Say) -> Few:
+    """Opens the data and builds the networks of a recipe with [few].
+
+    Raises:
+        R3DError: anything in the recipe or the data that keeps it from being done.
+    """
+    source, models = checks.open_source(recipe, data, devices, say)
+    source = dataclasses.replace(source, annotations=_all_trained_on(source.annotations, recipe))
+    source.reader.require_readable(source.annotations.split("train"), "train")
+    shape = (recipe.data.frames, recipe.data.size, recipe.data.size, recipe.data.channels)
+    classes = source.annotations.classes
+    networks = [finetune.build_model(model, shape, classes, lambda _: None) for model in models]
+    names = [name.strip() for name in recipe.model.weights.split(",")]
+    for name, model in zip(names, models, strict=True):
+        if note := finetune.clip_note(model, recipe.data):
             say(f"Note: {name}: {note}")
     assert recipe.few is not None
     try:
         embedders = embedding.join(networks, recipe.few.stages)
     except ValueError as error:
         raise RecipeError(f"Recipe key 'few.stages': {error}") from error
-    if len(names) == 1:
-        recipe = dataclasses.replace(recipe, model=settled[0])
-    return Prepared(recipe, opened, hardware, names, networks, embedders)
+    if len(models) == 1:
+        recipe = dataclasses.replace(recipe, model=models[0])
+    return Few(recipe, source, devices, names, networks, embedders)
 
 
-def _ignore(_: str) -> None:
-    """Says nothing."""
-
-
-def _all_trained_on(found: Annotations, recipe: Recipe) -> Annotations:
+def _all_trained_on(videos: Annotations, recipe: Recipe) -> Annotations:
     """Lets videos of a validation split be trained on: cross-validation takes its place."""
-    splits, notes = dict(found.splits), list(found.notes)
-    if recipe.eval.split != "validation" and (videos := splits.pop("validation", [])):
-        splits["train"] = [*splits["train"], *videos]
+    splits, notes = dict(videos.splits), list(videos.notes)
+    if recipe.eval.split != "validation" and (validation := splits.pop("validation", [])):
+        splits["train"] = [*splits["train"], *validation]
         notes.append(
-            f"The {len(videos)} videos of the validation split are trained on, too: "
+            f"The {len(validation)} videos of the validation split are trained on, too: "
             "cross-validation takes its place."
         )
-    return Annotations(splits, found.classes, notes)
-
-
-def described(prepared: Prepared) -> list[str]:
-    """Returns lines on devices and networks."""
-    sizes = ", ".join(str(one.output_shape[-1]) for one in prepared.embedders)
-    windows = protocol.described(prepared.recipe.data, prepared.recipe.eval).rpartition("; ")[0]
-    return [
-        f"Devices: {prepared.hardware.description}; {prepared.opened.reader.threads} threads read "
-        "clips",
-        f"Embeddings: by {' and '.join(prepared.names)}, {sizes} numbers a clip; {windows}",
-    ]
-
-
-def embedder(prepared: Prepared) -> Classifier:
-    """Returns a model whose scores are the embeddings: of all networks, and of mirrored clips."""
-    data, of = prepared.recipe.data, prepared.recipe.eval
-    joined = [one.outputs[0] for one in prepared.embedders]
-    outputs = keras.layers.Concatenate()(joined) if len(joined) > 1 else joined[0]
-    network = keras.Model(prepared.embedders[0].inputs, outputs)
-    score = runtimes.of_network(network, prepared.hardware, of.batch_size)
-    size = network.output_shape[-1]
-
-    def both(clips: np.ndarray) -> np.ndarray:
-        mirrored = np.ascontiguousarray(clips[:, :, :, ::-1])
-        if data.input != "rgb":
-            flow.turn_back(mirrored)
-        return np.concatenate([score(clips), score(mirrored)], axis=1)
-
-    return Classifier(
-        name=" and ".join(prepared.names),
-        kind=runtimes.KERAS,
-        classes=[str(number) for number in range((1 + data.flip) * size)],
-        data=data,
-        eval=dataclasses.replace(of, average="probabilities"),  # the plain mean
-        score=both if data.flip else score,
-        network=network,
-        described="",
-    )
-
-
-def request(prepared: Prepared) -> Mapping[str, Any]:
-    """Returns what embeddings depend on, beside the videos."""
-    data, few = prepared.recipe.data, prepared.recipe.few
-    assert few is not None
-    ours = ("input", "frames", "sampling", "short_side", "size", "crop", "spans", "flip")
-    return {
-        "version": 1,
-        "weights": [_digest(network) for network in prepared.networks],
-        "stages": few.stages,
-        "data": {key: getattr(data, key) for key in (*ours, "frame_stride")},
-        "windows": prepared.recipe.eval.windows,
-        "views": prepared.recipe.eval.views,
-    }
+    return Annotations(splits, videos.classes, notes)
 
 
 def _digest(network: keras.Model) -> str:
-    """Returns a hash of all weights but those of the classifier, and of the normalisation."""
+    """Returns a hash of all weights but those of the classifier, and of the normalization."""
     about = metadata.read_metadata(network)
     parts = [repr((about.mean, about.std) if about else "").encode()]
     for layer in network.layers:
@@ -179,50 +183,33 @@ def _digest(network: keras.Model) -> str:
     return files.sha256_of(parts)
 
 
-def check_broken(prepared: Prepared, videos: Sequence[Video], rows: Sequence[Embedded]) -> None:
-    """Raises DataError if too many videos are broken, or all of a class."""
-    broken = [n for n, one in enumerate(rows) if one.status == "error"]
-    share = prepared.recipe.data.broken_share
-    if len(broken) > max(1, int(share * len(videos))):
-        raise DataError(
-            f"{len(broken)} of {len(videos)} training videos are broken, more than "
-            f"data.broken_share = {share:g} allows; the first: {rows[broken[0]].detail} "
-            "`python -m keras_r3d.scan` finds them all."
-        )
-    left = Counter(v.label for v, one in zip(videos, rows, strict=True) if one.status != "error")
-    lost = [name for name in prepared.annotations.classes if not left[name]]
-    if lost:
-        example = next(rows[n].detail for n in broken if videos[n].label in lost)
-        raise DataError(
-            f"None of the videos of {some(lost)} can be read: {example} Repair or replace them, or "
-            "leave the class out."
-        )
-
-
 @dataclasses.dataclass(frozen=True)
-class Labelled:
-    """The embeddings that are fitted to.
+class Examples:
+    """Embedded training videos.
 
     Attributes:
-        labelled: of the readable videos.
         videos, rows: all of them.
         readable: bool, which of them are in `labelled`.
+        labelled: what is fitted to.
     """
 
-    labelled: ridge.Labelled
     videos: Sequence[Video]
     rows: Sequence[Embedded]
     readable: np.ndarray
+    labelled: ridge.Labelled
 
 
-def labelled(
-    prepared: Prepared, videos: Sequence[Video], rows: Sequence[Embedded], say: Say
-) -> Labelled:
-    """Puts labels, groups and embeddings together."""
-    readable = np.array([one.status != "error" for one in rows])
-    size = sum(one.output_shape[-1] for one in prepared.embedders)
+def label(few: Few, videos: Sequence[Video], rows: Sequence[Embedded], say: Say) -> Examples:
+    """Puts labels, groups and embeddings together.
+
+    Raises:
+        DataError: too many videos are broken, or all of a class, or all look the same.
+    """
+    _check_broken(few, videos, rows)
+    readable = np.array([row.status != "error" for row in rows])
+    size = sum(one.output_shape[-1] for one in few.embedders)
     # Mirrored clips, which follow in a row, are clips as others.
-    clips = [one.features.reshape(-1, size) for one in itertools.compress(rows, readable)]
+    clips = [row.features.reshape(-1, size) for row in itertools.compress(rows, readable)]
     numbers = sum(one.size for one in clips)
     if numbers > _MOST_NUMBERS:
         clips = [one.mean(axis=0, keepdims=True) for one in clips]
@@ -236,35 +223,33 @@ def labelled(
             f"All {len(clips)} training videos look the same to the network: are they copies of "
             "one file, or all black?"
         )
-    classes = prepared.annotations.classes
+    classes = few.annotations.classes
     places = {name: number for number, name in enumerate(classes)}
-    known = list(itertools.compress(videos, readable))
+    readable_videos = list(itertools.compress(videos, readable))
     labelled = ridge.Labelled(
-        features=_split(prepared, np.concatenate(clips)),
+        features=few.split(np.concatenate(clips)),
         videos=np.repeat(np.arange(len(clips)), [len(one) for one in clips]),
-        labels=np.array([places[video.label] for video in known]),
-        groups=np.unique([video.unit for video in known], return_inverse=True)[1],
+        labels=np.array([places[video.label] for video in readable_videos]),
+        groups=np.unique([video.unit for video in readable_videos], return_inverse=True)[1],
         classes=len(classes),
     )
-    return Labelled(labelled, videos, rows, readable)
+    return Examples(videos, rows, readable, labelled)
 
 
-def _split(prepared: Prepared, features: np.ndarray) -> list[np.ndarray]:
-    """Returns the embeddings by each network, without those of mirrored clips, which follow."""
-    ends = np.cumsum([one.output_shape[-1] for one in prepared.embedders])
-    return np.split(features[:, : ends[-1]], ends[:-1], axis=1)
-
-
-def scored_by(prepared: Prepared, video: Video, one: Embedded, fitted: ridge.Fitted) -> Scored:
-    """Returns the scores of a video as a model with this classifier gives them."""
-    of, classes = prepared.recipe.eval.average, len(prepared.annotations.classes)
-    if one.status == "error":
-        nothing, none = np.empty((0, classes), np.float32), np.full(classes, np.nan)
-        return Scored(video, "error", one.detail, nothing, np.empty((0, 2)), none)
-    features = one.features.reshape(-1, one.features.shape[-1])
-    logits = fitted.logits(_split(prepared, features))
-    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares /= shares.sum(axis=1, keepdims=True)
-    views = shares.reshape(*one.features.shape[:2], classes)
-    windows = np.stack([average(own, of) for own in views]).astype(np.float32)
-    return Scored(video, one.status, one.detail, windows, one.seconds, average(windows, of))
+def _check_broken(few: Few, videos: Sequence[Video], rows: Sequence[Embedded]) -> None:
+    broken = [number for number, row in enumerate(rows) if row.status == "error"]
+    share = few.recipe.data.broken_share
+    if len(broken) > max(1, int(share * len(videos))):
+        raise DataError(
+            f"{len(broken)} of {len(videos)} training videos are broken, more than "
+            f"data.broken_share = {share:g} allows; the first: {rows[broken[0]].detail} "
+            "`python -m keras_r3d.scan` finds them all."
+        )
+    left = Counter(v.label for v, row in zip(videos, rows, strict=True) if row.status != "error")
+    lost = [name for name in few.annotations.classes if not left[name]]
+    if lost:
+        example = next(rows[number].detail for number in broken if videos[number].label in lost)
+        raise DataError(
+            f"None of the videos of {some(lost)} can be read: {example} Repair or replace them, or "
+            "remove the class."
+        )

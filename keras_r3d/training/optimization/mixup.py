@@ -47,7 +47,7 @@ def _cutmix(clips, targets, other_clips, other_targets, alpha, seed):
     height, width = clips.shape[2:4]
     side = tf.sqrt(1 - _beta(alpha, seed))  # of the box, as a share of the frame's
     rows, columns = (tf.cast(tf.round(side * size), tf.int32) for size in (height, width))
-    # The box's centre is anywhere, so at the border it loses a part.
+    # The box's center is anywhere, so at the border it loses a part.
     row = tf.random.stateless_uniform((), _seed(seed, 2), 0, height, tf.int32)
     column = tf.random.stateless_uniform((), _seed(seed, 3), 0, width, tf.int32)
     top, left = row - rows // 2, column - columns // 2

@@ -1,4 +1,4 @@
-"""The optimiser of a recipe, with a rate of its own for the classifier."""
+"""The optimizer of a recipe; stochastic gradient descent as PyTorch and Torch7 compute it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,11 +7,95 @@ import keras
 from keras import ops
 
 from keras_r3d.recipe import Train
-from keras_r3d.training.optimization.sgd import SGD
+
+
+@keras.saving.register_keras_serializable(package="keras_r3d")
+class SGD(keras.optimizers.Optimizer):
+    """SGD with coupled weight decay and the rate outside the velocity.
+
+    ```
+    g = gradient + weight_decay * w
+    v = momentum * v + (1 - dampening) * g        (v = g in the first step)
+    w = w - learning_rate * (g + momentum * v if nesterov else v)
+    ```
+
+    `keras.optimizers.SGD` decouples the decay from the momentum and keeps the rate inside the
+    velocity; the two part when the rate drops.
+
+    Args:
+        learning_rate: float, or a `keras.optimizers.schedules.LearningRateSchedule`.
+        momentum: 0 for none.
+        weight_decay: L2 factor, of every variable.
+        dampening: share of the gradient kept out of the velocity.
+        nesterov: look ahead; needs momentum and no dampening.
+
+    Raises:
+        ValueError: Nesterov without momentum or with dampening, or a negative argument.
+
+    Reference:
+        torch.optim.SGD, https://pytorch.org/docs/stable/generated/torch.optim.SGD.html
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-3,
+        dampening: float = 0.0,
+        nesterov: bool = False,
+        name: str = "sgd",
+        **kwargs: Any,
+    ):
+        for key, value in (("momentum", momentum), ("weight_decay", weight_decay)):
+            if value < 0:
+                raise ValueError(f"`{key}` must be 0 or more. Received: {key}={value}")
+        if nesterov and (momentum == 0 or dampening != 0):
+            raise ValueError(
+                "`nesterov` needs momentum above 0 and no dampening. "
+                f"Received: momentum={momentum}, dampening={dampening}"
+            )
+        # Not given to the base class, which would decouple it.
+        super().__init__(learning_rate=learning_rate, weight_decay=None, name=name, **kwargs)
+        self.momentum = momentum
+        self.l2 = weight_decay
+        self.dampening = dampening
+        self.nesterov = nesterov
+
+    def build(self, variables: Any) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self.velocities = self.add_optimizer_variables(variables, "velocity")
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        rate = ops.cast(learning_rate, variable.dtype)
+        step = ops.cast(gradient, variable.dtype)
+        if self.l2:
+            step = ops.add(step, ops.multiply(variable, self.l2))
+        if self.momentum:
+            velocity = self.velocities[self._get_variable_index(variable)]
+            taken = step
+            if self.dampening:
+                first = ops.equal(self.iterations, 0)
+                share = ops.where(first, 1.0, 1 - self.dampening)
+                taken = ops.multiply(step, ops.cast(share, variable.dtype))
+            kept = ops.add(ops.multiply(velocity, self.momentum), taken)
+            self.assign(velocity, kept)
+            step = ops.add(step, ops.multiply(kept, self.momentum)) if self.nesterov else kept
+        self.assign_sub(variable, ops.multiply(step, rate))
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "weight_decay": self.l2,
+            "dampening": self.dampening,
+            "nesterov": self.nesterov,
+        }
 
 
 def build_optimizer(train: Train, head: Sequence[Any] = ()) -> keras.optimizers.Optimizer:
-    """Builds the optimiser of a recipe; its rate is set step by step.
+    """Builds the optimizer of a recipe; its rate is set step by step.
 
     Args:
         head: variables whose rate is multiplied by `train.head_rate`.

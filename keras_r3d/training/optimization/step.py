@@ -32,6 +32,7 @@ class Steps:
 
     Attributes:
         classes: how many.
+        compiled: as passed.
         optimizer: built for the trainable weights of the network.
         averages: float32 variables, the running averages of the trainable weights (of the first
             steps with a decay of `(1 + n) / (10 + n)`, if that is less); none without `train.ema`.
@@ -51,12 +52,12 @@ class Steps:
         class_weights: Sequence[float] | None = None,
         compiled: bool = False,
     ):
-        self.network = network
+        self.network, self.compiled = network, compiled
         self._train = train
         self._strategy = hardware.strategy
         self._replicas = hardware.replicas
         self._replicas_here = hardware.replicas_here
-        self.classes = self._classes = classes
+        self.classes = classes
         self._weights = tf.constant(class_weights or [1.0] * classes, tf.float32)
         self.averages: list[tf.Variable] = []
         with hardware.strategy.scope():
@@ -163,7 +164,7 @@ class Steps:
     def _on_replica(self, batch: Batch, *, step: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
         train = self._train
         clips, labels = batch
-        targets = tf.one_hot(labels, self._classes)
+        targets = tf.one_hot(labels, self.classes)
         replica = tf.distribute.get_replica_context()
         number = step * self._replicas + replica.replica_id_in_sync_group
         for state in self._seeds:  # a layer's own seed, and a number that counts up with the parts
@@ -174,7 +175,7 @@ class Steps:
         share = 1 / (clips.shape[0] * self._replicas)
         gradients, sums = self._in_parts(clips, targets, share)
         if self._replicas > 1 and (train.clip_norm or train.precision == "float16"):
-            # All replicas then find the same norm, or that it is not finite. The optimiser adds up
+            # All replicas then find the same norm, or that it is not finite. The optimizer adds up
             # what they give it.
             whole = replica.all_reduce("SUM", gradients)
             gradients = [gradient / self._replicas for gradient in whole]
@@ -217,7 +218,7 @@ class Steps:
     def _of_part(self, clips, targets, share: float) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Returns the gradient of the loss, its share of the batch, and the sums."""
         smoothing = self._train.label_smoothing
-        wanted = targets * (1 - smoothing) + smoothing / self._classes
+        wanted = targets * (1 - smoothing) + smoothing / self.classes
         weights = tf.linalg.matvec(targets, self._weights)
         with tf.GradientTape() as tape:
             logits = tf.cast(self.network(clips, training=True), tf.float32)
@@ -225,7 +226,7 @@ class Steps:
             loss = self.optimizer.scale_loss(tf.reduce_sum(losses) * share)
         variables = [v.value for v in self.network.trainable_variables]
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
-        return gradients, _sums(losses, logits, tf.argmax(targets, 1), self._classes)
+        return gradients, _sums(losses, logits, tf.argmax(targets, 1), self.classes)
 
     def _clipped(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         """Limits the norm of the gradient of the whole batch, given each replica's share of it."""
@@ -242,11 +243,11 @@ class Steps:
             logits = tf.cast(self.network(clips, training=False), tf.float32)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             predicted = tf.argmax(logits, 1)
-            confusion = tf.math.confusion_matrix(labels, predicted, self._classes, dtype=tf.int64)
-            sums = _sums(losses, logits, labels, self._classes)
+            confusion = tf.math.confusion_matrix(labels, predicted, self.classes, dtype=tf.int64)
+            sums = _sums(losses, logits, labels, self.classes)
             return tf.concat([sums, [tf.cast(count, tf.float32)]], 0), confusion
 
-        nothing = tf.zeros(len(SUMS) + 1), tf.zeros((self._classes, self._classes), tf.int64)
+        nothing = tf.zeros(len(SUMS) + 1), tf.zeros((self.classes, self.classes), tf.int64)
         if clips.shape[0] == 0:  # known when it is traced; Keras's Add then fails
             return nothing
         return tf.cond(count > 0, scored, lambda: nothing)

@@ -1,4 +1,4 @@
-"""Errors of TensorFlow and of the system, said as ours."""
+"""Errors of TensorFlow and of the system, turned into ours."""
 
 import contextlib
 import errno
@@ -17,11 +17,12 @@ from keras_r3d.training import state
 
 @contextlib.contextmanager
 def as_sentences(folder: Path | None) -> Iterator[None]:
-    """Turns the errors of TensorFlow and of the system into ours.
+    """Turns errors of TensorFlow and of the system into sentences that say what to do.
 
     Args:
         folder: of the run, whose last state is named; None: there is none.
     """
+    place = folder or "files for TensorBoard"
     try:
         yield
     except R3DError:
@@ -32,34 +33,32 @@ def as_sentences(folder: Path | None) -> Iterator[None]:
         for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
             if os.strerror(code) in error.message:  # of the files for TensorBoard
                 cause = OSError(code, os.strerror(code))
-                raise files.WriteError(
-                    files.explain(folder or "files for TensorBoard", cause)
-                ) from error
+                raise files.WriteError(files.explain(place, cause)) from error
         if isinstance(error, tf.errors.ResourceExhaustedError):
-            raise _out_of_memory(folder) from error
+            raise TrainingError(_out_of_memory(folder)) from error
         if isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError):
             raise TrainingError(
-                "Another worker has gone. Start all of them again, with the same commands: the "
-                f"training goes on from its last state.{_last_state(folder)}"
+                "Another worker has gone. Start all of them again with the same commands: the "
+                f"training resumes from its last state.{_last_state(folder)}"
             ) from error
         line = next((line for line in error.message.splitlines() if line.strip()), str(error))
         raise TrainingError(
             f"TensorFlow stopped the training: {line}{_last_state(folder)}"
         ) from error
     except MemoryError as error:
-        raise _out_of_memory(folder) from error
+        raise TrainingError(_out_of_memory(folder)) from error
     except OSError as error:
         if folder is None or (error.filename and not _inside(folder, error.filename)):
             raise
-        raise files.WriteError(files.explain(folder or "files for TensorBoard", error)) from error
+        raise files.WriteError(files.explain(place, error)) from error
 
 
 def _inside(folder: Path, path: str | bytes | int) -> bool:
     return os.path.abspath(str(path)).startswith(os.path.abspath(folder))
 
 
-def _out_of_memory(folder: Path | None) -> TrainingError:
-    return TrainingError(
+def _out_of_memory(folder: Path | None) -> str:
+    return (
         "The memory is used up: lower `train.batch_size`, or raise `train.accumulate`, and start "
         f"over with --fresh or in another --workdir.{_last_state(folder)}"
     )

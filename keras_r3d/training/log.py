@@ -1,8 +1,7 @@
-"""What a person sees of a training: lines, `log.csv`, curves, TensorBoard."""
+"""What a person sees of a training: lines, `log.csv`, curves, TensorBoard; Keras callbacks."""
 
 import io
 import math
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +14,12 @@ from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
 from keras_r3d.pictures import confusion as confusions
-from keras_r3d.system import command, files
-from keras_r3d.training.loop import Progress
+from keras_r3d.pictures import curves
+from keras_r3d.system import files
+from keras_r3d.system.progress import duration, show
+from keras_r3d.training.loop import Observer, Progress
 from keras_r3d.training.optimization.step import SUMS
+from keras_r3d.training.setup import Setup
 
 COLUMNS = (
     "epoch",
@@ -36,116 +38,79 @@ _BAR = 10  # characters
 _SUMMARY_STEPS = 20  # between two points of TensorBoard's curves
 
 
-class Silent:
-    """Sees nothing: for processes that do not write."""
+class Callbacks(Observer):
+    """Calls Keras callbacks, such as MLflow's or those of Weights & Biases.
 
-    def step(self, progress: Progress, step: int, sums: np.ndarray, rate: float) -> None:
-        """Does nothing."""
-
-    def validating(self, progress: Progress, clips: int) -> None:
-        """Does nothing."""
-
-    def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
-        """Does nothing."""
-
-
-class Callbacks:
-    """Also tells Keras callbacks, such as MLflow's or those of Weights & Biases.
-
-    They are told of the begin and end of training and epochs, and of the end of steps, with
+    They are called at the begin and end of training and epochs, and at the end of steps, with
     `self.model` the network; logs hold the columns of `log.csv`, and of a step its loss and the
-    learning rate. What they change is not heeded: neither `stop_training` nor the optimizer's rate,
-    as the recipe says both, and a training must come out the same when it is resumed.
-
-    Args:
-        inner: the observer that is told, too.
-        epochs, steps_per_epoch: what callbacks find in `self.params`.
+    learning rate. What they change has no effect, neither `stop_training` nor the optimizer's rate:
+    the recipe decides both, and a training must come out the same when it is resumed.
     """
 
-    def __init__(
-        self,
-        inner: "Report | Silent",
-        callbacks: Sequence[keras.callbacks.Callback],
-        network: keras.Model,
-        *,
-        epochs: int,
-        steps_per_epoch: int,
-        batch_size: int,
-    ):
-        self._inner, self._batch_size, self._steps = inner, batch_size, steps_per_epoch
-        self._told = keras.callbacks.CallbackList(
-            list(callbacks), model=network, epochs=epochs, steps=steps_per_epoch, verbose=0
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback], setup: Setup):
+        train, self._steps = setup.recipe.train, setup.steps_per_epoch
+        self._batch_size = train.batch_size
+        self._callbacks = keras.callbacks.CallbackList(
+            list(callbacks),
+            model=setup.steps.network,
+            epochs=train.epochs,
+            steps=self._steps,
+            verbose=0,
         )
         self._epoch: int | None = None
-        self._told.on_train_begin()
+        self._callbacks.on_train_begin()
 
     def step(self, progress: Progress, step: int, sums: np.ndarray, rate: float) -> None:
-        """Tells of a step that has ended."""
         epoch, number = divmod(step, self._steps)
         if epoch != self._epoch:
             self._epoch = epoch
-            self._told.on_epoch_begin(epoch)
+            self._callbacks.on_epoch_begin(epoch)
         logs = {"loss": float(sums[0] / self._batch_size), "learning_rate": rate}
-        self._told.on_train_batch_begin(number)
-        self._told.on_train_batch_end(number, logs)
-        self._inner.step(progress, step, sums, rate)
-
-    def validating(self, progress: Progress, clips: int) -> None:
-        """Tells the inner observer only."""
-        self._inner.validating(progress, clips)
+        self._callbacks.on_train_batch_begin(number)
+        self._callbacks.on_train_batch_end(number, logs)
 
     def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
-        """Tells of an epoch that has ended."""
-        self._told.on_epoch_end(progress.epoch - 1, dict(progress.log[-1]))
-        self._inner.epoch(progress, confusion)
+        self._callbacks.on_epoch_end(progress.epoch - 1, dict(progress.log[-1]))
 
     def close(self) -> None:
         """Tells that the training has ended."""
-        self._told.on_train_end()
-        if isinstance(self._inner, Report):
-            self._inner.close()
+        self._callbacks.on_train_end()
 
 
-class Report:
+class Report(Observer):
     """Prints, and writes into the run folder.
 
     Args:
-        network: whose weights histograms are of.
         clips: picture of training clips, for TensorBoard.
-        histograms: of all trainable weights, at the end of each epoch.
+        histograms: of all trainable weights, for TensorBoard at the end of each epoch.
+        say: takes each line.
     """
 
     def __init__(
         self,
         folder: Path,
-        classes: Sequence[str],
-        *,
-        epochs: int,
-        steps_per_epoch: int,
-        batch_size: int,
-        say: Callable[[str], None],
-        network: keras.Model,
+        setup: Setup,
         clips: Figure,
-        histograms: bool = False,
+        histograms: bool,
+        say: Callable[[str], None],
     ):
-        self._folder, self._classes, self._say = folder, classes, say
-        self._epochs, self._steps_per_epoch = epochs, steps_per_epoch
-        self._batch_size = batch_size
-        self._network, self._histograms = network, histograms
+        self._folder, self._say = folder, say
+        self._network, self._classes = setup.steps.network, setup.annotations.classes
+        self._epochs, self._batch_size = setup.recipe.train.epochs, setup.recipe.train.batch_size
+        self._steps_per_epoch, self._histograms = setup.steps_per_epoch, histograms
         self._terminal = sys.stdout.isatty()
         self._drawn, self._drawing_took = -math.inf, 0.0
         self._undrawn: Progress | None = None
-        self._said = time.monotonic()
+        self._shown = time.monotonic()
         self._rate_since: tuple[float, int] | None = None
         root = folder / run_folder.TENSORBOARD
         self._train = tf.summary.create_file_writer(str(root / "train"))
         self._validation = tf.summary.create_file_writer(str(root / "validation"))
         with self._train.as_default(step=0):
             tf.summary.image("training clips", _pixels(clips))
-        self._show("The first step takes longer: TensorFlow compiles it …")
+        show("The first step takes longer: TensorFlow compiles it …")
 
     def step(self, progress: Progress, step: int, sums: np.ndarray, rate: float) -> None:
-        """Moves the bar; every so many steps writes the loss for TensorBoard."""
         if step % _SUMMARY_STEPS == 0:
             with self._train.as_default(step=step):
                 tf.summary.scalar("loss of a step", sums[0] / self._batch_size)
@@ -153,37 +118,29 @@ class Report:
         now = time.monotonic()
         if self._rate_since is None:
             self._rate_since = now, step
-        if now - self._said < (_BAR_SECONDS if self._terminal else _SAY_SECONDS):
+        if now - self._shown < (_BAR_SECONDS if self._terminal else _SAY_SECONDS):
             return
-        self._said = now
+        self._shown = now
         line = self._line(progress, step, now)
         if self._terminal:
-            self._show(line)
+            show(line)
         else:
             self._say(line)
 
     def validating(self, progress: Progress, clips: int) -> None:
-        """Moves the bar."""
         now = time.monotonic()
-        if not clips or now - self._said >= _BAR_SECONDS:
-            self._said = now
-            self._show(f"Epoch {progress.epoch + 1}/{self._epochs}, validation: {clips} clips")
+        if not clips or now - self._shown >= _BAR_SECONDS:
+            self._shown = now
+            show(f"Epoch {progress.epoch + 1}/{self._epochs}, validation: {clips} clips")
 
     def close(self) -> None:
-        """Takes the bar away, and ends the files for TensorBoard; draws what was not drawn yet."""
-        self._show("")
+        """Removes the bar, closes the files for TensorBoard and draws the last curves."""
+        show("")
         self._draw()
         self._train.close()
         self._validation.close()
 
-    def _show(self, text: str) -> None:
-        """Puts a text, cut to a line, in the place of the last one, on a terminal."""
-        if self._terminal:
-            width = shutil.get_terminal_size().columns - 1
-            print(f"\r{text[:width]}\x1b[K", end="", flush=True)
-
     def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
-        """Writes the figures of an epoch down."""
         row = progress.log[-1]
         text = (
             f"Epoch {int(row['epoch'])}/{self._epochs}: loss {row['loss']:.4f}, "
@@ -193,18 +150,18 @@ class Report:
             text += f"; validation {row['val_loss']:.4f}, {row['val_clip_top1']:.1%}"
         text += (
             f"; rate {row['learning_rate']:.3g}, {row['clips_per_second']:.1f} clips/s, "
-            f"{row['data_wait']:.0%} waiting for data, {command.duration(row['seconds'])}"
+            f"{row['data_wait']:.0%} waiting for data, {duration(row['seconds'])}"
         )
         if progress.best_epoch == row["epoch"] and "val_loss" in row:
             text += "; best so far"
-        self._show("")
+        show("")
         self._say(text)
         rows = [[_rounded(one.get(name)) for name in COLUMNS] for one in progress.log]
         files.write_text(self._folder / run_folder.LOG, files.csv_text(COLUMNS, rows))
         started = time.monotonic()
         since = started - self._drawn
         draw = since * _MOST_DRAWING_SHARE >= self._drawing_took or progress.epoch == self._epochs
-        self._summarise(row, confusion if draw else None)
+        self._summarize(row, confusion if draw else None)
         self._undrawn = progress
         if draw:
             self._draw()
@@ -212,8 +169,9 @@ class Report:
 
     def _draw(self) -> None:
         if self._undrawn is not None:
-            log, kept = self._undrawn.log, self._undrawn.best_epoch
-            draw_curves(log, kept, self._folder / run_folder.CURVES)
+            picture = curves.figure(self._undrawn.log, self._undrawn.best_epoch)
+            with files.atomic(self._folder / run_folder.CURVES) as temporary:
+                picture.savefig(temporary, dpi=100)
         self._undrawn, self._drawn = None, time.monotonic()
 
     def _line(self, progress: Progress, step: int, now: float) -> str:
@@ -228,12 +186,12 @@ class Report:
         return (
             f"Epoch {progress.epoch + 1}/{self._epochs} [{'=' * filled:{_BAR}}] "
             f"{done}/{self._steps_per_epoch}, "
-            + (f"{command.duration(left)} left, " if math.isfinite(left) else "")
+            + (f"{duration(left)} left, " if math.isfinite(left) else "")
             + f"loss {loss:.4f}, top-1 {right:.1%}, {rate * self._batch_size:.3g} clips/s, "
             f"data wait {progress.waited / max(progress.seconds, 1e-9):.0%}"
         )
 
-    def _summarise(self, row: dict[str, float], confusion: np.ndarray | None) -> None:
+    def _summarize(self, row: dict[str, float], confusion: np.ndarray | None) -> None:
         epoch = int(row["epoch"])
         with self._train.as_default(step=epoch):
             for name in (*SUMS, "learning_rate", "clips_per_second", "data_wait"):
@@ -261,36 +219,3 @@ def _pixels(figure: Figure) -> np.ndarray:
     file = io.BytesIO()
     figure.savefig(file, dpi=80, format="png")
     return tf.io.decode_png(file.getvalue(), channels=3).numpy()[np.newaxis]
-
-
-def draw_curves(log: Sequence[dict[str, float]], kept: int, picture: Path) -> None:
-    """Draws loss, clip accuracy and learning rate over the epochs as PNG.
-
-    Args:
-        kept: number of the epoch whose weights are kept, which is marked.
-    """
-    epochs = [int(row["epoch"]) for row in log]
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    loss_axes, accuracy_axes, rate_axes = figure.subplots(1, 3)
-    for axes, name, title in (
-        (loss_axes, "loss", "loss"),
-        (accuracy_axes, "clip_top1", "clip top-1 accuracy"),
-    ):
-        for column, label in ((name, "training"), (f"val_{name}", "validation")):
-            if column in log[0]:
-                axes.plot(epochs, [row[column] for row in log], ".-", label=label)
-        axes.axvline(kept, color="black", linestyle=":", label=f"kept: epoch {kept}")
-        axes.set_title(title)
-        axes.legend()
-    accuracy_axes.set_ylim(0, 1.02)
-    rates = [row["learning_rate"] or math.nan for row in log]  # of 0 there is no logarithm
-    rate_axes.plot(epochs, rates, ".-")
-    rate_axes.set_title("learning rate")
-    rate_axes.set_yscale("log")
-    for axes in (loss_axes, accuracy_axes, rate_axes):
-        axes.set_xlabel("epoch")
-        axes.set_xlim(0.5, epochs[-1] + 0.5)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-    with files.atomic(picture) as temporary:
-        figure.savefig(temporary, dpi=100)

@@ -1,0 +1,40 @@
+"""Loss, accuracy and learning rate of a training over its epochs."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+
+def figure(log: Sequence[Mapping[str, float]], kept: int) -> Figure:
+    """Draws loss, clip accuracy and learning rate over the epochs.
+
+    Args:
+        log: of each epoch its "epoch", "learning_rate", "loss", "clip_top1" and, where there was a
+            validation, "val_loss" and "val_clip_top1".
+        kept: number of the epoch whose weights are kept, which is marked.
+    """
+    epochs = [int(row["epoch"]) for row in log]
+    picture = Figure(figsize=(12, 4), layout="constrained")
+    loss_axes, accuracy_axes, rate_axes = picture.subplots(1, 3)
+    for axes, name, title in (
+        (loss_axes, "loss", "loss"),
+        (accuracy_axes, "clip_top1", "clip top-1 accuracy"),
+    ):
+        for column, label in ((name, "training"), (f"val_{name}", "validation")):
+            if column in log[0]:
+                axes.plot(epochs, [row[column] for row in log], ".-", label=label)
+        axes.axvline(kept, color="black", linestyle=":", label=f"kept: epoch {kept}")
+        axes.set_title(title)
+        axes.legend()
+    accuracy_axes.set_ylim(0, 1.02)
+    rates = [row["learning_rate"] or math.nan for row in log]  # of 0 there is no logarithm
+    rate_axes.plot(epochs, rates, ".-")
+    rate_axes.set_title("learning rate")
+    rate_axes.set_yscale("log")
+    for axes in (loss_axes, accuracy_axes, rate_axes):
+        axes.set_xlabel("epoch")
+        axes.set_xlim(0.5, epochs[-1] + 0.5)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+    return picture

@@ -1,0 +1,255 @@
+"""Checks before a training starts or resumes: recipe, devices, data, folder, other workers."""
+
+import dataclasses
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from keras_r3d import recipe as recipes
+from keras_r3d import run_folder
+from keras_r3d.data import annotations, opening
+from keras_r3d.data.annotations import Annotations
+from keras_r3d.data.opening import Source
+from keras_r3d.recipe import Recipe
+from keras_r3d.run_folder import Run
+from keras_r3d.system.devices import Devices
+from keras_r3d.system.errors import (
+    DataError,
+    DeviceError,
+    R3DError,
+    RecipeError,
+    RunError,
+    TrainingError,
+)
+from keras_r3d.training import finetune
+
+Say = Callable[[str], None]
+
+LEAST_TO_CHOOSE = 30  # validation videos: with fewer the best epoch is luck
+# The result does not depend on these.
+_MAY_CHANGE = {"data.cache_gib", "train.save_minutes", "train.save_steps"}
+_REMEDY = "Else choose another --workdir, or start over with --fresh (the old run is moved aside)."
+
+
+def open_source(
+    recipe: Recipe, data: str | Path, devices: Devices, say: Say
+) -> tuple[Source, list[recipes.Model]]:
+    """Opens the weights and the videos of a recipe, without reading any video.
+
+    Returns:
+        The videos, and for each of the weights the recipe's [model] with what they decide.
+
+    Raises:
+        R3DError: all that is wrong with the recipe, the weights, the devices and the videos.
+    """
+    few = recipe.few is not None
+    errors: list[R3DError] = [] if few else _device_errors(recipe, devices)
+    weights = recipe.model.weights.split(",") if few else [recipe.model.weights]
+    models = []
+    for name in weights:
+        model = dataclasses.replace(recipe.model, weights=name.strip())
+        try:
+            models.append(finetune.settle(model, say, in_channels=recipe.data.channels))
+        except R3DError as error:
+            errors.append(error)
+    try:
+        source = opening.open_source(
+            data,
+            recipe.data,
+            cache_gib=0.0 if few else recipe.data.cache_gib,
+            seed=recipe.train.seed,
+            least_validation=0 if few or recipe.eval.split == "validation" else LEAST_TO_CHOOSE,
+        )
+        if not few:
+            errors += split_errors(source.annotations, recipe)
+    except R3DError as error:
+        errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise RecipeError(recipes.listed("This training", [str(error) for error in errors]))
+    return source, models
+
+
+def _device_errors(recipe: Recipe, devices: Devices) -> list[R3DError]:
+    """Finds what a recipe asks of devices that they cannot do."""
+    train, replicas, problems = recipe.train, devices.replicas, []
+    each = train.batch_size // replicas
+    if train.batch_size % replicas:
+        problems.append(
+            f"Recipe key 'train.batch_size' must be divisible by the {replicas} replicas. "
+            f"Received: {train.batch_size}"
+        )
+    else:
+        if each % train.accumulate:
+            problems.append(
+                f"Recipe key 'train.accumulate' must divide the {each} clips of a replica. "
+                f"Received: {train.accumulate}"
+            )
+        problems += [
+            f"Recipe key 'train.{key}' blends clips of a replica, and each has only one: "
+            f"'train.batch_size' must be above {replicas}. Received: {train.batch_size}"
+            for key in ("mixup", "cutmix")
+            if each == 1 and getattr(train, key)
+        ]
+    if recipe.eval.batch_size % devices.workers:
+        problems.append(
+            f"Recipe key 'eval.batch_size' must be divisible by the {devices.workers} workers. "
+            f"Received: {recipe.eval.batch_size}"
+        )
+    if train.precision == "float16" and not devices.on_gpu:
+        problems.append(
+            'Recipe key \'train.precision\' is "float16", which needs a GPU; on CPU use "bfloat16".'
+        )
+    return [RecipeError(problem) for problem in problems]
+
+
+def split_errors(videos: Annotations, recipe: Recipe) -> list[R3DError]:
+    """Finds the splits that a recipe needs and the annotations do not have."""
+    errors: list[R3DError] = []
+    for split in ("train", recipe.eval.split):  # better missed now than after the training
+        try:
+            videos.split(split)
+        except DataError as error:
+            errors.append(error)
+    if videos.splits.get("validation") == [] and recipe.eval.split != "validation":
+        errors.append(
+            DataError(
+                "The validation split has no videos. Add some, or remove the split: without one "
+                "the last epoch is kept (--set data.validation_fraction=0 where it is held out)."
+            )
+        )
+    return errors
+
+
+def find_run(workdir: Path, recipe: Recipe, fresh: bool, say: Say) -> Run | None:
+    """Opens the run that is in a folder, to resume it; None if a new one is to be made there.
+
+    Raises:
+        RunError: it is of another recipe, or damaged, or the folder holds something else.
+    """
+    if not (workdir / run_folder.RECIPE).is_file():
+        run_folder.check_free(workdir)
+        return None
+    if fresh:
+        return None
+    try:
+        run = run_folder.open_run(workdir)
+    except R3DError as error:
+        raise RunError(
+            f"{workdir} holds a run that cannot be resumed: {error} {_REMEDY}"
+        ) from error
+    # A run has what its weights decided.
+    settled = dataclasses.replace(recipe, model=finetune.as_settled(recipe.model, run.recipe.model))
+    before, now = _values(run.recipe), _values(settled)
+    changed = [
+        f"{key}: {before.get(key)!r} in the run, {now.get(key)!r} now"
+        for key in dict.fromkeys([*before, *now])
+        if key not in _MAY_CHANGE and before.get(key) != now.get(key)
+    ]
+    if changed:
+        raise RunError(
+            "\n  ".join([f"{workdir} holds a run of another recipe:", *changed])
+            + f"\nTo resume it, use that recipe. {_REMEDY}"
+        )
+    if run.trained:
+        say(f"{workdir} holds a finished run of this recipe; --fresh starts over.")
+    return dataclasses.replace(run, recipe=settled)
+
+
+def _values(recipe: Recipe) -> dict[str, Any]:
+    """Returns the values of a recipe by "section.key"."""
+    return {
+        f"{section}.{key}": value
+        for section, table in dataclasses.asdict(recipe).items()
+        if table is not None
+        for key, value in table.items()
+    }
+
+
+def check_finished(run: Run, data: str | Path) -> None:
+    """Raises RunError if a finished run has lost its model, or was trained on other data."""
+    run.model_path()
+    now, before = annotations.absolute(data), run.summary["data_dir"]
+    if "://" not in now and now != before:
+        raise RunError(
+            f"{run.path} holds a finished run on {before}, not on {now}. To evaluate it on other "
+            f"videos: python -m keras_r3d.evaluate --workdir {run.path} --data_dir {now}. {_REMEDY}"
+        )
+
+
+def check_videos(run: Run, source: Source) -> None:
+    """Raises RunError if the videos are no longer those that a run began with."""
+    path = run.path / run_folder.VIDEOS
+    try:
+        before = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{run.path} holds a run that cannot be resumed: {path} cannot be read ({error}). "
+            + _REMEDY
+        ) from error
+    now = annotations.to_csv(source.annotations).splitlines()
+    if before == now:
+        return
+    missing, new = sorted(set(before) - set(now)), sorted(set(now) - set(before))
+    changes = "; ".join(
+        f"{len(lines)} {what}, such as {lines[0]}"
+        for what, lines in (("no longer there", missing), ("new", new))
+        if lines
+    )
+    raise RunError(
+        f"The videos in {source.path} are not those that the run {run.path} began with "
+        f"({changes or 'in another order'}): a run is resumed on its own videos only. Restore "
+        f"them. {_REMEDY}"
+    )
+
+
+def wait_for_all(devices: Devices) -> None:
+    """Waits until all workers are here."""
+    if devices.workers > 1:
+        _sum(devices, 1)
+
+
+def check_together(devices: Devices, recipe: Recipe, source: Source, step: int) -> None:
+    """Raises TrainingError if the workers do not do the same, from the same step on."""
+    if devices.workers == 1:
+        return
+    same_everywhere = dataclasses.replace(
+        recipe, model=dataclasses.replace(recipe.model, weights="")
+    )
+    lines = [recipes.dumps(same_everywhere)] + [
+        f"{split} {os.path.relpath(video.path, source.root)} {video.label}"
+        for split, videos in source.annotations.splits.items()
+        for video in videos
+    ]
+    number = zlib.crc32("\n".join(lines).encode(errors="surrogateescape"))
+    if _sum(devices, number) != devices.replicas * number:
+        raise TrainingError(
+            "The workers do not have the same recipe, or not the same videos: start all of them "
+            "with the same flags, on the same data."
+        )
+    if _sum(devices, step) != devices.replicas * step:
+        raise TrainingError(
+            f"Worker {devices.worker} starts at step {step}, others at another one: --workdir must "
+            "be a folder that all workers share."
+        )
+
+
+def _sum(devices: Devices, value: int) -> int:
+    """Adds up a number over all replicas."""
+
+    @tf.function
+    def summed() -> tf.Tensor:
+        numbers = devices.strategy.run(lambda: tf.constant(value, tf.int64))
+        return devices.strategy.reduce("SUM", numbers, axis=None)
+
+    try:
+        return int(summed())
+    except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+        raise DeviceError(
+            "Another worker has gone, or does not answer: start all of them again."
+        ) from error

@@ -1,0 +1,259 @@
+"""A training that can begin: videos, devices, networks and steps, opened, built and checked."""
+
+import collections
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+from matplotlib.figure import Figure
+
+from keras_r3d import recipe as recipes
+from keras_r3d.applications import metadata
+from keras_r3d.applications.networks import HEAD
+from keras_r3d.data import pipeline, sheet
+from keras_r3d.data.annotations import Annotations
+from keras_r3d.data.opening import Source
+from keras_r3d.data.sampling import order
+from keras_r3d.recipe import Recipe
+from keras_r3d.system.devices import Devices
+from keras_r3d.training import checks, finetune
+from keras_r3d.training.optimization.step import Steps
+
+Say = Callable[[str], None]
+
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """What is trained on what, and where.
+
+    Attributes:
+        recipe: with all that its weights decide.
+    """
+
+    recipe: Recipe
+    source: Source
+    devices: Devices
+
+    @property
+    def annotations(self) -> Annotations:
+        """The labelled videos."""
+        return self.source.annotations
+
+    def describe_data(self) -> list[str]:
+        """Returns lines on the videos."""
+        videos = self.annotations
+        counts = ", ".join(f"{name} {len(split)}" for name, split in videos.splits.items())
+        return [
+            *(f"Note: {note}" for note in videos.notes),
+            f"Data: {self.source.path}: {len(videos.classes)} classes; videos: {counts}",
+        ]
+
+    def draw_clips(self) -> Figure:
+        """Draws training clips as the network sees them."""
+        videos, train = self.annotations.split("train"), self.recipe.train
+        return sheet.training_sheet(self.source.reader, videos, self.recipe.data, train.seed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup(Opened):
+    """A training over epochs: everything is opened, built and checked, nothing is written.
+
+    Attributes:
+        kept: the network that is saved: it gives probabilities, computes in float32, and is made of
+            stock layers, so that plain Keras loads it.
+        steps: of the network that is trained, which takes the same weights: it gives logits,
+            computes in the recipe's precision, and lies on all devices.
+        chooses: whether the validation loss chooses the epoch that is kept; else it is the last.
+    """
+
+    kept: keras.Model
+    steps: Steps
+    chooses: bool
+
+    @property
+    def steps_per_epoch(self) -> int:
+        train, videos = self.recipe.train, self.annotations.split("train")
+        return max(1, round(len(videos) * train.clips_per_video / train.batch_size))
+
+    def batches(self, first_step: int) -> Iterator[Any]:
+        """Gives this worker's batches from a step on, without end, one part a replica."""
+        train, videos = self.recipe.train, self.annotations
+
+        def clips(_: Any) -> tf.data.Dataset:
+            return pipeline.training_clips(
+                self.source.reader,
+                videos.split("train"),
+                videos.classes,
+                self.recipe.data,
+                batch_size=train.batch_size // self.devices.replicas,
+                seed=train.seed,
+                start=first_step * self.devices.replicas_here,
+                shard=(self.devices.worker, self.devices.workers),
+            )
+
+        if self.devices.replicas == 1:
+            return iter(clips(None))
+        return iter(self.devices.strategy.distribute_datasets_from_function(clips))
+
+    def names_of_batch(self, step: int) -> list[str]:
+        """Returns the names of the videos of this worker's part of a step."""
+        here, videos = self.devices.replicas_here, self.annotations.split("train")
+        labels = [video.label for video in videos]
+        numbers = [
+            number
+            for batch in range(step * here, (step + 1) * here)
+            for number in order.batch_videos(
+                batch,
+                labels,
+                self.recipe.data,
+                batch_size=self.recipe.train.batch_size // self.devices.replicas,
+                seed=self.recipe.train.seed,
+                shard=(self.devices.worker, self.devices.workers),
+            )
+        ]
+        return sorted({videos[number].name for number in numbers})
+
+    def validation(self) -> Iterator[Any] | None:
+        """Gives the batches of this worker's share of the validation videos, once; None without."""
+        videos = self.annotations.splits.get("validation")
+        if not videos:
+            return None
+        worker, workers = self.devices.worker, self.devices.workers
+        stream = pipeline.validation_clips(
+            self.source.reader,
+            videos[worker::workers],
+            self.annotations.classes,
+            self.recipe.data,
+            batch_size=self.recipe.eval.batch_size // workers,
+        )
+        return map(self.steps.shared_out, stream)
+
+    def describe(self) -> list[str]:
+        """Returns lines on devices and network."""
+        devices, train, network = self.devices, self.recipe.train, self.steps.network
+        replicas = devices.replicas
+        trained = sum(math.prod(v.shape) for v in network.trainable_variables)
+        weights = sum(math.prod(v.shape) for v in network.weights if "moving_" not in v.path)
+        shares = f"{train.batch_size // replicas} each" if replicas > 1 else "all of it"
+        parts = f" in {train.accumulate} parts" if train.accumulate > 1 else ""
+        frozen = f", {weights - trained:,} of them frozen" if weights > trained else ""
+        return [
+            f"Devices: {devices.description}; {replicas} replica{'s' * (replicas > 1)}; batch "
+            f"{train.batch_size} clips, {shares}{parts}; {train.precision}; XLA "
+            f"{'on' if self.steps.compiled else 'off'}; {self.source.reader.threads} threads read "
+            "clips",
+            f"Model: {self.recipe.model.name}, {weights:,} parameters{frozen}",
+        ]
+
+
+def prepare(
+    recipe: Recipe, data: str | Path, devices: Devices, *, xla: bool = False, say: Say = print
+) -> Setup:
+    """Opens the data and builds the networks of a recipe.
+
+    Raises:
+        R3DError: anything in the recipe, the data or the devices that keeps it from being done; all
+            that can be found before a video is opened, at once.
+    """
+    source, (model,) = checks.open_source(recipe, data, devices, say)
+    opened = Opened(dataclasses.replace(recipe, model=model), source, devices)
+    for split in ("train", "validation"):
+        if videos := source.annotations.splits.get(split):
+            source.reader.require_readable(videos, split)
+    keras.utils.set_random_seed(recipe.train.seed)
+    if recipe.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    kept = build_kept(opened.recipe, source.annotations.classes, devices, say)
+    chooses = len(source.annotations.splits.get("validation", ())) >= checks.LEAST_TO_CHOOSE
+    return assemble(opened, kept, chooses=chooses, xla=xla)
+
+
+def assemble(opened: Opened, kept: keras.Model, *, chooses: bool, xla: bool = False) -> Setup:
+    """Makes the steps of a training that begins with the weights of a network."""
+    recipe, devices, videos = opened.recipe, opened.devices, opened.annotations
+    train, network = recipe.train, build_trained(kept, recipe, devices)
+    counts = collections.Counter(video.label for video in videos.split("train"))
+    mean = len(videos.split("train")) / len(counts)
+    weights = [mean / counts[name] if counts[name] else 1.0 for name in videos.classes]
+    steps = Steps(
+        network,
+        train,
+        devices,
+        classes=len(videos.classes),
+        head=finetune.head(network),
+        class_weights=weights if train.class_weights else None,
+        compiled=xla,
+    )
+    return Setup(recipe, opened.source, devices, kept, steps, chooses)
+
+
+def build_kept(
+    recipe: Recipe, classes: Sequence[str], devices: Devices, say: Say = print
+) -> keras.Model:
+    """Builds the network of a recipe, with the weights it starts from.
+
+    Raises:
+        RecipeError, WeightsError: as `finetune.build_model`.
+    """
+    data = recipe.data
+    shape = (data.frames, data.size, data.size, data.channels)
+    with tf.device("CPU:0"):
+        kept = finetune.build_model(recipe.model, shape, classes, say)
+        complete(kept, recipe, classes, devices)
+    return kept
+
+
+def complete(kept: keras.Model, recipe: Recipe, classes: Sequence[str], devices: Devices) -> None:
+    """Records in a network what it classifies and how; compiles it, so that Keras evaluates it."""
+    metadata.record(kept, labels=list(classes), recipe=recipes.tables(recipe))
+    kept.compile(
+        optimizer="sgd",
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=devices.jit_compile,
+    )
+
+
+def build_trained(kept: keras.Model, recipe: Recipe, devices: Devices) -> keras.Model:
+    """Builds the network that is trained for one that is kept, with its weights."""
+    precision = recipe.train.precision
+    with devices.strategy.scope():
+        trained = keras.models.clone_model(
+            kept, clone_function=lambda layer: _for_training(layer, precision, devices.on_gpu)
+        )
+    trained.set_weights(kept.get_weights())
+    finetune.freeze(trained, recipe.model.freeze)
+    return trained
+
+
+def _for_training(layer: keras.Layer, precision: str, on_gpu: bool) -> keras.Layer:
+    kind, config = type(layer), layer.get_config()
+    # Pixels and logits stay float32: bfloat16 has 256 levels, and would make many logits equal.
+    if layer.name not in (metadata.LAYER, HEAD) and kind is not keras.layers.Normalization:
+        config["dtype"] = _POLICIES[precision]
+    if layer.name == HEAD:
+        config["activation"] = "linear"
+    if kind is keras.layers.Conv3D and precision == "bfloat16" and not on_gpu:
+        frames, reach = layer.input.shape[1], layer.kernel_size[0]
+        if layer.padding == "same" and 1 < frames < reach:
+            kind = _PaddedConv3D
+    return kind.from_config(config)
+
+
+class _PaddedConv3D(keras.layers.Conv3D):
+    """A convolution at stride 1 that is padded before, not by TensorFlow.
+
+    TensorFlow (2.16 to 2.21, oneDNN, CPU) leaves a part of the gradient of a bfloat16 kernel as it
+    finds the memory, if it pads and there are fewer frames than the kernel spans: 2, in conv4_x.
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        sides = [(size // 2, size // 2) for size in self.kernel_size]
+        return ops.conv(ops.pad(inputs, [(0, 0), *sides, (0, 0)]), kernel, padding="valid")
