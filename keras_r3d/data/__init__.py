@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from keras_r3d.data.jobs import prepare_store as prepare_store
     from keras_r3d.data.jobs import scan as scan
     from keras_r3d.data.jobs import store_flow as store_flow
+    from keras_r3d.data.jobs import verify_store as verify_store
     from keras_r3d.data.labeled_videos import Videos as Videos
     from keras_r3d.data.labeled_videos import open_videos as open_videos
 
@@ -41,11 +42,14 @@ __all__ = [
     "prepare_store",
     "scan",
     "store_flow",
+    "verify_store",
 ]
 _ELSEWHERE = {
     "Video": "annotations",
     **dict.fromkeys(("Videos", "open_videos"), "labeled_videos"),
-    **dict.fromkeys(("contact_sheet", "prepare_store", "scan", "store_flow"), "jobs"),
+    **dict.fromkeys(
+        ("contact_sheet", "prepare_store", "scan", "store_flow", "verify_store"), "jobs"
+    ),
 }
 
 

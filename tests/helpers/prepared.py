@@ -9,12 +9,19 @@ from keras_r3d.data.store import preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.system import workers
+from keras_r3d.system.errors import WriteError
 
 
 def inline(function, items, *, workers, limit_seconds):
     """Stands for `workers.run`: no processes, so no second in which one starts."""
     for number, item in enumerate(items):
-        yield number, function(item)
+        result = call(function, item)
+        if isinstance(result, WriteError):
+            raise result
+        yield number, result
+
+
+call = workers.call
 
 
 def job(source: Path, sizes=(64, 48), *, by="short_side", quality=90, fps=0.0) -> preparing.Job:
@@ -22,19 +29,19 @@ def job(source: Path, sizes=(64, 48), *, by="short_side", quality=90, fps=0.0) -
     return preparing.job(annotations.read(source, "auto"), annotations.root(source), settings)
 
 
+def prepare_job(work: preparing.Job, store: Path, run=inline, **options) -> preparing.Prepared:
+    defaults = {"processes": 1, "limit_seconds": 60, "shard_bytes": 2**30}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "run", run)
+        return preparing.prepare(
+            work, store, **{"progress": lambda done, total: None, **defaults, **options}
+        )
+
+
 def prepare(source: Path, store: Path, *sizes: int, shard_bytes: int = 2**30, run=None, **options):
     """Prepares a folder of videos; returns what `preparing.prepare` does."""
     work = job(source, sizes or (64, 48), **options)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "run", run or inline)
-        return preparing.prepare(
-            work,
-            store,
-            processes=1,
-            limit_seconds=60,
-            shard_bytes=shard_bytes,
-            progress=lambda done, of: None,
-        )
+    return prepare_job(work, store, run or inline, shard_bytes=shard_bytes)
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -5,11 +5,14 @@ import hashlib
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from keras_r3d.data.store.opened import Store
+from keras_r3d.data.store.preparing import size_text
 from keras_r3d.system import files
 from keras_r3d.system.errors import StoreError
 
+_NAMED = 20  # in a report
 _AT_A_TIME = 4  # videos
 _SUBMITTED = 256  # videos
 _FRAMES = 64  # read at a time
@@ -24,12 +27,30 @@ class Report:
         bytes: of their frames.
         damage: sentences.
         broken: paths of the damaged videos.
+        quarantine: file that lists them now.
     """
 
+    store: str
     videos: int
     bytes: int
     damage: list[str]
     broken: list[str]
+    quarantine: Path | None = None
+
+    def __str__(self) -> str:
+        lines = [f"  damaged: {line}" for line in self.damage[:_NAMED]]
+        if len(self.damage) > _NAMED:
+            lines.append(f"  … and {len(self.damage) - _NAMED} more")
+        lines.append(
+            f"{self.store}: {self.videos} videos, {size_text(self.bytes)} compared; "
+            f"{len(self.damage)} damaged"
+        )
+        if self.quarantine:
+            lines.append(
+                f"Written: {self.quarantine}; trainings and evaluations of {self.store} leave them "
+                "aside."
+            )
+        return "\n".join(lines)
 
 
 def verify(path: str, *, progress: Callable[[int, int], None]) -> Report:
@@ -63,7 +84,7 @@ def verify(path: str, *, progress: Callable[[int, int], None]) -> Report:
                     broken.append(store.videos[number].path)
                 progress(number + 1, count)
     size = sum(file.bytes for file in store.description.files)
-    return Report(count, size, damage, broken)
+    return Report(path, count, size, damage, broken)
 
 
 def _damage(store: Store, number: int) -> str | None:
