@@ -54,6 +54,20 @@ class Figures:
     chance_recalls: dict[int, float]
     chance_mean_average_precision: float
 
+    def __str__(self) -> str:
+        lines = [f"{f'{self.queries} queries':24}{'found':>9}{'chance':>9}"]
+        rows = {f"recall@{k}": (self.recalls[k], self.chance_recalls[k]) for k in self.recalls}
+        rows["mean average precision"] = (
+            self.mean_average_precision,
+            self.chance_mean_average_precision,
+        )
+        lines += [f"{name:24}{figure:9.1%}{chance:9.1%}" for name, (figure, chance) in rows.items()]
+        if self.alone:
+            lines.append(
+                f"{self.alone} queries have a label that no other video has: counted as 0."
+            )
+        return "\n".join(lines)
+
 
 def check_alike(queries: Features, gallery: Features) -> None:
     """Raises ArgumentError if two files hold embeddings of different models or layers."""
@@ -177,18 +191,6 @@ def _figures(measures: np.ndarray) -> Figures:
         chance_recalls=dict(zip(RECALLS, means[2 + count : 2 + 2 * count], strict=True)),
         chance_mean_average_precision=means[1],
     )
-
-
-def table(figures: Figures) -> str:
-    """Returns the figures as text, beside those of a random order."""
-    lines = [f"{f'{figures.queries} queries':24}{'found':>9}{'chance':>9}"]
-    for k, recall in figures.recalls.items():
-        lines.append(f"{f'recall@{k}':24}{recall:9.1%}{figures.chance_recalls[k]:9.1%}")
-    mean, chance = figures.mean_average_precision, figures.chance_mean_average_precision
-    lines.append(f"{'mean average precision':24}{mean:9.1%}{chance:9.1%}")
-    if figures.alone:
-        lines.append(f"{figures.alone} queries have a label that no other video has: counted as 0.")
-    return "\n".join(lines)
 
 
 def write_csv(found: Neighbours, path: Path) -> None:

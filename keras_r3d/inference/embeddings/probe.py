@@ -32,6 +32,16 @@ class Probed:
     videos: int
     chance: float
 
+    def __str__(self) -> str:
+        held_out = ""
+        if not np.isnan(self.validated):
+            held_out = f" ({self.validated:.1%} of the gallery's right when they were held out)"
+        return (
+            f"linear probe: {self.right} of {self.videos} videos right "
+            f"({self.right / self.videos:.1%}; the most frequent label: {self.chance:.1%}). "
+            f"Ridge regression {self.described}{held_out}."
+        )
+
 
 def probe(train: Features, test: Features) -> Probed:
     """Fits a linear classifier to some embeddings and classifies the videos of others.
@@ -70,16 +80,4 @@ def probe(train: Features, test: Features) -> Probed:
         right=int((classes[scores.argmax(axis=1)] == truth).sum()),
         videos=len(tested),
         chance=float((truth == most).mean()),
-    )
-
-
-def table(probed: Probed) -> str:
-    """Returns what was found as text."""
-    held_out = ""
-    if not np.isnan(probed.validated):
-        held_out = f" ({probed.validated:.1%} of the gallery's right when they were held out)"
-    return (
-        f"linear probe: {probed.right} of {probed.videos} videos right "
-        f"({probed.right / probed.videos:.1%}; the most frequent label: {probed.chance:.1%}). "
-        f"Ridge regression {probed.described}{held_out}."
     )
