@@ -43,13 +43,13 @@ def _define_flags() -> None:
 
 
 def _main(*sources: str) -> None:
-    from keras_r3d.data import jobs
+    from keras_r3d.data import stores
 
     store = command.value("verify")
     if store:
         if sources:
             raise R3DError(f"--verify takes a store and nothing beside it. Received: {sources[0]}")
-        report = jobs.verify_store(
+        report = stores.verify_store(
             store, quarantine=command.value("quarantine"), progress=command.Progress("videos")
         )
         print(report)
@@ -63,7 +63,7 @@ def _main(*sources: str) -> None:
     names = ("annotations", "levels", "recipe", "height", "short_side", "quality", "fps")
     names += ("processes", "time_limit", "shard_gib", "shard_index", "shard_count", "finish")
     with command.going_on():
-        prepared = jobs.prepare_store(
+        prepared = stores.prepare_store(
             sources[0],
             command.value("output") or None,
             overrides=command.value("set"),

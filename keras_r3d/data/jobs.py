@@ -1,8 +1,7 @@
-"""Jobs over all videos of a folder or a list: look at them, examine them, prepare them."""
+"""Jobs over all videos of a folder or a list: look at them, examine them, store their flow."""
 
 import dataclasses
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,25 +10,22 @@ from matplotlib.figure import Figure
 
 from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations as lists
-from keras_r3d.data import doctor, sheet
+from keras_r3d.data import sheet
 from keras_r3d.data.annotations import AUTO, Annotations, Problem
-from keras_r3d.data.clip_config import Clips, MultiScale
+from keras_r3d.data.clip_config import Clips
 from keras_r3d.data.decoding import flow, flow_folder
-from keras_r3d.data.doctor import Scan
-from keras_r3d.data.store import is_store, levels, preparing, storage, verifying
-from keras_r3d.data.store.encoding import Settings
-from keras_r3d.data.store.preparing import Prepared, size_text
-from keras_r3d.system.command import duration
+from keras_r3d.data.scanning import examining, report
+from keras_r3d.data.scanning.report import Scan
+from keras_r3d.data.store import is_store
+from keras_r3d.data.store.preparing import named_problems
+from keras_r3d.system import files
 from keras_r3d.system.errors import DataError, StoreError
-from keras_r3d.system.work import Share
 
 if TYPE_CHECKING:  # it brings TensorFlow along, which these jobs need not
     from keras_r3d.data.labeled_videos import Videos
 
 Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
-
-_MOST_FPS = 1000
 
 
 def scan(
@@ -38,8 +34,11 @@ def scan(
     annotations: str = AUTO,
     min_frames: int = 16,
     min_side: int = 112,
-    limit_seconds: float = 300.0,
+    time_limit: float = 300.0,
     processes: int | None = None,
+    csv: str | None = None,
+    json: str | None = None,
+    quarantine: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
 ) -> Scan:
@@ -50,18 +49,22 @@ def scan(
         annotations: as of `open_videos`; where "auto" finds no labels, there are none.
         min_frames: fewer frames are a finding.
         min_side: a shorter side is a finding, in pixels.
-        limit_seconds: for each file.
+        time_limit: seconds for a file.
         processes: files at a time; None is one a core.
+        csv: also writes a row for each file to this CSV file.
+        json: also writes the report to this JSON file.
+        quarantine: adds the broken files to quarantine.txt in the folder: they are left aside.
         progress: takes the number of files done, and of all.
         say: takes what there is to say of labels and splits.
 
     Returns:
         `examinations` (of each file its `findings`, frames, seconds, size), `near_duplicates`, and
-        the `annotations` if there are some.
+        the `annotations` if there are some. Printed, it is a report.
 
     Raises:
         DataError: there is nothing to examine, or the labels cannot be read.
         StoreError: it is a clip store, which `python -m keras_r3d.prepare --verify` examines.
+        WriteError: a file cannot be written.
     """
     data = os.fspath(data)
     if not os.path.exists(data):
@@ -70,31 +73,41 @@ def scan(
         raise StoreError(
             f"{data} is a clip store, which `python -m keras_r3d.prepare --verify {data}` examines."
         )
-    labelled, say = None, say or _silent
+    labeled, say = None, say or silent
     if Path(data).suffix.lower() not in lists.VIDEO_SUFFIXES:
         try:
-            labelled = lists.read(data, annotations, must_exist=False, quarantined=True)
+            labeled = lists.read(data, annotations, must_exist=False, quarantined=True)
         except DataError as error:
             if annotations != AUTO:
                 raise
             say(f"Without labels and splits: {error}")
-    if labelled:
-        for note in labelled.notes:
+    if labeled:
+        for note in labeled.notes:
             say(f"Note: {note}")
-        paths = sorted({v.path for videos in labelled.splits.values() for v in videos})
+        paths = sorted({v.path for videos in labeled.splits.values() for v in videos})
     else:
         paths = [data] if os.path.isfile(data) else lists.videos_in(data)
     if not paths:
         raise DataError(f"{data} holds no videos.")
-    return doctor.scan(
+    examinations, near_duplicates = examining.examine_all(
         paths,
-        annotations=labelled,
+        labeled,
         min_frames=min_frames,
         min_side=min_side,
-        limit_seconds=limit_seconds,
+        limit_seconds=time_limit,
         processes=processes or len(os.sched_getaffinity(0)),
-        progress=progress or _ignore,
+        progress=progress or ignore,
     )
+    scanned = Scan(data, examinations, near_duplicates, labeled)
+    if csv:
+        files.write_text(csv, report.csv_text(scanned))
+    if json:
+        files.write_json(json, report.records(scanned))
+    listed = None
+    if scanned.broken and quarantine:
+        listed = lists.add_to_quarantine(data, scanned.broken)
+    written = [path for path in (csv, json) if path]
+    return dataclasses.replace(scanned, written=written, quarantine=listed)
 
 
 def contact_sheet(
@@ -123,243 +136,120 @@ def contact_sheet(
     return list(sheet.pages(videos.reader(clips), found, clips.data(), seed, per_class))
 
 
-def prepare_store(
-    data: str | os.PathLike[str],
-    output: str | os.PathLike[str] | None = None,
-    *,
-    annotations: str = AUTO,
-    levels: str | None = None,
-    recipe: str = "kinetics34",
-    overrides: Sequence[str] = (),
-    height: int | None = None,
-    short_side: int | None = None,
-    clips: Clips | None = None,
-    quality: int = 90,
-    fps: float = 0.0,
-    processes: int | None = None,
-    time_limit: float = 1800.0,
-    shard_gib: float = 2.0,
-    shard_index: int | None = None,
-    shard_count: int | None = None,
-    finish: bool = False,
-    dry_run: bool = False,
-    progress: Progress | None = None,
-    say: Say | None = None,
-) -> Prepared:
-    """Makes a clip store of videos, which trainings read many times as fast.
+@dataclasses.dataclass(frozen=True)
+class StoredFlow:
+    """What was stored. Printed, it is a report.
 
-    Interrupted, the same call resumes.
-
-    Args:
-        data: folder of videos, CSV file, or public list.
-        output: folder of the store, new or unfinished.
-        annotations: as of `open_videos`.
-        levels: "paper": a level for each training scale of `recipe`, so that its crops need no
-            resizing (the default). Or short sides in pixels, such as "240,120".
-        recipe: whose size and scales "paper" takes.
-        overrides: changes of that recipe, such as "data.size=224".
-        height: keeps one level, of this height in pixels.
-        short_side: keeps one level, of this short side in pixels.
-        clips: whose size and scales "paper" takes, instead of a recipe's.
-        quality: of the JPEGs, 1 to 100.
-        fps: frames a second to resample to; 0 keeps all.
-        processes: videos at a time; None is one a core.
-        time_limit: seconds for a video.
-        shard_gib: about the size of a shard.
-        shard_index: makes only the shards whose number leaves this when divided by `shard_count`,
-            so that several machines can share the work; then call again with `finish`.
-        shard_count: how many processes or machines share the work.
-        finish: joins the shards that are there, and makes none.
-        dry_run: says what it would take, and writes nothing.
-        progress: takes the number of videos done, and of all.
-        say: takes what there is to say before the work begins.
-
-    Returns:
-        What the store holds, and the videos that are left out or cut short. Printed, it is a
-        report.
-
-    Raises:
-        DataError, StoreError: the videos cannot be found, or an argument is wrong.
-        RecipeError: there is no such recipe.
-        WriteError: the disk is full, …
+    Attributes:
+        path: of the folder.
+        settings: how flow was computed.
+        problems: the videos that gave none.
+        recipe: that will train on it.
     """
-    data, say = os.fspath(data), say or _silent
-    if output is None and not dry_run:
-        raise StoreError("--output is missing: the folder of the store (or pass --dry_run).")
-    if not 0 <= fps <= _MOST_FPS:
-        raise StoreError(f"--fps must be 0 to {_MOST_FPS}. Received: {fps}")
-    if is_store(data):
-        raise StoreError(f"{data} is a clip store already: name the videos.")
-    if (shard_index is None) != (shard_count is None):
-        raise StoreError("--shard_index and --shard_count go together: pass both, or none.")
-    share = None if shard_index is None else Share(shard_index, shard_count or 1)
-    kept = _levels(levels, recipe, overrides, height, short_side, clips)
-    if output is not None:
-        _check_outside(data, output)
-    labelled = lists.read(data, annotations)
-    _say_videos(say, data, labelled)
-    rate = f"{fps:g} frames/s" if fps else "frame rate kept"
-    sides = ", ".join(map(str, kept.sizes))
-    say(f"Levels: {kept.by.replace('_', ' ')} {sides} px; JPEG quality {quality}; {rate}")
-    job = preparing.job(labelled, lists.root(data), Settings(kept, quality, fps))
-    disk = Path(output or ".").absolute()
-    while not disk.exists():
-        disk = disk.parent
 
-    def estimated(needed: preparing.Estimate) -> None:
-        free = shutil.disk_usage(disk).free
-        say(
-            f"By {needed.samples} of them: about {size_text(needed.bytes)} and "
-            f"{duration(needed.seconds)}; {size_text(free)} are free in {disk}"
-        )
-        if needed.bytes > free:
-            say("Warning: the disk may not hold it. If it fills up, make room, then run again.")
+    path: Path
+    settings: flow_folder.Settings
+    problems: list[Problem]
+    recipe: str | None
 
-    limits = {
-        "processes": processes or len(os.sched_getaffinity(0)),
-        "limit_seconds": time_limit,
-    }
-    if dry_run:
-        if output is None or not preparing.folder(job, Path(output)).is_begun():
-            estimated(preparing.estimate(job, **limits))
-        return Prepared(None, [], [], 0, [])
-    prepared = preparing.prepare(
-        job,
-        Path(output or ""),
-        **limits,
-        shard_bytes=int(shard_gib * 2**30),
-        share=share,
-        finish=finish,
-        estimated=estimated,
-        progress=progress or _ignore,
-    )
-    return dataclasses.replace(prepared, store=Path(output or ""), recipe=recipe)
-
-
-def _levels(
-    text: str | None,
-    name: str,
-    overrides: Sequence[str],
-    height: int | None,
-    short_side: int | None,
-    clips: Clips | None,
-) -> levels.Levels:
-    """Returns the sizes of frames that a store keeps."""
-    values = {"levels": text, "height": height, "short_side": short_side, "clips": clips}
-    asked = {key: value for key, value in values.items() if value is not None}
-    if len(asked) > 1:
-        raise StoreError(f"Of --levels, --height and --short_side, one only. Received: {asked}")
-    if clips is not None:
-        if not isinstance(clips.crop, MultiScale):
-            raise StoreError(
-                "`clips` must have a MultiScale crop, whose scales say which sizes are kept; of "
-                "others name `levels`."
+    def __str__(self) -> str:
+        settings = self.settings
+        side = f"short side {settings.short_side}" if settings.short_side else "frames of full size"
+        lines = [
+            *named_problems(self.problems),
+            f"Written: {self.path}: flow by {settings.input}, {side}. Next:",
+            f"  python -m keras_r3d.train --recipe {self.recipe or 'RECIPE'} --data_dir "
+            f"{self.path}",
+        ]
+        if self.problems:
+            lines.append(
+                f"{len(self.problems)} videos gave no flow ({self.path / flow_folder.PROBLEMS}): "
+                "they stay in their splits and count as errors, as the videos themselves would."
             )
-        return levels.for_crops(clips.size, clips.crop.scales)
-    if asked in ({}, {"levels": "paper"}):
-        data = recipes.load(name, overrides).data
-        return levels.for_crops(data.size, data.scales)
-    ((option, value),) = asked.items()
-    try:
-        sizes = {int(word) for word in str(value).split(",")}
-    except ValueError:
-        sizes = set()
-    if not sizes or min(sizes) < 16:
-        raise StoreError(
-            f"--{option} must be of 16 pixels or more"
-            + " (`paper`, or short sides such as 240,120)" * (option == "levels")
-            + f". Received: {value}"
-        )
-    by = "height" if option == "height" else "short_side"
-    return levels.Levels(by, tuple(sorted(sizes, reverse=True)))
-
-
-def verify_store(
-    store: str | os.PathLike[str], *, quarantine: bool = False, progress: Progress | None = None
-) -> verifying.Report:
-    """Reads all of a clip store and compares it with its checksums.
-
-    Args:
-        store: folder or URL.
-        quarantine: list damaged videos in its quarantine.txt, so that trainings and evaluations
-            leave them aside.
-        progress: takes the number of videos done, and of all.
-
-    Returns:
-        `damage` in sentences, and `broken`, the paths of the damaged videos. Printed, it is a
-        report.
-
-    Raises:
-        StoreError: it cannot be opened.
-        StorageError: it cannot be reached.
-    """
-    path = os.fspath(store)
-    if quarantine and storage.is_url(path):
-        raise StoreError(f"--quarantine writes a file into the store, which {path} does not allow.")
-    report = verifying.verify(path, progress=progress or _ignore)
-    if report.broken and quarantine:
-        listed = lists.add_to_quarantine(path, report.broken)
-        report = dataclasses.replace(report, quarantine=listed)
-    return report
+        return "\n".join(lines)
 
 
 def store_flow(
     data: str | os.PathLike[str],
-    output: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
     *,
-    input: str = "dis",
-    short_side: int = 0,
     annotations: str = AUTO,
+    input: str | None = None,
+    short_side: int | None = None,
+    recipe: str | None = None,
+    overrides: Sequence[str] = (),
     processes: int | None = None,
-    limit_seconds: float = 1800.0,
+    time_limit: float = 1800.0,
     progress: Progress | None = None,
     say: Say | None = None,
-) -> list[Problem]:
+) -> StoredFlow:
     """Stores optical flow of videos ahead; interrupted, the same call resumes.
 
     Args:
         data: folder of videos, CSV file, or public list.
         output: folder of the flow, new or unfinished.
-        input: "farneback", "dis" or "tvl1".
-        short_side: shrink frames to this short side first, in pixels; 0 does not.
-        annotations, processes, limit_seconds, progress: as of `prepare_store`.
+        annotations: as of `open_videos`.
+        input: "farneback", "dis" or "tvl1"; None is the recipe's.
+        short_side: shrinks frames to this short side first, in pixels; 0 keeps them; None is the
+            recipe's.
+        recipe: that will train on it.
+        overrides: changes of that recipe, such as "data.short_side=160".
+        processes: videos at a time; None is one a core.
+        time_limit: seconds for a video.
+        progress: takes the number of videos done, and of all.
         say: takes how many videos there are.
 
     Returns:
-        The videos that gave no flow.
+        The videos that gave no flow. Printed, it is a report.
 
     Raises:
-        DataError: the algorithm or the folder cannot be used, or no video can be read.
-        DataError: the videos cannot be found.
+        DataError: the algorithm or the folder cannot be used, the videos cannot be found, or none
+            can be read.
+        RecipeError: there is no such recipe.
+        WriteError: the disk is full, …
     """
-    data = os.fspath(data)
+    data, say = os.fspath(data), say or silent
+    if recipe is not None:
+        asked = recipes.load(recipe, overrides).data
+        input = asked.input if input is None else input
+        short_side = asked.short_side if short_side is None else short_side
+    elif overrides:
+        raise DataError("--set changes a key of the --recipe, which is missing.")
+    if input not in flow.ALGORITHMS:
+        raise DataError(
+            f"--input (or the --recipe's data.input) must be one of {list(flow.ALGORITHMS)}. "
+            f"Received: {input}"
+        )
+    if short_side is None:
+        raise DataError("--short_side is missing (0 keeps the frames), or --recipe, which has one.")
+    if output is None:
+        raise DataError("--output is missing: the folder of the flow.")
     if is_store(data):
         raise DataError(f"{data} is a clip store, which has no flow: name the videos.")
     if flow_folder.is_one(data):
         raise DataError(f"{data} holds flow already: name the videos.")
-    _check_outside(data, output)
+    check_outside(data, output)
     flow.algorithm(input)  # or it is an error, once and not for each video
-    found, say = lists.read(data, annotations), say or _silent
-    _say_videos(say, data, found)
-    return flow_folder.write(
-        found,
-        lists.root(data),
-        Path(output),
-        flow_folder.Settings(input, short_side),
+    labeled = lists.read(data, annotations)
+    say_videos(say, data, labeled)
+    settings = flow_folder.Settings(input, short_side)
+    problems = flow_folder.write(
+        *(labeled, lists.root(data), Path(output), settings),
         processes=processes or len(os.sched_getaffinity(0)),
-        limit_seconds=limit_seconds,
-        progress=progress or _ignore,
+        limit_seconds=time_limit,
+        progress=progress or ignore,
     )
+    return StoredFlow(Path(output), settings, problems, recipe)
 
 
-def _say_videos(say: Say, data: str, labelled: Annotations) -> None:
+def say_videos(say: Say, data: str, labelled: Annotations) -> None:
     for note in labelled.notes:
         say(f"Note: {note}")
     counts = ", ".join(f"{name} {len(videos)}" for name, videos in labelled.splits.items())
     say(f"{data}: {len(labelled.classes)} classes; videos: {counts}")
 
 
-def _check_outside(data: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
+def check_outside(data: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
     """Raises DataError if an output lies among the videos."""
     inside = os.path.relpath(os.path.realpath(output), os.path.realpath(data))
     if os.path.isdir(data) and inside.split(os.sep)[0] != os.pardir:
@@ -369,9 +259,9 @@ def _check_outside(data: str | os.PathLike[str], output: str | os.PathLike[str])
         )
 
 
-def _silent(_: str) -> None:
+def silent(_: str) -> None:
     """Says nothing."""
 
 
-def _ignore(done: int, total: int) -> None:
+def ignore(done: int, total: int) -> None:
     """Takes progress, and says nothing."""

@@ -57,11 +57,11 @@ def test_a_store_is_prepared_and_read(videos, tmp_path):
 
 
 def test_flow_is_stored_and_read(videos, tmp_path):
-    problems = data.store_flow(videos, tmp_path / "flow", short_side=16)
-    assert len(problems) == 1
+    flow = data.store_flow(videos, tmp_path / "flow", input="dis", short_side=16)
+    assert len(flow.problems) == 1
     clips = Clips(frames=4, size=16, flip=False, input="dis", short_side=16)
     stored = open_videos(tmp_path / "flow")
     ((pixels, _),) = list(stored.dataset("train", clips.center(), 8))
     assert pixels.shape == (6, 4, 16, 16, 2)
     with pytest.raises(R3DError, match="holds flow already"):
-        data.store_flow(tmp_path / "flow", tmp_path / "other")
+        data.store_flow(tmp_path / "flow", tmp_path / "other", input="dis", short_side=16)

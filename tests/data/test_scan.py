@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from conftest import write_video
 
-from keras_r3d import scan as command
-from keras_r3d.data import annotations, doctor
+from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import landmarks
 from keras_r3d.data.decoding.decoder import VideoInfo
+from keras_r3d.data.scanning import examining, report
+from keras_r3d.data.scanning.report import Scan
 from keras_r3d.system import workers
 
 ROOT = Path(__file__).parents[2]
@@ -32,12 +33,12 @@ def scan(*arguments) -> subprocess.CompletedProcess:
 def findings(paths, found=None, **limits) -> dict[str, set[str]]:
     options = {"min_frames": 10, "min_side": 30, "limit_seconds": 60.0, "processes": 2, **limits}
     done = []
-    examinations = doctor.scan(
+    examinations, _ = examining.examine_all(
         [str(p) for p in paths],
-        annotations=found,
+        found,
         progress=lambda *numbers: done.append(numbers),
         **options,
-    ).examinations
+    )
     assert done == [(i, len(paths)) for i in range(1, len(paths) + 1)]
     assert [e.path for e in examinations] == [str(p) for p in paths]
     return {Path(e.path).name: set(e.findings) for e in examinations}
@@ -94,10 +95,11 @@ def write_scene(path: Path, seed: int, size=(160, 120), quality=95, gain=1.0) ->
     return path
 
 
-def scan_here(folder, found) -> doctor.Scan:
+def scan_here(folder, found) -> Scan:
     paths = sorted({video.path for videos in found.splits.values() for video in videos})
     limits = {"min_frames": 10, "min_side": 30, "limit_seconds": 60.0, "processes": 2}
-    return doctor.scan(paths, annotations=found, progress=lambda *_: None, **limits)
+    shown = examining.examine_all(paths, found, progress=lambda *_: None, **limits)
+    return Scan(str(folder), *shown, found)
 
 
 def test_near_duplicates_in_other_splits_and_groups_are_found(tmp_path):
@@ -127,10 +129,10 @@ def test_near_duplicates_in_other_splits_and_groups_are_found(tmp_path):
     assert findings["e.avi"]["leak"].startswith("in train, group 'F', but ")  # the same content
     assert not findings["c1.avi"]
     assert not findings["d.avi"]
-    shown = command.table(scanned, str(tmp_path))
+    shown = report.table(scanned)
     assert "4 near-duplicate: looks the same as a file of another split or group\n    " in shown
     assert "b1.avi (train, group 'A') and b2.avi (train, group 'C'): " in shown
-    text = command.description(scanned.examinations, found)
+    text = report.description(scanned.examinations, found)
     assert [line.split() for line in text.splitlines()[:3]] == [
         ["split", "videos", "seconds", "median", "least", "most", "frame", "size"],
         ["train", "6", "12", "2.0", "2.0", "2.0", "~160x120"],
@@ -139,8 +141,8 @@ def test_near_duplicates_in_other_splits_and_groups_are_found(tmp_path):
 
 
 def test_many_pairs_are_counted():
-    pair = doctor.NearDuplicate(("/x/a", "/x/b"), ("train", "test"), 1.0)
-    lines = command._pairs([pair] * 13, "/x")
+    pair = examining.NearDuplicate(("/x/a", "/x/b"), ("train", "test"), 1.0)
+    lines = report.table(Scan("/x", [], [pair] * 13)).splitlines()[1:]
     assert len(lines) == 11
     assert lines[0] == "    a (train) and b (test): 1.0 of 64 bits differ"
     assert lines[-1] == "    … and 3 more pairs, less alike"
@@ -148,7 +150,7 @@ def test_many_pairs_are_counted():
 
 def test_the_description_fits_a_terminal_and_shortens_many_classes():
     def one(number):
-        return doctor.Examination(f"{number}", {}, 300, 300, 30.0, 1920, 1080, 299 / 30, 10.0)
+        return examining.Examination(f"{number}", {}, 300, 300, 30.0, 1920, 1080, 299 / 30, 10.0)
 
     names = ["a kind with quite a long name", *(f"c{number:02}" for number in range(39))]
     splits: dict = {"train": [], "validation": [], "test": []}
@@ -157,7 +159,7 @@ def test_the_description_fits_a_terminal_and_shortens_many_classes():
         splits["test"].append(Video(f"{number}", name, 2.0, 5.0))
     splits["validation"].append(Video("0", names[0]))
     found = annotations.Annotations(splits, names, [])
-    text = command.description([one(number) for number in range(40)], found)
+    text = report.description([one(number) for number in range(40)], found)
     assert max(map(len, text.splitlines())) <= 80
     rows = text.split("class ")[1].splitlines()
     assert [row.split()[0] for row in rows[1:6]] == ["a", "c00", "c01", "c02", "c03"]
@@ -167,8 +169,8 @@ def test_the_description_fits_a_terminal_and_shortens_many_classes():
 
 def test_a_made_up_count_is_no_truncation(monkeypatch):
     for header_rate, status in [(10.0, "truncated"), (1000.0, "wrong count")]:
-        one = doctor.Examination("x", {}, 30, 1000, header_rate, 640, 480, 2.9, 2.9, 0)
-        assert set(doctor._judged(one, 16, 112).findings) == {status}
+        one = examining.Examination("x", {}, 30, 1000, header_rate, 640, 480, 2.9, 2.9, 0)
+        assert set(examining._judged(one, 16, 112).findings) == {status}
 
 
 def test_a_segment_behind_the_end_is_found(tmp_path):
@@ -193,9 +195,9 @@ def test_a_segment_behind_the_end_is_found(tmp_path):
 def test_uneven_times(monkeypatch, video, seconds, expected):
     none = landmarks.collected({})
     info = VideoInfo(len(seconds), len(seconds), 10.0, np.array(seconds), 64, 64, 0, none)
-    monkeypatch.setattr(doctor, "probe", lambda path, decoder: info)
-    monkeypatch.setattr(doctor.duplicates.Sampler, "spread", lambda self, count: ())
-    assert ("variable rate" in doctor.examine(str(video)).findings) == expected
+    monkeypatch.setattr(examining, "probe", lambda path, decoder: info)
+    monkeypatch.setattr(examining.duplicates.Sampler, "spread", lambda self, count: ())
+    assert ("variable rate" in examining.examine(str(video)).findings) == expected
 
 
 def odd_job(what):

@@ -192,9 +192,7 @@ class Prepared:
             ("left out", self.problems),
             ("cut short, and in the store as far as they decode", self.partial),
         ):
-            lines += [f"  {problem.status}: {problem.detail}" for problem in problems[:_NAMED]]
-            if len(problems) > _NAMED:
-                lines.append(f"  … and {len(problems) - _NAMED} more")
+            lines += named_problems(problems)
             if problems:
                 lines.append(f"{len(problems)} videos are {kind}: {listed}")
         total = sum(file.bytes for file in self.description.files)
@@ -208,6 +206,13 @@ class Prepared:
                 f"  python -m keras_r3d.train --recipe {self.recipe} --data_dir {self.store}",
             ]
         )
+
+
+def named_problems(problems: Sequence[Problem]) -> list[str]:
+    """Returns a line for each of the first problems."""
+    lines = [f"  {problem.status}: {problem.detail}" for problem in problems[:_NAMED]]
+    more = len(problems) - _NAMED
+    return [*lines, f"  … and {more} more"] if more > 0 else lines
 
 
 def size_text(count: float) -> str:
