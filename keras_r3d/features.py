@@ -47,8 +47,8 @@ def _main(*videos: str) -> None:
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines
     from keras_r3d.inference.embeddings.extraction import extract_features
 
-    names = ("output", "workdir", "model", "recipe", "data_dir", "split", "per", "layer")
-    names += ("protocol", "timeout", "devices", "neighbours", "gallery", "probe")
+    names = ["output", "workdir", "model", "recipe", "data_dir", "split", "per", "layer"]
+    names += ["protocol", "timeout", "devices", "neighbours", "gallery", "probe"]
     with command.going_on():
         extraction = extract_features(
             videos,

@@ -60,8 +60,8 @@ def _main(*sources: str) -> None:
         raise R3DError("Name what to prepare: a folder of videos, or a list of them.")
     if command.value("quarantine"):
         raise R3DError("--quarantine goes with --verify.")
-    names = ("annotations", "levels", "recipe", "height", "short_side", "quality", "fps")
-    names += ("processes", "time_limit", "shard_gib", "shard_index", "shard_count", "finish")
+    names = ["annotations", "levels", "recipe", "height", "short_side", "quality", "fps"]
+    names += ["processes", "time_limit", "shard_gib", "shard_index", "shard_count", "finish"]
     with command.going_on():
         prepared = stores.prepare_store(
             sources[0],

@@ -113,18 +113,16 @@ def prepare_store(
         if needed.bytes > free:
             say("Warning: the disk may not hold it. If it fills up, make room, then run again.")
 
-    limits = {
-        "processes": processes or len(os.sched_getaffinity(0)),
-        "limit_seconds": time_limit,
-    }
+    processes = processes or len(os.sched_getaffinity(0))
     if dry_run:
         if output is None or not preparing.folder(job, Path(output)).is_begun():
-            estimated(preparing.estimate(job, **limits))
+            estimated(preparing.estimate(job, processes=processes, limit_seconds=time_limit))
         return Prepared(None, [], [], 0, [])
     prepared = preparing.prepare(
         job,
         Path(output or ""),
-        **limits,
+        processes=processes,
+        limit_seconds=time_limit,
         shard_bytes=int(shard_gib * 2**30),
         share=share,
         finish=finish,

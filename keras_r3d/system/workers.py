@@ -79,7 +79,7 @@ def run(
                     process.kill()
                     yield index, Failure("time limit", f"not done after {limit_seconds:g} s")
     finally:
-        for process, *_ in [*idle, *active.values()]:
+        for process in [*(item[0] for item in idle), *(item[0] for item in active.values())]:
             process.kill()
 
 

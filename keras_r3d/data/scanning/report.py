@@ -173,8 +173,8 @@ def csv_text(scanned: Scan) -> str:
     rows: list[tuple] = []
     about = _about(scanned.annotations)
     for one in scanned.examinations:
-        facts = (one.frames, one.header_frames, one.width, one.height, f"{one.rate:.3f}")
-        facts += (f"{one.duration:.3f}", *("; ".join(names) for names in about[one.path]))
+        facts = [one.frames, one.header_frames, one.width, one.height, f"{one.rate:.3f}"]
+        facts += [f"{one.duration:.3f}", *("; ".join(names) for names in about[one.path])]
         findings = one.findings or {"ok": ""}
         rows += [(one.path, status, detail, *facts) for status, detail in findings.items()]
     return files.csv_text(_COLUMNS, rows)

@@ -17,7 +17,7 @@ import tempfile
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def estimate(
     reasons: list[str] = []
     for first in range(0, most, _SAMPLES):
         chosen = order[first : first + _SAMPLES]
-        size = weight = samples = 0
+        size, weight, samples = 0, 0.0, 0
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=".keras_r3d-", dir=folder) as scratch:
             running = _encoded(work, chosen, Path(scratch), processes, limit_seconds)
@@ -429,7 +429,7 @@ def _problem(*texts: str) -> Problem:
 
 def _encoded(
     work: Job, places: Sequence[int], scratch: Path, processes: int, limit_seconds: float
-) -> Iterator[tuple[int, Part | workers.Failure]]:
+) -> Generator[tuple[int, Part | workers.Failure], None, None]:
     """Encodes videos in other processes; yields the place of each in the list, and what came."""
     tasks = [(work.samples[n][1], work.settings, scratch / f"video-{n}") for n in places]
     running = workers.run(_encode, tasks, workers=processes, limit_seconds=limit_seconds)

@@ -65,7 +65,7 @@ def extract_features(
     gallery: str | None = None,
     probe: bool = False,
     progress: Callable[[int, int], None] | None = None,
-    say: Callable[[str], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Extraction:
     """Writes embeddings of videos to a file, finds their nearest neighbors, and fits a probe.
 
@@ -105,18 +105,42 @@ def extract_features(
     for report in reports if neighbours else ():
         if report.exists():
             raise ArgumentError(f"{report} exists and is left as it is: move it away first.")
-    labeled = bool(data_dir or split)
+    labeled, stored = bool(data_dir or split), None
     if videos and labeled:
         raise ArgumentError("Name VIDEOs, or labelled ones with --data_dir and --split; not both.")
-    stored = None
     if videos or labeled:
         feature_file.check_new(path)
         listed = listing.paths(videos, sys.stdin)
         paths = list(dict.fromkeys(os.path.abspath(one) for one in listed))
         named = opening.Named(workdir, model, recipe)
-        chosen = (paths, data_dir, split) if videos else (None, data_dir, split)
-        options = (layer, protocol, devices, per, timeout, progress, say or (lambda _: None))
-        stored = _store(named, path, chosen, *options)
+
+        from keras_r3d.data.opening import file_reader
+        from keras_r3d.inference.embeddings import features
+        from keras_r3d.inference.evaluation.labelled import Labelled, videos_of
+        from keras_r3d.inference.models.protocol import described
+        from keras_r3d.system.devices import choose
+
+        (opened,) = opening.open_models(named, protocol, devices)
+        nameless = [listing.printable(one) for one in paths if not annotations.is_text(one)]
+        paths = [one for one in paths if annotations.is_text(one)]
+        if labeled:
+            side = videos_of(opened, data_dir, split)
+        else:
+            reader = file_reader(paths, opened.classifier.data)
+            side = Labelled([Video(one, "") for one in paths], reader, "", "")
+        embedder, layer = features.embedder(opened.classifier, layer, choose(devices))
+        of_one = {"window": "each window", "video": "the mean of its windows"}[per]
+        placed = described(embedder.data, embedder.eval).rpartition("; ")[0]
+        dimension = len(embedder.classes)
+        say(f"{embedder.name}: layer '{layer}', {dimension} numbers, {of_one}; {placed}")
+        stored = features.store(
+            *(embedder, layer, side, path),
+            per=per,
+            timeout=timeout,
+            unreadable={one: f"{one}: its name is not UTF-8: rename it." for one in nameless},
+            progress=progress,
+            say=say,
+        )
     elif not (neighbours or probe):
         raise ArgumentError(
             "Name VIDEOs (files, folders, globs), or labelled ones with --data_dir."
@@ -137,47 +161,3 @@ def extract_features(
             figure.savefig(temporary, dpi=100)
     probed = probing.probe(others, queries) if probe else None
     return Extraction(stored, nearest, reports if nearest else (), probed)
-
-
-def _store(
-    named: opening.Named,
-    output: Path,
-    chosen: tuple[Sequence[str] | None, str | None, str | None],
-    layer: str | None,
-    protocol: str | None,
-    devices: str,
-    per: str,
-    timeout: float,
-    progress: Callable[[int, int], None] | None,
-    say: Callable[[str], None],
-) -> "Stored":
-    """Opens the model and the videos, and writes the embeddings."""
-    from keras_r3d.data.opening import file_reader
-    from keras_r3d.inference.embeddings import features
-    from keras_r3d.inference.evaluation import labelled
-    from keras_r3d.inference.models import protocol as placing
-    from keras_r3d.system.devices import choose
-
-    paths, data_dir, split = chosen
-    (opened,) = opening.open_models(named, protocol, devices)
-    nameless = {}
-    if paths is None:
-        side = labelled.videos_of(opened, data_dir, split)
-    else:
-        shown = [listing.printable(path) for path in paths if not annotations.is_text(path)]
-        nameless = {path: f"{path}: its name is not UTF-8: rename it." for path in shown}
-        paths = [path for path in paths if annotations.is_text(path)]
-        reader = file_reader(paths, opened.classifier.data)
-        side = labelled.Labelled([Video(path, "") for path in paths], reader, "", "")
-    model, layer = features.embedder(opened.classifier, layer, choose(devices))
-    of_one = {"window": "each window", "video": "the mean of its windows"}[per]
-    placed = placing.described(model.data, model.eval).rpartition("; ")[0]
-    say(f"{model.name}: layer '{layer}', {len(model.classes)} numbers, {of_one}; {placed}")
-    return features.store(
-        *(model, layer, side, output),
-        per=per,
-        timeout=timeout,
-        unreadable=nameless,
-        progress=progress,
-        say=say,
-    )
