@@ -308,7 +308,7 @@ class VideoClassifier:
         output: str | os.PathLike[str] | None = None,
         timeout: float = scoring.TIMEOUT,
         progress: Progress | None = None,
-    ) -> Features | features.Stored:
+    ) -> Features | features.StoredFeatures:
         """Computes embeddings of videos.
 
         Args:

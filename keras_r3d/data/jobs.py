@@ -132,8 +132,8 @@ def contact_sheet(
         raise DataError(
             f"`split` must be one of {sorted(videos.splits)}. Received: split={split!r}"
         )
-    found = list(videos.splits[split])
-    return list(sheet.pages(videos.reader(clips), found, clips.data(), seed, per_class))
+    chosen = list(videos.splits[split])
+    return list(sheet.pages(videos.reader(clips), chosen, clips.data(), seed, per_class))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +148,7 @@ class StoredFlow:
     """
 
     path: Path
-    settings: flow_folder.Settings
+    settings: flow_folder.FlowSettings
     problems: list[Problem]
     recipe: str | None
 
@@ -232,7 +232,7 @@ def store_flow(
     flow.algorithm(input)  # or it is an error, once and not for each video
     labeled = lists.read(data, annotations)
     say_videos(say, data, labeled)
-    settings = flow_folder.Settings(input, short_side)
+    settings = flow_folder.FlowSettings(input, short_side)
     problems = flow_folder.write(
         *(labeled, lists.root(data), Path(output), settings),
         processes=processes or len(os.sched_getaffinity(0)),
@@ -242,11 +242,11 @@ def store_flow(
     return StoredFlow(Path(output), settings, problems, recipe)
 
 
-def say_videos(say: Say, data: str, labelled: Annotations) -> None:
-    for note in labelled.notes:
+def say_videos(say: Say, data: str, labeled: Annotations) -> None:
+    for note in labeled.notes:
         say(f"Note: {note}")
-    counts = ", ".join(f"{name} {len(videos)}" for name, videos in labelled.splits.items())
-    say(f"{data}: {len(labelled.classes)} classes; videos: {counts}")
+    counts = ", ".join(f"{name} {len(videos)}" for name, videos in labeled.splits.items())
+    say(f"{data}: {len(labeled.classes)} classes; videos: {counts}")
 
 
 def check_outside(data: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:

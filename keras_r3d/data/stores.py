@@ -11,9 +11,10 @@ from keras_r3d.data import annotations as lists
 from keras_r3d.data.annotations import AUTO
 from keras_r3d.data.clip_config import Clips, MultiScale
 from keras_r3d.data.jobs import Progress, Say, check_outside, ignore, say_videos, silent
-from keras_r3d.data.store import is_store, levels, preparing, storage, verifying
-from keras_r3d.data.store.encoding import Settings
-from keras_r3d.data.store.preparing import Prepared, size_text
+from keras_r3d.data.store import is_store, levels, planning, preparing, storage, verifying
+from keras_r3d.data.store.encoding import StoreSettings
+from keras_r3d.data.store.planning import size_text
+from keras_r3d.data.store.preparing import PreparedStore
 from keras_r3d.system.command import duration
 from keras_r3d.system.errors import StoreError
 from keras_r3d.system.work import Share
@@ -43,7 +44,7 @@ def prepare_store(
     dry_run: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
-) -> Prepared:
+) -> PreparedStore:
     """Makes a clip store of videos, which trainings read many times as fast.
 
     Interrupted, the same call resumes.
@@ -94,17 +95,17 @@ def prepare_store(
     kept = _levels(levels, recipe, overrides, height, short_side, clips)
     if output is not None:
         check_outside(data, output)
-    labelled = lists.read(data, annotations)
-    say_videos(say, data, labelled)
+    labeled = lists.read(data, annotations)
+    say_videos(say, data, labeled)
     rate = f"{fps:g} frames/s" if fps else "frame rate kept"
     sides = ", ".join(map(str, kept.sizes))
     say(f"Levels: {kept.by.replace('_', ' ')} {sides} px; JPEG quality {quality}; {rate}")
-    job = preparing.job(labelled, lists.root(data), Settings(kept, quality, fps))
+    job = planning.job(labeled, lists.root(data), StoreSettings(kept, quality, fps))
     disk = Path(output or ".").absolute()
     while not disk.exists():
         disk = disk.parent
 
-    def estimated(needed: preparing.Estimate) -> None:
+    def estimated(needed: planning.Estimate) -> None:
         free = shutil.disk_usage(disk).free
         say(
             f"By {needed.samples} of them: about {size_text(needed.bytes)} and "
@@ -116,8 +117,8 @@ def prepare_store(
     processes = processes or len(os.sched_getaffinity(0))
     if dry_run:
         if output is None or not preparing.folder(job, Path(output)).is_begun():
-            estimated(preparing.estimate(job, processes=processes, limit_seconds=time_limit))
-        return Prepared(None, [], [], 0, [])
+            estimated(planning.estimate(job, processes=processes, limit_seconds=time_limit))
+        return PreparedStore(None, [], [], 0, [])
     prepared = preparing.prepare(
         job,
         Path(output or ""),
@@ -172,7 +173,7 @@ def _levels(
 
 def verify_store(
     store: str | os.PathLike[str], *, quarantine: bool = False, progress: Progress | None = None
-) -> verifying.Report:
+) -> verifying.Verification:
     """Reads all of a clip store and compares it with its checksums.
 
     Args:

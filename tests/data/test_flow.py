@@ -21,7 +21,7 @@ from keras_r3d.data import annotations, clips, opening, pipeline
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import flow, flow_folder
 from keras_r3d.data.decoding.flow_decoder import FlowDecoder, StoredFlowDecoder, packed, unpacked
-from keras_r3d.data.decoding.flow_folder import Settings
+from keras_r3d.data.decoding.flow_folder import FlowSettings
 from keras_r3d.data.decoding.reader import Cut
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.opening import open_source
@@ -401,7 +401,7 @@ def stored(videos: Path, folder: Path, root: Path | None = None, **changes) -> l
         annotations.read(videos, "auto"),
         str(root or videos),
         folder,
-        Settings(**{"input": "dis", "short_side": 32} | changes),
+        FlowSettings(**{"input": "dis", "short_side": 32} | changes),
         processes=2,
         limit_seconds=60,
         progress=lambda done, of: calls.append((done, of)),
@@ -502,7 +502,7 @@ def test_a_clip_store_has_no_flow(tmp_path, data, monkeypatch):
 
 def test_segments_and_times_are_kept(moving, tmp_path):
     output = tmp_path / "out.mkv"
-    flow_folder.store((moving.path, Settings("dis", 0), output))
+    flow_folder.store((moving.path, FlowSettings("dis", 0), output))
     segment = {"start_seconds": 0.3, "end_seconds": 0.7}
     ones = [
         next(VideoReader(0, 0, "dis", stored=one != moving.path).windows(video, 4, 1, Views(1), 48))
@@ -550,7 +550,7 @@ def test_storing_goes_on_where_it_was_left(videos, tmp_path):
 def test_flow_and_recipe_must_agree(tmp_path, data, small):
     folder = tmp_path / "flow"
     folder.mkdir()
-    settings = dataclasses.asdict(Settings("dis", 32))
+    settings = dataclasses.asdict(FlowSettings("dis", 32))
     (folder / "flow.json").write_text(json.dumps(settings))
     (folder / "manifest.csv").write_text("")
     for wrong, message in (
@@ -585,7 +585,7 @@ def test_a_damaged_file_of_flow_is_noted(moving, tmp_path):
 
 
 def test_stored_frames_come_in_order(moving, tmp_path):
-    flow_folder.store((moving.path, Settings("dis", 0), tmp_path / "out.mkv"))
+    flow_folder.store((moving.path, FlowSettings("dis", 0), tmp_path / "out.mkv"))
     decoder = StoredFlowDecoder(str(tmp_path / "out.mkv"))
     seconds, frames = zip(*decoder.timed(), strict=True)
     assert list(seconds) == [second for second, _ in FlowDecoder(moving.path, "dis", 0).timed()]
@@ -610,7 +610,7 @@ def test_the_command_stores_flow_and_names_what_is_broken(videos, tmp_path):
     output = command(videos, "--output", tmp_path / "f", "--recipe", "gestures_flow", code=1)
     assert "1 videos gave no flow" in output
     assert "broken.mp4: OpenCV cannot open it" in output
-    assert flow_folder.read_settings(tmp_path / "f") == Settings("dis", 80)
+    assert flow_folder.read_settings(tmp_path / "f") == FlowSettings("dis", 80)
     assert (tmp_path / "f" / "b" / "1.mp4.avi").is_file()
 
 
@@ -655,7 +655,7 @@ def test_stored_flow_is_recognised_by_the_file(tmp_path):
     folder = tmp_path / "flow"
     (folder / "a").mkdir(parents=True)
     (folder / flow_folder.MARKER).write_text(
-        json.dumps(dataclasses.asdict(flow_folder.Settings(data.input, 24)))
+        json.dumps(dataclasses.asdict(flow_folder.FlowSettings(data.input, 24)))
     )
     (folder / annotations.MANIFEST).write_text("path,label,split\n")
     stored, other = str(folder / "a" / "1.mkv"), str(tmp_path / "1.mp4")

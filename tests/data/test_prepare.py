@@ -22,7 +22,7 @@ from prepared import content, inline, job, prepare, prepare_job
 from keras_r3d import data
 from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source
-from keras_r3d.data.store import Store, StoreReader, encoding, format, preparing
+from keras_r3d.data.store import Store, StoreReader, encoding, format, planning, preparing
 from keras_r3d.data.store.verifying import verify
 from keras_r3d.system import files, workers
 from keras_r3d.system.command import INTERRUPTED
@@ -383,7 +383,7 @@ def test_few_sound_videos_among_many_are_found_for_the_estimate(tmp_path):
     work = job(tmp_path / "videos")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "run", inline)
-        found = preparing.estimate(work, processes=2, limit_seconds=60)
+        found = planning.estimate(work, processes=2, limit_seconds=60)
     assert found.samples >= 1
     assert found.bytes > 0
 
@@ -394,7 +394,7 @@ def test_the_estimate_is_near(tmp_path):
     work = job(tmp_path / "videos")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "run", inline)
-        found = preparing.estimate(work, processes=1, limit_seconds=60)
+        found = planning.estimate(work, processes=1, limit_seconds=60)
     prepare(tmp_path / "videos", tmp_path / "store")
     size = sum(len(data) for data in content(tmp_path / "store").values())
     assert found.samples == 4

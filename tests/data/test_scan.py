@@ -13,7 +13,9 @@ import cv2
 import numpy as np
 import pytest
 from conftest import write_video
+from prepared import inline
 
+from keras_r3d import R3DError, data
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import landmarks
@@ -21,6 +23,7 @@ from keras_r3d.data.decoding.decoder import VideoInfo
 from keras_r3d.data.scanning import examining, report
 from keras_r3d.data.scanning.report import Scan
 from keras_r3d.system import workers
+from keras_r3d.system.errors import VideoError, WriteError
 
 ROOT = Path(__file__).parents[2]
 
@@ -206,12 +209,16 @@ def odd_job(what):
         time.sleep(600)
     if what == "crash":
         os._exit(139)
+    if what == "broken":
+        raise VideoError("v.avi: it is broken.")
+    if what == "full":
+        raise WriteError("Could not write v.avi.")
     return what * 2
 
 
 def test_what_hangs_or_crashes_takes_nothing_along():
     started = time.monotonic()
-    jobs = ["a", "hang", "b", "crash", "c", "crash", "d"]
+    jobs = ["a", "hang", "b", "crash", "c", "crash", "d", "broken"]
     done = dict(workers.run(odd_job, jobs, workers=2, limit_seconds=5))
     assert {i: r for i, r in done.items() if isinstance(r, str)} == {
         0: "aa",
@@ -221,60 +228,74 @@ def test_what_hangs_or_crashes_takes_nothing_along():
     }
     assert done[1] == workers.Failure("time limit", "not done after 5 s")
     assert done[3] == done[5] == workers.Failure("crash", "its process ended with code 139")
+    assert done[7] == workers.Failure("unreadable", "v.avi: it is broken.")
+    assert done[7].sentence("v.avi") == "v.avi: it is broken."
+    assert done[3].sentence("v.avi") == "v.avi: its process ended with code 139."
     assert time.monotonic() - started < 60
+    with pytest.raises(WriteError, match="Could not write"):
+        list(workers.run(odd_job, ["full"], workers=1, limit_seconds=60))
 
 
-def test_the_command_reports_and_training_honours_the_quarantine(class_folders, tmp_path):
+def test_the_report_and_training_honours_the_quarantine(class_folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "run", inline)
     bad = class_folders / "red" / "bad.avi"
     bad.write_text("nothing")
     (class_folders / "quarantine.txt").write_text("green/5.avi\n")
-    table, report = tmp_path / "scan.csv", tmp_path / "scan.json"
-    done = scan(
-        class_folders, "--min_frames=8", "--min_side=8", f"--csv={table}", f"--json={report}"
-    )
-    assert done.returncode == 1, done.stderr
-    assert done.stdout.count("\n    ") == 1 + 5 + 1  # five duplicates are shown, and "more"
-    assert (
-        "1 unreadable: no frame can be had\n    red/bad.avi: OpenCV cannot open it" in done.stdout
-    )
+    table, json_file = tmp_path / "scan.csv", tmp_path / "scan.json"
+    options = {"min_frames": 8, "min_side": 8}
+    shown = str(data.scan(class_folders, csv=str(table), json=str(json_file), **options))
+    assert shown.count("\n    ") == 1 + 5 + 1  # five duplicates are shown, and "more"
+    assert "1 unreadable: no frame can be had\n    red/bad.avi: OpenCV cannot open it" in shown
+    assert f"\nWritten: {table}\nWritten: {json_file}" in shown
     with table.open(newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file) if row["status"] != "duplicate"}
     assert rows[str(bad)]["status"] == "unreadable"
-    one = next(r for r in json.loads(report.read_text()) if r["path"].endswith("red/0.avi"))
+    one = next(r for r in json.loads(json_file.read_text()) if r["path"].endswith("red/0.avi"))
     assert (one["frames"], one["width"], one["height"], one["fps"]) == (12, 48, 32, 10.0)
     assert (one["seconds"], one["labels"], one["splits"]) == (1.2, ["red"], ["train"])
     assert rows[str(bad)]["label"] == "red"
     assert len(annotations.read(class_folders, "folders").splits["train"]) == 12
-
-    done = scan(class_folders, "--min_frames=8", "--min_side=8", "--quarantine")
-    assert "leave its files aside" in done.stdout
+    assert "leave its files aside" in str(data.scan(class_folders, quarantine=True, **options))
     listed = (class_folders / "quarantine.txt").read_text().splitlines()
     assert listed == ["green/5.avi", "red/bad.avi"]
     found = annotations.read(class_folders, "folders")
     assert len(found.splits["train"]) == 11
     assert any("2 videos are left aside by" in note for note in found.notes)
-    again = scan(class_folders, "--min_frames=8", "--min_side=8", "--quarantine")
-    assert again.returncode == 1  # it looks at the quarantined ones, too
+    again = data.scan(class_folders, quarantine=True, **options)
+    assert again.broken == [str(bad)]  # it looks at the quarantined ones, too
     assert (class_folders / "quarantine.txt").read_text().splitlines() == listed
 
 
-def test_a_folder_without_labels_is_scanned_all_the_same(tmp_path):
-    write_video(tmp_path / "loose" / "deep" / "one.avi")
-    done = scan(tmp_path / "loose", "--min_side=8")
-    assert done.returncode == 0, done.stderr
-    assert "Without labels and splits: " in done.stdout
-    assert "1 files, 1 without findings" in done.stdout
-    one = scan(tmp_path / "loose" / "deep" / "one.avi", "--min_side=8")
-    assert "files       1        2" in one.stdout
-    assert "1 files, 1 without findings" in one.stdout
-    for arguments, message in [
-        ([tmp_path / "nowhere"], "nowhere does not exist"),
-        ([tmp_path / "nothing"], "holds no videos"),
-        ([], "Missing: SOURCE"),
-        ([tmp_path / "loose", "--annotations=gone.csv"], "gone.csv does not exist"),
+def test_a_folder_without_labels_is_scanned_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "run", inline)
+    path = write_video(tmp_path / "loose" / "deep" / "one.avi")
+    lines: list[str] = []
+    shown = str(data.scan(tmp_path / "loose", min_side=8, say=lines.append))
+    assert lines[0].startswith("Without labels and splits: ")
+    assert "1 files, 1 without findings" in shown
+    one = str(data.scan(path, min_side=8))
+    assert "files       1        2" in one
+    assert "1 files, 1 without findings" in one
+    (tmp_path / "nothing").mkdir()
+    for source, options, message in [
+        (tmp_path / "nowhere", {}, "nowhere does not exist"),
+        (tmp_path / "nothing", {}, "holds no videos"),
+        (tmp_path / "loose", {"annotations": "gone.csv"}, r"gone.csv does not exist"),
     ]:
-        (tmp_path / "nothing").mkdir(exist_ok=True)
-        done = scan(*arguments)
-        assert done.returncode == 1
-        assert message in done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
+        with pytest.raises(R3DError, match=message):
+            data.scan(source, **options)
+
+
+def test_the_command(tmp_path):
+    (tmp_path / "bad.avi").write_text("nothing")
+    write_video(tmp_path / "one.avi")
+    done = scan(tmp_path, "--min_side=8", "--quarantine", f"--csv={tmp_path / 'scan.csv'}")
+    assert done.returncode == 1
+    assert "Without labels and splits: " in done.stdout
+    assert "1 unreadable: no frame can be had\n    bad.avi: OpenCV cannot open it" in done.stdout
+    assert f"Written: {tmp_path / 'scan.csv'}\n" in done.stdout
+    assert (tmp_path / "quarantine.txt").read_text() == "bad.avi\n"
+    done = scan()
+    assert done.returncode == 1
+    assert "Missing: SOURCE" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -25,7 +25,7 @@ from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.opening import open_source
 from keras_r3d.data.sampling import cropping, temporal
 from keras_r3d.data.store import Store, StoreReader, encoding, format, is_store, jpeg
-from keras_r3d.data.store.encoding import Settings
+from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.system.errors import R3DError, StoreError, VideoError
 
@@ -315,7 +315,7 @@ def test_many_threads_read_one_store(opened):
 
 
 def encoded(path: Path, folder: Path, sizes=(64,), fps=0.0, **segment) -> encoding.Part:
-    settings = Settings(Levels("short_side", sizes), 90, fps)
+    settings = StoreSettings(Levels("short_side", sizes), 90, fps)
     return encoding.encode(Video(str(path), "a", **segment), settings, folder)
 
 

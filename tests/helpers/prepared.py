@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from keras_r3d.data import annotations
-from keras_r3d.data.store import preparing
-from keras_r3d.data.store.encoding import Settings
+from keras_r3d.data.store import planning, preparing
+from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.system import workers
 from keras_r3d.system.errors import WriteError
@@ -24,12 +24,12 @@ def inline(function, items, *, workers, limit_seconds):
 call = workers.call
 
 
-def job(source: Path, sizes=(64, 48), *, by="short_side", quality=90, fps=0.0) -> preparing.Job:
-    settings = Settings(Levels(by, tuple(sizes)), quality, fps)
-    return preparing.job(annotations.read(source, "auto"), annotations.root(source), settings)
+def job(source: Path, sizes=(64, 48), *, by="short_side", quality=90, fps=0.0) -> planning.Job:
+    settings = StoreSettings(Levels(by, tuple(sizes)), quality, fps)
+    return planning.job(annotations.read(source, "auto"), annotations.root(source), settings)
 
 
-def prepare_job(work: preparing.Job, store: Path, run=inline, **options) -> preparing.Prepared:
+def prepare_job(work: planning.Job, store: Path, run=inline, **options) -> preparing.PreparedStore:
     defaults = {"processes": 1, "limit_seconds": 60, "shard_bytes": 2**30}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "run", run)

@@ -1,6 +1,6 @@
 """A folder of optical flow that was computed ahead: a file for each video, under the same path.
 
-Files are Matroska, FFV1, grey, whatever their suffix: without loss, and half the size of other
+Files are Matroska, FFV1, gray, whatever their suffix: without loss, and half the size of other
 codecs that OpenCV writes. A video that gives no flow has a file, too, a text that says why: so it
 is in every list and split, and counts as an error, as it would without the folder. `flow.json` says
 how the flow was computed and is written first, `manifest.csv` has labels and splits and is written
@@ -38,7 +38,7 @@ _FRAMES_PER_SECOND = 25  # that a player is told; the true times are in the fram
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class FlowSettings:
     """How flow was computed.
 
     Attributes:
@@ -59,7 +59,7 @@ def is_one(path: str | Path) -> bool:
     return (Path(path) / MARKER).is_file()
 
 
-def read_settings(path: str | Path) -> Settings:
+def read_settings(path: str | Path) -> FlowSettings:
     """Returns how the flow of a folder was computed.
 
     Raises:
@@ -67,14 +67,14 @@ def read_settings(path: str | Path) -> Settings:
     """
     marker = Path(path) / MARKER
     try:
-        return Settings(**json.loads(marker.read_text(encoding="utf-8")))
+        return FlowSettings(**json.loads(marker.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{marker} cannot be read ({error}): write the flow anew.") from error
 
 
 def check(path: str | Path, input: str, short_side: int) -> None:
     """Raises DataError if a folder of flow is unfinished, or is not what a recipe asks for."""
-    stored, asked = read_settings(path), Settings(input, short_side)
+    stored, asked = read_settings(path), FlowSettings(input, short_side)
     if input == "rgb":
         raise DataError(
             f"{path} holds optical flow ({stored.input}), but the recipe's data.input is 'rgb': "
@@ -102,7 +102,7 @@ def write(
     labeled: Annotations,
     root: str,
     folder: Path,
-    settings: Settings,
+    settings: FlowSettings,
     *,
     processes: int,
     limit_seconds: float,
@@ -165,7 +165,7 @@ def _is_made(destination: Path) -> bool:
     return destination.is_file() and reason(str(destination)) is None
 
 
-def store(task: tuple[str, Settings, Path]) -> None:
+def store(task: tuple[str, FlowSettings, Path]) -> None:
     """Stores the flow of a video.
 
     Args:

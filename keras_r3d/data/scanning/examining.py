@@ -23,7 +23,7 @@ STATUSES = {
     "crash": "the process that decodes it ends",
     "truncated": "fewer frames than the container promises",
     "wrong count": "another number of frames than the container says",
-    "segment": "a labelled segment begins behind the last frame",
+    "segment": "a labeled segment begins behind the last frame",
     "few frames": "fewer than --min_frames; clips of it repeat",
     "variable rate": "frames come at uneven times",
     "rotated": "turned upright by the metadata, here as in training",
@@ -167,7 +167,7 @@ class _HashingDecoder(Decoder):
     def _hash(self) -> int:
         try:
             return duplicates.frame_hash(self.image())
-        except VideoError:  # one that cannot be converted; `probe` goes on, too
+        except VideoError:  # one that cannot be converted; as `probe` does
             return duplicates.SAYS_NOTHING
 
 
@@ -201,20 +201,22 @@ def _compared(
             starts[video.path] = max(video.start_seconds, starts.get(video.path, 0.0))
             places.setdefault(os.path.abspath(video.path), (split, video))
     contents = _contents([one.path for one in examinations])
-    found = [places.get(os.path.abspath(one.path)) for one in examinations]
-    pairs = _near(examinations, contents, found)
+    labeled = [places.get(os.path.abspath(one.path)) for one in examinations]
+    pairs = _near(examinations, contents, labeled)
     alike: dict[str, list[str]] = defaultdict(list)
     for pair in pairs:
         for this, that in ((0, 1), (1, 0)):
             alike[pair.paths[this]].append(f"of {pair.paths[that]} ({pair.places[that]})")
     first: dict[tuple[int, str], int] = {}
     result = []
-    for number, (one, content, ours) in enumerate(zip(examinations, contents, found, strict=True)):
+    for number, (one, content, ours) in enumerate(
+        zip(examinations, contents, labeled, strict=True)
+    ):
         findings = dict(one.findings)
         if one.frames and starts.get(one.path, 0.0) > one.last_second:
             findings["segment"] = f"at {starts[one.path]:g} s, the last at {one.last_second:g} s"
         before = first.setdefault(content, number) if content else number
-        other, theirs = examinations[before].path, found[before]
+        other, theirs = examinations[before].path, labeled[before]
         if before != number:
             findings["duplicate"] = f"of {other}"
         if ours and theirs and ours[1].label != theirs[1].label:

@@ -63,15 +63,15 @@ class Scan:
         return "\n".join(lines)
 
 
-def description(examinations: Sequence[Examination], labelled: Annotations | None) -> str:
+def description(examinations: Sequence[Examination], labeled: Annotations | None) -> str:
     """Returns a table of the videos by split, and by class if they have some."""
     by_path = {one.path: one for one in examinations}
-    if not labelled:
+    if not labeled:
         everything = [(one, 0.0, math.inf) for one in examinations]
         return _aligned([("", *_FACTS), ("files", *_facts(everything))])
     splits: dict[str, list] = {}
     classes: dict[str, dict[str, list]] = collections.defaultdict(dict)
-    for split, videos in labelled.splits.items():
+    for split, videos in labeled.splits.items():
         for video in videos:
             sample = by_path[video.path], video.start_seconds, video.end_seconds
             splits.setdefault(split, []).append(sample)
@@ -155,10 +155,10 @@ def _pairs(near_duplicates: Sequence[NearDuplicate], folder: str) -> list[str]:
     return lines
 
 
-def _about(labelled: Annotations | None) -> dict[str, tuple[list[str], ...]]:
+def _about(labeled: Annotations | None) -> dict[str, tuple[list[str], ...]]:
     """Returns labels, splits and groups of each file: several, if it holds several videos."""
     about: dict[str, tuple[set[str], ...]] = {}
-    for split, videos in labelled.splits.items() if labelled else ():
+    for split, videos in labeled.splits.items() if labeled else ():
         for video in videos:
             three = about.setdefault(video.path, (set(), set(), set()))
             for names, name in zip(three, (video.label, split, video.group), strict=True):

@@ -25,7 +25,7 @@ _MOST_BYTES = 2**32 - 1  # of a level: frame_end is of 32 bits
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class StoreSettings:
     """How videos become frames.
 
     Attributes:
@@ -65,7 +65,7 @@ class Part:
         return self.folder / f"{number}.jpegs"
 
 
-def encode(source: Video, settings: Settings, folder: Path) -> Part:
+def encode(source: Video, settings: StoreSettings, folder: Path) -> Part:
     """Encodes a video into a new folder.
 
     Raises:
@@ -85,7 +85,7 @@ def encode(source: Video, settings: Settings, folder: Path) -> Part:
 
 
 def _encode(
-    source: Video, settings: Settings, folder: Path, source_bytes: int, source_sha256: str
+    source: Video, settings: StoreSettings, folder: Path, source_bytes: int, source_sha256: str
 ) -> Part:
     sizes: list[tuple[int, int]] = []
     intervals: list[int] = []

@@ -7,157 +7,32 @@ step joins the indexes; store.json, without which nothing opens the store, comes
 import contextlib
 import csv
 import dataclasses
-import functools
-import hashlib
 import itertools
 import json
-import os
 import shutil
-import tempfile
-import time
 import zipfile
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_r3d._version import __version__
-from keras_r3d.data.annotations import Annotations, Problem, Video
-from keras_r3d.data.store import encoding, format
-from keras_r3d.data.store.encoding import Part, Settings
+from keras_r3d.data.annotations import Problem
+from keras_r3d.data.store import format
+from keras_r3d.data.store.encoding import Part
+from keras_r3d.data.store.planning import Estimate, Job, divide, encoded, estimate, size_text
 from keras_r3d.system import files, workers
 from keras_r3d.system.errors import StoreError
-from keras_r3d.system.opencv import cv2
 from keras_r3d.system.work import Share, Work
 
 _PARTS = "parts"  # indexes of the shards
 _JOURNAL = "prepare.jsonl"  # of stores that keras_r3d prepared before it made shards one by one
-_SAMPLES, _TRIES = 4, 20  # videos encoded at a time to estimate, and at most
 _NAMED = 10  # videos of a kind, in a report
 _DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile)
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """Videos to prepare.
-
-    Attributes:
-        root: folder that the videos' names in the store start from.
-        samples: split and video, in the order of the store.
-    """
-
-    root: str
-    samples: Sequence[tuple[str, Video]]
-    settings: Settings
-
-    def name(self, video: Video) -> str:
-        """Returns a video's name in the store."""
-        return os.path.relpath(video.path, self.root).replace(os.sep, "/")
-
-    @functools.cached_property
-    def file_bytes(self) -> dict[str, int]:
-        """Size of each file, -1 of one that is not there."""
-        paths = {video.path for _, video in self.samples}
-        return {path: os.path.getsize(path) if os.path.isfile(path) else -1 for path in paths}
-
-    def request(self) -> dict[str, Any]:
-        """Returns all that decides what the store holds, but for the videos' content."""
-        digest = hashlib.sha256()
-        for split, video in self.samples:
-            row = (self.name(video), video.label, split, video.start_seconds, video.end_seconds)
-            line = f"{row} {self.file_bytes[video.path]}\n"
-            digest.update(line.encode(errors="surrogateescape"))
-        return {
-            "version": format.VERSION,
-            "videos": len(self.samples),
-            "videos_sha256": digest.hexdigest(),
-            "settings": dataclasses.asdict(self.settings),
-            "keras_r3d": __version__,
-            "opencv": cv2.__version__,
-        }
-
-    def weights(self) -> list[float]:
-        """Returns how large each video is likely to be against the others.
-
-        That is its file's size, which segments of one file share.
-        """
-        segments = Counter(video.path for _, video in self.samples)
-        return [
-            max(1, self.file_bytes[video.path]) / segments[video.path] for _, video in self.samples
-        ]
-
-
-def job(annotations: Annotations, root: str, settings: Settings) -> Job:
-    """Returns the job of preparing all videos of some annotations."""
-    samples = [(split, video) for split, videos in annotations.splits.items() for video in videos]
-    samples.sort(key=lambda one: (one[0], one[1].path, one[1].start_seconds, one[1].end_seconds))
-    return Job(root, samples, settings)
-
-
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """What preparing will take, as a few videos show.
-
-    Attributes:
-        bytes: on the disk.
-        seconds: with the processes asked for.
-        samples: videos that were encoded to know it.
-    """
-
-    bytes: int
-    seconds: float
-    samples: int
-
-
-def estimate(
-    work: Job, *, processes: int, limit_seconds: float, folder: Path | None = None
-) -> Estimate:
-    """Encodes a few videos, spread over the list, into a temporary folder that is removed.
-
-    Args:
-        folder: in which the temporary one is made; None: where the system has such.
-
-    Raises:
-        StoreError: none of them can be read.
-        WriteError: the disk is full, …
-    """
-    count, weights = len(work.samples), work.weights()
-    most = min(_TRIES, count)
-    # Spread over the list: every so-manyth first, then those between, where those were broken.
-    places = np.linspace(0, count - 1, most).astype(int)
-    step = -(-most // _SAMPLES)
-    order = np.concatenate([places[start::step] for start in range(step)]).tolist()
-    reasons: list[str] = []
-    for first in range(0, most, _SAMPLES):
-        chosen = order[first : first + _SAMPLES]
-        size, weight, samples = 0, 0.0, 0
-        started = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix=".keras_r3d-", dir=folder) as scratch:
-            running = _encoded(work, chosen, Path(scratch), processes, limit_seconds)
-            for place, result in running:
-                if isinstance(result, workers.Failure):
-                    reasons.append(result.sentence(work.samples[place][1].name))
-                    continue
-                size += int(result.ends[:, -1].sum(dtype=np.uint64))
-                size += result.ends.size * 8 + result.seconds.nbytes + 200  # of the index
-                weight += weights[place]
-                samples += 1
-        if samples:
-            share = sum(weights) / weight
-            # So few may not have kept all processes busy.
-            idle = len(chosen) / max(len(chosen), processes)
-            seconds = (time.monotonic() - started) * share * idle
-            return Estimate(int(size * share), seconds, samples)
-    raise StoreError(
-        f"None of the {len(reasons)} videos tried can be read; the first: {reasons[0]} Look for "
-        "more with `python -m keras_r3d.scan`."
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Prepared:
+class PreparedStore:
     """What was prepared.
 
     Attributes:
@@ -215,15 +90,6 @@ def named_problems(problems: Sequence[Problem]) -> list[str]:
     return [*lines, f"  … and {more} more"] if more > 0 else lines
 
 
-def size_text(count: float) -> str:
-    """Returns a number of bytes as a person would say it."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
-
-
 def folder(work: Job, store: Path, share: Share | None = None) -> Work:
     """Returns the folder of a store that can be made or resumed.
 
@@ -253,7 +119,7 @@ def prepare(
     share: Share | None = None,
     finish: bool = False,
     estimated: Callable[[Estimate], None] = lambda _: None,
-) -> Prepared:
+) -> PreparedStore:
     """Makes a store, or resumes an earlier call that was interrupted.
 
     Args:
@@ -273,31 +139,32 @@ def prepare(
     place = folder(work, store, share)
     if finish and not place.is_begun():
         raise StoreError(f"{store} has no shards yet: prepare them before you pass --finish.")
-    count = len(work.samples)
 
-    def divide() -> dict[str, Any]:
+    def plan() -> dict[str, Any]:
         expected = estimate(
             work, processes=processes, limit_seconds=limit_seconds, folder=place.scratch
         )
         estimated(expected)
-        return {"shards": _divide(work.weights(), expected.bytes, shard_bytes)}
+        return {"shards": divide(work.weights(), expected.bytes, shard_bytes)}
 
-    with place.open(divide) as plan:
-        starts = [*plan["shards"], count]
+    with place.open(plan) as planned:
+        starts = [*planned["shards"], len(work.samples)]
         shards = [_Shard(store, n, *ends) for n, ends in enumerate(itertools.pairwise(starts))]
         if not (store / format.DESCRIPTION).exists():  # else it was killed when it was all but done
             missing = [shard.number for shard in shards if not shard.is_made()]
             if not finish:
-                done = count - sum(len(shards[number].places) for number in missing)
+                own = place.share.of(range(len(shards)))
+                count = sum(len(shards[number].places) for number in own)
+                mine = [shards[number] for number in own if number in set(missing)]
+                done = count - sum(len(shard.places) for shard in mine)
                 if done:
                     progress(done, count)
-                mine = [shards[number] for number in place.share.of(missing)]
                 for _ in _make(work, mine, place, processes, limit_seconds):
                     done += 1
                     progress(done, count)
                 missing = [number for number in missing if not shards[number].is_made()]
                 if share is not None:
-                    return Prepared(None, [], [], len(shards), missing)
+                    return PreparedStore(None, [], [], len(shards), missing)
             if missing:
                 raise StoreError(
                     f"{store} lacks {len(missing)} of its {len(shards)} shards: "
@@ -308,18 +175,6 @@ def prepare(
         shutil.rmtree(store / _PARTS, ignore_errors=True)
     (store / format.PLAN).unlink(missing_ok=True)  # the last, so that a kill leaves nothing behind
     return _prepared(work, store, len(shards))
-
-
-def _divide(weights: Sequence[float], expected_bytes: int, shard_bytes: int) -> list[int]:
-    """Returns the first video of each shard; a shard gets no more once it is likely to be full."""
-    starts, full = [0], 0.0
-    ratio = expected_bytes / sum(weights)
-    for place, weight in enumerate(weights):
-        if full >= shard_bytes:
-            starts.append(place)
-            full = 0.0
-        full += weight * ratio
-    return starts
 
 
 class _Shard:
@@ -354,7 +209,7 @@ def _make(
     for sub in (format.SHARDS, _PARTS):
         (place.folder / sub).mkdir(exist_ok=True)
     places = [one for shard in shards for one in shard.places]
-    running = _encoded(work, places, place.scratch, processes, limit_seconds)
+    running = encoded(work, places, place.scratch, processes, limit_seconds)
     results: dict[int, Part | workers.Failure] = {}
     with contextlib.closing(running):
         for shard in shards:
@@ -427,21 +282,6 @@ def _problem(*texts: str) -> Problem:
     )
 
 
-def _encoded(
-    work: Job, places: Sequence[int], scratch: Path, processes: int, limit_seconds: float
-) -> Generator[tuple[int, Part | workers.Failure], None, None]:
-    """Encodes videos in other processes; yields the place of each in the list, and what came."""
-    tasks = [(work.samples[n][1], work.settings, scratch / f"video-{n}") for n in places]
-    running = workers.run(_encode, tasks, workers=processes, limit_seconds=limit_seconds)
-    with contextlib.closing(running):
-        for number, result in running:
-            yield places[number], result
-
-
-def _encode(task: tuple[Video, Settings, Path]) -> Part:
-    return encoding.encode(*task)
-
-
 def _join(work: Job, store: Path, shards: Sequence[_Shard], place: Work) -> None:
     """Writes the index of the store out of those of its shards, and store.json."""
     abouts = [shard.read() for shard in shards]
@@ -494,7 +334,7 @@ def _join(work: Job, store: Path, shards: Sequence[_Shard], place: Work) -> None
     files.write_text(store / format.DESCRIPTION, description.dumps())
 
 
-def _prepared(work: Job, store: Path, shards: int) -> Prepared:
+def _prepared(work: Job, store: Path, shards: int) -> PreparedStore:
     """Reads what a finished store holds."""
     path = store / format.DESCRIPTION
     problems: dict[bool, list[Problem]] = {True: [], False: []}
@@ -503,7 +343,7 @@ def _prepared(work: Job, store: Path, shards: int) -> Prepared:
             for row in list(csv.reader(file))[1:]:
                 problems[row[1] == "short"].append(Problem(*row))
     kept = (store / format.CLASSES).read_text(encoding="utf-8").splitlines()
-    return Prepared(
+    return PreparedStore(
         format.loads(path.read_text(encoding="utf-8"), str(path)),
         problems[False],
         problems[True],

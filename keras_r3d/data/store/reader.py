@@ -105,7 +105,7 @@ class StoreReader(Reader):
 
 
 def compressed(
-    store: Store, number: int, wanted: Indices, place: levels.Cut, size: levels.Size
+    store: Store, number: int, wanted: Indices, place: levels.LevelCut, size: levels.Size
 ) -> list[jpeg.Window]:
     """Reads frames of a video and cuts a window out of them, not decoded.
 

@@ -18,8 +18,8 @@ from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from keras_r3d.inference.embeddings.features import Stored
-    from keras_r3d.inference.embeddings.neighbors import Neighbours
+    from keras_r3d.inference.embeddings.features import StoredFeatures
+    from keras_r3d.inference.embeddings.neighbors import Neighbors
     from keras_r3d.inference.embeddings.probe import Probed
 
 
@@ -34,8 +34,8 @@ class Extraction:
         probed: None where no probe was asked for.
     """
 
-    stored: "Stored | None"
-    neighbors: "Neighbours | None"
+    stored: "StoredFeatures | None"
+    neighbors: "Neighbors | None"
     reports: Sequence[Path]
     probed: "Probed | None"
 
@@ -107,7 +107,7 @@ def extract_features(
             raise ArgumentError(f"{report} exists and is left as it is: move it away first.")
     labeled, stored = bool(data_dir or split), None
     if videos and labeled:
-        raise ArgumentError("Name VIDEOs, or labelled ones with --data_dir and --split; not both.")
+        raise ArgumentError("Name VIDEOs, or labeled ones with --data_dir and --split; not both.")
     if videos or labeled:
         feature_file.check_new(path)
         listed = listing.paths(videos, sys.stdin)
@@ -142,9 +142,7 @@ def extract_features(
             say=say,
         )
     elif not (neighbours or probe):
-        raise ArgumentError(
-            "Name VIDEOs (files, folders, globs), or labelled ones with --data_dir."
-        )
+        raise ArgumentError("Name VIDEOs (files, folders, globs), or labeled ones with --data_dir.")
     if not (neighbours or probe):
         return Extraction(stored, None, (), None)
 

@@ -117,9 +117,9 @@ class Parts:
         """Returns what there is to say of "partial" videos, and of those that are "ok", by name."""
         details: dict[str, dict[str, str]] = {"partial": {}, "ok": {}}
         for path in self._existing():
-            batch, said = _read(path)
+            batch, notes = _read(path)
             status = dict(zip(batch["video"].tolist(), batch["status"].tolist(), strict=True))
-            for name, detail in said.items():
+            for name, detail in notes.items():
                 if name in self._path_of:
                     details[status[name]][name] = detail
         return {

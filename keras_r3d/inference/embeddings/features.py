@@ -143,7 +143,7 @@ def of_videos(
 
 
 @dataclasses.dataclass(frozen=True)
-class Stored:
+class StoredFeatures:
     """What was written to a file of embeddings. Printed, it is a report.
 
     Attributes:
@@ -190,7 +190,7 @@ def store(
     unreadable: dict[str, str] | None = None,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> Stored:
+) -> StoredFeatures:
     """Computes the embeddings of videos and writes them to a file, in little memory.
 
     What is finished is kept beside `output` until all is: interrupted, the same call resumes.
@@ -238,7 +238,7 @@ def store(
         dimension = len(model.classes)
         rows = feature_file.write(output, parts.batches, dimension, bool(side.split), metadata)
     shutil.rmtree(work.folder)
-    return Stored(output, rows, len(parts.finished), errors, details["partial"])
+    return StoredFeatures(output, rows, len(parts.finished), errors, details["partial"])
 
 
 def _embedded(

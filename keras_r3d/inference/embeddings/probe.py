@@ -16,7 +16,7 @@ from keras_r3d.system.errors import ArgumentError
 
 @dataclasses.dataclass(frozen=True)
 class Probed:
-    """What a linear probe found.
+    """The result of a linear probe.
 
     Attributes:
         described: how it was fitted, in words.
@@ -68,8 +68,8 @@ def probe(train: Features, test: Features) -> Probed:
             f"{train.source} must have videos of two labels or more. Received: {list(classes)}"
         )
     labels = np.searchsorted(classes, train.label[first])
-    labelled = ridge.Labelled([train.embedding], videos, labels, files, len(classes))
-    fitted = ridge.fit(labelled, [""])
+    labeled = ridge.Labelled([train.embedding], videos, labels, files, len(classes))
+    fitted = ridge.fit(labeled, [""])
     _, tested, numbers = np.unique(test.video, return_index=True, return_inverse=True)
     scores = ridge.means(fitted.logits([test.embedding]), numbers)
     truth = test.label[tested]
