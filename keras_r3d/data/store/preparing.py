@@ -23,11 +23,11 @@ from keras_r3d.data.store.encoding import Part
 from keras_r3d.data.store.planning import Estimate, Job, divide, encoded, estimate, size_text
 from keras_r3d.system import files, workers
 from keras_r3d.system.errors import StoreError
+from keras_r3d.system.text import first_of
 from keras_r3d.system.work import Share, Work
 
 _PARTS = "parts"  # indexes of the shards
 _JOURNAL = "prepare.jsonl"  # of stores that keras_r3d prepared before it made shards one by one
-_NAMED = 10  # videos of a kind, in a report
 _DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile)
 
 
@@ -85,9 +85,7 @@ class PreparedStore:
 
 def named_problems(problems: Sequence[Problem]) -> list[str]:
     """Returns a line for each of the first problems."""
-    lines = [f"  {problem.status}: {problem.detail}" for problem in problems[:_NAMED]]
-    more = len(problems) - _NAMED
-    return [*lines, f"  … and {more} more"] if more > 0 else lines
+    return first_of([f"  {problem.status}: {problem.detail}" for problem in problems], 10)
 
 
 def folder(work: Job, store: Path, share: Share | None = None) -> Work:

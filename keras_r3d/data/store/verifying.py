@@ -11,8 +11,8 @@ from keras_r3d.data.store.opened import Store
 from keras_r3d.data.store.planning import size_text
 from keras_r3d.system import files
 from keras_r3d.system.errors import StoreError
+from keras_r3d.system.text import first_of
 
-_NAMED = 20  # in a report
 _AT_A_TIME = 4  # videos
 _SUBMITTED = 256  # videos
 _FRAMES = 64  # read at a time
@@ -38,9 +38,7 @@ class Verification:
     quarantine: Path | None = None
 
     def __str__(self) -> str:
-        lines = [f"  damaged: {line}" for line in self.damage[:_NAMED]]
-        if len(self.damage) > _NAMED:
-            lines.append(f"  … and {len(self.damage) - _NAMED} more")
+        lines = first_of([f"  damaged: {line}" for line in self.damage], 20)
         lines.append(
             f"{self.store}: {self.videos} videos, {size_text(self.bytes)} compared; "
             f"{len(self.damage)} damaged"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -26,10 +27,10 @@ from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import files
 from keras_r3d.system.devices import Devices, choose
 from keras_r3d.system.errors import ArgumentError
+from keras_r3d.system.text import first_of
 from keras_r3d.system.work import Work
 
 PER = ("window", "video")
-_MOST_NAMED = 10  # videos of a kind
 
 
 def embedding_layer(network: keras.Model) -> str:
@@ -129,10 +130,11 @@ def of_videos(
     errors: dict[str, str] = {}
     details: dict[str, dict[str, str]] = {"ok": {}, "partial": {}}
     batches = []
-    for scored in _embedded(model, side.reader, side.videos, timeout, errors):
-        batches.append(_rows(scored, per))
-        if scored.detail:
-            details[scored.status][scored.video.name] = scored.detail
+    for scored in _scored(model, side.reader, side.videos, timeout, errors):
+        if scored.status != "error":
+            batches.append(_rows(scored, per))
+            if scored.detail:
+                details[scored.status][scored.video.name] = scored.detail
     if not batches:
         raise _nothing(side, errors)
     columns = {name: np.concatenate([one[name] for one in batches]) for name in batches[0]}
@@ -172,11 +174,8 @@ class StoredFeatures:
 
 def named(kind: str, details: dict[str, str]) -> str:
     """Counts videos of a kind, and names the first of them."""
-    lines = [f"{len(details)} videos {kind}:"]
-    lines += [f"  {detail or name}" for name, detail in list(details.items())[:_MOST_NAMED]]
-    if len(details) > _MOST_NAMED:
-        lines.append(f"  … and {len(details) - _MOST_NAMED} more")
-    return "\n".join(lines)
+    lines = [f"  {detail or name}" for name, detail in details.items()]
+    return "\n".join([f"{len(details)} videos {kind}:", *first_of(lines, 10)])
 
 
 def store(
@@ -221,13 +220,14 @@ def store(
             gone = dict.fromkeys(sorted(parts.gone), "")
             say(named("finished by an earlier call, but no longer named: left out", gone))
         remaining = [video for video in side.videos if video.name not in parts.finished]
-        done = len(side.videos) - len(remaining)
+        total = len(side.videos)
+        numbers = itertools.count(total - len(remaining) + 1)
         try:
-            for scored in _embedded(model, side.reader, remaining, timeout, errors):
-                parts.add(scored.video.name, _rows(scored, per), scored.detail)
-                done += 1
+            for scored in _scored(model, side.reader, remaining, timeout, errors):
+                if scored.status != "error":
+                    parts.add(scored.video.name, _rows(scored, per), scored.detail)
                 if progress is not None:
-                    progress(done + len(errors), len(side.videos))
+                    progress(next(numbers), total)
         finally:  # of Ctrl-C and SIGTERM, too
             parts.flush()
         errors |= unreadable or {}
@@ -241,19 +241,18 @@ def store(
     return StoredFeatures(output, rows, len(parts.finished), errors, details["partial"])
 
 
-def _embedded(
+def _scored(
     model: Classifier,
     reader: Reader,
     videos: Sequence[Video],
     timeout: float,
     errors: dict[str, str],
 ) -> Iterator[Scored]:
-    """Yields the embedded videos in their order; `errors` gets the others."""
+    """Yields the embedded videos in their order; `errors` gets why some are not."""
     for scored in score(model, reader, videos, timeout=timeout, probabilities=False):
         if scored.status == "error":
             errors[scored.video.name] = scored.detail
-        else:
-            yield scored
+        yield scored
 
 
 def _rows(scored: Scored, per: str) -> Batch:
