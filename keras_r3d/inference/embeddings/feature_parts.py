@@ -117,8 +117,10 @@ class Parts:
         """Returns what there is to say of "partial" videos, and of those that are "ok", by name."""
         details: dict[str, dict[str, str]] = {"partial": {}, "ok": {}}
         for path in self._existing():
-            batch, notes = _read(path)
-            status = dict(zip(batch["video"].tolist(), batch["status"].tolist(), strict=True))
+            with np.load(path) as arrays:
+                notes = json.loads(str(arrays["details"]))
+                names, statuses = arrays["video"].tolist(), arrays["status"].tolist()
+            status = dict(zip(names, statuses, strict=True))
             for name, detail in notes.items():
                 if name in self._path_of:
                     details[status[name]][name] = detail
