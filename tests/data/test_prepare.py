@@ -22,7 +22,7 @@ from prepared import content, inline, job, prepare, prepare_job
 from keras_r3d import data
 from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source
-from keras_r3d.data.store import Store, StoreReader, encoding, format, planning, preparing
+from keras_r3d.data.store import Store, StoreReader, encoding, format, planning
 from keras_r3d.data.store.verifying import verify
 from keras_r3d.system import files, workers
 from keras_r3d.system.command import INTERRUPTED
@@ -113,11 +113,11 @@ def kill(monkeypatch):
             return call
 
         for place, name in [
-            (preparing.shutil, "copyfileobj"),
-            (preparing.shutil, "rmtree"),
-            (preparing.os, "fsync"),
-            (preparing.os, "replace"),
-            (preparing.os, "link"),
+            (shutil, "copyfileobj"),
+            (shutil, "rmtree"),
+            (os, "fsync"),
+            (os, "replace"),
+            (os, "link"),
             (Path, "unlink"),
             (Path, "mkdir"),
         ]:
