@@ -19,7 +19,7 @@ from keras_r3d.data.annotations import Video, listing
 from keras_r3d.data.clip_config import Clips
 from keras_r3d.data.decoding import live
 from keras_r3d.data.opening import file_reader
-from keras_r3d.inference.embeddings import features
+from keras_r3d.inference.embeddings import feature_file, features
 from keras_r3d.inference.embeddings.feature_file import Features
 from keras_r3d.inference.evaluation import evaluating, labelled, scoring
 from keras_r3d.inference.evaluation.evaluation import Evaluation
@@ -305,22 +305,26 @@ class VideoClassifier:
         split: str | None = None,
         layer: str | None = None,
         per: str = "video",
+        output: str | os.PathLike[str] | None = None,
         timeout: float = scoring.TIMEOUT,
-    ) -> Features:
+        progress: Progress | None = None,
+    ) -> Features | features.StoredFeatures:
         """Computes embeddings of videos.
-
-        Of more than memory holds: `python -m keras_r3d.features`.
 
         Args:
             videos: labelled ones, as `keras_r3d.data.open_videos` takes them, if `split` names
                 which; else files, folders or globs of videos.
             layer: whose output they are; None is the one that feeds the classifier.
             per: "video", or "window" for each window.
+            output: writes them to this file, `.npz` or `.parquet`, instead of returning them: of
+                more than memory holds. Interrupted, the same call resumes.
             timeout: seconds after which a video that gives no more window is given up.
+            progress: takes the number of videos done, and of all, where there is an `output`.
 
         Returns:
             `embedding` float32 `(n, d)`, and of each `video`, `path`, `label`, `window`,
             `start_seconds`, `end_seconds`, `status`. What is broken is in `metadata["errors"]`.
+            With `output`: how many were written, and what is broken.
 
         Raises:
             ArgumentError: it is an export or is served, there is no such layer, or no video can be
@@ -338,13 +342,15 @@ class VideoClassifier:
                     "With `split`, `videos` must be a folder of labelled videos, a list or a store."
                 )
             side = labelled.videos_of(self._opened, os.fspath(videos), split)
-            found, reader = side.videos, side.reader
         else:
             paths = _paths(videos)
-            found, reader = [Video(path, "") for path in paths], file_reader(paths, own.data)
-        return features.of_videos(
-            own, reader, found, per=per, labelled=split is not None, layer=layer, timeout=timeout
-        )
+            reader = file_reader(paths, own.data)
+            side = labelled.Labelled([Video(path, "") for path in paths], reader, "", "")
+        if output is None:
+            return features.of_videos(own, layer, side, per=per, timeout=timeout)
+        path = Path(output)
+        feature_file.check_new(path)
+        return features.store(own, layer, side, path, per=per, timeout=timeout, progress=progress)
 
     def export(
         self,

@@ -12,8 +12,8 @@ from benchmarks.timing import interleaved
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.decoding import buffers, decoder
-from keras_r3d.data.store import levels, preparing
-from keras_r3d.data.store.encoding import Settings
+from keras_r3d.data.store import levels, planning, preparing
+from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.recipe import Data
 from keras_r3d.system import files
 from keras_r3d.system.opencv import cv2
@@ -37,9 +37,9 @@ def run(data_dir: str, data: Data, *, most_videos: int, rounds: int, json: str |
     cv2.setNumThreads(1)
     found = annotations.read(data_dir, annotations.AUTO)
     chosen = found.split("train")[:most_videos]
-    settings = Settings(levels.for_crops(data.size, data.scales), _QUALITY, 0.0)
+    settings = StoreSettings(levels.for_crops(data.size, data.scales), _QUALITY, 0.0)
     some = Annotations({"train": chosen}, found.classes, [])
-    work = preparing.job(some, annotations.root(data_dir), settings)
+    work = planning.job(some, annotations.root(data_dir), settings)
     frames = sum(decoder.probe(one.path).frame_count for one in chosen)
     with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as scratch:
         numbers = itertools.count()
@@ -75,7 +75,7 @@ def run(data_dir: str, data: Data, *, most_videos: int, rounds: int, json: str |
         files.write_json(json, figures)
 
 
-def _bare(chosen: Sequence[Video], settings: Settings) -> None:
+def _bare(chosen: Sequence[Video], settings: StoreSettings) -> None:
     options = [cv2.IMWRITE_JPEG_QUALITY, settings.quality, cv2.IMWRITE_JPEG_RST_INTERVAL, 1]
     for one in chosen:
         for _, frame in decoder.Decoder(one.path).timed(one.start_seconds, one.end_seconds):

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from keras_r3d.data.clip_config import Uniform as Uniform
     from keras_r3d.data.clip_config import Whole as Whole
     from keras_r3d.data.jobs import contact_sheet as contact_sheet
-    from keras_r3d.data.jobs import prepare_store as prepare_store
     from keras_r3d.data.jobs import scan as scan
     from keras_r3d.data.jobs import store_flow as store_flow
     from keras_r3d.data.labeled_videos import Videos as Videos
     from keras_r3d.data.labeled_videos import open_videos as open_videos
+    from keras_r3d.data.stores import prepare_store as prepare_store
+    from keras_r3d.data.stores import verify_store as verify_store
 
 __all__ = [
     "Augment",
@@ -41,11 +42,13 @@ __all__ = [
     "prepare_store",
     "scan",
     "store_flow",
+    "verify_store",
 ]
 _ELSEWHERE = {
     "Video": "annotations",
     **dict.fromkeys(("Videos", "open_videos"), "labeled_videos"),
-    **dict.fromkeys(("contact_sheet", "prepare_store", "scan", "store_flow"), "jobs"),
+    **dict.fromkeys(("contact_sheet", "scan", "store_flow"), "jobs"),
+    **dict.fromkeys(("prepare_store", "verify_store"), "stores"),
 }
 
 

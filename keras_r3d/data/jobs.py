@@ -1,5 +1,6 @@
-"""Jobs over all videos of a folder or a list: look at them, examine them, prepare them."""
+"""Jobs over all videos of a folder or a list: look at them, examine them, store their flow."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,15 +8,17 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations as lists
-from keras_r3d.data import doctor, sheet
+from keras_r3d.data import sheet
 from keras_r3d.data.annotations import AUTO, Annotations, Problem
-from keras_r3d.data.clip_config import Clips, MultiScale
+from keras_r3d.data.clip_config import Clips
 from keras_r3d.data.decoding import flow, flow_folder
-from keras_r3d.data.doctor import Scan
-from keras_r3d.data.store import is_store, levels, preparing
-from keras_r3d.data.store.encoding import Settings
-from keras_r3d.data.store.format import Description
+from keras_r3d.data.scanning import examining, report
+from keras_r3d.data.scanning.report import Scan
+from keras_r3d.data.store import is_store
+from keras_r3d.data.store.preparing import named_problems
+from keras_r3d.system import files
 from keras_r3d.system.errors import DataError, StoreError
 
 if TYPE_CHECKING:  # it brings TensorFlow along, which these jobs need not
@@ -24,9 +27,6 @@ if TYPE_CHECKING:  # it brings TensorFlow along, which these jobs need not
 Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
 
-_MOST_FPS = 1000
-_GIB = 2**30
-
 
 def scan(
     data: str | os.PathLike[str],
@@ -34,8 +34,11 @@ def scan(
     annotations: str = AUTO,
     min_frames: int = 16,
     min_side: int = 112,
-    limit_seconds: float = 300.0,
+    time_limit: float = 300.0,
     processes: int | None = None,
+    csv: str | None = None,
+    json: str | None = None,
+    quarantine: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
 ) -> Scan:
@@ -46,18 +49,22 @@ def scan(
         annotations: as of `open_videos`; where "auto" finds no labels, there are none.
         min_frames: fewer frames are a finding.
         min_side: a shorter side is a finding, in pixels.
-        limit_seconds: for each file.
+        time_limit: seconds for a file.
         processes: files at a time; None is one a core.
+        csv: also writes a row for each file to this CSV file.
+        json: also writes the report to this JSON file.
+        quarantine: adds the broken files to quarantine.txt in the folder: they are left aside.
         progress: takes the number of files done, and of all.
         say: takes what there is to say of labels and splits.
 
     Returns:
         `examinations` (of each file its `findings`, frames, seconds, size), `near_duplicates`, and
-        the `annotations` if there are some.
+        the `annotations` if there are some. Printed, it is a report.
 
     Raises:
         DataError: there is nothing to examine, or the labels cannot be read.
         StoreError: it is a clip store, which `python -m keras_r3d.prepare --verify` examines.
+        WriteError: a file cannot be written.
     """
     data = os.fspath(data)
     if not os.path.exists(data):
@@ -66,31 +73,41 @@ def scan(
         raise StoreError(
             f"{data} is a clip store, which `python -m keras_r3d.prepare --verify {data}` examines."
         )
-    labelled, say = None, say or _silent
+    labeled, say = None, say or silent
     if Path(data).suffix.lower() not in lists.VIDEO_SUFFIXES:
         try:
-            labelled = lists.read(data, annotations, must_exist=False, quarantined=True)
+            labeled = lists.read(data, annotations, must_exist=False, quarantined=True)
         except DataError as error:
             if annotations != AUTO:
                 raise
             say(f"Without labels and splits: {error}")
-    if labelled:
-        for note in labelled.notes:
+    if labeled:
+        for note in labeled.notes:
             say(f"Note: {note}")
-        paths = sorted({v.path for videos in labelled.splits.values() for v in videos})
+        paths = sorted({v.path for videos in labeled.splits.values() for v in videos})
     else:
         paths = [data] if os.path.isfile(data) else lists.videos_in(data)
     if not paths:
         raise DataError(f"{data} holds no videos.")
-    return doctor.scan(
+    examinations, near_duplicates = examining.examine_all(
         paths,
-        annotations=labelled,
+        labeled,
         min_frames=min_frames,
         min_side=min_side,
-        limit_seconds=limit_seconds,
+        limit_seconds=time_limit,
         processes=processes or len(os.sched_getaffinity(0)),
-        progress=progress or _ignore,
+        progress=progress or ignore,
     )
+    scanned = Scan(data, examinations, near_duplicates, labeled)
+    if csv:
+        files.write_text(csv, report.csv_text(scanned))
+    if json:
+        files.write_json(json, report.records(scanned))
+    listed = None
+    if scanned.broken and quarantine:
+        listed = lists.add_to_quarantine(data, scanned.broken)
+    written = [path for path in (csv, json) if path]
+    return dataclasses.replace(scanned, written=written, quarantine=listed)
 
 
 def contact_sheet(
@@ -115,148 +132,124 @@ def contact_sheet(
         raise DataError(
             f"`split` must be one of {sorted(videos.splits)}. Received: split={split!r}"
         )
-    found = list(videos.splits[split])
-    return list(sheet.pages(videos.reader(clips), found, clips.data(), seed, per_class))
+    chosen = list(videos.splits[split])
+    return list(sheet.pages(videos.reader(clips), chosen, clips.data(), seed, per_class))
 
 
-def prepare_store(
-    data: str | os.PathLike[str],
-    output: str | os.PathLike[str],
-    *,
-    clips: Clips | None = None,
-    short_sides: Sequence[int] = (),
-    quality: int = 90,
-    fps: float = 0.0,
-    annotations: str = AUTO,
-    processes: int | None = None,
-    limit_seconds: float = 1800.0,
-    shard_gib: float = 2.0,
-    progress: Progress | None = None,
-) -> tuple[Description, list[Problem]]:
-    """Makes a clip store of videos, which trainings read many times as fast.
+@dataclasses.dataclass(frozen=True)
+class StoredFlow:
+    """What was stored. Printed, it is a report.
 
-    Interrupted, the same call resumes.
-
-    Args:
-        data: folder of videos, CSV file, or public list.
-        output: folder of the store, new or unfinished.
-        clips: sizes of frames are kept for their crops (`MultiScale`), so that none has to be
-            resized; None is the paper's.
-        short_sides: sizes instead, in pixels.
-        quality: of the JPEGs, 1 to 100.
-        fps: frames a second to resample to; 0 keeps all.
-        annotations: as of `open_videos`.
-        processes: videos at a time; None is one a core.
-        limit_seconds: for a video.
-        shard_gib: size at which a shard is full.
-        progress: takes the number of videos done, and of all.
-
-    Returns:
-        What the store holds, and the videos that are left out.
-
-    Raises:
-        DataError, StoreError: the videos cannot be found, or an argument is wrong.
-        WriteError: the disk is full, …
+    Attributes:
+        path: of the folder.
+        settings: how flow was computed.
+        problems: the videos that gave none.
+        recipe: that will train on it.
     """
-    settings = Settings(store_levels(clips, short_sides), quality, fps)
-    work = preparing.job(*store_source(data, output, annotations, fps), settings)
-    return preparing.prepare(
-        work,
-        Path(output),
-        processes=processes or len(os.sched_getaffinity(0)),
-        limit_seconds=limit_seconds,
-        shard_bytes=int(shard_gib * _GIB),
-        progress=progress or _ignore,
-    )
 
+    path: Path
+    settings: flow_folder.FlowSettings
+    problems: list[Problem]
+    recipe: str | None
 
-def store_levels(clips: Clips | None = None, short_sides: Sequence[int] = ()) -> levels.Levels:
-    """Returns the sizes of frames that a store keeps, as `prepare_store` takes them."""
-    if short_sides:
-        if clips is not None:
-            raise StoreError("`clips` and `short_sides` both say which sizes are kept: name one.")
-        if min(short_sides) < 16:
-            raise StoreError(f"`short_sides` must be 16 or more. Received: {list(short_sides)}")
-        return levels.Levels("short_side", tuple(sorted(set(short_sides), reverse=True)))
-    clips = clips or Clips()
-    if not isinstance(clips.crop, MultiScale):
-        raise StoreError(
-            "`clips` must have a MultiScale crop, whose scales say which sizes are kept; of others "
-            "name `short_sides`."
-        )
-    return levels.for_crops(clips.size, clips.crop.scales)
-
-
-def store_source(
-    data: str | os.PathLike[str],
-    output: str | os.PathLike[str] | None,
-    annotations: str = AUTO,
-    fps: float = 0.0,
-) -> tuple[Annotations, str]:
-    """Returns the videos of a new store and their root; arguments as of `prepare_store`."""
-    data = os.fspath(data)
-    if not 0 <= fps <= _MOST_FPS:
-        raise StoreError(f"--fps must be 0 to {_MOST_FPS}. Received: {fps}")
-    if is_store(data):
-        raise StoreError(f"{data} is a clip store already: name the videos.")
-    if output is not None:
-        _check_outside(data, output)
-    return lists.read(data, annotations), lists.root(data)
+    def __str__(self) -> str:
+        settings = self.settings
+        side = f"short side {settings.short_side}" if settings.short_side else "frames of full size"
+        lines = [
+            *named_problems(self.problems),
+            f"Written: {self.path}: flow by {settings.input}, {side}. Next:",
+            f"  python -m keras_r3d.train --recipe {self.recipe or 'RECIPE'} --data_dir "
+            f"{self.path}",
+        ]
+        if self.problems:
+            lines.append(
+                f"{len(self.problems)} videos gave no flow ({self.path / flow_folder.PROBLEMS}): "
+                "they stay in their splits and count as errors, as the videos themselves would."
+            )
+        return "\n".join(lines)
 
 
 def store_flow(
     data: str | os.PathLike[str],
-    output: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
     *,
-    input: str = "dis",
-    short_side: int = 0,
     annotations: str = AUTO,
+    input: str | None = None,
+    short_side: int | None = None,
+    recipe: str | None = None,
+    overrides: Sequence[str] = (),
     processes: int | None = None,
-    limit_seconds: float = 1800.0,
+    time_limit: float = 1800.0,
     progress: Progress | None = None,
     say: Say | None = None,
-) -> list[Problem]:
+) -> StoredFlow:
     """Stores optical flow of videos ahead; interrupted, the same call resumes.
 
     Args:
         data: folder of videos, CSV file, or public list.
         output: folder of the flow, new or unfinished.
-        input: "farneback", "dis" or "tvl1".
-        short_side: shrink frames to this short side first, in pixels; 0 does not.
-        annotations, processes, limit_seconds, progress: as of `prepare_store`.
+        annotations: as of `open_videos`.
+        input: "farneback", "dis" or "tvl1"; None is the recipe's.
+        short_side: shrinks frames to this short side first, in pixels; 0 keeps them; None is the
+            recipe's.
+        recipe: that will train on it.
+        overrides: changes of that recipe, such as "data.short_side=160".
+        processes: videos at a time; None is one a core.
+        time_limit: seconds for a video.
+        progress: takes the number of videos done, and of all.
         say: takes how many videos there are.
 
     Returns:
-        The videos that gave no flow.
+        The videos that gave no flow. Printed, it is a report.
 
     Raises:
-        DataError: the algorithm or the folder cannot be used, or no video can be read.
-        DataError: the videos cannot be found.
+        DataError: the algorithm or the folder cannot be used, the videos cannot be found, or none
+            can be read.
+        RecipeError: there is no such recipe.
+        WriteError: the disk is full, …
     """
-    data = os.fspath(data)
+    data, say = os.fspath(data), say or silent
+    if recipe is not None:
+        asked = recipes.load(recipe, overrides).data
+        input = asked.input if input is None else input
+        short_side = asked.short_side if short_side is None else short_side
+    elif overrides:
+        raise DataError("--set changes a key of the --recipe, which is missing.")
+    if input not in flow.ALGORITHMS:
+        raise DataError(
+            f"--input (or the --recipe's data.input) must be one of {list(flow.ALGORITHMS)}. "
+            f"Received: {input}"
+        )
+    if short_side is None:
+        raise DataError("--short_side is missing (0 keeps the frames), or --recipe, which has one.")
+    if output is None:
+        raise DataError("--output is missing: the folder of the flow.")
     if is_store(data):
         raise DataError(f"{data} is a clip store, which has no flow: name the videos.")
     if flow_folder.is_one(data):
         raise DataError(f"{data} holds flow already: name the videos.")
-    _check_outside(data, output)
+    check_outside(data, output)
     flow.algorithm(input)  # or it is an error, once and not for each video
-    found, say = lists.read(data, annotations), say or _silent
-    for note in found.notes:
-        say(f"Note: {note}")
-    counts = ", ".join(f"{name} {len(videos)}" for name, videos in found.splits.items())
-    say(f"{data}: {len(found.classes)} classes; videos: {counts}")
-    return flow_folder.write(
-        found,
-        lists.root(data),
-        Path(output),
-        flow_folder.Settings(input, short_side),
+    labeled = lists.read(data, annotations)
+    say_videos(say, data, labeled)
+    settings = flow_folder.FlowSettings(input, short_side)
+    problems = flow_folder.write(
+        *(labeled, lists.root(data), Path(output), settings),
         processes=processes or len(os.sched_getaffinity(0)),
-        limit_seconds=limit_seconds,
-        progress=progress or _ignore,
+        limit_seconds=time_limit,
+        progress=progress or ignore,
     )
+    return StoredFlow(Path(output), settings, problems, recipe)
 
 
-def _check_outside(data: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
+def say_videos(say: Say, data: str, labeled: Annotations) -> None:
+    for note in labeled.notes:
+        say(f"Note: {note}")
+    counts = ", ".join(f"{name} {len(videos)}" for name, videos in labeled.splits.items())
+    say(f"{data}: {len(labeled.classes)} classes; videos: {counts}")
+
+
+def check_outside(data: str | os.PathLike[str], output: str | os.PathLike[str]) -> None:
     """Raises DataError if an output lies among the videos."""
     inside = os.path.relpath(os.path.realpath(output), os.path.realpath(data))
     if os.path.isdir(data) and inside.split(os.sep)[0] != os.pardir:
@@ -266,9 +259,9 @@ def _check_outside(data: str | os.PathLike[str], output: str | os.PathLike[str])
         )
 
 
-def _silent(_: str) -> None:
+def silent(_: str) -> None:
     """Says nothing."""
 
 
-def _ignore(done: int, total: int) -> None:
+def ignore(done: int, total: int) -> None:
     """Takes progress, and says nothing."""

@@ -1,7 +1,8 @@
-"""Names that are too long for their place, in tables and pictures."""
+"""Texts that are too long for their place, in tables and pictures."""
 
 import os
 import unicodedata
+from collections.abc import Sequence
 
 
 def width(text: str) -> int:
@@ -23,6 +24,12 @@ def shortened(text: str, columns: int) -> str:
     while width(head) + 1 + width(tail) > columns:
         head = head[:-1]
     return f"{head}…{tail}"
+
+
+def first_of(lines: Sequence[str], most: int) -> list[str]:
+    """Returns the first of many lines, and a last one that counts the others."""
+    more = len(lines) - most
+    return [*lines[:most], f"  … and {more} more"] if more > 0 else list(lines)
 
 
 def shortened_path(path: str, columns: int) -> str:

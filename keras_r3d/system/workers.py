@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator, Sequence
 from multiprocessing import connection
 from typing import Any
 
+from keras_r3d.system.errors import VideoError, WriteError
+
 _SIGNAL_WHEN_PARENT_ENDS = 1  # PR_SET_PDEATHSIG of Linux
 
 
@@ -20,11 +22,15 @@ class Failure:
     """An item that gave no result.
 
     Attributes:
-        status: "time limit" or "crash".
+        status: "unreadable", "time limit" or "crash".
     """
 
     status: str
     detail: str
+
+    def sentence(self, name: str) -> str:
+        """Returns what is wrong with the video of that name."""
+        return self.detail if self.status == "unreadable" else f"{name}: {self.detail}."
 
 
 def run(
@@ -33,10 +39,14 @@ def run(
     """Calls a function with each item, in parallel.
 
     Args:
-        function: of a module, so that another process can import it.
+        function: of a module, so that another process can import it. A VideoError that it raises
+            is a `Failure`, "unreadable".
 
     Yields:
         Number of an item and its result, or a `Failure`; in the order they are done.
+
+    Raises:
+        WriteError: the function raised it.
     """
     context = multiprocessing.get_context("spawn")
     idle: list[tuple[Any, connection.Connection]] = []
@@ -60,6 +70,8 @@ def run(
                 except EOFError:
                     process.join()
                     result = Failure("crash", f"its process ended with code {process.exitcode}")
+                if isinstance(result, WriteError):
+                    raise result
                 yield index, result
             for pipe, (process, index, deadline) in list(active.items()):
                 if time.monotonic() > deadline:
@@ -67,8 +79,18 @@ def run(
                     process.kill()
                     yield index, Failure("time limit", f"not done after {limit_seconds:g} s")
     finally:
-        for process in [*(one for one, _ in idle), *(one for one, _, _ in active.values())]:
+        for process in [*(item[0] for item in idle), *(item[0] for item in active.values())]:
             process.kill()
+
+
+def call(function: Callable[[Any], Any], item: Any) -> Any:
+    """Calls a function; returns its result, a `Failure` or a WriteError."""
+    try:
+        return function(item)
+    except VideoError as error:
+        return Failure("unreadable", str(error))
+    except WriteError as error:
+        return error
 
 
 def _start(context, function: Callable[[Any], Any]) -> tuple[Any, connection.Connection]:
@@ -85,6 +107,6 @@ def _work(function: Callable[[Any], Any], pipe: connection.Connection) -> None:
         prctl(_SIGNAL_WHEN_PARENT_ENDS, signal.SIGKILL)  # however it ends
     try:
         while True:
-            pipe.send(function(pipe.recv()))
+            pipe.send(call(function, pipe.recv()))
     except (EOFError, ConnectionError, KeyboardInterrupt):
-        return  # the other side has gone
+        return  # the other side has ended

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from keras_r3d.data import duplicates
-from keras_r3d.data.duplicates import FRAMES, NEAR, SAYS_NOTHING, Sampler, frame_hash
+from keras_r3d.data.scanning import duplicates
+from keras_r3d.data.scanning.duplicates import FRAMES, NEAR, SAYS_NOTHING, Sampler, frame_hash
 
 
 def picture(seed: int, height: int = 120, width: int = 160) -> np.ndarray:

@@ -21,7 +21,7 @@ from keras_r3d.data import annotations, clips, opening, pipeline
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import flow, flow_folder
 from keras_r3d.data.decoding.flow_decoder import FlowDecoder, StoredFlowDecoder, packed, unpacked
-from keras_r3d.data.decoding.flow_folder import Settings
+from keras_r3d.data.decoding.flow_folder import FlowSettings
 from keras_r3d.data.decoding.reader import Cut
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.opening import open_source
@@ -394,14 +394,14 @@ def videos(tmp_path) -> Path:
     return tmp_path / "data"
 
 
-def stored(videos: Path, folder: Path, **changes) -> list[str]:
+def stored(videos: Path, folder: Path, root: Path | None = None, **changes) -> list[str]:
     """Stores flow; returns the names of what is broken."""
     calls = []
     problems = flow_folder.write(
         annotations.read(videos, "auto"),
-        str(videos),
+        str(root or videos),
         folder,
-        Settings(**{"input": "dis", "short_side": 32} | changes),
+        FlowSettings(**{"input": "dis", "short_side": 32} | changes),
         processes=2,
         limit_seconds=60,
         progress=lambda done, of: calls.append((done, of)),
@@ -501,12 +501,12 @@ def test_a_clip_store_has_no_flow(tmp_path, data, monkeypatch):
 
 
 def test_segments_and_times_are_kept(moving, tmp_path):
-    job = flow_folder.Job(moving.path, str(tmp_path / "out.mp4"), Settings("dis", 0))
-    assert flow_folder.store(job) is None
+    output = tmp_path / "out.mkv"
+    flow_folder.store((moving.path, FlowSettings("dis", 0), output))
     segment = {"start_seconds": 0.3, "end_seconds": 0.7}
     ones = [
         next(VideoReader(0, 0, "dis", stored=one != moving.path).windows(video, 4, 1, Views(1), 48))
-        for one in (moving.path, job.destination)
+        for one in (moving.path, str(output))
         for video in [Video(one, "a", **segment)]
     ]
     assert (ones[0].pixels == ones[1].pixels).all()
@@ -521,7 +521,8 @@ def test_storing_goes_on_where_it_was_left(videos, tmp_path):
     stored(videos, folder)
     (folder / "manifest.csv").unlink()
     (folder / "a" / "0.avi").unlink()
-    (folder / "a" / ".partial-99999999-0.avi").write_bytes(b"left over")
+    (folder / ".partial-0-of-1").mkdir()
+    (folder / ".partial-0-of-1" / "0.mkv").write_bytes(b"left over")
     kept = folder / "a" / "1.avi"
     before = kept.stat().st_mtime_ns
     with pytest.raises(DataError, match="is unfinished"):
@@ -529,6 +530,10 @@ def test_storing_goes_on_where_it_was_left(videos, tmp_path):
     stored(videos, folder)
     assert kept.stat().st_mtime_ns == before
     assert sorted(path.name for path in (folder / "a").iterdir()) == ["0.avi", "1.avi"]
+    assert sorted(path.name for path in folder.iterdir() if path.is_file()) == [
+        *("flow.json", "manifest.csv", "problems.csv"),
+    ]
+    assert not (folder / ".partial-0-of-1").exists()
     assert "broken.mp4: OpenCV cannot open it" in (folder / "b" / "broken.mp4").read_text()
     flow_folder.check(folder, "dis", 32)
     rows = (folder / "manifest.csv").read_text().splitlines()
@@ -538,14 +543,14 @@ def test_storing_goes_on_where_it_was_left(videos, tmp_path):
         *("b/0.mp4.avi,b,train", "b/1.mp4.avi,b,train", "b/broken.mp4,b,train"),
     ]
     assert "broken.mp4" in (folder / "problems.csv").read_text()
-    with pytest.raises(DataError, match="holds other flow"):
+    with pytest.raises(DataError, match="left as it is:\n  short_side: 32 then, 16 now"):
         stored(videos, folder, short_side=16)
 
 
 def test_flow_and_recipe_must_agree(tmp_path, data, small):
     folder = tmp_path / "flow"
     folder.mkdir()
-    settings = dataclasses.asdict(Settings("dis", 32))
+    settings = dataclasses.asdict(FlowSettings("dis", 32))
     (folder / "flow.json").write_text(json.dumps(settings))
     (folder / "manifest.csv").write_text("")
     for wrong, message in (
@@ -565,9 +570,8 @@ def test_other_folders_are_left_alone(videos, tmp_path):
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match="is not empty and is left as it is"):
         stored(videos, tmp_path / "mine")
-    (tmp_path / "list.csv").write_text("path,label\n")
     with pytest.raises(DataError, match="lies outside of"):
-        flow_folder._inside(str(tmp_path / "x.avi"), str(videos))
+        stored(videos, tmp_path / "flow", root=videos / "a")
 
 
 def test_a_damaged_file_of_flow_is_noted(moving, tmp_path):
@@ -581,9 +585,8 @@ def test_a_damaged_file_of_flow_is_noted(moving, tmp_path):
 
 
 def test_stored_frames_come_in_order(moving, tmp_path):
-    job = flow_folder.Job(moving.path, str(tmp_path / "out.avi"), Settings("dis", 0))
-    flow_folder.store(job)
-    decoder = StoredFlowDecoder(job.destination)
+    flow_folder.store((moving.path, FlowSettings("dis", 0), tmp_path / "out.mkv"))
+    decoder = StoredFlowDecoder(str(tmp_path / "out.mkv"))
     seconds, frames = zip(*decoder.timed(), strict=True)
     assert list(seconds) == [second for second, _ in FlowDecoder(moving.path, "dis", 0).timed()]
     assert (np.stack(frames) == every_frame(moving)).all()
@@ -607,7 +610,7 @@ def test_the_command_stores_flow_and_names_what_is_broken(videos, tmp_path):
     output = command(videos, "--output", tmp_path / "f", "--recipe", "gestures_flow", code=1)
     assert "1 videos gave no flow" in output
     assert "broken.mp4: OpenCV cannot open it" in output
-    assert flow_folder.read_settings(tmp_path / "f") == Settings("dis", 80)
+    assert flow_folder.read_settings(tmp_path / "f") == FlowSettings("dis", 80)
     assert (tmp_path / "f" / "b" / "1.mp4.avi").is_file()
 
 
@@ -652,7 +655,7 @@ def test_stored_flow_is_recognised_by_the_file(tmp_path):
     folder = tmp_path / "flow"
     (folder / "a").mkdir(parents=True)
     (folder / flow_folder.MARKER).write_text(
-        json.dumps(dataclasses.asdict(flow_folder.Settings(data.input, 24)))
+        json.dumps(dataclasses.asdict(flow_folder.FlowSettings(data.input, 24)))
     )
     (folder / annotations.MANIFEST).write_text("path,label,split\n")
     stored, other = str(folder / "a" / "1.mkv"), str(tmp_path / "1.mp4")

@@ -39,17 +39,15 @@ def test_contact_sheet(videos):
 
 
 def test_a_store_is_prepared_and_read(videos, tmp_path):
-    description, problems = data.prepare_store(videos, tmp_path / "store", clips=CLIPS)
-    assert description.videos == 6
-    assert [one.status for one in problems] == ["unreadable"]
+    prepared = data.prepare_store(videos, tmp_path / "store", clips=CLIPS)
+    assert prepared.description.videos == 6
+    assert [one.status for one in prepared.problems] == ["unreadable"]
     with pytest.raises(R3DError, match="is a clip store already"):
         data.prepare_store(tmp_path / "store", tmp_path / "other")
     with pytest.raises(R3DError, match=r"lies in .*, where it would be taken for a class"):
         data.prepare_store(videos, videos / "store")
     with pytest.raises(R3DError, match="must have a MultiScale crop"):
         data.prepare_store(videos, tmp_path / "other", clips=Clips(crop=Whole()))
-    with pytest.raises(R3DError, match="`short_sides` must be 16 or more"):
-        data.prepare_store(videos, tmp_path / "other", short_sides=[8])
     stored = open_videos(tmp_path / "store")
     ((pixels, labels),) = list(stored.dataset("train", CLIPS.center(), 8))
     assert pixels.shape == (6, 4, 16, 16, 3)
@@ -59,11 +57,11 @@ def test_a_store_is_prepared_and_read(videos, tmp_path):
 
 
 def test_flow_is_stored_and_read(videos, tmp_path):
-    problems = data.store_flow(videos, tmp_path / "flow", short_side=16)
-    assert len(problems) == 1
+    flow = data.store_flow(videos, tmp_path / "flow", input="dis", short_side=16)
+    assert len(flow.problems) == 1
     clips = Clips(frames=4, size=16, flip=False, input="dis", short_side=16)
     stored = open_videos(tmp_path / "flow")
     ((pixels, _),) = list(stored.dataset("train", clips.center(), 8))
     assert pixels.shape == (6, 4, 16, 16, 2)
     with pytest.raises(R3DError, match="holds flow already"):
-        data.store_flow(tmp_path / "flow", tmp_path / "other")
+        data.store_flow(tmp_path / "flow", tmp_path / "other", input="dis", short_side=16)

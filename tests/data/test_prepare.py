@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import functools
 import json
 import os
 import re
@@ -16,14 +17,17 @@ import cv2
 import numpy as np
 import pytest
 from conftest import frame_numbers, read, write_video
-from prepared import content, inline, job, prepare
+from prepared import content, inline, job, prepare, prepare_job
 
+from keras_r3d import data
 from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source
-from keras_r3d.data.store import Store, StoreReader, encoding, format, preparing
+from keras_r3d.data.store import Store, StoreReader, encoding, format, planning
 from keras_r3d.data.store.verifying import verify
 from keras_r3d.system import files, workers
-from keras_r3d.system.errors import StoreError
+from keras_r3d.system.command import INTERRUPTED
+from keras_r3d.system.errors import R3DError, StoreError
+from keras_r3d.system.work import Share
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,10 +69,11 @@ def whole(source, tmp_path_factory) -> dict[str, bytes]:
 
 
 def test_broken_videos_are_left_out_and_named(source, whole, tmp_path):
-    description, problems = prepare(source, tmp_path / "store", shard_bytes=30_000)
+    prepared = prepare(source, tmp_path / "store", shard_bytes=30_000)
     assert content(tmp_path / "store") == whole
-    assert description.videos == 8
-    assert [Path(p.name).name for p in problems] == ["1b.avi", "0b.avi"]
+    assert prepared.description.videos == 8
+    assert prepared.partial == []
+    assert [Path(p.name).name for p in prepared.problems] == ["1b.avi", "0b.avi"]
     rows = list(csv.DictReader(whole["problems.csv"].decode().splitlines()))
     assert [(row["video"], row["status"]) for row in rows] == [
         (str(source / "green/1b.avi"), "unreadable"),
@@ -83,14 +88,7 @@ def test_broken_videos_are_left_out_and_named(source, whole, tmp_path):
 def test_any_number_of_processes_makes_the_same_bytes(source, whole, tmp_path):
     for processes in (1, 3):
         store = tmp_path / str(processes)
-        preparing.prepare(
-            job(source),
-            store,
-            processes=processes,
-            limit_seconds=60,
-            shard_bytes=30_000,
-            progress=lambda done, of: None,
-        )
+        prepare_job(job(source), store, workers.run, processes=processes, shard_bytes=30_000)
         assert content(store) == whole
 
 
@@ -115,10 +113,11 @@ def kill(monkeypatch):
             return call
 
         for place, name in [
-            (preparing.shutil, "copyfileobj"),
-            (preparing.shutil, "rmtree"),
-            (preparing.os, "fsync"),
-            (preparing.os, "replace"),
+            (shutil, "copyfileobj"),
+            (shutil, "rmtree"),
+            (os, "fsync"),
+            (os, "replace"),
+            (os, "link"),
             (Path, "unlink"),
             (Path, "mkdir"),
         ]:
@@ -130,8 +129,7 @@ def kill(monkeypatch):
 
 def interrupted(source: Path, store: Path, kill, monkeypatch, at: int) -> bool:
     """Prepares until the n-th file operation; returns whether there was one."""
-    with monkeypatch.context() as patch:
-        patch.setattr(preparing, "_CHECKPOINT_SECONDS", 0.0)
+    with monkeypatch.context():
         kill(at)
         try:
             prepare(source, store, shard_bytes=30_000)
@@ -151,7 +149,7 @@ def interrupted(source: Path, store: Path, kill, monkeypatch, at: int) -> bool:
         pytest.param(1, True, marks=pytest.mark.slow),
     ],
 )
-def test_a_kill_at_any_operation_is_gone_on_from(
+def test_a_kill_at_any_operation_is_resumed_from(
     source, whole, tmp_path, kill, monkeypatch, step, twice
 ):
     at = 1
@@ -163,46 +161,7 @@ def test_a_kill_at_any_operation_is_gone_on_from(
         assert content(tmp_path / "store") == whole, at
         shutil.rmtree(tmp_path / "store")
         at += step
-    assert at > 100
-
-
-@pytest.mark.parametrize("place", ["after the journal", "while parts are removed"])
-def test_an_interrupt_while_it_is_written_down_loses_nothing(
-    source, whole, tmp_path, monkeypatch, place
-):
-    """Unlike a kill, an interrupt lets the writer close, and that writes down the rest."""
-    store = tmp_path / "store"
-    journal = store / "prepare.jsonl"
-    sync, remove = preparing._Writer._sync, shutil.rmtree
-    armed = [True]
-
-    def interrupt() -> None:
-        if armed and journal.exists() and journal.stat().st_size:
-            armed.clear()
-            raise KeyboardInterrupt
-
-    def synced(self, file) -> None:
-        sync(self, file)
-        if place == "after the journal":
-            interrupt()
-
-    def removed(path) -> None:
-        if place == "while parts are removed":
-            interrupt()
-        remove(path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(preparing, "_CHECKPOINT_SECONDS", 0.0)
-        patch.setattr(preparing._Writer, "_sync", synced)
-        patch.setattr(shutil, "rmtree", removed)
-        with pytest.raises(KeyboardInterrupt):
-            prepare(source, store, shard_bytes=30_000)
-    assert not armed
-    lines = journal.read_text().splitlines()
-    assert lines
-    assert len(lines) == len(set(lines))
-    prepare(source, store, shard_bytes=30_000)
-    assert content(store) == whole
+    assert at > 60
 
 
 def test_files_of_others_in_the_store_do_not_matter(source, whole, tmp_path):
@@ -210,6 +169,7 @@ def test_files_of_others_in_the_store_do_not_matter(source, whole, tmp_path):
     (tmp_path / "junk").mkdir()
 
     def run(*arguments, **options):
+        (store / "shards").mkdir(exist_ok=True)
         (store / "shards" / ".DS_Store").write_bytes(b"junk")
         return inline(*arguments, **options)
 
@@ -221,15 +181,15 @@ def test_files_of_others_in_the_store_do_not_matter(source, whole, tmp_path):
 def test_a_store_among_the_videos_is_refused(source, tmp_path):
     shutil.copytree(source, tmp_path / "videos")
     for output in (tmp_path / "videos" / "store", tmp_path / "videos"):
-        text = command(tmp_path / "videos", f"--output={output}", "--levels=32", code=1)
-        assert "where it would be taken for a class: choose a folder elsewhere" in text
+        with pytest.raises(R3DError, match="would be taken for a class: choose a folder elsewhere"):
+            data.prepare_store(tmp_path / "videos", output, levels="32")
     assert content(tmp_path / "videos") == content(source)
 
 
 def test_a_store_is_no_source(source, tmp_path):
     prepare(source, tmp_path / "store")
-    text = command(tmp_path / "store", f"--output={tmp_path / 'again'}", code=1)
-    assert "is a clip store already: name the videos" in text
+    with pytest.raises(StoreError, match="is a clip store already: name the videos"):
+        data.prepare_store(tmp_path / "store", tmp_path / "again")
 
 
 def test_paths_above_the_list_and_their_quarantine(source, tmp_path):
@@ -243,13 +203,13 @@ def test_paths_above_the_list_and_their_quarantine(source, tmp_path):
     StoreReader(opened).check(opened.videos[0])
 
 
-def test_what_is_done_is_not_done_again(source, whole, tmp_path, monkeypatch):
+def test_shards_that_are_made_are_not_made_again(source, whole, tmp_path, monkeypatch):
     store = tmp_path / "store"
     seen: list[str] = []
     encode = encoding.encode
 
     def counted(video, settings, folder):
-        if len(seen) == 6:
+        if len(seen) == 4 + 8:  # the estimate's, and two shards
             raise KeyboardInterrupt
         seen.append(Path(video.path).name)
         return encode(video, settings, folder)
@@ -257,71 +217,131 @@ def test_what_is_done_is_not_done_again(source, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(encoding, "encode", counted)
     with pytest.raises(KeyboardInterrupt):
         prepare(source, store, shard_bytes=30_000)
-    assert len(seen) == 6
     monkeypatch.setattr(encoding, "encode", lambda *a: seen.append(a[0].path) or encode(*a))
+    made = len(list((store / "parts").iterdir()))
+    assert made >= 2
+    seen.clear()
     progress: list[tuple[int, int]] = []
-    with monkeypatch.context() as patch:
-        patch.setattr(workers, "run", inline)
-        preparing.prepare(
-            job(source),
-            store,
-            processes=1,
-            limit_seconds=60,
-            shard_bytes=30_000,
-            progress=lambda *numbers: progress.append(numbers),
-        )
+    prepare_job(
+        *(job(source), store),
+        shard_bytes=30_000,
+        progress=lambda *numbers: progress.append(numbers),
+    )
     assert content(store) == whole
-    assert len(seen) == 10
-    # One that was encoded but not appended is not encoded again, either.
-    assert progress[0][0] >= 5
+    assert len(seen) == 10 - progress[0][0]  # nor is it estimated again
+    assert progress[0][0] >= 4
     assert progress[-1] == (10, 10)
 
 
-def test_a_part_that_is_damaged_is_encoded_again(source, whole, tmp_path, monkeypatch):
+def unfinished(source: Path, store: Path) -> None:
+    """Makes all shards of a store, and does not join them."""
+    prepare_job(job(source), store, shard_bytes=30_000, share=Share())
+
+
+@pytest.mark.parametrize("damage", ["index short", "index empty", "shard short", "shard gone"])
+def test_a_shard_that_is_damaged_is_made_again(source, whole, tmp_path, damage):
     store = tmp_path / "store"
-
-    # The first is the last to be done, so all others wait for it as parts.
-    def first_never(function, items, **options):
-        for number, item in list(enumerate(items))[1:]:
-            yield number, function(item)
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        prepare(source, store, shard_bytes=30_000, run=first_never)
-    parts = sorted((store / "parts").iterdir())
-    assert len(parts) == 7
-    (parts[0] / "index.npz").write_bytes(b"PK")
-    (parts[1] / "0.jpegs").write_bytes(bytes((parts[1] / "0.jpegs").stat().st_size))
-    (parts[2] / "1.jpegs").unlink()
+    unfinished(source, store)
+    shard, index = store / "shards" / "00001.jpegs", store / "parts" / "00001.npz"
+    if damage == "shard gone":
+        shard.unlink()
+    else:
+        path = shard if damage == "shard short" else index
+        path.write_bytes(path.read_bytes()[:-100] if "short" in damage else b"")
     prepare(source, store, shard_bytes=30_000)
     assert content(store) == whole
 
 
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
-@pytest.mark.parametrize("where", ["shard", "part", "journal", "column"])
-def test_a_full_disk_can_be_gone_on_from(source, whole, tmp_path, monkeypatch, where, error):
+def test_machines_share_the_shards(source, whole, tmp_path):
+    store = tmp_path / "store"
+    make = functools.partial(prepare_job, job(source), store, shard_bytes=30_000)
+    with pytest.raises(StoreError, match="has no shards yet"):
+        make(finish=True)
+    for index, missing in ((1, [0, 2]), (0, [])):
+        prepared = make(share=Share(index, 2))
+        assert (prepared.description, prepared.missing) == (None, missing)
+        assert str(prepared).startswith(f"{4 - len(missing)} of 4 shards are made")
+        with pytest.raises(StoreError, match="is not finished"):
+            Store(store)
+        if missing:
+            with pytest.raises(StoreError, match="lacks 2 of its 4 shards: 0, 2"):
+                make(finish=True)
+    assert make(finish=True).description.videos == 8
+    assert content(store) == whole
+    for wrong in ((2, 2), (-1, 2), (0, 0)):
+        with pytest.raises(R3DError, match="--shard_index must be"):
+            Share(*wrong)
+
+
+def test_shares_at_the_same_time(source, whole, tmp_path):
+    """Both begin without a plan, and neither waits for the other."""
     store = tmp_path / "store"
 
-    def full(*arguments, **options):
-        raise OSError(error, os.strerror(error))
+    def meanwhile(function, items, **options):
+        if not (store / "prepare.json").exists():
+            prepare_job(job(source), store, shard_bytes=30_000, share=Share(1, 2))
+        yield from inline(function, items, workers=1, limit_seconds=1)
+
+    prepare_job(job(source), store, meanwhile, shard_bytes=30_000, share=Share(0, 2))
+    prepare_job(job(source), store, shard_bytes=30_000, finish=True)
+    assert content(store) == whole
+
+
+def test_a_shard_without_any_video_is_left_out(tmp_path):
+    for number in range(30):
+        path = write_video(tmp_path / "videos" / "ab"[number % 2] / f"{number:02d}.avi", 5)
+        if number % 2 and number > 4:
+            path.write_bytes(bytes(path.stat().st_size))
+    prepared = prepare(tmp_path / "videos", tmp_path / "store", shard_bytes=5_000)
+    store = Store(tmp_path / "store")
+    shards = {store.span(number, 0).shard for number in range(17)}
+    assert {f"shards/{path.name}" for path in (tmp_path / "store/shards").iterdir()} == shards
+    assert prepared.shards > len(shards)
+    assert verify(tmp_path / "store", progress=lambda done, total: None).damage == []
+
+
+def test_a_video_that_is_cut_short_is_kept_and_named(tmp_path, small):
+    root = tmp_path / "videos"
+    for label in "ab":
+        write_video(root / label / "sound.avi", 12)
+    cut_short = write_video(root / "a" / "cut.avi", 60, height=64, width=64)
+    cut_short.write_bytes(cut_short.read_bytes()[: cut_short.stat().st_size // 2])
+    prepared = prepare(root, tmp_path / "store")
+    (problem,) = prepared.partial
+    assert (problem.name, problem.status) == (str(cut_short), "short")
+    assert f"{cut_short}: the container promises 60 frames, " in problem.detail
+    assert prepared.problems == []
+    assert "1 videos are cut short, and in the store as far as they decode" in str(prepared)
+    reader = StoreReader(Store(tmp_path / "store"))
+    for video in reader.store.videos:
+        read(reader, video, [0])
+    (noted,) = reader.problems
+    assert noted.name == str(tmp_path / "store" / "a" / "cut.avi")
+    assert (noted.status, noted.detail) == ("short", problem.detail)
+    assert reader.broken == 0  # it is used
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("where", ["frames", "shard", "index", "on the disk", "column"])
+def test_a_full_disk_can_be_resumed_from(source, whole, tmp_path, monkeypatch, where, error):
+    store = tmp_path / "store"
+    place, name, after = {
+        "frames": (Path, "mkdir", 12),
+        "shard": (shutil, "copyfileobj", 7),
+        "index": (np, "savez", 1),
+        "on the disk": (os, "fsync", 3),
+        "column": (np, "load", 8),
+    }[where]
+    count, before = [0], getattr(place, name)
+
+    def later(*arguments, **options):
+        count[0] += 1
+        if count[0] > after:
+            raise OSError(error, os.strerror(error))
+        return before(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        if where == "part":
-            patch.setattr(np, "savez", full)
-        else:
-            patch.setattr(preparing, "_CHECKPOINT_SECONDS", 0.0)
-            count = [0]
-            name = {"shard": "copyfileobj", "journal": "fsync", "column": "array"}[where]
-            place = {"shard": shutil, "journal": os, "column": np}[where]
-            before = getattr(place, name)
-
-            def later(*arguments, **options):
-                count[0] += 1
-                return (full if count[0] > 60 else before)(*arguments, **options)
-
-            if where == "shard":
-                count[0] = 55
-            patch.setattr(place, name, later)
+        patch.setattr(place, name, later)
         with pytest.raises(files.WriteError, match=r"Could not write .*then run again") as caught:
             prepare(source, store, shard_bytes=30_000)
         assert (error == errno.EIO) != ("free some space" in str(caught.value))
@@ -335,12 +355,12 @@ def test_all_broken_is_one_sentence(tmp_path):
             path = tmp_path / "videos" / label / f"{number}.avi"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(b"")
-    with pytest.raises(StoreError, match=r"None of the 6 videos can be read; the .*/a/0\.avi"):
+    with pytest.raises(
+        StoreError,
+        match=r"None of the 6 videos tried can be read; the .*/a/0\.avi.*keras_r3d\.scan`",
+    ):
         prepare(tmp_path / "videos", tmp_path / "store")
-    output = command(tmp_path / "videos", f"--output={tmp_path / 'other'}", code=1)
-    assert "Error: None of the 6 videos tried can be read; the first: " in output
-    assert "Look for more with `python -m keras_r3d.scan`" in output
-    assert not (tmp_path / "other").exists()
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_class_that_is_all_broken_is_not_in_the_store(tmp_path, small):
@@ -363,7 +383,7 @@ def test_few_sound_videos_among_many_are_found_for_the_estimate(tmp_path):
     work = job(tmp_path / "videos")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "run", inline)
-        found = preparing.estimate(work, processes=2, limit_seconds=60)
+        found = planning.estimate(work, processes=2, limit_seconds=60)
     assert found.samples >= 1
     assert found.bytes > 0
 
@@ -374,7 +394,7 @@ def test_the_estimate_is_near(tmp_path):
     work = job(tmp_path / "videos")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workers, "run", inline)
-        found = preparing.estimate(work, processes=1, limit_seconds=60)
+        found = planning.estimate(work, processes=1, limit_seconds=60)
     prepare(tmp_path / "videos", tmp_path / "store")
     size = sum(len(data) for data in content(tmp_path / "store").values())
     assert found.samples == 4
@@ -392,9 +412,9 @@ def test_names_that_are_not_utf8_are_left_out(tmp_path):
     found = annotations.read(root, "folders")
     assert "2 videos whose names are not UTF-8 are skipped; rename them:" in found.notes[0]
     assert r"\xff.avi" in found.notes[0]
-    description, problems = prepare(root, tmp_path / "store")
-    assert description.videos == 2
-    assert problems == []
+    prepared = prepare(root, tmp_path / "store")
+    assert prepared.description.videos == 2
+    assert prepared.problems == []
     assert (tmp_path / "store" / "classes.txt").read_text() == "a\nb\n"
 
 
@@ -428,11 +448,12 @@ def test_a_video_that_vanishes_meanwhile_is_left_out(tmp_path):
             write_video(tmp_path / "videos" / label / f"{number}.avi", 5)
 
     def vanishing(function, items, **options):
-        (tmp_path / "videos" / "b" / "1.avi").unlink()
+        (tmp_path / "videos" / "b" / "1.avi").unlink(missing_ok=True)
         yield from inline(function, items, workers=1, limit_seconds=1)
 
-    description, (problem,) = prepare(tmp_path / "videos", tmp_path / "store", run=vanishing)
-    assert description.videos == 3
+    prepared = prepare(tmp_path / "videos", tmp_path / "store", run=vanishing)
+    assert prepared.description.videos == 3
+    (problem,) = prepared.problems
     assert problem.detail.endswith("b/1.avi: cannot be read (No such file or directory).")
 
 
@@ -447,25 +468,29 @@ def test_a_video_that_hangs_or_crashes_is_left_out(tmp_path, status):
         for number in (3, 1, 0):
             yield number, function(items[number])
 
-    description, (problem,) = prepare(tmp_path / "videos", tmp_path / "store", run=one_fails)
-    assert description.videos == 3
+    prepared = prepare(tmp_path / "videos", tmp_path / "store", run=one_fails)
+    assert prepared.description.videos == 3
+    (problem,) = prepared.problems
     assert Store(tmp_path / "store").names == ["a/0.avi", "a/1.avi", "b/1.avi"]
     bad = tmp_path / "videos" / "b" / "0.avi"
     assert problem == annotations.Problem(str(bad), status, f"{bad}: as it were.")
 
 
-def test_another_job_is_refused_in_an_unfinished_folder(source, tmp_path, kill, monkeypatch):
+def test_another_job_is_refused_in_an_unfinished_folder(source, tmp_path):
     store = tmp_path / "store"
-    assert interrupted(source, store, kill, monkeypatch, 60)
+    unfinished(source, store)
     before = content(store)
-    said = "an unfinished store of other videos or settings .* left as it is"
-    for sizes, options in [((64,), {}), ((64, 48), {"quality": 80}), ((64, 48), {"fps": 5.0})]:
-        with pytest.raises(StoreError, match=said):
+    for sizes, options, said in [
+        ((64,), {}, r"settings\.levels\.sizes: \[64, 48\] then, \[64\] now"),
+        ((64, 48), {"quality": 80}, r"settings\.quality: 90 then, 80 now"),
+        ((64, 48), {"fps": 5.0}, r"settings\.fps: 0\.0 then, 5\.0 now"),
+    ]:
+        with pytest.raises(StoreError, match=rf"is left as it is:\n  {said}\nResume with that"):
             prepare(source, store, *sizes, **options)
     fewer = tmp_path / "fewer"
     shutil.copytree(source, fewer)
     (fewer / "red" / "3.avi").unlink()
-    with pytest.raises(StoreError, match=said):
+    with pytest.raises(StoreError, match="videos: 10 then, 9 now"):
         prepare(fewer, store)
     assert content(store) == before
 
@@ -489,20 +514,14 @@ def test_what_is_there_is_not_touched(source, whole, tmp_path):
     assert content(tmp_path / "empty") == whole
 
 
-@pytest.mark.parametrize("damage", ["journal", "plan", "shard", "column"])
-def test_an_unfinished_folder_that_is_damaged_is_said(source, tmp_path, kill, monkeypatch, damage):
+def test_an_unfinished_folder_that_cannot_be_resumed_is_said(source, tmp_path):
     store = tmp_path / "store"
-    assert interrupted(source, store, kill, monkeypatch, 100)
-    path = {
-        "journal": store / "prepare.jsonl",
-        "plan": store / "prepare.json",
-        "shard": store / "shards" / "00000.jpegs",
-        "column": store / format.column_name("frame_end"),
-    }[damage]
-    assert path.stat().st_size > 10
-    path.write_bytes(b"{}\n" if damage == "journal" else b"x")
-    said = rf"{path.name} (is damaged|does not have|is shorter).*(?i:remove) {store}"
-    with pytest.raises(StoreError, match=said):
+    unfinished(source, store)
+    (store / "prepare.json").write_bytes(b"x")
+    with pytest.raises(StoreError, match=rf"prepare\.json is damaged.*remove {store}"):
+        prepare(source, store)
+    (store / "prepare.jsonl").write_bytes(b"")
+    with pytest.raises(StoreError, match=r"unfinished store of an older keras_r3d.*remove it"):
         prepare(source, store)
 
 
@@ -511,13 +530,13 @@ def test_two_at_once_are_refused(source, whole, tmp_path):
     refused = []
 
     def meanwhile(function, items, **options):
-        with pytest.raises(StoreError, match="is being prepared by another process") as caught:
+        with pytest.raises(StoreError, match="Another process writes to") as caught:
             prepare(source, store, shard_bytes=30_000)
         refused.append(caught)
         yield from inline(function, items, workers=1, limit_seconds=1)
 
     prepare(source, store, shard_bytes=30_000, run=meanwhile)
-    assert len(refused) == 1
+    assert refused
     assert content(store) == whole
 
 
@@ -529,16 +548,7 @@ def test_of_two_that_start_together_one_works(source, whole, tmp_path):
     def one():
         start.wait()
         try:
-            results.append(
-                preparing.prepare(
-                    job(source),
-                    store,
-                    processes=1,
-                    limit_seconds=60,
-                    shard_bytes=30_000,
-                    progress=lambda done, of: None,
-                )
-            )
+            results.append(prepare_job(job(source), store, workers.run, shard_bytes=30_000))
         except StoreError as error:
             results.append(error)
 
@@ -592,11 +602,11 @@ def test_a_dry_run_writes_nothing(source, tmp_path):
     assert len(content(source)) == 10
 
 
-def test_a_kill_of_the_command_is_gone_on_from(source, tmp_path):
+def test_a_kill_of_the_command_is_resumed_from(source, tmp_path):
     options = ("--levels=64,48", "--shard_gib=0.001", "--processes=1")
     command(source, f"--output={tmp_path / 'whole'}", *options)
     store = tmp_path / "store"
-    for awaited in ("free in", "4 of 10 videos", "10 of 10 videos"):
+    for awaited in ("free in", "6 of 10 videos"):
         running = start(source, f"--output={store}", *options)
         wait_for(awaited, running)
         os.killpg(running.pid, signal.SIGKILL)
@@ -617,8 +627,7 @@ def test_ctrl_c_keeps_what_is_done(source, tmp_path):
     wait_for("1 of 8 videos", running)
     os.killpg(running.pid, signal.SIGINT)
     _, errors = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert "What is done is kept: run the same command again to go on.\nInterrupted.\n" in errors
+    assert running.returncode == INTERRUPTED
     assert "Traceback" not in errors
     assert "Written: " in command(
         tmp_path / "videos", f"--output={store}", "--processes=1", "--levels=120"
@@ -658,19 +667,9 @@ def start(*arguments) -> subprocess.Popen:
     ("arguments", "said"),
     [
         ([], "Name what to prepare: a folder of videos, or a list of them."),
-        (["SOURCE"], "--output is missing: the folder of the store (or pass --dry_run)."),
-        (["SOURCE", "--levels=240,120", "--height=100"], "one only. Received: "),
-        (["SOURCE", "--height=100", "--short_side=90"], "one only. Received: "),
-        (["SOURCE", "--levels=big"], "short sides of 16 pixels or more, such as 240,120"),
-        (["SOURCE", "--levels=240,8"], "Received: 240,8"),
-        (["SOURCE", "--levels="], "--levels must be `paper`"),
-        (["SOURCE", "--height=8"], "--height"),
+        (["SOURCE", "--quarantine"], "--quarantine goes with --verify."),
         (["SOURCE", "--quality=101"], "--quality"),
-        (["SOURCE", "--fps=-1"], "--fps"),
-        (["SOURCE", "--recipe=nothing"], "nothing"),
-        (["SOURCE", "--set=data.sizes=3"], "data.size"),
-        (["gone"], "gone does not exist"),
-        (["SOURCE", "--annotations=gone.csv"], "gone.csv"),
+        (["SOURCE", "--shard_index=0"], "--shard_index and --shard_count go together"),
         (["SOURCE", "other"], "Unknown argument 'other'"),
         (["SOURCE", "--verify=gone"], "--verify takes a store and nothing beside it"),
         (["--verify=gone"], "gone is no clip store"),
@@ -678,45 +677,63 @@ def start(*arguments) -> subprocess.Popen:
 )
 def test_bad_arguments_are_said(source, tmp_path, arguments, said):
     words = [str(source) if word == "SOURCE" else word for word in arguments]
-    if words and arguments != ["SOURCE"] and "--verify" not in words[-1]:
+    if words and "--verify" not in words[-1]:
         words.append(f"--output={tmp_path / 'store'}")
-    done = subprocess.run(
-        [sys.executable, "-m", "keras_r3d.prepare", *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 1
-    assert said in done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    assert said in command(*words, cwd=tmp_path, code=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"levels": "240,120", "height": 100}, "one only. Received: "),
+        ({"height": 100, "short_side": 90}, "one only. Received: "),
+        ({"levels": "big"}, r"--levels must be of 16 pixels .* short sides such as 240,120"),
+        ({"levels": "240,8"}, "Received: 240,8"),
+        ({"levels": ""}, r"--levels must be of 16 pixels or more \(`paper`"),
+        ({"height": 8}, "--height must be of 16 pixels or more. Received: 8"),
+        ({"fps": -1}, "--fps"),
+        ({"recipe": "nothing"}, "nothing"),
+        ({"overrides": ["data.sizes=3"]}, "data.size"),
+        ({"annotations": "gone.csv"}, "gone.csv"),
+        ({"shard_index": 3, "shard_count": 3}, "--shard_index must be at least 0 and below"),
+        ({"output": None}, r"--output is missing: the folder of the store"),
+    ],
+)
+def test_bad_options_are_said(source, tmp_path, options, said):
+    with pytest.raises(R3DError, match=said):
+        data.prepare_store(source, **{"output": tmp_path / "store", **options})
+    with pytest.raises(R3DError, match="gone does not exist"):
+        data.prepare_store("gone", tmp_path / "store")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("options", "said", "sizes"),
     [
-        ([], "short side 224, 188, 158, 133, 112 px", (64, 48)),
-        (["--set=data.size=32"], "short side 64, 54, 45, 38, 32 px", (64, 48)),
+        ({}, "short side 224, 188, 158, 133, 112 px", (64, 48)),
+        ({"overrides": ["data.size=32"]}, "short side 64, 54, 45, 38, 32 px", (64, 48)),
         (
-            ["--recipe=demo", "--set=data.size=32", "--set=data.scales=[1.0]"],
+            {"recipe": "demo", "overrides": ["data.size=32", "data.scales=[1.0]"]},
             "side 32 px",
             (43, 32),
         ),
-        (["--height=40"], "height 40 px", (40, 30)),
-        (["--short_side=40"], "short side 40 px", (53, 40)),
-        (["--levels=20,30,20"], "short side 30, 20 px", (40, 30)),
-        (["--levels=32", "--fps=5"], "5 frames/s", (43, 32)),
+        ({"height": 40}, "height 40 px", (40, 30)),
+        ({"short_side": 40}, "short side 40 px", (53, 40)),
+        ({"levels": "20,30,20"}, "short side 30, 20 px", (40, 30)),
+        ({"levels": "32", "fps": 5}, "5 frames/s", (43, 32)),
     ],
 )
-def test_levels_are_those_asked_for(tmp_path, options, said, sizes):
+def test_levels_are_those_asked_for(tmp_path, monkeypatch, options, said, sizes):
+    monkeypatch.setattr(workers, "run", inline)
     for label in "ab":
         write_video(tmp_path / "videos" / label / "0.avi", 5, 64, 48)
-    output = command(tmp_path / "videos", f"--output={tmp_path / 'store'}", *options)
-    assert said in output
+    lines: list[str] = []
+    data.prepare_store(tmp_path / "videos", tmp_path / "store", say=lines.append, **options)
+    assert said in "\n".join(lines)
     store = Store(tmp_path / "store")
     assert store.sizes(0)[0] == sizes
-    assert store.frames(0) == (3 if "--fps=5" in options else 5)
+    assert store.frames(0) == (3 if "fps" in options else 5)
 
 
 # Verifying ----------------------------------------------------------------------------------------
@@ -725,10 +742,10 @@ def test_levels_are_those_asked_for(tmp_path, options, said, sizes):
 @pytest.fixture
 def store(whole, tmp_path) -> Path:
     """A store to spoil."""
-    for name, data in whole.items():
+    for name, written in whole.items():
         path = tmp_path / "store" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        path.write_bytes(written)
     return tmp_path / "store"
 
 
@@ -835,8 +852,8 @@ def test_the_command_verifies_and_training_honours_the_quarantine(store, small):
 def test_the_quarantine_of_the_source_is_honoured(source, tmp_path):
     shutil.copytree(source, tmp_path / "videos")
     (tmp_path / "videos" / "quarantine.txt").write_text("red/1.avi\ngreen/1b.avi\nred/0b.avi\n")
-    description, problems = prepare(tmp_path / "videos", tmp_path / "store")
-    assert description.videos == 7
-    assert problems == []
+    prepared = prepare(tmp_path / "videos", tmp_path / "store")
+    assert prepared.description.videos == 7
+    assert prepared.problems == []
     assert "problems.csv" not in content(tmp_path / "store")
     assert json.loads((tmp_path / "store" / "store.json").read_text())["source"]["videos"] == 7

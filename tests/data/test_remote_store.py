@@ -11,15 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import write_video
+from prepared import prepare
 from range_server import RangeServer
 from store_batches import batches, stream
 
 from keras_r3d import recipe
-from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source
-from keras_r3d.data.store import Store, preparing
-from keras_r3d.data.store.encoding import Settings
-from keras_r3d.data.store.levels import Levels
+from keras_r3d.data.store import Store
 from keras_r3d.data.store.storage import UnreachableError, remote, web
 from keras_r3d.inference.evaluation.evaluation import evaluate_videos
 from keras_r3d.inference.models.classifier import Classifier
@@ -41,19 +39,7 @@ def store(tmp_path_factory) -> Path:
         label = "red" if number % 2 else "green"
         tint = (1, 0.2 + number / 10, 0.2) if number % 2 else (0.2, 1, 0.2 + number / 10)
         write_video(folder / "videos" / label / f"{number}.avi", 20, 48, 64, tint)
-    work = preparing.job(
-        annotations.read(folder / "videos", "folders"),
-        str(folder / "videos"),
-        Settings(Levels("short_side", (48, 32)), 90, 0.0),
-    )
-    preparing.prepare(
-        work,
-        folder / "store",
-        processes=1,
-        limit_seconds=60,
-        shard_bytes=10_000,  # several
-        progress=lambda done, of: None,
-    )
+    prepare(folder / "videos", folder / "store", 48, 32, shard_bytes=10_000)  # several
     return folder / "store"
 
 
@@ -91,7 +77,7 @@ def test_the_index_is_downloaded_once(server, data):
     before = len(server.requests)
     open_source(server.address + "/a/store", data)
     asked = {Path(r.path).name for r in server.requests[before:]}
-    assert asked == {"store.json", "quarantine.txt"}
+    assert asked == {"store.json", "quarantine.txt", "problems.csv"}
 
 
 def test_a_shard_cut_short_is_named_replaced_and_counted(store, server, data):

@@ -13,12 +13,17 @@ import cv2
 import numpy as np
 import pytest
 from conftest import write_video
+from prepared import inline
 
-from keras_r3d import scan as command
-from keras_r3d.data import annotations, doctor
+from keras_r3d import R3DError, data
+from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import Landmarks, VideoInfo
+from keras_r3d.data.decoding import landmarks
+from keras_r3d.data.decoding.decoder import VideoInfo
+from keras_r3d.data.scanning import examining, report
+from keras_r3d.data.scanning.report import Scan
 from keras_r3d.system import workers
+from keras_r3d.system.errors import VideoError, WriteError
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,12 +36,12 @@ def scan(*arguments) -> subprocess.CompletedProcess:
 def findings(paths, found=None, **limits) -> dict[str, set[str]]:
     options = {"min_frames": 10, "min_side": 30, "limit_seconds": 60.0, "processes": 2, **limits}
     done = []
-    examinations = doctor.scan(
+    examinations, _ = examining.examine_all(
         [str(p) for p in paths],
-        annotations=found,
+        found,
         progress=lambda *numbers: done.append(numbers),
         **options,
-    ).examinations
+    )
     assert done == [(i, len(paths)) for i in range(1, len(paths) + 1)]
     assert [e.path for e in examinations] == [str(p) for p in paths]
     return {Path(e.path).name: set(e.findings) for e in examinations}
@@ -93,10 +98,11 @@ def write_scene(path: Path, seed: int, size=(160, 120), quality=95, gain=1.0) ->
     return path
 
 
-def scan_here(folder, found) -> doctor.Scan:
+def scan_here(folder, found) -> Scan:
     paths = sorted({video.path for videos in found.splits.values() for video in videos})
     limits = {"min_frames": 10, "min_side": 30, "limit_seconds": 60.0, "processes": 2}
-    return doctor.scan(paths, annotations=found, progress=lambda *_: None, **limits)
+    shown = examining.examine_all(paths, found, progress=lambda *_: None, **limits)
+    return Scan(str(folder), *shown, found)
 
 
 def test_near_duplicates_in_other_splits_and_groups_are_found(tmp_path):
@@ -126,10 +132,10 @@ def test_near_duplicates_in_other_splits_and_groups_are_found(tmp_path):
     assert findings["e.avi"]["leak"].startswith("in train, group 'F', but ")  # the same content
     assert not findings["c1.avi"]
     assert not findings["d.avi"]
-    shown = command.table(scanned, str(tmp_path))
+    shown = report.table(scanned)
     assert "4 near-duplicate: looks the same as a file of another split or group\n    " in shown
     assert "b1.avi (train, group 'A') and b2.avi (train, group 'C'): " in shown
-    text = command.description(scanned.examinations, found)
+    text = report.description(scanned.examinations, found)
     assert [line.split() for line in text.splitlines()[:3]] == [
         ["split", "videos", "seconds", "median", "least", "most", "frame", "size"],
         ["train", "6", "12", "2.0", "2.0", "2.0", "~160x120"],
@@ -138,8 +144,8 @@ def test_near_duplicates_in_other_splits_and_groups_are_found(tmp_path):
 
 
 def test_many_pairs_are_counted():
-    pair = doctor.NearDuplicate(("/x/a", "/x/b"), ("train", "test"), 1.0)
-    lines = command._pairs([pair] * 13, "/x")
+    pair = examining.NearDuplicate(("/x/a", "/x/b"), ("train", "test"), 1.0)
+    lines = report.table(Scan("/x", [], [pair] * 13)).splitlines()[1:]
     assert len(lines) == 11
     assert lines[0] == "    a (train) and b (test): 1.0 of 64 bits differ"
     assert lines[-1] == "    … and 3 more pairs, less alike"
@@ -147,7 +153,7 @@ def test_many_pairs_are_counted():
 
 def test_the_description_fits_a_terminal_and_shortens_many_classes():
     def one(number):
-        return doctor.Examination(f"{number}", {}, 300, 300, 30.0, 1920, 1080, 299 / 30, 10.0)
+        return examining.Examination(f"{number}", {}, 300, 300, 30.0, 1920, 1080, 299 / 30, 10.0)
 
     names = ["a kind with quite a long name", *(f"c{number:02}" for number in range(39))]
     splits: dict = {"train": [], "validation": [], "test": []}
@@ -156,7 +162,7 @@ def test_the_description_fits_a_terminal_and_shortens_many_classes():
         splits["test"].append(Video(f"{number}", name, 2.0, 5.0))
     splits["validation"].append(Video("0", names[0]))
     found = annotations.Annotations(splits, names, [])
-    text = command.description([one(number) for number in range(40)], found)
+    text = report.description([one(number) for number in range(40)], found)
     assert max(map(len, text.splitlines())) <= 80
     rows = text.split("class ")[1].splitlines()
     assert [row.split()[0] for row in rows[1:6]] == ["a", "c00", "c01", "c02", "c03"]
@@ -166,8 +172,8 @@ def test_the_description_fits_a_terminal_and_shortens_many_classes():
 
 def test_a_made_up_count_is_no_truncation(monkeypatch):
     for header_rate, status in [(10.0, "truncated"), (1000.0, "wrong count")]:
-        one = doctor.Examination("x", {}, 30, 1000, header_rate, 640, 480, 2.9, 2.9, 0)
-        assert set(doctor._judged(one, 16, 112).findings) == {status}
+        one = examining.Examination("x", {}, 30, 1000, header_rate, 640, 480, 2.9, 2.9, 0)
+        assert set(examining._judged(one, 16, 112).findings) == {status}
 
 
 def test_a_segment_behind_the_end_is_found(tmp_path):
@@ -190,11 +196,11 @@ def test_a_segment_behind_the_end_is_found(tmp_path):
     ],
 )
 def test_uneven_times(monkeypatch, video, seconds, expected):
-    none = Landmarks.of_frames({})
+    none = landmarks.collected({})
     info = VideoInfo(len(seconds), len(seconds), 10.0, np.array(seconds), 64, 64, 0, none)
-    monkeypatch.setattr(doctor, "probe", lambda path, decoder: info)
-    monkeypatch.setattr(doctor.duplicates.Sampler, "spread", lambda self, count: ())
-    assert ("variable rate" in doctor.examine(str(video)).findings) == expected
+    monkeypatch.setattr(examining, "probe", lambda path, decoder: info)
+    monkeypatch.setattr(examining.duplicates.Sampler, "spread", lambda self, count: ())
+    assert ("variable rate" in examining.examine(str(video)).findings) == expected
 
 
 def odd_job(what):
@@ -203,12 +209,16 @@ def odd_job(what):
         time.sleep(600)
     if what == "crash":
         os._exit(139)
+    if what == "broken":
+        raise VideoError("v.avi: it is broken.")
+    if what == "full":
+        raise WriteError("Could not write v.avi.")
     return what * 2
 
 
 def test_what_hangs_or_crashes_takes_nothing_along():
     started = time.monotonic()
-    jobs = ["a", "hang", "b", "crash", "c", "crash", "d"]
+    jobs = ["a", "hang", "b", "crash", "c", "crash", "d", "broken"]
     done = dict(workers.run(odd_job, jobs, workers=2, limit_seconds=5))
     assert {i: r for i, r in done.items() if isinstance(r, str)} == {
         0: "aa",
@@ -218,60 +228,74 @@ def test_what_hangs_or_crashes_takes_nothing_along():
     }
     assert done[1] == workers.Failure("time limit", "not done after 5 s")
     assert done[3] == done[5] == workers.Failure("crash", "its process ended with code 139")
+    assert done[7] == workers.Failure("unreadable", "v.avi: it is broken.")
+    assert done[7].sentence("v.avi") == "v.avi: it is broken."
+    assert done[3].sentence("v.avi") == "v.avi: its process ended with code 139."
     assert time.monotonic() - started < 60
+    with pytest.raises(WriteError, match="Could not write"):
+        list(workers.run(odd_job, ["full"], workers=1, limit_seconds=60))
 
 
-def test_the_command_reports_and_training_honours_the_quarantine(class_folders, tmp_path):
+def test_the_report_and_training_honours_the_quarantine(class_folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "run", inline)
     bad = class_folders / "red" / "bad.avi"
     bad.write_text("nothing")
     (class_folders / "quarantine.txt").write_text("green/5.avi\n")
-    table, report = tmp_path / "scan.csv", tmp_path / "scan.json"
-    done = scan(
-        class_folders, "--min_frames=8", "--min_side=8", f"--csv={table}", f"--json={report}"
-    )
-    assert done.returncode == 1, done.stderr
-    assert done.stdout.count("\n    ") == 1 + 5 + 1  # five duplicates are shown, and "more"
-    assert (
-        "1 unreadable: no frame can be had\n    red/bad.avi: OpenCV cannot open it" in done.stdout
-    )
+    table, json_file = tmp_path / "scan.csv", tmp_path / "scan.json"
+    options = {"min_frames": 8, "min_side": 8}
+    shown = str(data.scan(class_folders, csv=str(table), json=str(json_file), **options))
+    assert shown.count("\n    ") == 1 + 5 + 1  # five duplicates are shown, and "more"
+    assert "1 unreadable: no frame can be had\n    red/bad.avi: OpenCV cannot open it" in shown
+    assert f"\nWritten: {table}\nWritten: {json_file}" in shown
     with table.open(newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file) if row["status"] != "duplicate"}
     assert rows[str(bad)]["status"] == "unreadable"
-    one = next(r for r in json.loads(report.read_text()) if r["path"].endswith("red/0.avi"))
+    one = next(r for r in json.loads(json_file.read_text()) if r["path"].endswith("red/0.avi"))
     assert (one["frames"], one["width"], one["height"], one["fps"]) == (12, 48, 32, 10.0)
     assert (one["seconds"], one["labels"], one["splits"]) == (1.2, ["red"], ["train"])
     assert rows[str(bad)]["label"] == "red"
     assert len(annotations.read(class_folders, "folders").splits["train"]) == 12
-
-    done = scan(class_folders, "--min_frames=8", "--min_side=8", "--quarantine")
-    assert "leave its files aside" in done.stdout
+    assert "leave its files aside" in str(data.scan(class_folders, quarantine=True, **options))
     listed = (class_folders / "quarantine.txt").read_text().splitlines()
     assert listed == ["green/5.avi", "red/bad.avi"]
     found = annotations.read(class_folders, "folders")
     assert len(found.splits["train"]) == 11
-    assert any("2 videos are skipped by" in note for note in found.notes)
-    again = scan(class_folders, "--min_frames=8", "--min_side=8", "--quarantine")
-    assert again.returncode == 1  # it looks at the quarantined ones, too
+    assert any("2 videos are left aside by" in note for note in found.notes)
+    again = data.scan(class_folders, quarantine=True, **options)
+    assert again.broken == [str(bad)]  # it looks at the quarantined ones, too
     assert (class_folders / "quarantine.txt").read_text().splitlines() == listed
 
 
-def test_a_folder_without_labels_is_scanned_all_the_same(tmp_path):
-    write_video(tmp_path / "loose" / "deep" / "one.avi")
-    done = scan(tmp_path / "loose", "--min_side=8")
-    assert done.returncode == 0, done.stderr
-    assert "Without labels and splits: " in done.stdout
-    assert "1 files, 1 without findings" in done.stdout
-    one = scan(tmp_path / "loose" / "deep" / "one.avi", "--min_side=8")
-    assert "files       1        2" in one.stdout
-    assert "1 files, 1 without findings" in one.stdout
-    for arguments, message in [
-        ([tmp_path / "nowhere"], "nowhere does not exist"),
-        ([tmp_path / "nothing"], "holds no videos"),
-        ([], "Missing: SOURCE"),
-        ([tmp_path / "loose", "--annotations=gone.csv"], "gone.csv does not exist"),
+def test_a_folder_without_labels_is_scanned_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "run", inline)
+    path = write_video(tmp_path / "loose" / "deep" / "one.avi")
+    lines: list[str] = []
+    shown = str(data.scan(tmp_path / "loose", min_side=8, say=lines.append))
+    assert lines[0].startswith("Without labels and splits: ")
+    assert "1 files, 1 without findings" in shown
+    one = str(data.scan(path, min_side=8))
+    assert "files       1        2" in one
+    assert "1 files, 1 without findings" in one
+    (tmp_path / "nothing").mkdir()
+    for source, options, message in [
+        (tmp_path / "nowhere", {}, "nowhere does not exist"),
+        (tmp_path / "nothing", {}, "holds no videos"),
+        (tmp_path / "loose", {"annotations": "gone.csv"}, r"gone.csv does not exist"),
     ]:
-        (tmp_path / "nothing").mkdir(exist_ok=True)
-        done = scan(*arguments)
-        assert done.returncode == 1
-        assert message in done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
+        with pytest.raises(R3DError, match=message):
+            data.scan(source, **options)
+
+
+def test_the_command(tmp_path):
+    (tmp_path / "bad.avi").write_text("nothing")
+    write_video(tmp_path / "one.avi")
+    done = scan(tmp_path, "--min_side=8", "--quarantine", f"--csv={tmp_path / 'scan.csv'}")
+    assert done.returncode == 1
+    assert "Without labels and splits: " in done.stdout
+    assert "1 unreadable: no frame can be had\n    bad.avi: OpenCV cannot open it" in done.stdout
+    assert f"Written: {tmp_path / 'scan.csv'}\n" in done.stdout
+    assert (tmp_path / "quarantine.txt").read_text() == "bad.avi\n"
+    done = scan()
+    assert done.returncode == 1
+    assert "Missing: SOURCE" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,6 +1,7 @@
 """Clip stores: clips out of them against clips out of the videos, and stores that are bad."""
 
 import dataclasses
+import hashlib
 import itertools
 import json
 import os
@@ -24,7 +25,7 @@ from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.opening import open_source
 from keras_r3d.data.sampling import cropping, temporal
 from keras_r3d.data.store import Store, StoreReader, encoding, format, is_store, jpeg
-from keras_r3d.data.store.encoding import Settings
+from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.system.errors import R3DError, StoreError, VideoError
 
@@ -314,7 +315,7 @@ def test_many_threads_read_one_store(opened):
 
 
 def encoded(path: Path, folder: Path, sizes=(64,), fps=0.0, **segment) -> encoding.Part:
-    settings = Settings(Levels("short_side", sizes), 90, fps)
+    settings = StoreSettings(Levels("short_side", sizes), 90, fps)
     return encoding.encode(Video(str(path), "a", **segment), settings, folder)
 
 
@@ -349,6 +350,8 @@ def test_resampling_of_uneven_times(tmp_path, monkeypatch):
     times = [1.0, 1.1, 1.2, 1.9, 1.95, 2.0]
 
     class Uneven:
+        ended, header_count, count = True, 6, 6
+
         def __init__(self, path):
             pass
 
@@ -370,26 +373,11 @@ def test_resampling_of_a_segment_starts_with_its_first_frame(tmp_path, video):
 
 def test_the_part_is_described(tmp_path, video):
     part = encoded(video, tmp_path / "part", (24, 16))
-    again = encoding.load(tmp_path / "part")
-    for field in dataclasses.fields(encoding.Part):
-        assert np.array_equal(getattr(part, field.name), getattr(again, field.name))
     assert part.sizes.tolist() == [[24, 36], [16, 24]]
     assert part.source_bytes == video.stat().st_size
-    assert encoding.is_whole(tmp_path / "part")
-
-
-@pytest.mark.parametrize("name", ["0.jpegs", "1.jpegs", "index.npz"])
-def test_a_part_that_lost_something_is_not_whole(tmp_path, video, name):
-    encoded(video, tmp_path / "part", (24, 16))
-    path = tmp_path / "part" / name
-    sound = path.read_bytes()
-    for damaged in (sound[:-1000], b"", bytes(len(sound)), sound[:500] + bytes(len(sound) - 500)):
-        path.write_bytes(damaged)
-        assert not encoding.is_whole(tmp_path / "part"), len(damaged)
-    path.unlink()
-    assert not encoding.is_whole(tmp_path / "part")
-    path.write_bytes(sound)
-    assert encoding.is_whole(tmp_path / "part")
+    levels = part.level(0).read_bytes() + part.level(1).read_bytes()
+    assert part.sha256 == hashlib.sha256(levels).hexdigest()
+    assert part.short == ""
 
 
 def test_a_level_that_grows_too_large_is_an_error_at_once(tmp_path, video, monkeypatch):
@@ -398,7 +386,6 @@ def test_a_level_that_grows_too_large_is_an_error_at_once(tmp_path, video, monke
         VideoError, match=r"its first \d frames take .* List it in several segments"
     ):
         encoded(video, tmp_path / "part")
-    assert not (tmp_path / "part").exists()
 
 
 def test_a_frame_that_jpeg_refuses_is_a_video_error(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from keras_r3d import recipe
 from keras_r3d.data.sampling import cropping
 from keras_r3d.data.sampling.cropping import Crop
 from keras_r3d.data.store import levels
-from keras_r3d.data.store.levels import Cut, Levels
+from keras_r3d.data.store.levels import LevelCut, Levels
 
 PAPER = recipe.load("kinetics34").data
 SIDES = st.integers(16, 600)
@@ -71,7 +71,7 @@ def test_crops_of_the_paper_are_cut_and_not_resized(frame, flip):
             crop = cropping.place(*sizes[0], scale, position, flip)
             height, width = sizes[number]
             top, left = int((height - 112) * down), int((width - 112) * right)
-            assert levels.choose(crop, sizes, 112) == Cut(number, top, left, 112, 112, 1)
+            assert levels.choose(crop, sizes, 112) == LevelCut(number, top, left, 112, 112, 1)
 
 
 @st.composite
@@ -153,7 +153,7 @@ def test_within_a_pixel_nothing_is_resized():
     for side in (111, 112, 113):
         assert levels.choose(Crop(7, 9, side, side), [(240, 320)], 112).height == 112
     assert levels.choose(Crop(0, 0, 111, 111), [(111, 200)], 112).height == 111  # no more is there
-    assert levels.choose(Crop(0, 0, 110, 111), [(240, 320)], 112) == Cut(0, 0, 0, 110, 112, 1)
+    assert levels.choose(Crop(0, 0, 110, 111), [(240, 320)], 112) == LevelCut(0, 0, 0, 110, 112, 1)
 
 
 def test_random_resized_crops_serve_at_each_level():

@@ -16,8 +16,8 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.embeddings import feature_file, feature_parts
 from keras_r3d.inference.embeddings import features as embeddings
-from keras_r3d.inference.embeddings.feature_parts import Finished
 from keras_r3d.inference.evaluation import scoring
+from keras_r3d.inference.evaluation.labelled import Labelled
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import devices
@@ -52,16 +52,13 @@ def videos(tmp_path) -> list[Video]:
     return [made[0], Video(str(broken), "c1"), *made[1:]]
 
 
-REQUEST = {"model_sha256": "0", "layer": "avg_pool", "dimension": 3, "data": {"frames": 4}}
-
-
-def extract(model, videos, output, per="window", request=REQUEST, reader=None):
-    with feature_parts.opened(output.with_name(f"{output.name}.parts"), request) as parts:
-        given = (model, reader or VideoReader(0, 0), videos, parts)
-        errors = embeddings.extract(*given, per=per)
-        embeddings.join(parts, videos, output, errors, True, request)
-        parts.remove()
-    return feature_file.read(output)
+def extract(model, videos, output, per="window", reader=None, layer="avg_pool", **options):
+    side = Labelled(videos, reader or VideoReader(0, 0), "test", "")
+    stored = embeddings.store(model, layer, side, output, per=per, **options)
+    found = feature_file.read(output)
+    assert stored.rows == len(found.video)
+    assert stored.errors == found.metadata["errors"]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -163,58 +160,82 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bytes(model, videos, tmp_
     # Of the step that the network is taking nothing is kept.
     model = dataclasses.replace(model, eval=dataclasses.replace(model.eval, batch_size=2))
     output = tmp_path / "f.npz"
-    with pytest.raises(embeddings.InterruptedExtraction, match="1 of 4 videos are kept in"):
+    with pytest.raises(KeyboardInterrupt):
         extract(model, videos, output, reader=Interrupting(videos[3].path))
     assert not output.exists()
     # What is finished is not decoded again.
-    extract(model, videos, output, reader=Interrupting(videos[0].path))
+    lines: list[str] = []
+    extract(model, videos, output, reader=Interrupting(videos[0].path), say=lines.append)
+    assert lines == [f"1 of 4 videos are finished already, in {output}.parts."]
     assert output.read_bytes() == (tmp_path / "whole.npz").read_bytes()
     assert not (tmp_path / "f.npz.parts").exists()
 
 
-def test_new_videos_are_added_in_their_place_and_gone_ones_left_out(model, videos, tmp_path):
-    output, folder = tmp_path / "f.npz", tmp_path / "f.npz.parts"
-    with feature_parts.opened(folder, REQUEST) as parts:
-        chosen = [videos[0], videos[3]]
-        embeddings.extract(model, VideoReader(0, 0), chosen, parts, per="window")
-    extract(model, videos[1:], output)
+def stop(model, videos, output) -> None:
+    """Extracts all videos, and is stopped before they are joined."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feature_file, "write", lambda *given: pytest.fail("stopped"))
+        with pytest.raises(pytest.fail.Exception, match="stopped"):
+            extract(model, videos, output)
+
+
+@pytest.mark.parametrize("of_part", [1, 2, 64])
+def test_new_videos_are_added_in_their_place_and_gone_ones_left_out(
+    model, videos, tmp_path, monkeypatch, of_part
+):
+    monkeypatch.setattr(feature_parts, "_VIDEOS", of_part)
+    output, lines = tmp_path / "f.npz", []
+    stop(model, [videos[0], videos[3]], output)
+    extract(model, videos[1:], output, say=lines.append)
+    assert "1 videos finished by an earlier call, but no longer named: left out" in lines[-1]
     extract(model, videos[1:], tmp_path / "whole.npz")
     assert output.read_bytes() == (tmp_path / "whole.npz").read_bytes()
 
 
-def test_parts_of_another_request_are_refused_with_both(tmp_path):
-    with feature_parts.opened(tmp_path / "p", REQUEST):
-        pass
-    with feature_parts.opened(tmp_path / "p", REQUEST | {"model": "moved.keras"}):
-        pass
-    other = REQUEST | {"layer": "conv1", "data": {"frames": 8}}
-    with (
-        pytest.raises(feature_parts.ArgumentError) as caught,
-        feature_parts.opened(tmp_path / "p", other),
-    ):
-        pass
+def test_a_video_that_was_mended_is_tried_again(model, videos, tmp_path):
+    output = tmp_path / "f.npz"
+    stop(model, videos, output)
+    write_video(tmp_path / "mended.avi", 5)
+    (tmp_path / "mended.avi").rename(videos[1].path)
+    found = extract(model, videos, output)
+    assert found.metadata["errors"] == {}
+    extract(model, videos, tmp_path / "whole.npz")
+    assert output.read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+def test_parts_of_another_request_are_refused_with_both(model, videos, tmp_path):
+    stop(model, videos, tmp_path / "f.npz")
+    other = dataclasses.replace(model, data=dataclasses.replace(model.data, frames=8))
+    with pytest.raises(embeddings.ArgumentError) as caught:
+        extract(other, videos, tmp_path / "f.npz", layer="conv1")
     assert "data.frames: 4 then, 8 now" in str(caught.value)
     assert "layer: avg_pool then, conv1 now" in str(caught.value)
-    with (
-        feature_parts.opened(tmp_path / "p", REQUEST),
-        pytest.raises(feature_parts.ArgumentError, match="Another process writes to"),
-        feature_parts.opened(tmp_path / "p", REQUEST),
-    ):
-        pass
+    # It was moved, and is the same.
+    extract(dataclasses.replace(model, name="moved"), videos, tmp_path / "f.npz")
 
 
-def test_a_damaged_part_is_said(tmp_path):
-    with feature_parts.opened(tmp_path, REQUEST) as parts:
-        one = np.ones((1, 3), np.float32)
-        parts.add(Finished("a", "ok", "", one, np.zeros(1, int), np.zeros((1, 2))))
-        parts.flush()
-    path = tmp_path / "000000.npz"
+def test_two_at_once_are_refused(model, videos, tmp_path):
+    refused = []
+
+    class Meanwhile(VideoReader):
+        def windows(self, video, *arguments):
+            try:
+                extract(model, videos, tmp_path / "f.npz")
+            except embeddings.ArgumentError as error:
+                refused.append(str(error))
+            yield from super().windows(video, *arguments)
+
+    extract(model, videos[:1], tmp_path / "f.npz", reader=Meanwhile(0, 0))
+    assert len(refused) == 1
+    assert "Another process writes to" in refused[0]
+
+
+def test_a_damaged_part_is_said(model, videos, tmp_path):
+    stop(model, videos, tmp_path / "f.npz")
+    path = next((tmp_path / "f.npz.parts").glob("*.npz"))
     path.write_bytes(path.read_bytes()[:-50])
-    with (
-        pytest.raises(feature_parts.ArgumentError, match="holds a damaged part"),
-        feature_parts.opened(tmp_path, REQUEST),
-    ):
-        pass
+    with pytest.raises(embeddings.ArgumentError, match="holds a damaged part"):
+        extract(model, videos, tmp_path / "f.npz")
 
 
 def test_no_readable_video_is_an_error_and_leaves_no_output(model, videos, tmp_path):
@@ -237,8 +258,11 @@ def test_a_file_of_something_else_is_said(tmp_path):
         feature_file.check_suffix(tmp_path / "other.csv")
 
 
-def test_large_files_are_written_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(feature_file, "_ROWS", 3)
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_large_files_are_written_in_pieces(tmp_path, monkeypatch, suffix):
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    monkeypatch.setattr(feature_file, "_ROWS", 9)
     texts = [f"{'ä' * (n % 5)}" for n in range(20)]
     rows = {name: np.array(texts) for name in feature_file.TEXTS}
     rows |= {"embedding": np.arange(40, dtype=np.float32).reshape(20, 2), "window": np.arange(20)}
@@ -248,8 +272,9 @@ def test_large_files_are_written_in_pieces(tmp_path, monkeypatch):
         for first, last in ((0, 1), (1, 9), (9, 10), (10, 20)):
             yield {name: rows[name][first:last] for name in columns}
 
-    feature_file.write(tmp_path / "f.npz", batches, 20, 2, False, {"a": "é"})
-    back = feature_file.read(tmp_path / "f.npz")
+    path = tmp_path / f"f{suffix}"
+    assert feature_file.write(path, batches, 2, False, {"a": "é"}) == 20
+    back = feature_file.read(path)
     assert back.label is None
     assert back.metadata == {"a": "é"}
     for name in set(feature_file.COLUMNS) - {"label"}:
@@ -330,7 +355,7 @@ def test_a_command_that_is_interrupted_as_it_starts_goes_on(tmp_path, number):
         "import time\n"
         "from keras_r3d import features\n"
         "from keras_r3d.system import command\n"
-        "from keras_r3d.inference import opening\n"
+        "from keras_r3d.inference.models import opening\n"
         "def slow(*given):\n"
         "    print('opening', flush=True)\n"
         "    time.sleep(60)\n"

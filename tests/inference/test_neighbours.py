@@ -69,7 +69,7 @@ def test_a_label_that_is_alone_counts_as_nothing_found():
     assert figures.mean_average_precision == pytest.approx(2 / 3)
     assert figures.recalls[5] == pytest.approx(2 / 3)
     assert figures.chance_recalls[1] == pytest.approx((1 / 2 + 1 / 2 + 0) / 3)
-    assert "1 queries have a label that no other video has" in neighbors.table(figures)
+    assert "1 queries have a label that no other video has" in str(figures)
 
 
 @pytest.mark.parametrize(("relevant", "of"), [(1, 1), (1, 4), (2, 5), (3, 6), (0, 4)])
@@ -213,7 +213,7 @@ def test_features_are_read_as_written(tmp_path):
         for row in range(10):
             yield {name: getattr(one, name)[row : row + 1] for name in columns}
 
-    feature_file.write(path, batches, 10, 2, True, one.metadata)
+    assert feature_file.write(path, batches, 2, True, one.metadata) == 10
     back = feature_file.read(path)
     for name in feature_file.COLUMNS:
         np.testing.assert_array_equal(getattr(back, name), getattr(one, name))

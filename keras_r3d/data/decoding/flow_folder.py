@@ -1,6 +1,6 @@
 """A folder of optical flow that was computed ahead: a file for each video, under the same path.
 
-Files are Matroska, FFV1, grey, whatever their suffix: without loss, and half the size of other
+Files are Matroska, FFV1, gray, whatever their suffix: without loss, and half the size of other
 codecs that OpenCV writes. A video that gives no flow has a file, too, a text that says why: so it
 is in every list and split, and counts as an error, as it would without the folder. `flow.json` says
 how the flow was computed and is written first, `manifest.csv` has labels and splits and is written
@@ -8,7 +8,6 @@ last. A file that is there is whole.
 """
 
 import dataclasses
-import itertools
 import json
 import math
 import os
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import Annotations, Problem, Video
+from keras_r3d.data.annotations import Annotations, Problem
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.flow_decoder import (
     FlowDecoder,
@@ -27,8 +26,9 @@ from keras_r3d.data.decoding.flow_decoder import (
     write_reason,
 )
 from keras_r3d.system import files, workers
-from keras_r3d.system.errors import DataError, VideoError
+from keras_r3d.system.errors import DataError
 from keras_r3d.system.opencv import cv2
+from keras_r3d.system.work import Work
 
 MARKER = "flow.json"
 PROBLEMS = "problems.csv"
@@ -38,7 +38,7 @@ _FRAMES_PER_SECOND = 25  # that a player is told; the true times are in the fram
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class FlowSettings:
     """How flow was computed.
 
     Attributes:
@@ -54,21 +54,12 @@ class Settings:
     version: int = VERSION
 
 
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """A video whose flow is to be stored."""
-
-    source: str
-    destination: str
-    settings: Settings
-
-
 def is_one(path: str | Path) -> bool:
     """Whether a path is a folder of flow."""
     return (Path(path) / MARKER).is_file()
 
 
-def read_settings(path: str | Path) -> Settings:
+def read_settings(path: str | Path) -> FlowSettings:
     """Returns how the flow of a folder was computed.
 
     Raises:
@@ -76,49 +67,48 @@ def read_settings(path: str | Path) -> Settings:
     """
     marker = Path(path) / MARKER
     try:
-        return Settings(**json.loads(marker.read_text(encoding="utf-8")))
+        return FlowSettings(**json.loads(marker.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise DataError(f"{marker} cannot be read ({error}): write the flow anew.") from error
 
 
 def check(path: str | Path, input: str, short_side: int) -> None:
     """Raises DataError if a folder of flow is unfinished, or is not what a recipe asks for."""
-    found = read_settings(path)
-    asked = Settings(input, short_side)
+    stored, asked = read_settings(path), FlowSettings(input, short_side)
     if input == "rgb":
         raise DataError(
-            f"{path} holds optical flow ({found.input}), but the recipe's data.input is 'rgb': "
+            f"{path} holds optical flow ({stored.input}), but the recipe's data.input is 'rgb': "
             "pass the videos themselves, or a recipe for flow."
         )
-    if found != asked:
-        differing = ", ".join(
-            f"{key} is {value!r}, asked for was {getattr(asked, key)!r}"
-            for key, value in dataclasses.asdict(found).items()
-            if value != getattr(asked, key)
-        )
+    differing = [
+        f"{key} is {value!r}, asked for was {getattr(asked, key)!r}"
+        for key, value in dataclasses.asdict(stored).items()
+        if value != getattr(asked, key)
+    ]
+    if differing:
         raise DataError(
             f"{path} holds other flow than the recipe says (data.input, data.short_side): "
-            f"{differing}. Store it anew with `python -m keras_r3d.flow VIDEOS --output ANOTHER "
-            f"--input {input} --short_side {short_side}`."
+            f"{', '.join(differing)}. Store it anew with `python -m keras_r3d.flow VIDEOS --output "
+            f"ANOTHER --input {input} --short_side {short_side}`."
         )
     if not (Path(path) / annotations.MANIFEST).is_file():
         raise DataError(
-            f"{path} is unfinished, it has no {annotations.MANIFEST}: run `python -m "
-            "keras_r3d.flow` again, which goes on with it."
+            f"{path} is unfinished, it has no {annotations.MANIFEST}: run the same `python -m "
+            "keras_r3d.flow` again to resume."
         )
 
 
 def write(
-    found: Annotations,
+    labeled: Annotations,
     root: str,
     folder: Path,
-    settings: Settings,
+    settings: FlowSettings,
     *,
     processes: int,
     limit_seconds: float,
     progress: Callable[[int, int], None],
 ) -> list[Problem]:
-    """Stores the flow of all videos; goes on with what is there already.
+    """Stores the flow of all videos, or resumes an earlier call that was interrupted.
 
     Args:
         root: that the paths of the videos start from.
@@ -127,91 +117,81 @@ def write(
 
     Returns:
         The videos that gave no flow, which `problems.csv` lists, too. They are tried again when the
-        folder is gone on with.
+        same call is made again.
 
     Raises:
         DataError: the folder holds something else, or a video lies outside of `root`, or none can
             be read.
         WriteError: it cannot be written.
     """
-    splits = {
-        split: [(video, _inside(video.path, root)) for video in videos]
-        for split, videos in found.splits.items()
+    inside = {
+        video.path: _inside(video.path, root)
+        for videos in labeled.splits.values()
+        for video in videos
     }
-    _begin(folder, settings)
-    sources = {inside: video.path for own in splits.values() for video, inside in own}
-    jobs = [Job(sources[one], str(folder / one), settings) for one in sorted(sources)]
-    waiting = [job for job in jobs if not _is_done(Path(job.destination))]
-    done = len(jobs) - len(waiting)
-    problems = {}
-    results = workers.run(store, waiting, workers=processes, limit_seconds=limit_seconds)
-    for number, result in results:
-        source = waiting[number].source
-        if isinstance(result, str):
-            raise files.WriteError(result)
-        if isinstance(result, workers.Failure):
-            result = Problem(source, result.status, f"{source}: {result.detail}.")
-        if isinstance(result, Problem):
-            problems[source] = result
-            destination = Path(waiting[number].destination)
+    paths = sorted(inside, key=inside.__getitem__)
+    work = Work(folder, MARKER, dataclasses.asdict(settings), DataError)
+    with work.open():
+        waiting = [path for path in paths if not _is_made(folder / inside[path])]
+        done = len(paths) - len(waiting)
+        problems = []
+        tasks = [
+            (path, settings, work.scratch / f"{number}{_SUFFIX}")
+            for number, path in enumerate(waiting)
+        ]
+        results = workers.run(store, tasks, workers=processes, limit_seconds=limit_seconds)
+        for number, result in results:
+            path, destination = waiting[number], folder / inside[waiting[number]]
             destination.parent.mkdir(parents=True, exist_ok=True)
-            write_reason(destination, result.detail)
-        done += 1
-        progress(done, len(jobs))
-    listed = [problems[name] for name in sorted(problems)]
-    if len(problems) == len(jobs):
-        raise DataError(f"None of the {len(jobs)} videos can be read, for one: {listed[0].detail}")
-    rows = [(one.name, one.status, one.detail) for one in listed]
-    files.write_text(folder / PROBLEMS, files.csv_text(["video", "status", "detail"], rows))
-    files.write_text(folder / annotations.MANIFEST, _manifest(splits))
-    return listed
+            if isinstance(result, workers.Failure):
+                problems.append(Problem(path, result.status, result.sentence(path)))
+                write_reason(destination, problems[-1].detail)
+            else:
+                work.put(tasks[number][2], destination)
+            done += 1
+            progress(done, len(paths))
+        problems.sort(key=lambda problem: problem.name)
+        if len(problems) == len(paths):
+            raise DataError(
+                f"None of the {len(paths)} videos can be read, for one: {problems[0].detail}"
+            )
+        rows = [dataclasses.astuple(problem) for problem in problems]
+        files.write_text(folder / PROBLEMS, files.csv_text(["video", "status", "detail"], rows))
+        files.write_text(folder / annotations.MANIFEST, _manifest(labeled, inside))
+    return problems
 
 
-def _is_done(destination: Path) -> bool:
+def _is_made(destination: Path) -> bool:
     return destination.is_file() and reason(str(destination)) is None
 
 
-def store(job: Job) -> Problem | str | None:
-    """Stores the flow of one video.
+def store(task: tuple[str, FlowSettings, Path]) -> None:
+    """Stores the flow of a video.
 
-    Returns:
-        None; or what is wrong with the video; or why its flow cannot be written.
+    Args:
+        task: the video, how flow is computed, and the file to write, which ends in `.mkv`.
+
+    Raises:
+        VideoError: it gives no flow.
+        WriteError: the disk is full, …
     """
-    destination = Path(job.destination)
-    try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        decoder = FlowDecoder(job.source, job.settings.input, job.settings.short_side)
-        with files.atomic(destination) as temporary:
-            _write(decoder, destination, temporary)
-    except VideoError as error:
-        return Problem(job.source, "unreadable", str(error))
-    except files.WriteError as error:
-        return str(error)
-    except OSError as error:
-        return files.explain(destination.parent, error)
-    return None
-
-
-def _write(decoder: FlowDecoder, destination: Path, temporary: Path) -> None:
-    file = temporary.with_name(temporary.name + _SUFFIX)  # by which OpenCV knows the container
+    path, settings, output = task
     written = 0
     writer = None
     try:
-        for second, frame in decoder.timed():
+        for second, frame in FlowDecoder(path, settings.input, settings.short_side).timed():
             image = packed(frame, second)
-            if writer is None:
-                writer = _writer(file, image.shape)
+            writer = writer or _writer(output, image.shape)
             writer.write(image)
             written += 1
     finally:
         if writer is not None:
             writer.release()
-    if written != (read := sum(1 for _ in StoredFlowDecoder(str(file)))):
+    if written != (read := sum(1 for _ in StoredFlowDecoder(str(output)))):
         raise files.WriteError(
-            f"Could not write {destination}: of {written} frames {read} are in the file. Is the "
-            "disk full? Free some space there, then run again."
+            f"Could not write {output}: of {written} frames {read} are in the file. Is the disk "
+            "full? Free some space there, then run again."
         )
-    os.replace(file, temporary)
 
 
 def _writer(path: Path, shape: tuple[int, ...]) -> Any:
@@ -237,37 +217,17 @@ def _inside(path: str, root: str) -> str:
     return inside
 
 
-def _begin(folder: Path, settings: Settings) -> None:
-    """Writes the marker, or compares it."""
-    if is_one(folder):
-        found = read_settings(folder)
-        if found != settings:
-            raise DataError(
-                f"--output {folder} holds other flow, {dataclasses.asdict(found)}, and is left as "
-                "it is: choose another folder."
-            )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"--output {folder} is not empty and is left as it is: choose another.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise files.WriteError(files.explain(folder, error)) from error
-    for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-        files.remove_leftovers(path)
-    files.write_json(folder / MARKER, dataclasses.asdict(settings))
-
-
-def _manifest(splits: dict[str, list[tuple[Video, str]]]) -> str:
+def _manifest(labeled: Annotations, inside: dict[str, str]) -> str:
     rows = [
-        (inside, video.label, split, *map(_seconds, (video.start_seconds, video.end_seconds)))
-        for split, own in splits.items()
-        for video, inside in own
+        {
+            **{"path": inside[video.path], "label": video.label, "split": split},
+            "group": video.group,
+            "start_seconds": video.start_seconds or "",
+            "end_seconds": "" if math.isinf(video.end_seconds) else video.end_seconds,
+        }
+        for split, videos in labeled.splits.items()
+        for video in videos
     ]
-    columns = ["path", "label", "split", "start_seconds", "end_seconds"]
-    if not any(itertools.chain.from_iterable(row[3:] for row in rows)):
-        return files.csv_text(columns[:3], (row[:3] for row in rows))
-    return files.csv_text(columns, rows)
-
-
-def _seconds(value: float) -> str:
-    return "" if value in (0.0, math.inf) else repr(value)
+    columns = ["path", "label", "split", "group", "start_seconds", "end_seconds"]
+    columns = columns[:3] + [name for name in columns[3:] if any(row[name] != "" for row in rows)]
+    return files.csv_text(columns, ([row[name] for name in columns] for row in rows))

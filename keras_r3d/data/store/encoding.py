@@ -2,9 +2,7 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import os
-import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,12 +21,11 @@ from keras_r3d.system.errors import VideoError
 # A marker every 16 pixels costs bytes: on larger frames they may stand further apart.
 _LARGE = 224  # pixels of the short side
 _MOST_INTERVAL = 4
-_META = "index.npz"
 _MOST_BYTES = 2**32 - 1  # of a level: frame_end is of 32 bits
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
+class StoreSettings:
     """How videos become frames.
 
     Attributes:
@@ -50,6 +47,7 @@ class Part:
         crc32: uint32 `(levels, frames)`.
         seconds: float64 `(frames,)`.
         sha256: of the levels' bytes, one after the other.
+        short: what is wrong with a video that is cut short; "" of others.
     """
 
     folder: Path
@@ -60,70 +58,48 @@ class Part:
     sha256: str
     source_bytes: int
     source_sha256: str
+    short: str
 
     def level(self, number: int) -> Path:
         """Returns the file of a level."""
         return self.folder / f"{number}.jpegs"
 
 
-def encode(source: Video, settings: Settings, folder: Path) -> Part:
-    """Encodes a video into `folder`, which appears when all of it is there.
+def encode(source: Video, settings: StoreSettings, folder: Path) -> Part:
+    """Encodes a video into a new folder.
 
     Raises:
         VideoError: it gives no frames, or too many.
         WriteError: the disk is full, …
     """
-    source_bytes, source_sha256 = _hashed(source)
-    buffers.keep_buffers()
-    with files.atomic(folder) as temporary:
-        temporary.mkdir()
-        part = _encode(source, settings, temporary)
-        part = dataclasses.replace(part, source_bytes=source_bytes, source_sha256=source_sha256)
-        content = dataclasses.asdict(part)
-        del content["folder"]
-        np.savez(temporary / _META, **content)
-    return dataclasses.replace(part, folder=folder)
-
-
-def _hashed(source: Video) -> tuple[int, str]:
-    """Returns size and SHA-256 of a video file."""
     try:
-        return os.path.getsize(source.path), files.sha256(source.path)
-    except OSError as error:  # not one of writing, which would end it all
+        source_bytes, source_sha256 = os.path.getsize(source.path), files.sha256(source.path)
+    except OSError as error:
         raise VideoError(f"{source.path}: cannot be read ({error.strerror}).") from error
-
-
-def is_whole(folder: Path) -> bool:
-    """Whether a folder holds all that `encode` wrote (some is lost if the power fails)."""
+    buffers.keep_buffers()
     try:
-        part = load(folder)
-        return _sha256_of_levels(folder, len(part.sizes)) == part.sha256
-    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
-        return False
+        folder.mkdir(parents=True)
+        return _encode(source, settings, folder, source_bytes, source_sha256)
+    except OSError as error:
+        raise files.WriteError(files.explain(folder, error)) from error
 
 
-def load(folder: Path) -> Part:
-    """Reads what `encode` left in a folder."""
-    with np.load(folder / _META) as arrays:
-        content = {name: arrays[name] for name in arrays.files}
-    for name in ("sha256", "source_bytes", "source_sha256"):
-        content[name] = content[name].item()
-    return Part(folder, **content)
-
-
-def _encode(source: Video, settings: Settings, folder: Path) -> Part:
+def _encode(
+    source: Video, settings: StoreSettings, folder: Path, source_bytes: int, source_sha256: str
+) -> Part:
     sizes: list[tuple[int, int]] = []
     intervals: list[int] = []
     seconds: list[float] = []
     lengths: list[list[int]] = [[] for _ in settings.levels.sizes]
     checksums: list[list[int]] = [[] for _ in settings.levels.sizes]
     most = 0  # bytes of a level
+    short: list[str] = []
     with contextlib.ExitStack() as stack:
         outputs = [
             stack.enter_context((folder / f"{number}.jpegs").open("wb"))
             for number in range(len(settings.levels.sizes))
         ]
-        for time, frame in _frames(source, settings.fps):
+        for time, frame in _resampled(_frames(source, short), settings.fps):
             if not sizes:
                 sizes = settings.levels.of(*frame.shape[:2])
                 intervals = [_interval(*size) for size in sizes]
@@ -150,9 +126,10 @@ def _encode(source: Video, settings: Settings, folder: Path) -> Part:
         np.cumsum(lengths, axis=1).astype(np.uint32),
         np.array(checksums, np.uint32),
         np.array(seconds),
-        _sha256_of_levels(folder, len(sizes)),
-        0,
-        "",
+        files.sha256_of(_blocks(folder, len(sizes))),
+        source_bytes,
+        source_sha256,
+        "".join(short),
     )
 
 
@@ -164,30 +141,50 @@ def _jpeg(source: Video, frame: Frame, quality: int, interval: int) -> bytes:
         raise VideoError(f"{source.name}: a frame of {width}x{height} {error}") from error
 
 
-def _sha256_of_levels(folder: Path, count: int) -> str:
-    digest = hashlib.sha256()
-    for number in range(count):
+def _blocks(folder: Path, levels: int) -> Iterator[bytes]:
+    for number in range(levels):
         with (folder / f"{number}.jpegs").open("rb") as file:
             while block := file.read(2**20):
-                digest.update(block)
-    return digest.hexdigest()
+                yield block
 
 
 def _interval(height: int, width: int) -> int:
     return jpeg.best_interval(width, 1 if min(height, width) <= _LARGE else _MOST_INTERVAL)
 
 
-def _frames(source: Video, fps: float) -> Iterator[tuple[float, Frame]]:
-    """Yields times and BGR frames of a video; resampled, the frame shown at each time."""
+def _frames(source: Video, short: list[str]) -> Iterator[tuple[float, Frame]]:
+    """Yields times and BGR frames of a video, as far as it decodes.
+
+    Args:
+        short: gets what is wrong with a video that is cut short.
+    """
     video = decoder.Decoder(source.path)
-    stream = video.timed(source.start_seconds, source.end_seconds)
+    count = 0
+    try:
+        for time, frame in video.timed(source.start_seconds, source.end_seconds):
+            yield time, frame
+            count += 1
+    except VideoError as error:
+        if not count:
+            raise
+        short.append(f"{error} The {count} frames before it are used.")
+        return
+    if video.ended and decoder.falls_short(video.header_count, video.count):
+        short.append(
+            f"{source.path}: the container promises {video.header_count} frames, {video.count} "
+            "decode; these are used."
+        )
+
+
+def _resampled(frames: Iterator[tuple[float, Frame]], fps: float) -> Iterator[tuple[float, Frame]]:
+    """Yields the frame shown at each time of a frame rate; all frames, if that is 0."""
     if not fps:
-        yield from stream
+        yield from frames
         return
     start: float | None = None
     number = 0
     last: tuple[float, Frame] | None = None
-    for time, frame in stream:
+    for time, frame in frames:
         start = time if start is None else start
         while last is not None and start + number / fps < time - _SAME:
             yield start + number / fps, last[1]

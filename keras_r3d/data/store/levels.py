@@ -39,12 +39,12 @@ def for_crops(size: int, scales: Sequence[float]) -> Levels:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cut:
+class LevelCut:
     """Where a crop lies at a level.
 
     Attributes:
         level: number of the level.
-        shrink: so many times smaller it is decoded, a side.
+        shrink: how many times smaller it is decoded, a side.
     """
 
     level: int
@@ -55,7 +55,7 @@ class Cut:
     shrink: int
 
 
-def choose(crop: Crop, sizes: Sequence[Size], size: int) -> Cut:
+def choose(crop: Crop, sizes: Sequence[Size], size: int) -> LevelCut:
     """Places a crop at the smallest level that needs not be enlarged for it.
 
     Where the crop comes out within a pixel of `size` it is cut at exactly that, so that nothing is
@@ -80,7 +80,7 @@ def choose(crop: Crop, sizes: Sequence[Size], size: int) -> Cut:
     free_rows, free_columns = sizes[level][0] - rows, sizes[level][1] - columns
     top = _scaled(crop.top, height - crop.height, free_rows)
     left = _scaled(crop.left, width - crop.width, free_columns)
-    return Cut(level, top // shrink * shrink, left // shrink * shrink, rows, columns, shrink)
+    return LevelCut(level, top // shrink * shrink, left // shrink * shrink, rows, columns, shrink)
 
 
 def _side(side: float, size: int, most: int) -> int:
@@ -92,7 +92,7 @@ def _side(side: float, size: int, most: int) -> int:
 def _scaled(place: int, free: int, there: int) -> int:
     """Returns the place among `there` free pixels that has the share of `place` among `free`.
 
-    The nearest; of two as near the smaller, as crops are centred (`cropping.place`).
+    The nearest; of two as near the smaller, as crops are centered (`cropping.place`).
     """
     if free <= 0:
         return there // 2

@@ -54,6 +54,7 @@ class Store:
         videos: all, in the order of the index.
         names: path of each in the source.
         sha256: of the frames of each.
+        short: what is wrong with those that are cut short, by number.
 
     Raises:
         StoreError: it is missing, unfinished, damaged, or of another version.
@@ -67,8 +68,8 @@ class Store:
         if not self.storage.exists(format.DESCRIPTION):
             unfinished = self.storage.exists(format.PLAN)
             raise StoreError(
-                f"{self.root} is not finished: run the same `python -m keras_r3d.prepare` again, "
-                "it goes on where it stopped."
+                f"{self.root} is not finished: run the same `python -m keras_r3d.prepare` again to "
+                "resume."
                 if unfinished
                 else f"{self.root} is no clip store: it has no {format.DESCRIPTION}."
             )
@@ -102,6 +103,7 @@ class Store:
                 f"{self.root}: the index names {last}, which is not: it is damaged{self._where()}."
             )
         self._read_videos(count)
+        self.short = self._read_short()
 
     def _where(self) -> str:
         """Returns where the index was read, if that is not where the store is."""
@@ -152,6 +154,21 @@ class Store:
                 f"{self.root}/{format.VIDEOS} must list {count} videos. Received: "
                 f"{len(self.videos)}"
             )
+
+    def _read_short(self) -> dict[int, str]:
+        """Reads which videos were found to be cut short when the store was prepared."""
+        if not self.storage.exists(format.PROBLEMS):
+            return {}
+        rows = csv.reader(self.storage.text(format.PROBLEMS).splitlines(keepends=True))
+        short = {row[0]: row[2] for row in rows if row[1:2] == ["short"]}
+        details: dict[int, str] = {}
+        for number, (name, video) in enumerate(zip(self.names, self.videos, strict=True)):
+            if short:
+                path = os.path.normpath(f"{self.description.source.get('path')}/{name}")
+                detail = short.get(dataclasses.replace(video, path=path).name)
+                if detail is not None:
+                    details[number] = detail
+        return details
 
     def quarantined(self) -> set[Video]:
         """Returns the videos that quarantine.txt lists."""

@@ -80,10 +80,12 @@ class StoreReader(Reader):
         return crops
 
     def _number(self, video: Video) -> int:
-        try:
-            return self.store.numbers[video]
-        except KeyError:
-            raise VideoError(f"{video.name}: is not in the store {self.store.root}.") from None
+        number = self.store.numbers.get(video)
+        if number is None:
+            raise VideoError(f"{video.name}: is not in the store {self.store.root}.")
+        if number in self.store.short and self.problem(video) is None:
+            self._note(video, "short", self.store.short[number])
+        return number
 
     def _cut(self, number: int, sizes: list[levels.Size], cut: Cut, crop: Crop) -> None:
         place = levels.choose(crop, sizes, cut.out.shape[1])
@@ -103,7 +105,7 @@ class StoreReader(Reader):
 
 
 def compressed(
-    store: Store, number: int, wanted: Indices, place: levels.Cut, size: levels.Size
+    store: Store, number: int, wanted: Indices, place: levels.LevelCut, size: levels.Size
 ) -> list[jpeg.Window]:
     """Reads frames of a video and cuts a window out of them, not decoded.
 

@@ -5,10 +5,13 @@ import hashlib
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from keras_r3d.data.store.opened import Store
+from keras_r3d.data.store.planning import size_text
 from keras_r3d.system import files
 from keras_r3d.system.errors import StoreError
+from keras_r3d.system.text import first_of
 
 _AT_A_TIME = 4  # videos
 _SUBMITTED = 256  # videos
@@ -16,7 +19,7 @@ _FRAMES = 64  # read at a time
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class Verification:
     """What comparing showed.
 
     Attributes:
@@ -24,15 +27,31 @@ class Report:
         bytes: of their frames.
         damage: sentences.
         broken: paths of the damaged videos.
+        quarantine: file that lists them now.
     """
 
+    store: str
     videos: int
     bytes: int
     damage: list[str]
     broken: list[str]
+    quarantine: Path | None = None
+
+    def __str__(self) -> str:
+        lines = first_of([f"  damaged: {line}" for line in self.damage], 20)
+        lines.append(
+            f"{self.store}: {self.videos} videos, {size_text(self.bytes)} compared; "
+            f"{len(self.damage)} damaged"
+        )
+        if self.quarantine:
+            lines.append(
+                f"Written: {self.quarantine}; trainings and evaluations of {self.store} leave them "
+                "aside."
+            )
+        return "\n".join(lines)
 
 
-def verify(path: str, *, progress: Callable[[int, int], None]) -> Report:
+def verify(path: str, *, progress: Callable[[int, int], None]) -> Verification:
     """Reads all of a store and compares it with its checksums.
 
     Raises:
@@ -42,11 +61,11 @@ def verify(path: str, *, progress: Callable[[int, int], None]) -> Report:
     store = Store(path)
     damage: list[str] = []
     for file in store.description.files:
-        found = store.storage.size(file.name) if store.storage.exists(file.name) else None
-        if found is None:
+        size = store.storage.size(file.name) if store.storage.exists(file.name) else None
+        if size is None:
             damage.append(f"{file.name}: there is no such file")
-        elif found != file.bytes:
-            damage.append(f"{file.name}: has {found:,} bytes, {file.bytes:,} were expected")
+        elif size != file.bytes:
+            damage.append(f"{file.name}: has {size:,} bytes, {file.bytes:,} were expected")
         elif file.sha256:
             copy = store.storage.local_copy(file.name, file.bytes, file.sha256)
             if files.sha256(copy) != file.sha256:
@@ -63,7 +82,7 @@ def verify(path: str, *, progress: Callable[[int, int], None]) -> Report:
                     broken.append(store.videos[number].path)
                 progress(number + 1, count)
     size = sum(file.bytes for file in store.description.files)
-    return Report(count, size, damage, broken)
+    return Verification(path, count, size, damage, broken)
 
 
 def _damage(store: Store, number: int) -> str | None:

@@ -8,7 +8,7 @@ One row an embedding. Columns: `embedding` (float32), `video` (name), `path` (of
 import dataclasses
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ TEXTS = ("video", "path", "status", "label")
 COLUMNS = ("embedding", *TEXTS, "window", "start_seconds", "end_seconds")
 _DTYPES = {"embedding": np.float32, "window": np.int64}  # of others float64, or text
 _METADATA = "metadata"
-_ROWS = 4096  # written at a time
+_ROWS = 4096  # of a group in a Parquet file
 _WHEN = (1980, 1, 1, 0, 0, 0)  # a zip file's first; equal embeddings make equal files
 
 
@@ -64,27 +64,35 @@ def check_suffix(path: Path) -> None:
         _pyarrow(path)
 
 
-def write(
-    path: Path, batches: Batches, rows: int, dimension: int, labelled: bool, metadata: Any
-) -> None:
-    """Writes embeddings, atomically; no more than some thousand are held at a time.
+def check_new(path: Path) -> None:
+    """Raises ArgumentError if a new file of that name cannot be written."""
+    check_suffix(path)
+    if path.exists():
+        raise ArgumentError(f"--output {path} exists and is left as it is: choose another file.")
+    if not path.parent.is_dir():
+        raise ArgumentError(f"--output {path}: there is no folder {path.parent}.")
+
+
+def write(path: Path, batches: Batches, dimension: int, labeled: bool, metadata: Any) -> int:
+    """Writes embeddings, atomically, and returns how many; few batches are held at a time.
 
     Args:
         batches: is called more than once, and yields the same each time.
-        rows: how many embeddings it yields.
         dimension: numbers of an embedding.
-        labelled: whether there is a column `label`.
+        labeled: whether there is a column `label`.
 
     Raises:
         WriteError: the disk is full, …
     """
-    columns = [name for name in COLUMNS if labelled or name != "label"]
+    columns = [name for name in COLUMNS if labeled or name != "label"]
     text = json.dumps(metadata, ensure_ascii=False, sort_keys=True)
+    rows = sum(len(batch["window"]) for batch in batches(["window"]))
     with files.atomic(path) as temporary:
         if path.suffix == ".parquet":
-            _write_parquet(temporary, _gathered(batches(columns)), columns, dimension, text)
+            _write_parquet(temporary, batches(columns), columns, dimension, text)
         else:
             _write_npz(temporary, batches, columns, (rows, dimension), text)
+    return rows
 
 
 def read(path: Path) -> Features:
@@ -106,27 +114,6 @@ def read(path: Path) -> Features:
         ) from error
 
 
-def _gathered(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Joins small batches, and cuts large ones, into some of about `_ROWS` rows."""
-    waiting: list[Batch] = []
-    count = 0
-
-    def joined() -> Batch:
-        return {name: np.concatenate([one[name] for one in waiting]) for name in waiting[0]}
-
-    for batch in batches:
-        size = len(next(iter(batch.values())))
-        for first in range(0, size, _ROWS):
-            piece = {name: values[first : first + _ROWS] for name, values in batch.items()}
-            waiting.append(piece)
-            count += len(next(iter(piece.values())))
-            if count >= _ROWS:
-                yield joined()
-                waiting, count = [], 0
-    if waiting:
-        yield joined()
-
-
 def _write_npz(
     path: Path, batches: Batches, columns: Sequence[str], shape: tuple[int, int], text: str
 ) -> None:
@@ -137,7 +124,7 @@ def _write_npz(
                 longest = max((batch[name].dtype.itemsize for batch in batches([name])), default=4)
                 dtype = np.dtype(f"<U{max(1, longest // 4)}")
             full = shape if name == "embedding" else shape[:1]
-            pieces = (batch[name].astype(dtype) for batch in _gathered(batches([name])))
+            pieces = (batch[name].astype(dtype) for batch in batches([name]))
             _write_member(archive, name, dtype, full, pieces)
         whole = np.array(text)
         _write_member(archive, _METADATA, whole.dtype, (), [whole])
@@ -175,6 +162,7 @@ def _write_parquet(
     schema = arrow.schema(
         [(name, types.get(name, arrow.float64())) for name in columns], {_METADATA: text}
     )
+    waiting = []
     with arrow.parquet.ParquetWriter(path, schema) as writer:
         for batch in batches:
             arrays = [
@@ -183,7 +171,12 @@ def _write_parquet(
                 else arrow.array(batch[name], types.get(name))
                 for name in columns
             ]
-            writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
+            waiting.append(arrow.Table.from_arrays(arrays, schema=schema))
+            if sum(map(len, waiting)) >= _ROWS:
+                writer.write_table(arrow.concat_tables(waiting), _ROWS)
+                waiting = []
+        if waiting:
+            writer.write_table(arrow.concat_tables(waiting), _ROWS)
 
 
 def _read_parquet(path: Path) -> tuple[Batch, str]:

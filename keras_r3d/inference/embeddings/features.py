@@ -2,30 +2,35 @@
 
 import dataclasses
 import difflib
+import itertools
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
+from keras_r3d._version import __version__
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.inference.embeddings.feature_file import Batch, Features
-from keras_r3d.inference.embeddings.feature_parts import Finished, Parts
+from keras_r3d.inference.embeddings.feature_parts import PLAN, Parts
+from keras_r3d.inference.evaluation.labelled import Labelled
 from keras_r3d.inference.evaluation.scoring import TIMEOUT, Scored, score
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.system import files
 from keras_r3d.system.devices import Devices, choose
-from keras_r3d.system.errors import ArgumentError, R3DError
+from keras_r3d.system.errors import ArgumentError
+from keras_r3d.system.text import first_of
+from keras_r3d.system.work import Work
 
 PER = ("window", "video")
-
-
-class InterruptedExtraction(R3DError):  # noqa: N818
-    """An extraction was stopped; what it finished is kept."""
 
 
 def embedding_layer(network: keras.Model) -> str:
@@ -107,161 +112,209 @@ def embedder(
     ), layer
 
 
-def finished(scored: Scored, per: str) -> Finished:
-    """Takes what is kept of a video: an embedding of each window, or their mean.
-
-    Args:
-        per: one of `PER`.
-    """
-    embeddings, seconds = scored.window_scores, scored.window_seconds
-    numbers = np.arange(len(embeddings))
-    if per == "video":
-        embeddings = scored.scores[np.newaxis].astype(np.float32)
-        seconds = np.array([[seconds[:, 0].min(), seconds[:, 1].max()]])
-        numbers = np.array([-1])
-    return Finished(scored.video.name, scored.status, scored.detail, embeddings, numbers, seconds)
-
-
-def extract(
-    model: Classifier,
-    reader: Reader,
-    videos: Sequence[Video],
-    parts: Parts,
-    *,
-    per: str,
-    timeout: float = TIMEOUT,
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, str]:
-    """Computes the embeddings of all videos that `parts` does not hold yet, and adds them.
-
-    Args:
-        model: as `embedder` makes it.
-        per: one of `PER`.
-        timeout: seconds after which a video that gives no more window is given up.
-        progress: takes the number of videos done, and of all.
-
-    Returns:
-        Videos without embeddings, by name: why.
-
-    Raises:
-        InterruptedExtraction: Ctrl-C or SIGTERM; what was finished is kept.
-        ModelError: the model gives numbers that are not finite.
-    """
-    remaining = [video for video in videos if video.name not in parts]
-    done = len(videos) - len(remaining)
-    errors: dict[str, str] = {}
-    try:
-        for scored in score(model, reader, remaining, timeout=timeout, probabilities=False):
-            if scored.status == "error":
-                errors[scored.video.name] = scored.detail
-            else:
-                parts.add(finished(scored, per))
-            done += 1
-            if progress is not None:
-                progress(done, len(videos))
-        parts.flush()
-    except (KeyboardInterrupt, SystemExit):  # Ctrl-C, or SIGTERM as `system.command` takes it
-        parts.flush()
-        raise InterruptedExtraction(
-            f"\nInterrupted: {len(parts)} of {len(videos)} videos are kept in {parts.folder}. The "
-            "same command goes on."
-        ) from None
-    return errors
-
-
 def of_videos(
-    model: Classifier,
-    reader: Reader,
-    videos: Sequence[Video],
-    *,
-    per: str,
-    labelled: bool,
-    layer: str,
-    timeout: float = TIMEOUT,
+    model: Classifier, layer: str, side: Labelled, *, per: str, timeout: float = TIMEOUT
 ) -> Features:
     """Computes the embeddings of videos, all in memory.
 
     Args:
-        model: as `embedder` makes it.
+        model, layer: as `embedder` gives them.
+        side: the videos; where its split is "" their labels are not known.
         per: one of `PER`.
-        labelled: whether the labels of `videos` are known.
-        layer: its name, for `metadata`.
         timeout: seconds after which a video that gives no more window is given up.
 
     Raises:
         ArgumentError: no video can be read.
         ModelError: the model gives numbers that are not finite.
     """
-    rows: list[tuple[Video, Finished]] = []
     errors: dict[str, str] = {}
+    details: dict[str, dict[str, str]] = {"ok": {}, "partial": {}}
+    batches = []
+    for scored in _scored(model, side.reader, side.videos, timeout, errors):
+        if scored.status != "error":
+            batches.append(_rows(scored, per))
+            if scored.detail:
+                details[scored.status][scored.video.name] = scored.detail
+    if not batches:
+        raise _nothing(side, errors)
+    columns = {name: np.concatenate([one[name] for one in batches]) for name in batches[0]}
+    if not side.split:
+        columns["label"] = None
+    metadata = _metadata(model, layer, per, side, len(batches), errors, details)
+    return Features(source=Path(model.name), **columns, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredFeatures:
+    """What was written to a file of embeddings. Printed, it is a report.
+
+    Attributes:
+        rows: embeddings.
+        videos: that have some.
+        errors: those that have none, by name: why.
+        partial: those of which only a part decodes, likewise.
+    """
+
+    path: Path
+    rows: int
+    videos: int
+    errors: dict[str, str]
+    partial: dict[str, str]
+
+    def __str__(self) -> str:
+        lines = [f"Written: {self.path}: {self.rows} embeddings of {self.videos} videos"]
+        for kind, details in (
+            ("partial, what decodes is used", self.partial),
+            ("without embedding", self.errors),
+        ):
+            if details:
+                lines.append(named(kind, details))
+        return "\n".join(lines)
+
+
+def named(kind: str, details: dict[str, str]) -> str:
+    """Counts videos of a kind, and names the first of them."""
+    lines = [f"  {detail or name}" for name, detail in details.items()]
+    return "\n".join([f"{len(details)} videos {kind}:", *first_of(lines, 10)])
+
+
+def store(
+    model: Classifier,
+    layer: str,
+    side: Labelled,
+    output: Path,
+    *,
+    per: str,
+    timeout: float = TIMEOUT,
+    unreadable: dict[str, str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> StoredFeatures:
+    """Computes the embeddings of videos and writes them to a file, in little memory.
+
+    What is finished is kept beside `output` until all is: interrupted, the same call resumes.
+
+    Args:
+        model, layer, side, per, timeout: as in `of_videos`.
+        unreadable: further videos that cannot be read, by name: why.
+        progress: takes the number of videos done, and of all.
+        say: takes what there is to say of an earlier call.
+
+    Raises:
+        ArgumentError: no video can be read, or what an earlier call finished is of another model,
+            recipe or layer, or damaged; or another process writes the same.
+        ModelError: the model gives numbers that are not finite.
+        WriteError: the disk is full, …
+    """
+    errors: dict[str, str] = {}
+    request = _request(model, layer, per)
+    work = Work(output.with_name(f"{output.name}.parts"), PLAN, request, ArgumentError)
+    with work.open():
+        parts = Parts(work, side.videos)
+        if parts.finished:
+            say(
+                f"{len(parts.finished)} of {len(side.videos)} videos are finished already, in "
+                f"{work.folder}."
+            )
+        if parts.gone:
+            gone = dict.fromkeys(sorted(parts.gone), "")
+            say(named("finished by an earlier call, but no longer named: left out", gone))
+        remaining = [video for video in side.videos if video.name not in parts.finished]
+        total = len(side.videos)
+        numbers = itertools.count(total - len(remaining) + 1)
+        try:
+            for scored in _scored(model, side.reader, remaining, timeout, errors):
+                if scored.status != "error":
+                    parts.add(scored.video.name, _rows(scored, per), scored.detail)
+                if progress is not None:
+                    progress(next(numbers), total)
+        finally:  # of Ctrl-C and SIGTERM, too
+            parts.flush()
+        errors |= unreadable or {}
+        if not parts.finished:
+            raise _nothing(side, errors)
+        details = parts.details()
+        metadata = _metadata(model, layer, per, side, len(parts.finished), errors, details)
+        dimension = len(model.classes)
+        rows = feature_file.write(output, parts.batches, dimension, bool(side.split), metadata)
+    shutil.rmtree(work.folder)
+    return StoredFeatures(output, rows, len(parts.finished), errors, details["partial"])
+
+
+def _scored(
+    model: Classifier,
+    reader: Reader,
+    videos: Sequence[Video],
+    timeout: float,
+    errors: dict[str, str],
+) -> Iterator[Scored]:
+    """Yields the embedded videos in their order; `errors` gets why some are not."""
     for scored in score(model, reader, videos, timeout=timeout, probabilities=False):
         if scored.status == "error":
             errors[scored.video.name] = scored.detail
-        else:
-            rows.append((scored.video, finished(scored, per)))
-    if not rows:
-        reasons = "\n".join(f"  {detail}" for detail in list(errors.values())[:5])
-        raise ArgumentError(f"None of the {len(videos)} videos can be read. The first:\n{reasons}")
-    counts = [len(one.embeddings) for _, one in rows]
-
-    def column(values: Sequence[str]) -> np.ndarray:
-        return np.repeat(np.array(values), counts)
-
-    seconds = np.concatenate([one.seconds for _, one in rows])
-    return Features(
-        source=Path(model.name),
-        embedding=np.concatenate([one.embeddings for _, one in rows]),
-        video=column([one.name for _, one in rows]),
-        path=column([video.path for video, _ in rows]),
-        status=column([one.status for _, one in rows]),
-        window=np.concatenate([one.windows for _, one in rows]),
-        start_seconds=seconds[:, 0],
-        end_seconds=seconds[:, 1],
-        label=column([video.label for video, _ in rows]) if labelled else None,
-        metadata={"model": model.name, "layer": layer, "per": per, "errors": errors},
-    )
+        yield scored
 
 
-def join(
-    parts: Parts,
-    videos: Sequence[Video],
-    output: Path,
-    errors: dict[str, str],
-    labelled: bool,
-    metadata: dict[str, Any],
-) -> int:
-    """Writes the output out of the parts, which stay; returns how many embeddings it has.
-
-    Args:
-        videos: whose embeddings are written, in this order.
-        errors: those without any, and why.
-        labelled: whether the labels of `videos` are known.
-        metadata: further values that JSON has.
-
-    Raises:
-        ArgumentError: no video has any.
-        InterruptedExtraction: Ctrl-C or SIGTERM; the parts stay.
-        WriteError: the disk is full, …
-    """
-    rows = parts.rows(videos)
-    if not rows:
-        reasons = "\n".join(f"  {detail}" for detail in list(errors.values())[:5])
-        raise ArgumentError(f"None of the {len(videos)} videos can be read. The first:\n{reasons}")
-    metadata = metadata | {
-        "videos": sum(video.name in parts for video in videos),
-        "errors": errors,
-        "partial": parts.details(videos, "partial"),
-        "notes": parts.details(videos, "ok"),
+def _rows(scored: Scored, per: str) -> Batch:
+    """Returns what is kept of a video: an embedding of each window, or their mean."""
+    embeddings, seconds = scored.window_scores, scored.window_seconds
+    numbers = np.arange(len(embeddings))
+    if per == "video":
+        embeddings = scored.scores[np.newaxis].astype(np.float32)
+        seconds = np.array([[seconds[:, 0].min(), seconds[:, 1].max()]])
+        numbers = np.array([-1])
+    video = scored.video
+    texts = {"video": video.name, "path": video.path, "status": scored.status, "label": video.label}
+    return {
+        "embedding": embeddings,
+        **{name: np.full(len(numbers), text) for name, text in texts.items()},
+        "window": numbers,
+        "start_seconds": seconds[:, 0],
+        "end_seconds": seconds[:, 1],
     }
 
-    def batches(columns: Sequence[str]) -> Iterator[Batch]:
-        return parts.batches(videos, columns, labelled)
 
-    try:
-        feature_file.write(output, batches, rows, metadata["dimension"], labelled, metadata)
-    except (KeyboardInterrupt, SystemExit):
-        raise InterruptedExtraction(
-            f"\nInterrupted: all {len(videos)} videos are kept in {parts.folder}. The same command "
-            "goes on."
-        ) from None
-    return rows
+def _request(model: Classifier, layer: str, per: str) -> dict[str, Any]:
+    """Returns what embeddings are of: those of another one are not mixed with them."""
+    return {
+        # Of a model in memory there is no file.
+        "model_sha256": files.sha256(model.name) if os.path.isfile(model.name) else "",
+        "layer": layer,
+        "dimension": len(model.classes),
+        "per": per,
+        "data": dataclasses.asdict(model.data),
+        "windows": model.eval.windows,
+        "views": model.eval.views,
+        "versions": {
+            "keras_r3d": __version__,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+        },
+    }
+
+
+def _metadata(
+    model: Classifier,
+    layer: str,
+    per: str,
+    side: Labelled,
+    videos: int,
+    errors: dict[str, str],
+    details: dict[str, dict[str, str]],
+) -> dict[str, Any]:
+    return _request(model, layer, per) | {
+        "model": os.path.abspath(model.name),
+        "data_dir": side.data_dir or None,
+        "split": side.split or None,
+        "videos": videos,
+        "errors": errors,
+        "partial": details["partial"],
+        "notes": details["ok"],
+    }
+
+
+def _nothing(side: Labelled, errors: dict[str, str]) -> ArgumentError:
+    reasons = "\n".join(f"  {detail}" for detail in list(errors.values())[:5])
+    return ArgumentError(
+        f"None of the {len(side.videos)} videos can be read. The first:\n{reasons}"
+    )

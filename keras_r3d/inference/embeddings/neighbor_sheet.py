@@ -1,4 +1,4 @@
-"""A contact sheet of nearest neighbours: queries on the left, the most similar beside them."""
+"""A contact sheet of nearest neighbors: queries on the left, the most similar beside them."""
 
 import os
 from collections.abc import Callable
@@ -14,47 +14,50 @@ from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.data.store import Store, StoreReader
 from keras_r3d.inference.embeddings.feature_file import Features
-from keras_r3d.inference.embeddings.neighbors import Neighbours
+from keras_r3d.inference.embeddings.neighbors import Neighbors
 from keras_r3d.system.errors import VideoError
 from keras_r3d.system.text import shortened
 
 _MOST_QUERIES = 8
-_MOST_NEIGHBOURS = 5
+_MOST_NEIGHBORS = 5
 _MOST_LETTERS = 22  # of a line
 _SIZE = 160  # pixels of a frame
-# Told apart by the colour-blind too; a mark says the same.
+# Told apart by the color-blind too; a mark says the same.
 _RIGHT, _WRONG = "#0072b2", "#d55e00"
 
 MiddleFrame = Callable[[int], Frame | None]
 
 
-def sheet(found: Neighbours) -> Figure:
+def sheet(neighbors: Neighbors) -> Figure:
     """Draws the middle frames of up to 8 queries and of their up to 5 nearest.
 
     Queries are of different labels where labels are known, else evenly chosen. The frame is the
-    centre square. A video that can no longer be read is a grey field.
+    center square. A video that can no longer be read is a gray field.
     """
-    shown = _chosen(found.queries)
-    columns = min(_MOST_NEIGHBOURS, found.numbers.shape[1])
+    shown = _chosen(neighbors.queries)
+    columns = min(_MOST_NEIGHBORS, neighbors.numbers.shape[1])
     figure = Figure(figsize=(1.75 * (columns + 1), 2.25 * len(shown) + 0.4), layout="constrained")
     grid = figure.subplots(len(shown), columns + 1, squeeze=False)
-    of_queries = middle_frames(found.queries)
-    same = found.gallery.source == found.queries.source
-    of_gallery = of_queries if same else middle_frames(found.gallery)
+    of_queries = middle_frames(neighbors.queries)
+    same = neighbors.gallery.source == neighbors.queries.source
+    of_gallery = of_queries if same else middle_frames(neighbors.gallery)
     for axes_row, query in zip(grid, shown, strict=True):
-        title = "query\n" + _named(found.queries, query)
+        title = "query\n" + _named(neighbors.queries, query)
         _draw(axes_row[0], of_queries(query), title, "black")
         for axes, number, similarity in zip(
-            axes_row[1:], found.numbers[query].tolist(), found.similarities[query], strict=False
+            axes_row[1:],
+            neighbors.numbers[query].tolist(),
+            neighbors.similarities[query],
+            strict=False,
         ):
             if number < 0:
                 axes.set_axis_off()
                 continue
-            mark, colour = _mark(found, query, number)
-            title = f"{similarity:.3f}{mark}\n{_named(found.gallery, number)}"
-            _draw(axes, of_gallery(number), title, colour)
-    known = found.queries.label is not None and found.gallery.label is not None
-    legend = "\n✓ same label, ✗ another" if known else ""
+            mark, color = _mark(neighbors, query, number)
+            title = f"{similarity:.3f}{mark}\n{_named(neighbors.gallery, number)}"
+            _draw(axes, of_gallery(number), title, color)
+    labeled = neighbors.queries.label is not None and neighbors.gallery.label is not None
+    legend = "\n✓ same label, ✗ another" if labeled else ""
     figure.suptitle(f"Nearest by cosine similarity{legend}", fontsize=9)
     return figure
 
@@ -102,10 +105,10 @@ def _chosen(queries: Features) -> list[int]:
     return [int(one[number * len(one) // len(rows)]) for number, one in enumerate(rows)]
 
 
-def _mark(found: Neighbours, query: int, number: int) -> tuple[str, str]:
-    if found.queries.label is None or found.gallery.label is None:
+def _mark(neighbors: Neighbors, query: int, number: int) -> tuple[str, str]:
+    if neighbors.queries.label is None or neighbors.gallery.label is None:
         return "", "black"
-    right = found.queries.label[query] == found.gallery.label[number]
+    right = neighbors.queries.label[query] == neighbors.gallery.label[number]
     return ("  ✓", _RIGHT) if right else ("  ✗", _WRONG)
 
 
@@ -119,7 +122,7 @@ def _named(features: Features, row: int) -> str:
     return "\n".join(lines)
 
 
-def _draw(axes, frame: Frame | None, title: str, colour: str) -> None:
+def _draw(axes, frame: Frame | None, title: str, color: str) -> None:
     if frame is None:
         frame = np.full((_SIZE, _SIZE, 3), 128, np.uint8)
         axes.text(_SIZE / 2, _SIZE / 2, "cannot be read", ha="center", color="white", fontsize=7)
@@ -127,6 +130,6 @@ def _draw(axes, frame: Frame | None, title: str, colour: str) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
-        spine.set_color(colour)
-        spine.set_linewidth(1 if colour == "black" else 3)
-    axes.set_title(title, fontsize=7, color=colour, parse_math=False)
+        spine.set_color(color)
+        spine.set_linewidth(1 if color == "black" else 3)
+    axes.set_title(title, fontsize=7, color=color, parse_math=False)

@@ -1,6 +1,6 @@
-"""The nearest neighbours of embeddings, and how many of them have the same label.
+"""The nearest neighbors of embeddings, and how many of them have the same label.
 
-Similarity is the cosine. A video is not its own neighbour, nor are its other windows or segments.
+Similarity is the cosine. A video is not its own neighbor, nor are its other windows or segments.
 """
 
 import csv
@@ -19,7 +19,7 @@ RECALLS = (1, 5)
 
 
 @dataclasses.dataclass(frozen=True)
-class Neighbours:
+class Neighbors:
     """The nearest of a gallery to each query.
 
     Attributes:
@@ -54,6 +54,20 @@ class Figures:
     chance_recalls: dict[int, float]
     chance_mean_average_precision: float
 
+    def __str__(self) -> str:
+        lines = [f"{f'{self.queries} queries':24}{'found':>9}{'chance':>9}"]
+        rows = {f"recall@{k}": (self.recalls[k], self.chance_recalls[k]) for k in self.recalls}
+        rows["mean average precision"] = (
+            self.mean_average_precision,
+            self.chance_mean_average_precision,
+        )
+        lines += [f"{name:24}{figure:9.1%}{chance:9.1%}" for name, (figure, chance) in rows.items()]
+        if self.alone:
+            lines.append(
+                f"{self.alone} queries have a label that no other video has: counted as 0."
+            )
+        return "\n".join(lines)
+
 
 def check_alike(queries: Features, gallery: Features) -> None:
     """Raises ArgumentError if two files hold embeddings of different models or layers."""
@@ -66,7 +80,7 @@ def check_alike(queries: Features, gallery: Features) -> None:
             )
 
 
-def find(queries: Features, gallery: Features, k: int) -> Neighbours:
+def find(queries: Features, gallery: Features, k: int) -> Neighbors:
     """Finds the k nearest of a gallery, which may be the queries themselves.
 
     Raises:
@@ -78,7 +92,7 @@ def find(queries: Features, gallery: Features, k: int) -> Neighbours:
     if queries.label is not None and gallery.label is not None:
         labels = _codes(queries.label, gallery.label)
     if len(np.unique(np.concatenate([own, others]))) < 2:
-        raise ArgumentError(f"{gallery.source} holds one video only: neighbours are other videos.")
+        raise ArgumentError(f"{gallery.source} holds one video only: neighbors are other videos.")
     vectors, gallery_vectors = unit(queries.embedding), unit(gallery.embedding)
     k = min(k, len(gallery_vectors))
     numbers = np.empty((len(vectors), k), np.int64)
@@ -100,7 +114,7 @@ def find(queries: Features, gallery: Features, k: int) -> Neighbours:
     missing = np.isneginf(nearest)
     numbers[missing], nearest[missing] = -1, np.nan
     figures = _figures(np.concatenate(hits)) if hits else None
-    return Neighbours(queries, gallery, numbers, nearest, figures)
+    return Neighbors(queries, gallery, numbers, nearest, figures)
 
 
 def _codes(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -179,29 +193,17 @@ def _figures(measures: np.ndarray) -> Figures:
     )
 
 
-def table(figures: Figures) -> str:
-    """Returns the figures as text, beside those of a random order."""
-    lines = [f"{f'{figures.queries} queries':24}{'found':>9}{'chance':>9}"]
-    for k, recall in figures.recalls.items():
-        lines.append(f"{f'recall@{k}':24}{recall:9.1%}{figures.chance_recalls[k]:9.1%}")
-    mean, chance = figures.mean_average_precision, figures.chance_mean_average_precision
-    lines.append(f"{'mean average precision':24}{mean:9.1%}{chance:9.1%}")
-    if figures.alone:
-        lines.append(f"{figures.alone} queries have a label that no other video has: counted as 0.")
-    return "\n".join(lines)
-
-
-def write_csv(found: Neighbours, path: Path) -> None:
-    """Writes a row for each neighbour of each query, the nearest first.
+def write_csv(neighbors: Neighbors, path: Path) -> None:
+    """Writes a row for each neighbor of each query, the nearest first.
 
     Raises:
         WriteError: the disk is full, …
     """
     header = ["video", "window", "start_seconds", "rank", "similarity"]
     header += ["neighbour", "neighbour_window", "neighbour_start_seconds"]
-    if found.queries.label is not None:
+    if neighbors.queries.label is not None:
         header.append("label")
-    if found.gallery.label is not None:
+    if neighbors.gallery.label is not None:
         header.append("neighbour_label")
     with (
         files.atomic(path) as temporary,
@@ -209,13 +211,13 @@ def write_csv(found: Neighbours, path: Path) -> None:
     ):
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(header)
-        lines.writerows(_rows(found))
+        lines.writerows(_rows(neighbors))
 
 
-def _rows(found: Neighbours) -> Iterator[list[str]]:
-    queries, gallery = found.queries, found.gallery
+def _rows(neighbors: Neighbors) -> Iterator[list[str]]:
+    queries, gallery = neighbors.queries, neighbors.gallery
     for query, (numbers, similarities) in enumerate(
-        zip(found.numbers, found.similarities, strict=True)
+        zip(neighbors.numbers, neighbors.similarities, strict=True)
     ):
         for rank, (number, similarity) in enumerate(
             zip(numbers.tolist(), similarities.tolist(), strict=True), start=1

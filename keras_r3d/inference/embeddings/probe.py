@@ -16,7 +16,7 @@ from keras_r3d.system.errors import ArgumentError
 
 @dataclasses.dataclass(frozen=True)
 class Probed:
-    """What a linear probe found.
+    """The result of a linear probe.
 
     Attributes:
         described: how it was fitted, in words.
@@ -31,6 +31,16 @@ class Probed:
     right: int
     videos: int
     chance: float
+
+    def __str__(self) -> str:
+        held_out = ""
+        if not np.isnan(self.validated):
+            held_out = f" ({self.validated:.1%} of the gallery's right when they were held out)"
+        return (
+            f"linear probe: {self.right} of {self.videos} videos right "
+            f"({self.right / self.videos:.1%}; the most frequent label: {self.chance:.1%}). "
+            f"Ridge regression {self.described}{held_out}."
+        )
 
 
 def probe(train: Features, test: Features) -> Probed:
@@ -58,8 +68,8 @@ def probe(train: Features, test: Features) -> Probed:
             f"{train.source} must have videos of two labels or more. Received: {list(classes)}"
         )
     labels = np.searchsorted(classes, train.label[first])
-    labelled = ridge.Labelled([train.embedding], videos, labels, files, len(classes))
-    fitted = ridge.fit(labelled, [""])
+    labeled = ridge.Labelled([train.embedding], videos, labels, files, len(classes))
+    fitted = ridge.fit(labeled, [""])
     _, tested, numbers = np.unique(test.video, return_index=True, return_inverse=True)
     scores = ridge.means(fitted.logits([test.embedding]), numbers)
     truth = test.label[tested]
@@ -70,16 +80,4 @@ def probe(train: Features, test: Features) -> Probed:
         right=int((classes[scores.argmax(axis=1)] == truth).sum()),
         videos=len(tested),
         chance=float((truth == most).mean()),
-    )
-
-
-def table(probed: Probed) -> str:
-    """Returns what was found as text."""
-    held_out = ""
-    if not np.isnan(probed.validated):
-        held_out = f" ({probed.validated:.1%} of the gallery's right when they were held out)"
-    return (
-        f"linear probe: {probed.right} of {probed.videos} videos right "
-        f"({probed.right / probed.videos:.1%}; the most frequent label: {probed.chance:.1%}). "
-        f"Ridge regression {probed.described}{held_out}."
     )

@@ -28,7 +28,7 @@ _TEMPERATURES = np.geomspace(0.5, 60, 80)
 
 
 class Ridge:
-    """Ridge regression of standardised rows, of all strengths at the cost of one.
+    """Ridge regression of standardized rows, of all strengths at the cost of one.
 
     Args:
         rows: float `(n, d)`.
@@ -78,7 +78,7 @@ class Ridge:
     def held_out(self, groups: Numbers, strength: float) -> Floats:
         """Returns the scores of each row by a fit without the rows of its group, `(n, classes)`.
 
-        Rows are standardised as all are. No group may have all of them.
+        Rows are standardized as all are. No group may have all of them.
         """
         shrunk = self._shrunk(strength)
         errors = self._residual - self._left @ (shrunk[:, None] * self._projected)

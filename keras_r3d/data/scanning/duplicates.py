@@ -27,7 +27,7 @@ SAYS_NOTHING = 0  # hash of a frame without patterns: black, one color, a slope
 _SIDE, _PATTERNS = 32, 8  # pixels; patterns a direction
 _FAINT = 4.0  # strength of a pattern, of 0 to 255 * _SIDE
 _LEAST = 3  # frames that must say something, in both videos
-_KEPT = 32  # hashes of a video, at least, where it has so many frames
+_KEPT = 32  # hashes of a video, at least, where it has as many frames
 _BLOCK = 256  # videos that are compared at once with all others
 _ONES = np.array([number.bit_count() for number in range(2**16)], np.uint8)
 
@@ -104,7 +104,7 @@ def near(
     """
     table = np.array(hashes, np.uint64).reshape(-1, FRAMES)
     order = np.argsort(np.abs(np.arange(FRAMES) - FRAMES // 2))  # the middle tells most apart
-    found: list[tuple[int, int, float]] = []
+    pairs: list[tuple[int, int, float]] = []
     for start in range(0, len(table), _BLOCK):
         block = slice(start, start + _BLOCK)
         ours = table[block, order[0], None]
@@ -119,8 +119,8 @@ def near(
         enough = both.sum(axis=1) >= _LEAST
         first, second, both = first[enough], second[enough], both[enough]
         differing = (distance(table[first], table[second]) * both).sum(axis=1) / both.sum(axis=1)
-        found += zip(first.tolist(), second.tolist(), differing.tolist(), strict=True)
-    return sorted(found, key=lambda pair: (pair[2], pair))
+        pairs += zip(first.tolist(), second.tolist(), differing.tolist(), strict=True)
+    return sorted(pairs, key=lambda pair: (pair[2], pair))
 
 
 def distance(ours: Hashes, theirs: Hashes) -> NDArray[np.uint8]:

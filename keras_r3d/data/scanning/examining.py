@@ -10,9 +10,9 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data import duplicates
 from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.decoding.decoder import Decoder, falls_short, probe
+from keras_r3d.data.scanning import duplicates
 from keras_r3d.system import workers
 from keras_r3d.system.errors import VideoError
 
@@ -23,7 +23,7 @@ STATUSES = {
     "crash": "the process that decodes it ends",
     "truncated": "fewer frames than the container promises",
     "wrong count": "another number of frames than the container says",
-    "segment": "a labelled segment begins behind the last frame",
+    "segment": "a labeled segment begins behind the last frame",
     "few frames": "fewer than --min_frames; clips of it repeat",
     "variable rate": "frames come at uneven times",
     "rotated": "turned upright by the metadata, here as in training",
@@ -57,6 +57,17 @@ class Examination:
     rotation: int = 0
     hashes: tuple[int, ...] = (duplicates.SAYS_NOTHING,) * duplicates.FRAMES
 
+    @property
+    def rate(self) -> float:
+        """The mean number of frames a second, 0 if it cannot be told."""
+        known = self.seconds > 0 and math.isfinite(self.seconds)
+        return (self.frames - 1) / self.seconds if known else 0.0
+
+    @property
+    def duration(self) -> float:
+        """The seconds it lasts, its last frame included; 0 if that cannot be told."""
+        return self.frames / self.rate if self.rate else 0.0
+
 
 @dataclasses.dataclass(frozen=True)
 class NearDuplicate:
@@ -72,32 +83,16 @@ class NearDuplicate:
     bits: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Scan:
-    """What the files of a folder are like.
-
-    Attributes:
-        examinations: one a file.
-        near_duplicates: in different splits, or in different groups of a split; the most alike
-            first.
-        annotations: labels and splits of the files, if they have some.
-    """
-
-    examinations: list[Examination]
-    near_duplicates: list[NearDuplicate]
-    annotations: Annotations | None = None
-
-
-def scan(
+def examine_all(
     paths: Sequence[str],
-    *,
     annotations: Annotations | None,
+    *,
     min_frames: int,
     min_side: int,
     limit_seconds: float,
     processes: int,
     progress: Callable[[int, int], None],
-) -> Scan:
+) -> tuple[list[Examination], list[NearDuplicate]]:
     """Examines files in parallel, and compares them with each other.
 
     Args:
@@ -108,26 +103,28 @@ def scan(
         progress: takes the number of files done, and of all.
 
     Returns:
-        Examinations in the order of `paths`, and pairs of near-duplicates.
+        Examinations in the order of `paths`; and near-duplicates in different splits, or in
+        different groups of a split, the most alike first.
     """
     done: dict[int, Examination] = {}
     results = workers.run(examine, paths, workers=processes, limit_seconds=limit_seconds)
     for index, result in results:
         if isinstance(result, workers.Failure):
-            result = Examination(paths[index], {result.status: result.detail})
+            detail = result.detail.removeprefix(f"{paths[index]}: ")
+            result = Examination(paths[index], {result.status: detail})
         done[index] = _judged(result, min_frames, min_side)
         progress(len(done), len(paths))
-    compared = _compared([done[index] for index in range(len(paths))], annotations)
-    return dataclasses.replace(compared, annotations=annotations)
+    return _compared([done[index] for index in range(len(paths))], annotations)
 
 
 def examine(path: str) -> Examination:
-    """Decodes a file to its end."""
-    try:
-        decoder = _HashingDecoder(path)
-        info = probe(path, decoder)
-    except VideoError as error:
-        return Examination(path, {"unreadable": str(error).removeprefix(f"{path}: ")})
+    """Decodes a file to its end.
+
+    Raises:
+        VideoError: no frame of it can be had.
+    """
+    decoder = _HashingDecoder(path)
+    info = probe(path, decoder)
     findings = {}
     intervals = np.diff(info.seconds)
     if len(intervals):
@@ -170,7 +167,7 @@ class _HashingDecoder(Decoder):
     def _hash(self) -> int:
         try:
             return duplicates.frame_hash(self.image())
-        except VideoError:  # one that cannot be converted; `probe` goes on, too
+        except VideoError:  # one that cannot be converted; as `probe` does
             return duplicates.SAYS_NOTHING
 
 
@@ -181,7 +178,7 @@ def _judged(one: Examination, min_frames: int, min_side: int) -> Examination:
     lacking = one.header_frames - one.frames
     counts = f"{one.frames} frames decode, the container says {one.header_frames}"
     # A container that is wrong about the rate has made up the number of frames.
-    honest = abs(rate(one) - one.header_rate) < 0.1 * one.header_rate
+    honest = abs(one.rate - one.header_rate) < 0.1 * one.header_rate
     if falls_short(one.header_frames, one.frames) and (honest or one.frames < 2):
         findings["truncated"] = counts
     elif lacking:
@@ -193,7 +190,9 @@ def _judged(one: Examination, min_frames: int, min_side: int) -> Examination:
     return dataclasses.replace(one, findings=findings)
 
 
-def _compared(examinations: list[Examination], annotations: Annotations | None) -> Scan:
+def _compared(
+    examinations: list[Examination], annotations: Annotations | None
+) -> tuple[list[Examination], list[NearDuplicate]]:
     """Adds what shows only between files."""
     places: dict[str, tuple[str, Video]] = {}
     starts: dict[str, float] = {}
@@ -202,20 +201,22 @@ def _compared(examinations: list[Examination], annotations: Annotations | None) 
             starts[video.path] = max(video.start_seconds, starts.get(video.path, 0.0))
             places.setdefault(os.path.abspath(video.path), (split, video))
     contents = _contents([one.path for one in examinations])
-    found = [places.get(os.path.abspath(one.path)) for one in examinations]
-    pairs = _near(examinations, contents, found)
+    labeled = [places.get(os.path.abspath(one.path)) for one in examinations]
+    pairs = _near(examinations, contents, labeled)
     alike: dict[str, list[str]] = defaultdict(list)
     for pair in pairs:
         for this, that in ((0, 1), (1, 0)):
             alike[pair.paths[this]].append(f"of {pair.paths[that]} ({pair.places[that]})")
     first: dict[tuple[int, str], int] = {}
     result = []
-    for number, (one, content, ours) in enumerate(zip(examinations, contents, found, strict=True)):
+    for number, (one, content, ours) in enumerate(
+        zip(examinations, contents, labeled, strict=True)
+    ):
         findings = dict(one.findings)
         if one.frames and starts.get(one.path, 0.0) > one.last_second:
             findings["segment"] = f"at {starts[one.path]:g} s, the last at {one.last_second:g} s"
         before = first.setdefault(content, number) if content else number
-        other, theirs = examinations[before].path, found[before]
+        other, theirs = examinations[before].path, labeled[before]
         if before != number:
             findings["duplicate"] = f"of {other}"
         if ours and theirs and ours[1].label != theirs[1].label:
@@ -226,7 +227,7 @@ def _compared(examinations: list[Examination], annotations: Annotations | None) 
             more = len(alike[one.path]) - 1
             findings["near-duplicate"] = alike[one.path][0] + (f" and {more} more" if more else "")
         result.append(dataclasses.replace(one, findings=findings))
-    return Scan(result, pairs)
+    return result, pairs
 
 
 def _near(
@@ -287,13 +288,3 @@ def _contents(paths: Sequence[str]) -> list[tuple[int, str] | None]:
         with open(path, "rb") as file:
             contents.append((size, hashlib.file_digest(file, "sha256").hexdigest()))
     return contents
-
-
-def rate(one: Examination) -> float:
-    """Returns the mean number of frames a second, 0 if it cannot be told."""
-    return (one.frames - 1) / one.seconds if one.seconds > 0 and math.isfinite(one.seconds) else 0.0
-
-
-def duration(one: Examination) -> float:
-    """Returns the seconds it lasts, its last frame included; 0 if that cannot be told."""
-    return one.frames / rate(one) if rate(one) else 0.0

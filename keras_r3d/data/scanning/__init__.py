@@ -1,0 +1,1 @@
+"""Decoding every video to its end, and what that shows."""

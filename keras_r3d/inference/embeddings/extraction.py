@@ -1,0 +1,161 @@
+"""Embeddings of videos from a model's name to a file, their neighbors and a probe.
+
+Importing this loads neither Keras nor TensorFlow, so that wrong names are said at once.
+"""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from keras_r3d.data import annotations
+from keras_r3d.data.annotations import Video, listing
+from keras_r3d.inference.embeddings import feature_file
+from keras_r3d.inference.models import opening
+from keras_r3d.system import files
+from keras_r3d.system.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from keras_r3d.inference.embeddings.features import StoredFeatures
+    from keras_r3d.inference.embeddings.neighbors import Neighbors
+    from keras_r3d.inference.embeddings.probe import Probed
+
+
+@dataclasses.dataclass(frozen=True)
+class Extraction:
+    """What was computed. Printed, it is a report.
+
+    Attributes:
+        stored: the embeddings that were written; None where they were there.
+        neighbors: None where they were not asked for.
+        reports: files of the neighbors.
+        probed: None where no probe was asked for.
+    """
+
+    stored: "StoredFeatures | None"
+    neighbors: "Neighbors | None"
+    reports: Sequence[Path]
+    probed: "Probed | None"
+
+    def __str__(self) -> str:
+        lines = [] if self.stored is None else [str(self.stored)]
+        if self.neighbors is not None:
+            lines += [] if self.neighbors.figures is None else [str(self.neighbors.figures)]
+            lines.append(f"Written: {', '.join(map(str, self.reports))}")
+        return "\n".join([*lines, *([] if self.probed is None else [str(self.probed)])])
+
+
+def extract_features(
+    videos: Sequence[str] = (),
+    *,
+    output: str | None = None,
+    workdir: str | None = None,
+    model: str | None = None,
+    recipe: str | None = None,
+    data_dir: str | None = None,
+    split: str | None = None,
+    per: Literal["window", "video"] = "video",
+    layer: str | None = None,
+    protocol: str | None = None,
+    timeout: float = 300.0,
+    devices: str = "all",
+    neighbours: int | None = None,
+    gallery: str | None = None,
+    probe: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Extraction:
+    """Writes embeddings of videos to a file, finds their nearest neighbors, and fits a probe.
+
+    Args:
+        videos: files, folders and globs; "-" reads paths from stdin. None are named where labeled
+            videos are meant, or an `output` that is there.
+        output: file of embeddings, .npz or .parquet. Must not exist if there are videos.
+        workdir: folder of the run whose best model is taken.
+        model: another model: a .keras file.
+        recipe: says how clips are cut for a `model` without a run.
+        data_dir: labeled videos: a folder, CSV file or clip store.
+        split: of the labeled videos; None is the recipe's.
+        per: what has an embedding.
+        layer: whose output they are; None is the one that feeds the classifier.
+        protocol: how windows and views are placed, as of evaluate; None is the recipe's.
+        timeout: seconds after which a video that gives no more window is given up.
+        devices: 'all', 'cpu', 'cpu:N' or 'gpu:0,2,…'.
+        neighbours: also reports as many nearest neighbors.
+        gallery: file of embeddings in which neighbors are searched; None is `output`.
+        probe: fits a linear classifier to the gallery and tries it on `output`.
+        progress: takes the number of videos done, and of all.
+        say: takes what there is to say before the work begins.
+
+    Raises:
+        R3DError: an argument is wrong, no video can be read, or a file cannot be written.
+    """
+    if not output:
+        raise ArgumentError("--output is missing: the file of embeddings, .npz or .parquet.")
+    path, other = Path(output), Path(gallery) if gallery else None
+    feature_file.check_suffix(path)
+    if other and not (neighbours or probe):
+        raise ArgumentError("--gallery is for --neighbours K or --probe: name what to do with it.")
+    if probe and not other:
+        raise ArgumentError("--probe needs the embeddings to fit to: --gallery TRAIN.npz.")
+    name = f"{path.stem}.neighbours" + (f"_in_{other.stem}" if other else "")
+    reports = [path.with_name(f"{name}{suffix}") for suffix in (".csv", ".png")]
+    for report in reports if neighbours else ():
+        if report.exists():
+            raise ArgumentError(f"{report} exists and is left as it is: move it away first.")
+    labeled, stored = bool(data_dir or split), None
+    if videos and labeled:
+        raise ArgumentError("Name VIDEOs, or labeled ones with --data_dir and --split; not both.")
+    if videos or labeled:
+        feature_file.check_new(path)
+        listed = listing.paths(videos, sys.stdin)
+        paths = list(dict.fromkeys(os.path.abspath(one) for one in listed))
+        named = opening.Named(workdir, model, recipe)
+
+        from keras_r3d.data.opening import file_reader
+        from keras_r3d.inference.embeddings import features
+        from keras_r3d.inference.evaluation.labelled import Labelled, videos_of
+        from keras_r3d.inference.models.protocol import described
+        from keras_r3d.system.devices import choose
+
+        (opened,) = opening.open_models(named, protocol, devices)
+        nameless = [listing.printable(one) for one in paths if not annotations.is_text(one)]
+        paths = [one for one in paths if annotations.is_text(one)]
+        if labeled:
+            side = videos_of(opened, data_dir, split)
+        else:
+            reader = file_reader(paths, opened.classifier.data)
+            side = Labelled([Video(one, "") for one in paths], reader, "", "")
+        embedder, layer = features.embedder(opened.classifier, layer, choose(devices))
+        of_one = {"window": "each window", "video": "the mean of its windows"}[per]
+        placed = described(embedder.data, embedder.eval).rpartition("; ")[0]
+        dimension = len(embedder.classes)
+        say(f"{embedder.name}: layer '{layer}', {dimension} numbers, {of_one}; {placed}")
+        stored = features.store(
+            *(embedder, layer, side, path),
+            per=per,
+            timeout=timeout,
+            unreadable={one: f"{one}: its name is not UTF-8: rename it." for one in nameless},
+            progress=progress,
+            say=say,
+        )
+    elif not (neighbours or probe):
+        raise ArgumentError("Name VIDEOs (files, folders, globs), or labeled ones with --data_dir.")
+    if not (neighbours or probe):
+        return Extraction(stored, None, (), None)
+
+    from keras_r3d.inference.embeddings import neighbor_sheet, neighbors
+    from keras_r3d.inference.embeddings import probe as probing
+
+    queries = feature_file.read(path)
+    others = feature_file.read(other) if other else queries
+    nearest = neighbors.find(queries, others, neighbours) if neighbours else None
+    if nearest is not None:
+        neighbors.write_csv(nearest, reports[0])
+        figure = neighbor_sheet.sheet(nearest)
+        with files.atomic(reports[1]) as temporary:
+            figure.savefig(temporary, dpi=100)
+    probed = probing.probe(others, queries) if probe else None
+    return Extraction(stored, nearest, reports if nearest else (), probed)
