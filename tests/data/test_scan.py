@@ -18,8 +18,7 @@ from prepared import inline
 from keras_r3d import R3DError, data
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding import landmarks
-from keras_r3d.data.decoding.decoder import VideoInfo
+from keras_r3d.data.decoding.decoder import Landmarks, VideoInfo
 from keras_r3d.data.scanning import examining, report
 from keras_r3d.data.scanning.report import Scan
 from keras_r3d.system import workers
@@ -196,7 +195,7 @@ def test_a_segment_behind_the_end_is_found(tmp_path):
     ],
 )
 def test_uneven_times(monkeypatch, video, seconds, expected):
-    none = landmarks.collected({})
+    none = Landmarks.of_frames({})
     info = VideoInfo(len(seconds), len(seconds), 10.0, np.array(seconds), 64, 64, 0, none)
     monkeypatch.setattr(examining, "probe", lambda path, decoder: info)
     monkeypatch.setattr(examining.duplicates.Sampler, "spread", lambda self, count: ())
@@ -260,7 +259,7 @@ def test_the_report_and_training_honours_the_quarantine(class_folders, tmp_path,
     assert listed == ["green/5.avi", "red/bad.avi"]
     found = annotations.read(class_folders, "folders")
     assert len(found.splits["train"]) == 11
-    assert any("2 videos are left aside by" in note for note in found.notes)
+    assert any("2 videos are skipped by" in note for note in found.notes)
     again = data.scan(class_folders, quarantine=True, **options)
     assert again.broken == [str(bad)]  # it looks at the quarantined ones, too
     assert (class_folders / "quarantine.txt").read_text().splitlines() == listed
