@@ -113,7 +113,7 @@ class Run:
 
         Raises:
             DataError: there is no such split, or videos are gone.
-            StoreError, StorageError: the store cannot be opened.
+            StoreError, UnreachableError: the store cannot be opened.
             DataError: optical flow cannot be had, or is not stored as the recipe says.
         """
         # OpenCV and all, which most of this module needs not.

@@ -83,7 +83,7 @@ class Videos:
 
         Raises:
             DataError: there is no such split, or an argument is out of range.
-            DataError, StoreError, StorageError: as `open_videos`.
+            DataError, StoreError, UnreachableError: as `open_videos`.
         """
         for name, value in {"batch_size": batch_size, "clips_per_video": clips_per_video}.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -159,7 +159,7 @@ def open_videos(
 
     Raises:
         DataError: anything that keeps the videos from being used, by name.
-        StoreError, StorageError: the store cannot be opened.
+        StoreError, UnreachableError: the store cannot be opened.
         DataError: optical flow cannot be had.
     """
     for name, value in {

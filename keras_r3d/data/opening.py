@@ -53,7 +53,7 @@ def open_source(
 
     Raises:
         DataError: anything that keeps the videos from being used, by name.
-        StoreError, StorageError: the store cannot be opened.
+        StoreError, UnreachableError: the store cannot be opened.
         DataError: optical flow cannot be had, or is not stored as the recipe says.
     """
     if str(data_dir) == motion.URL:

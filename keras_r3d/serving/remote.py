@@ -1,8 +1,8 @@
-"""A classifier whose scores come from a server: what scores videos elsewhere scores them by it."""
+"""A classifier whose scores come from a server: whatever scores videos can score them by it."""
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -43,35 +43,42 @@ class Manner:
     retries: int = 4
     most_bytes: int | None = None
 
+    def patience(self) -> dict[str, Any]:
+        """Returns these settings as arguments of `retry`."""
+        return {
+            "retries": self.retries,
+            "deadline_seconds": self.deadline_seconds,
+            "failure": ServingError,
+        }
+
 
 def classifier(
     server: Server,
     manner: Manner,
     classes: Sequence[str],
     data: recipe.Data,
-    of: recipe.Eval,
-    said: str,
+    evaluation: recipe.Eval,
+    described: str,
 ) -> Classifier:
     """Returns a served model with all that it takes to score a video.
 
     Args:
         classes: names, in the order of the scores.
         data: how clips are cut.
-        of: how windows and views are placed and averaged.
-        said: what `data` was taken from, in words.
+        evaluation: how windows and views are placed and averaged.
+        described: what `data` was taken from, in words.
 
     Raises:
         ServingError: the server cannot be asked, or its model is another one.
     """
     if manner.signature == "jpeg" and data.channels != 3:
         raise ServingError("Optical flow cannot be sent as JPEGs: --signature serving_default.")
-    described = retry(
-        server.describe, retries=manner.retries, deadline_seconds=manner.deadline_seconds
-    )
+    description = retry(server.describe, **manner.patience())
     shape = (data.frames, data.size, data.size, data.channels)
-    signatures.check(described, manner.signature, shape, len(classes), server.model)
-    name = f"{server.address} {server.model}/{described.version}"
-    return Classifier(name, KIND, classes, data, of, scorer(server, manner), None, said)
+    signatures.check(description, manner.signature, shape, len(classes), server.model)
+    name = f"{server.address} {server.model}/{description.version}"
+    score = scorer(server, manner)
+    return Classifier(name, KIND, classes, data, evaluation, score, None, described)
 
 
 def scorer(server: Server, manner: Manner) -> Score:
@@ -79,36 +86,29 @@ def scorer(server: Server, manner: Manner) -> Score:
 
     It raises ServingError as soon as one message has failed for good.
     """
-
     pool = ThreadPoolExecutor(manner.concurrency, "requests")
-    encode = _encoder(server, manner)
     most_bytes = (manner.most_bytes or server.most_bytes) - server.overhead
 
-    def ask(contents: Sequence[Any]) -> np.ndarray:
+    def encode(clip: Frame) -> tuple[Any, int]:
+        jpeg = manner.signature == "jpeg"
+        return server.encode(messages.compressed(clip, manner.quality) if jpeg else clip)
+
+    def ask(clips: Sequence[Any]) -> np.ndarray:
         return retry(
-            lambda seconds: server.predict(manner.signature, contents, seconds),
-            retries=manner.retries,
-            deadline_seconds=manner.deadline_seconds,
+            lambda seconds: server.predict(manner.signature, clips, seconds), **manner.patience()
         )
 
     def score(clips: np.ndarray) -> np.ndarray:
-        encoded = list(pool.map(encode, clips))
-        contents, sizes = [one for one, _ in encoded], [size for _, size in encoded]
+        contents, sizes = zip(*pool.map(encode, clips), strict=True)
         parts = messages.pack(sizes, most_bytes)
-        asked = [pool.submit(ask, contents[part]) for part in parts]
+        answers = [pool.submit(ask, contents[part]) for part in parts]
         try:
-            return np.concatenate([one.result() for one in asked])
+            return np.concatenate([answer.result() for answer in answers])
         finally:
-            for one in asked:  # where one has failed, the rest is not sent
-                one.cancel()
+            for answer in answers:  # where one has failed, the rest is not sent
+                answer.cancel()
 
     return score
-
-
-def _encoder(server: Server, manner: Manner) -> Callable[[Frame], tuple[Any, int]]:
-    if manner.signature == "jpeg":
-        return lambda clip: server.encode(messages.compressed(clip, manner.quality))
-    return server.encode
 
 
 def known_of(path: str | os.PathLike[str]) -> tuple[Sequence[str], recipe.Recipe, str]:
@@ -125,12 +125,13 @@ def known_of(path: str | os.PathLike[str]) -> tuple[Sequence[str], recipe.Recipe
     if (Path(path) / run_folder.RECIPE).is_file():
         run = run_folder.open_run(os.fspath(path))
         return run.classes, run.recipe, f"recipe of the run {run.path}"
-    folder = Path(path)
-    place = folder / "assets.extra" / manifest.NAME if folder.is_dir() else folder
-    if not place.is_file():
+    file = Path(path)
+    if file.is_dir():
+        file = file / "assets.extra" / manifest.NAME
+    if not file.is_file():
         raise ServingError(
             f"{path} must be a run, or the folder NAME/VERSION that `python -m keras_r3d.export` "
-            f"wrote, or its {manifest.NAME}. There is no {place}."
+            f"wrote, or its {manifest.NAME}. There is no {file}."
         )
-    known = manifest.from_json(place.read_text(encoding="utf-8", errors="replace"), str(place))
-    return known.classes, known.recipe, f"{manifest.NAME} of {path}"
+    about = manifest.from_json(file.read_text(encoding="utf-8", errors="replace"), str(file))
+    return about.classes, about.recipe, f"{manifest.NAME} of {path}"

@@ -9,35 +9,26 @@ from keras_r3d.system.errors import ServingError
 INPUTS = {"serving_default": "clip", "jpeg": "jpegs"}  # of the signatures that score clips
 PROBABILITIES = "probabilities"
 
-Shape = tuple[int | None, ...]
+Shape = tuple[int | None, ...]  # None is any size
 
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """One way of asking a model.
-
-    Attributes:
-        inputs, outputs: shapes by name; None in a shape is any size.
-    """
+    """One way of asking a model: shapes of its inputs and outputs, by name."""
 
     inputs: Mapping[str, Shape]
     outputs: Mapping[str, Shape]
 
 
 @dataclasses.dataclass(frozen=True)
-class Described:
-    """What a server says of a model.
-
-    Attributes:
-        version: that answers.
-        signatures: by name.
-    """
+class Description:
+    """What a server tells of a model: the version that answers, and its signatures by name."""
 
     version: int
     signatures: Mapping[str, Signature]
 
 
-def of_protos(protos: Mapping[str, Any]) -> dict[str, Signature]:
+def read_signatures(protos: Mapping[str, Any]) -> dict[str, Signature]:
     """Reads `SignatureDef` protos; TensorFlow's own, for starting a model, are left out."""
 
     def shapes(tensors: Mapping[str, Any]) -> dict[str, Shape]:
@@ -54,35 +45,33 @@ def of_protos(protos: Mapping[str, Any]) -> dict[str, Signature]:
 
 
 def check(
-    described: Described, name: str, shape: tuple[int, int, int, int], classes: int, model: str
+    description: Description, name: str, shape: tuple[int, int, int, int], classes: int, model: str
 ) -> None:
-    """Raises ServingError if a signature does not take clips of this shape, or has other classes.
+    """Raises ServingError if a signature does not take clips of a shape, or has other classes.
 
     Args:
         name: a key of `INPUTS`.
         shape: `(frames, height, width, channels)`.
-        classes: number of them.
         model: its name, for messages.
     """
-    found = described.signatures.get(name)
-    if found is None:
+    signature = description.signatures.get(name)
+    if signature is None:
         raise ServingError(
-            f"{model} has no signature '{name}'. Its signatures: {_listed(described.signatures)}."
+            f"{model} has no signature '{name}'. Its signatures: {_listed(description.signatures)}."
         )
-    given, outputs = INPUTS[name], found.outputs
-    if set(found.inputs) != {given} or PROBABILITIES not in outputs:
+    clip, outputs = INPUTS[name], signature.outputs
+    if set(signature.inputs) != {clip} or PROBABILITIES not in outputs:
         raise ServingError(
-            f"{model}: the signature '{name}' must take '{given}' and give '{PROBABILITIES}', as "
-            f"`python -m keras_r3d.export` writes it. Received: {_listed(found.inputs)} -> "
+            f"{model}: the signature '{name}' must take '{clip}' and give '{PROBABILITIES}', as "
+            f"`python -m keras_r3d.export` writes it. Received: {_listed(signature.inputs)} -> "
             f"{_listed(outputs)}."
         )
-    taken, sent = found.inputs[given], (None, *shape)[: 5 if name == "serving_default" else 2]
-    fits = len(taken) == len(sent) and all(
-        None in pair or pair[0] == pair[1] for pair in zip(taken, sent, strict=True)
-    )
-    if not fits:
+    expected, sent = signature.inputs[clip], (None, *shape)[: 5 if name == "serving_default" else 2]
+    if len(expected) != len(sent) or any(
+        None not in pair and pair[0] != pair[1] for pair in zip(expected, sent, strict=True)
+    ):
         raise ServingError(
-            f"{model} takes '{given}' of {_sizes(taken)} (batch, frames, …), and its recipe here "
+            f"{model} takes '{clip}' of {_sizes(expected)} (batch, frames, …), and its recipe here "
             f"cuts {_sizes(sent)}: name the run it was exported from."
         )
     if outputs[PROBABILITIES][-1:] not in ((), (None,), (classes,)):

@@ -37,7 +37,7 @@ def verify(path: str, *, progress: Callable[[int, int], None]) -> Report:
 
     Raises:
         StoreError: it cannot be opened.
-        StorageError: it cannot be reached.
+        UnreachableError: its server does not answer, or refuses.
     """
     store = Store(path)
     damage: list[str] = []
