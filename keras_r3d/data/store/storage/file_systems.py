@@ -8,6 +8,7 @@ process that has opened s3:// may abort when it ends (tensorflow/io#1912, #2039)
 import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from keras_r3d.data.store.storage.storage import SILENCE_SECONDS, Storage
@@ -48,9 +49,10 @@ def open_file_system(scheme: str, rest: str) -> Storage:
 class _Fsspec(Storage):
     def __init__(self, root: str, scheme: str):
         super().__init__(root)
-        import fsspec
+        import fsspec.asyn
 
         fsspec.get_filesystem_class(scheme)
+        self._fsspec = fsspec
         self._options: dict[str, Any] = {"protocol": scheme, "use_listings_cache": False}
         if scheme == "s3":  # tensorflow-io's name of the address
             self._options |= {"config_kwargs": _S3, "endpoint_url": os.environ.get("S3_ENDPOINT")}
@@ -64,17 +66,17 @@ class _Fsspec(Storage):
     def ask(self, name: str, offset: int, size: int, seconds: float) -> bytes:
         return self._call("cat_file", name, seconds, start=offset, end=offset + size)
 
-    def _call(self, method: str, name: str, seconds: float, **arguments: int) -> Any:
-        import fsspec
-        from fsspec import asyn
-
-        system = fsspec.filesystem(**self._options)  # fsspec keeps it, and knows a child process
+    def _call(self, method: str, name: str, seconds: float, **span: int) -> Any:
+        # fsspec keeps it, and makes another one in a child process.
+        system = self._fsspec.filesystem(**self._options)
         system.retries = 1  # of s3fs; ours come on top
         try:
             if not system.async_impl:
-                return getattr(system, method)(self.place(name), **arguments)
+                return getattr(system, method)(self.place(name), **span)
             call = getattr(system, f"_{method}")
-            return asyn.sync(system.loop, call, self.place(name), timeout=seconds, **arguments)
+            return self._fsspec.asyn.sync(
+                system.loop, call, self.place(name), timeout=seconds, **span
+            )
         except (FileNotFoundError, PermissionError):
             raise
         except TimeoutError:
@@ -104,12 +106,12 @@ class _TensorFlow(Storage):
             )
         for key, value in _TENSORFLOW_S3.items():
             os.environ.setdefault(key, value)
+        self._gfile, self._errors = tf.io.gfile, tf.errors
 
     def ask_size(self, name: str, seconds: float) -> int:
-        import tensorflow as tf
-
         try:
-            status = self._call(lambda: tf.io.gfile.stat(self.place(name)))
+            with self._translating():
+                status = self._gfile.stat(self.place(name))
         except FileNotFoundError:
             # S3 says so also of a server that is down or refuses: reading a byte tells.
             self.ask(name, 0, 1, seconds)
@@ -119,25 +121,19 @@ class _TensorFlow(Storage):
         return status.length
 
     def ask(self, name: str, offset: int, size: int, seconds: float) -> bytes:
-        import tensorflow as tf
+        with self._translating(), self._gfile.GFile(self.place(name), "rb") as file:
+            file.seek(offset)
+            return file.read(size)
 
-        def read() -> bytes:
-            with tf.io.gfile.GFile(self.place(name), "rb") as file:
-                file.seek(offset)
-                return file.read(size)
-
-        return self._call(read)
-
-    def _call(self, call: Any) -> Any:
-        import tensorflow as tf
-
+    @contextlib.contextmanager
+    def _translating(self) -> Iterator[None]:
         try:
-            return call()
-        except tf.errors.NotFoundError as error:
+            yield
+        except self._errors.NotFoundError as error:
             raise FileNotFoundError from error
-        except (tf.errors.PermissionDeniedError, tf.errors.UnauthenticatedError) as error:
+        except (self._errors.PermissionDeniedError, self._errors.UnauthenticatedError) as error:
             raise PermissionError(_phrase(error)) from error
-        except (tf.errors.OpError, RuntimeError) as error:  # the latter of C++
+        except (self._errors.OpError, RuntimeError) as error:  # the latter of C++
             raise PassingError(_phrase(error)) from error
 
 

@@ -20,6 +20,10 @@ PIECE_BYTES = 8 * 2**20  # of a file that is downloaded whole
 Answer = TypeVar("Answer")
 
 
+class _MissingError(StoreError):
+    """There is no such file."""
+
+
 class Storage(ABC):
     """A folder of files that are read, from any thread. Names are relative to it, with "/".
 
@@ -54,13 +58,17 @@ class Storage(ABC):
 
     def exists(self, name: str) -> bool:
         """Returns whether there is a file; a server that does not tell is an error."""
-        return self._size(name) is not None
+        try:
+            self.size(name)
+        except _MissingError:
+            return False
+        return True
 
     def size(self, name: str) -> int:
         """Returns the size of a file in bytes."""
-        if (size := self._size(name)) is None:
-            raise self._missing(name)
-        return size
+        if not (self.remote and name in self._sizes):
+            self._sizes[name] = self._patiently(name, 1, lambda left: self.ask_size(name, left))
+        return self._sizes[name]
 
     def read(self, name: str, offset: int, size: int) -> bytes:
         """Reads exactly `size` bytes from `offset` on."""
@@ -76,10 +84,7 @@ class Storage(ABC):
                 raise PassingError(f"{len(content):,} of {size:,} bytes came")
             return content
 
-        try:
-            return self._patiently(name, size, ask) if size else b""
-        except FileNotFoundError as error:
-            raise self._missing(name) from error
+        return self._patiently(name, size, ask) if size else b""
 
     def text(self, name: str) -> str:
         """Reads a whole text file in UTF-8."""
@@ -101,10 +106,11 @@ class Storage(ABC):
         Raises:
             WriteError: the cache cannot be written.
         """
-        folder = files.cache() / "stores" / hashlib.sha256(self.root.encode()).hexdigest()[:16]
         path = Path(self.place(name))
         if self.remote:
-            path = folder / f"{sha256[:16]}-{name.replace('/', '-')}"
+            folder = hashlib.sha256(self.root.encode()).hexdigest()[:16]
+            copy = f"{sha256[:16]}-{name.replace('/', '-')}"
+            path = files.cache() / "stores" / folder / copy
         with self._copying:
             if self.remote and path.is_file() and path.stat().st_size == size:
                 return path
@@ -123,11 +129,6 @@ class Storage(ABC):
             raise StoreError(f"{name!r} is not the name of a file inside a store, as 'a/b.txt' is.")
         return f"{self.root.rstrip('/')}/{name}"
 
-    def _missing(self, name: str) -> StoreError:
-        return StoreError(
-            f"{self.place(name)}: there is no such file. Is the store there, and complete?"
-        )
-
     def _download(self, name: str, size: int, sha256: str, path: Path) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,29 +144,23 @@ class Storage(ABC):
                     f"with {digest[:8]}, not {sha256[:8]}. Copy the store there again."
                 )
 
-    def _size(self, name: str) -> int | None:
-        if name in self._sizes:
-            return self._sizes[name]
-        try:
-            size = self._patiently(name, 1, lambda seconds: self.ask_size(name, seconds))
-        except FileNotFoundError:
-            return None
-        if self.remote:
-            self._sizes[name] = size
-        return size
-
     def _patiently(self, name: str, size: int, ask: Callable[[float], Answer]) -> Answer:
+        """Asks with retries, within the time that a range of `size` bytes may take each."""
         place, seconds = self.place(name), SILENCE_SECONDS + size / SLOWEST_BYTES_PER_SECOND
         try:
             return retry(
                 lambda _: ask(seconds),
                 retries=RETRIES,
-                deadline_seconds=math.inf,  # each has its own
+                deadline_seconds=math.inf,
                 failure=lambda reason: UnreachableError(
                     f"{place} could not be read: {reason} Check the address and the network, and "
                     "that the server is up; then run again."
                 ),
             )
+        except FileNotFoundError as error:
+            raise _MissingError(
+                f"{place}: there is no such file. Is the store there, and complete?"
+            ) from error
         except PermissionError as error:
             raise UnreachableError(
                 f"{place}: the server refuses to give it ({error}). Check the credentials of this "
