@@ -5,7 +5,7 @@ Reference:
     https://github.com/tensorflow/serving
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,7 @@ from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.system.errors import ServingError
 from keras_r3d.system.retrying import PassingError
 
-from .server import Address, Server
-from .signatures import INPUTS, PROBABILITIES, Description, read_signatures
+from .server import INPUTS, PROBABILITIES, Address, Server
 
 try:
     import grpc
@@ -49,14 +48,13 @@ class GrpcServer(Server):
         )
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
-    def describe(self, seconds: float) -> Description:
+    def describe(self, seconds: float) -> tuple[int, Mapping[str, Any]]:
         request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
         answer = self._ask(self._stub.GetModelMetadata, request, seconds)
         protos = get_model_metadata_pb2.SignatureDefMap()
         if not answer.metadata["signature_def"].Unpack(protos):
             raise ServingError(f"{self.address} does not describe the model '{self.model}'.")
-        version = answer.model_spec.version.value
-        return Description(version, read_signatures(protos.signature_def))
+        return answer.model_spec.version.value, protos.signature_def
 
     def encode(self, clip: Frame | Sequence[bytes]) -> tuple[Any, int]:
         if isinstance(clip, np.ndarray):
@@ -72,17 +70,12 @@ class GrpcServer(Server):
         tensor = tf.make_tensor_proto(np.array(clips, kind))
         request.inputs[INPUTS[signature]].CopyFrom(tensor)
         answer = self._ask(self._stub.Predict, request, seconds)
-        if PROBABILITIES not in answer.outputs:
-            raise ServingError(f"{self.address}: the answer holds no '{PROBABILITIES}'.")
         try:
-            scores = tf.make_ndarray(answer.outputs[PROBABILITIES])
+            return tf.make_ndarray(answer.outputs[PROBABILITIES]).astype(np.float32)
         except (TypeError, ValueError) as error:
-            raise ServingError(f"{self.address} sent a damaged tensor: {error}") from error
-        if scores.ndim != 2 or len(scores) != len(clips):
             raise ServingError(
-                f"{self.address} sent scores of {scores.shape} for {len(clips)} clips."
-            )
-        return scores.astype(np.float32)
+                f"{self.address} sent no '{PROBABILITIES}', or damaged ones: {error}"
+            ) from error
 
     def _ask(self, method: Any, request: Any, seconds: float) -> Any:
         request.model_spec.name = self.model
@@ -99,7 +92,7 @@ class GrpcServer(Server):
         if code == grpc.StatusCode.DEADLINE_EXCEEDED:
             return ServingError(f"{self.address}: no answer in {max(seconds, 0):.3g} s.")
         if code == grpc.StatusCode.NOT_FOUND:
-            return self.missing(reason)
+            return ServingError(f"{self.address} has no such model '{self.model}': {reason}")
         if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in reason:
             return ServingError(f"{text}. Lower --max_message_mib.")
         if code == grpc.StatusCode.UNAVAILABLE and ("DNS" in reason or "resolving" in reason):

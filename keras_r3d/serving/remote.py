@@ -2,10 +2,10 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,10 +17,14 @@ from keras_r3d.inference.models.runtimes import Score
 from keras_r3d.system.errors import ServingError
 from keras_r3d.system.retrying import retry
 
-from . import messages, signatures
-from .server import Server
+from . import messages
+from .server import INPUTS, PROBABILITIES, Server
 
 KIND = "served model"
+_OVERHEAD_BYTES = 1000  # of a message besides its clips, at most
+
+Answer = TypeVar("Answer")
+Shape = tuple[int | None, ...]  # None is any size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +47,11 @@ class Manner:
     retries: int = 4
     most_bytes: int | None = None
 
-    def patience(self) -> dict[str, Any]:
-        """Returns these settings as arguments of `retry`."""
-        return {
-            "retries": self.retries,
-            "deadline_seconds": self.deadline_seconds,
-            "failure": ServingError,
-        }
+    def patiently(self, ask: Callable[[float], Answer]) -> Answer:
+        """Asks with retries; `ask` takes the seconds that are left."""
+        return retry(
+            ask, retries=self.retries, deadline_seconds=self.deadline_seconds, failure=ServingError
+        )
 
 
 def classifier(
@@ -73,10 +75,10 @@ def classifier(
     """
     if manner.signature == "jpeg" and data.channels != 3:
         raise ServingError("Optical flow cannot be sent as JPEGs: --signature serving_default.")
-    description = retry(server.describe, **manner.patience())
+    version, protos = manner.patiently(server.describe)
     shape = (data.frames, data.size, data.size, data.channels)
-    signatures.check(description, manner.signature, shape, len(classes), server.model)
-    name = f"{server.address} {server.model}/{description.version}"
+    _check_signature(protos, manner.signature, shape, len(classes), server.model)
+    name = f"{server.address} {server.model}/{version}"
     score = scorer(server, manner)
     return Classifier(name, KIND, classes, data, evaluation, score, None, described)
 
@@ -87,16 +89,19 @@ def scorer(server: Server, manner: Manner) -> Score:
     It raises ServingError as soon as one message has failed for good.
     """
     pool = ThreadPoolExecutor(manner.concurrency, "requests")
-    most_bytes = (manner.most_bytes or server.most_bytes) - server.overhead
+    most_bytes = (manner.most_bytes or server.most_bytes) - _OVERHEAD_BYTES
 
     def encode(clip: Frame) -> tuple[Any, int]:
         jpeg = manner.signature == "jpeg"
         return server.encode(messages.compressed(clip, manner.quality) if jpeg else clip)
 
     def ask(clips: Sequence[Any]) -> np.ndarray:
-        return retry(
-            lambda seconds: server.predict(manner.signature, clips, seconds), **manner.patience()
-        )
+        scores = manner.patiently(lambda left: server.predict(manner.signature, clips, left))
+        if scores.ndim != 2 or len(scores) != len(clips):
+            raise ServingError(
+                f"{server.address} sent scores of {scores.shape} for {len(clips)} clips."
+            )
+        return scores
 
     def score(clips: np.ndarray) -> np.ndarray:
         contents, sizes = zip(*pool.map(encode, clips), strict=True)
@@ -109,6 +114,44 @@ def scorer(server: Server, manner: Manner) -> Score:
                 answer.cancel()
 
     return score
+
+
+def _check_signature(
+    protos: Mapping[str, Any], name: str, clip: Shape, classes: int, model: str
+) -> None:
+    """Raises ServingError if a signature does not take clips of a shape, or has other classes."""
+
+    def shape(tensor: Any) -> Shape:
+        return tuple(d.size if d.size >= 0 else None for d in tensor.tensor_shape.dim)
+
+    def shown(sizes: Shape) -> str:
+        return f"({', '.join('any' if size is None else str(size) for size in sizes)})"
+
+    def listed(names: Iterable[str]) -> str:  # TensorFlow's own begin with two underlines
+        return ", ".join(sorted(name for name in names if not name.startswith("__"))) or "none"
+
+    if name not in protos:
+        raise ServingError(f"{model} has no signature '{name}'. Its signatures: {listed(protos)}.")
+    inputs, outputs, key = protos[name].inputs, protos[name].outputs, INPUTS[name]
+    if set(inputs) != {key} or PROBABILITIES not in outputs:
+        raise ServingError(
+            f"{model}: the signature '{name}' must take '{key}' and give '{PROBABILITIES}', as "
+            f"`python -m keras_r3d.export` writes it. Received: {listed(inputs)} -> "
+            f"{listed(outputs)}."
+        )
+    expected, sent = shape(inputs[key]), (None, *clip)[: 5 if name == "serving_default" else 2]
+    if len(expected) != len(sent) or any(
+        None not in pair and pair[0] != pair[1] for pair in zip(expected, sent, strict=True)
+    ):
+        raise ServingError(
+            f"{model} takes '{key}' of {shown(expected)} (batch, frames, …), and its recipe here "
+            f"cuts {shown(sent)}: name the run it was exported from."
+        )
+    if (scores := shape(outputs[PROBABILITIES])[-1:]) not in ((), (None,), (classes,)):
+        raise ServingError(
+            f"{model} gives {scores[0]} scores, and {classes} classes are named: name the run it "
+            "was exported from."
+        )
 
 
 def known_of(path: str | os.PathLike[str]) -> tuple[Sequence[str], recipe.Recipe, str]:
@@ -125,13 +168,12 @@ def known_of(path: str | os.PathLike[str]) -> tuple[Sequence[str], recipe.Recipe
     if (Path(path) / run_folder.RECIPE).is_file():
         run = run_folder.open_run(os.fspath(path))
         return run.classes, run.recipe, f"recipe of the run {run.path}"
-    file = Path(path)
-    if file.is_dir():
-        file = file / "assets.extra" / manifest.NAME
-    if not file.is_file():
+    folder = Path(path)
+    place = folder / "assets.extra" / manifest.NAME if folder.is_dir() else folder
+    if not place.is_file():
         raise ServingError(
             f"{path} must be a run, or the folder NAME/VERSION that `python -m keras_r3d.export` "
-            f"wrote, or its {manifest.NAME}. There is no {file}."
+            f"wrote, or its {manifest.NAME}. There is no {place}."
         )
-    about = manifest.from_json(file.read_text(encoding="utf-8", errors="replace"), str(file))
-    return about.classes, about.recipe, f"{manifest.NAME} of {path}"
+    known = manifest.from_json(place.read_text(encoding="utf-8", errors="replace"), str(place))
+    return known.classes, known.recipe, f"{manifest.NAME} of {path}"

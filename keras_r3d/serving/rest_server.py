@@ -8,7 +8,7 @@ import base64
 import json
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,7 @@ from keras_r3d.system import http
 from keras_r3d.system.errors import ServingError
 from keras_r3d.system.retrying import PassingError
 
-from .server import Address, Server
-from .signatures import PROBABILITIES, Description, read_signatures
+from .server import PROBABILITIES, Address, Server
 
 _PASSING = {429, 503}  # by TensorFlow Serving, other errors are of the request
 _MOST_SHOWN = 300  # characters of an answer
@@ -42,11 +41,10 @@ class RestServer(Server):
         secret = urllib3.make_headers(basic_auth=address.secret) if address.secret else {}
         self._headers = {"Content-Type": "application/json", **secret}
 
-    def describe(self, seconds: float) -> Description:
+    def describe(self, seconds: float) -> tuple[int, Mapping[str, Any]]:
         answer = self._ask("GET", "/metadata", None, seconds)
         try:
-            version = int(answer["model_spec"]["version"])
-            protos = {
+            return int(answer["model_spec"]["version"]), {
                 name: json_format.ParseDict(
                     value, meta_graph_pb2.SignatureDef(), ignore_unknown_fields=True
                 )
@@ -54,7 +52,6 @@ class RestServer(Server):
             }
         except (KeyError, TypeError, ValueError, AttributeError, json_format.ParseError) as error:
             raise self._useless(answer) from error
-        return Description(version, read_signatures(protos))
 
     def encode(self, clip: Frame | Sequence[bytes]) -> tuple[Any, int]:
         if isinstance(clip, np.ndarray):
@@ -74,12 +71,9 @@ class RestServer(Server):
                 row[PROBABILITIES] if isinstance(row, dict) else row
                 for row in answer["predictions"]
             ]
-            scores = np.array(rows, np.float32)
+            return np.array(rows, np.float32)
         except (KeyError, TypeError, ValueError) as error:
             raise self._useless(answer) from error
-        if scores.ndim != 2 or len(scores) != len(clips):
-            raise self._useless(answer)
-        return scores
 
     def _useless(self, answer: Any) -> ServingError:
         return ServingError(
@@ -113,7 +107,7 @@ class RestServer(Server):
         if answer.status in _PASSING:
             raise PassingError(f"{self.address} answers {answer.status}: {reason}")
         if answer.status == 404:
-            raise self.missing(reason)
+            raise ServingError(f"{self.address} has no such model '{self.model}': {reason}")
         if answer.status == 504:
             raise ServingError(f"{self.address} took too long: {reason}")
         raise ServingError(f"{self.address} answers {answer.status}: {reason}")

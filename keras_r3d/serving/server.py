@@ -3,16 +3,16 @@
 import dataclasses
 import urllib.parse
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from keras_r3d.data.decoding.decoder import Frame
-from keras_r3d.system.errors import ArgumentError, ServingError
+from keras_r3d.system.errors import ArgumentError
 
-from .signatures import Description
-
+INPUTS = {"serving_default": "clip", "jpeg": "jpegs"}  # of the signatures that score clips
+PROBABILITIES = "probabilities"
 PORTS = {"http": 8501, "https": 443, "grpc": 8500}  # where none is given
 
 
@@ -64,6 +64,7 @@ def parse_address(url: str) -> Address:
         raise ArgumentError(f"grpc:// takes no user and password. Received: {shown}")
     host = f"[{host}]" if ":" in host else host
     secret = urllib.parse.unquote(parts.netloc.rpartition("@")[0])
+    secret += ":" if secret and ":" not in secret else ""
     return Address(protocol, f"{host}:{PORTS[protocol] if port is None else port}", path, secret)
 
 
@@ -71,19 +72,17 @@ class Server(ABC):
     """A model on a server. Its methods may be called from several threads.
 
     Attributes:
-        overhead: bytes of a message besides its clips, at most.
         most_bytes: of a message, where nothing else is asked for.
     """
 
-    overhead = 1000
     most_bytes: int
 
     def __init__(self, address: Address, model: str, version: int | None):
         self.address, self.model, self.version = address, model, version
 
     @abstractmethod
-    def describe(self, seconds: float) -> Description:
-        """Asks within some seconds what the model takes and gives."""
+    def describe(self, seconds: float) -> tuple[int, Mapping[str, Any]]:
+        """Asks within some seconds for the model's version, and its `SignatureDef`s by name."""
 
     @abstractmethod
     def encode(self, clip: Frame | Sequence[bytes]) -> tuple[Any, int]:
@@ -104,9 +103,6 @@ class Server(ABC):
             PassingError: the server may answer the next time.
             ServingError: it will not, or its answer is of no use.
         """
-
-    def missing(self, reason: str) -> ServingError:
-        return ServingError(f"{self.address} has no such model '{self.model}': {reason}")
 
 
 def connect(url: str, model: str, version: int | None) -> Server:

@@ -285,10 +285,10 @@ def test_what_passes_is_asked_again(rest, experiment, clips):
         (503, 3, r"answers 503: said 503 \(Asked 3 times\.\)$"),
         ("html", 1, "answers 502: no JSON: .* It sent: <html>Bad Gateway</html>$"),
         ("cut", 3, r"the connection ended before the answer was complete \(Asked 3 times\.\)$"),
-        ('{"predictions": [[1, 2]]}', 1, r"does not answer as .*: \{\"predictions\": \[\[1, 2\]"),
-        ('{"predictions": 1}', 1, "does not answer as TensorFlow Serving does"),
+        ('{"predictions": [[1, 2]]}', 1, r"sent scores of \(1, 2\) for 2 clips"),
+        ('{"predictions": 1}', 1, r'does not answer as .* does\. It sent: \{"predictions": 1\}'),
         ('{"predictions": [{"a": 1}, {"a": 1}]}', 1, "does not answer as TensorFlow Serving does"),
-        ("[]", 1, "does not answer as TensorFlow Serving does"),
+        ("[]", 1, r"does not answer as TensorFlow Serving does\. It sent: \[\]"),
     ],
 )
 def test_answers_of_no_use(rest, experiment, clips, fault, count, text):
