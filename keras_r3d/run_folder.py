@@ -115,7 +115,7 @@ class Run:
 
         Raises:
             DataError: there is no such split, or videos are gone.
-            DataError, StoreError, StorageError: as `keras_r3d.data.opening.open_source`.
+            DataError, StoreError, UnreachableError: as `keras_r3d.data.opening.open_source`.
         """
         # Needs OpenCV and more, which most of this module does not.
         from keras_r3d.data import opening

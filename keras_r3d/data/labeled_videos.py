@@ -83,7 +83,7 @@ class Videos:
 
         Raises:
             DataError: there is no such split, or an argument is out of range.
-            DataError, StoreError, StorageError: as `open_videos`.
+            DataError, StoreError, UnreachableError: as `open_videos`.
         """
         for name, value in {"batch_size": batch_size, "clips_per_video": clips_per_video}.items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -150,7 +150,7 @@ def open_videos(
     Raises:
         DataError: anything that keeps the videos from being used, by name.
         DataError: optical flow cannot be computed.
-        StoreError, StorageError: the store cannot be opened.
+        StoreError, UnreachableError: the store cannot be opened.
     """
     fractions: Any = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
     for name, value in fractions.items():

@@ -55,7 +55,7 @@ def open_source(
     Raises:
         DataError: anything that keeps the videos from being used, by name.
         DataError: optical flow cannot be computed, or is not stored as the recipe says.
-        StoreError, StorageError: the store cannot be opened.
+        StoreError, UnreachableError: the store cannot be opened.
     """
     if str(data_dir) == motion.URL:
         reader = motion.MotionReader(data.frames)

@@ -188,7 +188,7 @@ def verify_store(
 
     Raises:
         StoreError: it cannot be opened.
-        StorageError: it cannot be reached.
+        UnreachableError: it cannot be reached.
     """
     path = os.fspath(store)
     if quarantine and storage.is_url(path):

@@ -10,7 +10,7 @@ MOST_CLIPS = 8  # in a message: a batching server refuses more than its `max_bat
 
 
 def pack(sizes: Sequence[int], most_bytes: int, most_clips: int = MOST_CLIPS) -> list[slice]:
-    """Divides clips into messages: consecutive ones, as many as go into each.
+    """Divides clips into messages of consecutive ones, each as full as it can be.
 
     Args:
         sizes: bytes of each clip in a message.
@@ -23,7 +23,7 @@ def pack(sizes: Sequence[int], most_bytes: int, most_clips: int = MOST_CLIPS) ->
         ServingError: a clip is larger than a message may be.
     """
     messages: list[slice] = []
-    start = held = 0
+    start = total = 0
     for number, size in enumerate(sizes):
         if size > most_bytes:
             raise ServingError(
@@ -31,21 +31,14 @@ def pack(sizes: Sequence[int], most_bytes: int, most_clips: int = MOST_CLIPS) ->
                 f"{most_bytes / 2**20:.3g}: raise --max_message_mib if the server takes more, or "
                 "send compressed frames (--signature jpeg)."
             )
-        if number > start and (held + size > most_bytes or number - start == most_clips):
+        if number > start and (total + size > most_bytes or number - start == most_clips):
             messages.append(slice(start, number))
-            start, held = number, 0
-        held += size
-    if sizes:
-        messages.append(slice(start, len(sizes)))
-    return messages
+            start, total = number, 0
+        total += size
+    return [*messages, slice(start, len(sizes))] if sizes else []
 
 
 def compressed(clip: Frame, quality: int) -> list[bytes]:
-    """Returns the frames of a clip as JPEGs.
-
-    Args:
-        clip: uint8 `(frames, height, width, 3)`, RGB.
-        quality: 1 to 100.
-    """
+    """Returns the frames of a clip, uint8 `(frames, height, width, 3)`, as JPEGs in RGB."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     return [cv2.imencode(".jpg", frame[..., ::-1], options)[1].tobytes() for frame in clip]

@@ -1,11 +1,11 @@
-"""A classifier whose scores come from a server: what scores videos elsewhere scores them by it."""
+"""A classifier whose scores come from a server: whatever scores videos can score them by it."""
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,10 +17,14 @@ from keras_r3d.inference.models.runtimes import Score
 from keras_r3d.system.errors import ServingError
 from keras_r3d.system.retrying import retry
 
-from . import messages, signatures
-from .server import Server
+from . import messages
+from .server import INPUTS, PROBABILITIES, Server
 
 KIND = "served model"
+_OVERHEAD_BYTES = 1000  # of a message besides its clips, at most
+
+Answer = TypeVar("Answer")
+Shape = tuple[int | None, ...]  # None is any size
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,35 +47,40 @@ class Manner:
     retries: int = 4
     most_bytes: int | None = None
 
+    def patiently(self, ask: Callable[[float], Answer]) -> Answer:
+        """Asks with retries; `ask` takes the seconds that are left."""
+        return retry(
+            ask, retries=self.retries, deadline_seconds=self.deadline_seconds, failure=ServingError
+        )
+
 
 def classifier(
     server: Server,
     manner: Manner,
     classes: Sequence[str],
     data: recipe.Data,
-    of: recipe.Eval,
-    said: str,
+    evaluation: recipe.Eval,
+    described: str,
 ) -> Classifier:
     """Returns a served model with all that it takes to score a video.
 
     Args:
         classes: names, in the order of the scores.
         data: how clips are cut.
-        of: how windows and views are placed and averaged.
-        said: what `data` was taken from, in words.
+        evaluation: how windows and views are placed and averaged.
+        described: what `data` was taken from, in words.
 
     Raises:
         ServingError: the server cannot be asked, or its model is another one.
     """
     if manner.signature == "jpeg" and data.channels != 3:
         raise ServingError("Optical flow cannot be sent as JPEGs: --signature serving_default.")
-    described = retry(
-        server.describe, retries=manner.retries, deadline_seconds=manner.deadline_seconds
-    )
+    version, protos = manner.patiently(server.describe)
     shape = (data.frames, data.size, data.size, data.channels)
-    signatures.check(described, manner.signature, shape, len(classes), server.model)
-    name = f"{server.address} {server.model}/{described.version}"
-    return Classifier(name, KIND, classes, data, of, scorer(server, manner), None, said)
+    _check_signature(protos, manner.signature, shape, len(classes), server.model)
+    name = f"{server.address} {server.model}/{version}"
+    score = scorer(server, manner)
+    return Classifier(name, KIND, classes, data, evaluation, score, None, described)
 
 
 def scorer(server: Server, manner: Manner) -> Score:
@@ -79,36 +88,70 @@ def scorer(server: Server, manner: Manner) -> Score:
 
     It raises ServingError as soon as one message has failed for good.
     """
-
     pool = ThreadPoolExecutor(manner.concurrency, "requests")
-    encode = _encoder(server, manner)
-    most_bytes = (manner.most_bytes or server.most_bytes) - server.overhead
+    most_bytes = (manner.most_bytes or server.most_bytes) - _OVERHEAD_BYTES
 
-    def ask(contents: Sequence[Any]) -> np.ndarray:
-        return retry(
-            lambda seconds: server.predict(manner.signature, contents, seconds),
-            retries=manner.retries,
-            deadline_seconds=manner.deadline_seconds,
-        )
+    def encode(clip: Frame) -> tuple[Any, int]:
+        jpeg = manner.signature == "jpeg"
+        return server.encode(messages.compressed(clip, manner.quality) if jpeg else clip)
+
+    def ask(clips: Sequence[Any]) -> np.ndarray:
+        scores = manner.patiently(lambda left: server.predict(manner.signature, clips, left))
+        if scores.ndim != 2 or len(scores) != len(clips):
+            raise ServingError(
+                f"{server.address} sent scores of {scores.shape} for {len(clips)} clips."
+            )
+        return scores
 
     def score(clips: np.ndarray) -> np.ndarray:
-        encoded = list(pool.map(encode, clips))
-        contents, sizes = [one for one, _ in encoded], [size for _, size in encoded]
+        contents, sizes = zip(*pool.map(encode, clips), strict=True)
         parts = messages.pack(sizes, most_bytes)
-        asked = [pool.submit(ask, contents[part]) for part in parts]
+        answers = [pool.submit(ask, contents[part]) for part in parts]
         try:
-            return np.concatenate([one.result() for one in asked])
+            return np.concatenate([answer.result() for answer in answers])
         finally:
-            for one in asked:  # where one has failed, the rest is not sent
-                one.cancel()
+            for answer in answers:  # where one has failed, the rest is not sent
+                answer.cancel()
 
     return score
 
 
-def _encoder(server: Server, manner: Manner) -> Callable[[Frame], tuple[Any, int]]:
-    if manner.signature == "jpeg":
-        return lambda clip: server.encode(messages.compressed(clip, manner.quality))
-    return server.encode
+def _check_signature(
+    protos: Mapping[str, Any], name: str, clip: Shape, classes: int, model: str
+) -> None:
+    """Raises ServingError if a signature does not take clips of a shape, or has other classes."""
+
+    def shape(tensor: Any) -> Shape:
+        return tuple(d.size if d.size >= 0 else None for d in tensor.tensor_shape.dim)
+
+    def shown(sizes: Shape) -> str:
+        return f"({', '.join('any' if size is None else str(size) for size in sizes)})"
+
+    def listed(names: Iterable[str]) -> str:  # TensorFlow's own begin with two underlines
+        return ", ".join(sorted(name for name in names if not name.startswith("__"))) or "none"
+
+    if name not in protos:
+        raise ServingError(f"{model} has no signature '{name}'. Its signatures: {listed(protos)}.")
+    inputs, outputs, key = protos[name].inputs, protos[name].outputs, INPUTS[name]
+    if set(inputs) != {key} or PROBABILITIES not in outputs:
+        raise ServingError(
+            f"{model}: the signature '{name}' must take '{key}' and give '{PROBABILITIES}', as "
+            f"`python -m keras_r3d.export` writes it. Received: {listed(inputs)} -> "
+            f"{listed(outputs)}."
+        )
+    expected, sent = shape(inputs[key]), (None, *clip)[: 5 if name == "serving_default" else 2]
+    if len(expected) != len(sent) or any(
+        None not in pair and pair[0] != pair[1] for pair in zip(expected, sent, strict=True)
+    ):
+        raise ServingError(
+            f"{model} takes '{key}' of {shown(expected)} (batch, frames, …), and its recipe here "
+            f"cuts {shown(sent)}: name the run it was exported from."
+        )
+    if (scores := shape(outputs[PROBABILITIES])[-1:]) not in ((), (None,), (classes,)):
+        raise ServingError(
+            f"{model} gives {scores[0]} scores, and {classes} classes are named: name the run it "
+            "was exported from."
+        )
 
 
 def known_of(path: str | os.PathLike[str]) -> tuple[Sequence[str], recipe.Recipe, str]:

@@ -1,34 +1,90 @@
-"""A model on a server, whatever protocol it is asked by."""
+"""A model on a server: where it listens, and what it is asked by either protocol."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+import dataclasses
+import urllib.parse
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.system.errors import ArgumentError
 
-from .address import Address, parse
-from .signatures import Described
+INPUTS = {"serving_default": "clip", "jpeg": "jpegs"}  # of the signatures that score clips
+PROBABILITIES = "probabilities"
+PORTS = {"http": 8501, "https": 443, "grpc": 8500}  # where none is given
 
 
-class Server(Protocol):
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """Where a model server listens: `http://host:8501` or `grpc://host:8500`.
+
+    Attributes:
+        protocol: a key of `PORTS`.
+        place: host and port.
+        path: before "/v1/…", of a proxy; "" or "/…".
+        secret: "user:password" for such a proxy; "" if there is none.
+    """
+
+    protocol: str
+    place: str
+    path: str = ""
+    secret: str = dataclasses.field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.protocol}://{self.place}{self.path}"
+
+
+def parse_address(url: str) -> Address:
+    """Reads an address.
+
+    Raises:
+        ArgumentError: it is none, or of an unknown protocol.
+    """
+    try:
+        parts = urllib.parse.urlsplit(url)
+        protocol, host, port = parts.scheme.lower(), parts.hostname, parts.port
+    except ValueError:  # a port that is no number, a bracket left open
+        protocol, host, port = "", None, None
+    # What stands before an "@" may be a password.
+    before, at, after = url.partition("?")[0].rpartition("@")
+    shown = f"{before.partition('://')[0]}://{after}" if at and "://" in before else after
+    if protocol not in PORTS or not host:
+        raise ArgumentError(
+            "--url must be http://HOST:PORT, https://HOST:PORT (TensorFlow Serving's REST) or "
+            f"grpc://HOST:PORT. Received: {shown}"
+        )
+    path = parts.path.rstrip("/")
+    if parts.query or parts.fragment or path.startswith("/v1") or (path and protocol == "grpc"):
+        raise ArgumentError(
+            f"--url ends after the port: the model is named by --model. Received: {shown}"
+        )
+    if protocol == "grpc" and at:
+        raise ArgumentError(f"grpc:// takes no user and password. Received: {shown}")
+    host = f"[{host}]" if ":" in host else host
+    secret = urllib.parse.unquote(parts.netloc.rpartition("@")[0])
+    secret += ":" if secret and ":" not in secret else ""
+    return Address(protocol, f"{host}:{PORTS[protocol] if port is None else port}", path, secret)
+
+
+class Server(ABC):
     """A model on a server. Its methods may be called from several threads.
 
     Attributes:
-        address: where it listens.
-        model: name of the model.
-        overhead: bytes of a message besides its clips, at most.
         most_bytes: of a message, where nothing else is asked for.
     """
 
-    address: Address
-    model: str
-    overhead: int
     most_bytes: int
 
-    def describe(self, seconds: float) -> Described:
-        """Asks what the model takes and gives."""
+    def __init__(self, address: Address, model: str, version: int | None):
+        self.address, self.model, self.version = address, model, version
 
+    @abstractmethod
+    def describe(self, seconds: float) -> tuple[int, Mapping[str, Any]]:
+        """Asks within some seconds for the model's version, and its `SignatureDef`s by name."""
+
+    @abstractmethod
     def encode(self, clip: Frame | Sequence[bytes]) -> tuple[Any, int]:
         """Returns a clip as `predict` takes it, and its bytes in a message.
 
@@ -36,11 +92,9 @@ class Server(Protocol):
             clip: uint8 `(frames, height, width, channels)`, or its compressed frames.
         """
 
+    @abstractmethod
     def predict(self, signature: str, clips: Sequence[Any], seconds: float) -> np.ndarray:
-        """Asks for the scores of encoded clips.
-
-        Args:
-            seconds: that the answer may take.
+        """Asks within some seconds for the scores of encoded clips.
 
         Returns:
             float32 `(clips, classes)`.
@@ -55,14 +109,14 @@ def connect(url: str, model: str, version: int | None) -> Server:
     """Returns a model on a server; nothing is sent yet.
 
     Args:
-        url: as `address.parse` takes it.
+        url: as `parse_address` takes it.
         version: None is the newest.
 
     Raises:
         ArgumentError: no address.
         ServingError: gRPC's packages are not installed.
     """
-    address = parse(url)
+    address = parse_address(url)
     if address.protocol == "grpc":
         from .grpc_server import GrpcServer  # packages that not everybody has
 

@@ -13,6 +13,7 @@ __all__ = [
     "ServingError",
     "StoreError",
     "TrainingError",
+    "UnreachableError",
     "VideoError",
     "WeightsError",
     "WriteError",
@@ -60,11 +61,15 @@ class ServingError(R3DError):
 
 
 class StoreError(R3DError):
-    """A clip store that is missing, damaged, unfinished, of another version, or out of reach."""
+    """A clip store that is missing, damaged, unfinished, or of another version."""
 
 
 class TrainingError(R3DError):
     """A training that cannot go on."""
+
+
+class UnreachableError(R3DError):
+    """A clip store's server that does not answer, or refuses: its other files fare no better."""
 
 
 class VideoError(R3DError):

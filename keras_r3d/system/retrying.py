@@ -1,4 +1,4 @@
-"""Asking again what may succeed the next time, within a deadline."""
+"""Retrying what may succeed the next time, within a deadline."""
 
 import itertools
 import random
@@ -6,14 +6,12 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from keras_r3d.system.errors import ServingError
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0  # seconds
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.25, 8.0
 
 T = TypeVar("T")
 
 
-class PassingError(ServingError):
+class PassingError(Exception):
     """A failure that may pass: the server is starting, overloaded, or just went away."""
 
 
@@ -22,31 +20,28 @@ def retry(
     *,
     retries: int,
     deadline_seconds: float,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-    chance: Callable[[], float] = random.random,
+    failure: Callable[[str], Exception],
 ) -> T:
-    """Asks, and asks again as long as it fails with a PassingError.
+    """Calls a function, and calls it again as long as it raises PassingError.
 
     The pauses double; each is shortened by up to half, by chance, so that clients that failed
     together do not come back together.
 
     Args:
         ask: takes the seconds that are left.
-        retries: most times that it is asked again.
+        retries: most times that it is called again.
         deadline_seconds: for all of it.
-
-    Raises:
-        ServingError: as `ask`; of one that may pass, after the last try.
+        failure: makes the error that is raised after the last try, of the last one's message.
     """
-    until = clock() + deadline_seconds
-    for tried in itertools.count(1):
+    until = time.monotonic() + deadline_seconds
+    for tries in itertools.count(1):
         try:
-            return ask(until - clock())
+            return ask(until - time.monotonic())
         except PassingError as error:
-            pause = min(_FIRST_PAUSE * 2 ** (tried - 1), _LONGEST_PAUSE) * (1 - chance() / 2)
-            if tried > retries or clock() + pause >= until:
-                times = f"{tried} times" if tried > 1 else "once"
-                raise ServingError(f"{error} (Asked {times}.)") from error
-        sleep(pause)
+            pause = min(FIRST_PAUSE_SECONDS * 2 ** (tries - 1), LONGEST_PAUSE_SECONDS)
+            pause *= 1 - random.random() / 2
+            if tries > retries or time.monotonic() + pause >= until:
+                times = f"{tries} times" if tries > 1 else "once"
+                raise failure(f"{error} (Asked {times}.)") from error
+        time.sleep(pause)
     raise AssertionError  # the loop has no end

@@ -18,10 +18,11 @@ from store_batches import batches, stream
 from keras_r3d import recipe
 from keras_r3d.data.opening import open_source
 from keras_r3d.data.store import Store
-from keras_r3d.data.store.storage import UnreachableError, remote, web
+from keras_r3d.data.store.storage import storage
 from keras_r3d.inference.evaluation.evaluation import evaluate_videos
 from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.system.errors import R3DError, StoreError
+from keras_r3d.system import retrying
+from keras_r3d.system.errors import R3DError, StoreError, UnreachableError
 from keras_r3d.training import run as training
 
 TESTS = Path(__file__).parents[1]
@@ -46,7 +47,7 @@ def store(tmp_path_factory) -> Path:
 @pytest.fixture
 def server(store, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_R3D_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(remote, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(retrying, "FIRST_PAUSE_SECONDS", 0.01)
     paths = [path for path in store.rglob("*") if path.is_file()]
     files = {f"/a/store/{path.relative_to(store)}": path.read_bytes() for path in paths}
     with RangeServer(files) as running:
@@ -94,15 +95,14 @@ def test_a_shard_cut_short_is_named_replaced_and_counted(store, server, data):
     ("fault", "message"),
     [
         (403, r"refuses to give it"),
-        (500, r"could not be read in 4 attempts"),
-        ("silence", r"could not be read in 4 attempts"),
+        (500, r"could not be read: .*Asked 5 times"),
+        ("silence", r"could not be read: .*Asked 5 times"),
     ],
 )
 def test_a_server_that_fails_meanwhile_ends_the_stream_in_one_sentence(
     server, data, fault, message, monkeypatch
 ):
-    for module in (remote, web):
-        monkeypatch.setattr(module, "SILENCE_SECONDS", 0.2)
+    monkeypatch.setattr(storage, "SILENCE_SECONDS", 0.1)
     opened = open_source(server.address + "/a/store", data)
     server.always = fault
     with pytest.raises(UnreachableError, match=message):
@@ -115,7 +115,10 @@ def test_a_server_that_fails_meanwhile_ends_the_stream_in_one_sentence(
 def test_what_passes_is_tried_again(server, data):
     opened = open_source(server.address + "/a/store", data)
     server.faults = [500, 503, 500]
+    before = len(server.requests)
     opened.reader.check(opened.annotations.split("train")[0])
+    assert server.faults == []
+    assert [one.status for one in server.requests[before:]][:4] == [500, 503, 500, 206]
 
 
 def test_no_store_there(server):
@@ -157,7 +160,7 @@ def test_an_evaluation_that_loses_its_server_ends_in_one_sentence(server, data):
     of = recipe.Eval("train", 2, 0, 1, "probabilities")
     classes = opened.annotations.classes
     model = Classifier("m", "Keras", classes, data, of, np.empty, None, "")
-    with pytest.raises(R3DError, match="could not be read in 4 attempts"):
+    with pytest.raises(R3DError, match=r"could not be read: .*Asked 5 times"):
         evaluate_videos(model, opened.reader, videos, split="train")
 
 
@@ -170,53 +173,60 @@ def test_a_hash_is_no_path(store, server):
         Store(server.address + "/a/store")
 
 
-def test_from_s3(store, tmp_path, data):
-    """In a process of its own: the plugin reads its environment once."""
-    pytest.importorskip("tensorflow_io")
+@pytest.fixture(params=["fsspec", pytest.param("TensorFlow", marks=pytest.mark.slow)])
+def reader(request) -> str:
+    """What reads s3://, which must be installed."""
+    pytest.importorskip({"fsspec": "s3fs", "TensorFlow": "tensorflow_io"}[request.param])
+    return request.param
+
+
+def test_from_s3(store, tmp_path, data, reader):
+    """In a process of its own: TensorFlow looks at the environment once, and aborts at the end."""
     pytest.importorskip("moto")
     boto3 = pytest.importorskip("boto3")
     from moto.server import ThreadedMotoServer
 
     running = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     running.start()
-    try:
-        address = "http://{}:{}".format(*running.get_host_and_port())
-        keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
-        client = boto3.client("s3", endpoint_url=address, region_name="us-east-1", **keys)
-        client.create_bucket(Bucket="bucket")
-        for path in (path for path in store.rglob("*") if path.is_file()):
-            client.upload_file(str(path), "bucket", f"sets/{path.relative_to(store)}")
-        expected, _ = batches(store, data)
-        np.savez(tmp_path / "expected.npz", *[array for batch in expected for array in batch])
-        script = (
-            "import sys, numpy as np\n"
-            f"sys.path[:0] = {[str(TESTS), str(TESTS / 'helpers')]!r}\n"
-            "from store_batches import batches\n"
-            "from conftest import small_recipe\n"
-            "import dataclasses\n"
-            "data = dataclasses.replace(small_recipe().data, broken_share=0.5)\n"
-            "taken, reader = batches('s3://bucket/sets', data)\n"
-            "assert not reader.problems, reader.problems\n"
-            f"expected = np.load({str(tmp_path / 'expected.npz')!r})\n"
-            "for number, array in enumerate(a for batch in taken for a in batch):\n"
-            "    assert (expected[f'arr_{number}'] == array).all()\n"
-            "print('the same clips')\n"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            capture_output=True,
-            text=True,
-            timeout=200,
-            env={
-                **os.environ,
-                "S3_ENDPOINT": address,
-                "AWS_ACCESS_KEY_ID": "key",
-                "AWS_SECRET_ACCESS_KEY": "secret",
-                "AWS_REGION": "us-east-1",
-                "KERAS_R3D_CACHE": str(tmp_path / "cache"),
-            },
-        )
-        assert done.returncode == 0, done.stderr
-        assert "the same clips" in done.stdout
-    finally:
-        running.stop()
+    address = "http://{}:{}".format(*running.get_host_and_port())
+    keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+    client = boto3.client("s3", endpoint_url=address, region_name="us-east-1", **keys)
+    client.create_bucket(Bucket="bucket")
+    for path in (path for path in store.rglob("*") if path.is_file()):
+        client.upload_file(str(path), "bucket", f"sets/{path.relative_to(store)}")
+    expected, _ = batches(store, data)
+    np.savez(tmp_path / "expected.npz", *[array for batch in expected for array in batch])
+    script = (
+        "import os, sys, numpy as np\n"
+        f"sys.path[:0] = {[str(TESTS), str(TESTS / 'helpers')]!r}\n"
+        f"if {reader!r} == 'TensorFlow': sys.modules['fsspec'] = None\n"
+        "from store_batches import batches\n"
+        "from conftest import small_recipe\n"
+        "import dataclasses\n"
+        "data = dataclasses.replace(small_recipe().data, broken_share=0.5)\n"
+        "taken, reader = batches('s3://bucket/sets', data)\n"
+        "assert not reader.problems, reader.problems\n"
+        f"expected = np.load({str(tmp_path / 'expected.npz')!r})\n"
+        "for number, array in enumerate(a for batch in taken for a in batch):\n"
+        "    assert (expected[f'arr_{number}'] == array).all()\n"
+        "print('the same clips', flush=True)\n"
+        "os._exit(0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        cwd=TESTS.parent,
+        env={
+            **os.environ,
+            "S3_ENDPOINT": address,
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "KERAS_R3D_CACHE": str(tmp_path / "cache"),
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the same clips" in done.stdout

@@ -5,6 +5,7 @@ It speaks as much of S3 as reading needs, so it can also stand in for an S3 that
 
 import dataclasses
 import re
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,8 +32,8 @@ class RangeServer:
     Attributes:
         files: content by path, such as "/store/a.txt".
         faults: what the next answers are, one each: None (right), a status, "silence" (none for
-            `silence_seconds`), "cut" (the body ends halfway), "whole" (ranges are ignored), or
-            "elsewhere" (a redirect to /moved/…).
+            `silence_seconds`), "cut" (the body ends halfway), "slow" (it comes in pieces), "whole"
+            (ranges are ignored), or "elsewhere" (a redirect to /moved/…).
         always: the same for all that follow.
         requests: answered so far, in order.
         connections: accepted so far.
@@ -47,6 +48,7 @@ class RangeServer:
         self.requests: list[Request] = []
         self.connections = 0
         self._stop = threading.Event()
+        self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self.address = f"http://127.0.0.1:{self._server.server_port}"
@@ -59,6 +61,11 @@ class RangeServer:
         self._stop.set()
         self._server.shutdown()
         self._server.server_close()
+
+    def hang_up(self) -> None:
+        """Ends all connections, which are idle."""
+        for connection in self._sockets:
+            connection.shutdown(socket.SHUT_RDWR)
 
     def fault(self) -> int | str | None:
         with self._lock:
@@ -79,6 +86,7 @@ def _handler(server: RangeServer) -> type[BaseHTTPRequestHandler]:
         def setup(self):
             super().setup()
             server.connections += 1
+            server._sockets.append(self.connection)
 
         def log_message(self, *_):
             pass
@@ -107,21 +115,28 @@ def _handler(server: RangeServer) -> type[BaseHTTPRequestHandler]:
                 part = content[first : last + 1]
                 if part:
                     place = f"bytes {first}-{first + len(part) - 1}/{len(content)}"
-                    self.answer(206, part, fault == "cut", **{"Content-Range": place})
+                    self.answer(206, part, fault, **{"Content-Range": place})
                 else:
                     self.answer(416, b"", **{"Content-Range": f"bytes */{len(content)}"})
 
         do_HEAD = do_GET  # noqa: N815
 
-        def answer(self, status, body, cut=False, **headers):
+        def answer(self, status, body, fault=None, **headers):
             self.send_response(status)
             for key, value in {"Content-Length": len(body), **headers}.items():
                 self.send_header(key, str(value))
             self.end_headers()
-            body = b"" if self.command == "HEAD" else body[: len(body) // 2] if cut else body
-            self.close_connection |= cut
+            half = len(body) // 2
+            body = b"" if self.command == "HEAD" else body[:half] if fault == "cut" else body
+            self.close_connection |= fault == "cut"
             wanted = self.headers.get("Range")
             server.requests.append(Request(self.command, self.path, wanted, status, len(body)))
-            self.wfile.write(body)
+            if fault == "slow":
+                for start in range(0, len(body), 2**18):
+                    self.wfile.write(body[start : start + 2**18])
+                    self.wfile.flush()
+                    server._stop.wait(0.05)
+            else:
+                self.wfile.write(body)
 
     return Handler

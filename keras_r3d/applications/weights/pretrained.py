@@ -1,10 +1,8 @@
 """Weights by name: the public checkpoints, where they are published, and getting them; our own."""
 
 import dataclasses
-import http.client
+import math
 import re
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from keras_r3d.applications.networks import (
@@ -14,9 +12,10 @@ from keras_r3d.applications.networks import (
     TORCHVISION,
     Conventions,
 )
-from keras_r3d.system import files
+from keras_r3d.system import files, http
 from keras_r3d.system.errors import WeightsError
 from keras_r3d.system.progress import Progress
+from keras_r3d.system.retrying import retry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,29 +164,26 @@ def _download(row: Pretrained, url: str, path: Path) -> None:
     except OSError as error:
         raise files.WriteError(files.explain(path.parent, error)) from error
     by_hand = f"Download it in another way and put it at {path} ."
+
+    def failure(reason: object) -> WeightsError:
+        return WeightsError(f"{url} could not be downloaded: {reason} {by_hand}")
+
+    def write(file: Path) -> None:
+        with http.request("GET", url, seconds=30) as answer, file.open("wb") as content:
+            if (status := http.status(answer)) != "200 OK":
+                raise http.HttpError(f"the server answered {status}")
+            size, progress, done = answer.length_remaining or 0, Progress("MB", unit=1e6), 0
+            while block := answer.read(2**20):
+                content.write(block)
+                done += len(block)
+                progress(done, size)
+
     with files.atomic(path) as temporary:
+        print(f"Downloading {url} to {path}")
         try:
-            print(f"Downloading {url} to {path}")
-            with urllib.request.urlopen(url, timeout=30) as answer:
-                size = int(answer.headers.get("Content-Length") or 0)
-                done, progress = 0, Progress("MB", unit=1e6)
-                with temporary.open("wb") as file:
-                    while chunk := answer.read(2**20):
-                        file.write(chunk)
-                        done += len(chunk)
-                        progress(done, size)
-        except (
-            *(urllib.error.URLError, http.client.HTTPException),
-            *(TimeoutError, ConnectionError),
-        ) as error:
-            reason = getattr(error, "reason", None) or error
-            raise WeightsError(f"{url} could not be downloaded: {reason}. {by_hand}") from error
-        received = temporary.stat().st_size
-        if size and received != size:
-            raise WeightsError(
-                f"{url} could not be downloaded: the connection ended after {received:,} of "
-                f"{size:,} bytes. Run again. {by_hand}"
-            )
+            retry(lambda _: write(temporary), retries=2, deadline_seconds=math.inf, failure=failure)
+        except http.HttpError as error:
+            raise failure(f"{error}.") from error
         if row.sha256 and not (digest := files.sha256(temporary)).startswith(row.sha256):
             raise WeightsError(
                 f"{url} gave another file than the published one: its SHA-256 begins with "

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from keras_r3d.data.annotations import QUARANTINE, Video
 from keras_r3d.data.store import format, storage
 from keras_r3d.data.store.levels import Size
-from keras_r3d.data.store.storage import Storage, StorageError, UnreachableError
+from keras_r3d.data.store.storage import Storage
 from keras_r3d.system.errors import StoreError
 
 
@@ -58,7 +58,7 @@ class Store:
 
     Raises:
         StoreError: it is missing, unfinished, damaged, or of another version.
-        StorageError: it cannot be reached.
+        UnreachableError: its server does not answer, or refuses.
     """
 
     def __init__(self, root: str | Path):
@@ -226,9 +226,4 @@ class Store:
                 f"{self.root}: the index says that frames {first} to {last} lie in bytes {start} "
                 f"to {end} of {span.shard}, which has {self._bytes[span.shard]}: it is damaged."
             )
-        try:
-            return self.storage.read(span.shard, start, end - start)
-        except UnreachableError:
-            raise
-        except StorageError as error:
-            raise StoreError(str(error)) from error
+        return self.storage.read(span.shard, start, end - start)

@@ -56,7 +56,7 @@ def verify(path: str, *, progress: Callable[[int, int], None]) -> Verification:
 
     Raises:
         StoreError: it cannot be opened.
-        StorageError: it cannot be reached.
+        UnreachableError: its server does not answer, or refuses.
     """
     store = Store(path)
     damage: list[str] = []
