@@ -8,7 +8,8 @@ import numpy as np
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.inference.evaluation.evaluation import Evaluation, evaluate_videos
+from keras_r3d.inference.evaluation.evaluating import evaluate_videos
+from keras_r3d.inference.evaluation.evaluation import Evaluation
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system.errors import ExportError
 

@@ -13,7 +13,7 @@ from keras_r3d.system import command, files
 from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
-    from keras_r3d.inference.evaluation.labelled import Labelled
+    from keras_r3d.inference.evaluation.split import Split
     from keras_r3d.inference.models.classifier import Classifier
     from keras_r3d.inference.models.opening import Opened
 
@@ -135,7 +135,7 @@ def _extract(words: Sequence[str], output: Path) -> int:
             for path in nameless:
                 shown = os.fsencode(path).decode(errors="backslashreplace")
                 errors[shown] = f"{shown}: its name is not UTF-8: rename it."
-            where = {"data_dir": found.data_dir or None, "split": found.split or None}
+            where = {"data_dir": found.data or None, "split": found.name or None}
             rows = features.join(parts, found.videos, output, errors, not words, request | where)
             partial = parts.details(found.videos, "partial")
             parts.remove()
@@ -149,17 +149,17 @@ def _extract(words: Sequence[str], output: Path) -> int:
     return len(errors)
 
 
-def _videos(opened: "Opened", paths: Sequence[str] | None) -> "Labelled":
+def _videos(opened: "Opened", paths: Sequence[str] | None) -> "Split":
     """Returns the videos that are named, or labelled ones."""
     from keras_r3d.data import opening
     from keras_r3d.data.annotations import Video
-    from keras_r3d.inference.evaluation import labelled
+    from keras_r3d.inference.evaluation.split import Split, open_split
 
     data_dir, split = command.value("data_dir"), command.value("split")
     if paths is None:
-        return labelled.videos_of(opened, data_dir, split)
+        return open_split(opened, data_dir, split)
     reader = opening.file_reader(paths, opened.classifier.data)
-    return labelled.Labelled([Video(path, "") for path in paths], reader, "", "")
+    return Split([Video(path, "") for path in paths], reader, "", "")
 
 
 def _request(model: "Classifier", layer: str, per: str) -> dict[str, Any]:

@@ -76,7 +76,7 @@ def train(
     done = run.train(experiment, found, path, options, callbacks=callbacks, say=say)
     if all_devices.choose(devices).workers == 1 and "evaluation" not in done.summary:
         say(f"\nEvaluation on split '{experiment.eval.split}':")
-        evaluating.evaluate_run(done, evaluating.Request(devices=devices), say=say)
+        evaluating.evaluate_run(done, devices=devices, say=say)
     return done
 
 

@@ -21,7 +21,7 @@ from keras_r3d.data.store import Store, preparing
 from keras_r3d.data.store.encoding import Settings
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.data.store.storage import UnreachableError, remote, web
-from keras_r3d.inference.evaluation.evaluation import evaluate_videos
+from keras_r3d.inference.evaluation.evaluating import evaluate_videos
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system.errors import R3DError, StoreError
 from keras_r3d.training import run as training

@@ -17,9 +17,9 @@ from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.embeddings import feature_file, feature_parts
 from keras_r3d.inference.embeddings import features as embeddings
 from keras_r3d.inference.embeddings.feature_parts import Finished
-from keras_r3d.inference.evaluation import scoring
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction import scoring
 from keras_r3d.system import devices
 
 ROOT = Path(__file__).parents[2]

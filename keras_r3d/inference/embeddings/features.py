@@ -15,9 +15,10 @@ from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.inference.embeddings.feature_file import Batch, Features
 from keras_r3d.inference.embeddings.feature_parts import Finished, Parts
-from keras_r3d.inference.evaluation.scoring import TIMEOUT, Scored, score
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.inference.prediction.scoring import TIMEOUT, score
 from keras_r3d.system.devices import Devices, choose
 from keras_r3d.system.errors import ArgumentError, R3DError
 
@@ -107,7 +108,7 @@ def embedder(
     ), layer
 
 
-def finished(scored: Scored, per: str) -> Finished:
+def finished(scored: Prediction, per: str) -> Finished:
     """Takes what is kept of a video: an embedding of each window, or their mean.
 
     Args:
@@ -119,7 +120,7 @@ def finished(scored: Scored, per: str) -> Finished:
         embeddings = scored.scores[np.newaxis].astype(np.float32)
         seconds = np.array([[seconds[:, 0].min(), seconds[:, 1].max()]])
         numbers = np.array([-1])
-    return Finished(scored.video.name, scored.status, scored.detail, embeddings, numbers, seconds)
+    return Finished(scored.source.name, scored.status, scored.detail, embeddings, numbers, seconds)
 
 
 def extract(
@@ -153,7 +154,7 @@ def extract(
     try:
         for scored in score(model, reader, remaining, timeout=timeout, probabilities=False):
             if scored.status == "error":
-                errors[scored.video.name] = scored.detail
+                errors[scored.source.name] = scored.detail
             else:
                 parts.add(finished(scored, per))
             done += 1
@@ -196,9 +197,9 @@ def of_videos(
     errors: dict[str, str] = {}
     for scored in score(model, reader, videos, timeout=timeout, probabilities=False):
         if scored.status == "error":
-            errors[scored.video.name] = scored.detail
+            errors[scored.source.name] = scored.detail
         else:
-            rows.append((scored.video, finished(scored, per)))
+            rows.append((scored.source, finished(scored, per)))
     if not rows:
         reasons = "\n".join(f"  {detail}" for detail in list(errors.values())[:5])
         raise ArgumentError(f"None of the {len(videos)} videos can be read. The first:\n{reasons}")

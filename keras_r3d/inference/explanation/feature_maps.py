@@ -20,7 +20,7 @@ class Stage:
     Attributes:
         layer: its name.
         cells: of the map along each axis.
-        first: frame, row and column of the clip at the centre of the first cell.
+        first: frame, row and column of the clip at the center of the first cell.
         steps: frames, rows and columns of the clip from one cell to the next.
     """
 

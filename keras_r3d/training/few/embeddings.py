@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.inference.evaluation.scoring import score
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction.scoring import score
 from keras_r3d.system import files
 
 NAME = "embeddings.npz"
@@ -162,4 +162,4 @@ def embedded(
         features = one.window_scores.astype(np.float32)
         if one.status == "error":
             features = features.reshape(0, model.eval.views, len(model.classes))
-        yield one.video, Embedded(one.status, one.detail, features, one.window_seconds)
+        yield one.source, Embedded(one.status, one.detail, features, one.window_seconds)

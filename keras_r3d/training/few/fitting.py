@@ -22,11 +22,12 @@ from keras_r3d.applications import embedding, metadata
 from keras_r3d.data import sheet
 from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.embeddings import ridge
-from keras_r3d.inference.evaluation import report, results
-from keras_r3d.inference.evaluation.evaluation import Evaluation, collected
-from keras_r3d.inference.evaluation.scoring import Scored, score
+from keras_r3d.inference.evaluation import results
+from keras_r3d.inference.evaluation.evaluation import Evaluation
 from keras_r3d.inference.models import classifier
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.inference.prediction.scoring import score
 from keras_r3d.recipe import Recipe, tables
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
@@ -159,7 +160,7 @@ def _train(
                 scored = [scored_by(prepared, video, one, fitted) for video, one in tested]
             else:
                 scored = list(score(_classifier(prepared, tuned), reader, videos[count:]))
-            evaluation = collected(scored, found.classes)
+            evaluation = Evaluation(found.classes, scored)
             _write(run, evaluation, prepared, run.path, split, {}, say)
     run.update_summary(status="trained", seconds=seconds.stages)
     run.report_problems(prepared.opened.reader.problems, say)
@@ -227,7 +228,7 @@ def _cross_validate(prepared: Prepared, training: Labelled, say: Say) -> _CrossV
         scored_by(prepared, *one) for one in zip(training.videos, training.rows, by, strict=True)
     ]
     say(f"Cross-validated in {count} folds" + (", by group." if grouped else "."))
-    return _CrossValidated(collected(scored, classes), count)
+    return _CrossValidated(Evaluation(classes, scored), count)
 
 
 def _finetuned(
@@ -284,10 +285,10 @@ def _finetuned(
         )[0]
 
 
-def _loss(prepared: Prepared, scored: Sequence[Scored]) -> float:
+def _loss(prepared: Prepared, scored: Sequence[Prediction]) -> float:
     """Returns the mean cross-entropy of videos; one without a score is as bad as a guess."""
     classes = prepared.annotations.classes
-    right = [one.scores[classes.index(one.video.label)] for one in scored]
+    right = [one.scores[classes.index(one.source.label)] for one in scored]
     return float(-np.log(np.maximum(np.nan_to_num(right, nan=1 / len(classes)), 1e-12)).mean())
 
 
@@ -325,11 +326,12 @@ def _write(
     say: Say,
 ) -> None:
     say(f"\nEvaluation: {split}")
-    say(report.table(evaluation))
+    say(str(evaluation))
     figures = {"split": split, **evaluation.figures()}
     run.summary["evaluation" if folder == run.path else "cross_validation"] = figures
     reader = prepared.opened.reader
-    results.write(evaluation, reader, folder, split, how)
+    described = dataclasses.replace(evaluation, split=split, reader=reader, described=how)
+    results.write(described, folder)
     run.update_summary()
 
 

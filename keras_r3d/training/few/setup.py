@@ -17,10 +17,10 @@ from keras_r3d.data.annotations.video import some
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.opening import Source
 from keras_r3d.inference.embeddings import ridge
-from keras_r3d.inference.evaluation.scoring import Scored
 from keras_r3d.inference.models import protocol, runtimes
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.recipe import Recipe, listed
 from keras_r3d.system import files
 from keras_r3d.system.devices import Devices
@@ -255,16 +255,16 @@ def _split(prepared: Prepared, features: np.ndarray) -> list[np.ndarray]:
     return np.split(features[:, : ends[-1]], ends[:-1], axis=1)
 
 
-def scored_by(prepared: Prepared, video: Video, one: Embedded, fitted: ridge.Fitted) -> Scored:
+def scored_by(prepared: Prepared, video: Video, one: Embedded, fitted: ridge.Fitted) -> Prediction:
     """Returns the scores of a video as a model with this classifier gives them."""
     of, classes = prepared.recipe.eval.average, len(prepared.annotations.classes)
     if one.status == "error":
-        nothing, none = np.empty((0, classes), np.float32), np.full(classes, np.nan)
-        return Scored(video, "error", one.detail, nothing, np.empty((0, 2)), none)
+        return Prediction.error(video, prepared.annotations.classes, one.detail)
     features = one.features.reshape(-1, one.features.shape[-1])
     logits = fitted.logits(_split(prepared, features))
     shares = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares /= shares.sum(axis=1, keepdims=True)
     views = shares.reshape(*one.features.shape[:2], classes)
     windows = np.stack([average(own, of) for own in views]).astype(np.float32)
-    return Scored(video, one.status, one.detail, windows, one.seconds, average(windows, of))
+    labels, scores = prepared.annotations.classes, average(windows, of)
+    return Prediction(video, one.status, one.detail, labels, scores, windows, one.seconds)

@@ -6,42 +6,39 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.inference.evaluation.scoring import Scored
+from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.system.errors import ArgumentError
 
 
-def check(classes: Sequence[Sequence[str]], names: Sequence[str], weights: Sequence[float]) -> None:
-    """Raises ArgumentError if models have other classes, or there is not a weight for each."""
+def check(
+    classes: Sequence[Sequence[str]], names: Sequence[str], weights: Sequence[float | str]
+) -> list[float]:
+    """Returns the weights of models, 1 each if none are given.
+
+    Raises:
+        ArgumentError: models have other classes, or there is not a weight for each.
+    """
     if len(names) < 2:
-        raise ArgumentError(f"--fuse takes at least two runs. Received: {' '.join(names)}")
+        raise ArgumentError(f"Fusion takes at least two models. Received: {' '.join(names)}")
     for name, others in zip(names[1:], classes[1:], strict=True):
         if different := sorted(set(classes[0]) ^ set(others)):
             raise ArgumentError(
                 f"{names[0]} and {name} must have the same classes. Only one of them has: "
                 f"{', '.join(different[:5])}{', …' if len(different) > 5 else ''}"
             )
-    if len(weights) != len(names):
-        raise ArgumentError(
-            f"--weights must have a number for each of the {len(names)} runs of --fuse. Received: "
-            f"{len(weights)}"
-        )
-    finite = all(np.isfinite(weight) and weight >= 0 for weight in weights)
-    if not finite or not sum(weights):
-        raise ArgumentError(
-            f"--weights must be 0 or more, and not all 0. Received: {list(weights)}"
-        )
-
-
-def parse_weights(weights: Sequence[str], models: int) -> list[float]:
-    """Returns the weights of as many models; 1 each if none are given.
-
-    Raises:
-        ArgumentError: one is no number.
-    """
     try:
-        return [float(weight) for weight in weights] or [1.0] * models
+        numbers = [float(weight) for weight in weights] or [1.0] * len(names)
     except ValueError:
-        raise ArgumentError(f"--weights must be numbers. Received: {' '.join(weights)}") from None
+        given = " ".join(map(str, weights))
+        raise ArgumentError(f"--weights must be numbers. Received: {given}") from None
+    if len(numbers) != len(names):
+        raise ArgumentError(
+            f"--weights must have a number for each of the {len(names)} models. Received: "
+            f"{len(numbers)}"
+        )
+    if not all(np.isfinite(number) and number >= 0 for number in numbers) or not sum(numbers):
+        raise ArgumentError(f"--weights must be 0 or more, and not all 0. Received: {numbers}")
+    return numbers
 
 
 def aligned(videos: Sequence[Sequence[Video]], names: Sequence[str]) -> list[list[Video]]:
@@ -81,38 +78,39 @@ def _by_key(videos: Sequence[Video], suffix: bool) -> dict[tuple[str, float, flo
     return {key(video): video for video in videos}
 
 
-def fuse(
-    of_models: Sequence[Iterator[Scored]],
-    classes: Sequence[Sequence[str]],
-    weights: Sequence[float],
-) -> Iterator[Scored]:
+def fuse(streams: Sequence[Iterator[Prediction]], weights: Sequence[float]) -> Iterator[Prediction]:
     """Yields the weighted means of several models' scores of the same videos.
 
     Windows are fused if all models have the same number of them in a video, in their order; else
-    the fused video has none, and only its own score.
+    the fused video has none, and only its own score. Videos and classes are in the first's order.
 
     Args:
-        of_models: the videos' scores by each model, in the same order.
-        classes: names of each model, in its order; the first's is that of the fused scores.
-        weights: one a model, as `check` has them.
+        streams: the videos' scores by each model, in the same order; of one model, these are
+            returned.
+        weights: one a model, as `check` returns them.
 
     Yields:
         A video is an error if it is one of any model, and partial likewise.
     """
-    places = [[list(own).index(name) for name in classes[0]] for own in classes]
+    if len(streams) == 1:
+        yield from streams[0]
+        return
     shares = np.array(weights) / np.sum(weights)
-    for ones in zip(*of_models, strict=True):
-        first = ones[0]
-        status = max((one.status for one in ones), key=("ok", "partial", "error").index)
-        detail = next((one.detail for one in ones if one.status == status and one.detail), "")
-        counts = {len(one.window_scores) for one in ones}
-        windows, seconds = np.empty((0, len(classes[0])), np.float32), np.empty((0, 2))
-        if len(counts) == 1 and status != "error":
-            parts = (one.window_scores[:, own] for one, own in zip(ones, places, strict=True))
-            fused = sum(share * part for share, part in zip(shares, parts, strict=True))
-            windows = np.asarray(fused, np.float32)
+    for parts in zip(*streams, strict=True):
+        first = parts[0]
+        status = max((part.status for part in parts), key=("ok", "partial", "error").index)
+        detail = next((part.detail for part in parts if part.status == status and part.detail), "")
+        if status == "error":
+            yield Prediction.error(first.source, first.labels, detail)
+            continue
+        places = [[list(part.labels).index(label) for label in first.labels] for part in parts]
+        windows = np.empty((0, len(first.labels)), np.float32)
+        seconds = np.empty((0, 2))
+        if len({len(part.window_scores) for part in parts}) == 1:
+            own = [p.window_scores[:, place] for p, place in zip(parts, places, strict=True)]
+            windows = np.tensordot(shares, own, 1).astype(np.float32)
             seconds = first.window_seconds
-        scores = sum(
-            share * one.scores[own] for share, one, own in zip(shares, ones, places, strict=True)
+        scores = np.tensordot(
+            shares, [p.scores[place] for p, place in zip(parts, places, strict=True)], 1
         )
-        yield Scored(first.video, status, detail, windows, seconds, scores)
+        yield Prediction(*(first.source, status, detail, first.labels, scores, windows, seconds))
