@@ -1,4 +1,4 @@
-"""Evaluates a model on labelled videos: `python -m keras_r3d.evaluate [DATA] --workdir RUN`."""
+"""Evaluates a model on labeled videos: `python -m keras_r3d.evaluate [DATA] --workdir RUN`."""
 
 import os
 import sys

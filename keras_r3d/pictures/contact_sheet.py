@@ -6,11 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from keras_r3d.pictures import flow_key, fonts
 
-_RED = "#ff2020"
 _GAP = 2  # pixels between the frames of a strip
 
 
@@ -22,13 +20,11 @@ class Cell:
         pixels: uint8 `(height, width, 3)`, RGB; None is a gray field that says so.
         title: above it; may have several lines.
         color: of the title, and of a frame around the picture; "" draws none.
-        outline: left, top, width and height of a rectangle on it, in pixels.
     """
 
     pixels: np.ndarray | None
     title: str = ""
     color: str = ""
-    outline: tuple[float, float, float, float] | None = None
 
 
 @fonts.any_script()
@@ -100,9 +96,3 @@ def _draw(axes: Axes, cell: Cell, font_size: float) -> None:
     if cell.title:
         color = cell.color or "black"
         axes.set_title(cell.title, fontsize=font_size, color=color, parse_math=False)
-    if cell.outline:
-        left, top, width, height = cell.outline
-        for color, line in (("black", 2.5), (_RED, 1.2)):  # seen on any picture
-            outline = Rectangle((left, top), width, height, fill=False, clip_on=False)
-            outline.set(edgecolor=color, linewidth=line)
-            axes.add_patch(outline)

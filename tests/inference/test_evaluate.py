@@ -52,12 +52,19 @@ def run(data, tmp_path_factory) -> run_folder.Run:
     return made
 
 
+@pytest.fixture(scope="module")
+def evaluated(run) -> list[str]:
+    """Evaluates the run as its recipe says; what is said."""
+    lines: list[str] = []
+    evaluating.evaluate_run(run, say=lines.append)
+    return lines
+
+
 def read(path):
     return json.loads((path / run_folder.EVALUATION).read_text())
 
 
-def test_a_run_is_evaluated_into_its_folder(run, capsys):
-    evaluating.evaluate_run(run)
+def test_a_run_is_evaluated_into_its_folder(run, evaluated):
     found = read(run.path)
     assert found["videos"] == 7
     assert found["errors"] == 1
@@ -65,14 +72,14 @@ def test_a_run_is_evaluated_into_its_folder(run, capsys):
     assert found["split"] == "test"
     assert (run.path / run_folder.CONFUSION).is_file()
     assert run_folder.open_run(run.path).summary["evaluation"]["videos"] == 7
-    said = capsys.readouterr().out
+    said = "\n".join(evaluated)
     assert "all windows of 4 frames; centre crop at 16x16; mean of probabilities" in said
     assert "broken.avi" in said
 
 
 @pytest.mark.parametrize("name", [exports.SAVED_MODEL, exports.TFLITE])
+@pytest.mark.usefixtures("evaluated")
 def test_every_artefact_has_the_same_protocol(run, name):
-    evaluating.evaluate_run(run)
     before = (run.path / run_folder.EVALUATION).read_bytes()
     evaluating.evaluate_run(run, model=run.path / name)
     assert (run.path / run_folder.EVALUATION).read_bytes() == before
@@ -166,13 +173,13 @@ def test_a_model_in_no_run_needs_videos_and_its_results_a_folder(run, data, tmp_
     assert VideoClassifier(alone, exported_from=run.path).evaluate().run.path == run.path
 
 
+@pytest.mark.usefixtures("evaluated")
 def test_runs_are_fused(run, tmp_path):
     with pytest.raises(R3DError, match=r"must have the same classes\..* has: blue"):
         VideoClassifier.fused([run, R3D10(input_shape=(4, 16, 16, 3), labels=["blue", "red"])])
     fused = VideoClassifier.fused([VideoClassifier(run), run.path], ["1", "3"])
     assert fused.classes == list(CLASSES)
     fused.evaluate().save()
-    evaluating.evaluate_run(run)
     (folder,) = (run.path / run_folder.EVALUATIONS).glob("test-fused-*-1-3")
     alone, together = read(run.path), read(folder)
     assert together["weights"] == [1, 3]
@@ -193,7 +200,8 @@ def test_runs_are_fused(run, tmp_path):
 
 
 @pytest.mark.parametrize("layout", ["{}", "test/{}"])
-def test_a_subset_of_the_classes_is_evaluated(run, data, tmp_path, layout, capsys):
+@pytest.mark.usefixtures("evaluated")
+def test_a_subset_of_the_classes_is_evaluated(run, data, tmp_path, layout):
     """Also a single class, and what has no training videos."""
     shutil.copytree(data / "test" / "red", tmp_path / "data" / layout.format("red"))
     evaluating.evaluate_run(run, data=str(tmp_path / "data"), output=tmp_path / "out")
@@ -217,8 +225,8 @@ def test_classes_that_the_model_does_not_know_are_named(run, data, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("evaluated")
 def test_a_full_disk_leaves_the_old_results_whole(run, monkeypatch):
-    evaluating.evaluate_run(run)
     (run.path / run_folder.MISTAKES).touch()
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     opened = opening.of_run(run_folder.open_run(run.path))

@@ -3,7 +3,7 @@ import datetime
 import numpy as np
 import predictions
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_r3d.data.annotations.listing import printable
@@ -54,6 +54,7 @@ def test_names_are_cut_as_the_terminal_needs_and_not_in_a_pipe(columns, whole):
     assert line.endswith("1.000")
 
 
+@settings(max_examples=30)
 @given(st.text(st.characters(codec="utf-8")), st.text(), st.integers(1, 5), st.integers(40, 200))
 def test_no_row_is_wider_than_the_terminal(video, label, top, columns):
     table = result_table.Table([video], [label], columns)
@@ -61,6 +62,7 @@ def test_no_row_is_wider_than_the_terminal(video, label, top, columns):
         assert text.width(line) <= columns
 
 
+@settings(max_examples=30)
 @given(st.lists(st.text(), min_size=1), st.floats(0, 0.9999))
 def test_no_live_line_is_wider_than_the_terminal_and_in_a_pipe_none_is_cut(labels, latency):
     now, scores = datetime.datetime.now(), np.full(len(labels), 0.5)

@@ -56,10 +56,10 @@ def evaluate(
     if len(models) > 1:
         videos = fusion.aligned(videos, titles(models))
     streams = []
-    for model, side, own in zip(classifiers, splits, videos, strict=True):
-        check_classes(own, model.classes, f"split '{side.name}' in {side.data}")
-        side.reader.require_readable(own, side.name)
-        streams.append(score(model, side.reader, own, timeout=timeout))
+    for model, side, labeled in zip(classifiers, splits, videos, strict=True):
+        check_classes(labeled, model.classes, f"split '{side.name}' in {side.data}")
+        side.reader.require_readable(labeled, side.name)
+        streams.append(score(model, side.reader, labeled, timeout=timeout))
     predictions = _counted(fusion.fuse(streams, weights), len(first.videos), progress)
     return Evaluation(
         classifiers[0].classes,

@@ -37,7 +37,7 @@ def enlarge(
     return maps.astype(np.float32)
 
 
-def normalised(heat: NDArray[np.floating]) -> Heat:
+def normalized(heat: NDArray[np.floating]) -> Heat:
     """Keeps what speaks for the class and scales each clip's largest value to 1.
 
     Args:

@@ -50,21 +50,21 @@ def aligned(videos: Sequence[Sequence[Video]], names: Sequence[str]) -> list[lis
     Raises:
         ArgumentError: a model lacks some, or has others, or names differ in their suffix only.
     """
-    keyed = [_by_key(own, suffix=True) for own in videos]
-    if any(set(own) != set(keyed[0]) for own in keyed[1:]):
-        keyed = [_by_key(own, suffix=False) for own in videos]
-    for name, own, others in zip(names[1:], keyed[1:], videos[1:], strict=True):
-        if different := sorted(set(keyed[0]) ^ set(own)):
+    keyed = [_by_key(listed, suffix=True) for listed in videos]
+    if any(set(keys) != set(keyed[0]) for keys in keyed[1:]):
+        keyed = [_by_key(listed, suffix=False) for listed in videos]
+    for name, keys, listed in zip(names[1:], keyed[1:], videos[1:], strict=True):
+        if different := sorted(set(keyed[0]) ^ set(keys)):
             raise ArgumentError(
                 f"{names[0]} and {name} must have the same videos. Only one of them has "
                 f"{different[0][0]} (and {len(different) - 1} more): pass --data_dir or --split."
             )
-        if len(own) != len(others) or len(own) != len(videos[0]):
+        if len(keys) != len(listed) or len(keys) != len(videos[0]):
             raise ArgumentError(
                 f"{names[0]} and {name} have videos whose names differ in their suffix only: "
                 "rename them, to tell which is which."
             )
-    return [[own[key] for key in keyed[0]] for own in keyed]
+    return [[keys[key] for key in keyed[0]] for keys in keyed]
 
 
 def _by_key(videos: Sequence[Video], suffix: bool) -> dict[tuple[str, float, float], Video]:
