@@ -256,7 +256,7 @@ class VideoClassifier:
         workdir: str | os.PathLike[str] | None = None,
         say: Callable[[str], None] = print,
     ) -> "VideoClassifier":
-        """Trains on labelled videos, from this classifier's weights, and becomes what comes out.
+        """Trains on labeled videos, from this classifier's weights, and becomes what comes out.
 
         Args:
             data: as `keras_r3d.data.open_videos` takes it.
@@ -643,7 +643,7 @@ def open_named(named: Named, protocol: str | None = None, devices: str = "all") 
     with warnings.catch_warnings():  # the command says how clips are cut
         warnings.simplefilter("ignore", UserWarning)
         return VideoClassifier(
-            Path(named.model),
+            named.model,
             recipe=named.recipe,
             exported_from=named.workdir,
             protocol=protocol,
@@ -674,28 +674,30 @@ def _open(
     devices: str,
 ) -> tuple[Opened, str | None]:
     """Opens a model of any kind; also returns the file of weights that it is, if it is one."""
+    name = os.fspath(model) if isinstance(model, str | os.PathLike) else None
+    changes = protocols.overrides(protocol)
+    path = None if name is None or name.startswith(_SERVED) else _weights(name)
+    is_run = name is not None and (Path(name) / run_folder.RECIPE).is_file()
+    if exported_from is not None and (name is None or is_run or path is not None):
+        raise ModelError("`exported_from` is for a served model, or for the file of a run.")
     if isinstance(model, Run):
         return _of_run(model, None, experiment, protocol, devices), None
-    changes, hardware = protocols.overrides(protocol), choose(devices)
+    hardware = choose(devices)
     if isinstance(model, keras.Model):
         if isinstance(experiment, str):
             experiment = recipes.load(experiment)
         own = classifier.of_network(model, experiment, overrides=changes, hardware=hardware)
         return _said(Opened(own, None), model.name), None
-    if not isinstance(model, str | os.PathLike):
+    if name is None:
         raise ModelError(
             "`model` must be a name of weights, a run, a model file, a keras.Model or an address. "
             f"Received: {type(model).__name__}"
         )
-    name = os.fspath(model)
     if name.startswith(_SERVED):
         return _served(name, exported_from, protocol), None
-    if (Path(name) / run_folder.RECIPE).is_file():
+    if is_run:
         return _of_run(run_folder.open_run(name), None, experiment, protocol, devices), None
-    path = _weights(name) if isinstance(model, str) or name.endswith(_WEIGHTS_FILES) else None
     if exported_from is not None:
-        if path is not None:
-            raise ModelError("`exported_from` is for a served model, or for the file of a run.")
         run = run_folder.open_run(os.fspath(exported_from))
         return _of_run(run, Path(name), experiment, protocol, devices), None
     if path is None:
