@@ -8,7 +8,6 @@ import sys
 
 from absl import flags
 
-from keras_r3d.predict import show
 from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
 
@@ -92,6 +91,7 @@ def _main(*words: str) -> None:
             "--export NAME/VERSION."
         )
 
+    from keras_r3d.inference.prediction import result_table
     from keras_r3d.video_classifier import VideoClassifier
 
     classifier = VideoClassifier.served(
@@ -103,7 +103,7 @@ def _main(*words: str) -> None:
     print(classifier, flush=True)
     top, timeout = command.value("top"), command.value("timeout")
     predictions = classifier.predict(paths, top=top, timeout=timeout, **wanted)
-    sys.exit(show(predictions, classifier.classes, top))
+    sys.exit(result_table.show(predictions, classifier.classes, top))
 
 
 def main() -> None:

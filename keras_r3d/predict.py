@@ -13,8 +13,6 @@ from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
 
 if TYPE_CHECKING:
-    from keras_r3d.inference.prediction.prediction import Prediction
-    from keras_r3d.inference.prediction.predictions import Predictions
     from keras_r3d.video_classifier import VideoClassifier
 
 _FILES = ("json", "csv", "timeline", "annotate")
@@ -114,7 +112,12 @@ def _predict(paths: Sequence[str]) -> int:
     top = command.value("top")
     options = {"top": top, "timeout": command.value("timeout")}
     options = {name: value for name, value in options.items() if value is not None}
-    return show(classifier.predict(paths, **wanted, **options), classifier.classes, top)
+
+    from keras_r3d.inference.prediction import result_table
+
+    return result_table.show(
+        classifier.predict(paths, **wanted, **options), classifier.classes, top
+    )
 
 
 def _open() -> "VideoClassifier":
@@ -128,34 +131,6 @@ def _open() -> "VideoClassifier":
     classifier = open_named(named, command.value("protocol"), command.value("devices"))
     print(classifier, flush=True)
     return classifier
-
-
-def show(predictions: "Prediction | Predictions", classes: Sequence[str], top: int) -> int:
-    """Prints predictions as they come; returns the exit code, 1 if anything is lacking."""
-    from keras_r3d.inference.prediction import result_table
-    from keras_r3d.inference.prediction.predictions import Predictions
-
-    assert isinstance(predictions, Predictions)  # of several videos, as the command asks
-    table = result_table.Table(predictions.videos, classes, result_table.terminal_columns())
-    print(table.heading())
-    try:
-        for prediction in predictions:
-            print("\n".join(table.rows(prediction, top)), flush=True)
-            for lacking in predictions.lacking:
-                print(f"  {lacking}")
-    except BaseException:  # also Ctrl-C and SIGTERM, which are no `Exception`
-        if kept := predictions.keep():
-            print(
-                f"\nNot finished: {len(predictions.statuses)} of {len(predictions.videos)} videos "
-                f"are in {', '.join(map(str, kept))}. The same command begins anew, and replaces "
-                "them.",
-                file=sys.stderr,
-            )
-        raise
-    print(result_table.total(predictions.statuses))
-    for path in predictions.written:
-        print(f"Written: {path}")
-    return int(not predictions.complete or "error" in predictions.statuses)
 
 
 def _watch(source: str) -> None:

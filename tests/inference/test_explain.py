@@ -20,7 +20,7 @@ from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.explanation import feature_maps, gradcam, overlay
 from keras_r3d.inference.models.opening import Named
 from keras_r3d.system.errors import R3DError
-from keras_r3d.video_classifier import open_named
+from keras_r3d.video_classifier import VideoClassifier, open_named
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +35,11 @@ def model(tmp_path_factory) -> Path:
     )
     network.save(path)
     return path
+
+
+@pytest.fixture(scope="module")
+def classifier(model) -> VideoClassifier:
+    return open_named(Named(model=str(model)))
 
 
 def run(*arguments) -> subprocess.CompletedProcess:
@@ -60,12 +65,11 @@ def test_a_video_is_explained(model, tmp_path):
     assert info.frame_count / info.header_rate >= 4
 
 
-def test_what_cannot_be_explained_is_one_sentence(model, tmp_path):
+def test_what_cannot_be_explained_is_one_sentence(classifier, tmp_path):
     video = str(write_video(tmp_path / "film.avi", 10))
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "film.explain.png").touch()
-    classifier = open_named(Named(model=str(model)))
     for arguments, message in [
         ({"video": tmp_path / "none.mp4"}, "there is no such file"),
         ({"video": tmp_path / "text.mp4"}, "cannot open it as a video"),
@@ -97,14 +101,13 @@ def test_windows_and_views_are_those_of_the_recipe(model, tmp_path):
     assert f"Window {number}, {start:.2f}-{end:.2f} s: " in said
 
 
-def test_windows_are_named_by_number_or_time(model, tmp_path):
+def test_windows_are_named_by_number_or_time(classifier, tmp_path):
     video = write_video(tmp_path / "film.avi", 10)
-    classifier = open_named(Named(model=str(model)))
-    best = classifier.explain(video)
+    best = classifier.explain(video, method="grad_cam")
     scores = classifier.predict(video).window_scores[:, classifier.classes.index(best.label)]
     assert best.window == scores.argmax()
-    assert classifier.explain(video, window="0").window == 0
-    assert classifier.explain(video, window="0.4s").window == 1
+    assert classifier.explain(video, method="grad_cam", window="0").window == 0
+    assert classifier.explain(video, method="grad_cam", window="0.4s").window == 1
 
 
 def test_colours_are_right_and_heat_shows_where_it_is(tmp_path):

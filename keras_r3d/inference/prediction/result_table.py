@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.inference.prediction.predictions import Predictions
 from keras_r3d.inference.prediction.watching import Sighting
 from keras_r3d.system.text import shortened, shortened_path, width
 
@@ -71,6 +72,35 @@ class Table:
     def _row(self, video: str, label: str, score: str = "") -> str:
         cells = [_padded(video, self._video), _padded(label, self._label), score]
         return (" " * _GAP).join(cells).rstrip()
+
+
+def show(predictions: Prediction | Predictions, labels: Sequence[str], top: int) -> int:
+    """Prints predictions of several videos as they come.
+
+    Returns:
+        Exit code: 1 if a video has no score, or something that was wanted could not be written.
+    """
+    assert isinstance(predictions, Predictions)  # of several videos, as commands ask
+    table = Table(predictions.videos, labels, terminal_columns())
+    print(table.heading())
+    try:
+        for prediction in predictions:
+            print("\n".join(table.rows(prediction, top)), flush=True)
+            for lacking in predictions.lacking:
+                print(f"  {lacking}")
+    except BaseException:  # also Ctrl-C and SIGTERM, which are no `Exception`
+        if kept := predictions.keep():
+            print(
+                f"\nNot finished: {len(predictions.statuses)} of {len(predictions.videos)} videos "
+                f"are in {', '.join(map(str, kept))}. The same command begins anew, and replaces "
+                "them.",
+                file=sys.stderr,
+            )
+        raise
+    print(total(predictions.statuses))
+    for path in predictions.written:
+        print(f"Written: {path}")
+    return int(not predictions.complete or "error" in predictions.statuses)
 
 
 def sighting_line(sighting: Sighting, top: int, columns: int | None) -> str:

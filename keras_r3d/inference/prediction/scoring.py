@@ -63,13 +63,13 @@ def score(
     """
     parts: dict[int, _Parts] = {}
     following = 0
-    with _Network(classifier, parts, probabilities, keep_views) as network:
+    with _Network(classifier, probabilities, keep_views) as network:
         for number, item in windows(classifier, reader, videos, timeout):
             part = parts.setdefault(number, _Parts())
             if isinstance(item, Window):
                 part.seconds.append((item.start_seconds, item.end_seconds))
                 part.frames = max(part.frames, len(np.unique(item.frame_numbers)))
-                network.take(number, item)
+                network.take(item, part.scores)
             else:
                 part.expected, part.error = len(part.seconds), item
             while following in parts and parts[following].complete:
@@ -101,26 +101,14 @@ class _Parts:
 
 
 class _Network:
-    """Scores windows in a thread of its own, while the next are collected.
+    """Scores windows in a thread of its own, while the next are collected."""
 
-    Args:
-        parts: get the scores of their windows.
-        probabilities, keep_views: as in `score`.
-    """
-
-    def __init__(
-        self,
-        classifier: Classifier,
-        parts: dict[int, _Parts],
-        probabilities: bool,
-        keep_views: bool,
-    ):
-        self._classifier, self._parts, self._probabilities = classifier, parts, probabilities
-        self._keep_views = keep_views
+    def __init__(self, classifier: Classifier, probabilities: bool, keep_views: bool):
+        self._classifier = classifier
+        self._probabilities, self._keep_views = probabilities, keep_views
         self._thread = ThreadPoolExecutor(1, "network")
-        self._collected: list[tuple[int, Frame]] = []
-        self._clips = 0
-        self._scoring: Future[list[tuple[int, np.ndarray]]] | None = None
+        self._collected: list[tuple[Frame, list[np.ndarray]]] = []
+        self._scoring: Future[None] | None = None
 
     def __enter__(self) -> "_Network":
         return self
@@ -128,11 +116,14 @@ class _Network:
     def __exit__(self, *_: object) -> None:
         self._thread.shutdown()
 
-    def take(self, number: int, window: Window) -> None:
-        """Takes a window of a video; begins a step once there are enough."""
-        self._collected.append((number, window.pixels))
-        self._clips += len(window.pixels)
-        if self._clips >= self._classifier.eval.batch_size:
+    def take(self, window: Window, scores: list[np.ndarray]) -> None:
+        """Takes a window; begins a step once there are enough.
+
+        Args:
+            scores: gets those of the window, later.
+        """
+        self._collected.append((window.pixels, scores))
+        if sum(len(views) for views, _ in self._collected) >= self._classifier.eval.batch_size:
             self._begin()
 
     def finish(self) -> None:
@@ -144,22 +135,19 @@ class _Network:
     def _begin(self) -> None:
         self._wait()
         self._scoring = self._thread.submit(self._step, self._collected)
-        self._collected, self._clips = [], 0
+        self._collected = []
 
     def _wait(self) -> None:
-        for number, scores in self._scoring.result() if self._scoring else ():
-            self._parts[number].scores.append(scores)
-        self._scoring = None
+        if self._scoring is not None:
+            self._scoring.result()
 
-    def _step(self, collected: list[tuple[int, Frame]]) -> list[tuple[int, np.ndarray]]:
+    def _step(self, collected: list[tuple[Frame, list[np.ndarray]]]) -> None:
         kind = self._classifier.eval.average
-        pixels = np.concatenate([views for _, views in collected])
+        pixels = np.concatenate([views for views, _ in collected])
         scores = _checked(self._classifier, self._classifier.score(pixels), self._probabilities)
-        ends = np.cumsum([len(views) for _, views in collected])
-        return [
-            (number, views if self._keep_views else average(views, kind).astype(np.float32))
-            for (number, _), views in zip(collected, np.split(scores, ends[:-1]), strict=True)
-        ]
+        ends = np.cumsum([len(views) for views, _ in collected])
+        for (_, found), views in zip(collected, np.split(scores, ends[:-1]), strict=True):
+            found.append(views if self._keep_views else average(views, kind).astype(np.float32))
 
 
 def _checked(classifier: Classifier, scores: np.ndarray, probabilities: bool) -> np.ndarray:
