@@ -1,4 +1,4 @@
-"""A picture of which classes are taken for which."""
+"""A picture of the confusion matrix of classes."""
 
 from collections.abc import Sequence
 from typing import Any

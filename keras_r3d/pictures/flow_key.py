@@ -16,7 +16,7 @@ _SIDES_OF_BORDER = 64  # of a frame to one of its border
 
 
 def wheel(size: int) -> Frame:
-    """Draws a disc of which each place has the color of motion from the center to it.
+    """Draws a disc with the color of motion from its center at each place.
 
     Returns:
         uint8 `(size, size, 3)`, RGB; white outside, with a gray rim.

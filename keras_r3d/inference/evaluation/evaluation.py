@@ -180,8 +180,8 @@ class Evaluation:
         `clip_*` count windows, `video_*` videos; `readable_video_*` leave videos without score
         out, all others count them as wrong. `*_top5` is of `top5_places` classes. `*_mean` is the
         mean of `*_top1` and `*_top5`, by which the paper compares. `largest_class_share` is the
-        accuracy of always naming the most frequent class, `chance` that of guessing. What cannot be
-        said, such as an accuracy of no videos, is None.
+        accuracy of always naming the most frequent class, `chance` that of guessing. A figure
+        that cannot be computed, such as an accuracy of no videos, is None.
         """
         return dict(self._figures)
 
