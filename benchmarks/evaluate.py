@@ -15,8 +15,8 @@ from keras_r3d import applications
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.data.opening import open_source
-from keras_r3d.inference.evaluation import scoring
 from keras_r3d.inference.models import classifier
+from keras_r3d.inference.prediction import scoring
 from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose

@@ -15,7 +15,7 @@ from keras_r3d.data import opening
 from keras_r3d.data.annotations import Video
 from keras_r3d.inference.embeddings import ridge
 from keras_r3d.inference.evaluation import evaluating
-from keras_r3d.inference.evaluation.evaluation import collected
+from keras_r3d.inference.evaluation.evaluation import Evaluation
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
 from keras_r3d.training import run as training
@@ -101,7 +101,7 @@ def _few(
                 few.score(video, one, fitted)
                 for video, one in zip(test, rows[len(train) :], strict=True)
             ]
-            figures = collected(scored, found.classes).figures()
+            figures = Evaluation(found.classes, scored).figures()
             accuracies.append(figures["video_top1"])
         points.append(Point("few", count, tuple(accuracies)))
         say(str(points[-1]))

@@ -19,7 +19,7 @@ from keras_r3d.export.formats import Format, Source
 from keras_r3d.export.parity import Parity
 from keras_r3d.export.saved_model import serving
 from keras_r3d.export.tflite.calibration import CLIPS, example_clips
-from keras_r3d.inference.evaluation import labelled
+from keras_r3d.inference.evaluation.split import open_split
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.opening import Opened
 from keras_r3d.inference.models.runtimes.saved_model import EXTRA
@@ -79,7 +79,7 @@ def export(
         form: name of the format, as in `formats.FORMATS`.
         output: file or folder; None is a place in the folder of the run.
         quantize: what weights and activations become, as the format lists.
-        data: labelled videos to compare and calibrate on, as `keras_r3d.data.open_videos` takes
+        data: labeled videos to compare and calibrate on, as `keras_r3d.data.open_videos` takes
             them; None is those of the run.
         split: of these videos; None is the evaluated one ("train" of a run without any other).
         videos: most videos to compare on, evenly chosen; 0 is all.
@@ -97,7 +97,7 @@ def export(
     own, run = opened.classifier, opened.run
     if run is None and (data is None or output is None):
         raise ExportError(
-            f"{own.name} is of no run: pass `data`, labelled videos to compare the export with "
+            f"{own.name} is of no run: pass `data`, labeled videos to compare the export with "
             "Keras on, and `output`, where it goes."
         )
     path = _place(opened, chosen, quantize, None if output is None else Path(output))
@@ -108,11 +108,11 @@ def export(
     data_dir = None if data is None else os.fspath(data)
     if split is None and run is not None and data is None:
         split = run.compared_split
-    side = labelled.videos_of(opened, data_dir, split)
+    side = open_split(opened, data_dir, split)
     side = dataclasses.replace(side, videos=parity.choose_evenly(side.videos, videos))
 
     def calibration() -> list[np.ndarray]:
-        return example_clips(labelled.videos_of(opened, data_dir, "train"), own.data, CLIPS, print)
+        return example_clips(open_split(opened, data_dir, "train"), own.data, CLIPS, print)
 
     example = example_clips(side, own.data, 1, lambda _: None)[0]
     source = Source(network, metadata, example, calibration)
@@ -141,7 +141,7 @@ def export(
         name = "/".join(path.parts[-2:]) if chosen.versioned else path.name
         json_path, card_path = _descriptions(chosen, path, written)
         files.write_json(json_path, record)
-        files.write_text(card_path, card.text(opened, source, record, side.split, name))
+        files.write_text(card_path, card.text(opened, source, record, side.name, name))
     notes = serving.write_beside(path.parent, path.parent.name) if chosen.versioned else []
     return Exported(path, measured, record, _descriptions(chosen, path, path), notes)
 

@@ -1,4 +1,4 @@
-"""How an export agrees with Keras on labelled videos."""
+"""How an export agrees with Keras on labeled videos."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.inference.evaluation.evaluation import Evaluation, evaluate_videos
-from keras_r3d.inference.evaluation.labelled import Labelled
+from keras_r3d.inference.evaluation.evaluating import evaluate_videos
+from keras_r3d.inference.evaluation.evaluation import Evaluation
+from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system.errors import ExportError
 
@@ -63,7 +64,7 @@ class Parity:
 def measure(
     keras: Classifier,
     export: Classifier,
-    labelled: Labelled,
+    side: Split,
     progress: Callable[[int, int], None] | None = None,
 ) -> Parity:
     """Evaluates both on the same videos.
@@ -76,14 +77,14 @@ def measure(
         ExportError: not one window was scored.
         ModelError: the export gives something else than probabilities.
     """
-    videos, split = labelled.videos, labelled.split
+    videos, split = side.videos, side.name
 
     def evaluate(model: Classifier, before: int) -> Evaluation:
         def done(count: int, _: int) -> None:
             if progress is not None:
                 progress(before + count, 2 * len(videos))
 
-        return evaluate_videos(model, labelled.reader, videos, split=split, progress=done)
+        return evaluate_videos(model, side.reader, videos, split=split, progress=done)
 
     return compare(evaluate(keras, 0), evaluate(export, len(videos)))
 

@@ -5,18 +5,13 @@ The server is TensorFlow Serving with a model that `python -m keras_r3d.export` 
 
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from absl import flags
 
-from keras_r3d import recipe
 from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
 
-if TYPE_CHECKING:
-    from keras_r3d.inference.models.classifier import Classifier
+_SERVER = ("version", "signature", "jpeg_quality", "protocol", "concurrency", "deadline_seconds")
 
 
 def _define_flags() -> None:
@@ -76,6 +71,7 @@ def _define_flags() -> None:
 def _main(*words: str) -> None:
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one asks
     from keras_r3d.data.annotations import listing
+    from keras_r3d.inference.prediction.predictions import Predictions
 
     if not words:
         raise R3DError("Name videos: files, folders, globs, or '-' for a list on stdin.")
@@ -83,69 +79,31 @@ def _main(*words: str) -> None:
         raise R3DError(
             f"{listing.printable(live[0])}: the client sends files. `predict` watches cameras."
         )
-    sys.exit(_ask(listing.paths(words, sys.stdin)))
-
-
-def _ask(paths: Sequence[str]) -> int:
-    """Asks a server for the classes of video files; returns the exit code."""
-    from keras_r3d.data.annotations import Video
-    from keras_r3d.data.opening import file_reader
-    from keras_r3d.inference.evaluation import scoring
-    from keras_r3d.inference.prediction import output_files, predicting
-
-    top, timeout = command.value("top"), command.value("timeout")
+    paths = listing.paths(words, sys.stdin)
     wanted = {name: command.value(name) for name in ("json", "csv")}
-    outputs = output_files.PredictionFiles(
-        {name: Path(path) for name, path in wanted.items() if path}, paths, top, timeout
-    )
-    if command.value("url") is None:
+    Predictions(paths, (), **wanted)  # what cannot be written is an error before a server is asked
+    url, workdir, export = map(command.value, ("url", "workdir", "export"))
+    if url is None:
         raise R3DError("--url is missing: where the server listens, such as http://localhost:8501.")
-    opened = _open()
-    reader = file_reader(paths, opened.data)
-    videos = [Video(path, "") for path in paths]
-    scored = scoring.score(opened, reader, videos, timeout=timeout)
-    return predicting.show(scored, paths, opened.classes, top, outputs)
-
-
-def _open() -> "Classifier":
-    """Asks the server for the model that the flags name."""
-    from keras_r3d.inference.models import protocol
-    from keras_r3d.serving import remote, server
-
-    classes, experiment, said, name = _known()
-    model = command.value("model") or name
-    if not model:
-        raise R3DError("--model is missing: the name of the model on the server.")
-    experiment = recipe.override(experiment, protocol.overrides(command.value("protocol")))
-    most_mib = command.value("max_message_mib")
-    manner = remote.Manner(
-        signature=command.value("signature"),
-        quality=command.value("jpeg_quality"),
-        concurrency=command.value("concurrency"),
-        deadline_seconds=command.value("deadline_seconds"),
-        retries=command.value("retries"),
-        most_bytes=int(most_mib * 2**20) if most_mib else None,
-    )
-    connected = server.connect(command.value("url"), model, command.value("version"))
-    opened = remote.classifier(connected, manner, classes, experiment.data, experiment.eval, said)
-    how = protocol.described(opened.data, opened.eval)
-    print(f"{opened.name} ({opened.described}): {how}", flush=True)
-    return opened
-
-
-def _known() -> tuple[Sequence[str], recipe.Recipe, str, str | None]:
-    """Returns classes, recipe, where they are from in words, and the name of an exported model."""
-    from keras_r3d.serving import remote
-
-    workdir, export = command.value("workdir"), command.value("export")
     if bool(workdir) == bool(export):
         raise R3DError(
             "Name what the model was exported from, --workdir RUN, or what it was exported to, "
             "--export NAME/VERSION."
         )
-    classes, experiment, said = remote.known_of(workdir or export)
-    name = Path(export).absolute().parent.name if export and Path(export).is_dir() else None
-    return classes, experiment, said, name
+
+    from keras_r3d.inference.prediction import result_table
+    from keras_r3d.video_classifier import VideoClassifier
+
+    classifier = VideoClassifier.served(
+        url,
+        command.value("model"),
+        exported_from=workdir or export,
+        **{name: command.value(name) for name in (*_SERVER, "retries", "max_message_mib")},
+    )
+    print(classifier, flush=True)
+    top, timeout = command.value("top"), command.value("timeout")
+    predictions = classifier.predict(paths, top=top, timeout=timeout, **wanted)
+    sys.exit(result_table.show(predictions, classifier.classes, top))
 
 
 def main() -> None:

@@ -1,18 +1,13 @@
-"""Evaluates a model on labelled videos: `python -m keras_r3d.evaluate [DATA] --workdir RUN`."""
+"""Evaluates a model on labeled videos: `python -m keras_r3d.evaluate [DATA] --workdir RUN`."""
 
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from absl import flags
 
 from keras_r3d import run_folder
 from keras_r3d.system import command
-from keras_r3d.system.errors import R3DError
-
-if TYPE_CHECKING:
-    pass
 
 
 def _define_flags() -> None:
@@ -58,34 +53,25 @@ def _define_flags() -> None:
 
 def _main(*words: str) -> None:
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one evaluates
-    from keras_r3d.inference.models import opening
+    from keras_r3d.inference.models.opening import Named
 
-    named = opening.Named(*map(command.value, ("workdir", "model", "recipe", "fuse")))
-    if command.value("weights") and not named.fuse:
-        raise R3DError("--weights is for --fuse.")
+    named = Named(*map(command.value, ("workdir", "model", "recipe", "fuse", "weights")))
     output = command.value("output") and Path(command.value("output"))
     run_folder.check_new(output)
 
     # Loaded when names are in order: TensorFlow takes seconds.
     from keras_r3d.inference.evaluation import evaluating
+    from keras_r3d.video_classifier import open_named
 
-    request = evaluating.Request(
-        data_dir=command.data(words),
+    classifier = open_named(named, command.value("protocol"), command.value("devices"))
+    _say(str(classifier))
+    evaluation = classifier.evaluate(
+        command.data(words),
         split=command.value("split"),
-        protocol=command.value("protocol"),
-        output=output,
         timeout=command.value("timeout"),
-        devices=command.value("devices"),
+        progress=command.Progress("videos") if sys.stdout.isatty() else None,
     )
-    opened = opening.open_models(named, request.protocol, request.devices)
-    progress = command.Progress("videos") if sys.stdout.isatty() else None
-    if named.fuse:
-        weights = command.value("weights")
-        evaluation = evaluating.evaluate_fused(
-            opened, request, weights, say=_say, progress=progress
-        )
-    else:
-        evaluation = evaluating.evaluate(opened[0], request, say=_say, progress=progress)
+    evaluating.report(evaluation, output, _say)
     if evaluation.errors:
         sys.exit(1)
 

@@ -30,31 +30,26 @@ def _define_flags() -> None:
 
 
 def _main(video: str) -> None:
-    from keras_r3d.inference.explanation.explanation_files import check_free, paths_of
-    from keras_r3d.inference.models import opening
+    from keras_r3d.inference.models.opening import Named
 
-    output, npz = command.value("output"), command.value("npz")
-    check_free(paths_of(video, output, npz))
-    named = opening.Named(*map(command.value, ("workdir", "model", "recipe")))
+    named = Named(*map(command.value, ("workdir", "model", "recipe")))
 
     # Loaded when names are in order: TensorFlow takes seconds.
-    from keras_r3d.inference.explanation.explain import check_explainable, explain
+    from keras_r3d.inference.explanation import explain
+    from keras_r3d.video_classifier import open_named
 
-    (opened,) = opening.open_models(named)
-    model = opened.classifier
-    check_explainable(model)
-    print(f"{model.name} ({model.described})")
-    explanation = explain(
-        model,
+    output, npz = command.value("output"), command.value("npz")
+    paths = explain.paths_of(video, output, npz)
+    classifier = open_named(named)
+    print(classifier)
+    explanation = classifier.explain(
         video,
         class_name=command.value("class"),
-        window=command.value("window"),
-        layer=command.value("layer"),
-        method=command.value("method"),
-        occlude=command.value("occlusion"),
+        output=output,
+        npz=npz,
         progress=command.Progress("boxes covered"),
+        **{name: command.value(name) for name in ("window", "layer", "method", "occlusion")},
     )
-    paths = explanation.save(output, npz)
     print(explanation)
     print(f"Written: {', '.join(map(str, paths.values()))}")
 

@@ -1,17 +1,19 @@
 """The front door: a video classifier, from weights to predictions, evaluations and exports."""
 
 import dataclasses
-import json
+import json as json_text
 import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import keras
+import numpy as np
 
-from keras_r3d import applications, recipe, run_folder
+from keras_r3d import applications, run_folder
+from keras_r3d import recipe as recipes
 from keras_r3d.applications import metadata
 from keras_r3d.applications.weights import pretrained, weights_file
 from keras_r3d.data import annotations
@@ -21,22 +23,25 @@ from keras_r3d.data.decoding import live
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.embeddings import feature_file, features
 from keras_r3d.inference.embeddings.feature_file import Features
-from keras_r3d.inference.evaluation import evaluating, labelled, scoring
+from keras_r3d.inference.evaluation import evaluating
 from keras_r3d.inference.evaluation.evaluation import Evaluation
+from keras_r3d.inference.evaluation.split import Split, open_split
 from keras_r3d.inference.explanation import explain
 from keras_r3d.inference.explanation.explain import Explanation
-from keras_r3d.inference.models import classifier, opening, protocol
+from keras_r3d.inference.models import classifier, opening
+from keras_r3d.inference.models import protocol as protocols
 from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.inference.models.opening import Opened
-from keras_r3d.inference.prediction import prediction, watching
+from keras_r3d.inference.models.opening import Named, Opened
+from keras_r3d.inference.prediction import fusion, scoring, watching
 from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.inference.prediction.predictions import Predictions
 from keras_r3d.inference.prediction.watching import Sighting
 from keras_r3d.run_folder import Run
 from keras_r3d.serving import remote, server
 from keras_r3d.serving.remote import known_of
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
-from keras_r3d.system.errors import ModelError
+from keras_r3d.system.errors import ArgumentError, ModelError, VideoError
 
 if TYPE_CHECKING:
     from keras_r3d.export.exporting import Exported
@@ -65,12 +70,14 @@ class VideoClassifier:
               of OpenVINO; or the folder of a SavedModel;
             - a `keras.Model` in memory that takes clips `(batch, frames, height, width, channels)`;
             - the address of a model behind TensorFlow Serving, "grpc://HOST:8500/NAME" or
-              "http://HOST:8501/NAME", with `exported_from`.
+              "http://HOST:8501/NAME", with `exported_from`. (`served` has more options, and `fused`
+              takes several models.)
         clips: how clips are cut, where the model does not say so itself; else as it says.
+        recipe: name or file of the recipe that says so, instead of `clips`.
         protocol: how windows are placed: "paper", "torch7", "follow_up", or "NxV": N windows of V
             views. None is what the model says.
         exported_from: of a served model: the run it was exported from, or the folder NAME/VERSION
-            it was exported to, which say its classes and clips.
+            it was exported to, which say its classes and clips. Of a file: the run.
         devices: "all", "cpu", "cpu:N" or "gpu:0,2,…".
 
     Raises:
@@ -86,16 +93,132 @@ class VideoClassifier:
         model: "str | os.PathLike[str] | keras.Model | Run",
         *,
         clips: Clips | None = None,
+        recipe: str | None = None,
         protocol: str | None = None,
         exported_from: str | os.PathLike[str] | None = None,
         devices: str = "all",
     ):
-        self._devices, self._protocol = devices, protocol
-        self._opened, self._weights = _open(model, clips, protocol, exported_from, devices)
+        if clips is not None and recipe is not None:
+            raise ArgumentError("`clips` and `recipe` both say how clips are cut: pass one.")
+        experiment = recipe if clips is None else recipes.of_clips(clips.tables())
+        opened, weights = _open(model, experiment, protocol, exported_from, devices)
+        self._set([opened], [1.0], protocol, devices, weights)
+
+    def _set(
+        self,
+        members: Sequence[Opened],
+        shares: Sequence[float],
+        protocol: str | None,
+        devices: str,
+        weights: str | None = None,
+    ) -> None:
+        self._members, self._shares, self._weights = members, shares, weights
+        self._protocol, self._devices = protocol, devices
+        self._opened = members[0] if len(members) == 1 else Opened(_joined(members), None)
+
+    @classmethod
+    def fused(
+        cls,
+        models: "Sequence[str | os.PathLike[str] | keras.Model | Run | VideoClassifier]",
+        weights: Sequence[float | str] = (),
+        *,
+        protocol: str | None = None,
+        devices: str = "all",
+    ) -> "VideoClassifier":
+        """Fuses several models into one, each with clips of its own: RGB and flow, say.
+
+        A score is the weighted mean of theirs. It predicts and evaluates as any other.
+
+        Args:
+            models: two or more classifiers, or what `VideoClassifier` takes.
+            weights: of each model; 1 each if none are given.
+            protocol, devices: as of `VideoClassifier`, for the models that are opened.
+
+        Raises:
+            ArgumentError: they have different classes, or there is not a weight for each.
+            R3DError: a model cannot be opened.
+        """
+        members: list[Opened] = []
+        for model in models:
+            if not isinstance(model, cls):
+                model = cls(model, protocol=protocol, devices=devices)
+            if len(model._members) > 1:
+                raise ArgumentError(f"{model!r} cannot be fused again: name its models.")
+            members.append(model._opened)
+        classes = [member.classifier.classes for member in members]
+        shares = fusion.check(classes, evaluating.titles(members), weights)
+        made = cls.__new__(cls)
+        made._set(members, shares, protocol, devices)
+        return made
+
+    @classmethod
+    def served(
+        cls,
+        url: str,
+        model: str | None = None,
+        *,
+        exported_from: str | os.PathLike[str],
+        version: int | None = None,
+        signature: Literal["serving_default", "jpeg"] = "serving_default",
+        jpeg_quality: int = 95,
+        protocol: str | None = None,
+        concurrency: int = 4,
+        deadline_seconds: float = 60.0,
+        retries: int = 4,
+        max_message_mib: float | None = None,
+    ) -> "VideoClassifier":
+        """Opens a model behind TensorFlow Serving.
+
+        Args:
+            url: server: http://HOST:8501 or https://… (REST), grpc://HOST:8500 (gRPC).
+            model: its name on the server; None is that of the folder `exported_from`.
+            exported_from: the run it was exported from, or the folder NAME/VERSION it was exported
+                to, or its model.json: they say its classes, and how clips are cut.
+            version: of the model; None is the newest.
+            signature: what is sent: the pixels of clips, or their frames as JPEGs, which are
+                smaller.
+            jpeg_quality: of these, 1 to 100.
+            protocol: as of `VideoClassifier`.
+            concurrency: requests at a time.
+            deadline_seconds: of a request, with all its retries.
+            retries: most of a request, while the server is away or busy.
+            max_message_mib: of a request; None is 4 by gRPC, which servers take that set no limit,
+                and 32 by REST.
+
+        Raises:
+            ServingError: the server cannot be asked, or its model is another one.
+            RunError, ModelError: `exported_from` is damaged.
+        """
+        classes, experiment, described = known_of(exported_from)
+        folder = Path(exported_from)
+        if model is None and folder.is_dir() and not (folder / run_folder.RECIPE).is_file():
+            model = folder.absolute().parent.name
+        if not model:
+            raise ModelError("--model is missing: the name of the model on the server.")
+        experiment = recipes.override(experiment, protocols.overrides(protocol))
+        options = remote.Manner(
+            signature=signature,
+            quality=jpeg_quality,
+            concurrency=concurrency,
+            deadline_seconds=deadline_seconds,
+            retries=retries,
+            most_bytes=int(max_message_mib * 2**20) if max_message_mib else None,
+        )
+        connected = server.connect(url, model, version)
+        opened = remote.classifier(
+            connected, options, classes, experiment.data, experiment.eval, described
+        )
+        made = cls.__new__(cls)
+        made._set([Opened(opened, None)], [1.0], protocol, "all")
+        return made
 
     def __repr__(self) -> str:
         own = self._opened.classifier
         return f"VideoClassifier({own.name}, {own.kind}: {len(own.classes)} classes)"
+
+    def __str__(self) -> str:
+        """Names each model, and says how it cuts and scores videos."""
+        return "\n".join(evaluating.headline(member.classifier) for member in self._members)
 
     @property
     def classes(self) -> Sequence[str]:
@@ -119,8 +242,10 @@ class VideoClassifier:
     @property
     def described(self) -> str:
         """How videos are cut and scored, in words."""
-        own = self._opened.classifier
-        return f"{own.described}: {protocol.described(own.data, own.eval)}"
+        return "; ".join(
+            f"{own.described}: {protocols.described(own.data, own.eval)}"
+            for own in (member.classifier for member in self._members)
+        )
 
     def fit(
         self,
@@ -131,7 +256,7 @@ class VideoClassifier:
         workdir: str | os.PathLike[str] | None = None,
         say: Callable[[str], None] = print,
     ) -> "VideoClassifier":
-        """Trains on labelled videos, from this classifier's weights, and becomes what comes out.
+        """Trains on labeled videos, from this classifier's weights, and becomes what comes out.
 
         Args:
             data: as `keras_r3d.data.open_videos` takes it.
@@ -159,23 +284,35 @@ class VideoClassifier:
                 recipe,
                 data,
                 workdir=workdir,
-                overrides=[f"model.weights={json.dumps(weights)}", *overrides],
+                overrides=[f"model.weights={json_text.dumps(weights)}", *overrides],
                 devices=self._devices,
                 say=say,
             )
-        self._opened, self._weights = opening.of_run(run, None, self._protocol, self._devices), None
+        opened = opening.of_run(run, None, self._protocol, self._devices)
+        self._set([opened], [1.0], self._protocol, self._devices)
         return self
 
     def predict(
         self,
         videos: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]",
         *,
+        top: int = 5,
+        json: str | None = None,
+        csv: str | None = None,
+        timeline: str | None = None,
+        annotate: str | None = None,
         timeout: float = scoring.TIMEOUT,
-    ) -> Prediction | Iterator[Prediction]:
+    ) -> Prediction | Predictions:
         """Names what videos show.
 
         Args:
             videos: a video file; or several, or a folder or glob of some.
+            top: classes that the files name.
+            json: also writes a record for each video to this file.
+            csv: also writes a row for each video to this file.
+            timeline: also writes the scores over time, PNG and CSV, into this new folder.
+            annotate: also writes a copy with the label burnt in: a .mp4 or .avi file, of several
+                videos a new folder.
             timeout: seconds after which a file that gives no more window is given up.
 
         Returns:
@@ -185,16 +322,27 @@ class VideoClassifier:
         Raises:
             VideoError: one file was given, and it is no video.
             DataError: there is no such file or folder.
+            ArgumentError: a file to be written exists already, or cannot be of that name.
         """
-        if isinstance(videos, str | os.PathLike) and not _names_several(os.fspath(videos)):
-            return prediction.predict(self._opened.classifier, os.fspath(videos), timeout)
-        return self._predictions(_paths(videos), timeout)
-
-    def _predictions(self, paths: Sequence[str], timeout: float) -> Iterator[Prediction]:
-        own = self._opened.classifier
-        videos = [Video(path, "") for path in paths]
-        for one in scoring.score(own, file_reader(paths, own.data), videos, timeout=timeout):
-            yield prediction.of_scored(one, own.classes)
+        single = isinstance(videos, str | os.PathLike) and not _names_several(os.fspath(videos))
+        paths = [os.fspath(videos)] if single else _paths(videos)  # type: ignore[arg-type]
+        streams = [scoring.score_files(one.classifier, paths, timeout) for one in self._members]
+        predictions = Predictions(
+            paths,
+            fusion.fuse(streams, self._shares),
+            json=json,
+            csv=csv,
+            timeline=timeline,
+            annotate=annotate,
+            top=top,
+            timeout=timeout,
+        )
+        if not single:
+            return predictions
+        (prediction,) = predictions
+        if prediction.status == "error":
+            raise VideoError(prediction.detail)
+        return prediction
 
     def watch(
         self,
@@ -203,6 +351,9 @@ class VideoClassifier:
         seconds: float | None = None,
         every: float | None = None,
         smooth: int = 1,
+        duration: float | None = None,
+        top: int = 5,
+        json: str | None = None,
         timeout: float = 10.0,
         say: Callable[[str], None] = print,
     ) -> Iterator[Sighting]:
@@ -214,6 +365,9 @@ class VideoClassifier:
                 whole videos.
             every: seconds from one window to the next; None: they do not overlap.
             smooth: newest windows that are averaged.
+            duration: seconds after which it ends.
+            top: classes that `json` names.
+            json: also appends a line for each window to this file.
             timeout: seconds that connecting, and a frame, may take.
             say: takes what there is to say of the connection.
 
@@ -223,16 +377,21 @@ class VideoClassifier:
 
         Raises:
             ArgumentError: the model cannot score a camera in the way that was asked for.
-            VideoError: the source cannot be connected to.
+            VideoError: the source cannot be connected to, or ends before a window is full.
         """
+        if len(self._members) > 1:
+            raise ArgumentError("A live source is scored by one model, not by several fused.")
         own = self._opened.classifier
-        shape = watching.shape(own, seconds)
-        watching.warm_up(own, shape)
-        camera = live.Source(source, shape, timeout)
+        kept = watching.shape(own, seconds)
+        watching.warm_up(own, kept)
+        camera = live.Source(source, kept, timeout)
         try:
-            yield from watching.watch(
-                own, camera, shape, every=every, smooth=smooth, stopped=lambda: False, say=say
-            )
+            for sighting in watching.watch(
+                own, camera, kept, every=every, smooth=smooth, duration=duration, say=say
+            ):
+                if json is not None:
+                    sighting.append(json, top)
+                yield sighting
         finally:
             camera.stop()
 
@@ -244,7 +403,7 @@ class VideoClassifier:
         timeout: float = scoring.TIMEOUT,
         progress: Progress | None = None,
     ) -> Evaluation:
-        """Scores labelled videos, each exactly once.
+        """Scores labeled videos, each exactly once.
 
         Args:
             data: as `keras_r3d.data.open_videos` takes it; None is the run's own.
@@ -257,10 +416,17 @@ class VideoClassifier:
 
         Raises:
             DataError: there are no such videos, or they have classes the model does not know.
+            ArgumentError: models that are fused have other videos each.
         """
-        side = labelled.videos_of(self._opened, None if data is None else os.fspath(data), split)
-        own = self._opened.classifier
-        return evaluating.scored([own], [side], timeout, say=_ignore, progress=progress)
+        return evaluating.evaluate(
+            self._members,
+            self._shares,
+            data=None if data is None else os.fspath(data),
+            split=split,
+            protocol=self._protocol,
+            timeout=timeout,
+            progress=progress,
+        )
 
     def explain(
         self,
@@ -269,34 +435,49 @@ class VideoClassifier:
         class_name: str | None = None,
         window: str | None = None,
         layer: str | None = None,
-        method: str = "integrated",
+        method: Literal["integrated", "grad_cam", "layer_cam"] = "integrated",
         occlusion: bool = False,
+        output: str | None = None,
+        npz: bool = False,
+        progress: Progress | None = None,
     ) -> Explanation:
         """Explains what in a video speaks for a class.
 
         Args:
             class_name: None is the class that the video is taken for.
-            window: its number, or a time in it ("2.5s"); None is the most telling one.
+            window: its number, from 0, or a time in it ("2.5s"); None is the one with the highest
+                score of the class.
             layer: whose map is used; None is the deepest of 14x14 cells or more.
-            method: "integrated", "grad_cam" or "layer_cam".
+            method: kind of Grad-CAM, see docs/explain.md.
             occlusion: also cover parts of the clip, to check (takes longer).
+            output: also writes VIDEO.explain.mp4 and .png into this folder; nothing is replaced.
+            npz: also writes the numbers there, VIDEO.explain.npz.
+            progress: takes the number of parts covered, and of all.
 
         Returns:
             The explanation: `heats`, `figure()`, `save(FOLDER)`.
 
         Raises:
-            ArgumentError: it is an export or is served, or there is no such class or window.
+            ArgumentError: it is an export or is served, or there is no such class or window, or a
+                file exists already.
             VideoError: the video gives no frames.
         """
-        return explain.explain(
+        path = os.fspath(video)
+        if output is not None:
+            explain.paths_of(path, output, npz)  # an error now, rather than after the work
+        explanation = explain.explain(
             self._opened.classifier,
-            os.fspath(video),
+            path,
             class_name=class_name,
             window=window,
             layer=layer,
             method=method,
-            occlude=occlusion,
+            occlusion=occlusion,
+            progress=progress,
         )
+        if output is not None:
+            explanation.save(output, npz)
+        return explanation
 
     def embed(
         self,
@@ -341,11 +522,11 @@ class VideoClassifier:
                 raise annotations.DataError(
                     "With `split`, `videos` must be a folder of labelled videos, a list or a store."
                 )
-            side = labelled.videos_of(self._opened, os.fspath(videos), split)
+            side = open_split(self._opened, os.fspath(videos), split)
         else:
             paths = _paths(videos)
             reader = file_reader(paths, own.data)
-            side = labelled.Labelled([Video(path, "") for path in paths], reader, "", "")
+            side = Split([Video(path, "") for path in paths], reader, "", "")
         if output is None:
             return features.of_videos(own, layer, side, per=per, timeout=timeout)
         path = Path(output)
@@ -435,48 +616,86 @@ class VideoClassifier:
     def _network(self, lacking: str) -> keras.Model:
         own = self._opened.classifier
         if own.network is None:
-            raise ModelError(
-                f"{own.name} is a {own.kind}, which {lacking}: pass the .keras file that it was "
-                "exported from, or its run."
-            )
+            remedy = "pass the .keras file that it was exported from, or its run"
+            if len(self._members) > 1:
+                remedy = "take one of its models"
+            raise ModelError(f"{own.name} is a {own.kind}, which {lacking}: {remedy}.")
         return own.network
+
+
+def open_named(named: Named, protocol: str | None = None, devices: str = "all") -> VideoClassifier:
+    """Opens the model, or the models, that the flags of a command name; errors as of the class."""
+    if named.fuse:
+        runs = [run_folder.open_run(path) for path in named.fuse]
+        return VideoClassifier.fused(runs, named.weights, protocol=protocol, devices=devices)
+    if not named.model:
+        run = run_folder.open_run(str(named.workdir))
+        return VideoClassifier(run, protocol=protocol, devices=devices)
+    with warnings.catch_warnings():  # the command says how clips are cut
+        warnings.simplefilter("ignore", UserWarning)
+        return VideoClassifier(
+            named.model,
+            recipe=named.recipe,
+            exported_from=named.workdir,
+            protocol=protocol,
+            devices=devices,
+        )
+
+
+def _joined(members: Sequence[Opened]) -> Classifier:
+    """Stands for models that are fused, where one is asked for."""
+
+    def score(clips: np.ndarray) -> np.ndarray:
+        raise ModelError("Models that are fused have clips of their own: score videos.")
+
+    return dataclasses.replace(
+        members[0].classifier,
+        name=" + ".join(evaluating.titles(members)),
+        kind="fusion of models",
+        score=score,
+        network=None,
+    )
 
 
 def _open(
     model: "str | os.PathLike[str] | keras.Model | Run",
-    clips: Clips | None,
-    protocol_name: str | None,
+    experiment: str | recipes.Recipe | None,
+    protocol: str | None,
     exported_from: str | os.PathLike[str] | None,
     devices: str,
 ) -> tuple[Opened, str | None]:
     """Opens a model of any kind; also returns the file of weights that it is, if it is one."""
-    changes = protocol.overrides(protocol_name)
+    name = os.fspath(model) if isinstance(model, str | os.PathLike) else None
+    changes = protocols.overrides(protocol)
+    path = None if name is None or name.startswith(_SERVED) else _weights(name)
+    is_run = name is not None and (Path(name) / run_folder.RECIPE).is_file()
+    if exported_from is not None and (name is None or is_run or path is not None):
+        raise ModelError("`exported_from` is for a served model, or for the file of a run.")
+    if isinstance(model, Run):
+        return _of_run(model, None, experiment, protocol, devices), None
     hardware = choose(devices)
-    experiment = None
-    if clips is not None:
-        experiment = recipe.of_clips(clips.tables())
-    if exported_from is not None and not _is_served(model):
-        raise ModelError("`exported_from` is for the address of a served model.")
     if isinstance(model, keras.Model):
+        if isinstance(experiment, str):
+            experiment = recipes.load(experiment)
         own = classifier.of_network(model, experiment, overrides=changes, hardware=hardware)
         return _said(Opened(own, None), model.name), None
-    if isinstance(model, Run):
-        return opening.of_run(model, None, protocol_name, devices), None
-    if not isinstance(model, str | os.PathLike):
+    if name is None:
         raise ModelError(
             "`model` must be a name of weights, a run, a model file, a keras.Model or an address. "
             f"Received: {type(model).__name__}"
         )
-    name = os.fspath(model)
     if name.startswith(_SERVED):
-        return Opened(_served(name, exported_from, changes), None), None
-    if (Path(name) / run_folder.RECIPE).is_file():
-        return opening.of_run(run_folder.open_run(name), None, protocol_name, devices), None
-    path = _weights(name)
+        return _served(name, exported_from, protocol), None
+    if is_run:
+        return _of_run(run_folder.open_run(name), None, experiment, protocol, devices), None
+    if exported_from is not None:
+        run = run_folder.open_run(os.fspath(exported_from))
+        return _of_run(run, Path(name), experiment, protocol, devices), None
     if path is None:
-        known = None if clips is not None else classifier.run_of(Path(name))
+        # With clips of its own it is of no run; what is no model is said by `of_file`.
+        known = None if experiment is not None else classifier.run_of(Path(name))
         if known is not None:
-            return opening.of_run(known, Path(name), protocol_name, devices), None
+            return opening.of_run(known, Path(name), protocol, devices), None
         own = classifier.of_file(name, experiment, overrides=changes, hardware=hardware)
         return _said(Opened(own, None), name), None
     source = weights_file.open_file(path)
@@ -484,7 +703,9 @@ def _open(
         raise ModelError(f"{path} does not say of which network it is: build that, and pass it.")
     if experiment is None:
         # Our own, which come with keras_r3d, are for clips that are spread over videos.
-        experiment = recipe.load(_FEW) if path.suffix == ".npz" else recipe.load(recipe.PAPER)
+        experiment = _FEW if path.suffix == ".npz" else recipes.PAPER
+    if isinstance(experiment, str):
+        experiment = recipes.load(experiment)
     data = experiment.data
     shape = (data.frames, data.size, data.size, data.channels)
     with hardware.strategy.scope():
@@ -493,6 +714,18 @@ def _open(
     packaged = any(row.packaged and row.name == name for row in pretrained.PRETRAINED)
     weights = name if packaged else str(path)
     return Opened(dataclasses.replace(own, name=name), None), weights
+
+
+def _of_run(
+    run: Run,
+    model: Path | None,
+    experiment: str | recipes.Recipe | None,
+    protocol: str | None,
+    devices: str,
+) -> Opened:
+    if experiment is not None:
+        raise ArgumentError("`clips` and `recipe` are for a model of no run: a run has its own.")
+    return opening.of_run(run, model, protocol, devices)
 
 
 def _weights(name: str) -> Path | None:
@@ -533,13 +766,7 @@ def _paths(videos: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") 
     return listing.paths([os.fspath(path) for path in videos])
 
 
-def _is_served(model: object) -> bool:
-    return isinstance(model, str) and model.startswith(_SERVED)
-
-
-def _served(
-    url: str, exported_from: str | os.PathLike[str] | None, changes: Iterable[str]
-) -> Classifier:
+def _served(url: str, exported_from: str | os.PathLike[str] | None, protocol: str | None) -> Opened:
     """Asks a server for a model; its address ends in the model's name."""
     if exported_from is None:
         raise ModelError(
@@ -549,12 +776,8 @@ def _served(
     address, _, name = url.rstrip("/").rpartition("/")
     if not name or address.endswith("/"):
         raise ModelError(f"{url} must end in the name of the model, as grpc://localhost:8500/NAME.")
-    classes, experiment, described = known_of(exported_from)
-    experiment = recipe.override(experiment, changes)
-    connected = server.connect(address, name, None)
-    return remote.classifier(
-        connected, remote.Manner(), classes, experiment.data, experiment.eval, described
-    )
+    made = VideoClassifier.served(address, name, exported_from=exported_from, protocol=protocol)
+    return made._opened
 
 
 def _said(opened: Opened, name: str) -> Opened:
@@ -566,7 +789,3 @@ def _said(opened: Opened, name: str) -> Opened:
             stacklevel=4,
         )
     return opened
-
-
-def _ignore(_: str) -> None:
-    """Says nothing."""

@@ -1,4 +1,4 @@
-"""Clips of labelled videos, on which int8 models choose their scales."""
+"""Clips of labeled videos, on which int8 models choose their scales."""
 
 import itertools
 import math
@@ -9,14 +9,14 @@ import numpy as np
 from keras_r3d import recipe
 from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.inference.evaluation.labelled import Labelled
+from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.system.errors import ExportError, VideoError
 
 CLIPS = 100  # docs/export.md has what fewer and more of them do
 
 
 def example_clips(
-    labelled: Labelled, data: recipe.Data, count: int, say: Callable[[str], None]
+    side: Split, data: recipe.Data, count: int, say: Callable[[str], None]
 ) -> list[np.ndarray]:
     """Cuts clips of videos as in evaluation: of all classes alike, evenly.
 
@@ -35,10 +35,10 @@ def example_clips(
     broken: list[str] = []
 
     def windows() -> Iterator[np.ndarray]:
-        each = math.ceil(count / max(1, len(labelled.videos)))
-        for video in spread(labelled.videos):
+        each = math.ceil(count / max(1, len(side.videos)))
+        for video in spread(side.videos):
             try:
-                for window in clips.windows(labelled.reader, video, data, each):
+                for window in clips.windows(side.reader, video, data, each):
                     yield window.pixels[0]
             except VideoError as error:
                 broken.append(str(error))
@@ -46,7 +46,7 @@ def example_clips(
     examples = list(itertools.islice(windows(), count))
     if not examples:
         raise ExportError(
-            f"None of the {len(labelled.videos)} videos of split '{labelled.split}' can be read, "
+            f"None of the {len(side.videos)} videos of split '{side.name}' can be read, "
             f"for clips to calibrate on or to try: {broken[:1]} Pass --data_dir with their place."
         )
     if broken:

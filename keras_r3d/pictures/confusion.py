@@ -1,19 +1,22 @@
-"""A picture of which classes are taken for which."""
+"""A picture of the confusion matrix of classes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from keras_r3d.pictures import lettering
+from keras_r3d.pictures import fonts
+from keras_r3d.system.text import shortened
 
 _MOST_NAMED = 60  # classes; beyond, there is no room for a name and a number each
 _MOST_LETTERS = 28
 _MOST_PAIRS = 60
 
 
+@fonts.any_script()
 def figure(matrix: np.ndarray, classes: Sequence[str], what: str) -> Figure:
     """Draws a confusion matrix: rows are true classes, columns predictions.
 
@@ -23,27 +26,20 @@ def figure(matrix: np.ndarray, classes: Sequence[str], what: str) -> Figure:
         matrix: int64 `(classes, classes)`, counts.
         what: was counted, for the title.
     """
-    with lettering.fonts(classes):
-        named = len(classes) <= _MOST_NAMED
-        names = [
-            lettering.shown(name, _MOST_LETTERS, number) for number, name in enumerate(classes)
-        ]
-        drawn = Figure(figsize=_inches(names), layout="constrained")
-        if named:
-            axes = drawn.subplots()
-        else:
-            axes, beside = drawn.subplots(1, 2, width_ratios=(4, 1))
-            _list_pairs(beside, matrix, names)
-        _draw(axes, matrix, names, numbers=named)
-        axes.set_title(f"{int(np.trace(matrix))} of {matrix.sum()} {what} right")
+    names = [shortened(name, _MOST_LETTERS) for name in classes]
+    named = len(classes) <= _MOST_NAMED
+    if named:
+        cells, letters = 0.36 * len(names), 0.09 * max(map(len, names))
+        size = max(5.5, cells + letters + 1.2), max(4.5, cells + 0.8 * letters + 1.2)
+        drawn = Figure(figsize=size, layout="constrained")
+        axes = drawn.subplots()
+    else:
+        drawn = Figure(figsize=(24, 18), layout="constrained")
+        axes, beside = drawn.subplots(1, 2, width_ratios=(4, 1))
+        _list_pairs(beside, matrix, names)
+    _draw(axes, matrix, names, numbers=named)
+    axes.set_title(f"{int(np.trace(matrix))} of {matrix.sum()} {what} right")
     return drawn
-
-
-def _inches(names: Sequence[str]) -> tuple[float, float]:
-    if len(names) > _MOST_NAMED:
-        return 24.0, 18.0
-    cells, letters = 0.36 * len(names), 0.09 * max(map(len, names))
-    return max(5.5, cells + letters + 1.2), max(4.5, cells + 0.8 * letters + 1.2)
 
 
 def _draw(axes: Axes, matrix: np.ndarray, names: Sequence[str], *, numbers: bool) -> None:
@@ -54,32 +50,20 @@ def _draw(axes: Axes, matrix: np.ndarray, names: Sequence[str], *, numbers: bool
     step = -(-len(names) // (2 * _MOST_NAMED))
     places = range(0, len(names), step)
     size = 9 if numbers else 7
-    axes.set_xticks(
-        places,
-        [names[i] for i in places],
-        rotation=45 if numbers else 90,
-        ha="right" if numbers else "center",
-        rotation_mode="anchor" if numbers else "default",
-        fontsize=size,
-        parse_math=False,
-    )
-    axes.set_yticks(places, [names[i] for i in places], fontsize=size, parse_math=False)
+    shown = [names[place] for place in places]
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    turned = turned if numbers else {"rotation": 90}
+    axes.set_xticks(places, shown, fontsize=size, parse_math=False, **turned)
+    axes.set_yticks(places, shown, fontsize=size, parse_math=False)
     axes.set_xlabel("predicted")
-    axes.set_ylabel("true" if step == 1 else f"true (every {_ordinal(step)} class named)")
+    axes.set_ylabel("true" if step == 1 else f"true (one class of {step} named)")
     if not numbers:
         return
     for row, column in zip(*matrix.nonzero(), strict=True):
-        colour = "white" if shares[row, column] > 0.5 else "black"
         count = matrix[row, column]
-        axes.text(
-            column,
-            row,
-            str(count),
-            ha="center",
-            va="center",
-            color=colour,
-            fontsize=9 if count < 1000 else 6,
-        )
+        color = "white" if shares[row, column] > 0.5 else "black"
+        size = 9 if count < 1000 else 6
+        axes.text(column, row, str(count), c=color, ha="center", va="center", fontsize=size)
 
 
 def _list_pairs(axes: Axes, matrix: np.ndarray, names: Sequence[str]) -> None:
@@ -94,17 +78,5 @@ def _list_pairs(axes: Axes, matrix: np.ndarray, names: Sequence[str]) -> None:
     ]
     axes.set_axis_off()
     axes.set_title("most frequent confusions", loc="left")
-    axes.text(
-        0,
-        1,
-        "\n".join(lines) or "none",
-        transform=axes.transAxes,
-        va="top",
-        fontsize=9,
-        linespacing=1.6,
-        parse_math=False,
-    )
-
-
-def _ordinal(number: int) -> str:
-    return {2: "2nd", 3: "3rd"}.get(number, f"{number}th")
+    style: dict[str, Any] = {"va": "top", "fontsize": 9, "linespacing": 1.6, "parse_math": False}
+    axes.text(0, 1, "\n".join(lines) or "none", transform=axes.transAxes, **style)

@@ -1,4 +1,4 @@
-"""What tells a person how to read the colours of optical flow: a key, and borders of frames."""
+"""Legend for the colors of optical flow: a key, and borders of frames."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,18 +8,18 @@ from keras_r3d.data.decoding.decoder import Frame
 
 _BAND = 0.62  # inches, below a figure
 _TEXT = (
-    "Optical flow: what moves towards a side of the disc has the colour of that side.\n"
-    "White is no motion, the full colour the fastest of each strip."
+    "Optical flow: what moves towards a side of the disc has the color of that side.\n"
+    "White is no motion, the full color the fastest of each strip."
 )
-_BORDER = 140  # grey
+_BORDER = 140  # gray
 _SIDES_OF_BORDER = 64  # of a frame to one of its border
 
 
 def wheel(size: int) -> Frame:
-    """Draws a disc whose every place has the colour of motion from the centre to it.
+    """Draws a disc with the color of motion from its center at each place.
 
     Returns:
-        uint8 `(size, size, 3)`, RGB; white outside, with a grey rim.
+        uint8 `(size, size, 3)`, RGB; white outside, with a gray rim.
     """
     steps = np.linspace(-1, 1, size)
     x, y = np.meshgrid(steps, steps)
@@ -31,7 +31,7 @@ def wheel(size: int) -> Frame:
 
 
 def bordered(frames: Frame) -> Frame:
-    """Puts a grey border round frames, which are white where nothing moves.
+    """Puts a gray border around frames, which are white where nothing moves.
 
     Args:
         frames: uint8 `(n, height, width, 3)`.

@@ -27,45 +27,20 @@ def figure(
     middles, width = (edges[:-1] + edges[1:]) / 2, edges[1]
     drawn = Figure(figsize=(6, 7), layout="constrained")
     top, bottom = drawn.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-    top.bar(
-        middles,
-        np.nan_to_num(accuracy),
-        width,
-        color="lightsteelblue",
-        edgecolor="white",
-        label="accuracy of the bin",
-    )
+    style = {"color": "lightsteelblue", "edgecolor": "white"}
+    top.bar(middles, np.nan_to_num(accuracy), width, label="accuracy of the bin", **style)
     top.plot([0, 1], [0, 1], "--", color="tab:red", label="confidence = accuracy")
-    top.plot(
-        confidence,
-        accuracy,
-        "o",
-        color="black",
-        markersize=4,
-        label="at its mean confidence",
-    )
-    top.set_ylim(0, 1.02)
-    top.set_ylabel("accuracy")
+    label = "at its mean confidence"
+    top.plot(confidence, accuracy, "o", color="black", markersize=4, label=label)
+    top.set(ylim=(0, 1.02), ylabel="accuracy")
     drawn.legend(loc="outside lower center", ncols=3, fontsize=8)
-    found = f"expected calibration error (ECE) {error:.3f}" if total else "none has a score"
-    top.set_title(f"{total} {what}: {found}", fontsize=11)
-    bottom.bar(middles, counts, width, color="grey", edgecolor="white")
-    for middle, count in zip(middles, counts, strict=True):
-        if count:
-            bottom.annotate(
-                str(count),
-                (middle, count),
-                (0, 1),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7,
-            )
-    bottom.set_ylim(0, max(1, counts.max()) * 1.2)
-    bottom.set_xlim(0, 1)
-    bottom.set_xticks(np.linspace(0, 1, 6))
-    bottom.set_ylabel("number")
+    summary = f"expected calibration error (ECE) {error:.3f}" if total else "none has a score"
+    top.set_title(f"{total} {what}: {summary}", fontsize=11)
+    bars = bottom.bar(middles, counts, width, color="gray", edgecolor="white")
+    bottom.bar_label(bars, [str(count) if count else "" for count in counts], fontsize=7)
+    bottom.set(xlim=(0, 1), ylim=(0, max(1, counts.max()) * 1.2), xticks=np.linspace(0, 1, 6))
+    bottom.set(xlabel="confidence: the probability of the predicted class", ylabel="number")
     bottom.yaxis.get_major_locator().set_params(integer=True)
-    bottom.set_xlabel("confidence: the probability of the predicted class")
     for axes in (top, bottom):
         axes.set_axisbelow(True)
         axes.grid(alpha=0.3)

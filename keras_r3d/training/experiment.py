@@ -93,7 +93,7 @@ def train(
     alone = choose(devices).workers == 1
     if experiment.few is None and alone and "evaluation" not in done.summary:
         say(f"\nEvaluation on split '{experiment.eval.split}':")
-        evaluating.evaluate_run(done, evaluating.Request(devices=devices), say=say)
+        evaluating.evaluate_run(done, devices=devices, say=say)
     return done
 
 

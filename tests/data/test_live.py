@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import time
 import tracemalloc
 
@@ -42,22 +43,10 @@ def brightness(data: recipe.Data, seconds_to_score: float = 0.0) -> Classifier:
     return Classifier("model", "Keras", ["dark", "bright"], data, of, score, None, "")
 
 
-def watch(classifier, source, *, every=None, smooth=1, seconds=None, windows=None, say=None):
-    shape = watching.shape(classifier, seconds)
-    seen = []
-    for sighting in watching.watch(
-        classifier,
-        source,
-        shape,
-        every=every,
-        smooth=smooth,
-        stopped=lambda: windows is not None and len(seen) >= windows,
-        say=say or (lambda text: None),
-    ):
-        seen.append(sighting)
-        if windows is not None and len(seen) >= windows:
-            break
-    return seen
+def watch(classifier, source, *, windows=None, seconds=None, **options):
+    kept = watching.shape(classifier, seconds)
+    options.setdefault("say", lambda text: None)
+    return list(itertools.islice(watching.watch(classifier, source, kept, **options), windows))
 
 
 def wait(source: Source) -> None:

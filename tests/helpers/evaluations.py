@@ -1,37 +1,39 @@
 """Evaluations made of probabilities written by hand."""
 
 import numpy as np
+import predictions
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.inference.evaluation import metrics
 from keras_r3d.inference.evaluation.evaluation import Evaluation
 
 
-def make(classes, labels, windows, *, errors=None, partial=None, paths=None) -> Evaluation:
+def make(classes, labels, windows, *, errors=None, partial=None, paths=None, **more) -> Evaluation:
     """Makes an evaluation.
 
     Args:
         labels: class number of each video.
         windows: for each video its windows' probabilities; an error has none.
+        more: further fields, such as `reader`.
     """
     paths = paths or [f"/videos/{number}.avi" for number in range(len(labels))]
     videos = [
         path if isinstance(path, Video) else Video(str(path), classes[label])
         for path, label in zip(paths, labels, strict=True)
     ]
-    scores = np.array([row for rows in windows for row in rows], float).reshape(-1, len(classes))
-    owners = np.repeat(np.arange(len(labels)), [len(rows) for rows in windows])
-    starts = np.array([number for rows in windows for number in range(len(rows))], float)
+    errors, partial = errors or {}, partial or {}
     return Evaluation(
-        classes=classes,
-        videos=videos,
-        labels=np.array(labels, int),
-        video_scores=metrics.video_scores(scores, owners, len(labels)),
-        window_scores=scores.astype(np.float32),
-        window_videos=owners,
-        window_seconds=np.stack([starts, starts + 1], axis=1),
-        errors=errors or {},
-        partial=partial or {},
+        classes,
+        [
+            predictions.make(
+                video,
+                classes,
+                rows,
+                status="partial" if number in partial else "ok",
+                detail=errors.get(number, partial.get(number, "")),
+            )
+            for number, (video, rows) in enumerate(zip(videos, windows, strict=True))
+        ],
+        **more,
     )
 
 

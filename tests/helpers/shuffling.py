@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_r3d.inference.evaluation.evaluation import evaluate_videos
+from keras_r3d.inference.evaluation.evaluating import evaluate_videos
 from keras_r3d.inference.models import classifier
 from keras_r3d.run_folder import Run
 

@@ -1,6 +1,7 @@
 """The command `evaluate`, through every artefact."""
 
 import dataclasses
+import errno
 import functools
 import json
 import re
@@ -13,11 +14,11 @@ import pytest
 from absl import flags as absl_flags
 from conftest import small_recipe, write_video
 
-from keras_r3d import evaluate, run_folder
+from keras_r3d import VideoClassifier, evaluate, run_folder
 from keras_r3d.applications import R3D10
-from keras_r3d.data import annotations
+from keras_r3d.data import Clips, annotations
 from keras_r3d.data.opening import open_source
-from keras_r3d.inference.evaluation import evaluating, report
+from keras_r3d.inference.evaluation import evaluating, mistakes
 from keras_r3d.inference.models import opening, protocol
 from keras_r3d.system import command, files
 from keras_r3d.system.errors import R3DError
@@ -51,12 +52,19 @@ def run(data, tmp_path_factory) -> run_folder.Run:
     return made
 
 
+@pytest.fixture(scope="module")
+def evaluated(run) -> list[str]:
+    """Evaluates the run as its recipe says; what is said."""
+    lines: list[str] = []
+    evaluating.evaluate_run(run, say=lines.append)
+    return lines
+
+
 def read(path):
     return json.loads((path / run_folder.EVALUATION).read_text())
 
 
-def test_a_run_is_evaluated_into_its_folder(run, capsys):
-    evaluating.evaluate_run(run)
+def test_a_run_is_evaluated_into_its_folder(run, evaluated):
     found = read(run.path)
     assert found["videos"] == 7
     assert found["errors"] == 1
@@ -64,14 +72,14 @@ def test_a_run_is_evaluated_into_its_folder(run, capsys):
     assert found["split"] == "test"
     assert (run.path / run_folder.CONFUSION).is_file()
     assert run_folder.open_run(run.path).summary["evaluation"]["videos"] == 7
-    said = capsys.readouterr().out
-    assert "all windows of 4 frames; center crop at 16x16; mean of probabilities" in said
+    said = "\n".join(evaluated)
+    assert "all windows of 4 frames; centre crop at 16x16; mean of probabilities" in said
     assert "broken.avi" in said
 
 
 @pytest.mark.parametrize("name", [exports.SAVED_MODEL, exports.TFLITE])
+@pytest.mark.usefixtures("evaluated")
 def test_every_artefact_has_the_same_protocol(run, name):
-    evaluating.evaluate_run(run)
     before = (run.path / run_folder.EVALUATION).read_bytes()
     evaluating.evaluate_run(run, model=run.path / name)
     assert (run.path / run_folder.EVALUATION).read_bytes() == before
@@ -86,14 +94,14 @@ def test_every_artefact_has_the_same_protocol(run, name):
 
 
 def test_another_protocol_does_not_replace_the_first(run, tmp_path):
-    evaluating.evaluate_run(run, evaluating.Request(protocol="2x3", split="train"))
+    evaluating.evaluate_run(run, protocol="2x3", split="train")
     found = read(run.path / run_folder.EVALUATIONS / "train-2x3")
     assert found["videos"] == 4  # the recipe holds a video of each class out
     assert found["windows"] == 4 * 2
-    evaluating.evaluate_run(run, evaluating.Request(output=tmp_path / "mine"))
+    evaluating.evaluate_run(run, output=tmp_path / "mine")
     assert read(tmp_path / "mine")["videos"] == 7
-    with pytest.raises(R3DError, match="mine exists and is left as it is"):
-        evaluating.evaluate_run(run, evaluating.Request(output=tmp_path / "mine"))
+    with pytest.raises(R3DError, match="mine exists"):
+        evaluating.evaluate_run(run, output=tmp_path / "mine")
 
 
 def test_protocols_by_name():
@@ -122,8 +130,8 @@ def test_flags_may_take_several_words():
         ([], "Name a model: --workdir RUN, --model FILE or --fuse RUN_A RUN_B."),
         (["--workdir", "RUN", "--fuse", "RUN", "RUN"], "Name a model: --workdir RUN"),
         (["--workdir", "RUN", "--recipe", "demo"], "--recipe is for a --model without --workdir"),
-        (["--fuse", "RUN"], "--fuse takes at least two runs"),
-        (["--fuse", "RUN", "RUN", "--weights", "1"], "a number for each of the 2 runs"),
+        (["--fuse", "RUN"], "Fusion takes at least two models"),
+        (["--fuse", "RUN", "RUN", "--weights", "1"], "a number for each of the 2 models"),
         (["--workdir", "RUN", "--protocol", "9"], "--protocol must be one of 'paper'"),
         (["--workdir", "RUN", "--protocol", "5x10"], "'eval.views' is 10, half of them mirrored"),
         (["--workdir", "RUN", "--model", "RUN/none.keras"], "there is no such model"),
@@ -150,41 +158,53 @@ def test_what_cannot_be_evaluated_is_said(run, monkeypatch, words, said):
 def test_a_model_in_no_run_needs_videos_and_its_results_a_folder(run, data, tmp_path, capsys):
     alone = tmp_path / "alone.keras"
     alone.write_bytes((run.path / run_folder.BEST_MODEL).read_bytes())
-    (alone,) = opening.open_models(opening.Named(model=str(alone)))
+    classifier = VideoClassifier(alone, recipe=str(run.path / run_folder.RECIPE))
     with pytest.raises(R3DError, match="--data_dir is missing"):
-        evaluating.evaluate(alone, evaluating.Request())
+        classifier.evaluate()
     with pytest.raises(R3DError, match=r"--split is missing: .* has \['test', 'train'\]"):
-        evaluating.evaluate(alone, evaluating.Request(data_dir=str(data)))
-    request = evaluating.Request(data_dir=str(data / "test"))  # has no splits
-    evaluating.evaluate(alone, request)
-    said = capsys.readouterr().out
-    assert "Nothing was written: pass --output FOLDER" in said
+        VideoClassifier(alone, clips=Clips(frames=4, size=16)).evaluate(data)
+    evaluating.report(classifier.evaluate(data / "test"), None, print)  # has no splits
+    assert "Nothing was written: pass --output FOLDER" in capsys.readouterr().out
     output = tmp_path / "results"
-    request = evaluating.Request(data_dir=str(data), split="test", output=output)
-    evaluating.evaluate(alone, request)
+    evaluating.report(classifier.evaluate(data, split="test"), output, print)
     assert read(output)["videos"] == 7
+    with pytest.raises(R3DError, match="a run has its own"):
+        VideoClassifier(run, recipe="demo")
+    assert VideoClassifier(alone, exported_from=run.path).evaluate().run.path == run.path
 
 
+@pytest.mark.usefixtures("evaluated")
 def test_runs_are_fused(run, tmp_path):
-    evaluating.evaluate_run(run)
-    request = evaluating.Request(output=tmp_path / "fused")
-    opened = opening.open_models(opening.Named(fuse=[str(run.path)] * 2))
-    evaluating.evaluate_fused(opened, request, ["1", "3"])
-    alone, fused = read(run.path), read(tmp_path / "fused")
-    assert fused["weights"] == [1, 3]
-    for one, other in zip(alone["records"], fused["records"], strict=True):
+    with pytest.raises(R3DError, match=r"must have the same classes\..* has: blue"):
+        VideoClassifier.fused([run, R3D10(input_shape=(4, 16, 16, 3), labels=["blue", "red"])])
+    fused = VideoClassifier.fused([VideoClassifier(run), run.path], ["1", "3"])
+    assert fused.classes == list(CLASSES)
+    fused.evaluate().save()
+    (folder,) = (run.path / run_folder.EVALUATIONS).glob("test-fused-*-1-3")
+    alone, together = read(run.path), read(folder)
+    assert together["weights"] == [1, 3]
+    for one, other in zip(alone["records"], together["records"], strict=True):
         assert one["video"] == other["video"]
         scores = [{t["label"]: t["score"] for t in r.get("top", [])} for r in (one, other)]
         assert scores[0] == pytest.approx(scores[1])
+    for verb, call in {
+        "cannot be trained": lambda: fused.fit(tmp_path),
+        "no gradients": lambda: fused.explain(tmp_path / "v.avi"),
+        "nothing but its scores": lambda: fused.embed(tmp_path / "v.avi"),
+        "cannot be saved: take one of its models": lambda: fused.save(tmp_path / "x.keras"),
+        "scored by one model": lambda: next(fused.watch("0")),
+        "cannot be fused again": lambda: VideoClassifier.fused([fused, run]),
+    }.items():
+        with pytest.raises(R3DError, match=verb):
+            call()
 
 
 @pytest.mark.parametrize("layout", ["{}", "test/{}"])
-def test_a_subset_of_the_classes_is_evaluated(run, data, tmp_path, layout, capsys):
+@pytest.mark.usefixtures("evaluated")
+def test_a_subset_of_the_classes_is_evaluated(run, data, tmp_path, layout):
     """Also a single class, and what has no training videos."""
     shutil.copytree(data / "test" / "red", tmp_path / "data" / layout.format("red"))
-    evaluating.evaluate_run(
-        run, evaluating.Request(str(tmp_path / "data"), output=tmp_path / "out")
-    )
+    evaluating.evaluate_run(run, data=str(tmp_path / "data"), output=tmp_path / "out")
     found, whole = read(tmp_path / "out"), read(run.path)
     assert (found["videos"], found["errors"], found["classes"]) == (4, 1, list(CLASSES))
     ours, theirs = (
@@ -199,15 +219,14 @@ def test_a_subset_of_the_classes_is_evaluated(run, data, tmp_path, layout, capsy
 def test_classes_that_the_model_does_not_know_are_named(run, data, tmp_path):
     for label in ("red", "blue", "white"):
         shutil.copytree(data / "test" / "red", tmp_path / "data" / label)
-    request = evaluating.Request(str(tmp_path / "data"), output=tmp_path / "out")
-    message = r"8 of the 12 videos of split 'test' .*: 'blue' \(4\), 'white' \(4\); for one, .*as"
+    message = r"8 of the 12 videos of split 'test' .*: 'blue' \(4\), 'white' \(4\); for ex.*as"
     with pytest.raises(R3DError, match=message):
-        evaluating.evaluate_run(run, request)
+        evaluating.evaluate_run(run, data=str(tmp_path / "data"), output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("evaluated")
 def test_a_full_disk_leaves_the_old_results_whole(run, monkeypatch):
-    evaluating.evaluate_run(run)
     (run.path / run_folder.MISTAKES).touch()
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     opened = opening.of_run(run_folder.open_run(run.path))
@@ -216,16 +235,16 @@ def test_a_full_disk_leaves_the_old_results_whole(run, monkeypatch):
     )
     opened = dataclasses.replace(opened, classifier=always_red)
 
-    def full(*given):
-        raise files.WriteError(f"Could not write {given[2]} (No space left on device)")
+    def full(evaluation):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(report, "draw_mistakes", full)
-    with pytest.raises(files.WriteError) as raised:
-        evaluating.evaluate(opened, evaluating.Request())
-    assert f"Could not write {run.path / run_folder.MISTAKES} (" in str(raised.value)
+    evaluation = evaluating.evaluate([opened])
+    monkeypatch.setattr(mistakes, "sheet", full)
+    with pytest.raises(files.WriteError, match=rf"Could not write {run.path}.*No space left"):
+        evaluation.save()
     assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before
-    monkeypatch.setattr(report, "draw_mistakes", lambda *given: None)
-    evaluating.evaluate(opened, evaluating.Request())
+    monkeypatch.setattr(mistakes, "sheet", lambda evaluation: None)
+    evaluation.save()
     assert (run.path / run_folder.EVALUATION).read_bytes() != before[
         run.path / run_folder.EVALUATION
     ]

@@ -16,10 +16,10 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.embeddings import feature_file, feature_parts
 from keras_r3d.inference.embeddings import features as embeddings
-from keras_r3d.inference.evaluation import scoring
-from keras_r3d.inference.evaluation.labelled import Labelled
+from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction import scoring
 from keras_r3d.system import devices
 
 ROOT = Path(__file__).parents[2]
@@ -53,7 +53,7 @@ def videos(tmp_path) -> list[Video]:
 
 
 def extract(model, videos, output, per="window", reader=None, layer="avg_pool", **options):
-    side = Labelled(videos, reader or VideoReader(0, 0), "test", "")
+    side = Split(videos, reader or VideoReader(0, 0), "test", "")
     stored = embeddings.store(model, layer, side, output, per=per, **options)
     found = feature_file.read(output)
     assert stored.rows == len(found.video)

@@ -1,25 +1,19 @@
 import numpy as np
 import pytest
+from predictions import make
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.inference.evaluation import fusion
-from keras_r3d.inference.evaluation.scoring import Scored
+from keras_r3d.inference.prediction import fusion
 from keras_r3d.system.errors import ArgumentError
 
 NAMES = ["run_a", "run_b"]
 
 
-def scored(name: str, windows, status: str = "ok", detail: str = "") -> Scored:
-    scores = np.array(windows, np.float32).reshape(-1, 2)
-    seconds = np.array([[n, n + 1] for n in range(len(scores))], float).reshape(-1, 2)
-    whole = scores.astype(float).mean(axis=0) if len(scores) else np.full(2, np.nan)
-    return Scored(Video(name, "x"), status, detail, scores, seconds, whole)
-
-
 def test_scores_are_weighted_means_by_the_names_of_classes():
-    a = scored("v", [[0.9, 0.1], [0.7, 0.3]])
-    b = scored("v", [[0.4, 0.6], [0.2, 0.8]])  # of y, then x
-    (found,) = fusion.fuse([iter([a]), iter([b])], [["x", "y"], ["y", "x"]], [1, 3])
+    a = make("v", ["x", "y"], [[0.9, 0.1], [0.7, 0.3]])
+    b = make("v", ["y", "x"], [[0.4, 0.6], [0.2, 0.8]])
+    (found,) = fusion.fuse([iter([a]), iter([b])], [1, 3])
+    assert found.labels == ["x", "y"]
     assert found.scores == pytest.approx([0.8 / 4 + 0.7 * 3 / 4, 0.2 / 4 + 0.3 * 3 / 4])
     assert found.window_scores[0] == pytest.approx([0.9 / 4 + 0.6 * 3 / 4, 0.1 / 4 + 0.4 * 3 / 4])
     assert (found.window_seconds == a.window_seconds).all()
@@ -27,16 +21,21 @@ def test_scores_are_weighted_means_by_the_names_of_classes():
 
 
 def test_other_numbers_of_windows_leave_the_videos_score():
-    a, b = scored("v", [[0.9, 0.1], [0.7, 0.3]]), scored("v", [[0.4, 0.6]])
-    (found,) = fusion.fuse([iter([a]), iter([b])], [["x", "y"]] * 2, [1, 1])
+    a = make("v", ["x", "y"], [[0.9, 0.1], [0.7, 0.3]])
+    b = make("v", ["x", "y"], [[0.4, 0.6]])
+    (found,) = fusion.fuse([iter([a]), iter([b])], [1, 1])
     assert found.scores == pytest.approx([0.6, 0.4])
     assert found.window_scores.shape == (0, 2)
 
 
 def test_an_error_of_one_is_an_error_of_all():
-    a = [scored("v", [[0.9, 0.1]]), scored("w", [[1, 0]], "partial", "short")]
-    b = [scored("v", [], "error", "broken"), scored("w", [[0, 1]])]
-    first, second = fusion.fuse([iter(a), iter(b)], [["x", "y"]] * 2, [1, 1])
+    labels = ["x", "y"]
+    a = [
+        make("v", labels, [[0.9, 0.1]]),
+        make("w", labels, [[1, 0]], status="partial", detail="short"),
+    ]
+    b = [make("v", labels, [], detail="broken"), make("w", labels, [[0, 1]])]
+    first, second = fusion.fuse([iter(a), iter(b)], [1, 1])
     assert (first.status, first.detail) == ("error", "broken")
     assert np.isnan(first.scores).all()
     assert first.window_scores.shape == (0, 2)
@@ -46,9 +45,9 @@ def test_an_error_of_one_is_an_error_of_all():
 @pytest.mark.parametrize(
     ("names", "classes", "weights", "said"),
     [
-        (["a"], [["x"]], [1.0], "at least two runs. Received: a"),
+        (["a"], [["x"]], [1.0], "at least two models. Received: a"),
         (NAMES, [["x", "y"], ["x", "z"]], [1.0, 1.0], "Only one of them has: y, z"),
-        (NAMES, [["x"], ["x"]], [1.0], "a number for each of the 2 runs of --fuse. Received: 1"),
+        (NAMES, [["x"], ["x"]], [1.0], "a number for each of the 2 models. Received: 1"),
         (NAMES, [["x"], ["x"]], [1.0, -1.0], "must be 0 or more, and not all 0"),
         (NAMES, [["x"], ["x"]], [0.0, 0.0], "must be 0 or more, and not all 0"),
         (NAMES, [["x"], ["x"]], [1.0, float("nan")], "must be 0 or more, and not all 0"),
@@ -60,10 +59,11 @@ def test_what_cannot_be_fused_is_said(names, classes, weights, said):
 
 
 def test_weights_are_numbers():
-    assert fusion.parse_weights(["1", "1.5"], 2) == [1, 1.5]
-    assert fusion.parse_weights([], 3) == [1, 1, 1]
+    classes = [["x"], ["x"]]
+    assert fusion.check(classes, NAMES, ["1", "1.5"]) == [1, 1.5]
+    assert fusion.check(classes, NAMES, []) == [1, 1]
     with pytest.raises(ArgumentError, match=r"must be numbers\. Received: 1 x"):
-        fusion.parse_weights(["1", "x"], 2)
+        fusion.check(classes, NAMES, ["1", "x"])
 
 
 def test_videos_are_matched_by_folder_name_and_segment():

@@ -1,5 +1,6 @@
 """Grad-CAM and occlusion, on networks whose answer is known."""
 
+import heats
 import keras
 import numpy as np
 import pytest
@@ -94,8 +95,8 @@ def test_all_networks_of_any_channels_have_stages(name):
         [stage.cells[1] for stage in found], reverse=True
     )
     assert all(not stage.layer.endswith(("_pad", "shortcut_conv")) for stage in found)
-    heats = gradcam.grad_cam(model, np.zeros((1, *shape, 2), np.uint8), method="grad_cam")
-    assert heats.shape == (1, *shape)
+    found = gradcam.grad_cam(model, np.zeros((1, *shape, 2), np.uint8), method="grad_cam")
+    assert found.shape == (1, *shape)
 
 
 def test_cells_are_where_the_arithmetic_says():
@@ -153,7 +154,7 @@ def test_occlusion_finds_the_only_place_that_counts():
     assert found.shape == (1, 4, 12, 12)
     assert found.max() == found[0, 1, 4, 8]
     assert found[0, :, :3].max() == 0
-    assert heat.share_on(found, (clip[..., 0] > 0).astype(float))[0] > 0.3
+    assert heats.share_on(found, (clip[..., 0] > 0).astype(float))[0] > 0.3
     assert occlusion(score, clip, 0).max() == 0, "nothing speaks for the other class"
     with pytest.raises(ValueError, match="`stride` must be from 1 to"):
         occlusion(score, clip, 1, box=(2, 2, 2), stride=(3, 1, 1))
@@ -184,9 +185,9 @@ def test_enlarging_keeps_the_cells_and_lines_between_them():
 
 def test_shares_ranks_and_overlap():
     one = np.array([[[[0, 1, 2, 1]]]], np.float32)
-    assert heat.share_on(one, np.array([[[[0, 0, 1, 0.5]]]]))[0] == pytest.approx(2.5 / 4)
-    assert np.isnan(heat.share_on(one * 0, one)[0])
-    assert heat.widened(np.eye(5)[None, None, 2:3], (0, 0, 1))[0, 0, 0].tolist() == [0, 1, 1, 1, 0]
+    assert heats.share_on(one, np.array([[[[0, 0, 1, 0.5]]]]))[0] == pytest.approx(2.5 / 4)
+    assert np.isnan(heats.share_on(one * 0, one)[0])
+    assert heats.widened(np.eye(5)[None, None, 2:3], (0, 0, 1))[0, 0, 0].tolist() == [0, 1, 1, 1, 0]
     assert heat.rank_correlation(one, one**2) == pytest.approx(1)
     assert heat.rank_correlation(one, -one) == pytest.approx(-1)
     assert np.isnan(heat.rank_correlation(one, one * 0))

@@ -25,14 +25,6 @@ def test_topk_agrees_with_sorting(rows, classes, seed):
         assert (metrics.topk_correct(scores, labels, k) == expected).all()
 
 
-def test_video_scores_average_windows_and_mark_missing_videos():
-    windows = np.array([[1.0, 0.0], [0.0, 1.0], [0.2, 0.8]])
-    scores = metrics.video_scores(windows, np.array([0, 0, 2]), 3)
-    assert scores[0].tolist() == [0.5, 0.5]
-    assert np.isnan(scores[1]).all()
-    assert scores[2] == pytest.approx([0.2, 0.8])
-
-
 def test_confusion_has_true_classes_in_rows():
     matrix = metrics.confusion(np.array([0, 0, 1]), np.array([1, 1, 1]), 2)
     assert matrix.tolist() == [[0, 2], [0, 1]]

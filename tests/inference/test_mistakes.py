@@ -1,4 +1,3 @@
-import cv2
 import evaluations
 import numpy as np
 import pytest
@@ -7,20 +6,20 @@ from conftest import frame_numbers, write_video
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import Decoder
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference.evaluation import mistakes, report
+from keras_r3d.inference.evaluation import mistakes
 from keras_r3d.system.errors import VideoError
 
 CLASSES = ["green", "red"]
 
 
-def wrong(*scores: float, paths=None):
+def wrong(*scores: float, paths=None, reader=None):
     """Makes green videos that are taken for red ones, with these scores."""
     rows = [[[1 - score, score]] for score in scores]
-    return evaluations.make(CLASSES, [0] * len(scores), rows, paths=paths)
+    return evaluations.make(CLASSES, [0] * len(scores), rows, paths=paths, reader=reader)
 
 
 def titles(figure) -> list[str]:
-    return [title for axes in figure.axes if (title := axes.get_title(loc="left"))]
+    return [title for axes in figure.axes if (title := axes.get_title())]
 
 
 def test_the_surest_mistakes_come_first():
@@ -32,9 +31,8 @@ def test_the_surest_mistakes_come_first():
 
 def test_the_sheet_shows_twenty_in_their_own_colours(tmp_path):
     path = write_video(tmp_path / "orange.avi", 30, tint=(1, 0.5, 0), base=60)
-    evaluation = wrong(*np.linspace(0.6, 0.95, 25), paths=[path] * 25)
-    figure, skipped = mistakes.sheet(evaluation, VideoReader(0, 0))
-    assert skipped == []
+    scores = np.linspace(0.6, 0.95, 25)
+    figure = mistakes.sheet(wrong(*scores, paths=[path] * 25, reader=VideoReader(0, 0)))
     shown = titles(figure)
     assert len(shown) == 20
     assert "green → red (0.95) · orange.avi" in shown
@@ -54,21 +52,19 @@ def test_the_frames_are_spread_over_the_video(tmp_path):
 def test_a_segment_is_named_with_its_seconds(tmp_path):
     path = write_video(tmp_path / "v.avi", 30)
     segment = Video(str(path), "green", 1, 2)
-    figure, _ = mistakes.sheet(wrong(0.9, paths=[segment]), VideoReader(0, 0))
+    figure = mistakes.sheet(wrong(0.9, paths=[segment], reader=VideoReader(0, 0)))
     assert titles(figure) == ["green → red (0.90) · v.avi [1-2 s]"]
 
 
 def test_a_video_that_is_gone_is_skipped_and_said(tmp_path):
     there = write_video(tmp_path / "there.avi", 10)
-    evaluation = wrong(0.9, 0.8, paths=[tmp_path / "gone.avi", there])
-    skipped = report.draw_mistakes(evaluation, VideoReader(0, 0), tmp_path / "m.png")
-    assert len(skipped) == 1
-    assert "gone.avi" in skipped[0]
-    assert cv2.imread(str(tmp_path / "m.png")) is not None
-    figure, _ = mistakes.sheet(evaluation, VideoReader(0, 0))
+    paths, reader = [tmp_path / "gone.avi", there], VideoReader(0, 0)
+    figure = mistakes.sheet(wrong(0.9, 0.8, paths=paths, reader=reader))
     assert figure.get_suptitle().endswith("1 of 2; 1 could not be read again")
-    nothing = wrong(0.9, paths=[tmp_path / "gone.avi"])
-    assert len(report.draw_mistakes(nothing, VideoReader(0, 0), tmp_path / "n.png")) == 1
+    assert titles(figure) == ["green → red (0.80) · there.avi"]
+    nothing = mistakes.sheet(wrong(0.9, paths=paths[:1], reader=reader))
+    assert nothing.get_suptitle().endswith("0 of 1; 1 could not be read again")
+    assert titles(nothing) == []
 
 
 def test_what_can_be_had_of_a_video_is_shown(tmp_path, monkeypatch):
@@ -87,6 +83,6 @@ def test_what_can_be_had_of_a_video_is_shown(tmp_path, monkeypatch):
 
 
 def test_without_mistakes_there_is_no_picture(tmp_path):
-    evaluation = wrong(0.1, 0.2)
-    assert report.draw_mistakes(evaluation, VideoReader(0, 0), tmp_path / "m.png") is None
-    assert not (tmp_path / "m.png").exists()
+    evaluation = wrong(0.1, 0.2, reader=VideoReader(0, 0))
+    assert mistakes.sheet(evaluation) is None
+    assert "mistakes.png" not in evaluation.save(tmp_path / "out")

@@ -8,8 +8,7 @@ from conftest import write_video
 from keras_r3d import recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference.evaluation import report
-from keras_r3d.inference.evaluation.evaluation import evaluate_videos
+from keras_r3d.inference.evaluation.evaluating import evaluate_videos
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import devices
@@ -76,22 +75,23 @@ def test_scores_do_not_depend_on_batches(colour_model, videos, small):
 
 def test_the_report_is_written(colour_model, videos, small, tmp_path):
     evaluation = evaluated(colour_model, videos, small.data)
-    text = report.table(evaluation)
+    text = str(evaluation)
     assert "81.8%" in text
     assert "60.0%" in text
     assert "broken.mp4" in text
-    report.write_json(evaluation, "test", tmp_path / "e.json")
-    written = json.loads((tmp_path / "e.json").read_text())
+    evaluation.save(tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     keys = {"videos", "errors", "clip_top1", "clip_top5", "video_top1", "video_top5"}
     assert keys <= set(written)
     assert written["split"] == "test"
     assert len(written["records"]) == 5
-    report.draw_confusion(evaluation, tmp_path / "c.png")
-    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out" / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "out" / "mistakes.png").is_file()
 
 
 def test_an_unknown_class_is_named(colour_model, videos, small):
-    with pytest.raises(DataError, match="has the class 'blue', which the model was not"):
+    message = r"1 of the 1 videos of split 'test' have .*: 'blue' \(1\); for example, .*r3\.avi"
+    with pytest.raises(DataError, match=message):
         evaluated(colour_model, [Video(videos[0].path, "blue")], small.data)
 
 
@@ -106,4 +106,4 @@ def test_a_looped_video_is_said(colour_model, videos, small):
     assert first["status"] == second["status"] == "ok"
     assert first["detail"].endswith("r3.avi: 3 frames, repeated to the 4 of a clip.")
     assert "detail" not in second
-    assert "Shorter than a clip:" in report.table(evaluation)
+    assert "Shorter than a clip:" in str(evaluation)

@@ -2,25 +2,27 @@ import csv
 import warnings
 
 import numpy as np
+import predictions
 import pytest
 
-from keras_r3d.inference.prediction import timeline
 from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.system.errors import R3DError
 
 
 def predicted(classes: int, windows: int, seconds: float = 0.64) -> Prediction:
     rng = np.random.default_rng(classes)
-    scores = rng.dirichlet(np.ones(classes), windows).astype(np.float32)
     starts = np.arange(windows) * seconds
-    return Prediction(
-        *("folder/with_$igns.mp4", "ok", "", [f"class $x_{n}" for n in range(classes)]),
-        *(scores.mean(axis=0), scores, np.stack([starts, starts + seconds], axis=1)),
+    return predictions.make(
+        "folder/with_$igns.mp4",
+        [f"class $x_{n}" for n in range(classes)],
+        rng.dirichlet(np.ones(classes), windows),
+        seconds=np.stack([starts, starts + seconds], axis=1),
     )
 
 
 def test_the_csv_has_seconds_and_scores_to_the_bit(tmp_path):
     of = predicted(5, 7)
-    timeline.write_csv(of, tmp_path / "t.csv")
+    of.save(tmp_path / "t.csv")
     with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert header == ["start_seconds", "end_seconds", *of.labels]
@@ -32,7 +34,7 @@ def test_the_csv_has_seconds_and_scores_to_the_bit(tmp_path):
 @pytest.mark.parametrize(("classes", "windows"), [(10, 12), (400, 400)])
 def test_the_picture_shows_the_classes_that_are_highest_anywhere(tmp_path, classes, windows):
     of = predicted(classes, windows)
-    drawn = timeline.figure(of, 3)
+    drawn = of.timeline(3)
     (legend,) = drawn.legends
     highest = np.argsort(-of.window_scores.max(axis=0))[: min(3, classes)]
     assert [text.get_text() for text in legend.get_texts()] == [of.labels[n] for n in highest]
@@ -41,13 +43,13 @@ def test_the_picture_shows_the_classes_that_are_highest_anywhere(tmp_path, class
     line = axes.get_lines()[0]
     assert line.get_xdata() == pytest.approx(of.window_seconds.mean(axis=1))
     assert line.get_ydata() == pytest.approx(of.window_scores[:, highest[0]])
-    timeline.write_png(of, tmp_path / "t.png", 3)
+    of.save(tmp_path / "t.png", 3)
     assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_single_window_is_bars_over_its_time():
     of = predicted(5, 1)
-    drawn = timeline.figure(of, 3)
+    drawn = of.timeline(3)
     (axes,) = drawn.axes
     highest = np.argsort(-of.window_scores[0])[:3]
     for bar, number in zip(axes.collections, highest, strict=True):
@@ -61,6 +63,22 @@ def test_a_single_window_is_bars_over_its_time():
 
 
 def test_a_video_of_one_frame_takes_no_time_and_makes_no_noise(tmp_path):
+    of = predicted(3, 1, seconds=0.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        timeline.write_png(predicted(3, 1, seconds=0.0), tmp_path / "t.png", 3)
+        of.save(tmp_path / "t.png", 3)
+    assert of.timeline(3).axes[0].get_xlim() == pytest.approx((-0.01, 0.11))
+
+
+def test_what_cannot_be_saved_is_said(tmp_path):
+    (tmp_path / "there.json").touch()
+    lost = predictions.make("v.mp4", ["x"], [], detail="v.mp4: no frame.")
+    for of, name, message in (
+        (predicted(3, 1), "there.json", "already exists; choose another file"),
+        (predicted(3, 1), "t.txt", r"`path` must end in one of .*'\.mp4'.* Received: .*t\.txt"),
+        (lost, "t.png", r"v\.mp4 has no scores of windows: v\.mp4: no frame"),
+        (lost, "t.mp4", r"v\.mp4 has no score: v\.mp4: no frame"),
+    ):
+        with pytest.raises(R3DError, match=message):
+            of.save(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.json"]

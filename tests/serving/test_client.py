@@ -1,6 +1,7 @@
 """The client of TensorFlow Serving: what it sends, what it makes of answers, what it prints."""
 
 import dataclasses
+import inspect
 import itertools
 import json
 import socket
@@ -21,11 +22,9 @@ from serving_server import RestServer
 from keras_r3d import VideoClassifier, recipe
 from keras_r3d import client as command_module
 from keras_r3d.applications import Metadata
-from keras_r3d.data.annotations import Video
-from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.evaluation import scoring
 from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.inference.prediction import prediction, result_table
+from keras_r3d.inference.prediction import result_table
 from keras_r3d.serving import messages, remote, server
 from keras_r3d.system import retrying
 from keras_r3d.system.errors import ArgumentError, R3DError, ServingError
@@ -340,11 +339,10 @@ def test_what_is_not_http(experiment):
 def test_a_server_that_dies_midway(model, experiment, folder):
     with RestServer(model) as dying:
         opened = open_model(dying, experiment, dataclasses.replace(MANNER, retries=0))
-        videos = [Video(str(folder / name), "") for name in ("red.avi", "green.avi")]
+        paths = [str(folder / name) for name in ("red.avi", "green.avi")]
         dying.faults, dying.always = [None], "close"
-        reader = file_reader([one.path for one in videos], opened.data)
         with pytest.raises(ServingError, match="the connection ended"):
-            list(scoring.score(opened, reader, videos))
+            list(scoring.score_files(opened, paths))
 
 
 def test_grpc_codes(rpc, experiment, clips):
@@ -427,13 +425,9 @@ def expected(experiment, paths, top=5) -> tuple[list[str], list[dict]]:
     """Returns the table and the records of `predict` with the same model."""
     data, of = experiment.data, experiment.eval
     local = Classifier("", "", CLASSES, data, of, probabilities, None, "")
-    videos = [Video(str(path), "") for path in paths]
-    found = [
-        prediction.of_scored(one, CLASSES)
-        for one in scoring.score(local, file_reader([v.path for v in videos], data), videos)
-    ]
-    table = result_table.Table([video.path for video in videos], CLASSES, None)
-    rows = [line for one in found for line in table.of_prediction(one, top)]
+    found = list(scoring.score_files(local, [str(path) for path in paths]))
+    table = result_table.Table([str(path) for path in paths], CLASSES, None)
+    rows = [line for one in found for line in table.rows(one, top)]
     return [table.heading(), *rows], [one.record(top) for one in found]
 
 
@@ -502,7 +496,7 @@ def test_a_password_is_sent_and_not_shown(rest, command, exported, folder):
             "There is no .*model.json",
         ),
         (["{red}", "--url", "localhost:1", "--export", "{exported}"], "--url must be http://"),
-        (["{red}", "--json", "{red}"], "exists and is left as it is"),
+        (["{red}", "--json", "{red}"], "already exists"),
     ],
 )
 @pytest.mark.usefixtures("_flags")
@@ -520,19 +514,25 @@ def test_what_the_command_refuses(exported, folder, words, text):
 def test_the_command_asks_as_python_does():
     known = flags.FLAGS.get_flags_for_module(command_module)
     defaults = {flag.name: flag.default for flag in known}
+    asked = inspect.signature(VideoClassifier.served).parameters
+    options = {name: one.default for name, one in asked.items() if name != "exported_from"}
+    assert options.pop("url") is inspect.Parameter.empty
+    assert options == {name: defaults[name] for name in options}
     manner = dataclasses.asdict(remote.Manner())
     manner["jpeg_quality"] = manner.pop("quality")
     manner["max_message_mib"] = manner.pop("most_bytes")
-    assert manner == {name: defaults[name] for name in manner}
+    assert manner == {name: options[name] for name in manner}
 
 
 def test_a_served_model_is_a_classifier(running, exported, folder, experiment):
     served = VideoClassifier(f"{running.url}/toy", exported_from=exported)
     assert served.classes == list(CLASSES)
+    options = {"signature": "jpeg", "jpeg_quality": 90, "protocol": "2x3"}
+    jpegs = VideoClassifier.served(running.url, exported_from=exported, **options)
+    assert "3 views" in jpegs.described
+    assert str(jpegs).startswith(f"{running.url} toy/3 (model.json of {exported}): ")
     path = folder / "red.avi"
-    reader = file_reader([str(path)], experiment.data)
-    opened = open_model(running, experiment)
-    (expected,) = scoring.score(opened, reader, [Video(str(path), "")])
+    (expected,) = scoring.score_files(open_model(running, experiment), [str(path)])
     assert served.predict(path).scores == pytest.approx(expected.scores)
     for call, message in (
         (lambda: served.explain(path), "is a served model, which has scores but no gradients"),

@@ -260,7 +260,7 @@ def test_several_weights_are_chosen_from(weights, class_folders, tmp_path):
     run = train(few_recipe(",".join(weights)), class_folders, tmp_path / "run", said)
     assert run.summary["evaluation"]["video_top1"] == 1.0
     assert [line for line in said if line.startswith("Classifier: ")]
-    evaluating.evaluate_run(run, evaluating.Request(split="train"))
+    evaluating.evaluate_run(run, split="train")
 
 
 def test_a_blend_is_one_model(weights, class_folders, tmp_path):

@@ -85,7 +85,7 @@ def test_a_run_is_evaluated_on_either_form(places, tmp_path, trained_on):
         shutil.copytree(places / f"run-{trained_on}", path)
         run = run_folder.open_run(path)
         data_dir = evaluated_on and str(places / evaluated_on)
-        evaluating.evaluate_run(run, evaluating.Request(data_dir=data_dir))
+        evaluating.evaluate_run(run, data=data_dir)
         (written,) = path.glob(name)
         result = json.loads(written.read_text())
         assert (result["videos"], result["errors"], result["windows"]) == (2, 0, 6)

@@ -116,7 +116,7 @@ def extract_features(
 
         from keras_r3d.data.opening import file_reader
         from keras_r3d.inference.embeddings import features
-        from keras_r3d.inference.evaluation.labelled import Labelled, videos_of
+        from keras_r3d.inference.evaluation.split import Split, open_split
         from keras_r3d.inference.models.protocol import described
         from keras_r3d.system.devices import choose
 
@@ -124,10 +124,10 @@ def extract_features(
         nameless = [listing.printable(one) for one in paths if not annotations.is_text(one)]
         paths = [one for one in paths if annotations.is_text(one)]
         if labeled:
-            side = videos_of(opened, data_dir, split)
+            side = open_split(opened, data_dir, split)
         else:
             reader = file_reader(paths, opened.classifier.data)
-            side = Labelled([Video(one, "") for one in paths], reader, "", "")
+            side = Split([Video(one, "") for one in paths], reader, "", "")
         embedder, layer = features.embedder(opened.classifier, layer, choose(devices))
         of_one = {"window": "each window", "video": "the mean of its windows"}[per]
         placed = described(embedder.data, embedder.eval).rpartition("; ")[0]

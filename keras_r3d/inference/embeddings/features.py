@@ -20,10 +20,11 @@ from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.inference.embeddings.feature_file import Batch, Features
 from keras_r3d.inference.embeddings.feature_parts import PLAN, Parts
-from keras_r3d.inference.evaluation.labelled import Labelled
-from keras_r3d.inference.evaluation.scoring import TIMEOUT, Scored, score
+from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.inference.prediction.scoring import TIMEOUT, score
 from keras_r3d.system import files
 from keras_r3d.system.devices import Devices, choose
 from keras_r3d.system.errors import ArgumentError
@@ -113,7 +114,7 @@ def embedder(
 
 
 def of_videos(
-    model: Classifier, layer: str, side: Labelled, *, per: str, timeout: float = TIMEOUT
+    model: Classifier, layer: str, side: Split, *, per: str, timeout: float = TIMEOUT
 ) -> Features:
     """Computes the embeddings of videos, all in memory.
 
@@ -134,11 +135,11 @@ def of_videos(
         if scored.status != "error":
             batches.append(_rows(scored, per))
             if scored.detail:
-                details[scored.status][scored.video.name] = scored.detail
+                details[scored.status][scored.source.name] = scored.detail
     if not batches:
         raise _nothing(side, errors)
     columns = {name: np.concatenate([one[name] for one in batches]) for name in batches[0]}
-    if not side.split:
+    if not side.name:
         columns["label"] = None
     metadata = _metadata(model, layer, per, side, len(batches), errors, details)
     return Features(source=Path(model.name), **columns, metadata=metadata)
@@ -181,7 +182,7 @@ def named(kind: str, details: dict[str, str]) -> str:
 def store(
     model: Classifier,
     layer: str,
-    side: Labelled,
+    side: Split,
     output: Path,
     *,
     per: str,
@@ -225,7 +226,7 @@ def store(
         try:
             for scored in _scored(model, side.reader, remaining, timeout, errors):
                 if scored.status != "error":
-                    parts.add(scored.video.name, _rows(scored, per), scored.detail)
+                    parts.add(scored.source.name, _rows(scored, per), scored.detail)
                 if progress is not None:
                     progress(next(numbers), total)
         finally:  # of Ctrl-C and SIGTERM, too
@@ -236,7 +237,7 @@ def store(
         details = parts.details()
         metadata = _metadata(model, layer, per, side, len(parts.finished), errors, details)
         dimension = len(model.classes)
-        rows = feature_file.write(output, parts.batches, dimension, bool(side.split), metadata)
+        rows = feature_file.write(output, parts.batches, dimension, bool(side.name), metadata)
     shutil.rmtree(work.folder)
     return StoredFeatures(output, rows, len(parts.finished), errors, details["partial"])
 
@@ -247,15 +248,15 @@ def _scored(
     videos: Sequence[Video],
     timeout: float,
     errors: dict[str, str],
-) -> Iterator[Scored]:
+) -> Iterator[Prediction]:
     """Yields the embedded videos in their order; `errors` gets why some are not."""
     for scored in score(model, reader, videos, timeout=timeout, probabilities=False):
         if scored.status == "error":
-            errors[scored.video.name] = scored.detail
+            errors[scored.source.name] = scored.detail
         yield scored
 
 
-def _rows(scored: Scored, per: str) -> Batch:
+def _rows(scored: Prediction, per: str) -> Batch:
     """Returns what is kept of a video: an embedding of each window, or their mean."""
     embeddings, seconds = scored.window_scores, scored.window_seconds
     numbers = np.arange(len(embeddings))
@@ -263,7 +264,7 @@ def _rows(scored: Scored, per: str) -> Batch:
         embeddings = scored.scores[np.newaxis].astype(np.float32)
         seconds = np.array([[seconds[:, 0].min(), seconds[:, 1].max()]])
         numbers = np.array([-1])
-    video = scored.video
+    video = scored.source
     texts = {"video": video.name, "path": video.path, "status": scored.status, "label": video.label}
     return {
         "embedding": embeddings,
@@ -297,15 +298,15 @@ def _metadata(
     model: Classifier,
     layer: str,
     per: str,
-    side: Labelled,
+    side: Split,
     videos: int,
     errors: dict[str, str],
     details: dict[str, dict[str, str]],
 ) -> dict[str, Any]:
     return _request(model, layer, per) | {
         "model": os.path.abspath(model.name),
-        "data_dir": side.data_dir or None,
-        "split": side.split or None,
+        "data_dir": side.data or None,
+        "split": side.name or None,
         "videos": videos,
         "errors": errors,
         "partial": details["partial"],
@@ -313,7 +314,7 @@ def _metadata(
     }
 
 
-def _nothing(side: Labelled, errors: dict[str, str]) -> ArgumentError:
+def _nothing(side: Split, errors: dict[str, str]) -> ArgumentError:
     reasons = "\n".join(f"  {detail}" for detail in list(errors.values())[:5])
     return ArgumentError(
         f"None of the {len(side.videos)} videos can be read. The first:\n{reasons}"

@@ -1,1 +1,1 @@
-"""Scores of labelled videos, their figures and intervals, and the folder of results."""
+"""Scores of labeled videos, their figures and intervals, and the folder of results."""

@@ -1,161 +1,168 @@
-"""Evaluates a model, or several together, on labelled videos, and writes what comes out."""
+"""Evaluates a model, or several together, on labeled videos."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_r3d import run_folder
-from keras_r3d.inference.evaluation import fusion, labelled, report, results, scoring
-from keras_r3d.inference.evaluation.evaluation import Evaluation, collected, counted
-from keras_r3d.inference.evaluation.labelled import Labelled
-from keras_r3d.inference.models import opening, protocol
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.inference.evaluation import results
+from keras_r3d.inference.evaluation.evaluation import Evaluation
+from keras_r3d.inference.evaluation.split import check_classes, open_split
+from keras_r3d.inference.models import opening
+from keras_r3d.inference.models import protocol as protocols
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.models.opening import Opened
+from keras_r3d.inference.prediction import fusion
+from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.inference.prediction.scoring import TIMEOUT, score
 
-Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What is asked of an evaluation; None is what the training's recipe says.
+def evaluate(
+    models: Sequence[Opened],
+    weights: Sequence[float] = (),
+    *,
+    data: str | None = None,
+    split: str | None = None,
+    protocol: str | None = None,
+    timeout: float = TIMEOUT,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Scores labeled videos by a model, or by several whose scores are fused, each exactly once.
 
-    Attributes:
-        data_dir: other videos, or the same in another place.
-        protocol: as `keras_r3d.inference.models.protocol.FORMS` says.
-        output: folder for the results; None puts them into the run folder.
+    Args:
+        weights: of the models; none if there is one.
+        data: other videos than those of the (first) run.
+        split: None is that of the recipe; of other data, the only one there is.
+        protocol: by which the models were opened, for the name of the folder.
         timeout: seconds after which a video that gives no more window is given up.
-        devices: as `keras_r3d.system.devices.choose` takes them.
-    """
+        progress: takes the number of videos done, and of all.
 
-    data_dir: str | None = None
-    split: str | None = None
-    protocol: str | None = None
-    output: Path | None = None
-    timeout: float = 300.0
-    devices: str = "all"
+    Raises:
+        DataError: there are no such videos, they have classes that a model does not know, or none
+            can be read.
+        ArgumentError: models that are fused have other videos each.
+    """
+    classifiers = [opened.classifier for opened in models]
+    if len(models) > 1:
+        split = split or classifiers[0].eval.split
+    splits = [open_split(opened, data, split) for opened in models]
+    first = splits[0]
+    videos: Sequence[Sequence[Video]] = [side.videos for side in splits]
+    if len(models) > 1:
+        videos = fusion.aligned(videos, titles(models))
+    streams = []
+    for model, side, labeled in zip(classifiers, splits, videos, strict=True):
+        check_classes(labeled, model.classes, f"split '{side.name}' in {side.data}")
+        side.reader.require_readable(labeled, side.name)
+        streams.append(score(model, side.reader, labeled, timeout=timeout))
+    predictions = _counted(fusion.fuse(streams, weights), len(first.videos), progress)
+    return Evaluation(
+        classifiers[0].classes,
+        predictions,
+        split=first.name,
+        reader=first.reader,
+        described={**_described(classifiers, weights), "data_dir": first.data},
+        run=models[0].run,
+        folder=results.folder_of(models, weights, first.name, protocol, data),
+    )
+
+
+def evaluate_videos(
+    classifier: Classifier,
+    reader: Reader,
+    videos: Sequence[Video],
+    *,
+    split: str,
+    timeout: float = TIMEOUT,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Scores labeled videos that are opened already, each exactly once; arguments as `evaluate`.
+
+    Raises:
+        DataError: a video has a class the model does not know, or no video can be read.
+        ModelError: the model gives something else than probabilities.
+    """
+    check_classes(videos, classifier.classes, f"split '{split}'")
+    reader.require_readable(videos, split)
+    predictions = score(classifier, reader, videos, timeout=timeout)
+    return Evaluation(
+        classifier.classes,
+        _counted(predictions, len(videos), progress),
+        split=split,
+        reader=reader,
+    )
 
 
 def evaluate_run(
     run: run_folder.Run,
-    request: Request | None = None,
     model: Path | None = None,
     *,
-    say: Say = print,
-    progress: Progress | None = None,
+    data: str | None = None,
+    split: str | None = None,
+    protocol: str | None = None,
+    output: Path | None = None,
+    devices: str = "all",
+    say: Callable[[str], None] = print,
 ) -> Evaluation:
-    """Evaluates the best model of a run, or another artefact of it, as `evaluate`."""
-    request = request or Request()
-    run_folder.check_new(request.output)
-    opened = opening.of_run(run, model, request.protocol, request.devices)
-    return evaluate(opened, request, say=say, progress=progress)
-
-
-def evaluate(
-    opened: Opened, request: Request, *, say: Say = print, progress: Progress | None = None
-) -> Evaluation:
-    """Evaluates a model: says a table, writes the results and returns them.
+    """Evaluates the best model of a run, or another one of it, and writes the results.
 
     Args:
-        say: takes lines of text.
-        progress: takes the number of videos done, and of all.
+        data, split, protocol: as of `evaluate`.
+        output: folder for the results, which must not exist; None is one in the run folder.
+        devices: as `keras_r3d.system.devices.choose` takes them.
+        say: takes lines of text: the model, a table, what was written.
     """
-    model, run = opened.classifier, opened.run
-    found = labelled.videos_of(opened, request.data_dir, request.split)
-    evaluation = scored([model], [found], request.timeout, say=say, progress=progress)
-    how = {
-        "model": model.name,
-        "protocol": {
-            "windows": model.eval.windows,
-            "views": model.eval.views,
-            "average": model.eval.average,
-        },
-        "data_dir": found.data_dir,
-    }
-    summary = None
-    if run is not None and results.is_of_recipe(opened, found.split, request.data_dir):
-        run.summary["evaluation"] = {"split": found.split, **evaluation.figures()}
-        summary = run.summary
-    place = results.place([opened], found.split, request.protocol, request.data_dir, ())
-    _write(evaluation, found, request.output or place, how, summary, say)
-    if run is not None:
-        run.report_problems(found.reader.problems, say)
+    run_folder.check_new(output)
+    opened = opening.of_run(run, model, protocol, devices)
+    say(headline(opened.classifier))
+    evaluation = evaluate([opened], data=data, split=split, protocol=protocol)
+    report(evaluation, output, say)
     return evaluation
 
 
-def evaluate_fused(
-    opened: Sequence[Opened],
-    request: Request,
-    weights: Sequence[str],
-    *,
-    say: Say = print,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """Evaluates the best models of several runs together, on the videos of the first."""
-    models = [one.classifier for one in opened]
-    names = [str(one.run.path) for one in opened if one.run is not None]
-    numbers = fusion.parse_weights(weights, len(models))
-    fusion.check([model.classes for model in models], names, numbers)
-    split = request.split or models[0].eval.split
-    sides = [labelled.videos_of(one, request.data_dir, split) for one in opened]
-    videos = fusion.aligned([side.videos for side in sides], names)
-    sides = [dataclasses.replace(side, videos=own) for side, own in zip(sides, videos, strict=True)]
-    evaluation = scored(models, sides, request.timeout, numbers, say=say, progress=progress)
-    how = {
-        "fused": [model.name for model in models],
-        "weights": numbers,
-        "data_dir": sides[0].data_dir,
-    }
-    place = results.place(opened, split, request.protocol, request.data_dir, weights)
-    _write(evaluation, sides[0], request.output or place, how, None, say)
-    return evaluation
-
-
-def scored(
-    models: Sequence[Classifier],
-    sides: Sequence[Labelled],
-    timeout: float = scoring.TIMEOUT,
-    weights: Sequence[float] = (),
-    *,
-    say: Say,
-    progress: Progress | None,
-) -> Evaluation:
-    """Scores videos by one model, or by several whose scores are fused.
-
-    Args:
-        sides: the same videos as each model reads them.
-        timeout: seconds after which a video that gives no more window is given up.
-        weights: of the models; none if there is one.
-
-    Raises:
-        DataError: videos have classes that the model does not know, or none can be read.
-    """
-    streams = []
-    for model, side in zip(models, sides, strict=True):
-        how = protocol.described(model.data, model.eval)
-        say(f"{model.name} ({model.described}): {how}")
-        labelled.check_known(side, model.classes)
-        side.reader.require_readable(side.videos, side.split)
-        streams.append(scoring.score(model, side.reader, side.videos, timeout=timeout))
-    classes = [model.classes for model in models]
-    fused = fusion.fuse(streams, classes, weights) if weights else streams[0]
-    evaluation = collected(counted(fused, len(sides[0].videos), progress), models[0].classes)
-    return dataclasses.replace(evaluation, split=sides[0].split, reader=sides[0].reader)
-
-
-def _write(
-    evaluation: Evaluation,
-    found: Labelled,
-    folder: Path | None,
-    how: dict[str, Any],
-    summary: dict[str, Any] | None,
-    say: Say,
-) -> None:
-    """Says the table and writes the results into a folder."""
-    say(report.table(evaluation))
+def report(evaluation: Evaluation, output: str | Path | None, say: Callable[[str], None]) -> None:
+    """Says the table of an evaluation, and writes its files where there is a place for them."""
+    say(str(evaluation))
+    folder = output or evaluation.folder
     if folder is None:
         say("Nothing was written: pass --output FOLDER.")
-        return
-    written = results.write(evaluation, found.reader, folder, found.split, how, summary)
-    say(f"Written into {folder}: {', '.join(written)}")
+    else:
+        say(f"Written into {folder}: {', '.join(evaluation.save(output))}")
+    if evaluation.run is not None and evaluation.reader is not None:
+        evaluation.run.report_problems(evaluation.reader.problems, say)
+
+
+def titles(models: Sequence[Opened]) -> list[str]:
+    """Returns what models are called beside each other: their runs, else their files."""
+    return [str(one.run.path) if one.run is not None else one.classifier.name for one in models]
+
+
+def headline(model: Classifier) -> str:
+    """Returns a model, and how it scores videos, in words."""
+    return f"{model.name} ({model.described}): {protocols.described(model.data, model.eval)}"
+
+
+def _described(models: Sequence[Classifier], weights: Sequence[float]) -> dict[str, Any]:
+    """Returns what the file of an evaluation says of its models."""
+    if len(models) > 1:
+        return {"fused": [model.name for model in models], "weights": list(weights)}
+    used = dataclasses.asdict(models[0].eval)
+    how = {key: used[key] for key in ("windows", "views", "average")}
+    return {"model": models[0].name, "protocol": how}
+
+
+def _counted(
+    predictions: Iterable[Prediction], total: int, progress: Progress | None
+) -> list[Prediction]:
+    """Returns all predictions, and tells how many there are as they come."""
+    done = []
+    for prediction in predictions:
+        done.append(prediction)
+        if progress is not None:
+            progress(len(done), total)
+    return done

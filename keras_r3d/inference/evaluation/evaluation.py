@@ -3,18 +3,18 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_r3d import run_folder
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.inference.evaluation import intervals, metrics
-from keras_r3d.inference.evaluation.scoring import TIMEOUT, Scored, score
-from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.system.errors import DataError, R3DError
+from keras_r3d.inference.evaluation import intervals, metrics, results, table
+from keras_r3d.inference.prediction.prediction import Prediction, named
+from keras_r3d.system.errors import ArgumentError
 
 _TOP = 5
 
@@ -25,52 +25,101 @@ class Evaluation:
 
     Attributes:
         classes: class names in label order.
-        videos: of the split; labels and scores are in this order.
-        labels: int `(videos,)`.
-        video_scores: float64 `(videos, classes)`, probabilities; NaN where a video has no score.
-        window_scores: float `(windows, classes)`, probabilities.
-        window_videos: int `(windows,)`, the video of each window.
-        window_seconds: float64 `(windows, 2)`, start and end of each window.
-        errors: video number -> why it has no score.
-        partial: video number -> what was lacking; its score is of what decoded.
-        notes: video number -> what else there is to say, such as that its frames were repeated.
+        predictions: of the labeled videos of the split, in their order.
         split: name of the split, if it has one.
         reader: of the videos, from which pictures of mistakes are drawn; None draws none.
+        described: the model, protocol and data, for `evaluation.json`.
+        run: of the (first) model, if it is of one.
+        folder: where `save` writes by default; None if the model is of no run.
     """
 
     classes: Sequence[str]
-    videos: Sequence[Video]
-    labels: np.ndarray
-    video_scores: np.ndarray
-    window_scores: np.ndarray
-    window_videos: np.ndarray
-    window_seconds: np.ndarray
-    errors: dict[int, str]
-    partial: dict[int, str]
-    notes: dict[int, str] = dataclasses.field(default_factory=dict)
+    predictions: Sequence[Prediction]
     split: str = ""
     reader: Reader | None = None
+    described: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    run: run_folder.Run | None = None
+    folder: Path | None = None
 
     def __str__(self) -> str:
-        from keras_r3d.inference.evaluation import report
+        return table.table(self)
 
-        return report.table(self)
+    def save(self, folder: str | Path | None = None) -> list[str]:
+        """Writes a folder of results: figures, tables and pictures, as docs/evaluation.md says.
 
-    def save(self, folder: str | Path) -> list[str]:
-        """Writes a new folder of results: figures, tables and pictures, as docs/evaluation.md says.
+        Args:
+            folder: must not exist; None is the attribute `folder`, in the run folder, where the
+                same evaluation as before is replaced.
 
         Returns:
             Names of the files.
 
         Raises:
-            R3DError: the folder exists already.
-            WriteError: it cannot be written.
+            ArgumentError: the folder exists already, or none is given and the model is of no run.
+            WriteError: it cannot be written; files of an earlier evaluation then stay.
         """
-        from keras_r3d.inference.evaluation import results
+        if folder is not None and Path(folder).exists():
+            raise ArgumentError(f"{folder} already exists; choose another folder.")
+        place = folder or self.folder
+        if place is None:
+            raise ArgumentError("`folder` is missing: this model is of no run.")
+        return results.write(self, Path(place))
 
-        if Path(folder).exists():
-            raise R3DError(f"{folder} already exists; choose another folder.")
-        return results.write(self, self.reader, Path(folder), self.split, {})
+    @functools.cached_property
+    def videos(self) -> list[Video]:
+        """The videos of the split; labels and scores are in this order."""
+        return [prediction.source for prediction in self.predictions]
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        """Class numbers of the videos, int `(videos,)`."""
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        return np.array([numbers[video.label] for video in self.videos], int)
+
+    @functools.cached_property
+    def video_scores(self) -> np.ndarray:
+        """Probabilities, float64 `(videos, classes)`; NaN where a video has no score."""
+        rows = [prediction.scores for prediction in self.predictions]
+        return np.array(rows, float).reshape(-1, len(self.classes))
+
+    @functools.cached_property
+    def window_scores(self) -> np.ndarray:
+        """Probabilities, float32 `(windows, classes)`."""
+        nothing = np.empty((0, len(self.classes)), np.float32)
+        return np.concatenate([nothing, *(one.window_scores for one in self.predictions)])
+
+    @functools.cached_property
+    def window_videos(self) -> np.ndarray:
+        """The video of each window, int `(windows,)`."""
+        counts = [len(prediction.window_scores) for prediction in self.predictions]
+        return np.repeat(np.arange(len(counts)), counts)
+
+    @functools.cached_property
+    def window_seconds(self) -> np.ndarray:
+        """Start and end of each window, float64 `(windows, 2)`."""
+        return np.concatenate([np.empty((0, 2)), *(one.window_seconds for one in self.predictions)])
+
+    @property
+    def errors(self) -> dict[int, str]:
+        """Video number -> why it has no score."""
+        return self._details("error")
+
+    @property
+    def partial(self) -> dict[int, str]:
+        """Video number -> what was lacking; its score is of what decoded."""
+        return self._details("partial")
+
+    @property
+    def notes(self) -> dict[int, str]:
+        """Video number -> what else there is to say, such as that its frames were repeated."""
+        return self._details("ok")
+
+    def _details(self, status: str) -> dict[int, str]:
+        return {
+            number: prediction.detail
+            for number, prediction in enumerate(self.predictions)
+            if prediction.status == status and (prediction.detail or status != "ok")
+        }
 
     @property
     def top_places(self) -> int:
@@ -89,10 +138,10 @@ class Evaluation:
     @property
     def one_window_each(self) -> bool:
         """Whether every video has one window, so that clip and video accuracy are the same."""
-        return bool((np.bincount(self.window_videos, minlength=len(self.videos)) <= 1).all())
+        return all(len(prediction.window_scores) <= 1 for prediction in self.predictions)
 
     def floor(self) -> str:
-        """Says what a figure is worth: nothing, where its interval reaches down to a simple guess.
+        """Warns where the interval of the accuracy reaches down to a simple guess.
 
         Returns:
             A sentence, or "".
@@ -131,8 +180,8 @@ class Evaluation:
         `clip_*` count windows, `video_*` videos; `readable_video_*` leave videos without score
         out, all others count them as wrong. `*_top5` is of `top5_places` classes. `*_mean` is the
         mean of `*_top1` and `*_top5`, by which the paper compares. `largest_class_share` is the
-        accuracy of always naming the most frequent class, `chance` that of guessing. What cannot be
-        said, such as an accuracy of no videos, is None.
+        accuracy of always naming the most frequent class, `chance` that of guessing. A figure
+        that cannot be computed, such as an accuracy of no videos, is None.
         """
         return dict(self._figures)
 
@@ -146,12 +195,12 @@ class Evaluation:
             "top5_places": self.top_places,
         }
         shares = self._shares()
-        right, counted = (np.stack(one, axis=1) for one in zip(*shares.values(), strict=True))
-        found = intervals.ratio_intervals(right, counted)
+        right, counted = (np.stack(part, axis=1) for part in zip(*shares.values(), strict=True))
+        bounds = intervals.ratio_intervals(right, counted)
         for number, name in enumerate(shares):
             total = counted[:, number].sum()
             figures[name] = float(right[:, number].sum() / total) if total else None
-            figures[f"{name}_interval"] = _numbers(found[number])
+            figures[f"{name}_interval"] = _numbers(bounds[number])
         correct = metrics.topk_correct(self.video_scores, self.labels, 1)
         figures["mean_class_accuracy"] = _number(metrics.mean_class_accuracy(correct, self.labels))
         interval = intervals.class_mean_interval(correct, self.labels)
@@ -183,31 +232,20 @@ class Evaluation:
         return shares
 
     def records(self) -> list[dict[str, Any]]:
-        """Returns one record a video: label, status, windows, best classes with scores."""
-        windows = np.bincount(self.window_videos, minlength=len(self.videos))
+        """Returns a record of each video: label, status, windows, best classes with scores."""
         correct = metrics.topk_correct(self.video_scores, self.labels, 1)
-        scored = set(self.scored.tolist())
         records = []
-        for number, video in enumerate(self.videos):
-            record: dict[str, Any] = {"video": video.name, "label": video.label, "status": "ok"}
-            if number in self.errors:
-                record |= {"status": "error", "detail": self.errors[number]}
-            elif number in self.partial:
-                record |= {"status": "partial", "detail": self.partial[number]}
-            elif number in self.notes:
-                record["detail"] = self.notes[number]
-            record["windows"] = int(windows[number])
-            if number in scored:
-                record["correct"] = bool(correct[number])
-                record["top"] = self.top(number, _TOP)
+        for prediction, right in zip(self.predictions, correct.tolist(), strict=True):
+            video = prediction.source
+            record: dict[str, Any] = {"video": video.name, "label": video.label}
+            record["status"] = prediction.status
+            if prediction.detail:
+                record["detail"] = prediction.detail
+            record["windows"] = len(prediction.window_scores)
+            if prediction.status != "error":
+                record |= {"correct": right, "top": named(prediction.top(_TOP))}
             records.append(record)
         return records
-
-    def top(self, video: int, most: int) -> list[dict[str, Any]]:
-        """Returns the best classes of a scored video, `{"label", "score"}`, the best first."""
-        scores = self.video_scores[video]
-        best = np.argsort(-scores, kind="stable")[:most]
-        return [{"label": self.classes[i], "score": float(scores[i])} for i in best]
 
 
 def _number(value: float) -> float | None:
@@ -216,70 +254,3 @@ def _number(value: float) -> float | None:
 
 def _numbers(interval: np.ndarray) -> list[float] | None:
     return None if np.isnan(interval).any() else [float(value) for value in interval]
-
-
-def evaluate_videos(
-    classifier: Classifier,
-    reader: Reader,
-    videos: Sequence[Video],
-    *,
-    split: str,
-    timeout: float = TIMEOUT,
-    progress: Callable[[int, int], None] | None = None,
-) -> Evaluation:
-    """Scores every video exactly once.
-
-    Args:
-        split: name of the videos' split, for messages.
-        timeout: seconds after which a video that gives no more window is given up.
-        progress: takes the number of videos done, and of all.
-
-    Raises:
-        DataError: a video has a class the model does not know, or no video can be read.
-        ModelError: the model gives something else than probabilities.
-    """
-    check_labels(videos, classifier.classes)
-    reader.require_readable(videos, split)
-    scored = score(classifier, reader, videos, timeout=timeout)
-    return collected(counted(scored, len(videos), progress), classifier.classes)
-
-
-def counted(
-    scored: Iterable[Scored], of: int, progress: Callable[[int, int], None] | None
-) -> list[Scored]:
-    """Returns all of them, and tells how many there are as they come."""
-    done = []
-    for one in scored:
-        done.append(one)
-        if progress is not None:
-            progress(len(done), of)
-    return done
-
-
-def check_labels(videos: Sequence[Video], classes: Sequence[str]) -> None:
-    """Raises DataError if a video has a class that is not among `classes`."""
-    known = set(classes)
-    for video in videos:
-        if video.label not in known:
-            raise DataError(
-                f"{video.name} has the class '{video.label}', which the model was not trained "
-                f"on. Its classes: {list(classes)}"
-            )
-
-
-def collected(scored: Sequence[Scored], classes: Sequence[str]) -> Evaluation:
-    """Puts the scores of labelled videos together."""
-    numbers = {name: number for number, name in enumerate(classes)}
-    counts = [len(one.window_scores) for one in scored]
-    return Evaluation(
-        classes=classes,
-        videos=[one.video for one in scored],
-        labels=np.array([numbers[one.video.label] for one in scored]),
-        video_scores=np.stack([one.scores for one in scored]),
-        window_scores=np.concatenate([one.window_scores for one in scored]),
-        window_videos=np.repeat(np.arange(len(scored)), counts),
-        window_seconds=np.concatenate([one.window_seconds for one in scored]),
-        errors={n: one.detail for n, one in enumerate(scored) if one.status == "error"},
-        partial={n: one.detail for n, one in enumerate(scored) if one.status == "partial"},
-        notes={n: one.detail for n, one in enumerate(scored) if one.status == "ok" and one.detail},
-    )

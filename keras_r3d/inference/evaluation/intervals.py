@@ -1,9 +1,9 @@
-"""95 % intervals of accuracies: Wilson's, which have a width also where all are right or all wrong.
+"""95 % intervals of accuracies: Wilson's, which have a width even where all are right or all wrong.
 
-Videos are the independent units, never windows: the windows of one video are alike. Of a share that
-counts several things a video, the number of observations is what independent ones would need to be
-as certain: `p (1 - p)` over the variance between videos, and no more than were counted. Where there
-is no variance to see, as where all are right or all wrong, it is the number of videos.
+Videos are the independent units, never windows: the windows of one video are alike. A share that
+counts several things of a video has as many observations as independent ones that would be as
+certain: `p (1 - p)` over the variance between videos, and no more than were counted. Where there
+is no variance, as where all are right or all wrong, it is the number of videos.
 
 References:
     Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927. For
@@ -57,8 +57,8 @@ def ratio_intervals(right: NDArray, counted: NDArray) -> Shares:
 def class_mean_interval(correct: NDArray[np.bool_], labels: NDArray[np.integer]) -> Shares:
     """Returns the interval of the mean class accuracy.
 
-    As certain as that of so many videos as the harmonic mean of the classes' sizes has, times the
-    number of classes.
+    It is as certain as the accuracy of as many videos as the harmonic mean of the classes' sizes,
+    times the number of classes.
 
     Args:
         correct: bool `(videos,)`.

@@ -25,9 +25,9 @@ def topk_correct(scores: Scores, labels: Labels, k: int) -> NDArray[np.bool_]:
     Returns:
         bool `(rows,)`.
     """
-    own = scores[np.arange(len(labels)), labels]
-    not_below = (scores >= own[:, None]).sum(axis=1)
-    return (not_below <= k) & ~np.isnan(own)
+    label_scores = scores[np.arange(len(labels)), labels]
+    not_below = (scores >= label_scores[:, None]).sum(axis=1)
+    return (not_below <= k) & ~np.isnan(label_scores)
 
 
 def predicted(scores: Scores, labels: Labels) -> NDArray[np.int64]:
@@ -51,22 +51,6 @@ def predicted(scores: Scores, labels: Labels) -> NDArray[np.int64]:
     return best
 
 
-def video_scores(window_scores: Scores, video: Labels, video_count: int) -> Scores:
-    """Averages the class probabilities of each video's windows.
-
-    Args:
-        window_scores: float `(windows, classes)`.
-        video: int `(windows,)`, the video of each window, counted from 0.
-
-    Returns:
-        float64 `(video_count, classes)`; a video without windows has a row of NaN.
-    """
-    sums = np.zeros((video_count, window_scores.shape[1]))
-    np.add.at(sums, video, window_scores)
-    counts = np.bincount(video, minlength=video_count)[:, None]
-    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-
-
 def confusion(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
     """Counts videos by true class (row) and predicted class (column).
 
@@ -80,7 +64,7 @@ def confusion(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int
 
 @dataclasses.dataclass(frozen=True)
 class ByClass:
-    """How well each class is recognised; every array is `(classes,)`.
+    """Precision and recall of each class; every array is `(classes,)`.
 
     Attributes:
         videos: int, with this label, scored or not.
@@ -144,7 +128,7 @@ class Calibration:
 
 
 def calibration(scores: Scores, labels: Labels, bins: int = BINS) -> Calibration:
-    """Compares how sure the predictions are with how often they are right.
+    """Compares the confidence of predictions with their accuracy.
 
     Args:
         scores: float `(rows, classes)`, probabilities, without NaN.

@@ -2,57 +2,54 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from keras_r3d import run_folder
-from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.inference.evaluation import report
-from keras_r3d.inference.evaluation.evaluation import Evaluation
+from keras_r3d.inference.evaluation import mistakes
 from keras_r3d.inference.models.opening import Opened
+from keras_r3d.pictures import confusion, fonts, reliability
 from keras_r3d.system import files
 
-# An earlier evaluation may have them, and this one not.
-_NOT_ALWAYS = (run_folder.MISTAKES,)
+if TYPE_CHECKING:
+    from keras_r3d.inference.evaluation.evaluation import Evaluation
+
+CLASS_COLUMNS = ("class", "videos", "precision", "recall", "f1", "most_confused_with")
 
 
-def is_of_recipe(opened: Opened, split: str, data_dir: str | None) -> bool:
-    """Whether an evaluation is the one that the recipe of a run asks for, of its best model."""
-    if opened.run is None or not opened.best or data_dir is not None:
-        return False
-    of = opened.run.recipe.eval
-    return opened.classifier.eval == of and split == of.split
-
-
-def place(
-    opened: Sequence[Opened],
+def folder_of(
+    models: Sequence[Opened],
+    weights: Sequence[float],
     split: str,
     protocol: str | None,
-    data_dir: str | None,
-    weights: Sequence[str],
+    data: str | None,
 ) -> Path | None:
-    """Returns where an evaluation goes that was given no folder; None if there is no run.
+    """Returns where an evaluation goes that is given no folder; None if there is no run.
 
     What the recipe asks for goes beside the model; another evaluation into a folder
     `evaluations/NAME` of the (first) run, so that it does not replace the first.
 
     Args:
-        protocol, data_dir, weights: as they were given.
+        protocol, data: as they were given.
     """
-    first = opened[0].run
-    if first is None:
+    first, run = models[0], models[0].run
+    if run is None:
         return None
-    if len(opened) == 1 and is_of_recipe(opened[0], split, data_dir):
-        return first.path
     parts = [split, protocol]
-    if len(opened) > 1:
-        others = [_short(one.run.path, first.path) for one in opened[1:] if one.run is not None]
-        parts += [f"fused-{'-'.join(others)}", "-".join(weights)]
-    elif not opened[0].best:
-        parts.append(_short(opened[0].classifier.name, first.path))
-    parts.append("" if data_dir is None else _short(data_dir, first.path))
-    return first.path / run_folder.EVALUATIONS / "-".join(part for part in parts if part)
+    if len(models) > 1:
+        others = [_short(opened.run.path, run.path) for opened in models[1:] if opened.run]
+        parts += [f"fused-{'-'.join(others)}"]
+        if len(set(weights)) > 1:
+            parts.append("-".join(f"{weight:g}" for weight in weights))
+    elif not first.best:
+        parts.append(_short(first.classifier.name, run.path))
+    elif (data, first.classifier.eval, split) == (None, run.recipe.eval, run.recipe.eval.split):
+        return run.path
+    parts.append("" if data is None else _short(data, run.path))
+    return run.path / run_folder.EVALUATIONS / "-".join(part for part in parts if part)
 
 
 def _short(path: str | Path, root: Path) -> str:
@@ -64,20 +61,10 @@ def _short(path: str | Path, root: Path) -> str:
     return f"{os.path.basename(absolute)}_{hashlib.sha256(absolute.encode()).hexdigest()[:6]}"
 
 
-def write(
-    evaluation: Evaluation,
-    reader: Reader | None,
-    folder: Path,
-    split: str,
-    how: Mapping[str, Any],
-    summary: Mapping[str, Any] | None = None,
-) -> list[str]:
+def write(evaluation: "Evaluation", folder: Path) -> list[str]:
     """Writes all files of an evaluation, or none: those of an earlier one then stay.
 
-    Args:
-        reader: of its videos, for the sheet of mistakes; None draws none.
-        how: what else there is to say of the evaluation.
-        summary: of the run, if this evaluation is to be in it.
+    The evaluation that the recipe of a run asks for is also noted in the run's summary.
 
     Returns:
         Names of the files.
@@ -86,14 +73,58 @@ def write(
         WriteError: the disk is full, …
     """
     run_folder.make(folder)
-    with files.together(folder, _NOT_ALWAYS) as new:
-        report.write_json(evaluation, split, new / run_folder.EVALUATION, **how)
-        report.write_classes(evaluation, new / run_folder.PER_CLASS)
-        report.draw_confusion(evaluation, new / run_folder.CONFUSION)
-        report.draw_reliability(evaluation, new / run_folder.RELIABILITY)
-        if reader is not None:
-            report.draw_mistakes(evaluation, reader, new / run_folder.MISTAKES)
-        written = sorted(path.name for path in new.iterdir())
-        if summary is not None:
-            files.write_json(new / run_folder.SUMMARY, summary)
-    return written
+    calibration = evaluation.calibration()
+    # An earlier evaluation may have mistakes, and this one none.
+    with files.together(folder, (run_folder.MISTAKES,)) as new:
+        _write_figures(evaluation, new / run_folder.EVALUATION)
+        _write_classes(evaluation, new / run_folder.PER_CLASS)
+        matrix = confusion.figure(evaluation.confusion(), evaluation.classes, "scored videos")
+        fonts.save(matrix, new / run_folder.CONFUSION)
+        diagram = reliability.figure(
+            calibration.counts,
+            calibration.confidence,
+            calibration.accuracy,
+            calibration.error,
+            "scored videos",
+        )
+        fonts.save(diagram, new / run_folder.RELIABILITY)
+        if (sheet := mistakes.sheet(evaluation)) is not None:
+            fonts.save(sheet, new / run_folder.MISTAKES)
+        names = sorted(path.name for path in new.iterdir())
+        run = evaluation.run
+        if run is not None and folder == run.path:
+            run.summary["evaluation"] = {"split": evaluation.split, **evaluation.figures()}
+            files.write_json(new / run_folder.SUMMARY, run.summary)
+    return names
+
+
+def _write_figures(evaluation: "Evaluation", path: Path) -> None:
+    """Writes figures and one record a video."""
+    files.write_json(
+        path,
+        {
+            "split": evaluation.split,
+            **evaluation.described,
+            **evaluation.figures(),
+            "warning": evaluation.floor() or None,
+            "classes": list(evaluation.classes),
+            "records": evaluation.records(),
+        },
+    )
+
+
+def _write_classes(evaluation: "Evaluation", path: Path) -> None:
+    """Writes precision, recall and the most frequent mistake of each class as CSV.
+
+    A video without score counts as missed. A cell is empty where there is nothing to divide by:
+    precision of a class never predicted, recall of one without videos.
+    """
+    matrix, figures = evaluation.confusion(), evaluation.by_class()
+    wrong = matrix - np.diag(matrix.diagonal())
+    rows = []
+    for number, name in enumerate(evaluation.classes):
+        shares = (values[number] for values in (figures.precision, figures.recall, figures.f1))
+        cells = ["" if np.isnan(share) else f"{share:.4f}" for share in shares]
+        confused = evaluation.classes[wrong[number].argmax()] if wrong[number].any() else ""
+        rows.append([name, int(figures.videos[number]), *cells, confused])
+    files.write_text(path, files.csv_text(CLASS_COLUMNS, rows))

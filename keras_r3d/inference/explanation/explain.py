@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,15 @@ from matplotlib.figure import Figure
 from keras_r3d import run_folder
 from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.explanation import feature_maps, gradcam, heat, overlay
-from keras_r3d.inference.explanation.explanation_files import check_free, paths_of
 from keras_r3d.inference.explanation.feature_maps import Stage
 from keras_r3d.inference.explanation.heat import Heat
-from keras_r3d.inference.explanation.occlusion import occlusion
+from keras_r3d.inference.explanation.occlusion import occlusion as cover
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.pictures import fonts
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError
 
@@ -38,7 +38,7 @@ class Explanation:
         score: probability of `label` in the window.
         video_score: likewise over all windows.
         window: number of the window, from 0.
-        windows: how many the video has.
+        windows: number of windows of the video.
         span: seconds, when the window starts and ends.
         clip: uint8 `(frames, size, size, channels)`, RGB, or flow x and y.
         seconds: float64 `(frames,)`, when each frame is shown.
@@ -65,15 +65,9 @@ class Explanation:
 
     def figure(self) -> Figure:
         """Draws the frames in a strip, below them where they speak for the class."""
-        return overlay.strip(
-            self._drawn(), self.heats, self.seconds, self._title(), of_flow=self._of_flow
-        )
+        return overlay.strip(self.clip, self.heats, self.seconds, self._title())
 
-    def paths(self, folder: str | Path, npz: bool = False) -> dict[str, Path]:
-        """Returns the files that `save` writes, by kind."""
-        return paths_of(self.video, folder, npz)
-
-    def save(self, folder: str | Path, npz: bool = False) -> dict[str, Path]:
+    def save(self, folder: str | os.PathLike[str], npz: bool = False) -> dict[str, Path]:
         """Writes VIDEO.explain.mp4 and .png into a folder.
 
         Args:
@@ -86,23 +80,16 @@ class Explanation:
             ArgumentError: one of them exists already.
             WriteError: one cannot be written.
         """
-        paths = check_free(self.paths(folder, npz))
+        paths = paths_of(self.video, folder, npz)
         run_folder.make(Path(folder))
-        with files.atomic(paths["png"]) as temporary:
-            self.figure().savefig(temporary, dpi=100)
-        overlay.write_video(
-            paths["mp4"],
-            self._drawn(),
-            self.heats["Grad-CAM"],
-            self.seconds,
-            self._title(),
-            of_flow=self._of_flow,
-        )
+        fonts.save(self.figure(), paths["png"])
+        hottest = self.heats["Grad-CAM"]
+        overlay.write_video(paths["mp4"], self.clip, hottest, self.seconds, self._title())
         if npz:
-            values: dict[str, Any] = {
-                **{"clip": self.clip, "seconds": self.seconds},
-                **{"class": self.label, "score": self.score, "layer": self.stage.layer},
-                **{name.lower().replace("-", "_"): one for name, one in self.heats.items()},
+            values: dict[str, Any] = {"clip": self.clip, "seconds": self.seconds}
+            values |= {"class": self.label, "score": self.score, "layer": self.stage.layer}
+            values |= {
+                name.lower().replace("-", "_"): values for name, values in self.heats.items()
             }
             with files.atomic(paths["npz"]) as temporary:
                 np.savez_compressed(temporary, **values)
@@ -126,13 +113,6 @@ class Explanation:
             )
         return "\n".join(lines)
 
-    @property
-    def _of_flow(self) -> bool:
-        return self.clip.shape[-1] == 2
-
-    def _drawn(self) -> np.ndarray:
-        return flow.colors(self.clip) if self._of_flow else self.clip
-
     def _span(self) -> str:
         return f"{self.span[0]:.2f}-{self.span[1]:.2f} s"
 
@@ -140,13 +120,18 @@ class Explanation:
         return [Path(self.video).name, self.label, f"score {self.score:.1%} at {self._span()}"]
 
 
-def check_explainable(model: Classifier) -> None:
-    """Raises ArgumentError if a model is no Keras model."""
-    if model.network is None:
-        raise ArgumentError(
-            f"{model.name} is a {model.kind}, which has scores but no gradients: pass the "
-            ".keras file that it was exported from."
-        )
+def paths_of(video: str, folder: str | os.PathLike[str], npz: bool) -> dict[str, Path]:
+    """Returns the files that an explanation is written to, by kind.
+
+    Raises:
+        ArgumentError: one of them exists already.
+    """
+    kinds = ("mp4", "png", *(["npz"] if npz else []))
+    paths = {kind: Path(folder) / f"{Path(video).stem}.explain.{kind}" for kind in kinds}
+    for path in paths.values():
+        if path.exists():
+            raise ArgumentError(f"{path} already exists; choose another --output.")
+    return paths
 
 
 def explain(
@@ -157,7 +142,7 @@ def explain(
     window: str | None = None,
     layer: str | None = None,
     method: str = "integrated",
-    occlude: bool = False,
+    occlusion: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """Explains what in a video speaks for a class.
@@ -167,45 +152,46 @@ def explain(
         window: its number, or a time in it ("2.5s"); None is the one with the class's highest
             score.
         layer, method: as `gradcam.grad_cam` takes them.
-        occlude: also covers parts of the clip, to check (takes longer).
+        occlusion: also covers parts of the clip, to check (takes longer).
         progress: takes the number of parts covered, and of all.
 
     Raises:
-        ArgumentError: the model is no Keras model, or there is no such class or window.
+        ArgumentError: the model is no Keras model, has no map that could be drawn or no such layer,
+            or there is no such class or window.
         VideoError: the video gives no frames.
-        ArgumentError: the model has no map that could be drawn, or no such layer.
     """
-    check_explainable(model)
-    network = model.network
-    stage = feature_maps.choose(
-        network, (model.data.frames, model.data.size, model.data.size), layer
-    )
-    wanted = None if class_name is None else _class_index(class_name, model.classes)
-    scores, times = [], []
-    source = Video(video, label="")
-    reader = file_reader([video], model.data)
-    for one in _windows(model, reader, source):
-        scores.append(average(model.score(one.pixels), model.eval.average))
-        times.append((one.start_seconds, one.end_seconds))
+    network, data = model.network, model.data
+    if network is None:
+        raise ArgumentError(
+            f"{model.name} is a {model.kind}, which has scores but no gradients: pass the .keras "
+            "file of one model."
+        )
+    stage = feature_maps.choose(network, (data.frames, data.size, data.size), layer)
+    index = None if class_name is None else _class_index(class_name, model.classes)
+    source, reader = Video(video, label=""), file_reader([video], data)
+    scores, spans = [], []
+    for part in _windows(model, reader, source):
+        scores.append(average(model.score(part.pixels), model.eval.average))
+        spans.append((part.start_seconds, part.end_seconds))
     whole = average(np.array(scores), model.eval.average)
     predicted = int(whole.argmax())
-    index = predicted if wanted is None else wanted
-    number = _window_number(window, times, [float(score[index]) for score in scores])
+    index = predicted if index is None else index
+    number = _window_number(window, spans, [float(score[index]) for score in scores])
     chosen = next(itertools.islice(_windows(model, reader, source), number, None))
     notes = []
     if (problem := reader.problem(source)) is not None:
         notes.append(problem.detail)
-    if (own := len(np.unique(chosen.frame_numbers))) < len(chosen.frame_numbers):
+    if (different := len(np.unique(chosen.frame_numbers))) < len(chosen.frame_numbers):
         notes.append(
-            f"the window has {own} frames of its own; they are looped to the "
+            f"the window has {different} frames of its own; they are looped to the "
             f"{len(chosen.frame_numbers)} that the model takes."
         )
-    clip = chosen.pixels[clips.views_of(model.data, model.eval.views).middle]
+    clip = chosen.pixels[clips.views_of(data, model.eval.views).middle]
     heats = {"Grad-CAM": gradcam.grad_cam(network, clip[None], index, stage.layer, method)[0]}
     if not heats["Grad-CAM"].any():
         notes.append(f"nothing in this window speaks for '{model.classes[index]}'.")
-    if occlude:
-        heats["occlusion"] = occlusion(model.score, clip[None], index, progress=progress)[0]
+    if occlusion:
+        heats["occlusion"] = cover(model.score, clip[None], index, progress=progress)[0]
     return Explanation(
         video=video,
         label=model.classes[index],
@@ -214,7 +200,7 @@ def explain(
         video_score=float(whole[index]),
         window=number,
         windows=len(scores),
-        span=times[number],
+        span=spans[number],
         clip=clip,
         seconds=reader.seconds(source)[chosen.frame_numbers],
         heats=heats,
@@ -228,7 +214,7 @@ def _windows(model: Classifier, reader: Reader, video: Video) -> Iterator[Window
     return clips.windows(reader, video, model.data, model.eval.windows, model.eval.views)
 
 
-def _class_index(name: str, classes) -> int:
+def _class_index(name: str, classes: Sequence[str]) -> int:
     if name in classes:
         return list(classes).index(name)
     near = difflib.get_close_matches(name, classes, 1)
@@ -236,25 +222,29 @@ def _class_index(name: str, classes) -> int:
     raise ArgumentError(f"--class: the model does not know '{name}'. {hint}")
 
 
-def _window_number(text: str | None, times: list[tuple[float, float]], scores: list[float]) -> int:
+def _window_number(
+    text: str | None, spans: Sequence[tuple[float, float]], scores: Sequence[float]
+) -> int:
     """Returns the number of the window that is meant.
 
     Raises:
         ArgumentError: there is none.
     """
     if text is None:
-        return scores.index(max(scores))
-    there = f"It has {len(times)}, the last ends at {times[-1][1]:.2f} s."
+        return int(np.argmax(scores))
     try:
         if text.endswith("s"):
             second = float(text[:-1])
-            found = [n for n, (start, end) in enumerate(times) if start <= second < end]
+            numbers = [n for n, (start, end) in enumerate(spans) if start <= second < end]
         else:
-            found = [n for n in [int(text)] if 0 <= n < len(times)]
+            numbers = [number for number in [int(text)] if 0 <= number < len(spans)]
     except ValueError as error:
         raise ArgumentError(
             f"--window must be a number, such as 3, or a time, such as 2.5s. Received: {text}"
         ) from error
-    if not found:
-        raise ArgumentError(f"--window {text}: the video has no such window. {there}")
-    return found[0]
+    if not numbers:
+        raise ArgumentError(
+            f"--window {text}: the video has no such window. It has {len(spans)}, the last ends at "
+            f"{spans[-1][1]:.2f} s."
+        )
+    return numbers[0]

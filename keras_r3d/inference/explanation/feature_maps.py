@@ -20,7 +20,7 @@ class Stage:
     Attributes:
         layer: its name.
         cells: of the map along each axis.
-        first: frame, row and column of the clip at the centre of the first cell.
+        first: frame, row and column of the clip at the center of the first cell.
         steps: frames, rows and columns of the clip from one cell to the next.
     """
 
@@ -33,8 +33,8 @@ class Stage:
 def stages(model: keras.Model, shape: Sequence[int]) -> list[Stage]:
     """Lists the last layer of each size of map, from the input on.
 
-    Only layers that all of the network's paths lead through: what a shortcut goes around is but a
-    part of what the network knows.
+    Only layers that all of the network's paths lead through: what a shortcut goes around is only
+    part of what the network computes.
 
     Args:
         model: functional or sequential.
@@ -71,15 +71,15 @@ def choose(model: keras.Model, shape: Sequence[int], name: str | None = None) ->
     Raises:
         ArgumentError: there is no such layer, or it has no map.
     """
-    found = stages(model, shape)
+    candidates = stages(model, shape)
     if name is None:
-        fine = [stage for stage in found if min(stage.cells[1:]) >= FINE_ENOUGH]
-        return fine[-1] if fine else max(found, key=lambda stage: min(stage.cells[1:]))
+        fine = [stage for stage in candidates if min(stage.cells[1:]) >= FINE_ENOUGH]
+        return fine[-1] if fine else max(candidates, key=lambda stage: min(stage.cells[1:]))
     layer = next((one for one in model.layers if one.name == name), None)
     if layer is None or len(getattr(layer.output, "shape", ())) != 5:
         raise ArgumentError(
             f"The model {model.name} has no layer '{name}' with a map of the clip. Sensible ones: "
-            f"{', '.join(stage.layer for stage in found)}"
+            f"{', '.join(stage.layer for stage in candidates)}"
         )
     return _stage(name, _path(model, layer), shape)
 
@@ -90,8 +90,8 @@ def _producers(model: keras.Model) -> dict[int, keras.Layer]:
 
 
 def _inputs(layer: keras.Layer) -> list[keras.KerasTensor]:
-    given = layer.input
-    return list(given) if isinstance(given, (list, tuple)) else [given]
+    tensors = layer.input
+    return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
 
 
 def _on_all_paths(model: keras.Model) -> list[keras.Layer]:
@@ -102,12 +102,12 @@ def _on_all_paths(model: keras.Model) -> list[keras.Layer]:
         for tensor in _inputs(layer):
             if id(tensor) in places and places[id(tensor)] != place:
                 last_use[places[id(tensor)]] = place
-    found, reach = [], 0
+    shared, reach = [], 0
     for place, layer in enumerate(model.layers):
         if reach <= place:  # nothing from before goes past it
-            found.append(layer)
+            shared.append(layer)
         reach = max(reach, last_use[place])
-    return found
+    return shared
 
 
 def _path(model: keras.Model, layer: keras.Layer) -> list[keras.Layer]:
@@ -128,10 +128,10 @@ def _stage(name: str, path: Sequence[keras.Layer], shape: Sequence[int]) -> Stag
             first[axis] += ((size - 1) / 2 - before) * steps[axis]
             steps[axis] *= stride
             cells[axis] = (cells[axis] + before + after - size) // stride + 1
-    known = path[-1].output.shape[1:4]
-    if any(one not in (None, cell) for one, cell in zip(known, cells, strict=True)):
+    output = path[-1].output.shape[1:4]
+    if any(size not in (None, cell) for size, cell in zip(output, cells, strict=True)):
         raise ArgumentError(
-            f"Layer '{name}' has a map of {known} (frames, height, width), where {tuple(cells)} "
+            f"Layer '{name}' has a map of {output} (frames, height, width), where {tuple(cells)} "
             "was expected: a layer before it moves pixels in a way that is not known here. Name an "
             "earlier layer."
         )

@@ -26,7 +26,7 @@ def grad_cam(
 
     The channels of a layer's map are weighted by the mean gradient of the class's score (before the
     softmax) and added; what is below 0 is dropped. "integrated" does so along the way from the
-    clip's mean colour to the clip and counts only what the clip changes of the map, so that a
+    clip's mean color to the clip and counts only what the clip changes of the map, so that a
     channel that is always on adds nothing.
 
     Args:
@@ -49,7 +49,7 @@ def grad_cam(
         Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
         Localization, ICCV 2017, https://arxiv.org/abs/1610.02391. Integrated: Sattarzadeh et al.,
         Integrated Grad-CAM, ICASSP 2021, https://arxiv.org/abs/2102.07805; here the map's change
-        along the way is taken in each step, and the start is the clip's mean colour. Jiang et al.,
+        along the way is taken in each step, and the start is the clip's mean color. Jiang et al.,
         LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, IEEE TIP 2021.
     """
     if method not in METHODS:
@@ -67,8 +67,8 @@ def grad_cam(
         else:
             chosen = np.broadcast_to(class_index, len(clips))[start : start + _BATCH]
         maps.append(_maps(model, parts, pixels, chosen, method))
-    # Normalised only after it is spread: a clip's hottest pixel may lie between the cells.
-    return heat.normalised(heat.enlarge(np.concatenate(maps), shape, stage.first, stage.steps))
+    # Normalized only after it is spread: a clip's hottest pixel may lie between the cells.
+    return heat.normalized(heat.enlarge(np.concatenate(maps), shape, stage.first, stage.steps))
 
 
 def _maps(
@@ -76,8 +76,8 @@ def _maps(
 ) -> np.ndarray:
     """Returns the weighted maps of clips, float32 `(clips, frames, height, width)`, at least 0."""
     if method == "integrated":
-        # From the clip's mean colour to the clip. The gradient is that at the end of each step: at
-        # the start of the first, of one flat colour, all maxima are ties and it is of no use.
+        # From the clip's mean color to the clip. The gradient is that at the end of each step: at
+        # the start of the first, of one flat color, all maxima are ties and it is of no use.
         flat = np.broadcast_to(pixels.mean(axis=(1, 2, 3), keepdims=True), pixels.shape)
         before = parts(flat, training=False)[0].numpy().astype(np.float32)
         weighted = np.zeros_like(before)
@@ -102,10 +102,10 @@ def _activation(
 
     `(clips, frames, height, width, channels)`, in cells.
     """
-    given = tf.constant(pixels)
+    clips = tf.constant(pixels)
     with tf.GradientTape() as tape:
-        tape.watch(given)  # or nothing is recorded of a model that is frozen
-        activation, last = parts(given, training=False)
+        tape.watch(clips)  # or nothing is recorded of a model that is frozen
+        activation, last = parts(clips, training=False)
         scores = tf.gather(_score(model, last), classes, axis=1, batch_dims=1)
     gradient = tape.gradient(scores, activation, unconnected_gradients="zero")
     return tf.cast(activation, tf.float32).numpy(), tf.cast(gradient, tf.float32).numpy()
@@ -118,10 +118,10 @@ def _before_softmax(model: keras.Model):
     return last.input if isinstance(last, stripped) else model.outputs[0]
 
 
-def _score(model: keras.Model, given: tf.Tensor) -> tf.Tensor:
+def _score(model: keras.Model, features: tf.Tensor) -> tf.Tensor:
     """Returns the scores before any softmax, float32 `(batch, classes)`."""
-    last, given = model.layers[-1], tf.cast(given, tf.float32)
+    last, features = model.layers[-1], tf.cast(features, tf.float32)
     if not isinstance(last, layers.Dense):
-        return given
-    scores = given @ tf.cast(last.kernel, tf.float32)
+        return features
+    scores = features @ tf.cast(last.kernel, tf.float32)
     return scores + tf.cast(last.bias, tf.float32) if last.use_bias else scores

@@ -16,12 +16,12 @@ def enlarge(
 ) -> Heat:
     """Spreads maps of cells over the pixels of a clip, linearly along each axis.
 
-    The centre of a cell keeps its value; beyond the outer centres the value stays.
+    The center of a cell keeps its value; beyond the outer centers the value stays.
 
     Args:
         maps: float `(clips, frames, height, width)`, in cells.
         shape: of the clip, `(frames, height, width)`.
-        first: frame, row and column at the centre of the first cell.
+        first: frame, row and column at the center of the first cell.
         steps: frames, rows and columns from one cell to the next.
 
     Returns:
@@ -37,7 +37,7 @@ def enlarge(
     return maps.astype(np.float32)
 
 
-def normalised(heat: NDArray[np.floating]) -> Heat:
+def normalized(heat: NDArray[np.floating]) -> Heat:
     """Keeps what speaks for the class and scales each clip's largest value to 1.
 
     Args:
@@ -46,33 +46,6 @@ def normalised(heat: NDArray[np.floating]) -> Heat:
     heat = np.maximum(heat, 0)
     most = heat.max(axis=tuple(range(1, heat.ndim)), keepdims=True)
     return np.divide(heat, most, out=np.zeros_like(heat), where=most > 0).astype(np.float32)
-
-
-def share_on(heat: Heat, mask: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Returns how much of each clip's heat lies on a mask (0-1): float64 `(clips,)`, NaN of none.
-
-    Args:
-        heat: float `(clips, frames, height, width)`.
-        mask: of the same shape, 0-1.
-    """
-    axes = tuple(range(1, heat.ndim))
-    whole = heat.sum(axis=axes, dtype=np.float64)
-    on = (heat * mask).sum(axis=axes, dtype=np.float64)
-    return np.divide(on, whole, out=np.full_like(whole, np.nan), where=whole > 0)
-
-
-def widened(mask: NDArray[np.floating], reach: Sequence[int]) -> NDArray[np.floating]:
-    """Widens a mask to every pixel that is no farther from it than `reach` along each axis.
-
-    Args:
-        mask: `(clips, frames, height, width)`.
-        reach: frames, rows and columns.
-    """
-    for axis, away in enumerate(reach, start=1):
-        width = [(away, away) if one == axis else (0, 0) for one in range(mask.ndim)]
-        seen = np.lib.stride_tricks.sliding_window_view(np.pad(mask, width), 2 * away + 1, axis)
-        mask = seen.max(axis=-1)
-    return mask
 
 
 def rank_correlation(one: Heat, other: Heat) -> float:

@@ -1,5 +1,6 @@
 """Occlusion: how much a class's score falls when a part of the clip cannot be seen."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ def occlusion(
     batch_size: int = 16,
     progress: Callable[[int, int], None] | None = None,
 ) -> Heat:
-    """Covers one box of the clip after the other with its mean colour and scores what is left.
+    """Covers one box of the clip after the other with its mean color and scores what is left.
 
     The heat of a pixel is the mean fall of the class's probability over the boxes that cover it.
     It asks nothing of the model but scores, so it checks what was read off its gradients.
@@ -51,39 +52,33 @@ def occlusion(
     if any(not 0 < step <= size for step, size in zip(stride, box, strict=True)):
         raise ValueError(f"`stride` must be from 1 to {tuple(box)}. Received: {tuple(stride)}")
     places = places_of(shape, box, stride)
-    found, total = [], len(clips) * len(places)
+    heats, total = [], len(clips) * len(places)
     for number, clip in enumerate(clips):
         scores = np.asarray(score(clip[None]))[0]
         chosen = int(scores.argmax()) if class_index is None else class_index
         falls, counts = np.zeros(shape, np.float64), np.zeros(shape, np.int64)
-        colour = clip.mean(axis=(0, 1, 2)).astype(clip.dtype)
+        color = clip.mean(axis=(0, 1, 2)).astype(clip.dtype)
         for start in range(0, len(places), batch_size):
             part = places[start : start + batch_size]
             covered = np.repeat(clip[None], len(part), axis=0)
-            for one, place in zip(covered, part, strict=True):
-                one[place] = colour
+            for copy, place in zip(covered, part, strict=True):
+                copy[place] = color
             left = np.asarray(score(covered))[:, chosen]
             for place, probability in zip(part, left, strict=True):
                 falls[place] += float(scores[chosen]) - float(probability)
                 counts[place] += 1
             if progress is not None:
                 progress(number * len(places) + start + len(part), total)
-        found.append(falls / counts)
-    return heat.normalised(np.stack(found))
+        heats.append(falls / counts)
+    return heat.normalized(np.stack(heats))
 
 
 def places_of(
     shape: Sequence[int], box: Sequence[int], stride: Sequence[int]
-) -> list[tuple[slice, slice, slice]]:
+) -> list[tuple[slice, ...]]:
     """Lists the places of boxes, so that every pixel is covered; the last are moved inside."""
-    starts = [
-        [*range(0, whole - size, step), whole - size]
+    axes = [
+        [slice(start, start + size) for start in (*range(0, whole - size, step), whole - size)]
         for whole, size, step in zip(shape, box, stride, strict=True)
     ]
-    f, h, w = box
-    return [
-        (slice(t, t + f), slice(y, y + h), slice(x, x + w))
-        for t in starts[0]
-        for y in starts[1]
-        for x in starts[2]
-    ]
+    return list(itertools.product(*axes))

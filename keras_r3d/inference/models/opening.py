@@ -25,18 +25,22 @@ class Named:
         model: another model of that run; alone, of the run in whose folder it lies, or of none.
         recipe: how clips are cut for a `model` alone.
         fuse: runs whose best models are meant, together.
+        weights: of each of these.
     """
 
     workdir: str | None = None
     model: str | None = None
     recipe: str | None = None
     fuse: Sequence[str] | None = None
+    weights: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if bool(self.workdir or self.model) == bool(self.fuse):
             ways = ["--workdir RUN", "--model FILE"]
             ways += [] if self.fuse is None else ["--fuse RUN_A RUN_B"]
             raise ArgumentError(f"Name a model: {', '.join(ways[:-1])} or {ways[-1]}.")
+        if self.weights and not self.fuse:
+            raise ArgumentError("--weights is for --fuse.")
         if self.recipe and (self.workdir or not self.model):
             raise ArgumentError("--recipe is for a --model without --workdir: a run has its own.")
 

@@ -1,1 +1,1 @@
-"""What videos and cameras show: results, tables, files, annotated copies."""
+"""Scores of videos and cameras, of one model or several, as tables, files and annotated copies."""

@@ -1,42 +1,58 @@
 """What a model says of one video: its classes, when, and how surely."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.annotations.listing import printable
-from keras_r3d.data.opening import file_reader
-from keras_r3d.inference.evaluation.scoring import TIMEOUT, Scored, score
-from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction import annotated_copy
+from keras_r3d.pictures import fonts, timeline
 from keras_r3d.system import files
-from keras_r3d.system.errors import VideoError
+from keras_r3d.system.errors import ArgumentError
+
+_EXACT = 9  # digits, of a float32
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Prediction:
     """The scores of a video.
 
     Attributes:
-        video: path.
+        source: the video, or the segment of one, that was scored.
         status: "ok"; "partial": it breaks in the middle, and what decodes was scored; "error": it
             has no score.
         detail: what is wrong; of a video shorter than a clip, that frames were repeated.
         labels: class names, in the order of the scores.
         scores: float64 `(classes,)`, probabilities; NaN of an error.
-        window_scores: float32 `(windows, classes)`, probabilities.
+        window_scores: float32 `(windows, classes)`, probabilities, averaged over the views; or
+            `(windows, views, classes)`, if each view's are kept.
         window_seconds: float64 `(windows, 2)`, when a window starts and ends.
     """
 
-    video: str
+    source: Video
     status: str
     detail: str
     labels: Sequence[str]
     scores: np.ndarray
     window_scores: np.ndarray
     window_seconds: np.ndarray
+
+    @classmethod
+    def error(cls, source: Video, labels: Sequence[str], detail: str) -> "Prediction":
+        """Returns what there is of a video without a score."""
+        scores, windows = np.full(len(labels), np.nan), np.empty((0, len(labels)), np.float32)
+        return cls(source, "error", detail, labels, scores, windows, np.empty((0, 2)))
+
+    @property
+    def video(self) -> str:
+        """Path of the video."""
+        return self.source.path
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """Returns the `k` best classes with their scores, the best first; none of an error."""
@@ -56,16 +72,72 @@ class Prediction:
             "top": named(self.top(k)),
         }
 
+    def timeline(self, k: int = 5) -> Figure:
+        """Draws the scores over time of the `k` classes that are highest in any window.
 
-def records_csv(records: Sequence[dict[str, Any]], top: int) -> str:
-    """Returns the text of a CSV file with a row for each of `Prediction.record`."""
-    plain = ["video", "status", "detail", "windows", "seconds"]
-    header = [*plain, *(f"{what}_{n}" for n in range(1, top + 1) for what in ("label", "score"))]
-    rows = []
-    for record in records:
-        classes = [value for one in record["top"] for value in (one["label"], one["score"])]
-        rows.append([*(record[name] for name in plain), *classes])
-    return files.csv_text(header, rows)
+        Raises:
+            ArgumentError: it has no windows.
+        """
+        self._require_windows()
+        seconds, scores = self.window_seconds, self.window_scores
+        return timeline.figure(seconds, scores, self.labels, printable(self.video), k)
+
+    def save(self, path: str | os.PathLike[str], k: int = 5, timeout: float = 300.0) -> Path:
+        """Writes a file; its suffix says which.
+
+        `.json`: the record. `.csv`: start, end and all scores of each window. `.png`: the scores
+        over time. `.mp4`, `.avi`: a copy of the video, without sound, with the class and score of
+        the moment at the bottom.
+
+        Args:
+            k: classes that `.json` and `.png` name.
+            timeout: seconds after which a video that gives no more frame ends there in a copy.
+
+        Raises:
+            ArgumentError: the file exists, its suffix is another, or there is nothing to write.
+            VideoError: the video cannot be read again.
+            WriteError: the disk is full, …
+        """
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if os.path.lexists(path):
+            raise ArgumentError(f"{path} already exists; choose another file.")
+        if suffix == ".json":
+            files.write_json(path, self.record(k))
+        elif suffix == ".csv":
+            self._require_windows()
+            files.write_text(path, self._windows_csv())
+        elif suffix == ".png":
+            fonts.save(self.timeline(k), path)
+        elif suffix in annotated_copy.CODECS:
+            self._annotate(path, timeout)
+        else:
+            kinds = [".json", ".csv", ".png", *annotated_copy.CODECS]
+            raise ArgumentError(f"`path` must end in one of {kinds}. Received: {path}")
+        return path
+
+    def _require_windows(self) -> None:
+        if not len(self.window_scores):
+            raise ArgumentError(
+                f"{self.video} has no scores of windows: "
+                + (self.detail or "the fused models have other windows each.")
+            )
+
+    def _windows_csv(self) -> str:
+        rows = (
+            [*(f"{second:.6f}" for second in seconds), *(f"{x:.{_EXACT}g}" for x in scores)]
+            for seconds, scores in zip(self.window_seconds, self.window_scores, strict=True)
+        )
+        return files.csv_text(["start_seconds", "end_seconds", *self.labels], rows)
+
+    def _annotate(self, path: Path, timeout: float) -> None:
+        if self.status == "error":
+            raise ArgumentError(f"{self.video} has no score: {self.detail}")
+        seconds, scores = self.window_seconds, self.window_scores
+        if not len(scores):  # of models whose windows differ
+            seconds, scores = np.array([[0, np.inf]]), self.scores[None]
+        captions = [best(self.labels, row, 1)[0] for row in scores]
+        annotated_copy.write(path, self.video, seconds, captions, timeout)
 
 
 def named(top: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
@@ -74,41 +146,6 @@ def named(top: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
 
 
 def best(labels: Sequence[str], scores: np.ndarray, k: int) -> list[tuple[str, float]]:
-    """Returns the `k` best classes with their scores, the best first.
-
-    Args:
-        scores: `(classes,)`.
-    """
+    """Returns the `k` best of scores `(classes,)` with their labels, the best first."""
     order = np.argsort(-scores, kind="stable")[:k]
     return [(labels[number], float(scores[number])) for number in order]
-
-
-def of_scored(scored: Scored, labels: Sequence[str]) -> Prediction:
-    """Takes the scores of a video; `labels` are names in their order."""
-    return Prediction(
-        scored.video.path,
-        scored.status,
-        scored.detail,
-        labels,
-        scored.scores,
-        scored.window_scores,
-        scored.window_seconds,
-    )
-
-
-def predict(model: Classifier, path: str, timeout: float = TIMEOUT) -> Prediction:
-    """Scores a video file.
-
-    Args:
-        timeout: seconds after which a file that gives no more window is given up.
-
-    Returns:
-        The same scores, to the bit on CPU, as an evaluation gives this video.
-
-    Raises:
-        VideoError: no frame of it decodes, or it is no video.
-    """
-    (scored,) = score(model, file_reader([path], model.data), [Video(path, "")], timeout=timeout)
-    if scored.status == "error":
-        raise VideoError(scored.detail)
-    return of_scored(scored, model.classes)

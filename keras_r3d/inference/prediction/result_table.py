@@ -1,13 +1,13 @@
 """Predictions as lines of text: as wide as a terminal, or, in a pipe, with nothing cut."""
 
-import datetime
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.inference.prediction.predictions import Predictions
+from keras_r3d.inference.prediction.watching import Sighting
 from keras_r3d.system.text import shortened, shortened_path, width
 
 _SCORE = 5  # columns
@@ -18,7 +18,7 @@ _LIVE_LABEL = 35
 
 
 def terminal_columns() -> int | None:
-    """Returns how wide the terminal is that lines are printed on; None if it is none."""
+    """Returns the width of the terminal that lines are printed on; None if it is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
@@ -48,7 +48,7 @@ class Table:
         """Returns the first line."""
         return self._row("video", "class", f"{'score':>{_SCORE}}")
 
-    def of_prediction(self, prediction: Prediction, top: int) -> list[str]:
+    def rows(self, prediction: Prediction, top: int) -> list[str]:
         """Returns the lines of a video: its best classes one below the other, then what is wrong.
 
         What is wrong is never cut.
@@ -70,18 +70,47 @@ class Table:
         return lines
 
     def _row(self, video: str, label: str, score: str = "") -> str:
-        gap = " " * _GAP
-        return gap.join([_padded(video, self._video), _padded(label, self._label), score]).rstrip()
+        cells = [_padded(video, self._video), _padded(label, self._label), score]
+        return (" " * _GAP).join(cells).rstrip()
 
 
-def of_record(record: dict[str, Any], now: datetime.datetime, columns: int | None) -> str:
-    """Returns the line of a window of a live source: as many classes as have their place."""
-    line = f"{now:%H:%M:%S}  latency {record['latency_seconds'] * 1000:4.0f} ms"
-    for number, one in enumerate(record["top"]):
-        label = printable(one["label"])
+def show(predictions: Prediction | Predictions, labels: Sequence[str], top: int) -> int:
+    """Prints predictions of several videos as they come.
+
+    Returns:
+        Exit code: 1 if a video has no score, or something that was wanted could not be written.
+    """
+    assert isinstance(predictions, Predictions)  # of several videos, as commands ask
+    table = Table(predictions.videos, labels, terminal_columns())
+    print(table.heading())
+    try:
+        for prediction in predictions:
+            print("\n".join(table.rows(prediction, top)), flush=True)
+            for lacking in predictions.lacking:
+                print(f"  {lacking}")
+    except BaseException:  # also Ctrl-C and SIGTERM, which are no `Exception`
+        if kept := predictions.keep():
+            print(
+                f"\nNot finished: {len(predictions.statuses)} of {len(predictions.videos)} videos "
+                f"are in {', '.join(map(str, kept))}. The same command begins anew, and replaces "
+                "them.",
+                file=sys.stderr,
+            )
+        raise
+    print(total(predictions.statuses))
+    for path in predictions.written:
+        print(f"Written: {path}")
+    return int(not predictions.complete or "error" in predictions.statuses)
+
+
+def sighting_line(sighting: Sighting, top: int, columns: int | None) -> str:
+    """Returns the line of a window of a live source: as many of its classes as fit."""
+    line = f"{sighting.time:%H:%M:%S}  latency {sighting.latency_seconds * 1000:4.0f} ms"
+    for number, (label, score) in enumerate(sighting.top(top)):
+        label = printable(label)
         if columns is not None:
             label = shortened(label, _LIVE_LABEL)
-        more = f"  {label} {one['score']:.3f}"
+        more = f"  {label} {score:.3f}"
         if number and columns is not None and width(line + more) > columns:
             break
         line += more
@@ -89,10 +118,9 @@ def of_record(record: dict[str, Any], now: datetime.datetime, columns: int | Non
 
 
 def total(statuses: Sequence[str]) -> str:
-    """Returns how many videos have which status."""
-    counts = {status: statuses.count(status) for status in ("ok", "partial", "error")}
+    """Returns the number of videos of each status, in words."""
+    parts = [f"{statuses.count(status)} {status}" for status in ("ok", "partial", "error")]
     number = len(statuses)
-    parts = [f"{count} {status}" for status, count in counts.items()]
     return f"{number} video{'s' if number != 1 else ''}: {', '.join(parts)}."
 
 

@@ -1,8 +1,10 @@
-"""Scoring the newest window of a live source, again and again."""
+"""Scores the newest window of a live source, again and again."""
 
 import collections
 import dataclasses
 import datetime
+import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,26 +16,28 @@ from keras_r3d.data.decoding.live import Held, Shape, Source, window_pixels
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction.prediction import best, named
-from keras_r3d.system.errors import ArgumentError
+from keras_r3d.system.errors import ArgumentError, VideoError
 
-_SLICE = 0.2  # seconds of waiting, after which it is asked whether to stop
+_SLICE = 0.2  # seconds of waiting, after which the time is looked at
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Sighting:
     """The scores of a window of a live source.
 
     Attributes:
+        time: when it was scored.
         start_seconds, end_seconds: when its first and its last frame came, from the source's first
             window on.
         latency_seconds: from the last frame's coming to the scores.
         frames: that came so far.
-        dropped: of those, how many were in no window, because scoring took too long or was not to
-            be so often.
+        dropped: of those, the number in no window, because scoring took too long or windows are
+            farther apart.
         scores: float64 `(classes,)`, probabilities, averaged over the windows that are smoothed.
         labels: class names, in the order of the scores.
     """
 
+    time: datetime.datetime
     start_seconds: float
     end_seconds: float
     latency_seconds: float
@@ -46,10 +50,10 @@ class Sighting:
         """Returns the `k` best classes with their scores, the best first."""
         return best(self.labels, self.scores, k)
 
-    def record(self, k: int, now: datetime.datetime) -> dict[str, Any]:
+    def record(self, k: int = 5) -> dict[str, Any]:
         """Returns what is written to JSON: the `k` best classes, and seconds."""
         return {
-            "time": now.isoformat(timespec="milliseconds"),
+            "time": self.time.isoformat(timespec="milliseconds"),
             "start_seconds": round(self.start_seconds, 3),
             "end_seconds": round(self.end_seconds, 3),
             "latency_seconds": round(self.latency_seconds, 4),
@@ -58,9 +62,14 @@ class Sighting:
             "top": named(self.top(k)),
         }
 
+    def append(self, path: str | os.PathLike[str], k: int = 5) -> None:
+        """Appends the record to a file of JSON lines."""
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(self.record(k), ensure_ascii=False, allow_nan=False) + "\n")
+
 
 def shape(classifier: Classifier, seconds: float | None) -> Shape:
-    """Returns what is to be kept of a source.
+    """Returns the frames of a source that are kept.
 
     Args:
         seconds: that a clip is spread over, of a recipe that spreads clips over whole videos.
@@ -97,61 +106,65 @@ def shape(classifier: Classifier, seconds: float | None) -> Shape:
     )
 
 
-def warm_up(classifier: Classifier, of: Shape) -> None:
+def warm_up(classifier: Classifier, kept: Shape) -> None:
     """Scores nothing, so that the first window does not wait for the compiler."""
-    classifier.score(np.zeros((of.views.count, of.frames, of.size, of.size, 3), np.uint8))
+    clip = (kept.views.count, kept.frames, kept.size, kept.size, 3)
+    classifier.score(np.zeros(clip, np.uint8))
 
 
 def watch(
     classifier: Classifier,
     source: Source,
-    of: Shape,
+    kept: Shape,
     *,
-    every: float | None,
-    smooth: int,
-    stopped: Callable[[], bool],
-    say: Callable[[str], None],
+    every: float | None = None,
+    smooth: int = 1,
+    duration: float | None = None,
+    say: Callable[[str], None] = print,
 ) -> Iterator[Sighting]:
-    """Scores the newest window whenever one is due, until the source ends or it is stopped.
+    """Scores the newest window whenever one is due, until the source or the time ends.
 
     Args:
         every: seconds from one window's last frame to the next one's, at least; None: windows do
             not overlap.
         smooth: newest windows over which scores are averaged; not over a lost connection.
+        duration: seconds after which it ends; None: never.
         say: takes what there is to say of the connection.
 
     Raises:
-        VideoError: the source cannot be connected to.
+        VideoError: the source cannot be connected to, or ends before a window is full.
     """
     newest: collections.deque[np.ndarray] = collections.deque(maxlen=smooth)
-    if every is None and of.seconds:
-        every = of.seconds
+    if every is None and kept.seconds:
+        every = kept.seconds
+    began = time.monotonic()
     seen, dropped, first = 0, 0, 0.0
     last: Held | None = None
-    while not stopped():
+    while duration is None or time.monotonic() - began < duration:
         window = source.wait(seen, _SLICE)
         for text in source.news():
             say(text)
         if not window:
             seen = source.frames
             if source.ended:
-                return
+                break
             continue
         seen = window[-1].number + 1
-        if last is not None and not _due(last, window, every, of.span):
+        if last is not None and not _due(last, window, every, kept.span):
             continue
-        pixels = window_pixels(window, of)
+        pixels = window_pixels(window, kept)
         scores = average(classifier.score(pixels), classifier.eval.average)
         latency = time.monotonic() - window[-1].captured
         if last is None:
             first = window[0].captured
         else:
-            dropped += max(0, window[0].number - last.number - of.step)
+            dropped += max(0, window[0].number - last.number - kept.step)
             if window[-1].connection != last.connection:
                 newest.clear()
         newest.append(scores)
         last = window[-1]
         yield Sighting(
+            time=datetime.datetime.now().astimezone(),
             start_seconds=window[0].captured - first,
             end_seconds=window[-1].captured - first,
             latency_seconds=latency,
@@ -159,6 +172,11 @@ def watch(
             dropped=dropped,
             scores=np.mean(list(newest), axis=0),
             labels=classifier.classes,
+        )
+    if last is None:
+        seconds = time.monotonic() - began
+        raise VideoError(
+            f"{source.name}: no window was scored: {source.frames} frames came in {seconds:.1f} s."
         )
 
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.inference.evaluation.scoring import score
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction.scoring import score
 from keras_r3d.system import files
 
 NAME = "embeddings.npz"
@@ -164,4 +164,4 @@ def compute(
         if scored.status == "error":
             features = features.reshape(0, model.eval.views, len(model.classes))
         row = Embedded(scored.status, scored.detail, features, scored.window_seconds)
-        yield scored.video, row
+        yield scored.source, row

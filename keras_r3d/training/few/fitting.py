@@ -20,10 +20,11 @@ from keras_r3d import run_folder
 from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.embeddings import ridge
-from keras_r3d.inference.evaluation import report, results
-from keras_r3d.inference.evaluation.evaluation import Evaluation, collected
-from keras_r3d.inference.evaluation.scoring import Scored, score
+from keras_r3d.inference.evaluation import results
+from keras_r3d.inference.evaluation.evaluation import Evaluation
 from keras_r3d.inference.models import classifier
+from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.inference.prediction.scoring import score
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
 from keras_r3d.training import setup
@@ -92,7 +93,7 @@ class Fitting:
                     if tuned is None
                     else self._score(tuned, test)
                 )
-                self._write(collected(scored, few.annotations.classes), run.path, split, {})
+                self._write(Evaluation(few.annotations.classes, scored), run.path, split, {})
         run.update_summary(status="trained", seconds=self._seconds)
         run.report_problems(reader.problems, self._say)
 
@@ -137,7 +138,7 @@ class Fitting:
         triples = zip(examples.videos, examples.rows, by, strict=True)
         scored = [self._few.score(*triple) for triple in triples]
         self._say(f"Cross-validated in {count} folds" + (", by group." if grouped else "."))
-        return collected(scored, classes), count
+        return Evaluation(classes, scored), count
 
     def _finetune(self, examples: Examples, fitted: ridge.Fitted) -> keras.Model | None:
         """Trains the network from the classifier on, if that is asked for and pays; None if not.
@@ -181,15 +182,15 @@ class Fitting:
             self._say("Note: what was cross-validated is the linear classifier it began with.")
             return train_from(few.build_model(fitted), few, videos, [], epoch, self._say)[0]
 
-    def _score(self, network: keras.Model, videos: Sequence[Video]) -> list[Scored]:
+    def _score(self, network: keras.Model, videos: Sequence[Video]) -> list[Prediction]:
         few = self._few
         model = classifier.of_network(network, few.recipe, hardware=few.devices)
         return list(score(model, few.source.reader, videos))
 
-    def _loss(self, scored: Sequence[Scored]) -> float:
+    def _loss(self, scored: Sequence[Prediction]) -> float:
         """Returns the mean cross-entropy of videos; one without scores is as bad as a guess."""
         classes = self._few.annotations.classes
-        right = [one.scores[classes.index(one.video.label)] for one in scored]
+        right = [one.scores[classes.index(one.source.label)] for one in scored]
         shares = np.maximum(np.nan_to_num(right, nan=1 / len(classes)), 1e-12)
         return float(-np.log(shares).mean())
 
@@ -197,10 +198,12 @@ class Fitting:
         self, evaluation: Evaluation, folder: Path, split: str, how: Mapping[str, Any]
     ) -> None:
         run = self._run
-        self._say(f"\nEvaluation: {split}\n{report.table(evaluation)}")
+        self._say(f"\nEvaluation: {split}\n{evaluation}")
         name = "evaluation" if folder == run.path else "cross_validation"
         run.summary[name] = {"split": split, **evaluation.figures()}
-        results.write(evaluation, self._few.source.reader, folder, split, how)
+        reader = self._few.source.reader
+        described = dataclasses.replace(evaluation, split=split, reader=reader, described=how)
+        results.write(described, folder)
         run.update_summary()
 
 

@@ -16,10 +16,10 @@ from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.annotations.video import some
 from keras_r3d.data.decoding import flow
 from keras_r3d.inference.embeddings import ridge
-from keras_r3d.inference.evaluation.scoring import Scored
 from keras_r3d.inference.models import protocol, runtimes
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
 from keras_r3d.system.devices import Devices
@@ -106,18 +106,18 @@ class Few(setup.Opened):
             "views": self.recipe.eval.views,
         }
 
-    def score(self, video: Video, row: Embedded, fitted: ridge.Fitted) -> Scored:
+    def score(self, video: Video, row: Embedded, fitted: ridge.Fitted) -> Prediction:
         """Returns the scores of a video as a model with this classifier gives them."""
         how, classes = self.recipe.eval.average, len(self.annotations.classes)
         if row.status == "error":
-            nothing, unknown = np.empty((0, classes), np.float32), np.full(classes, np.nan)
-            return Scored(video, "error", row.detail, nothing, np.empty((0, 2)), unknown)
+            return Prediction.error(video, self.annotations.classes, row.detail)
         logits = fitted.logits(self.split(row.features.reshape(-1, row.features.shape[-1])))
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
         views = shares.reshape(*row.features.shape[:2], classes)
         windows = np.stack([average(window, how) for window in views]).astype(np.float32)
-        return Scored(video, row.status, row.detail, windows, row.seconds, average(windows, how))
+        labels, scores = self.annotations.classes, average(windows, how)
+        return Prediction(video, row.status, row.detail, labels, scores, windows, row.seconds)
 
     def split(self, features: np.ndarray) -> list[np.ndarray]:
         """Returns the embeddings by each network, without those of mirrored clips at the end."""

@@ -1,25 +1,17 @@
-"""Writing an evaluation down: tables, JSON, pictures."""
+"""An evaluation as a table of text."""
 
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from matplotlib.figure import Figure
-
-from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.inference.evaluation import mistakes
-from keras_r3d.inference.evaluation.evaluation import Evaluation
-from keras_r3d.pictures import confusion, reliability
-from keras_r3d.system import files
+if TYPE_CHECKING:
+    from keras_r3d.inference.evaluation.evaluation import Evaluation
 
 _WIDTH = 80
 _MOST_LISTED = 20
-CLASS_COLUMNS = ("class", "videos", "precision", "recall", "f1", "most_confused_with")
 
 
-def table(evaluation: Evaluation) -> str:
+def table(evaluation: "Evaluation") -> str:
     """Returns the figures as text, clips and videos side by side, with 95 % intervals.
 
     What says the same twice is left out: clips, where every video is one; top-5 of few classes.
@@ -47,8 +39,9 @@ def table(evaluation: Evaluation) -> str:
             lines.append(line("mean without errors", None, "readable_video_mean"))
     largest = f"{figures['largest_class_share']:6.1%} ({figures['largest_class']})"
     lines += [only("largest class", largest), only("chance", f"{figures['chance']:6.1%}")]
+    windows = f"{figures['windows']} window{'s' * (figures['windows'] != 1)}"
     scored = f"{len(evaluation.scored)} of {figures['videos']} videos"
-    lines.append(_line("scored", *[_windows(figures["windows"])] * clips, scored))
+    lines.append(_line("scored", *[windows] * clips, scored))
     if figures["errors"]:
         lines.append(only("errors", f"{figures['errors']}, counted as wrong"))
     if figures["partial"]:
@@ -74,10 +67,6 @@ def _line(title: str, *cells: str) -> str:
     return f"{title:22}{''.join(f'{cell:24}' for cell in cells)}".rstrip()
 
 
-def _windows(count: int) -> str:
-    return f"{count} window" if count == 1 else f"{count} windows"
-
-
 def _accuracy(figures: Mapping[str, Any], name: str) -> str:
     """Returns an accuracy with its interval, both in percent."""
     if figures[name] is None:
@@ -88,7 +77,7 @@ def _accuracy(figures: Mapping[str, Any], name: str) -> str:
     return text
 
 
-def _listed(title: str, evaluation: Evaluation, reasons: Mapping[int, str]) -> list[str]:
+def _listed(title: str, evaluation: "Evaluation", reasons: Mapping[int, str]) -> list[str]:
     if not reasons:
         return []
     lines = ["", f"{title}:"]
@@ -100,78 +89,3 @@ def _listed(title: str, evaluation: Evaluation, reasons: Mapping[int, str]) -> l
     if len(reasons) > _MOST_LISTED:
         lines.append(f"  … and {len(reasons) - _MOST_LISTED} more")
     return lines
-
-
-def write_json(evaluation: Evaluation, split: str, path: str | Path, **extra: Any) -> None:
-    """Writes figures and one record a video.
-
-    Args:
-        extra: what else there is to say of the evaluation; stands before the figures.
-    """
-    files.write_json(
-        path,
-        {
-            "split": split,
-            **extra,
-            **evaluation.figures(),
-            "warning": evaluation.floor() or None,
-            "classes": list(evaluation.classes),
-            "records": evaluation.records(),
-        },
-    )
-
-
-def write_classes(evaluation: Evaluation, path: str | Path) -> None:
-    """Writes precision, recall and the most frequent mistake of each class as CSV.
-
-    A video without score counts as missed. A cell is empty where there is nothing to divide by:
-    precision of a class never predicted, recall of one without videos.
-    """
-    matrix, found = evaluation.confusion(), evaluation.by_class()
-    wrong = matrix - np.diag(matrix.diagonal())
-    rows = [
-        (
-            name,
-            int(found.videos[number]),
-            *(_cell(values[number]) for values in (found.precision, found.recall, found.f1)),
-            evaluation.classes[wrong[number].argmax()] if wrong[number].any() else "",
-        )
-        for number, name in enumerate(evaluation.classes)
-    ]
-    files.write_text(path, files.csv_text(CLASS_COLUMNS, rows))
-
-
-def _cell(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.4f}"
-
-
-def draw_confusion(evaluation: Evaluation, path: str | Path) -> None:
-    """Draws the confusion matrix of videos as PNG."""
-    _save(confusion.figure(evaluation.confusion(), evaluation.classes, "scored videos"), path)
-
-
-def draw_reliability(evaluation: Evaluation, path: str | Path) -> None:
-    """Draws accuracy over confidence of videos as PNG."""
-    found = evaluation.calibration()
-    drawn = reliability.figure(
-        found.counts, found.confidence, found.accuracy, found.error, "scored videos"
-    )
-    _save(drawn, path)
-
-
-def draw_mistakes(evaluation: Evaluation, reader: Reader, path: str | Path) -> list[str] | None:
-    """Draws the worst mistakes as PNG.
-
-    Returns:
-        Why videos are not shown, a sentence each; None if there are no mistakes, and no picture.
-    """
-    figure, skipped = mistakes.sheet(evaluation, reader)
-    if figure is None:
-        return None
-    _save(figure, path)
-    return skipped
-
-
-def _save(figure: Figure, path: str | Path) -> None:
-    with files.atomic(path) as temporary:
-        figure.savefig(temporary, dpi=100)

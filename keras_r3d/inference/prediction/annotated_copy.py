@@ -2,7 +2,6 @@
 
 import itertools
 import queue
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from keras_r3d.data.annotations.listing import printable
-from keras_r3d.data.decoding import decoder as videos
-from keras_r3d.data.decoding.decoder import Decoder, Frame
-from keras_r3d.inference.prediction.prediction import Prediction, best
-from keras_r3d.system import files, threads
-from keras_r3d.system.errors import ArgumentError, VideoError
-from keras_r3d.system.opencv import cv2
+from keras_r3d.data.decoding import video_writer
+from keras_r3d.data.decoding.decoder import Decoder, Frame, resize
+from keras_r3d.inference.prediction.ahead import Ahead
+from keras_r3d.pictures import fonts
+from keras_r3d.system import files
+from keras_r3d.system.errors import VideoError
 from keras_r3d.system.text import shortened
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
@@ -31,64 +30,89 @@ _FRAMES_AHEAD = 8
 _LONGEST = 60.0  # seconds that a frame is held: time stamps can be broken
 
 
-def annotate(prediction: Prediction, path: Path, timeout: float) -> None:
+def write(
+    path: Path,
+    video: str,
+    seconds: np.ndarray,
+    captions: Sequence[tuple[str, float]],
+    timeout: float,
+) -> None:
     """Writes a copy of a video, without sound, with label and score of each moment's window.
 
     The frame rate is constant: that of the video where it has one. Frames of a variable rate are
-    repeated or left out by their time stamps, so that it lasts as long.
+    repeated or left out by their time stamps, so that it lasts as long. A video that breaks in the
+    middle ends there.
 
     Args:
         path: of the copy, with one of the suffixes of `CODECS`.
+        seconds: float64 `(windows, 2)`, start and end of each window, at least one.
+        captions: label and score of each window.
         timeout: seconds after which a video that gives no more frame ends there.
 
     Raises:
         VideoError: no frame of the video decodes.
-        ArgumentError: OpenCV cannot write it.
+        R3DError: OpenCV cannot write it.
         WriteError: the disk is full, …
     """
-    decoder = Decoder(prediction.video)
+    decoder = Decoder(video)
     decoded = _decoded(decoder, timeout)
     first = list(itertools.islice(decoded, _FRAMES_OF_RATE))
     rate = _rate(decoder.header_rate, [second for second, _ in first])
-    strips = _Strips(prediction)
+    frames = at_constant_rate(itertools.chain(first, decoded), rate)
     with files.atomic(path) as temporary:
-        written, size, writer = 0, (0, 0), None
-        try:
-            for second, frame in at_constant_rate(itertools.chain(first, decoded), rate):
-                if writer is None:
-                    size = _size(*frame.shape[:2])
-                    codec = cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
-                    writer = cv2.VideoWriter(str(temporary), codec, rate, size[::-1])
-                writer.write(strips.burnt_into(videos.resize(frame, *size), second))
-                written += 1
-        finally:
-            if writer is not None:
-                writer.release()
-        # OpenCV reports no failure to write.
-        if _frames(temporary) < written:
-            raise ArgumentError(
-                f"{path}: OpenCV could not write all of its {written} frames ({size[1]}x{size[0]} "
-                f"pixels, {rate:g} a second). Is the disk full?"
-            )
+        codec = CODECS[path.suffix.lower()]
+        video_writer.write(temporary, _captioned(frames, seconds, captions), rate, codec=codec)
 
 
-def _frames(path: Path) -> int:
-    """Returns how many frames a copy has, 0 if there is none."""
+def _decoded(decoder: Decoder, timeout: float) -> Iterator[tuple[float, Frame]]:
+    """Decodes a video as far as it can be, frames BGR.
+
+    Raises:
+        VideoError: no frame of it decodes.
+    """
+    name = f"frames of {decoder.path}"
+    frames = Ahead(decoder.timed, name=name, most=_FRAMES_AHEAD, timeout=timeout)
+    count = 0
     try:
-        return Decoder(str(path)).header_count
+        for item in frames:
+            count += 1
+            yield item
+    except queue.Empty:
+        if not count:
+            raise VideoError(f"{decoder.path}: nothing decoded in {timeout:g} s.") from None
     except VideoError:
-        return 0
+        if not count:
+            raise
+    finally:
+        frames.stop()
+
+
+def _captioned(
+    frames: Iterable[tuple[float, Frame]],
+    seconds: np.ndarray,
+    captions: Sequence[tuple[str, float]],
+) -> Iterator[Frame]:
+    size, window, strip = (0, 0), -1, np.empty((0, 0, 3), np.uint8)
+    for second, frame in frames:
+        size = size if any(size) else _size(*frame.shape[:2])
+        number = window_at(seconds, second)
+        if number != window:
+            window, strip = number, caption(*captions[number], *size)
+        image = resize(frame, *size)
+        # What is behind is darkened to a quarter: white is legible on it, whatever it shows.
+        behind = image[-len(strip) :] // 4
+        yield np.concatenate([image[: -len(strip)], np.maximum(behind, strip)])
 
 
 def _size(height: int, width: int) -> tuple[int, int]:
     """Returns the size of the copy of a video: a multiple of its own, and even."""
     factor = -(-_LEAST_WIDTH // width)
-    # The codec halves the sides of colours.
+    # The codec halves the sides of colors.
     return -(-height * factor // 2) * 2, -(-width * factor // 2) * 2
 
 
 def window_at(seconds: np.ndarray, moment: float) -> int:
-    """Returns the number of the window of a moment: of those that show it, the most centred one.
+    """Returns the number of the window of a moment: of those that show it, the most centered one.
 
     Where none shows it, the nearest.
 
@@ -98,8 +122,8 @@ def window_at(seconds: np.ndarray, moment: float) -> int:
     starts, ends = seconds.T
     elsewhere = (moment < starts) | (moment >= ends)
     outside = np.maximum(0, np.maximum(starts - moment, moment - ends))
-    off_centre = np.abs(seconds.mean(axis=1) - moment)
-    return int(np.lexsort((off_centre, outside, elsewhere))[0])
+    off_center = np.abs(seconds.mean(axis=1) - moment)
+    return int(np.lexsort((off_center, outside, elsewhere))[0])
 
 
 def at_constant_rate(
@@ -145,74 +169,8 @@ def _rate(header: float, seconds: Sequence[float]) -> float:
     return float(np.clip(1 / np.median(np.diff(seconds)), least, most))
 
 
-def _decoded(decoder: Decoder, timeout: float) -> Iterator[tuple[float, Frame]]:
-    """Decodes in a thread, which is given up when it gives nothing for `timeout` seconds.
-
-    A video that breaks in the middle ends there.
-    """
-    ahead: queue.Queue[tuple[float, Frame] | BaseException | None] = queue.Queue(_FRAMES_AHEAD)
-    stopped = threading.Event()
-
-    def put(item: tuple[float, Frame] | BaseException | None) -> None:
-        while not stopped.is_set():
-            try:
-                ahead.put(item, timeout=0.5)
-                return
-            except queue.Full:
-                continue
-
-    def decode() -> None:
-        try:
-            for item in decoder.timed():
-                put(item)
-                if stopped.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # raised where it is waited for
-            put(error)
-
-    threads.start(decode, f"frames of {decoder.path}")
-    given = 0
-    try:
-        while True:
-            item = ahead.get(timeout=timeout)
-            if item is None or (given and isinstance(item, VideoError)):
-                return
-            if isinstance(item, BaseException):
-                raise item
-            given += 1
-            yield item
-    except queue.Empty:
-        return
-    finally:
-        stopped.set()
-
-
-class _Strips:
-    """Labels as strips of pixels, drawn once for each window."""
-
-    def __init__(self, prediction: Prediction):
-        self._prediction = prediction
-        self._number: int | None = None
-        self._strip = np.empty((0, 0, 3), np.uint8)
-
-    def burnt_into(self, frame: Frame, second: float) -> Frame:
-        """Returns a frame, uint8 `(height, width, 3)`, BGR, with the label of its time in it."""
-        seconds = self._prediction.window_seconds
-        number = window_at(seconds, second) if len(seconds) else -1
-        if number != self._number:
-            one = self._prediction
-            scores = one.scores if number < 0 else one.window_scores[number]
-            ((label, score),) = best(one.labels, scores, 1)
-            self._strip = strip(label, score, *frame.shape[:2])
-            self._number = number
-        rows = len(self._strip)
-        # What is behind is darkened to a quarter: white is legible on it, whatever it shows.
-        behind = frame[len(frame) - rows :] // 4
-        return np.concatenate([frame[: len(frame) - rows], np.maximum(behind, self._strip)])
-
-
-def strip(label: str, score: float, height: int, width: int) -> Frame:
+@fonts.any_script()
+def caption(label: str, score: float, height: int, width: int) -> Frame:
     """Draws a label and its score white on black, as a strip for a frame of that size.
 
     Returns:

@@ -8,9 +8,11 @@ import cv2
 import evaluations
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from keras_r3d.inference.evaluation import metrics, report
-from keras_r3d.pictures import confusion, lettering, reliability
+from keras_r3d.inference.evaluation import metrics
+from keras_r3d.pictures import confusion, fonts, reliability
+from keras_r3d.system.errors import R3DError
 
 TEN = [f"class {number}" for number in range(10)]
 
@@ -31,7 +33,7 @@ def row(text: str, title: str) -> str:
 
 def test_the_table_has_clips_and_videos_with_intervals():
     evaluation = by_labels(TEN, [0] * 20, [0] * 15 + [1] * 5, windows=2)
-    text = report.table(evaluation)
+    text = str(evaluation)
     assert text.splitlines()[0].split() == ["clip", "accuracy", "video", "accuracy"]
     # Wilson's of 15 of 20; also of clips, as both of a video are alike.
     assert row(text, "top-1 ").count("75.0% (53.1-88.8%)") == 2
@@ -48,7 +50,7 @@ def test_the_table_has_clips_and_videos_with_intervals():
 
 
 def test_where_every_video_has_one_window_there_is_one_column():
-    text = report.table(by_labels(TEN, list(range(10)) * 2, list(range(10)) * 2))
+    text = str(by_labels(TEN, list(range(10)) * 2, list(range(10)) * 2))
     assert "clip" not in text.lower()
     assert text.splitlines()[0].split() == ["video", "accuracy"]
     assert re.fullmatch(r"top-1 +100\.0% \(83\.9-100\.0%\)", row(text, "top-1 "))
@@ -59,7 +61,7 @@ def test_where_every_video_has_one_window_there_is_one_column():
 
 def test_the_table_warns_of_what_a_simple_guess_reaches():
     evaluation = by_labels(TEN, [0] * 20, [0] * 15 + [1] * 5)
-    text = report.table(evaluation)
+    text = str(evaluation)
     assert "always naming 'class 0' would be right in 100.0%" in evaluation.floor()
     assert evaluation.floor() in text.replace("\n", " ")
     assert max(map(len, text.splitlines())) <= 80
@@ -68,7 +70,7 @@ def test_the_table_warns_of_what_a_simple_guess_reaches():
 def test_the_table_names_errors_and_partial_videos():
     errors = {0: "/videos/0.avi: OpenCV cannot open it", **dict.fromkeys(range(1, 25), "gone")}
     evaluation = by_labels(TEN, [0] * 30, [0] * 30, errors=errors, partial={29: "121 of 300"})
-    text = report.table(evaluation)
+    text = str(evaluation)
     assert "16.7% (" in row(text, "top-1 ")
     assert "100.0% (56.6-100.0%)" in row(text, "top-1 without errors")
     assert "5 of 30 videos" in row(text, "scored")
@@ -83,40 +85,52 @@ def test_the_table_names_errors_and_partial_videos():
 @pytest.mark.parametrize("errors", [{}, {1: "gone"}])
 def test_few_classes_have_no_top_5_and_no_mean(classes, there, errors):
     """Of five classes the right one is always among the best five."""
-    text = report.table(by_labels(TEN[:classes], [0, 1], [0, 0], errors=errors))
+    text = str(by_labels(TEN[:classes], [0, 1], [0, 0], errors=errors))
     assert ("top-5" in text) == there
     assert ("mean of top-1" in text) == there
     assert text.count("\ntop-1") == 1 + len(errors)
 
 
 def test_the_table_without_any_score():
-    text = report.table(by_labels(TEN, [0], [0], errors={0: "gone"}))
+    text = str(by_labels(TEN, [0], [0], errors={0: "gone"}))
     assert re.fullmatch(r"top-1 +0\.0% \(0\.0-79\.3%\)", row(text, "top-1 "))
     assert "0 of 1 videos" in text
 
 
+def written(evaluation, folder):
+    evaluation.save(folder)
+    return json.loads((folder / "evaluation.json").read_text())
+
+
 def test_the_json_has_figures_and_records_and_what_else_is_said(tmp_path):
-    evaluation = by_labels(TEN, [0, 1], [0, 0], errors={1: "gone"})
-    report.write_json(evaluation, "test", tmp_path / "e.json", protocol="paper")
-    written = json.loads((tmp_path / "e.json").read_text())
-    assert written["split"] == "test"
-    assert written["protocol"] == "paper"
-    assert written["video_top1"] == 0.5
-    assert written["warning"] == evaluation.floor() != ""
-    assert written["classes"] == TEN
-    assert [one["status"] for one in written["records"]] == ["ok", "error"]
+    more = {"split": "test", "described": {"protocol": "paper"}}
+    evaluation = by_labels(TEN, [0, 1], [0, 0], errors={1: "gone"}, **more)
+    values = written(evaluation, tmp_path / "out")
+    assert list(values)[:2] == ["split", "protocol"]
+    assert values["split"] == "test"
+    assert values["video_top1"] == 0.5
+    assert values["warning"] == evaluation.floor() != ""
+    assert values["classes"] == TEN
+    assert [one["status"] for one in values["records"]] == ["ok", "error"]
 
 
 def test_the_json_has_no_warning_where_there_is_none(tmp_path):
-    report.write_json(by_labels(TEN, list(range(10)), list(range(10))), "test", tmp_path / "e.json")
-    assert json.loads((tmp_path / "e.json").read_text())["warning"] is None
+    evaluation = by_labels(TEN, list(range(10)), list(range(10)))
+    assert written(evaluation, tmp_path / "out")["warning"] is None
+
+
+def test_an_evaluation_of_no_run_needs_a_new_folder(tmp_path):
+    evaluation = by_labels(TEN, [0], [0])
+    with pytest.raises(R3DError, match="`folder` is missing: this model is of no run"):
+        evaluation.save()
+    with pytest.raises(R3DError, match="exists"):
+        evaluation.save(tmp_path)
 
 
 def test_the_classes_csv(tmp_path):
     classes = ["a, b", "c", "never"]
-    evaluation = by_labels(classes, [0, 0, 0, 1, 0], [0, 0, 1, 1, 0], errors={4: "gone"})
-    report.write_classes(evaluation, tmp_path / "c.csv")
-    with (tmp_path / "c.csv").open(newline="") as file:
+    by_labels(classes, [0, 0, 0, 1, 0], [0, 0, 1, 1, 0], errors={4: "gone"}).save(tmp_path / "out")
+    with (tmp_path / "out" / "per_class.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [
         ["class", "videos", "precision", "recall", "f1", "most_confused_with"],
@@ -149,34 +163,38 @@ def test_sixty_classes_are_all_named_and_of_four_hundred_the_confusions():
 
 
 def test_pictures_of_long_and_foreign_names_are_drawn_in_silence(tmp_path):
-    classes = ["x" * 200, "$a_b", "跑步", "跳舞", "line\x07"]
+    classes = ["x" * 200, "$a_b", "跑步", "दौड़ना", "line\x07"]
     evaluation = by_labels(classes, [0, 1, 2, 3], [0, 1, 2, 2])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        report.draw_confusion(evaluation, tmp_path / "c.png")
-        report.draw_reliability(evaluation, tmp_path / "r.png")
-    height, width = cv2.imread(str(tmp_path / "c.png")).shape[:2]
+        evaluation.save(tmp_path / "out")
+    height, width = cv2.imread(str(tmp_path / "out" / "confusion.png")).shape[:2]
     assert max(height, width) < 1000
-    assert cv2.imread(str(tmp_path / "r.png")) is not None
+    assert cv2.imread(str(tmp_path / "out" / "reliability.png")) is not None
 
 
-def test_pictures_without_any_score(tmp_path):
+def test_without_any_score_pictures_say_so(tmp_path):
     evaluation = by_labels(TEN, [0], [0], errors={0: "gone"})
-    report.draw_confusion(evaluation, tmp_path / "c.png")
-    report.draw_reliability(evaluation, tmp_path / "r.png")
+    matrix = confusion.figure(evaluation.confusion(), TEN, "scored videos")
+    assert "0 of 0 scored videos right" in texts(matrix)
+    assert not matrix.axes[0].texts
+    found = dataclasses.astuple(evaluation.calibration())
+    diagram = reliability.figure(*found, "scored videos")
+    assert "0 scored videos: none has a score" in texts(diagram)
+    assert not any(patch.get_height() for patch in diagram.axes[1].patches)
+    assert {"confusion.png", "reliability.png"} <= set(evaluation.save(tmp_path / "out"))
 
 
-def test_names_are_shortened_in_the_middle():
-    assert lettering.shown("abcdefghij", 10) == "abcdefghij"
-    assert lettering.shown("abcdefghijk", 10) == "abcde…hijk"
-    assert lettering.shown("abcdefghijk", 4) == "ab…k"
-
-
-def test_letters_that_no_font_has_are_boxes_and_the_number_tells_them_apart(monkeypatch):
-    monkeypatch.setattr(lettering, "_others", lambda lacking: ())
-    assert lettering.shown("跑 run", 20, 3) == "3: □ run"
-    assert lettering.shown("跑 run", 20) == "□ run"
-    assert lettering.shown("бег", 20, 3) == "бег"
+def test_letters_that_the_usual_font_lacks_are_taken_from_another(monkeypatch):
+    """Of installed fonts, in order; DejaVu Serif stands for one of another script."""
+    monkeypatch.setattr(fonts, "_FAMILIES", ("No Such Font", "DejaVu Serif", "DejaVu Sans Mono"))
+    fonts._installed.cache_clear()
+    with fonts.any_script():
+        figure = Figure()
+        text = figure.text(0, 0, "run")
+    fonts._installed.cache_clear()
+    assert text.get_fontfamily()[-2:] == ["DejaVu Serif", "DejaVu Sans Mono"]
+    assert Figure().text(0, 0, "run").get_fontfamily() != text.get_fontfamily()
 
 
 def test_the_reliability_diagram_shows_the_bins():

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import predictions
 import pytest
 from conftest import write_video
 from hypothesis import given
@@ -9,18 +10,15 @@ from hypothesis import strategies as st
 from odd_videos import write_jpegs, write_rotated
 
 from keras_r3d.data.decoding.decoder import Decoder
-from keras_r3d.inference.prediction import annotating
+from keras_r3d.inference.prediction import annotated_copy
 from keras_r3d.inference.prediction.prediction import Prediction
-from keras_r3d.system.errors import VideoError
+from keras_r3d.system.errors import VideoError, WriteError
 
 FRAME = np.zeros((2, 2, 3), np.uint8)
 
 
 def predicted(path: Path, seconds: list[list[float]], scores: list[list[float]]) -> Prediction:
-    return Prediction(
-        *(str(path), "ok", "", ["first", "second"], np.mean(scores, axis=0)),
-        *(np.array(scores, np.float32), np.array(seconds)),
-    )
+    return predictions.make(path, ["first", "second"], scores, seconds=seconds)
 
 
 def frames(path: Path) -> list[np.ndarray]:
@@ -29,7 +27,7 @@ def frames(path: Path) -> list[np.ndarray]:
 
 
 def times(seconds: list[float], rate: float) -> list[float]:
-    return [t for t, _ in annotating.at_constant_rate(((t, FRAME) for t in seconds), rate)]
+    return [t for t, _ in annotated_copy.at_constant_rate(((t, FRAME) for t in seconds), rate)]
 
 
 @given(st.floats(1, 120), st.integers(1, 300), st.floats(0, 5))
@@ -67,13 +65,13 @@ def test_a_broken_time_stamp_does_not_fill_the_disk():
     ],
 )
 def test_the_window_of_a_moment(windows, moment, number):
-    assert annotating.window_at(np.array(windows, float), moment) == number
+    assert annotated_copy.window_at(np.array(windows, float), moment) == number
 
 
 @pytest.mark.parametrize(("height", "width"), [(240, 320), (720, 1280), (1920, 1080), (320, 320)])
 def test_a_label_of_any_length_keeps_off_its_score(height, width):
-    long = annotating.strip("riding a unicycle while juggling " * 9, 0.5, height, width)
-    short = annotating.strip("", 0.5, height, width)
+    long = annotated_copy.caption("riding a unicycle while juggling " * 9, 0.5, height, width)
+    short = annotated_copy.caption("", 0.5, height, width)
     assert long.shape == short.shape
     assert long.shape[1] == width
     score = np.flatnonzero(short.any(axis=(0, 2)))
@@ -85,7 +83,7 @@ def test_a_label_of_any_length_keeps_off_its_score(height, width):
 def test_a_copy_has_the_video_s_colours_and_the_label_of_the_moment(tmp_path, suffix):
     video = write_video(tmp_path / "v.avi", 20, 240, 322, tint=(1, 0.5, 0), base=130)
     of = predicted(video, [[0, 1], [1, 2]], [[0.9, 0.1], [0.2, 0.8]])
-    annotating.annotate(of, tmp_path / f"copy{suffix}", 10)
+    of.save(tmp_path / f"copy{suffix}")
     copy = frames(tmp_path / f"copy{suffix}")
     assert len(copy) == 20
     assert copy[0].shape == (240, 322, 3)
@@ -96,20 +94,20 @@ def test_a_copy_has_the_video_s_colours_and_the_label_of_the_moment(tmp_path, su
     assert np.percentile(below[0], 10) < 60
     assert np.abs(below[9] - below[2]).mean() < 12
     assert np.abs(below[10] - below[9]).max() > 100
-    wide = annotating.strip("second", 0.8, 240, 322)
+    wide = annotated_copy.caption("second", 0.8, 240, 322)
     assert np.abs(below[12].max(axis=2) - np.maximum(wide.max(axis=2), 50)).mean() < 12
 
 
 def test_a_tiny_video_is_enlarged_so_that_its_label_can_be_read(tmp_path):
     video = write_video(tmp_path / "v.avi", 3, 6, 10, base=90)
-    annotating.annotate(predicted(video, [[0, 1]], [[0.9, 0.1]]), tmp_path / "c.mp4", 10)
+    predicted(video, [[0, 1]], [[0.9, 0.1]]).save(tmp_path / "c.mp4", timeout=10)
     assert frames(tmp_path / "c.mp4")[0].shape == (192, 320, 3)
 
 
 def test_a_video_that_breaks_in_the_middle_ends_there(tmp_path):
     video = write_video(tmp_path / "v.avi", 40, 240, 320)
     video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
-    annotating.annotate(predicted(video, [[0, 1]], [[0.9, 0.1]]), tmp_path / "c.mp4", 10)
+    predicted(video, [[0, 1]], [[0.9, 0.1]]).save(tmp_path / "c.mp4", timeout=10)
     assert 10 <= len(frames(tmp_path / "c.mp4")) < 30
 
 
@@ -127,7 +125,7 @@ def test_a_decoder_that_hangs_is_given_up(tmp_path, monkeypatch):
             yield item
 
     monkeypatch.setattr(Decoder, "timed", hanging)
-    annotating.annotate(predicted(video, [[0, 1]], [[0.9, 0.1]]), tmp_path / "c.mp4", 0.3)
+    predicted(video, [[0, 1]], [[0.9, 0.1]]).save(tmp_path / "c.mp4", timeout=0.3)
     forever.set()
     monkeypatch.undo()
     assert len(frames(tmp_path / "c.mp4")) == 12
@@ -136,21 +134,21 @@ def test_a_decoder_that_hangs_is_given_up(tmp_path, monkeypatch):
 def test_what_is_no_video_leaves_no_copy(tmp_path):
     (tmp_path / "v.mp4").write_bytes(b"no video")
     with pytest.raises(VideoError, match="cannot open"):
-        annotating.annotate(predicted(tmp_path / "v.mp4", [], [[1, 0]]), tmp_path / "c.mp4", 9)
+        predicted(tmp_path / "v.mp4", [[0, 1]], [[1, 0]]).save(tmp_path / "c.mp4", timeout=9)
     assert not list(tmp_path.glob("*c.mp4"))
 
 
 def test_an_encoder_that_fails_is_an_error(tmp_path, monkeypatch):
     video = write_video(tmp_path / "v.avi", 5)
     monkeypatch.setattr(cv2.VideoWriter, "write", lambda *_: None)
-    with pytest.raises(annotating.ArgumentError, match="could not write all of its 5 frames"):
-        annotating.annotate(predicted(video, [[0, 1]], [[1, 0]]), tmp_path / "c.mp4", 9)
+    with pytest.raises(WriteError, match=r"c\.mp4: 0 of \d+ frames arrived"):
+        predicted(video, [[0, 1]], [[1, 0]]).save(tmp_path / "c.mp4", timeout=9)
     assert not list(tmp_path.glob("*c.mp4"))
 
 
 def test_a_turned_video_is_upright(tmp_path):
     video = write_rotated(tmp_path / "v.mp4")
-    annotating.annotate(predicted(video, [[0, 1.2]], [[0.9, 0.1]]), tmp_path / "c.mp4", 10)
+    predicted(video, [[0, 1.2]], [[0.9, 0.1]]).save(tmp_path / "c.mp4", timeout=10)
     copy = frames(tmp_path / "c.mp4")
     assert copy[0].shape == (480, 320, 3)  # of 96x64, enlarged
     assert copy[5][100, 160] == pytest.approx([200, 0, 0], abs=25)
@@ -161,7 +159,7 @@ def test_a_turned_video_is_upright(tmp_path):
 def test_other_sizes_and_one_channel_are_written_as_they_are_read(tmp_path, later):
     images = [np.full((48, 64, 3), 100, np.uint8)] * 5 + [np.full(later, 100, np.uint8)] * 5
     video = write_jpegs(tmp_path / "v.mjpeg", images)
-    annotating.annotate(predicted(video, [[0, 0.4]], [[0.9, 0.1]]), tmp_path / "c.mp4", 10)
+    predicted(video, [[0, 0.4]], [[0.9, 0.1]]).save(tmp_path / "c.mp4", timeout=10)
     copy = frames(tmp_path / "c.mp4")
     assert [frame.shape for frame in copy] == [(240, 320, 3)] * 10
     assert copy[9][60, 60] == pytest.approx([100, 100, 100], abs=8)

@@ -1,0 +1,74 @@
+"""The labeled videos that a model is evaluated on: of its run, or of a data folder."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+
+from keras_r3d.data import opening
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations.video import some
+from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.inference.models.opening import Opened
+from keras_r3d.system.errors import DataError
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The videos of a split, and what reads them.
+
+    Attributes:
+        data: folder, file or store that names them.
+    """
+
+    videos: Sequence[Video]
+    reader: Reader
+    name: str
+    data: str
+
+
+def open_split(opened: Opened, data: str | None, name: str | None) -> Split:
+    """Opens the videos of a split.
+
+    Args:
+        data: other videos than those of the run.
+        name: None is that of the recipe; of videos that are of no run, the only one there is.
+
+    Raises:
+        DataError: neither run nor `data` names videos, or there is no such split.
+    """
+    model, run = opened.classifier, opened.run
+    if run is not None:
+        name = name or model.eval.split
+        videos, reader = run.open_split(name, data)
+        return Split(videos, reader, name, str(data or run.summary["data_dir"]))
+    if data is None:
+        raise DataError(
+            f"--data_dir is missing: {model.name} is of no run folder that names videos."
+        )
+    source = opening.open_source(data, model.data)
+    splits = source.annotations.splits
+    if name is None:
+        if model.eval.split not in splits and len(splits) > 1:
+            raise DataError(f"--split is missing: {source.path} has {sorted(splits)}.")
+        name = model.eval.split if model.eval.split in splits else next(iter(splits))
+    return Split(source.annotations.split(name), source.reader, name, source.path)
+
+
+def check_classes(videos: Sequence[Video], classes: Sequence[str], where: str) -> None:
+    """Raises DataError if videos have classes that are not among those of a model.
+
+    Args:
+        where: the videos are, for the message.
+    """
+    known = set(classes)
+    strange = [video for video in videos if video.label not in known]
+    if not strange:
+        return
+    counts = Counter(video.label for video in strange)
+    labels = some([f"'{label}' ({count})" for label, count in sorted(counts.items())], 10)
+    raise DataError(
+        f"{len(strange)} of the {len(videos)} videos of {where} have classes that the model was "
+        f"not trained on: {labels}; for example, {strange[0].name}. Name them as the model does, "
+        "or leave them out (a folder or a CSV file of the others as --data_dir). Its "
+        f"{len(classes)} classes: {some(list(classes), 20)}."
+    )

@@ -1,0 +1,226 @@
+"""Predictions of several videos, one after the other, and the files written of them.
+
+A file is called NAME.unfinished until all videos are done, so one of the name that was asked for is
+complete. After an interruption, or a kill, what was done until then lies in NAME.unfinished; the
+next prediction into NAME begins anew and replaces it.
+"""
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_r3d import run_folder
+from keras_r3d.data.annotations import listing
+from keras_r3d.inference.prediction import annotated_copy
+from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.system import files
+from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
+
+UNFINISHED = ".unfinished"
+
+_SUFFIXES = {"timeline": {".png", ".csv"}, "annotate": {".mp4"}}  # of files in these folders
+_SECONDS = 10.0  # between two writings of what is done
+_LEAST_PAUSE = 20  # times as long as a writing took
+
+
+class Predictions(Iterator[Prediction]):
+    """Predictions of several videos, in their order, as they come; writes files on the way.
+
+    Args:
+        videos: paths.
+        predictions: of these videos.
+        json: file for a list of the records; None writes none, here and below.
+        csv: file for a row of each video.
+        timeline: new folder for the scores over time of each video, PNG and CSV.
+        annotate: new folder for copies with the label burnt in; or a file, of a single video.
+        top: classes that are named.
+        timeout: seconds after which a video that gives no more frame ends there in a copy.
+
+    Attributes:
+        videos: paths.
+        statuses: of the videos that are done.
+        lacking: of the video that came last, what was to be written but could not, in sentences.
+        complete: whether all that was to be written could be, so far.
+        written: files, once all videos are done.
+
+    Raises:
+        ArgumentError: something is there already, or cannot be of that name.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[str],
+        predictions: Iterable[Prediction],
+        *,
+        json: str | os.PathLike[str] | None = None,
+        csv: str | os.PathLike[str] | None = None,
+        timeline: str | os.PathLike[str] | None = None,
+        annotate: str | os.PathLike[str] | None = None,
+        top: int = 5,
+        timeout: float = 300.0,
+    ):
+        self.videos, self.statuses = videos, list[str]()
+        self.lacking, self.complete, self.written = list[str](), True, list[Path]()
+        self._predictions, self._names = iter(predictions), iter(listing.names(videos))
+        self._top, self._timeout = top, timeout
+        self._records: list[dict[str, Any]] = []
+        self._saved, self._next_save = 0, time.monotonic() + _SECONDS
+        wanted = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate}
+        self._paths = {kind: Path(path) for kind, path in wanted.items() if path is not None}
+        for kind, path in self._paths.items():
+            _check_free(kind, path)
+        self._copy: Path | None = None
+        if annotate is not None and _is_copy(Path(annotate), len(videos)):
+            self._copy = self._paths.pop("annotate")
+        for kind, path in self._paths.items():
+            _check_unfinished(kind, path)
+
+    def __next__(self) -> Prediction:
+        if not self._records:
+            self._empty_folders()
+        try:
+            prediction = next(self._predictions)
+            self._add(prediction)
+        except StopIteration:
+            self._finish()
+            raise
+        except BaseException:  # also Ctrl-C and SIGTERM, which are no `Exception`
+            self.keep()
+            raise
+        return prediction
+
+    def keep(self) -> list[Path]:
+        """Writes what is done so far, for whoever stops here; returns the unfinished files."""
+        if not self._records:
+            return []
+        began = time.monotonic()
+        paths = {kind: _unfinished(path) for kind, path in self._paths.items()}
+        if self._saved < len(self._records):
+            if "json" in paths:
+                files.write_json(paths["json"], self._records)
+            if "csv" in paths:
+                files.write_text(paths["csv"], _csv(self._records, self._top))
+            self._saved = len(self._records)
+        ended = time.monotonic()
+        self._next_save = ended + max(_SECONDS, _LEAST_PAUSE * (ended - began))
+        return [path for path in paths.values() if path.exists()]
+
+    def _empty_folders(self) -> None:
+        for kind in self._paths.keys() & _SUFFIXES.keys():
+            folder = _unfinished(self._paths[kind])
+            run_folder.make(folder)
+            for file in folder.iterdir():
+                file.unlink()
+
+    def _add(self, prediction: Prediction) -> None:
+        """Writes what is wanted of the next video."""
+        name = next(self._names)
+        self._records.append(prediction.record(self._top))
+        self.statuses.append(prediction.status)
+        self.lacking = []
+        if prediction.status != "error":
+            if folder := self._paths.get("timeline"):
+                stem = _unfinished(folder) / name
+                self._save(prediction, stem, ".csv") and self._save(prediction, stem, ".png")
+            if folder := self._paths.get("annotate"):
+                self._save(prediction, _unfinished(folder) / name, ".mp4")
+            elif self._copy is not None:
+                self._save(prediction, self._copy.with_suffix(""), self._copy.suffix)
+        if time.monotonic() >= self._next_save:
+            self.keep()
+
+    def _save(self, prediction: Prediction, stem: Path, suffix: str) -> bool:
+        try:
+            prediction.save(stem.with_name(stem.name + suffix), self._top, self._timeout)
+        except R3DError as error:
+            if isinstance(error, WriteError) and suffix not in annotated_copy.CODECS:
+                raise
+            what = "copy" if suffix in annotated_copy.CODECS else "timeline"
+            self.lacking, self.complete = [f"no {what}: {error}"], False
+            return False
+        return True
+
+    def _finish(self) -> None:
+        """Gives all files their names.
+
+        Raises:
+            ArgumentError: meanwhile another file has such a name.
+            WriteError: the disk is full, …
+        """
+        if self.written:
+            return
+        self.keep()
+        for path in self._paths.values():
+            if os.path.lexists(path):
+                raise ArgumentError(
+                    f"{path} was written by something else meanwhile, and is left as it is: the "
+                    f"results are in {_unfinished(path)}."
+                )
+            os.rename(_unfinished(path), path)
+        copies = [self._copy] if self._copy is not None and self._copy.exists() else []
+        self.written = [*self._paths.values(), *copies]
+
+
+def _csv(records: Sequence[dict[str, Any]], top: int) -> str:
+    """Returns the text of a CSV file with a row for each of `Prediction.record`."""
+    plain = ["video", "status", "detail", "windows", "seconds"]
+    header = [*plain, *(f"{what}_{n}" for n in range(1, top + 1) for what in ("label", "score"))]
+    rows = []
+    for record in records:
+        classes = [value for best in record["top"] for value in (best["label"], best["score"])]
+        rows.append([*(record[name] for name in plain), *classes])
+    return files.csv_text(header, rows)
+
+
+def _unfinished(path: Path) -> Path:
+    """Returns what a file or folder is called until it is complete."""
+    return path.with_name(path.name + UNFINISHED)
+
+
+def _is_copy(path: Path, videos: int) -> bool:
+    """Whether `--annotate` names a file."""
+    suffix = path.suffix.lower()
+    if suffix in annotated_copy.CODECS:
+        if videos != 1:
+            raise ArgumentError(
+                f"--annotate {path} is a file, but there are {videos} videos: name a folder."
+            )
+        return True
+    if suffix and videos == 1:
+        raise ArgumentError(
+            f"--annotate must end in .mp4 or .avi, or name a folder. Received: {path}"
+        )
+    return False
+
+
+def _check_free(kind: str, path: Path) -> None:
+    """Refuses what is there, or has no folder to lie in, before hours of work."""
+    if os.path.lexists(path):
+        raise ArgumentError(f"--{kind} {path} already exists; choose another name.")
+    if kind not in _SUFFIXES and not path.absolute().parent.is_dir():
+        raise ArgumentError(f"--{kind} {path}: there is no such folder.")
+
+
+def _check_unfinished(kind: str, path: Path) -> None:
+    """Refuses to replace what no prediction left behind."""
+    left = _unfinished(path)
+    if not os.path.lexists(left):
+        return
+    suffixes = _SUFFIXES.get(kind)
+    if suffixes is None:
+        strange = [] if left.is_file() else [left]
+    elif left.is_dir() and not left.is_symlink():
+        strange = [
+            file
+            for file in left.iterdir()
+            if not file.is_file() or not (file.suffix in suffixes or files.is_leftover(file))
+        ]
+    else:
+        strange = [left]
+    if strange:
+        raise ArgumentError(
+            f"--{kind} {path}: {strange[0]} is in the way, which no prediction has left behind. "
+            "Choose another name."
+        )
