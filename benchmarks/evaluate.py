@@ -51,11 +51,11 @@ def run(
     if network_threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(network_threads)
         tf.config.threading.set_inter_op_parallelism_threads(network_threads)
-    opened = open_source(data, experiment.data)
+    opened = open_source(data, experiment.clips)
     videos = [video for split in opened.annotations.splits.values() for video in split]
     videos = videos[:most_videos]
     opened.reader.require_readable(videos, "all")
-    cut = experiment.data
+    cut = experiment.clips
     network = applications.get_model(name, input_shape=(cut.frames, cut.size, cut.size, 3))
     hardware = choose()
     model = classifier.of_network(network, experiment, hardware=hardware)

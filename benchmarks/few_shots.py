@@ -112,7 +112,7 @@ def _scratch(
     data_dir: str, name: str, per_class: Sequence[int], draws: int, say: Say
 ) -> list[Point]:
     experiment = recipe.load(name)
-    found = opening.open_source(data_dir, experiment.data, seed=1).annotations
+    found = opening.open_source(data_dir, experiment.clips, seed=1).annotations
     train, test = found.split("train"), found.split("test")
     points = []
     for count in per_class:

@@ -60,11 +60,11 @@ def text(opened: Opened, source: Source, record: dict[str, Any], split: str, pat
         path: name of the export, for the example.
     """
     own, run, parity = opened.classifier, opened.run, record["parity"]
-    data, summary = own.data, {} if run is None else run.summary
+    clips, summary = own.clips, {} if run is None else run.summary
     name = "" if run is None else f"{run.name}: "
     quantized = "" if record["quantize"] == "none" else f" ({record['quantize']})"
-    flow = f"Optical flow ({data.input}), x and y as bytes around 128"
-    shape = f"{data.frames}, {data.size}, {data.size}, {data.channels}"
+    flow = f"Optical flow ({clips.input}), x and y as bytes around 128"
+    shape = f"{', '.join(map(str, clips.shape))}"
     left = len(source.classes) - _MOST_CLASSES
     shares = [
         (title, *(f"{parity[model][key]:.1%}" for model in ("keras", "export")))
@@ -76,10 +76,10 @@ def text(opened: Opened, source: Source, record: dict[str, Any], split: str, pat
         title=f"{name}{source.network.name}, {record['format']}{quantized}",
         count=len(source.classes),
         version=record["versions"]["keras_r3d"],
-        pixels=flow if data.input in ALGORITHMS else "RGB",
-        frames=data.frames,
-        size=data.size,
-        scored=protocol.described(data, own.eval),
+        pixels=flow if clips.input in ALGORITHMS else "RGB",
+        frames=clips.frames,
+        size=clips.size,
+        scored=protocol.described(clips, own.eval),
         use=string.Template(_USE[record["format"]]).substitute(path=path, shape=shape),
         path=path,
         evaluation=_evaluation(summary.get("evaluation")),

@@ -23,6 +23,8 @@ from keras_r3d.inference.evaluation.split import open_split
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.opening import Opened
 from keras_r3d.inference.models.runtimes.saved_model import EXTRA
+from keras_r3d.recipe import to_dict
+from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system import files
 from keras_r3d.system.errors import ExportError
 
@@ -112,9 +114,9 @@ def export(
     side = dataclasses.replace(side, videos=parity.choose_evenly(side.videos, videos))
 
     def calibration() -> list[np.ndarray]:
-        return example_clips(open_split(opened, data_dir, "train"), own.data, CLIPS, print)
+        return example_clips(open_split(opened, data_dir, "train"), own.clips, CLIPS, print)
 
-    example = example_clips(side, own.data, 1, lambda _: None)[0]
+    example = example_clips(side, own.clips, 1, lambda _: None)[0]
     source = Source(network, metadata, example, calibration)
     with files.atomic(path) as written:
         chosen.write(source, written, quantize)
@@ -201,8 +203,8 @@ def _described(opened: Opened) -> tuple[keras.Model, Metadata]:
             f"{own.name} must be a network of keras_r3d that normalizes its input itself "
             "(include_preprocessing=True), as a training writes it."
         )
-    tables = metadata.recipe if opened.run is None else dataclasses.asdict(opened.run.recipe)
-    clips = {"data": dataclasses.asdict(own.data), "eval": dataclasses.asdict(own.eval)}
+    tables = metadata.recipe if opened.run is None else to_dict(opened.run.recipe)
+    clips = {"clips": as_dict(own.clips), "eval": as_dict(own.eval)}
     tables = {**(tables or {}), **clips}
     return own.network, dataclasses.replace(metadata, labels=tuple(own.classes), recipe=tables)
 

@@ -18,7 +18,6 @@ from keras_r3d.applications import metadata
 from keras_r3d.applications.weights import pretrained, weights_file
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Video, listing
-from keras_r3d.data.clip_config import Clips
 from keras_r3d.data.decoding import live
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.embeddings import feature_file, features
@@ -36,6 +35,8 @@ from keras_r3d.inference.prediction import fusion, scoring, watching
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.inference.prediction.predictions import Predictions
 from keras_r3d.inference.prediction.watching import Sighting
+from keras_r3d.recipe import Clips
+from keras_r3d.recipe.tables import as_dict
 from keras_r3d.run_folder import Run
 from keras_r3d.serving import remote, server
 from keras_r3d.serving.remote import known_of
@@ -100,7 +101,7 @@ class VideoClassifier:
     ):
         if clips is not None and recipe is not None:
             raise ArgumentError("`clips` and `recipe` both say how clips are cut: pass one.")
-        experiment = recipe if clips is None else recipes.of_clips(clips.tables())
+        experiment = recipe if clips is None else recipes.with_clips({"clips": as_dict(clips)})
         opened, weights = _open(model, experiment, protocol, exported_from, devices)
         self._set([opened], [1.0], protocol, devices, weights)
 
@@ -206,7 +207,7 @@ class VideoClassifier:
         )
         connected = server.connect(url, model, version)
         opened = remote.classifier(
-            connected, options, classes, experiment.data, experiment.eval, described
+            connected, options, classes, experiment.clips, experiment.eval, described
         )
         made = cls.__new__(cls)
         made._set([Opened(opened, None)], [1.0], protocol, "all")
@@ -243,7 +244,7 @@ class VideoClassifier:
     def described(self) -> str:
         """How videos are cut and scored, in words."""
         return "; ".join(
-            f"{own.described}: {protocols.described(own.data, own.eval)}"
+            f"{own.described}: {protocols.described(own.clips, own.eval)}"
             for own in (member.classifier for member in self._members)
         )
 
@@ -525,7 +526,7 @@ class VideoClassifier:
             side = open_split(self._opened, os.fspath(videos), split)
         else:
             paths = _paths(videos)
-            reader = file_reader(paths, own.data)
+            reader = file_reader(paths, own.clips)
             side = Split([Video(path, "") for path in paths], reader, "", "")
         if output is None:
             return features.of_videos(own, layer, side, per=per, timeout=timeout)
@@ -607,7 +608,7 @@ class VideoClassifier:
         network, own = self._network("cannot be saved"), self._opened.classifier
         about = applications.read_metadata(network)
         if about is not None and about.recipe is None:  # it was said with `clips`, or by its name
-            tables = {"data": dataclasses.asdict(own.data), "eval": dataclasses.asdict(own.eval)}
+            tables = {"clips": as_dict(own.clips), "eval": as_dict(own.eval)}
             metadata.record(network, recipe=tables)
         with files.atomic(path) as temporary:
             network.save(temporary)
@@ -706,8 +707,7 @@ def _open(
         experiment = _FEW if path.suffix == ".npz" else recipes.PAPER
     if isinstance(experiment, str):
         experiment = recipes.load(experiment)
-    data = experiment.data
-    shape = (data.frames, data.size, data.size, data.channels)
+    shape = experiment.clips.shape
     with hardware.strategy.scope():
         network = applications.get_model(source.network, weights=source, input_shape=shape)
     own = classifier.of_network(network, experiment, overrides=changes, hardware=hardware)

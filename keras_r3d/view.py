@@ -31,7 +31,7 @@ def _main(source: str) -> None:
     from keras_r3d.data.opening import open_source
 
     sheet.check_free(output)  # before anything slow
-    data = experiment.data
+    data = experiment.clips
     opened = open_source(source, data)
     for note in opened.annotations.notes:
         print(f"Note: {note}")

@@ -96,7 +96,7 @@ def small_recipe() -> recipe.Recipe:
         demo,
         model=dataclasses.replace(demo.model, width=0.0625),
         data=dataclasses.replace(
-            demo.data,
+            demo.clips,
             rendered=False,
             validation_fraction=0.2,
             test_fraction=0.2,

@@ -310,9 +310,9 @@ def test_a_file_may_be_based_on_a_recipe(tmp_path):
 def test_format_1_ends_in_one_sentence(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text('[model]\nname = "r3d10"\n[data]\nframes = 16\n')
-    with pytest.raises(recipe.RecipeError, match=r"^\S+ is of recipe format 1, .*train again\.$"):
+    with pytest.raises(recipe.RecipeError, match=r"^\S+ is of format 1, .*train again\.$"):
         recipe.load(str(path))
-    with pytest.raises(recipe.RecipeError, match=r"^The recipe is of recipe format 1, "):
+    with pytest.raises(recipe.RecipeError, match=r"^The recipe is of format 1, "):
         recipe.with_clips({"data": {"frames": 16}, "eval": {}})
 
 

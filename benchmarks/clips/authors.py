@@ -36,7 +36,7 @@ class AuthorsLoader(ClipByClip):
         from PIL import Image
 
         self._image = Image
-        self._size = task.data.size
+        self._size = task.clips.size
         self._folders: dict[str, Path] = {}
         for source in task.sources:
             if source.video.path not in self._folders:

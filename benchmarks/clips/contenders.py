@@ -125,11 +125,11 @@ class OurLoader(Contender):
     def source(self, task: Task) -> tuple[Reader, list[Video]]:
         """Returns the videos and what reads them."""
         videos = [source.video for source in task.sources]
-        return VideoReader(task.data.short_side, task.data.cache_gib), videos
+        return VideoReader(task.clips.short_side, task.clips.cache_gib), videos
 
     def data(self, task: Task) -> Data:
         """Returns how clips are cut."""
-        return task.data
+        return task.clips
 
     def run(self, draws: Sequence[Draw]) -> None:
         for _ in range(len(draws) // self._batch_size):
@@ -149,7 +149,7 @@ class FromVideosShared(OurLoader):
     pace = 4
 
     def data(self, task: Task) -> Data:
-        return dataclasses.replace(task.data, clips_per_pass=16)
+        return dataclasses.replace(task.clips, clips_per_pass=16)
 
 
 class FromStore(OurLoader):
@@ -175,7 +175,7 @@ class JpegAlone(Contender):
 
     def __init__(self, task: Task):
         self._store = Store(task.store)
-        self._size = task.data.size
+        self._size = task.clips.size
         self._jpegs: list[tuple[jpeg.Bytes, int]] = []
 
     def ready(self, draws: Sequence[Draw]) -> None:

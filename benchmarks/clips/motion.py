@@ -34,10 +34,10 @@ def run(
         The figures.
     """
     experiment, cores = recipe.load("motion"), len(os.sched_getaffinity(0))
-    frames = experiment.data.frames
+    frames = experiment.clips.frames
     rates: dict[str, dict[str, float]] = {}
     for size in sizes:
-        data = dataclasses.replace(experiment.data, size=size)
+        data = dataclasses.replace(experiment.clips, size=size)
         single, all_cores = partial(_rendered, data, clips), partial(_streamed, data, clips)
         name = f"{frames}x{size}x{size}"
         rates[f"{name}, one thread"] = _rates(single, rounds)

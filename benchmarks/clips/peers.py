@@ -24,7 +24,7 @@ class PyAV(ClipByClip):
         import av
 
         self._av = av
-        self._size = task.data.size
+        self._size = task.clips.size
         self._times: dict[str, list[int]] = {}
         self._keys: dict[str, list[int]] = {}
         for source in task.sources:
@@ -68,7 +68,7 @@ class Decord(ClipByClip):
         import decord
 
         self._decord = decord
-        self._size = task.data.size
+        self._size = task.clips.size
 
     def clip(self, draw: Draw) -> Frame:
         reader = self._decord.VideoReader(
@@ -89,7 +89,7 @@ class TorchCodec(ClipByClip):
 
         torch.set_num_threads(1)
         self._decoders = decoders
-        self._size = task.data.size
+        self._size = task.clips.size
 
     def clip(self, draw: Draw) -> Frame:
         decoder = self._decoders.VideoDecoder(

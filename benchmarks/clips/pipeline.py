@@ -112,17 +112,17 @@ def run(
         raise R3DError(
             f"--cores must be at most {len(cores)}, the cores at hand. Received: {most_cores}"
         )
-    if recipe.data.crop != "multiscale":
+    if recipe.clips.crop.kind != "multiscale":
         raise R3DError(
-            f"The benchmark makes crops of data.crop = 'multiscale'. Received: '{recipe.data.crop}'"
+            f"The benchmark makes crops of data.crop = 'multiscale'. Received: '{recipe.clips.crop.kind}'"
         )
-    if recipe.data.input != "rgb":
+    if recipe.clips.input != "rgb":
         raise R3DError(
-            f"The benchmark makes clips of data.input = 'rgb'. Received: '{recipe.data.input}'"
+            f"The benchmark makes clips of data.input = 'rgb'. Received: '{recipe.clips.input}'"
         )
-    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.data, clips_per_pass=1))
+    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.clips, clips_per_pass=1))
     seed = recipe.train.seed
-    opened = open_source(data_dir, recipe.data, seed=seed)
+    opened = open_source(data_dir, recipe.clips, seed=seed)
     found = opened.annotations
     batch_size = min(clips, _MOST_CLIPS_IN_A_BATCH)
     clips = math.ceil(clips / batch_size) * batch_size
@@ -151,19 +151,19 @@ def run(
         "frames_of_a_video": statistics.mean(one.frames_in_file for one in sources),
         "width": statistics.median(one.width for one in sources),
         "height": statistics.median(one.height for one in sources),
-        "recipe": dataclasses.asdict(recipe.data),
+        "recipe": dataclasses.asdict(recipe.clips),
         "clips": clips,
         "rounds": rounds,
     }
     for line in broken:
         say(f"Left out: {line}")
-    for line in _headline(figures, recipe.data):
+    for line in _headline(figures, recipe.clips):
         say(line)
     with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as scratch:
         task = Task(
             sources,
             found.classes,
-            recipe.data,
+            recipe.clips,
             batch_size=batch_size,
             seed=seed,
             scratch=scratch,
@@ -174,7 +174,7 @@ def run(
             pace: [
                 draws.plan(
                     sources,
-                    recipe.data,
+                    recipe.clips,
                     seed,
                     range(number * clips * pace, (number + 1) * clips * pace),
                 )
@@ -198,7 +198,7 @@ def run(
         figure["against_floor"] = rate / results[floor].clips_per_cpu_second
         for key, value in figure.items():
             figure[key] = None if isinstance(value, float) and math.isnan(value) else value
-    per_clip = 1.0 * recipe.data.frames
+    per_clip = 1.0 * recipe.clips.frames
     if not stored:
         per_clip = statistics.mean(
             1 + int(draw.numbers.max()) for turn in turns[ours.pace] for draw in turn
@@ -236,7 +236,7 @@ def on_one_core(
             try:
                 process = Process(one, task, [core])
                 stack.callback(process.close)
-                same, off = _compare(process, turns[one.pace][0][:_CLIPS_SHOWN], task.data.size)
+                same, off = _compare(process, turns[one.pace][0][:_CLIPS_SHOWN], task.clips.size)
             except DroppedOutError as error:
                 results[one] = Result(problem=str(error))
             else:

@@ -36,12 +36,12 @@ def write(source: Source, path: Path, quantize: str) -> None:
         WriteError: it cannot be written.
     """
     model, classes = source.network, source.classes
-    data = source.metadata.read_recipe(model.name).data
+    clips = source.metadata.read_recipe(model.name).clips
     network = narrowed(fold(model), quantize)
     with tempfile.TemporaryDirectory() as folder:
         labels = Path(folder) / "labels.txt"
         labels.write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
-        served = Signatures(network, classes, data, labels)
+        served = Signatures(network, classes, clips, labels)
         signatures = served.functions()
         try:
             tf.saved_model.save(served, str(path), signatures=signatures)

@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_r3d import recipe
 from keras_r3d.inference.embeddings.features import embedding_layer, embedding_network
+from keras_r3d.recipe import Clips
 
 MOST_LABELS = 5
 _FRAMES_AT_ONCE = 16  # JPEGs decoded and not yet scaled
@@ -27,13 +27,13 @@ class Signatures(tf.Module):
 
     Args:
         model: gives probabilities or logits, of clips `(frames, size, size, channels)` of 0-255.
-        data: how clips are cut.
+        clips: how clips are cut.
         labels: file with a class name a line; becomes an asset.
     """
 
-    def __init__(self, model: keras.Model, classes: Sequence[str], data: recipe.Data, labels: Path):
+    def __init__(self, model: keras.Model, classes: Sequence[str], clips: Clips, labels: Path):
         super().__init__(name="signatures")
-        self._data = data
+        self._clips = clips
         self._classes = tuple(classes)
         self._labels = tf.saved_model.Asset(str(labels))
         embedding = embedding_network(model, embedding_layer(model)).output
@@ -41,25 +41,25 @@ class Signatures(tf.Module):
         logits = getattr(model.layers[-1], "activation", None) is keras.activations.linear
 
         # Functions of their own, which the signatures share.
-        clips = self._spec("clips", (None, *self._shape(data.size)))
-        frames = self._spec("frames", (None, None, None, data.channels))
+        pixels = self._spec("clips", (None, *self._shape(clips.size)))
+        frames = self._spec("frames", (None, None, None, clips.channels))
 
-        @tf.function(input_signature=[clips], autograph=False)
-        def network(clips: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            scores, features = both(tf.cast(clips, tf.float32), training=False)
+        @tf.function(input_signature=[pixels], autograph=False)
+        def network(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            scores, features = both(tf.cast(pixels, tf.float32), training=False)
             scores = tf.cast(scores, tf.float32)
             return tf.nn.softmax(scores) if logits else scores, features
 
         @tf.function(input_signature=[frames], autograph=False)
         def cut(frames: tf.Tensor) -> tf.Tensor:
             with tf.device("/CPU:0"):  # where frames come from, and where areas are averaged
-                return cut_frames(frames, data)
+                return cut_frames(frames, clips)
 
         self._network, self._cut = network, cut
         self._variables = [variable.value for variable in both.weights]
 
     def _shape(self, size: int | None) -> tuple[int | None, ...]:
-        return (self._data.frames, size, size, self._data.channels)
+        return (self._clips.frames, size, size, self._clips.channels)
 
     def _spec(self, name: str, shape: Sequence[int | None]) -> tf.TensorSpec:
         return tf.TensorSpec(shape, tf.uint8, name=name)
@@ -67,13 +67,13 @@ class Signatures(tf.Module):
     def functions(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """Returns the signatures by name; `jpeg` is one where clips are RGB."""
         clip = self._spec("clip", (None, *self._shape(None)))
-        jpegs = tf.TensorSpec((None, self._data.frames), tf.string, name="jpegs")
+        jpegs = tf.TensorSpec((None, self._clips.frames), tf.string, name="jpegs")
         inputs = {
             "serving_default": (self.score_clips, clip),
             "features": (self.embed_clips, clip),
             "jpeg": (self.score_jpegs, jpegs),
         }
-        if self._data.input != "rgb":
+        if self._clips.input != "rgb":
             del inputs["jpeg"]
         return {
             name: tf.function(
@@ -99,7 +99,7 @@ class Signatures(tf.Module):
 
     def _prepared(self, clip: tf.Tensor) -> tf.Tensor:
         """Checks clips and cuts them as an evaluation: `(batch, frames, size, size, channels)`."""
-        count, channels = self._data.frames, self._data.channels
+        count, channels = self._clips.frames, self._clips.channels
         shape = _shape_fed(clip)
         clip = _checked(
             clip,
@@ -109,11 +109,11 @@ class Signatures(tf.Module):
             shape,
         )
         frames = tf.reshape(clip, tf.concat([[-1], tf.shape(clip)[2:]], axis=0))
-        return tf.reshape(self._cut(frames), (-1, *self._shape(self._data.size)))
+        return tf.reshape(self._cut(frames), (-1, *self._shape(self._clips.size)))
 
     def _decoded(self, jpegs: tf.Tensor) -> tf.Tensor:
         """Decodes JPEGs and cuts each frame as an evaluation."""
-        count, shape = self._data.frames, _shape_fed(jpegs)
+        count, shape = self._clips.frames, _shape_fed(jpegs)
         message = f"`jpegs` must be (batch, {count}), batch of at least 1. Received: {{}}"
         files = tf.reshape(_checked(jpegs, _fits(shape, (None, count)), message, shape), (-1,))
 
@@ -140,7 +140,7 @@ class Signatures(tf.Module):
             files,
             parallel_iterations=_FRAMES_AT_ONCE,
             fn_output_signature=(
-                tf.TensorSpec(self._shape(self._data.size)[1:], tf.uint8),
+                tf.TensorSpec(self._shape(self._clips.size)[1:], tf.uint8),
                 tf.TensorSpec((2,), tf.int32),
             ),
         )
@@ -150,7 +150,7 @@ class Signatures(tf.Module):
             "size."
         )
         frames = each_checked(frames, same, message, sizes)
-        return tf.reshape(frames, (-1, *self._shape(self._data.size)))
+        return tf.reshape(frames, (-1, *self._shape(self._clips.size)))
 
     def _named(self, probabilities: tf.Tensor) -> Outputs:
         """Adds names and scores of the most probable classes."""
@@ -160,7 +160,7 @@ class Signatures(tf.Module):
         return {"probabilities": probabilities, "labels": labels, "scores": scores}
 
 
-def cut_frames(frames: tf.Tensor, data: recipe.Data) -> tf.Tensor:
+def cut_frames(frames: tf.Tensor, clips: Clips) -> tf.Tensor:
     """Cuts frames as an evaluation does with one view: shrinks, crops and scales them.
 
     The arithmetic is TensorFlow's: a few pixels are a gray level beside those of OpenCV, which an
@@ -173,20 +173,20 @@ def cut_frames(frames: tf.Tensor, data: recipe.Data) -> tf.Tensor:
         uint8 `(n, size, size, channels)`.
     """
     height, width = tf.shape(frames)[1], tf.shape(frames)[2]
-    if data.input == "rgb" and data.short_side:  # flow is that of frames that were shrunk before
-        scale = data.short_side / tf.cast(tf.minimum(height, width), tf.float64)
+    if clips.input == "rgb" and clips.short_side:  # flow is that of frames that were shrunk before
+        scale = clips.short_side / tf.cast(tf.minimum(height, width), tf.float64)
         scale = tf.minimum(tf.constant(1, tf.float64), scale)  # never enlarged
         height, width = (
             tf.maximum(1, tf.cast(tf.round(tf.cast(side, tf.float64) * scale), tf.int32))
             for side in (height, width)
         )
         frames = _scaled(frames, height, width, bilinear_below=1)
-    if data.crop != "whole":
+    if not clips.is_whole:
         side = tf.minimum(height, width)
         top, left = (height - side) // 2, (width - side) // 2
         frames = frames[:, top : top + side, left : left + side]
-    frames = _scaled(frames, data.size, data.size, bilinear_below=_BILINEAR_BELOW)
-    return tf.ensure_shape(frames, (None, data.size, data.size, data.channels))
+    frames = _scaled(frames, clips.size, clips.size, bilinear_below=_BILINEAR_BELOW)
+    return tf.ensure_shape(frames, (None, clips.size, clips.size, clips.channels))
 
 
 def _scaled(

@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from keras_r3d import recipe
-from keras_r3d.data import clips
+from keras_r3d.data.clips import windows as cut_windows
 from keras_r3d.data.annotations import Video
 from keras_r3d.inference.evaluation.split import Split
+from keras_r3d.recipe import Clips
 from keras_r3d.system.errors import ExportError, VideoError
 
 CLIPS = 100  # docs/export.md has what fewer and more of them do
 
 
 def example_clips(
-    side: Split, data: recipe.Data, count: int, say: Callable[[str], None]
+    side: Split, clips: Clips, count: int, say: Callable[[str], None]
 ) -> list[np.ndarray]:
     """Cuts clips of videos as in evaluation: of all classes alike, evenly.
 
@@ -38,7 +38,7 @@ def example_clips(
         each = math.ceil(count / max(1, len(side.videos)))
         for video in spread(side.videos):
             try:
-                for window in clips.windows(side.reader, video, data, each):
+                for window in cut_windows(side.reader, video, clips, each):
                     yield window.pixels[0]
             except VideoError as error:
                 broken.append(str(error))

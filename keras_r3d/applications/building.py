@@ -15,6 +15,7 @@ from keras_r3d.applications.labels import read_labels
 from keras_r3d.applications.networks import HEAD, Conventions
 from keras_r3d.applications.weights import loading
 from keras_r3d.applications.weights.weights_file import WeightsFile
+from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system.errors import WeightsError
 
 CLASSES = 400  # Kinetics
@@ -131,7 +132,7 @@ def build_network(
         std,
         include_preprocessing,
         file.path.name if file else None,
-        None if clips is None else clips.tables(),
+        None if clips is None else {"clips": as_dict(clips)},
     )
     x = metadata.attach(inputs, about)
     if include_preprocessing:

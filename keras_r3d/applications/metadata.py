@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_r3d.recipe import Recipe, of_clips, parse
+from keras_r3d.recipe import Recipe, parse, with_clips
 from keras_r3d.system.errors import ModelError, RecipeError
 
 LAYER = "metadata"
@@ -34,9 +34,9 @@ class Metadata:
         normalises: the model itself subtracts `mean` and divides by `std`, its input is 0-255;
             otherwise `preprocess_input` does.
         weights: where the weights were loaded from, None for a network trained from scratch.
-        recipe: the tables of the recipe it was trained by, of which [data] says how its clips are
-            cut and [eval] how windows are placed and averaged, or these two tables alone; None
-            where there was none.
+        recipe: the tables of the recipe it was trained by, of which [clips] says how its clips are
+            cut and [eval] how windows are placed and averaged, or these tables alone; None where
+            there was none.
     """
 
     labels: tuple[str, ...] | None = None
@@ -57,8 +57,7 @@ class Metadata:
         """
         tables = dict(self.recipe or {})
         try:
-            whole = {"data", "eval"} <= set(tables)
-            return of_clips(tables) if whole else parse(tables)
+            return with_clips(tables) if "clips" in tables else parse(tables)
         except RecipeError as error:
             raise ModelError(
                 f"{where} carries a recipe of another version of keras_r3d: pass --recipe, or "

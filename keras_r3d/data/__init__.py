@@ -10,14 +10,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from keras_r3d.data.annotations import Video as Video
-    from keras_r3d.data.clip_config import Augment as Augment
-    from keras_r3d.data.clip_config import Clips as Clips
-    from keras_r3d.data.clip_config import Consecutive as Consecutive
-    from keras_r3d.data.clip_config import MultiScale as MultiScale
-    from keras_r3d.data.clip_config import RandomResized as RandomResized
-    from keras_r3d.data.clip_config import Segments as Segments
-    from keras_r3d.data.clip_config import Uniform as Uniform
-    from keras_r3d.data.clip_config import Whole as Whole
     from keras_r3d.data.jobs import contact_sheet as contact_sheet
     from keras_r3d.data.jobs import scan as scan
     from keras_r3d.data.jobs import store_flow as store_flow
@@ -25,12 +17,22 @@ if TYPE_CHECKING:
     from keras_r3d.data.labeled_videos import open_videos as open_videos
     from keras_r3d.data.stores import prepare_store as prepare_store
     from keras_r3d.data.stores import verify_store as verify_store
+    from keras_r3d.recipe.clips import Augment as Augment
+    from keras_r3d.recipe.clips import Clips as Clips
+    from keras_r3d.recipe.clips import Consecutive as Consecutive
+    from keras_r3d.recipe.clips import MultiScale as MultiScale
+    from keras_r3d.recipe.clips import RandAugment as RandAugment
+    from keras_r3d.recipe.clips import RandomResized as RandomResized
+    from keras_r3d.recipe.clips import Segments as Segments
+    from keras_r3d.recipe.clips import Uniform as Uniform
+    from keras_r3d.recipe.clips import Whole as Whole
 
 __all__ = [
     "Augment",
     "Clips",
     "Consecutive",
     "MultiScale",
+    "RandAugment",
     "RandomResized",
     "Segments",
     "Uniform",
@@ -44,6 +46,7 @@ __all__ = [
     "store_flow",
     "verify_store",
 ]
+_CLIPS = "keras_r3d.recipe.clips"
 _ELSEWHERE = {
     "Video": "annotations",
     **dict.fromkeys(("Videos", "open_videos"), "labeled_videos"),
@@ -55,8 +58,8 @@ _ELSEWHERE = {
 def __getattr__(name: str):
     # Loaded on first use: TensorFlow takes seconds.
     if name in __all__:
-        module = _ELSEWHERE.get(name, "clip_config")
-        return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        module = f"{__name__}.{_ELSEWHERE[name]}" if name in _ELSEWHERE else _CLIPS
+        return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 

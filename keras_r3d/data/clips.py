@@ -10,7 +10,7 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader, Window
 from keras_r3d.data.sampling import augmentation, cropping, temporal
-from keras_r3d.recipe import Data
+from keras_r3d.recipe.clips import Augment, Clips, Consecutive, MultiScale, Segments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,21 +29,21 @@ class Clip:
 
 
 def training_clip(
-    reader: Reader, source: Video, data: Data, rng: np.random.Generator, out: Frame | None = None
+    reader: Reader, source: Video, clips: Clips, rng: np.random.Generator, out: Frame | None = None
 ) -> Clip:
     """Draws one clip, as `training_clips`.
 
     Args:
         out: uint8 `(frames, size, size, channels)`, contiguous, becomes the pixels; None makes it.
     """
-    pixels = _empty(data) if out is None else out
-    return training_clips(reader, source, data, [rng], [pixels])[0]
+    pixels = _empty(clips) if out is None else out
+    return training_clips(reader, source, clips, [rng], [pixels])[0]
 
 
 def training_clips(
     reader: Reader,
     source: Video,
-    data: Data,
+    clips: Clips,
     rngs: Sequence[np.random.Generator],
     out: Sequence[Frame],
 ) -> list[Clip]:
@@ -58,18 +58,18 @@ def training_clips(
         VideoError: the video gives no frames.
     """
     count = reader.count(source)
-    numbers = [training_frames(count, data, rng) for rng in rngs]
+    numbers = [training_frames(count, clips, rng) for rng in rngs]
     cuts = [
-        Cut(frames, functools.partial(_training_crop, data, rng), pixels)
+        Cut(frames, functools.partial(_training_crop, clips, rng), pixels)
         for frames, rng, pixels in zip(numbers, rngs, out, strict=True)
     ]
     crops = reader.cut(source, cuts)
     for rng, pixels in zip(rngs, out, strict=True):
-        _change(pixels, data, rng)
+        _change(pixels, clips.augment, rng)
     return [Clip(*parts) for parts in zip(out, numbers, crops, strict=True)]
 
 
-def middle_clip(reader: Reader, source: Video, data: Data, out: Frame | None = None) -> Clip:
+def middle_clip(reader: Reader, source: Video, clips: Clips, out: Frame | None = None) -> Clip:
     """Takes the middle of the video (or all of it, spread), and the crop of an evaluation.
 
     Args:
@@ -79,89 +79,91 @@ def middle_clip(reader: Reader, source: Video, data: Data, out: Frame | None = N
         VideoError: the video gives no frames.
     """
     count = reader.count(source)
-    if data.sampling == "consecutive":
-        numbers = temporal.middle_window(count, data.frames, data.frame_stride)
+    if isinstance(clips.sampling, Consecutive):
+        numbers = temporal.middle_window(count, clips.frames, clips.sampling.stride)
     else:
-        numbers = temporal.spread(count, data.frames)
-    pixels = _empty(data) if out is None else out
-    crop_of = cropping.whole if data.crop == "whole" else cropping.centre
+        numbers = temporal.spread(count, clips.frames)
+    pixels = _empty(clips) if out is None else out
+    crop_of = cropping.whole if clips.is_whole else cropping.center
     crops = reader.cut(source, [Cut(numbers, crop_of, pixels)])
     return Clip(pixels, numbers, crops[0])
 
 
 def windows(
-    reader: Reader, source: Video, data: Data, count: int = 0, views: int = 1
+    reader: Reader, source: Video, clips: Clips, count: int | None = None, views: int = 1
 ) -> Iterator[Window]:
     """Yields the windows of a video that an evaluation scores.
 
     Args:
-        count: of windows, evenly placed; 0 takes all of the video, in windows that do not overlap,
-            the last of them completed by looping its own frames. For a recipe that spreads clips
-            over the whole video, 0 is one window, or those of its `spans`; several begin a little
-            later each.
+        count: of windows, evenly placed; None takes all of the video, in windows that do not
+            overlap, the last of them completed by looping its own frames. For clips that are spread
+            over the whole video, None is one window, or those of its `spans`; several begin a
+            little later each.
         views: crops of each window, `count` of `cropping.Views`.
 
     Raises:
         VideoError: the video gives no frames.
     """
-    cut = views_of(data, views)
-    if data.spans and not count:
-        choose = functools.partial(temporal.spans, frames=data.frames, shares=data.spans)
-    elif data.sampling != "consecutive":
-        choose = functools.partial(temporal.even_spreads, frames=data.frames, windows=count or 1)
-    elif count:
+    cut, frames, sampling = views_of(clips, views), clips.frames, clips.sampling
+    if not isinstance(sampling, Consecutive):
+        if sampling.spans and count is None:
+            choose = functools.partial(temporal.spans, frames=frames, shares=sampling.spans)
+        else:
+            choose = functools.partial(temporal.even_spreads, frames=frames, windows=count or 1)
+    elif count is not None:
         choose = functools.partial(
-            temporal.even_windows,
-            frames=data.frames,
-            frame_stride=data.frame_stride,
-            windows=count,
+            temporal.even_windows, frames=frames, frame_stride=sampling.stride, windows=count
         )
     else:
-        yield from reader.windows(source, data.frames, data.frame_stride, cut, data.size)
+        yield from reader.windows(source, frames, sampling.stride, cut, clips.size)
         return
-    yield from reader.chosen(source, choose, cut, data.size)
+    yield from reader.chosen(source, choose, cut, clips.size)
 
 
-def views_of(data: Data, count: int) -> cropping.Views:
+def views_of(clips: Clips, count: int) -> cropping.Views:
     """Returns the crops of each frame in an evaluation, `count` of them."""
-    return cropping.Views(count, data.crop == "whole")
+    return cropping.Views(count, clips.is_whole)
 
 
-def _empty(data: Data) -> Frame:
-    return np.empty((data.frames, data.size, data.size, data.channels), np.uint8)
+def _empty(clips: Clips) -> Frame:
+    return np.empty(clips.shape, np.uint8)
 
 
-def training_frames(count: int, data: Data, rng: np.random.Generator) -> temporal.Indices:
+def training_frames(count: int, clips: Clips, rng: np.random.Generator) -> temporal.Indices:
     """Draws the frames of a clip, int64 `(frames,)`, of a video of `count` frames."""
-    if data.sampling == "consecutive":
-        stride = temporal.random_stride(
-            rng, count, data.frames, data.frame_stride, data.frame_stride_most
-        )
-        return temporal.random_window(rng, count, data.frames, stride)
-    return temporal.spread(count, data.frames, rng if data.sampling == "segments" else None)
+    sampling = clips.sampling
+    if isinstance(sampling, Consecutive):
+        most = sampling.max_stride or sampling.stride
+        stride = temporal.random_stride(rng, count, clips.frames, sampling.stride, most)
+        return temporal.random_window(rng, count, clips.frames, stride)
+    return temporal.spread(count, clips.frames, rng if isinstance(sampling, Segments) else None)
 
 
-def _training_crop(data: Data, rng: np.random.Generator, height: int, width: int) -> cropping.Crop:
-    if data.crop == "multiscale":
-        return cropping.random_crop(rng, height, width, data.scales, data.positions, data.flip)
+def _training_crop(
+    clips: Clips, rng: np.random.Generator, height: int, width: int
+) -> cropping.Crop:
+    crop = clips.crop
+    if isinstance(crop, MultiScale):
+        return cropping.random_crop(rng, height, width, crop.scales, crop.positions, clips.flip)
     # Of the whole frame, `aspect` is a share of the frame's own.
-    unit = width / height if data.crop == "whole" else 1.0
-    aspect = [unit * share for share in data.aspect]
-    return cropping.random_resized_crop(rng, height, width, data.area, aspect, data.flip)
+    unit = width / height if clips.is_whole else 1.0
+    aspect = [unit * share for share in crop.aspect]
+    return cropping.random_resized_crop(rng, height, width, crop.area, aspect, clips.flip)
 
 
-def _change(pixels: Frame, data: Data, rng: np.random.Generator) -> None:
+def _change(pixels: Frame, augment: Augment | None, rng: np.random.Generator) -> None:
     """Changes geometry and colors of a clip, in place."""
-    if data.rotate_degrees or data.shear_degrees or data.translate:
-        matrix = augmentation.random_matrix(
-            rng, data.size, data.rotate_degrees, data.shear_degrees, data.translate
-        )
+    if augment is None:
+        return
+    affine = augment.rotate_degrees, augment.shear_degrees, augment.translate
+    if any(affine):
+        size = pixels.shape[1]
+        matrix = augmentation.random_matrix(rng, size, *(most or 0.0 for most in affine))
         pixels[...] = augmentation.warp(matrix, pixels)
-    if data.colour_jitter:
-        table = augmentation.random_table(rng, data.colour_jitter)
+    if augment.color_jitter:
+        table = augmentation.random_table(rng, augment.color_jitter)
         pixels[...] = augmentation.look_up(table, pixels)
-    if data.randaugment_ops:
-        operations = augmentation.random_operations(
-            rng, data.randaugment_ops, data.randaugment_magnitude
-        )
+    if augment.randaugment is not None:
+        ops, magnitude = augment.randaugment.ops, augment.randaugment.magnitude
+        operations = augmentation.random_operations(rng, ops, magnitude)
         pixels[...] = augmentation.apply_operations(operations, pixels)

@@ -12,7 +12,7 @@ from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations as lists
 from keras_r3d.data import sheet
 from keras_r3d.data.annotations import AUTO, Annotations, Problem
-from keras_r3d.data.clip_config import Clips
+from keras_r3d.recipe import Clips
 from keras_r3d.data.decoding import flow, flow_folder
 from keras_r3d.data.scanning import examining, report
 from keras_r3d.data.scanning.report import Scan
@@ -133,7 +133,7 @@ def contact_sheet(
             f"`split` must be one of {sorted(videos.splits)}. Received: split={split!r}"
         )
     chosen = list(videos.splits[split])
-    return list(sheet.pages(videos.reader(clips), chosen, clips.data(), seed, per_class))
+    return list(sheet.pages(videos.reader(clips), chosen, clips, seed, per_class))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,7 +193,7 @@ def store_flow(
         short_side: shrinks frames to this short side first, in pixels; 0 keeps them; None is the
             recipe's.
         recipe: that will train on it.
-        overrides: changes of that recipe, such as "data.short_side=160".
+        overrides: changes of that recipe, such as "clips.short_side=160".
         processes: videos at a time; None is one a core.
         time_limit: seconds for a video.
         progress: takes the number of videos done, and of all.
@@ -210,14 +210,14 @@ def store_flow(
     """
     data, say = os.fspath(data), say or silent
     if recipe is not None:
-        asked = recipes.load(recipe, overrides).data
+        asked = recipes.load(recipe, overrides).clips
         input = asked.input if input is None else input
-        short_side = asked.short_side if short_side is None else short_side
+        short_side = (asked.short_side or 0) if short_side is None else short_side
     elif overrides:
         raise DataError("--set changes a key of the --recipe, which is missing.")
     if input not in flow.ALGORITHMS:
         raise DataError(
-            f"--input (or the --recipe's data.input) must be one of {list(flow.ALGORITHMS)}. "
+            f"--input (or the --recipe's clips.input) must be one of {list(flow.ALGORITHMS)}. "
             f"Received: {input}"
         )
     if short_side is None:

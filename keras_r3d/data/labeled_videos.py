@@ -1,6 +1,5 @@
 """Labeled videos, and data sets of clips of them for `model.fit`."""
 
-import dataclasses
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -9,9 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from keras_r3d.data import opening
 from keras_r3d.data.annotations import AUTO, Video
-from keras_r3d.data.clip_config import Clips
 from keras_r3d.data.decoding import flow_folder
 from keras_r3d.data.decoding.reader import Problem, Reader
+from keras_r3d.recipe import Clips, VideoList
+from keras_r3d.recipe.schema import HoldOut
 from keras_r3d.system.errors import DataError
 
 if TYPE_CHECKING:
@@ -100,18 +100,19 @@ class Videos:
             )
         from keras_r3d.data import pipeline  # TensorFlow takes seconds to import
 
-        videos, data = list(self.splits[split]), clips.data()
+        videos = list(self.splits[split])
         reader = self.reader(clips)
         if not clips.random:
             return pipeline.validation_clips(
-                reader, videos, self.classes, data, batch_size=batch_size, complete=True
+                reader, videos, self.classes, clips, batch_size=batch_size, complete=True
             )
         return pipeline.training_clips(
             reader,
             videos,
             self.classes,
-            dataclasses.replace(data, balanced=balanced),
+            clips,
             batch_size=batch_size,
+            balanced=balanced,
             seed=seed,
             epoch_steps=math.ceil(len(videos) * clips_per_video / batch_size),
         )
@@ -120,7 +121,7 @@ class Videos:
         """Returns a reader of the videos; clips of the same kind share it, and its cache."""
         key = clips.input, clips.short_side
         if key not in self._readers:
-            self._readers[key] = opening.reader_of(self._source, clips.data(), self._cache_gib)
+            self._readers[key] = opening.reader_of(self._source, clips, self._cache_gib)
         return self._readers[key]
 
 
@@ -152,13 +153,14 @@ def open_videos(
         DataError: optical flow cannot be computed.
         StoreError, UnreachableError: the store cannot be opened.
     """
-    fractions: Any = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
+    fractions = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
     for name, value in fractions.items():
         if not 0 <= value < 1:
             raise DataError(f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}")
     clips = Clips()
     if flow_folder.is_one(data):
         stored = flow_folder.read_settings(data)
-        clips = Clips(input=cast(Any, stored.input), short_side=stored.short_side)
-    settings = dataclasses.replace(clips.data(), annotations=annotations, **fractions)
-    return Videos(opening.open_source(data, settings, seed=seed), cache_gib)
+        clips = Clips(input=cast(Any, stored.input), short_side=stored.short_side or None)
+    held_out = HoldOut(validation_fraction or None, test_fraction or None)
+    listed = VideoList(annotations, broken_share=0.1, hold_out=held_out)
+    return Videos(opening.open_source(data, clips, listed, seed=seed), cache_gib)

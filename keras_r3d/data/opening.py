@@ -11,7 +11,7 @@ from keras_r3d.data.decoding import flow_folder
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import Store, StoreReader, is_store
-from keras_r3d.recipe import Data
+from keras_r3d.recipe import Clips, VideoList
 from keras_r3d.system.errors import DataError
 
 __all__ = ["Source", "file_reader", "is_store", "open_source", "reader_of", "video_reader"]
@@ -36,7 +36,8 @@ class Source:
 
 def open_source(
     data_dir: str | Path,
-    data: Data,
+    clips: Clips,
+    listed: VideoList | None = None,
     *,
     cache_gib: float = 0.0,
     seed: int | None = None,
@@ -45,8 +46,9 @@ def open_source(
     """Opens a folder of videos or of their flow, a list of videos, or a clip store, anywhere.
 
     Args:
-        data: of the recipe; names the annotations of a folder. (A list, a store or a folder of flow
-            has its own.)
+        clips: that will be cut from them.
+        listed: names the annotations of a folder, and what to hold out of it; None finds any. (A
+            list, a store or a folder of flow has its own annotations.)
         cache_gib: memory for decoded frames of video files.
         seed: of the hold-out. None holds no videos out, uses any annotations of a folder that lacks
             the named ones, and accepts what could not be trained on.
@@ -58,16 +60,17 @@ def open_source(
         StoreError, UnreachableError: the store cannot be opened.
     """
     if str(data_dir) == motion.URL:
-        reader = motion.MotionReader(data.frames)
+        reader = motion.MotionReader(clips.frames)
         return Source(motion.annotations(), reader, motion.URL, motion.URL)
     hold_out: dict[str, Any] = {"least_validation": least_validation, "trained_on": False}
     if seed is not None:
         hold_out |= {"seed": seed, "trained_on": True}
-        hold_out["validation_fraction"] = data.validation_fraction
-        hold_out["test_fraction"] = data.test_fraction
+        if listed is not None:
+            hold_out["validation_fraction"] = listed.validation_fraction
+            hold_out["test_fraction"] = listed.test_fraction
     if is_store(data_dir):
-        if data.input != "rgb":
-            raise DataError(_no_flow(data_dir, data))
+        if clips.input != "rgb":
+            raise DataError(_no_flow(data_dir, clips))
         store = Store(data_dir)
         quarantined = store.quarantined()
         splits = {
@@ -80,39 +83,41 @@ def open_source(
             note = f"{len(quarantined)} videos are skipped by {file}."
             arranged = dataclasses.replace(arranged, notes=[note, *arranged.notes])
         return Source(arranged, StoreReader(store), store.root, store.root)
-    name = annotations.MANIFEST if flow_folder.is_one(data_dir) else data.annotations
+    name = annotations.AUTO if listed is None else listed.annotations
+    if flow_folder.is_one(data_dir):
+        name = annotations.MANIFEST
     if seed is None and not annotations.has(data_dir, name):
         name = annotations.AUTO
     return Source(
-        reader=video_reader(data_dir, data, cache_gib),
+        reader=video_reader(data_dir, clips, cache_gib),
         annotations=annotations.read(data_dir, name, **hold_out),
         path=annotations.absolute(data_dir),
         root=annotations.root(data_dir),
     )
 
 
-def reader_of(source: Source, data: Data, cache_gib: float = 0.0) -> Reader:
+def reader_of(source: Source, clips: Clips, cache_gib: float = 0.0) -> Reader:
     """Returns a reader of an opened source for other clips.
 
     Raises:
         DataError: as `open_source`.
     """
     if isinstance(source.reader, VideoReader):
-        return video_reader(source.path, data, cache_gib)
-    if data.input != "rgb":
-        raise DataError(_no_flow(source.path, data))
-    return motion.MotionReader(data.frames) if source.path == motion.URL else source.reader
+        return video_reader(source.path, clips, cache_gib)
+    if clips.input != "rgb":
+        raise DataError(_no_flow(source.path, clips))
+    return motion.MotionReader(clips.frames) if source.path == motion.URL else source.reader
 
 
-def _no_flow(path: str | Path, data: Data) -> str:
+def _no_flow(path: str | Path, clips: Clips) -> str:
     return (
-        f"{path} is a clip store, which holds pictures, but the recipe's data.input is "
-        f"'{data.input}': pass the folder of videos, or the flow of them that `python -m "
+        f"{path} is a clip store, which holds pictures, but the recipe's clips.input is "
+        f"'{clips.input}': pass the folder of videos, or the flow of them that `python -m "
         "keras_r3d.flow` stores."
     )
 
 
-def file_reader(paths: Iterable[str], data: Data) -> VideoReader:
+def file_reader(paths: Iterable[str], clips: Clips) -> VideoReader:
     """Returns a reader of single video files, or of files of stored flow.
 
     Raises:
@@ -124,16 +129,16 @@ def file_reader(paths: Iterable[str], data: Data) -> VideoReader:
     }
     stored = [folder for folder in folders if folder is not None]
     for folder in stored:
-        flow_folder.check(folder, data.input, data.short_side)
+        flow_folder.check(folder, clips.input, clips.short_side or 0)
     if stored and len(stored) < len(folders):
         raise DataError(
             f"Some of the videos are stored flow, in {stored[0]}, and some are not: name them in "
             "two calls."
         )
-    return VideoReader(data.short_side, 0.0, data.input, stored=bool(stored))
+    return VideoReader(clips.short_side or 0, 0.0, clips.input, stored=bool(stored))
 
 
-def video_reader(data_dir: str | Path, data: Data, cache_gib: float = 0.0) -> VideoReader:
+def video_reader(data_dir: str | Path, clips: Clips, cache_gib: float = 0.0) -> VideoReader:
     """Returns a reader of the videos of a folder or list, or of a folder of stored flow.
 
     Raises:
@@ -141,5 +146,5 @@ def video_reader(data_dir: str | Path, data: Data, cache_gib: float = 0.0) -> Vi
     """
     stored = flow_folder.is_one(data_dir)
     if stored:
-        flow_folder.check(data_dir, data.input, data.short_side)
-    return VideoReader(data.short_side, cache_gib, data.input, stored=stored)
+        flow_folder.check(data_dir, clips.input, clips.short_side or 0)
+    return VideoReader(clips.short_side or 0, cache_gib, clips.input, stored=stored)

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.clips import middle_clip
+from keras_r3d.data.clips import training_clips as cut_training_clips
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.sampling import order
-from keras_r3d.recipe import Data
+from keras_r3d.recipe import Clips
 from keras_r3d.system.errors import VideoError
 
 _MOST_DRAWS = 1000  # of unreadable videos in a row, before a stream ends with an error
@@ -42,30 +43,32 @@ def training_clips(
     reader: Reader,
     videos: Sequence[Video],
     classes: Sequence[str],
-    data: Data,
+    clips: Clips,
     *,
     batch_size: int,
     seed: int,
+    balanced: bool = False,
+    broken_share: float = 0.1,
+    clips_per_pass: int = 1,
     start: int = 0,
     shard: tuple[int, int] = (0, 1),
     epoch_steps: int | None = None,
 ) -> tf.data.Dataset:
     """Draws training clips without end: every video once, in random order, then again.
 
-    With `data.balanced` an epoch is as long, but each class has the same share of it.
-
     Order and crops are a pure function of the seed and the position in the stream, whatever the
     number of threads. A broken video is replaced by a draw from the same videos; the reader notes
-    it, and the stream ends with an error once more than `data.broken_share` are broken.
-
-    With `data.clips_per_pass` above 1 each pass over a video yields as many clips, and 256 clips
-    at a time are shuffled: meant for video files, where decoding up to the clip is the cost.
+    it.
 
     Args:
+        balanced: draws as many clips of each class; an epoch is as long.
+        broken_share: share of the videos that may be broken; more end the stream with an error.
+        clips_per_pass: clips that each pass over a video yields, 256 clips at a time shuffled: for
+            video files, where decoding up to the clip is the cost.
         start: batches to skip, to resume a stream.
         shard: number of this worker, and of all workers; each draws other videos.
         epoch_steps: batches after which the stream ends, for the next pass over it to go on there
-            (with `data.clips_per_pass` 1).
+            (with `clips_per_pass` 1).
 
     Returns:
         Dataset of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
@@ -73,11 +76,11 @@ def training_clips(
     labels = {name: label for label, name in enumerate(classes)}
     names = {video.name for video in videos}
     labels_of_videos = [video.label for video in videos]
-    most_broken = int(data.broken_share * len(videos))
+    most_broken = int(broken_share * len(videos))
 
     @functools.lru_cache(maxsize=2)
     def epoch_order(epoch: int) -> np.ndarray:
-        return order.epoch_order(labels_of_videos, seed, epoch, data.balanced)
+        return order.epoch_order(labels_of_videos, seed, epoch, balanced)
 
     def visit(number: int, out: Sequence[np.ndarray]) -> int:
         """Fills `out` with clips of the video whose turn it is; returns their label."""
@@ -87,7 +90,7 @@ def training_clips(
         for _ in range(_MOST_DRAWS):
             try:
                 rngs = [rng] if len(out) == 1 else rng.spawn(len(out))
-                clips.training_clips(reader, source, data, rngs, out)
+                cut_training_clips(reader, source, clips, rngs, out)
                 return labels[source.label]
             except VideoError as error:
                 # The reader has noted it.
@@ -95,32 +98,32 @@ def training_clips(
                 if len(broken) > most_broken:
                     raise VideoError(
                         f"{len(broken)} of {len(videos)} training videos are broken, more than "
-                        f"data.broken_share = {data.broken_share:g} allows; the last: "
+                        f"videos.broken_share = {broken_share:g} allows; the last: "
                         f"{broken[-1].detail} `python -m keras_r3d.scan` (of a clip store, "
                         "`prepare --verify`) finds them all."
                     ) from error
                 drawn = rng.integers(len(videos))
-                source = videos[epoch_order(epoch)[drawn] if data.balanced else drawn]
+                source = videos[epoch_order(epoch)[drawn] if balanced else drawn]
         raise VideoError(
             f"{_MOST_DRAWS} training videos in a row cannot be read; the last: "
             f"{source.name}. Is the data folder still there?"
         )
 
     worker, workers = shard
-    if data.clips_per_pass == 1:
+    if clips_per_pass == 1:
         if epoch_steps is not None:
             numbers = _next_epoch(epoch_steps)
-            stream = _filled(numbers, reader, data, batch_size, 1, visit).prefetch(_BATCHES)
+            stream = _filled(numbers, reader, clips, batch_size, 1, visit).prefetch(_BATCHES)
             return stream.apply(tf.data.experimental.assert_cardinality(epoch_steps))
         numbers = tf.data.Dataset.counter(start * workers + worker, workers)
-        return _filled(numbers, reader, data, batch_size, 1, visit).prefetch(_BATCHES)
+        return _filled(numbers, reader, clips, batch_size, 1, visit).prefetch(_BATCHES)
 
     # The clips that are shuffled together are a block; the workers take blocks in turn.
-    per_block = order.turns_in_block(data.clips_per_pass)
-    block, skipped = divmod(start * batch_size, per_block * data.clips_per_pass)
+    per_block = order.turns_in_block(clips_per_pass)
+    block, skipped = divmod(start * batch_size, per_block * clips_per_pass)
     turns = tf.data.Dataset.counter(block * workers + worker, workers)
     blocks = _filled(
-        turns, reader, data, per_block, data.clips_per_pass, visit, blocks=1, shuffle_seed=seed
+        turns, reader, clips, per_block, clips_per_pass, visit, blocks=1, shuffle_seed=seed
     )
     stream = blocks.unbatch().skip(skipped).batch(batch_size, drop_remainder=True)
     return stream.prefetch(_BATCHES)
@@ -130,7 +133,7 @@ def validation_clips(
     reader: Reader,
     videos: Sequence[Video],
     classes: Sequence[str],
-    data: Data,
+    clips: Clips,
     *,
     batch_size: int,
     complete: bool = False,
@@ -150,7 +153,7 @@ def validation_clips(
         if number >= len(videos):
             return -1
         try:
-            clips.middle_clip(reader, videos[number], data, out[0])
+            middle_clip(reader, videos[number], clips, out[0])
         except VideoError:  # the reader has noted it
             return -1
         return labels[videos[number].label]
@@ -168,7 +171,7 @@ def validation_clips(
         return tf.boolean_mask(pixels, mask), tf.boolean_mask(labels, mask)
 
     steps = math.ceil(len(videos) / batch_size)
-    stream = _filled(tf.data.Dataset.range(steps), reader, data, batch_size, 1, take).map(readable)
+    stream = _filled(tf.data.Dataset.range(steps), reader, clips, batch_size, 1, take).map(readable)
     if complete:
         stream = stream.apply(tf.data.experimental.assert_cardinality(steps))
     else:
@@ -201,7 +204,7 @@ def reason(error: tf.errors.OpError) -> str | None:
 def _filled(
     numbers: tf.data.Dataset,
     reader: Reader,
-    data: Data,
+    clips: Clips,
     videos: int,
     clips_each: int,
     fill: Fill,
@@ -220,7 +223,7 @@ def _filled(
         shuffle_seed: of the clips in a batch; None leaves them in order.
     """
     count = videos * clips_each
-    shape = (count, data.frames, data.size, data.size, data.channels)
+    shape = (count, *clips.shape)
     turn = _TURN if clips_each == 1 else 1
 
     def batch(number: np.int64) -> tuple[np.ndarray, np.ndarray]:

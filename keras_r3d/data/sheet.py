@@ -16,13 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.clips import Clip, training_clip
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader
 from keras_r3d.pictures import flow_key
-from keras_r3d.recipe import Data
+from keras_r3d.recipe import Clips
 from keras_r3d.system import files
 from keras_r3d.system.errors import R3DError, VideoError
 from keras_r3d.system.text import shortened
@@ -36,10 +36,10 @@ _WIDEST = 2.0  # width of an uncut frame, in heights of a strip
 _GAP = 0.15  # likewise, from there to the strip
 _RED = "#ff2020"
 
-Strip = tuple[Video, clips.Clip]
+Strip = tuple[Video, Clip]
 
 
-def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: int) -> Figure:
+def training_sheet(reader: Reader, videos: Sequence[Video], clips: Clips, seed: int) -> Figure:
     """Draws training clips of up to 8 classes as strips of up to 8 frames, left to right in time.
 
     Optical flow is drawn in colors, each clip scaled by its longest vector.
@@ -47,12 +47,12 @@ def training_sheet(reader: Reader, videos: Sequence[Video], data: Data, seed: in
     Raises:
         DataError: no video can be read.
     """
-    strips = itertools.islice(_strips(reader, videos, data, seed, 1), _MOST_CLASSES)
-    return _page(reader, list(itertools.chain(*strips)), data)
+    strips = itertools.islice(_strips(reader, videos, clips, seed, 1), _MOST_CLASSES)
+    return _page(reader, list(itertools.chain(*strips)), clips)
 
 
 def pages(
-    reader: Reader, videos: Sequence[Video], data: Data, seed: int, per_class: int
+    reader: Reader, videos: Sequence[Video], clips: Clips, seed: int, per_class: int
 ) -> Iterator[Figure]:
     """Draws training clips of `per_class` videos of all classes, as `training_sheet` does.
 
@@ -63,13 +63,13 @@ def pages(
         DataError: no video can be read.
     """
     classes = math.ceil(len({v.label for v in videos}) / _page_count(videos, per_class))
-    strips = _strips(reader, videos, data, seed, per_class)
+    strips = _strips(reader, videos, clips, seed, per_class)
     while page := list(itertools.islice(strips, classes)):
-        yield _page(reader, list(itertools.chain(*page)), data)
+        yield _page(reader, list(itertools.chain(*page)), clips)
 
 
 def write_pages(
-    reader: Reader, videos: Sequence[Video], data: Data, seed: int, per_class: int, output: Path
+    reader: Reader, videos: Sequence[Video], clips: Clips, seed: int, per_class: int, output: Path
 ) -> list[Path]:
     """Writes what `pages` draws into PNG files NAME.png, NAME-2.png, …; returns their paths.
 
@@ -84,7 +84,7 @@ def write_pages(
         check_free(output.with_name(name))
     paths = []
     with files.together(output.parent) as temporary:
-        drawn = pages(reader, videos, data, seed, per_class)
+        drawn = pages(reader, videos, clips, seed, per_class)
         for name, figure in zip(names, drawn, strict=False):  # a class may have no readable video
             figure.savefig(temporary / name, dpi=100)
             paths.append(output.with_name(name))
@@ -104,7 +104,7 @@ def _page_count(videos: Sequence[Video], per_class: int) -> int:
 
 
 def _strips(
-    reader: Reader, videos: Sequence[Video], data: Data, seed: int, per_class: int
+    reader: Reader, videos: Sequence[Video], clips: Clips, seed: int, per_class: int
 ) -> Iterator[list[Strip]]:
     """Yields clips of different readable videos of each class that has some."""
     reader.require_readable(videos, "train")
@@ -117,32 +117,32 @@ def _strips(
         for number in rng.permutation(len(candidates)):
             if len(strips) < per_class:
                 with contextlib.suppress(VideoError):  # the reader has noted it
-                    clip = clips.training_clip(reader, candidates[number], data, rng)
+                    clip = training_clip(reader, candidates[number], clips, rng)
                     strips.append((candidates[number], clip))
         if strips:
             yield strips
 
 
-def _page(reader: Reader, strips: Sequence[Strip], data: Data) -> Figure:
+def _page(reader: Reader, strips: Sequence[Strip], clips: Clips) -> Figure:
     uncut = [_uncut(reader, *strip) for strip in strips]
     left = max((_width(whole[1]) + _GAP for whole in uncut if whole), default=0.0)
-    count = min(_MOST_FRAMES, data.frames)
+    count = min(_MOST_FRAMES, clips.frames)
     size = (max(4.8, 1.2 * (count + left)), 1.6 * len(strips))
     figure = Figure(figsize=size, layout="constrained")
     rows = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
     for axes, (video, clip), whole in zip(rows, strips, uncut, strict=True):
-        _draw_strip(axes, clip, data)
+        _draw_strip(axes, clip, clips)
         if whole:
-            _draw_uncut(axes, *whole, clip, data)
+            _draw_uncut(axes, *whole, clip, clips)
         axes.set(xlim=(-left, count), ylim=(1, 0))
         axes.set_axis_off()
         axes.set_title(_title(video, clip), fontsize=7, parse_math=False)
-    if data.input != "rgb":
+    if clips.input != "rgb":
         flow_key.add(figure)
     return figure
 
 
-def _uncut(reader: Reader, video: Video, clip: clips.Clip) -> tuple[Frame, tuple[int, int]] | None:
+def _uncut(reader: Reader, video: Video, clip: Clip) -> tuple[Frame, tuple[int, int]] | None:
     """Returns the clip's middle frame before it was cut, made square, and its height and width.
 
     None where there is no such frame: rendered clips are not cropped.
@@ -159,20 +159,18 @@ def _uncut(reader: Reader, video: Video, clip: clips.Clip) -> tuple[Frame, tuple
     return (out[0], sizes[0]) if sizes else None
 
 
-def _draw_strip(axes: Axes, clip: clips.Clip, data: Data) -> None:
-    count = min(_MOST_FRAMES, data.frames)
-    shown = np.linspace(0, data.frames - 1, count).round().astype(int)
+def _draw_strip(axes: Axes, clip: Clip, clips: Clips) -> None:
+    count = min(_MOST_FRAMES, clips.frames)
+    shown = np.linspace(0, clips.frames - 1, count).round().astype(int)
     pixels = clip.pixels[shown]
-    if data.input != "rgb":
+    if clips.input != "rgb":
         pixels = flow_key.bordered(flow.colors(pixels))
     axes.imshow(np.concatenate(list(pixels), axis=1), extent=(0, count, 1, 0))
 
 
-def _draw_uncut(
-    axes: Axes, frame: Frame, size: tuple[int, int], clip: clips.Clip, data: Data
-) -> None:
+def _draw_uncut(axes: Axes, frame: Frame, size: tuple[int, int], clip: Clip, clips: Clips) -> None:
     """Draws an uncut frame left of a strip, in its shape, and the crop on it."""
-    if data.input != "rgb":
+    if clips.input != "rgb":
         frame = flow_key.bordered(flow.colors(frame[None]))[0]
     scale = _width(size) / size[1]
     left, top = -_GAP - _width(size), (1 - scale * size[0]) / 2
@@ -190,7 +188,7 @@ def _width(size: tuple[int, int]) -> float:
     return min(_WIDEST, size[1] / size[0])
 
 
-def _title(video: Video, clip: clips.Clip) -> str:
+def _title(video: Video, clip: Clip) -> str:
     crop, file = clip.crop, shortened(os.path.basename(video.path), _MOST_LETTERS)
     return (
         f"{shortened(video.label, _MOST_LETTERS)} · {file}\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations as lists
 from keras_r3d.data.annotations import AUTO
-from keras_r3d.data.clip_config import Clips, MultiScale
+from keras_r3d.recipe.clips import Clips, MultiScale
 from keras_r3d.data.jobs import Progress, Say, check_outside, ignore, say_videos, silent
 from keras_r3d.data.store import is_store, levels, planning, preparing, storage, verifying
 from keras_r3d.data.store.encoding import StoreSettings
@@ -56,7 +56,7 @@ def prepare_store(
         levels: "paper": a level for each training scale of `recipe`, so that its crops need no
             resizing (the default). Or short sides in pixels, such as "240,120".
         recipe: whose size and scales "paper" takes.
-        overrides: changes of that recipe, such as "data.size=224".
+        overrides: changes of that recipe, such as "clips.size=224".
         height: keeps one level, of this height in pixels.
         short_side: keeps one level, of this short side in pixels.
         clips: whose size and scales "paper" takes, instead of a recipe's.
@@ -146,16 +146,15 @@ def _levels(
     asked = {key: value for key, value in values.items() if value is not None}
     if len(asked) > 1:
         raise StoreError(f"Of --levels, --height and --short_side, one only. Received: {asked}")
+    if clips is None and asked in ({}, {"levels": "paper"}):
+        clips = recipes.load(name, overrides).clips
     if clips is not None:
         if not isinstance(clips.crop, MultiScale):
             raise StoreError(
-                "`clips` must have a MultiScale crop, whose scales say which sizes are kept; of "
-                "others name `levels`."
+                f"Only the scales of multiscale crops say which sizes to keep, and these are "
+                f"{clips.crop.kind}: pass --levels, such as --levels 240,120."
             )
         return levels.for_crops(clips.size, clips.crop.scales)
-    if asked in ({}, {"levels": "paper"}):
-        data = recipes.load(name, overrides).data
-        return levels.for_crops(data.size, data.scales)
     ((option, value),) = asked.items()
     try:
         sizes = {int(word) for word in str(value).split(",")}

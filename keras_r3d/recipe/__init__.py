@@ -25,7 +25,7 @@ __all__ = ["Recipe", "load", "names"]
 
 PAPER = "kinetics34"  # the recipe of the paper
 _FORMAT_1 = (
-    "is of recipe format 1, which keras_r3d wrote before 2026-12: this version reads format 2 "
+    "is of format 1, which keras_r3d wrote before 2026-12; this version reads format 2 "
     "(docs/recipe_keys.md). Use the model with --model FILE --recipe NAME, or train again."
 )
 

@@ -304,6 +304,11 @@ class Eval(Table):
     views: Literal[1, 2, 3, 10]
     average: Literal["probabilities", "log_probabilities"]
 
+    @property
+    def window_count(self) -> int | None:
+        """Number of windows of a video; None for all of it."""
+        return None if self.windows == "all" else self.windows
+
 
 @dataclasses.dataclass(frozen=True)
 class Few(Table):

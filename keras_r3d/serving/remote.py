@@ -58,7 +58,7 @@ def classifier(
     server: Server,
     manner: Manner,
     classes: Sequence[str],
-    data: recipe.Data,
+    clips: recipe.Clips,
     evaluation: recipe.Eval,
     described: str,
 ) -> Classifier:
@@ -66,21 +66,21 @@ def classifier(
 
     Args:
         classes: names, in the order of the scores.
-        data: how clips are cut.
+        clips: how they are cut.
         evaluation: how windows and views are placed and averaged.
-        described: what `data` was taken from, in words.
+        described: what `clips` was taken from, in words.
 
     Raises:
         ServingError: the server cannot be asked, or its model is another one.
     """
-    if manner.signature == "jpeg" and data.channels != 3:
+    if manner.signature == "jpeg" and clips.channels != 3:
         raise ServingError("Optical flow cannot be sent as JPEGs: --signature serving_default.")
     version, protos = manner.patiently(server.describe)
-    shape = (data.frames, data.size, data.size, data.channels)
+    shape = clips.shape
     _check_signature(protos, manner.signature, shape, len(classes), server.model)
     name = f"{server.address} {server.model}/{version}"
     score = scorer(server, manner)
-    return Classifier(name, KIND, classes, data, evaluation, score, None, described)
+    return Classifier(name, KIND, classes, clips, evaluation, score, None, described)
 
 
 def scorer(server: Server, manner: Manner) -> Score:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from keras_r3d.data import annotations, opening
 from keras_r3d.data.annotations import Annotations
 from keras_r3d.data.opening import Source
 from keras_r3d.recipe import Recipe
+from keras_r3d.recipe.tables import listed
 from keras_r3d.run_folder import Run
 from keras_r3d.system.devices import Devices
 from keras_r3d.system.errors import (
@@ -30,15 +31,16 @@ from keras_r3d.training import finetune
 Say = Callable[[str], None]
 
 LEAST_TO_CHOOSE = 30  # validation videos: with fewer the best epoch is luck
-# The result does not depend on these.
-_MAY_CHANGE = {"data.cache_gib", "train.save_minutes", "train.save_steps"}
 _REMEDY = "Else choose another --workdir, or start over with --fresh (the old run is moved aside)."
 
 
 def open_source(
-    recipe: Recipe, data: str | Path, devices: Devices, say: Say
+    recipe: Recipe, data: str | Path, devices: Devices, say: Say, cache_gib: float = 0.0
 ) -> tuple[Source, list[recipes.Model]]:
     """Opens the weights and the videos of a recipe, without reading any video.
+
+    Args:
+        cache_gib: memory for decoded frames.
 
     Returns:
         The videos, and for each of the weights the recipe's [model] with what they decide.
@@ -48,19 +50,22 @@ def open_source(
     """
     few = recipe.few is not None
     errors: list[R3DError] = [] if few else _device_errors(recipe, devices)
-    weights = recipe.model.weights.split(",") if few else [recipe.model.weights]
+    named = [recipe.model]
+    if few:  # which may have several weights
+        names = (recipe.model.weights or "").split(",")
+        named = [dataclasses.replace(recipe.model, weights=name.strip()) for name in names]
     models = []
-    for name in weights:
-        model = dataclasses.replace(recipe.model, weights=name.strip())
+    for model in named:
         try:
-            models.append(finetune.settle(model, say, in_channels=recipe.data.channels))
+            models.append(finetune.settle(model, say, in_channels=recipe.clips.channels))
         except R3DError as error:
             errors.append(error)
     try:
         source = opening.open_source(
             data,
-            recipe.data,
-            cache_gib=0.0 if few else recipe.data.cache_gib,
+            recipe.clips,
+            recipe.videos,
+            cache_gib=cache_gib,
             seed=recipe.train.seed,
             least_validation=0 if few or recipe.eval.split == "validation" else LEAST_TO_CHOOSE,
         )
@@ -71,7 +76,7 @@ def open_source(
     if len(errors) == 1:
         raise errors[0]
     if errors:
-        raise RecipeError(recipes.listed("This training", [str(error) for error in errors]))
+        raise RecipeError(listed("This training", [str(error) for error in errors]))
     return source, models
 
 
@@ -85,7 +90,7 @@ def _device_errors(recipe: Recipe, devices: Devices) -> list[R3DError]:
             f"Received: {train.batch_size}"
         )
     else:
-        if each % train.accumulate:
+        if each % (train.accumulate or 1):
             problems.append(
                 f"Recipe key 'train.accumulate' must divide the {each} clips of a replica. "
                 f"Received: {train.accumulate}"
@@ -149,7 +154,7 @@ def find_run(workdir: Path, recipe: Recipe, fresh: bool, say: Say) -> Run | None
     changed = [
         f"{key}: {before.get(key)!r} in the run, {now.get(key)!r} now"
         for key in dict.fromkeys([*before, *now])
-        if key not in _MAY_CHANGE and before.get(key) != now.get(key)
+        if before.get(key) != now.get(key)
     ]
     if changed:
         raise RunError(
@@ -163,12 +168,15 @@ def find_run(workdir: Path, recipe: Recipe, fresh: bool, say: Say) -> Run | None
 
 def _values(recipe: Recipe) -> dict[str, Any]:
     """Returns the values of a recipe by "section.key"."""
-    return {
-        f"{section}.{key}": value
-        for section, table in dataclasses.asdict(recipe).items()
-        if table is not None
-        for key, value in table.items()
-    }
+
+    def flat(table: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+        for key, value in table.items():
+            if isinstance(value, Mapping):
+                yield from flat(value, f"{path}{key}.")
+            else:
+                yield f"{path}{key}", value
+
+    return dict(flat(recipes.to_dict(recipe), ""))
 
 
 def check_finished(run: Run, data: str | Path) -> None:

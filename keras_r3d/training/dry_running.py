@@ -30,6 +30,7 @@ def try_out(
     devices: str = "all",
     *,
     xla: bool = False,
+    cache_gib: float = 2.0,
     say: Callable[[str], None] = print,
 ) -> None:
     """Says what a training would do: recipe, videos by class and split, memory and time.
@@ -39,14 +40,14 @@ def try_out(
     """
     hardware = choose(devices)
     with errors.as_sentences(None):
-        ready = run.prepare(recipe, data, hardware, xla, say)
+        ready = run.prepare(recipe, data, hardware, say, xla=xla, cache_gib=cache_gib)
         for line in [dumps(ready.recipe), *_counts(ready.annotations), *ready.describe()]:
             say(line)
-        say(_embed_few(ready) if isinstance(ready, Few) else _take_steps(ready))
+        say(_embed_few(ready) if isinstance(ready, Few) else _take_steps(ready, cache_gib))
         say("No run folder was made.")
 
 
-def _take_steps(ready: Setup) -> str:
+def _take_steps(ready: Setup, cache_gib: float) -> str:
     train, waits, steps = ready.recipe.train, [], []
     schedule = Schedule(train, ready.steps_per_epoch)
     batches = ready.batches(0)
@@ -62,12 +63,12 @@ def _take_steps(ready: Setup) -> str:
     loss = sums[0] / train.batch_size
     if not math.isfinite(loss):
         raise TrainingError(
-            f"The loss of step {_STEPS + 1} is {loss}: lower `train.learning_rate`, or add "
-            "`train.warmup_epochs` or `train.clip_norm`."
+            f"The loss of step {_STEPS + 1} is {loss}: lower `train.optimizer.learning_rate`, or add "
+            "`train.schedule.warmup_epochs` or `train.clip_norm`."
         )
     epoch = later = seconds * ready.steps_per_epoch
     cached = ""
-    if ready.recipe.data.cache_gib:
+    if cache_gib:
         later = epoch * (1 - waiting)
         cached = f", later ones {duration(later)} if their frames are in the cache"
     return (

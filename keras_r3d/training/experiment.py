@@ -30,6 +30,10 @@ def train(
     folds: int | None = None,
     devices: str = "all",
     fresh: bool = False,
+    cache_gib: float = 2.0,
+    save_minutes: float = 10.0,
+    save_steps: int = 0,
+    deterministic: bool = False,
     histograms: bool = False,
     xla: bool = False,
     callbacks: "Sequence[keras.callbacks.Callback]" = (),
@@ -52,6 +56,10 @@ def train(
         folds: parts of the cross-validation of few videos, 2 or more (`few.folds`).
         devices: "all", "cpu", "cpu:N" (N virtual ones, to try things out) or "gpu:0,2,…".
         fresh: start over; a run that is in `workdir` is moved aside.
+        cache_gib: memory for decoded frames, in GiB; a video that fits is decoded only once.
+        save_minutes: time between two saved states; 0 saves them at the ends of epochs only.
+        save_steps: steps between two saved states; 0 saves them by time only.
+        deterministic: the same result to the bit on the same machine, also on GPU (slower there).
         histograms: TensorBoard also gets histograms of the weights.
         xla: let XLA compile the gradient; much slower on CPU.
         callbacks: Keras callbacks, as `docs/training.md` says (not of a recipe with [few]).
@@ -84,6 +92,10 @@ def train(
         path,
         devices=devices,
         fresh=fresh,
+        cache_gib=cache_gib,
+        save_minutes=save_minutes,
+        save_steps=save_steps,
+        deterministic=deterministic,
         histograms=histograms,
         xla=xla,
         callbacks=callbacks,
@@ -105,13 +117,14 @@ def dry_run(
     weights: str | None = None,
     folds: int | None = None,
     devices: str = "all",
+    cache_gib: float = 2.0,
     xla: bool = False,
     say: Say = print,
 ) -> None:
     """Says what a training would do and takes a few steps of it; writes nothing.
 
     Args:
-        recipe, data, overrides, weights, folds, devices, xla, say: as of `train`.
+        recipe, data, overrides, weights, folds, devices, cache_gib, xla, say: as of `train`.
 
     Raises:
         R3DError: whatever would keep the training from being done.
@@ -120,7 +133,8 @@ def dry_run(
 
     from keras_r3d.training import dry_running
 
-    dry_running.try_out(experiment, _place_of(experiment, data, say), devices, xla=xla, say=say)
+    place = _place_of(experiment, data, say)
+    dry_running.try_out(experiment, place, devices, xla=xla, cache_gib=cache_gib, say=say)
 
 
 def _resolve(
@@ -141,11 +155,13 @@ def _resolve(
         if experiment.few is None:
             raise RecipeError(f"--folds is for recipes with [few], such as few; '{name}' has none.")
         experiment = recipes.override(experiment, [f"few.folds={folds}"])
-    if data is None and not experiment.data.rendered:
+    if data is None and not experiment.videos.rendered:
         raise RecipeError(_no_data(experiment, name))
-    best = ",".join(map(_best_of_run, experiment.model.weights.split(",")))
-    model = dataclasses.replace(experiment.model, weights=best)
-    return dataclasses.replace(experiment, model=model), name
+    if experiment.model.weights is not None:
+        best = ",".join(map(_best_of_run, experiment.model.weights.split(",")))
+        model = dataclasses.replace(experiment.model, weights=best)
+        experiment = dataclasses.replace(experiment, model=model)
+    return experiment, name
 
 
 def _best_of_run(weights: str) -> str:
@@ -161,7 +177,7 @@ def _place_of(experiment: Recipe, data: str | PathLike[str] | None, say: Say) ->
 
     if data is not None:
         return fspath(data)
-    if experiment.data.annotations == "motion":
+    if experiment.videos.annotations == "motion":
         return motion.URL
     folder = demo.render()
     say(f"No data: the demo videos are rendered into {folder}.")
@@ -169,11 +185,11 @@ def _place_of(experiment: Recipe, data: str | PathLike[str] | None, say: Say) ->
 
 
 def _no_data(experiment: Recipe, name: str) -> str:
-    if experiment.data.annotations in ("folders", annotations.AUTO):
+    if experiment.videos.annotations in ("folders", annotations.AUTO):
         expected = annotations.LAYOUT
     else:
         expected = (
-            f"  DATA_DIR/{experiment.data.annotations}: a CSV file with the columns "
+            f"  DATA_DIR/{experiment.videos.annotations}: a CSV file with the columns "
             "path,label[,split][,start_seconds,end_seconds], paths relative to DATA_DIR; or the "
             "lists of Kinetics, ActivityNet, UCF101 or HMDB51"
         )

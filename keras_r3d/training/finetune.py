@@ -50,7 +50,7 @@ def settle(model: recipe.Model, say: Say = print, *, in_channels: int = 3) -> re
         WeightsError: the weights cannot be found or read, or are of no network here.
     """
     settled = _settle(model, _open(model), in_channels, say)
-    _select(stages(settled.name), settled.freeze, settled.name)
+    _select(stages(settled.name or ""), settled.freeze or "", settled.name or "")
     return settled
 
 
@@ -59,7 +59,7 @@ def as_settled(model: recipe.Model, settled: recipe.Model) -> recipe.Model:
 
     Opens no weights, which may be gone by now. A recipe with other weights is returned as it is.
     """
-    weights = os.path.expanduser(model.weights)
+    weights = os.path.expanduser(model.weights or "")
     if not weights or settled.weights not in (weights, os.path.abspath(weights)):
         return model
     decided = {
@@ -111,24 +111,24 @@ def build_model(
             input_shape=input_shape,
             labels=classes,
             width=model.width,
-            dropout=model.dropout,
+            dropout=model.dropout or 0.0,
             mean=model.mean,
             std=model.std,
             **shortcut,
         )
 
 
-def clip_note(model: recipe.Model, data: recipe.Data) -> str:
+def clip_note(model: recipe.Model, clips: recipe.Clips) -> str:
     """Says that weights were trained on clips of another size, if it is known; else ""."""
     source = _open(model)
-    if source is None or source.clip in (None, (data.frames, data.size)):
+    if source is None or source.clip in (None, (clips.frames, clips.size)):
         return ""
     assert source.clip is not None
     frames, size = source.clip
     return (
         f"these weights were trained on clips of {frames} frames of {size}x{size} pixels, and the "
-        f"recipe's have {data.frames} of {data.size}x{data.size}. As they were trained: --set "
-        f"data.frames={frames} --set data.size={size}"
+        f"recipe's have {clips.frames} of {clips.size}x{clips.size}. As they were trained: --set "
+        f"clips.frames={frames} --set clips.size={size}"
     )
 
 
@@ -271,11 +271,11 @@ def _decided(model: recipe.Model, source: WeightsFile, in_channels: int) -> dict
     if depth not in (3, in_channels):
         raise WeightsError(
             f"Recipe key 'model.weights': {source.path} is of a network for {depth} channels; "
-            f"clips have {in_channels} (data.input)."
+            f"clips have {in_channels} (clips.input)."
         )
     values = {
         "name": name,
-        "shortcut": source.options.get("shortcut", ""),
+        "shortcut": source.options.get("shortcut"),
         "width": source.options["width"],
     }
     if depth != in_channels:

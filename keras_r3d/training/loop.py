@@ -71,16 +71,27 @@ class Training:
 
     Args:
         run: whose folder the models and states are saved in; None: none are.
-        observers: are told of the progress, in this order.
+        save_minutes: time between two saved states; 0 saves them at the ends of epochs only.
+        save_steps: steps between two saved states; 0 saves them by time only.
 
     Attributes:
         progress: where it is.
+        observers: are told of the progress, in this order.
     """
 
-    def __init__(self, setup: Setup, run: Run | None = None, observers: Sequence[Observer] = ()):
-        self.progress = Progress()
+    def __init__(
+        self,
+        setup: Setup,
+        run: Run | None = None,
+        observers: Sequence[Observer] = (),
+        *,
+        save_minutes: float = 10.0,
+        save_steps: int = 0,
+    ):
+        self.progress, self.observers = Progress(), observers
+        self._save_minutes, self._save_steps = save_minutes, save_steps
         self._setup, self._steps, self._train = setup, setup.steps, setup.recipe.train
-        self._run, self._observers, self._writes = run, observers, setup.devices.chief
+        self._run, self._writes = run, setup.devices.chief
         self._schedule = Schedule(setup.recipe.train, setup.steps_per_epoch)
         self._pending: tuple[int, tf.Tensor, float] | None = None
         self._signal: str | None = None  # name of the one that asked to stop
@@ -215,7 +226,7 @@ class Training:
         progress.log.append(row)
         progress.epoch, progress.position = progress.epoch + 1, 0
         progress.sums, progress.seconds, progress.waited = [0.0] * len(SUMS), 0.0, 0.0
-        for observer in self._observers:
+        for observer in self.observers:
             observer.epoch(progress, confusion)
         progress.bookkeeping += time.monotonic() - started
         # The next epoch can be had again, this one should not be lost; but what it took counts.
@@ -246,7 +257,7 @@ class Training:
         return sums, confusion.astype(np.int64)
 
     def _tell_validating(self, clips: int) -> None:
-        for observer in self._observers:
+        for observer in self.observers:
             observer.validating(self.progress, clips)
 
     @contextmanager
@@ -292,7 +303,7 @@ class Training:
         self._stopping = self._stopping or stops > 0
         self.progress.sums = [a + b for a, b in zip(self.progress.sums, sums, strict=True)]
         started = time.monotonic()
-        for observer in self._observers:
+        for observer in self.observers:
             observer.step(self.progress, step, np.array(sums), rate)
         self.progress.bookkeeping += time.monotonic() - started
 
@@ -301,20 +312,19 @@ class Training:
         epoch, position = divmod(step, self._setup.steps_per_epoch)
         saved = state.latest(self._run.path / run_folder.STATE) if self._run else None
         return (
-            f"{what} in epoch {epoch + 1}, step {position + 1}: lower `train.learning_rate`, or "
-            "add `train.warmup_epochs` or `train.clip_norm`, and start over with --fresh or in "
+            f"{what} in epoch {epoch + 1}, step {position + 1}: lower `train.optimizer.learning_rate`, or "
+            "add `train.schedule.warmup_epochs` or `train.clip_norm`, and start over with --fresh or in "
             f"another --workdir.{where} "
             + (f"The last good state is {saved}." if saved else "No state was saved yet.")
         )
 
     def _due(self) -> bool:
-        train = self._train
         if self._run is None:
             return False
-        if train.save_steps and self._steps_unsaved >= train.save_steps:
+        if self._save_steps and self._steps_unsaved >= self._save_steps:
             return True
         since = time.monotonic() - self._saved
-        return bool(train.save_minutes) and since > 60 * train.save_minutes
+        return bool(self._save_minutes) and since > 60 * self._save_minutes
 
     def _save(self) -> None:
         self._flush()

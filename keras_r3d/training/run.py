@@ -5,6 +5,7 @@ import datetime
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -36,6 +37,10 @@ def train_network(
     *,
     devices: str = "all",
     fresh: bool = False,
+    cache_gib: float = 2.0,
+    save_minutes: float = 10.0,
+    save_steps: int = 0,
+    deterministic: bool = False,
     histograms: bool = False,
     xla: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -62,7 +67,9 @@ def train_network(
     with contextlib.ExitStack() as stack, errors.as_sentences(workdir):
         if run is not None and not run.trained and hardware.chief:
             stack.enter_context(run_folder.held(workdir))
-        ready = prepare(recipe if run is None else run.recipe, data, hardware, xla, say)
+        recipe = recipe if run is None else run.recipe
+        options = {"xla": xla, "deterministic": deterministic, "cache_gib": cache_gib}
+        ready = prepare(recipe, data, hardware, say, **options)
         if run is not None:
             checks.check_videos(run, ready.source)
             if run.trained:  # on few videos, which may have been other ones
@@ -80,7 +87,7 @@ def train_network(
             run = Run(workdir, ready.recipe, ready.annotations.classes, {})
         elif run is None:
             run = start_run(ready, workdir, fresh, say, stack)
-        for line in [*ready.describe_data(), *ready.describe(), *_notes(ready)]:
+        for line in [*ready.describe_data(), *ready.describe(), *_notes(ready, deterministic)]:
             say(line)
         say(f"Run folder: {run.path} (training clips as the network sees them: {run_folder.CLIPS})")
         if isinstance(ready, Few):
@@ -88,14 +95,21 @@ def train_network(
             return run
         assert clips is not None
         checks.wait_for_all(hardware)  # what the first worker writes is there for the others
-        return _train(ready, run, clips, histograms, callbacks, say)
+        training = Training(ready, run, save_minutes=save_minutes, save_steps=save_steps)
+        return _train(training, ready, run, clips, histograms, callbacks, say)
 
 
-def prepare(recipe: Recipe, data: str | Path, devices: Devices, xla: bool, say: Say) -> Setup | Few:
-    """Opens, builds and checks all that a recipe needs; writes nothing."""
+def prepare(
+    recipe: Recipe, data: str | Path, devices: Devices, say: Say, **options: Any
+) -> Setup | Few:
+    """Opens, builds and checks all that a recipe needs; writes nothing.
+
+    Args:
+        options: of `setup.prepare`, for a recipe without [few].
+    """
     if recipe.few is not None:
         return few_setup.prepare(recipe, data, devices, say)
-    return setup.prepare(recipe, data, devices, xla=xla, say=say)
+    return setup.prepare(recipe, data, devices, say=say, **options)
 
 
 def start_run(
@@ -135,6 +149,7 @@ def start_run(
 
 
 def _train(
+    training: Training,
     ready: Setup,
     run: Run,
     clips: Figure,
@@ -151,7 +166,7 @@ def _train(
         observers.append(log.Report(run.path, ready, clips, histograms, say))
         if callbacks:
             observers.insert(0, log.Callbacks(callbacks, ready))
-    training = Training(ready, run, observers)
+    training.observers = observers
     if saved is not None:
         training.resume(saved)
         at = training.progress
@@ -210,7 +225,7 @@ def _note_results(run: Run, progress: Progress) -> None:
     )
 
 
-def _notes(ready: Setup | Few) -> list[str]:
+def _notes(ready: Setup | Few, deterministic: bool) -> list[str]:
     if isinstance(ready, Few):
         return []
     videos, train = ready.annotations, ready.recipe.train
@@ -229,7 +244,7 @@ def _notes(ready: Setup | Few) -> list[str]:
         lines.append(f"Note: {why}: the last {weights} kept ({least} videos would do).")
         if train.patience:
             lines.append("Note: train.patience is not used, as nothing chooses by validation.")
-    if train.deterministic:
+    if deterministic:
         lines.append("Deterministic: the same result to the bit on the same machine.")
     return lines
 

@@ -58,7 +58,7 @@ class Opened:
     def draw_clips(self) -> Figure:
         """Draws training clips as the network sees them."""
         videos, train = self.annotations.split("train"), self.recipe.train
-        return sheet.training_sheet(self.source.reader, videos, self.recipe.data, train.seed)
+        return sheet.training_sheet(self.source.reader, videos, self.recipe.clips, train.seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +91,12 @@ class Setup(Opened):
                 self.source.reader,
                 videos.split("train"),
                 videos.classes,
-                self.recipe.data,
+                self.recipe.clips,
                 batch_size=train.batch_size // self.devices.replicas,
                 seed=train.seed,
+                balanced=self.recipe.videos.balanced,
+                broken_share=self.recipe.videos.broken_share,
+                clips_per_pass=train.clips_per_pass or 1,
                 start=first_step * self.devices.replicas_here,
                 shard=(self.devices.worker, self.devices.workers),
             )
@@ -105,6 +108,7 @@ class Setup(Opened):
     def names_of_batch(self, step: int) -> list[str]:
         """Returns the names of the videos of this worker's part of a step."""
         here, videos = self.devices.replicas_here, self.annotations.split("train")
+        train = self.recipe.train
         labels = [video.label for video in videos]
         numbers = [
             number
@@ -112,9 +116,10 @@ class Setup(Opened):
             for number in order.batch_videos(
                 batch,
                 labels,
-                self.recipe.data,
-                batch_size=self.recipe.train.batch_size // self.devices.replicas,
-                seed=self.recipe.train.seed,
+                batch_size=train.batch_size // self.devices.replicas,
+                seed=train.seed,
+                balanced=self.recipe.videos.balanced,
+                clips_per_pass=train.clips_per_pass or 1,
                 shard=(self.devices.worker, self.devices.workers),
             )
         ]
@@ -130,7 +135,7 @@ class Setup(Opened):
             self.source.reader,
             videos[worker::workers],
             self.annotations.classes,
-            self.recipe.data,
+            self.recipe.clips,
             batch_size=self.recipe.eval.batch_size // workers,
         )
         return map(self.steps.shared_out, stream)
@@ -142,7 +147,7 @@ class Setup(Opened):
         trained = sum(math.prod(v.shape) for v in network.trainable_variables)
         weights = sum(math.prod(v.shape) for v in network.weights if "moving_" not in v.path)
         shares = f"{train.batch_size // replicas} each" if replicas > 1 else "all of it"
-        parts = f" in {train.accumulate} parts" if train.accumulate > 1 else ""
+        parts = f" in {train.accumulate} parts" if train.accumulate else ""
         frozen = f", {weights - trained:,} of them frozen" if weights > trained else ""
         return [
             f"Devices: {devices.description}; {replicas} replica{'s' * (replicas > 1)}; batch "
@@ -154,7 +159,14 @@ class Setup(Opened):
 
 
 def prepare(
-    recipe: Recipe, data: str | Path, devices: Devices, *, xla: bool = False, say: Say = print
+    recipe: Recipe,
+    data: str | Path,
+    devices: Devices,
+    *,
+    xla: bool = False,
+    deterministic: bool = False,
+    cache_gib: float = 0.0,
+    say: Say = print,
 ) -> Setup:
     """Opens the data and builds the networks of a recipe.
 
@@ -162,13 +174,13 @@ def prepare(
         R3DError: anything in the recipe, the data or the devices that keeps it from being done; all
             that can be found before a video is opened, at once.
     """
-    source, (model,) = checks.open_source(recipe, data, devices, say)
+    source, (model,) = checks.open_source(recipe, data, devices, say, cache_gib)
     opened = Opened(dataclasses.replace(recipe, model=model), source, devices)
     for split in ("train", "validation"):
         if videos := source.annotations.splits.get(split):
             source.reader.require_readable(videos, split)
     keras.utils.set_random_seed(recipe.train.seed)
-    if recipe.train.deterministic:
+    if deterministic:
         tf.config.experimental.enable_op_determinism()
     kept = build_kept(opened.recipe, source.annotations.classes, devices, say)
     chooses = len(source.annotations.splits.get("validation", ())) >= checks.LEAST_TO_CHOOSE
@@ -202,17 +214,15 @@ def build_kept(
     Raises:
         RecipeError, WeightsError: as `finetune.build_model`.
     """
-    data = recipe.data
-    shape = (data.frames, data.size, data.size, data.channels)
     with tf.device("CPU:0"):
-        kept = finetune.build_model(recipe.model, shape, classes, say)
+        kept = finetune.build_model(recipe.model, recipe.clips.shape, classes, say)
         complete(kept, recipe, classes, devices)
     return kept
 
 
 def complete(kept: keras.Model, recipe: Recipe, classes: Sequence[str], devices: Devices) -> None:
     """Records in a network what it classifies and how; compiles it, so that Keras evaluates it."""
-    metadata.record(kept, labels=list(classes), recipe=recipes.tables(recipe))
+    metadata.record(kept, labels=list(classes), recipe=recipes.to_dict(recipe))
     kept.compile(
         optimizer="sgd",
         loss="sparse_categorical_crossentropy",

@@ -40,7 +40,7 @@ def closing_lines(run: Run) -> list[str]:
         f"Look at {picture} and {run.path / run_folder.CONFUSION}. Next:",
         *(f"  {command}" for command in commands),
     ]
-    if run.recipe.data.rendered:
+    if run.recipe.videos.rendered:
         lines += [
             "With videos of your own, a folder for each class:",
             f"  {python} -m keras_r3d.train --recipe few --data_dir YOUR_VIDEOS",

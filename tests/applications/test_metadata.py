@@ -31,7 +31,7 @@ def test_two_tables_say_how_clips_are_cut():
     experiment = recipe.load("gestures")
     tables = recipe.tables(experiment)
     some = Metadata(recipe={key: tables[key] for key in ("data", "eval")})
-    assert some.read_recipe("m").data == experiment.data
+    assert some.read_recipe("m").data == experiment.clips
     assert some.read_recipe("m").eval == experiment.eval
 
 

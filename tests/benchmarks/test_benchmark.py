@@ -57,7 +57,7 @@ class Late(NotInstalled):
     modules = ()
 
     def __init__(self, task):
-        self.size = task.data.size
+        self.size = task.clips.size
 
     def clip(self, draw):
         values = STEP * (draw.numbers + 1)

@@ -66,7 +66,7 @@ def moving(tmp_path) -> Video:
 
 @pytest.fixture
 def data(small) -> recipe.Data:
-    return flow_data(small.data)
+    return flow_data(small.clips)
 
 
 def flow_data(data: recipe.Data, **changes) -> recipe.Data:
@@ -554,9 +554,9 @@ def test_flow_and_recipe_must_agree(tmp_path, data, small):
     (folder / "flow.json").write_text(json.dumps(settings))
     (folder / "manifest.csv").write_text("")
     for wrong, message in (
-        (small.data, "holds optical flow .dis., but the recipe's data.input is 'rgb'"),
-        (flow_data(small.data, input="farneback"), "input is 'dis', asked for was 'farneback'"),
-        (flow_data(small.data, short_side=16), "short_side is 32, asked for was 16"),
+        (small.clips, "holds optical flow .dis., but the recipe's data.input is 'rgb'"),
+        (flow_data(small.clips, input="farneback"), "input is 'dis', asked for was 'farneback'"),
+        (flow_data(small.clips, short_side=16), "short_side is 32, asked for was 16"),
     ):
         with pytest.raises(DataError, match=message):
             open_source(folder, wrong)

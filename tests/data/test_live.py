@@ -110,7 +110,7 @@ def test_a_spread_window_covers_its_seconds_in_bounded_memory(frames, seconds, r
 
 
 def test_windows_follow_each_other_and_none_is_late(small):
-    classifier = brightness(small.data)
+    classifier = brightness(small.clips)
     seen = watch(classifier, Fake([held(n, n / 10) for n in range(13)], SHAPE))
     assert [(round(s.start_seconds, 6), round(s.end_seconds, 6)) for s in seen] == [
         (0, 0.3),
@@ -121,7 +121,7 @@ def test_windows_follow_each_other_and_none_is_late(small):
 
 
 def test_frames_in_no_window_are_counted(small):
-    classifier = brightness(small.data)
+    classifier = brightness(small.clips)
     seen = watch(classifier, Fake([held(n, n / 10) for n in range(20)], SHAPE), every=0.6)
     assert [round(s.end_seconds, 6) for s in seen] == [0.3, 0.9, 1.5]
     assert [s.dropped for s in seen] == [0, 2, 4]
@@ -131,7 +131,7 @@ def test_frames_in_no_window_are_counted(small):
 
 
 def test_scores_are_smoothed_but_not_over_a_lost_connection(small):
-    classifier = brightness(small.data)
+    classifier = brightness(small.clips)
     frames = [held(n, n / 10, connection=n // 12) for n in range(24)]
     means = [1.5, 5.5, 9.5, 13.5, 17.5, 21.5]
     plain = watch(classifier, Fake(list(frames), SHAPE))
@@ -142,12 +142,12 @@ def test_scores_are_smoothed_but_not_over_a_lost_connection(small):
 
 
 def test_a_spread_recipe_asks_for_seconds(small):
-    spread = brightness(dataclasses.replace(small.data, sampling="spread"))
+    spread = brightness(dataclasses.replace(small.clips, sampling="spread"))
     with pytest.raises(watching.ArgumentError, match="pass --seconds N"):
         watching.shape(spread, None)
     assert watching.shape(spread, 3.0).seconds == 3.0
     with pytest.raises(watching.ArgumentError, match="--seconds is of no use"):
-        watching.shape(brightness(small.data), 3.0)
+        watching.shape(brightness(small.clips), 3.0)
 
 
 def test_a_file_is_played_at_its_own_speed(tmp_path, small):
@@ -168,7 +168,7 @@ def test_a_camera_that_stops_and_comes_back(small, monkeypatch):
     said = []
     with serving() as camera:
         source = Source(camera.url, SHAPE, 5.0)
-        classifier = brightness(small.data)
+        classifier = brightness(small.clips)
         before = watch(classifier, source, windows=3, say=said.append)
         camera.on = False
         deadline = time.monotonic() + 10
@@ -194,7 +194,7 @@ def test_a_camera_that_stops_and_comes_back(small, monkeypatch):
 def test_a_slow_model_drops_frames_and_stays_up_to_date(small):
     with serving(rate=100) as camera:
         source = Source(camera.url, SHAPE, 5.0)
-        seen = watch(brightness(small.data, seconds_to_score=0.2), source, windows=5)
+        seen = watch(brightness(small.clips, seconds_to_score=0.2), source, windows=5)
         newest = 40 + camera.sent % 200
         source.stop()
     assert seen[-1].dropped > 30
@@ -227,7 +227,7 @@ def test_memory_is_flat_over_a_minute(small):
 
     with serving(rate=60) as camera:
         source = Source(camera.url, SHAPE, 5.0)
-        classifier = brightness(small.data)
+        classifier = brightness(small.clips)
         watch(classifier, source, windows=50)
         tracemalloc.start()
         before, traced = resident(), tracemalloc.get_traced_memory()[0]

@@ -22,7 +22,7 @@ BASE = 100
 
 @pytest.fixture
 def data(small):
-    return small.data
+    return small.clips
 
 
 @pytest.fixture(scope="module")

@@ -371,7 +371,7 @@ def test_a_class_that_is_all_broken_is_not_in_the_store(tmp_path, small):
         path.write_text("broken")
     prepare(tmp_path / "videos", tmp_path / "store")
     assert (tmp_path / "store" / "classes.txt").read_text() == "a\nc\n"
-    opened = open_source(tmp_path / "store", small.data)
+    opened = open_source(tmp_path / "store", small.clips)
     assert opened.annotations.classes == ["a", "c"]
 
 
@@ -842,7 +842,7 @@ def test_the_command_verifies_and_training_honours_the_quarantine(store, small):
     output = command(f"--verify={store}", "--quarantine", code=1)
     assert f"Written: {store / 'quarantine.txt'}; trainings and evaluations" in output
     assert (store / "quarantine.txt").read_text() == "red/1.avi\n"
-    found = open_source(store, small.data).annotations
+    found = open_source(store, small.clips).annotations
     assert len(found.splits["train"]) == 7
     assert all(not video.path.endswith("red/1.avi") for video in found.splits["train"])
     assert any("1 videos are skipped by" in note for note in found.notes)

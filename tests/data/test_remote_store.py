@@ -30,7 +30,7 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.fixture
 def data(small):
-    return dataclasses.replace(small.data, broken_share=0.5)
+    return dataclasses.replace(small.clips, broken_share=0.5)
 
 
 @pytest.fixture(scope="module")

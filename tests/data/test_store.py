@@ -261,7 +261,7 @@ def test_several_clips_of_one_video(opened):
 
 @pytest.mark.parametrize(("frames", "stride"), [(4, 1), (3, 2), (16, 1), (7, 3)])
 def test_windows_are_those_of_the_video(source, opened, small, frames, stride):
-    data = dataclasses.replace(small.data, frames=frames, frame_stride=stride, size=32)
+    data = dataclasses.replace(small.clips, frames=frames, frame_stride=stride, size=32)
     for name, start in [("wide.avi", 0.0), ("long.avi", 2.0), ("long.avi", 0.5)]:
         video = named(opened.store, name, start)
         of_source = dataclasses.replace(video, path=f"{source}/train/{name}")
@@ -272,7 +272,7 @@ def test_windows_are_those_of_the_video(source, opened, small, frames, stride):
 
 
 def test_the_pipeline_gives_what_is_cut_by_hand(prepared, small):
-    data = dataclasses.replace(small.data, size=32)
+    data = dataclasses.replace(small.clips, size=32)
     opened = open_source(prepared, data)
     found = opened.annotations.splits["train"]
     dataset = pipeline.training_clips(
@@ -290,7 +290,7 @@ def test_the_pipeline_gives_what_is_cut_by_hand(prepared, small):
 def test_clips_of_all_kinds_of_sampling(prepared, opened, small):
     video = named(opened.store, "long.avi", 2.0)
     for kind in ("consecutive", "spread", "segments"):
-        data = dataclasses.replace(small.data, size=32, sampling=kind)
+        data = dataclasses.replace(small.clips, size=32, sampling=kind)
         for clip in (
             clips.middle_clip(opened, video, data),
             clips.training_clip(opened, video, data, np.random.default_rng(1)),
@@ -709,10 +709,10 @@ def test_training_goes_on_without_a_broken_video(copy, small):
     number = next(n for n, name in enumerate(store.names) if name.endswith("tall.avi"))
     first, end = 3 * store._first[number : number + 2]
     change(copy, "frame_crc32", put(slice(first, end), 0))
-    opened = open_source(copy, small.data)
+    opened = open_source(copy, small.clips)
     found = opened.annotations
     dataset = pipeline.training_clips(
-        opened.reader, found.splits["train"], found.classes, small.data, batch_size=5, seed=0
+        opened.reader, found.splits["train"], found.classes, small.clips, batch_size=5, seed=0
     )
     for _ in dataset.take(3):
         pass

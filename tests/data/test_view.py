@@ -42,7 +42,7 @@ def test_a_sheet_shows_each_class_in_its_colors(class_folders, tmp_path):
 
 @pytest.fixture
 def data(small):
-    return small.data
+    return small.clips
 
 
 def videos(folder: Path, classes: int, each: int) -> list[Video]:

@@ -189,7 +189,7 @@ def test_an_export_is_described_and_scores_like_keras(opened, tmp_path, form):
     assert "| video top-1 | 75.0% | 50.0% – 90.0% |" in text
     assert "| video top-1 | 50.0% | 50.0% |" in text
     again = classifier.of_file(exported.path)
-    assert again.data == run.recipe.data
+    assert again.data == run.recipe.clips
     assert not [name for name in everything(tmp_path) if "partial" in name]
 
 
@@ -252,7 +252,7 @@ def test_a_model_of_no_run_is_compared_on_other_videos(data, tmp_path):
         "model_bytes": 4 * network.count_params(),
     }
     again = classifier.of_file(exported.path)
-    assert (again.data, again.eval, again.classes) == (own.data, own.eval, own.classes)
+    assert (again.data, again.eval, again.classes) == (own.clips, own.eval, own.classes)
     text = exported.described[1].read_text()
     assert "class 57, … and 40 more" in text
     assert "The model was not evaluated" in text

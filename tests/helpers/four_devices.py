@@ -198,13 +198,13 @@ def test_four_replicas_see_the_clips_of_one(tmp_path, small, clips_per_pass):
     recipe = dataclasses.replace(
         small,
         data=dataclasses.replace(
-            small.data, validation_fraction=0.0, test_fraction=0.0, clips_per_pass=clips_per_pass
+            small.clips, validation_fraction=0.0, test_fraction=0.0, clips_per_pass=clips_per_pass
         ),
         train=dataclasses.replace(small.train, batch_size=8),
     )
 
     def seen(hardware, first_step) -> list[list[bytes]]:
-        opened = opening.open_source(tmp_path, recipe.data, cache_gib=0.1, seed=1)
+        opened = opening.open_source(tmp_path, recipe.clips, cache_gib=0.1, seed=1)
         ready = Setup(recipe, opened, hardware, None, None, False)
         assert ready.steps_per_epoch == 2
         batches, steps = ready.batches(first_step), []

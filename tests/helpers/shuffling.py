@@ -13,7 +13,7 @@ def video_top1(run: Run, *, shuffle: bool) -> float:
     """Evaluates a run as `evaluate` does, with the frames of all clips in one random order."""
     model = classifier.of_run(run)
     if shuffle:
-        order = np.random.default_rng(0).permutation(run.recipe.data.frames)
+        order = np.random.default_rng(0).permutation(run.recipe.clips.frames)
         score = model.score
         model = dataclasses.replace(model, score=lambda clips: score(clips[:, order]))
     split = run.recipe.eval.split

@@ -84,7 +84,7 @@ def test_logits_become_probabilities(network):
 def test_a_model_is_found_to_be_of_its_run(run):
     for name in ARTEFACTS:
         opened = classifier.of_file(run.path / name)
-        assert opened.data == run.recipe.data
+        assert opened.clips == run.recipe.clips
         assert f"run {run.path}" in opened.described
 
 
@@ -92,8 +92,8 @@ def test_a_model_alone_says_classes_and_shape(network, tmp_path):
     network.save(tmp_path / "alone.keras")
     opened = classifier.of_file(tmp_path / "alone.keras", overrides=["eval.views=3"])
     assert opened.classes == list(CLASSES)
-    assert (opened.data.frames, opened.data.size, opened.eval.views) == (4, 16, 3)
-    assert opened.data.sampling == "consecutive"
+    assert (opened.clips.frames, opened.clips.size, opened.eval.views) == (4, 16, 3)
+    assert opened.clips.sampling.kind == "consecutive"
     assert "as in the paper" in opened.described
 
 
@@ -106,7 +106,7 @@ def test_a_recipe_that_cuts_other_clips_is_refused(network, tmp_path):
 def test_an_open_shape_takes_the_recipes():
     network = R3D10(width=0.0625, classes=2)
     opened = classifier.of_network(network, recipe.load("gestures"))
-    assert (opened.data.frames, opened.data.size) == (16, 64)
+    assert (opened.clips.frames, opened.clips.size) == (16, 64)
     assert opened.classes == ["0", "1"]
 
 
@@ -195,7 +195,7 @@ def test_an_export_carries_its_recipe_anywhere(run, tmp_path, name):
     shutil.move(shutil.copytree(run.path, tmp_path / "copy") / name, moved)
     opened = classifier.of_file(moved, overrides=["eval.views=3"])
     assert opened.classes == list(CLASSES)
-    assert opened.data == run.recipe.data
+    assert opened.clips == run.recipe.clips
     assert opened.eval == dataclasses.replace(run.recipe.eval, views=3)
     assert opened.described == "recipe in the model"
 
@@ -206,7 +206,7 @@ def test_a_trained_model_carries_its_recipe_anywhere(network, tmp_path):
     metadata.record(trained, recipe=recipe.tables(experiment))
     trained.save(tmp_path / "alone.keras")
     opened = classifier.of_file(tmp_path / "alone.keras")
-    assert (opened.data, opened.eval) == (experiment.data, experiment.eval)
+    assert (opened.clips, opened.eval) == (experiment.clips, experiment.eval)
     metadata.record(trained, recipe={"data": {"frames": 4}})
     trained.save(tmp_path / "old.keras")
     with pytest.raises(ModelError, match="another version of keras_r3d: pass --recipe"):

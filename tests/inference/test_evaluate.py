@@ -42,7 +42,7 @@ def data(tmp_path_factory):
 def run(data, tmp_path_factory) -> run_folder.Run:
     """An untrained run with all its artefacts."""
     experiment = small_recipe()
-    found = open_source(data, experiment.data, seed=1).annotations
+    found = open_source(data, experiment.clips, seed=1).annotations
     path = tmp_path_factory.mktemp("runs") / "run"
     network = R3D10(input_shape=(4, 16, 16, 3), width=0.125, labels=CLASSES)
     videos = annotations.to_csv(found)

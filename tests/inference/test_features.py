@@ -37,7 +37,7 @@ def model(small) -> Classifier:
     )
     network = keras.Model(clip, out)
     score = runtimes.of_network(network, devices.choose(), 4)
-    classifier = Classifier("m", "Keras", ["a", "b"], small.data, EVAL, score, network, "")
+    classifier = Classifier("m", "Keras", ["a", "b"], small.clips, EVAL, score, network, "")
     return embeddings.embedder(classifier)[0]
 
 
@@ -205,7 +205,7 @@ def test_a_video_that_was_mended_is_tried_again(model, videos, tmp_path):
 
 def test_parts_of_another_request_are_refused_with_both(model, videos, tmp_path):
     stop(model, videos, tmp_path / "f.npz")
-    other = dataclasses.replace(model, data=dataclasses.replace(model.data, frames=8))
+    other = dataclasses.replace(model, data=dataclasses.replace(model.clips, frames=8))
     with pytest.raises(embeddings.ArgumentError) as caught:
         extract(other, videos, tmp_path / "f.npz", layer="conv1")
     assert "data.frames: 4 then, 8 now" in str(caught.value)

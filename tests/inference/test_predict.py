@@ -54,7 +54,7 @@ def opened(small) -> Classifier:
     of = recipe.Eval("test", 4, 0, 1, "probabilities")
     model = colours()
     score = runtimes.of_network(model, devices.choose(), 4)
-    return Classifier("model", "Keras", CLASSES, small.data, of, score, model, "")
+    return Classifier("model", "Keras", CLASSES, small.clips, of, score, model, "")
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,7 @@ def videos(tmp_path) -> list[Video]:
 
 
 def test_every_video_is_scored_once_and_errors_count_wrong(colour_model, videos, small):
-    evaluation = evaluated(colour_model, videos, small.data)
+    evaluation = evaluated(colour_model, videos, small.clips)
     figures = evaluation.figures()
     assert figures["videos"] == 5
     assert figures["errors"] == 1
@@ -69,12 +69,12 @@ def test_every_video_is_scored_once_and_errors_count_wrong(colour_model, videos,
 
 
 def test_scores_do_not_depend_on_batches(colour_model, videos, small):
-    first, second = (evaluated(colour_model, videos, small.data, n) for n in (1, 4))
+    first, second = (evaluated(colour_model, videos, small.clips, n) for n in (1, 4))
     assert first.video_scores == pytest.approx(second.video_scores, abs=1e-6, nan_ok=True)
 
 
 def test_the_report_is_written(colour_model, videos, small, tmp_path):
-    evaluation = evaluated(colour_model, videos, small.data)
+    evaluation = evaluated(colour_model, videos, small.clips)
     text = str(evaluation)
     assert "81.8%" in text
     assert "60.0%" in text
@@ -92,16 +92,16 @@ def test_the_report_is_written(colour_model, videos, small, tmp_path):
 def test_an_unknown_class_is_named(colour_model, videos, small):
     message = r"1 of the 1 videos of split 'test' have .*: 'blue' \(1\); for example, .*r3\.avi"
     with pytest.raises(DataError, match=message):
-        evaluated(colour_model, [Video(videos[0].path, "blue")], small.data)
+        evaluated(colour_model, [Video(videos[0].path, "blue")], small.clips)
 
 
 def test_no_readable_video_is_an_error(colour_model, videos, small):
     with pytest.raises(DataError, match=r"None of the 1 videos of split .test. can be read"):
-        evaluated(colour_model, [videos[3]], small.data)
+        evaluated(colour_model, [videos[3]], small.clips)
 
 
 def test_a_looped_video_is_said(colour_model, videos, small):
-    evaluation = evaluated(colour_model, videos[:2], small.data)
+    evaluation = evaluated(colour_model, videos[:2], small.clips)
     first, second = evaluation.records()
     assert first["status"] == second["status"] == "ok"
     assert first["detail"].endswith("r3.avi: 3 frames, repeated to the 4 of a clip.")

@@ -28,7 +28,7 @@ def read_number(clips: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def classifier(small) -> Classifier:
     of = recipe.Eval("test", 5, 0, 1, "probabilities")
-    data = dataclasses.replace(small.data, frames=4, size=16)
+    data = dataclasses.replace(small.clips, frames=4, size=16)
     return Classifier("model", "Keras", CLASSES, data, of, read_number, None, "")
 
 
@@ -168,7 +168,7 @@ def test_threads_end_when_scoring_is_left(classifier, tmp_path):
 
 def test_no_more_than_a_few_windows_are_held(classifier, tmp_path, monkeypatch):
     long = Video(str(write_video(tmp_path / "long.avi", 40)), "a")
-    data = dataclasses.replace(classifier.data, frames=1)
+    data = dataclasses.replace(classifier.clips, frames=1)
     ahead, most = [0], [0]
 
     class Counting(VideoReader):

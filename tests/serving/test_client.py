@@ -122,7 +122,7 @@ def exported(tmp_path_factory, experiment) -> Path:
 
 def open_model(running, experiment, manner=MANNER, name="toy", classes=CLASSES, version=None):
     connected = server.connect(running.url, name, version)
-    return remote.classifier(connected, manner, classes, experiment.data, experiment.eval, "")
+    return remote.classifier(connected, manner, classes, experiment.clips, experiment.eval, "")
 
 
 # Addresses
@@ -318,7 +318,7 @@ def test_no_server(experiment, model):
         open_model(gone, experiment, quick)
     connected = server.connect("http://nowhere.invalid", "toy", None)
     with pytest.raises(ServingError, match="there is no such host"):
-        remote.classifier(connected, quick, CLASSES, experiment.data, experiment.eval, "")
+        remote.classifier(connected, quick, CLASSES, experiment.clips, experiment.eval, "")
 
 
 def test_what_is_not_http(experiment):
@@ -388,7 +388,7 @@ def test_what_is_no_grpc(rpc, rest, experiment):
     ):
         connected = server.connect(url, "toy", None)
         with pytest.raises(ServingError, match=text):
-            remote.classifier(connected, quick, CLASSES, experiment.data, experiment.eval, "")
+            remote.classifier(connected, quick, CLASSES, experiment.clips, experiment.eval, "")
 
 
 def test_grpc_without_its_packages(monkeypatch):
@@ -423,7 +423,7 @@ def test_a_model_without_the_signature(tmp_path, experiment):
 
 def expected(experiment, paths, top=5) -> tuple[list[str], list[dict]]:
     """Returns the table and the records of `predict` with the same model."""
-    data, of = experiment.data, experiment.eval
+    data, of = experiment.clips, experiment.eval
     local = Classifier("", "", CLASSES, data, of, probabilities, None, "")
     found = list(scoring.score_files(local, [str(path) for path in paths]))
     table = result_table.Table([str(path) for path in paths], CLASSES, None)

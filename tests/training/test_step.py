@@ -337,7 +337,7 @@ def build(precision: str, frozen_statistics=False, **keys) -> tuple[Both, Steps]
     experiment = dataclasses.replace(
         experiment,
         model=dataclasses.replace(experiment.model, width=0.0625),
-        data=dataclasses.replace(experiment.data, frames=4, size=16),
+        data=dataclasses.replace(experiment.clips, frames=4, size=16),
         train=train(precision=precision, **keys),
     )
     keras.utils.set_random_seed(1)

@@ -259,7 +259,7 @@ def test_a_moved_data_folder_stops_the_training_in_one_sentence(
 
 def untrained(small, data_dir, workdir) -> run_folder.Run:
     """Makes the folder of a run as a training does that begins."""
-    source = opening.open_source(data_dir, small.data, seed=small.train.seed)
+    source = opening.open_source(data_dir, small.clips, seed=small.train.seed)
     with contextlib.ExitStack() as stack:
         return training.start_run(
             Opened(small, source, choose()), workdir, False, say=print, stack=stack

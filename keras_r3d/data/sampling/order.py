@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.recipe import Data
-
 Numbers = NDArray[np.int64]
 
 # Clips that are shuffled together where each pass over a video gives several.
@@ -64,10 +62,11 @@ def block_order(seed: int, block: int, clips: int) -> Numbers:
 def batch_videos(
     batch: int,
     labels: Sequence[str],
-    data: Data,
     *,
     batch_size: int,
     seed: int,
+    balanced: bool = False,
+    clips_per_pass: int = 1,
     shard: tuple[int, int] = (0, 1),
 ) -> Numbers:
     """Returns the videos of a batch of `pipeline.training_clips`, int64 `(batch_size,)`.
@@ -77,10 +76,10 @@ def batch_videos(
     Args:
         batch: counted from 0 since the start of the training, by this worker.
         labels: class of each video.
-        batch_size, seed, shard: as in `pipeline.training_clips`.
+        batch_size, seed, balanced, clips_per_pass, shard: as in `pipeline.training_clips`.
     """
     worker, workers = shard
-    each = data.clips_per_pass
+    each = clips_per_pass
     in_block = batch_size if each == 1 else turns_in_block(each)
     blocks, places = np.divmod(batch * batch_size + np.arange(batch_size), in_block * each)
     blocks = blocks * workers + worker
@@ -89,4 +88,4 @@ def batch_videos(
             here = blocks == block
             clip_at = np.argsort(block_order(seed, int(block), in_block * each))
             places[here] = clip_at[places[here]]
-    return videos_at(blocks * in_block + places // each, labels, seed, data.balanced)
+    return videos_at(blocks * in_block + places // each, labels, seed, balanced)

@@ -126,11 +126,11 @@ def extract_features(
         if labeled:
             side = open_split(opened, data_dir, split)
         else:
-            reader = file_reader(paths, opened.classifier.data)
+            reader = file_reader(paths, opened.classifier.clips)
             side = Split([Video(one, "") for one in paths], reader, "", "")
         embedder, layer = features.embedder(opened.classifier, layer, choose(devices))
         of_one = {"window": "each window", "video": "the mean of its windows"}[per]
-        placed = described(embedder.data, embedder.eval).rpartition("; ")[0]
+        placed = described(embedder.clips, embedder.eval).rpartition("; ")[0]
         dimension = len(embedder.classes)
         say(f"{embedder.name}: layer '{layer}', {dimension} numbers, {of_one}; {placed}")
         stored = features.store(

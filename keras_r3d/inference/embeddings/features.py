@@ -25,6 +25,7 @@ from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.inference.prediction.scoring import TIMEOUT, score
+from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system import files
 from keras_r3d.system.devices import Devices, choose
 from keras_r3d.system.errors import ArgumentError
@@ -283,7 +284,7 @@ def _request(model: Classifier, layer: str, per: str) -> dict[str, Any]:
         "layer": layer,
         "dimension": len(model.classes),
         "per": per,
-        "data": dataclasses.asdict(model.data),
+        "clips": as_dict(model.clips),
         "windows": model.eval.windows,
         "views": model.eval.views,
         "versions": {

@@ -144,7 +144,7 @@ def titles(models: Sequence[Opened]) -> list[str]:
 
 def headline(model: Classifier) -> str:
     """Returns a model, and how it scores videos, in words."""
-    return f"{model.name} ({model.described}): {protocols.described(model.data, model.eval)}"
+    return f"{model.name} ({model.described}): {protocols.described(model.clips, model.eval)}"
 
 
 def _described(models: Sequence[Classifier], weights: Sequence[float]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def open_split(opened: Opened, data: str | None, name: str | None) -> Split:
         raise DataError(
             f"--data_dir is missing: {model.name} is of no run folder that names videos."
         )
-    source = opening.open_source(data, model.data)
+    source = opening.open_source(data, model.clips)
     splits = source.annotations.splits
     if name is None:
         if model.eval.split not in splits and len(splits) > 1:

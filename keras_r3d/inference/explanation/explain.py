@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
-from keras_r3d.data import clips
+from keras_r3d.data import clips as cutting
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.data.opening import file_reader
@@ -160,15 +160,15 @@ def explain(
             or there is no such class or window.
         VideoError: the video gives no frames.
     """
-    network, data = model.network, model.data
+    network, clips = model.network, model.clips
     if network is None:
         raise ArgumentError(
             f"{model.name} is a {model.kind}, which has scores but no gradients: pass the .keras "
             "file of one model."
         )
-    stage = feature_maps.choose(network, (data.frames, data.size, data.size), layer)
+    stage = feature_maps.choose(network, clips.shape[:3], layer)
     index = None if class_name is None else _class_index(class_name, model.classes)
-    source, reader = Video(video, label=""), file_reader([video], data)
+    source, reader = Video(video, label=""), file_reader([video], clips)
     scores, spans = [], []
     for part in _windows(model, reader, source):
         scores.append(average(model.score(part.pixels), model.eval.average))
@@ -186,7 +186,7 @@ def explain(
             f"the window has {different} frames of its own; they are looped to the "
             f"{len(chosen.frame_numbers)} that the model takes."
         )
-    clip = chosen.pixels[clips.views_of(data, model.eval.views).middle]
+    clip = chosen.pixels[cutting.views_of(clips, model.eval.views).middle]
     heats = {"Grad-CAM": gradcam.grad_cam(network, clip[None], index, stage.layer, method)[0]}
     if not heats["Grad-CAM"].any():
         notes.append(f"nothing in this window speaks for '{model.classes[index]}'.")
@@ -211,7 +211,10 @@ def explain(
 
 
 def _windows(model: Classifier, reader: Reader, video: Video) -> Iterator[Window]:
-    return clips.windows(reader, video, model.data, model.eval.windows, model.eval.views)
+    protocol = model.eval
+    return cutting.windows(
+        reader, video, model.clips, protocol.window_count, protocol.views
+    )
 
 
 def _class_index(name: str, classes: Sequence[str]) -> int:

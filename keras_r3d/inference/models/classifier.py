@@ -29,18 +29,18 @@ class Classifier:
         name: path of the model.
         kind: as `runtimes.kind` names it.
         classes: names, in the order of the scores.
-        data: how clips are cut.
+        clips: how clips are cut.
         eval: how windows and views are placed and averaged.
         score: uint8 clips `(n, frames, size, size, channels)` -> probabilities, float32 `(n,
             classes)`.
         network: the Keras model; None of other kinds.
-        described: what `data` was taken from, in words.
+        described: what `clips` was taken from, in words.
     """
 
     name: str
     kind: str
     classes: Sequence[str]
-    data: recipe.Data
+    clips: recipe.Clips
     eval: recipe.Eval
     score: Score
     network: keras.Model | None
@@ -157,7 +157,7 @@ def _open(path: Path, outside: _Outside, hardware: Devices | None) -> Classifier
         raise ModelError(
             f"{path} comes without class names: pass --workdir, the run it was exported from."
         )
-    classes, data, evaluation, described = _settle(
+    classes, clips, evaluation, described = _settle(
         str(path), export.metadata, outside, export.shape, export.classes
     )
     score = export.score(evaluation.batch_size)
@@ -179,7 +179,7 @@ def _of_network(
             f"{name} does not normalize its input itself (include_preprocessing=False), so pixels "
             "of 0-255 are of no use to it. Build it with include_preprocessing=True."
         )
-    classes, data, evaluation, described = _settle(name, metadata, outside, shape[1:], outputs[-1])
+    classes, clips, evaluation, described = _settle(name, metadata, outside, shape[1:], outputs[-1])
     score = runtimes.of_network(network, hardware, evaluation.batch_size)
     kind = runtimes.KERAS
     return Classifier(name, kind, classes, data, evaluation, score, network, described)
@@ -191,7 +191,7 @@ def _settle(
     outside: _Outside,
     shape: Sequence[int | None],
     count: int | None,
-) -> tuple[list[str], recipe.Data, recipe.Eval, str]:
+) -> tuple[list[str], recipe.Clips, recipe.Eval, str]:
     """Settles what counts of a model: what it says itself, or what is known from outside.
 
     Args:
@@ -224,13 +224,13 @@ def _settle(
     else:
         experiment, described = recipe.load(recipe.PAPER), AS_THE_PAPER
     experiment = recipe.override(experiment, list(outside.overrides))
-    data = experiment.data
+    clips = experiment.clips
     if described == AS_THE_PAPER:
-        data = dataclasses.replace(data, frames=frames or data.frames, size=height or data.size)
-    cut = (data.frames, data.size, data.size, data.channels)
-    if any(size not in (None, ours) for size, ours in zip(shape, cut, strict=True)):
+        frames, size = frames or clips.frames, height or clips.size
+        clips = dataclasses.replace(clips, frames=frames, size=size)
+    if any(size not in (None, ours) for size, ours in zip(shape, clips.shape, strict=True)):
         raise ModelError(
             f"{name} takes clips of {tuple(shape)} (frames, height, width, channels), but its "
-            f"recipe cuts {cut}: pass the recipe it was trained with."
+            f"recipe cuts {clips.shape}: pass the recipe it was trained with."
         )
-    return classes, data, experiment.eval, described
+    return classes, clips, experiment.eval, described

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from keras_r3d.data import clips
+from keras_r3d.data import clips as cutting
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Reader, Window
@@ -39,7 +39,7 @@ def score_files(
         The same scores, to the bit on CPU, as an evaluation gives the same videos.
     """
     videos = [Video(path, "") for path in paths]
-    return score(classifier, file_reader(paths, classifier.data), videos, timeout=timeout)
+    return score(classifier, file_reader(paths, classifier.clips), videos, timeout=timeout)
 
 
 def score(
@@ -164,7 +164,7 @@ def _checked(classifier: Classifier, scores: np.ndarray, probabilities: bool) ->
 
 
 def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts) -> Prediction:
-    classes, frames = classifier.classes, classifier.data.frames
+    classes, frames = classifier.classes, classifier.clips.frames
     problem = reader.problem(video)
     if parts.error and not parts.scores:
         return Prediction.error(video, classes, parts.error)
@@ -175,8 +175,8 @@ def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts)
         status, detail = "partial", problem.detail
     elif parts.frames < frames:
         count = f"{parts.frames} frame{'s' * (parts.frames != 1)}"
-        if classifier.data.frame_stride > 1:
-            count += f" at a stride of {classifier.data.frame_stride}"
+        if (stride := getattr(classifier.clips.sampling, "stride", 1)) > 1:
+            count += f" at a stride of {stride}"
         detail = f"{video.name}: {count}, repeated to the {frames} of a clip."
     scores = np.stack(parts.scores)
     return Prediction(
@@ -204,7 +204,9 @@ def windows(
         video = videos[number]
 
         def decode() -> Iterator[Window]:
-            return clips.windows(reader, video, classifier.data, protocol.windows, protocol.views)
+            return cutting.windows(
+                reader, video, classifier.clips, protocol.window_count, protocol.views
+            )
 
         name = f"windows of {video.name}"
         return number, Ahead(decode, name=name, most=_WINDOWS_AHEAD, timeout=timeout)

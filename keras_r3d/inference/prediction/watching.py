@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d.data import clips
+from keras_r3d.data.clips import views_of
 from keras_r3d.data.decoding.live import Held, Shape, Source, window_pixels
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
@@ -78,31 +78,31 @@ def shape(classifier: Classifier, seconds: float | None) -> Shape:
         ArgumentError: they are missing, or the recipe takes consecutive frames; or the model takes
             optical flow.
     """
-    data = classifier.data
-    if data.input != "rgb":
+    clips = classifier.clips
+    if clips.input != "rgb":
         raise ArgumentError(
-            f"This model takes optical flow ({data.input}), which is not computed of live sources: "
+            f"This model takes optical flow ({clips.input}), which is not computed of live sources: "
             "name one that takes RGB."
         )
-    if data.sampling == "consecutive":
+    if isinstance(clips.sampling, Consecutive):
         if seconds is not None:
             raise ArgumentError(
-                f"--seconds is of no use: this model takes {data.frames} consecutive frames. Leave "
+                f"--seconds is of no use: this model takes {clips.frames} consecutive frames. Leave "
                 "it out."
             )
     elif seconds is None:
         raise ArgumentError(
-            f"This model was trained on {data.frames} frames spread over whole videos, and a live "
+            f"This model was trained on {clips.frames} frames spread over whole videos, and a live "
             "source has no end: pass --seconds N, about as long as its training videos, and the "
             "newest N seconds are scored."
         )
     return Shape(
-        frames=data.frames,
-        frame_stride=data.frame_stride,
+        frames=clips.frames,
+        frame_stride=clips.sampling.stride if isinstance(clips.sampling, Consecutive) else 1,
         seconds=seconds or 0.0,
-        short_side=data.short_side,
-        size=data.size,
-        views=clips.views_of(data, classifier.eval.views),
+        short_side=clips.short_side or 0,
+        size=clips.size,
+        views=views_of(clips, classifier.eval.views),
     )
 
 

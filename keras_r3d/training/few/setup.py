@@ -21,6 +21,7 @@ from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.recipe import Recipe
+from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system import files
 from keras_r3d.system.devices import Devices
 from keras_r3d.system.errors import DataError, RecipeError
@@ -30,7 +31,6 @@ from keras_r3d.training.few.embeddings import Embedded
 Say = Callable[[str], None]
 
 _MOST_NUMBERS = 2**26  # of all embeddings; 2 GiB while it is fitted
-_CLIPS = ("input", "frames", "sampling", "short_side", "size", "crop", "spans", "flip")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Few(setup.Opened):
     def describe(self) -> list[str]:
         """Returns lines on devices and networks."""
         sizes = ", ".join(str(one.output_shape[-1]) for one in self.embedders)
-        windows = protocol.described(self.recipe.data, self.recipe.eval).rpartition("; ")[0]
+        windows = protocol.described(self.recipe.clips, self.recipe.eval).rpartition("; ")[0]
         threads = self.source.reader.threads
         return [
             f"Devices: {self.devices.description}; {threads} threads read clips",
@@ -71,7 +71,7 @@ class Few(setup.Opened):
 
     def embedder(self) -> Classifier:
         """Returns a model whose scores are the embeddings: of all networks, and mirrored clips."""
-        data, protocol = self.recipe.data, self.recipe.eval
+        cut, protocol = self.recipe.clips, self.recipe.eval
         outputs = [one.outputs[0] for one in self.embedders]
         joined = keras.layers.Concatenate()(outputs) if len(outputs) > 1 else outputs[0]
         network = keras.Model(self.embedders[0].inputs, joined)
@@ -79,29 +79,29 @@ class Few(setup.Opened):
 
         def both(clips: np.ndarray) -> np.ndarray:
             mirrored = np.ascontiguousarray(clips[:, :, :, ::-1])
-            if data.input != "rgb":
+            if cut.input != "rgb":
                 flow.turn_back(mirrored)
             return np.concatenate([score(clips), score(mirrored)], axis=1)
 
         return Classifier(
             name=" and ".join(self.names),
             kind=runtimes.KERAS,
-            classes=[str(number) for number in range((1 + data.flip) * network.output_shape[-1])],
-            data=data,
+            classes=[str(number) for number in range((1 + cut.flip) * network.output_shape[-1])],
+            clips=cut,
             eval=dataclasses.replace(protocol, average="probabilities"),  # the plain mean
-            score=both if data.flip else score,
+            score=both if cut.flip else score,
             network=network,
             described="",
         )
 
     def request(self) -> Mapping[str, Any]:
         """Returns what embeddings depend on, beside the videos."""
-        data = self.recipe.data
+        cut = self.recipe.clips
         return {
-            "version": 1,
+            "version": 2,
             "weights": [_digest(network) for network in self.networks],
             "stages": self.settings.stages,
-            "data": {key: getattr(data, key) for key in (*_CLIPS, "frame_stride")},
+            "clips": as_dict(cut) | {"crop": cut.crop.kind, "augment": None},
             "windows": self.recipe.eval.windows,
             "views": self.recipe.eval.views,
         }
@@ -144,12 +144,11 @@ def prepare(recipe: Recipe, data: str | Path, devices: Devices, say: Say) -> Few
     source, models = checks.open_source(recipe, data, devices, say)
     source = dataclasses.replace(source, annotations=_all_trained_on(source.annotations, recipe))
     source.reader.require_readable(source.annotations.split("train"), "train")
-    shape = (recipe.data.frames, recipe.data.size, recipe.data.size, recipe.data.channels)
     classes = source.annotations.classes
-    networks = [finetune.build_model(model, shape, classes, lambda _: None) for model in models]
-    names = [name.strip() for name in recipe.model.weights.split(",")]
+    networks = [finetune.build_model(model, recipe.clips.shape, classes, lambda _: None) for model in models]
+    names = [name.strip() for name in (recipe.model.weights or "").split(",")]
     for name, model in zip(names, models, strict=True):
-        if note := finetune.clip_note(model, recipe.data):
+        if note := finetune.clip_note(model, recipe.clips):
             say(f"Note: {name}: {note}")
     assert recipe.few is not None
     try:
@@ -238,11 +237,11 @@ def label(few: Few, videos: Sequence[Video], rows: Sequence[Embedded], say: Say)
 
 def _check_broken(few: Few, videos: Sequence[Video], rows: Sequence[Embedded]) -> None:
     broken = [number for number, row in enumerate(rows) if row.status == "error"]
-    share = few.recipe.data.broken_share
+    share = few.recipe.videos.broken_share
     if len(broken) > max(1, int(share * len(videos))):
         raise DataError(
             f"{len(broken)} of {len(videos)} training videos are broken, more than "
-            f"data.broken_share = {share:g} allows; the first: {rows[broken[0]].detail} "
+            f"videos.broken_share = {share:g} allows; the first: {rows[broken[0]].detail} "
             "`python -m keras_r3d.scan` finds them all."
         )
     left = Counter(v.label for v, row in zip(videos, rows, strict=True) if row.status != "error")

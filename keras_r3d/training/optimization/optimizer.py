@@ -1,5 +1,6 @@
 """The optimizer of a recipe; stochastic gradient descent as PyTorch and Torch7 compute it."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_r3d.recipe import Train
+from keras_r3d.recipe.schema import SgdOptimizer
 
 
 @keras.saving.register_keras_serializable(package="keras_r3d")
@@ -100,19 +102,12 @@ def build_optimizer(train: Train, head: Sequence[Any] = ()) -> keras.optimizers.
     Args:
         head: variables whose rate is multiplied by `train.head_rate`.
     """
-    settings: dict[str, Any] = {
-        "learning_rate": train.learning_rate,
-        "weight_decay": train.weight_decay,
-    }
     kind: type[keras.optimizers.Optimizer] = keras.optimizers.AdamW
-    if train.optimizer == "sgd":
+    settings: dict[str, Any] = dataclasses.asdict(train.optimizer)
+    if isinstance(train.optimizer, SgdOptimizer):
         kind = SGD
-        settings |= {
-            "momentum": train.momentum,
-            "dampening": train.dampening,
-            "nesterov": train.nesterov,
-        }
-    if head and train.head_rate != 1:
+        settings["dampening"] = train.optimizer.dampening or 0.0
+    if head and train.head_rate is not None:
         kind = _with_head_rate(kind, {v.path for v in head}, train.head_rate)
     optimizer = kind(**settings)
     if train.precision == "float16":

@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from keras_r3d.recipe import Train
+from keras_r3d.recipe.schema import CosineSchedule, MilestoneSchedule, PlateauSchedule
 
 
 @dataclasses.dataclass
@@ -53,26 +54,26 @@ class Schedule:
     def __init__(self, train: Train, steps_per_epoch: int):
         self._train = train
         self._steps = steps_per_epoch
+        plateau = train.schedule
+        if not isinstance(plateau, PlateauSchedule):  # then its counters are of no use
+            plateau = PlateauSchedule(drops=0)
         self._plateau = ReduceLROnPlateau(
-            train.plateau_patience,
-            train.plateau_threshold,
-            train.plateau_cooldown,
-            train.plateau_drops,
+            plateau.patience, plateau.threshold, plateau.cooldown or 0, plateau.drops
         )
 
     def rate(self, step: int) -> float:
         """Returns the rate of a step, counted from 0 over all epochs."""
-        train = self._train
-        warmup = train.warmup_epochs * self._steps
+        schedule, start = self._train.schedule, self._train.optimizer.learning_rate
+        warmup = (schedule.warmup_epochs or 0) * self._steps
         if step < warmup:
-            return train.learning_rate * (step + 1) / (warmup + 1)
-        if train.schedule == "cosine":
-            share = (step - warmup) / max(1, train.epochs * self._steps - warmup)
-            return train.learning_rate * (1 + math.cos(math.pi * min(1.0, share))) / 2
+            return start * (step + 1) / (warmup + 1)
+        if isinstance(schedule, CosineSchedule):
+            share = (step - warmup) / max(1, self._train.epochs * self._steps - warmup)
+            return start * (1 + math.cos(math.pi * min(1.0, share))) / 2
         drops = self._plateau.drops
-        if train.schedule == "milestones":
-            drops = sum(milestone <= step // self._steps for milestone in train.milestones)
-        return train.learning_rate * train.drop_factor**drops
+        if isinstance(schedule, MilestoneSchedule):
+            drops = sum(milestone <= step // self._steps for milestone in schedule.milestones)
+        return start * float(schedule.factor**drops)
 
     def end_epoch(self, loss: float) -> None:
         """Takes the validation loss (without validation, the training loss) of an epoch."""

@@ -168,10 +168,12 @@ class Steps:
         replica = tf.distribute.get_replica_context()
         number = step * self._replicas + replica.replica_id_in_sync_group
         for state in self._seeds:  # a layer's own seed, and a number that counts up with the parts
-            state.assign(tf.stack([state[0], tf.cast(number * train.accumulate, state.dtype)]))
+            state.assign(tf.stack([state[0], tf.cast(number * (train.accumulate or 1), state.dtype)]))
         if train.mixup or train.cutmix:
             seed = tf.stack([train.seed, 8 * number])
-            clips, targets = mix(clips, targets, mixup=train.mixup, cutmix=train.cutmix, seed=seed)
+            clips, targets = mix(
+                clips, targets, mixup=train.mixup or 0.0, cutmix=train.cutmix or 0.0, seed=seed
+            )
         share = 1 / (clips.shape[0] * self._replicas)
         gradients, sums = self._in_parts(clips, targets, share)
         if self._replicas > 1 and (train.clip_norm or train.precision == "float16"):
@@ -189,7 +191,7 @@ class Steps:
         return tf.concat([sums, [stop]], 0)
 
     def _in_parts(self, clips, targets, share: float) -> tuple[list[tf.Tensor], tf.Tensor]:
-        parts = self._train.accumulate
+        parts = self._train.accumulate or 1
         if parts == 1:
             return self._gradient(clips, targets, share)
         clips, targets = (
@@ -217,7 +219,7 @@ class Steps:
 
     def _of_part(self, clips, targets, share: float) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Returns the gradient of the loss, its share of the batch, and the sums."""
-        smoothing = self._train.label_smoothing
+        smoothing = self._train.label_smoothing or 0.0
         wanted = targets * (1 - smoothing) + smoothing / self.classes
         weights = tf.linalg.matvec(targets, self._weights)
         with tf.GradientTape() as tape:
