@@ -18,6 +18,7 @@ from keras_r3d.data.opening import open_source
 from keras_r3d.inference.models import classifier
 from keras_r3d.inference.prediction import scoring
 from keras_r3d.recipe import Recipe
+from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import R3DError
@@ -51,7 +52,7 @@ def run(
     if network_threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(network_threads)
         tf.config.threading.set_inter_op_parallelism_threads(network_threads)
-    opened = open_source(data, experiment.clips)
+    opened = open_source(data, experiment.clips, experiment.videos)
     videos = [video for split in opened.annotations.splits.values() for video in split]
     videos = videos[:most_videos]
     opened.reader.require_readable(videos, "all")
@@ -86,7 +87,7 @@ def run(
         "machine": f"{len(os.sched_getaffinity(0))} cores ({platform.machine()})",
         "devices": hardware.description,
         "model": name,
-        "data": dataclasses.asdict(cut),
+        "data": as_dict(cut),
         "eval": dataclasses.asdict(experiment.eval),
         "videos": len(videos),
         "clips": clips,

@@ -94,7 +94,9 @@ def _embedded(data_dir: str, experiment: Recipe, rounds: int) -> dict[str, Any]:
 
     def reader() -> Reader:
         """Opens one that knows no video yet, as that of a training."""
-        return open_source(data_dir, experiment.clips, seed=experiment.train.seed).reader
+        return open_source(
+            data_dir, experiment.clips, experiment.videos, seed=experiment.train.seed
+        ).reader
 
     cut = experiment.clips
     clips = sum(len(window.pixels) for window in decoded(model, reader(), videos))

@@ -89,7 +89,7 @@ def _few(
         run.mkdir()
         cache = embeddings.Cache(run, few.request(), reader)
         rows = embeddings.embed(few.embedder(), reader, [*train, *test], cache)
-    known = setup.label(few, train, rows[: len(train)], say).labelled
+    known = setup.label(few, train, rows[: len(train)], say).labeled
     points = []
     for count in per_class:
         accuracies = []
@@ -112,7 +112,7 @@ def _scratch(
     data_dir: str, name: str, per_class: Sequence[int], draws: int, say: Say
 ) -> list[Point]:
     experiment = recipe.load(name)
-    found = opening.open_source(data_dir, experiment.clips, seed=1).annotations
+    found = opening.open_source(data_dir, experiment.clips, experiment.videos, seed=1).annotations
     train, test = found.split("train"), found.split("test")
     points = []
     for count in per_class:

@@ -7,7 +7,7 @@ import sys
 COMMANDS = {
     "train": "trains a model as a recipe says: on a few videos in seconds, or on a data set",
     "predict": "names what videos, or a camera, show",
-    "evaluate": "scores a model on labelled videos",
+    "evaluate": "scores a model on labeled videos",
     "explain": "draws where and when a video speaks for a class",
     "features": "writes embeddings of videos, and finds nearest neighbors",
     "export": "exports to SavedModel, TFLite, ONNX or OpenVINO, and proves it equal",

@@ -131,7 +131,7 @@ class Run:
             ) from error
         if must_exist:
             return recorded.split(split), opening.video_reader(trained_on, self.recipe.clips)
-        source = opening.open_source(data_dir or trained_on, self.recipe.clips)
+        source = opening.open_source(data_dir or trained_on, self.recipe.clips, self.recipe.videos)
         if data_dir is None:
             # The store's own, not those written down: the reader knows them.
             own = {_key(v): v for videos in source.annotations.splits.values() for v in videos}

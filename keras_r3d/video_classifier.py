@@ -362,11 +362,11 @@ class VideoClassifier:
 
         Args:
             source: number or address of a camera, or a video file, played at its own speed.
-            seconds: newest seconds that a clip is spread over, of models that spread clips over
-                whole videos.
-            every: seconds from one window to the next; None: they do not overlap.
-            smooth: newest windows that are averaged.
-            duration: seconds after which it ends.
+            seconds: of a camera: newest seconds that a clip is spread over, of models that spread
+                clips over whole videos.
+            every: of a camera: seconds from one window to the next; None: they do not overlap.
+            smooth: of a camera: newest windows that are averaged.
+            duration: of a camera: seconds after which it ends.
             top: classes that `json` names.
             json: also appends a line for each window to this file.
             timeout: seconds that connecting, and a frame, may take.
@@ -494,7 +494,7 @@ class VideoClassifier:
         """Computes embeddings of videos.
 
         Args:
-            videos: labelled ones, as `keras_r3d.data.open_videos` takes them, if `split` names
+            videos: labeled ones, as `keras_r3d.data.open_videos` takes them, if `split` names
                 which; else files, folders or globs of videos.
             layer: whose output they are; None is the one that feeds the classifier.
             per: "video", or "window" for each window.
@@ -521,7 +521,7 @@ class VideoClassifier:
         if split is not None:
             if not isinstance(videos, str | os.PathLike):
                 raise annotations.DataError(
-                    "With `split`, `videos` must be a folder of labelled videos, a list or a store."
+                    "With `split`, `videos` must be a folder of labeled videos, a list or a store."
                 )
             side = open_split(self._opened, os.fspath(videos), split)
         else:
@@ -555,7 +555,7 @@ class VideoClassifier:
             quantize: what weights and activations become: of "tflite" "none", "float16", "dynamic"
                 (int8 weights) or "int8"; of "saved_model" "none", "bfloat16" or "float16"; of the
                 others "none".
-            data: labelled videos to compare and calibrate on, as `keras_r3d.data.open_videos`
+            data: labeled videos to compare and calibrate on, as `keras_r3d.data.open_videos`
                 takes them; None is those of its run.
             split: of the videos to compare on; None is that of the recipe.
             videos: most videos to compare on, evenly chosen; 0 is all.

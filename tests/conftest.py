@@ -36,8 +36,8 @@ def write_video(
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (width, height))
     assert writer.isOpened()
     for number in range(frames):
-        colour = np.array(tint)[::-1] * (base + STEP * number)
-        writer.write(np.broadcast_to(colour.astype(np.uint8), (height, width, 3)))
+        color = np.array(tint)[::-1] * (base + STEP * number)
+        writer.write(np.broadcast_to(color.astype(np.uint8), (height, width, 3)))
     writer.release()
     return path
 
@@ -48,9 +48,9 @@ def frame_numbers(clip: np.ndarray) -> list[int]:
 
 
 def read(reader: Reader, video, numbers, size: int = 32) -> np.ndarray:
-    """Reads frames of a video: the centre crop, scaled to `size`."""
+    """Reads frames of a video: the center crop, scaled to `size`."""
     out = np.empty((len(numbers), size, size, 3), np.uint8)
-    reader.cut(video, [Cut(np.array(numbers), cropping.centre, out)])
+    reader.cut(video, [Cut(np.array(numbers), cropping.center, out)])
     return out
 
 
@@ -104,7 +104,7 @@ def small_recipe() -> recipe.Recipe:
             frame_stride=1,
             frame_stride_most=1,
             size=16,
-            colour_jitter=0.0,
+            color_jitter=0.0,
             broken_share=0.5,
         ),
         train=dataclasses.replace(

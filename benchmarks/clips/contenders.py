@@ -20,7 +20,7 @@ from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import Store, StoreReader, jpeg, levels
 from keras_r3d.data.store.reader import compressed
-from keras_r3d.recipe import Data
+from keras_r3d.recipe import Clips
 from keras_r3d.system.opencv import cv2
 
 
@@ -36,7 +36,7 @@ class Task:
 
     sources: Sequence[Source]
     classes: Sequence[str]
-    data: Data
+    clips: Clips
     batch_size: int
     seed: int
     scratch: str
@@ -97,6 +97,7 @@ class OurLoader(Contender):
     """
 
     modules = ("tensorflow",)
+    clips_per_pass = 1
 
     def __init__(self, task: Task):
         import tensorflow as tf
@@ -116,20 +117,17 @@ class OurLoader(Contender):
                 reader,
                 videos,
                 task.classes,
-                self.data(task),
+                task.clips,
                 batch_size=task.batch_size,
                 seed=task.seed,
+                clips_per_pass=self.clips_per_pass,
             )
         )
 
     def source(self, task: Task) -> tuple[Reader, list[Video]]:
         """Returns the videos and what reads them."""
         videos = [source.video for source in task.sources]
-        return VideoReader(task.clips.short_side, task.clips.cache_gib), videos
-
-    def data(self, task: Task) -> Data:
-        """Returns how clips are cut."""
-        return task.clips
+        return VideoReader(task.clips.short_side or 0, 0.0), videos
 
     def run(self, draws: Sequence[Draw]) -> None:
         for _ in range(len(draws) // self._batch_size):
@@ -147,9 +145,7 @@ class FromVideosShared(OurLoader):
 
     name = "the same, 16 clips a pass"
     pace = 4
-
-    def data(self, task: Task) -> Data:
-        return dataclasses.replace(task.clips, clips_per_pass=16)
+    clips_per_pass = 16
 
 
 class FromStore(OurLoader):

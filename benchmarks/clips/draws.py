@@ -13,7 +13,7 @@ from keras_r3d.data.decoding import decoder
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.sampling import cropping, order
 from keras_r3d.data.store import Store
-from keras_r3d.recipe import Data
+from keras_r3d.recipe.clips import Clips, MultiScale
 from keras_r3d.system.errors import R3DError, VideoError
 
 
@@ -135,7 +135,7 @@ def count(videos: Sequence[Video], most: int, seed: int) -> tuple[list[Source], 
     return sources, problems
 
 
-def plan(sources: Sequence[Source], data: Data, seed: int, positions: Iterable[int]) -> list[Draw]:
+def plan(sources: Sequence[Source], cut: Clips, seed: int, positions: Iterable[int]) -> list[Draw]:
     """Returns the clips at some positions of the stream of `data.pipeline.training_clips`.
 
     The very same, and not only drawn alike: what a clip costs depends on how far it lies in its
@@ -143,16 +143,15 @@ def plan(sources: Sequence[Source], data: Data, seed: int, positions: Iterable[i
     """
     turns = np.array(list(positions), np.int64)
     labels = [source.video.label for source in sources]
-    draws: list[Draw] = []
-    for turn, number in zip(
-        turns, order.videos_at(turns, labels, seed, data.balanced), strict=True
-    ):
+    crop, draws = cut.crop, []
+    assert isinstance(crop, MultiScale)  # `pipeline.run` has seen to it
+    for turn, number in zip(turns, order.videos_at(turns, labels, seed, False), strict=True):
         source = sources[number]
         rng = np.random.default_rng([seed, *divmod(int(turn), len(sources))])
-        numbers = clips.training_frames(source.count, data, rng)
-        where = data.positions[rng.integers(len(data.positions))]
-        scale = data.scales[rng.integers(len(data.scales))]
-        flip = data.flip and bool(rng.integers(2))
+        numbers = clips.training_frames(source.count, cut, rng)
+        where = crop.positions[rng.integers(len(crop.positions))]
+        scale = crop.scales[rng.integers(len(crop.scales))]
+        flip = cut.flip and bool(rng.integers(2))
         draws.append(Draw(source, source.first + numbers, scale, where, flip))
     return draws
 

@@ -37,8 +37,8 @@ def run(
     frames = experiment.clips.frames
     rates: dict[str, dict[str, float]] = {}
     for size in sizes:
-        data = dataclasses.replace(experiment.clips, size=size)
-        single, all_cores = partial(_rendered, data, clips), partial(_streamed, data, clips)
+        cut = dataclasses.replace(experiment.clips, size=size)
+        single, all_cores = partial(_rendered, cut, clips), partial(_streamed, cut, clips)
         name = f"{frames}x{size}x{size}"
         rates[f"{name}, one thread"] = _rates(single, rounds)
         rates[f"{name}, tf.data"] = _rates(all_cores, rounds)
@@ -81,26 +81,26 @@ def _rates(turn: Callable[[], tuple[float, float]], rounds: int) -> dict[str, fl
     }
 
 
-def _rendered(data: recipe.Data, clips: int) -> tuple[float, float]:
+def _rendered(cut: recipe.Clips, clips: int) -> tuple[float, float]:
     """Renders clips in this thread; returns how many a second, and a CPU second."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     started, cpu_started = time.perf_counter(), time.thread_time()
     for number in range(clips):
         name = motion.CLASSES[number % len(motion.CLASSES)]
-        motion.render(name, np.random.default_rng(number), data.frames, data.size)
+        motion.render(name, np.random.default_rng(number), cut.frames, cut.size)
     seconds, cpu_seconds = time.perf_counter() - started, time.thread_time() - cpu_started
     cv2.setNumThreads(threads)
     return clips / seconds, clips / cpu_seconds
 
 
-def _streamed(data: recipe.Data, clips: int) -> tuple[float, float]:
+def _streamed(cut: recipe.Clips, clips: int) -> tuple[float, float]:
     """Takes clips as a training does, with all cores; returns the same."""
     videos = motion.annotations().split("train")
-    reader = motion.MotionReader(data.frames)
+    reader = motion.MotionReader(cut.frames)
     batches = -(-clips // _BATCH_SIZE)
     stream = pipeline.training_clips(
-        reader, videos, motion.CLASSES, data, batch_size=_BATCH_SIZE, seed=0
+        reader, videos, motion.CLASSES, cut, batch_size=_BATCH_SIZE, seed=0
     )
     taken = iter(stream.take(_FIRST_BATCHES + batches))
     for _ in range(_FIRST_BATCHES):

@@ -34,7 +34,8 @@ from benchmarks.process import DroppedOutError, Process, Turn
 from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source
 from keras_r3d.data.store import StoreReader
-from keras_r3d.recipe import Data, Recipe
+from keras_r3d.recipe import Clips, Recipe
+from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system import files
 from keras_r3d.system.errors import R3DError
 
@@ -114,15 +115,15 @@ def run(
         )
     if recipe.clips.crop.kind != "multiscale":
         raise R3DError(
-            f"The benchmark makes crops of data.crop = 'multiscale'. Received: '{recipe.clips.crop.kind}'"
+            "The benchmark makes crops of clips.crop.kind = 'multiscale'. Received: "
+            f"'{recipe.clips.crop.kind}'"
         )
     if recipe.clips.input != "rgb":
         raise R3DError(
-            f"The benchmark makes clips of data.input = 'rgb'. Received: '{recipe.clips.input}'"
+            f"The benchmark makes clips of clips.input = 'rgb'. Received: '{recipe.clips.input}'"
         )
-    recipe = dataclasses.replace(recipe, data=dataclasses.replace(recipe.clips, clips_per_pass=1))
     seed = recipe.train.seed
-    opened = open_source(data_dir, recipe.clips, seed=seed)
+    opened = open_source(data_dir, recipe.clips, recipe.videos, seed=seed)
     found = opened.annotations
     batch_size = min(clips, _MOST_CLIPS_IN_A_BATCH)
     clips = math.ceil(clips / batch_size) * batch_size
@@ -151,7 +152,7 @@ def run(
         "frames_of_a_video": statistics.mean(one.frames_in_file for one in sources),
         "width": statistics.median(one.width for one in sources),
         "height": statistics.median(one.height for one in sources),
-        "recipe": dataclasses.asdict(recipe.clips),
+        "recipe": as_dict(recipe.clips),
         "clips": clips,
         "rounds": rounds,
     }
@@ -321,9 +322,9 @@ def _compare(
     return sum(off[0]) == min(sum(levels) for levels in off.values()), max(off[0])
 
 
-def _headline(figures: dict[str, Any], data: Data) -> list[str]:
+def _headline(figures: dict[str, Any], clips: Clips) -> list[str]:
     lines = [
-        f"Training clips of {data.frames} frames, {data.size}x{data.size}, from "
+        f"Training clips of {clips.frames} frames, {clips.size}x{clips.size}, from "
         f"{figures['videos']} videos in {figures['data']}",
         f"({figures['width']:g}x{figures['height']:g}, {figures['frames_of_a_video']:.0f} frames, "
         f"{figures['megabytes'] / figures['videos']:.2f} MB on average; read before, so in the "
@@ -332,8 +333,6 @@ def _headline(figures: dict[str, Any], data: Data) -> list[str]:
         f"turns of {figures['clips']} clips; frames are counted beforehand.",
         "Others cut, scale and flip; what else the recipe does to a clip, only ours does.",
     ]
-    if data.cache_gib:
-        lines.append(f"Ours keeps {data.cache_gib:g} GiB of decoded frames (data.cache_gib).")
     return lines
 
 

@@ -14,18 +14,18 @@ from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.decoding import buffers, decoder
 from keras_r3d.data.store import levels, planning, preparing
 from keras_r3d.data.store.encoding import StoreSettings
-from keras_r3d.recipe import Data
+from keras_r3d.recipe import Clips
 from keras_r3d.system import files
 from keras_r3d.system.opencv import cv2
 
 _QUALITY = 90
 
 
-def run(data_dir: str, data: Data, *, most_videos: int, rounds: int, json: str | None) -> None:
+def run(data_dir: str, clips: Clips, *, most_videos: int, rounds: int, json: str | None) -> None:
     """Measures and prints. Both run on one core.
 
     Args:
-        data: whose crops the levels are made for.
+        clips: multiscale ones, whose crops the levels are made for.
         most_videos: of the data folder, that are prepared in each turn.
         json: file that the figures are also written to.
 
@@ -37,7 +37,7 @@ def run(data_dir: str, data: Data, *, most_videos: int, rounds: int, json: str |
     cv2.setNumThreads(1)
     found = annotations.read(data_dir, annotations.AUTO)
     chosen = found.split("train")[:most_videos]
-    settings = StoreSettings(levels.for_crops(data.size, data.scales), _QUALITY, 0.0)
+    settings = StoreSettings(levels.for_crops(clips.size, clips.crop.scales), _QUALITY, 0.0)
     some = Annotations({"train": chosen}, found.classes, [])
     work = planning.job(some, annotations.root(data_dir), settings)
     frames = sum(decoder.probe(one.path).frame_count for one in chosen)

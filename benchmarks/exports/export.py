@@ -144,8 +144,8 @@ def _write(
         return lambda path: get_format(form, quantize).write(source, path, quantize)
 
     writers: dict[str, Callable[[Path], None]] = {
-        Stock.file: lambda path: stock.write(network, path, quantised=False),
-        StockDynamic.file: lambda path: stock.write(network, path, quantised=True),
+        Stock.file: lambda path: stock.write(network, path, quantized=False),
+        StockDynamic.file: lambda path: stock.write(network, path, quantized=True),
         Ours.file: ours("tflite"),
         OursFloat16.file: ours("tflite", "float16"),
         OursDynamic.file: ours("tflite", "dynamic"),

@@ -97,7 +97,7 @@ class Stock(TFLite):
 
 
 class StockDynamic(TFLite):
-    """The same with its "dynamic range quantisation"."""
+    """The same with its "dynamic range quantization"."""
 
     name = "stock TFLite, dynamic range"
     file = "stock-dynamic.tflite"

@@ -6,13 +6,13 @@ import keras
 import tensorflow as tf
 
 
-def write(network: keras.Model, path: Path, *, quantised: bool) -> None:
+def write(network: keras.Model, path: Path, *, quantized: bool) -> None:
     """Writes a `.tflite` file that takes one uint8 clip.
 
     Operators that TensorFlow Lite lacks are those of TensorFlow ("Flex").
 
     Args:
-        quantised: by "dynamic range quantisation".
+        quantized: by "dynamic range quantization".
     """
     spec = tf.TensorSpec((1, *network.input_shape[1:]), tf.uint8, name="clip")
     function = tf.function(
@@ -24,6 +24,6 @@ def write(network: keras.Model, path: Path, *, quantised: bool) -> None:
         tf.lite.OpsSet.TFLITE_BUILTINS,
         tf.lite.OpsSet.SELECT_TF_OPS,
     ]
-    if quantised:
+    if quantized:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     path.write_bytes(converter.convert())

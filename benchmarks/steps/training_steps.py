@@ -53,7 +53,7 @@ class Ours:
                 f"data.size={task.size}",
                 f"train.batch_size={task.batch_size}",
                 f'train.precision="{self.precision}"',
-                "train.learning_rate=0.01",
+                "train.optimizer.learning_rate=0.01",
             ],
         )
         hardware = devices.choose("all")

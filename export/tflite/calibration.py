@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from keras_r3d.data.clips import windows as cut_windows
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.clips import windows as cut_windows
 from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.recipe import Clips
 from keras_r3d.system.errors import ExportError, VideoError

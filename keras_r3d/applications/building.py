@@ -4,7 +4,7 @@ import numbers
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from keras_r3d.applications.labels import read_labels
 from keras_r3d.applications.networks import HEAD, Conventions
 from keras_r3d.applications.weights import loading
 from keras_r3d.applications.weights.weights_file import WeightsFile
+from keras_r3d.recipe import Clips
 from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system.errors import WeightsError
 
@@ -56,13 +57,6 @@ DOCSTRING = """Builds {summary}
     Raises:
         ValueError: an argument out of range, or weights that cannot be had or do not fit.
     """
-
-
-class Clips(Protocol):
-    """How clips are cut: `keras_r3d.data.Clips`."""
-
-    def tables(self) -> dict[str, Any]:
-        """Returns what a model keeps of it."""
 
 
 def build_network(

@@ -42,7 +42,7 @@ class Metadata:
     labels: tuple[str, ...] | None = None
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    normalises: bool = True
+    normalises: bool = True  # British, as in the files that are out there
     weights: str | None = None
     recipe: Mapping[str, Any] | None = None
 

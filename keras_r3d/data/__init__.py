@@ -1,4 +1,4 @@
-"""Labelled videos, and batches of clips of them.
+"""Labeled videos, and batches of clips of them.
 
 videos = keras_r3d.data.open_videos("MY_VIDEOS", validation_fraction=0.2)
 clips = keras_r3d.data.Clips(frames=16, size=112, crop=keras_r3d.data.Whole(), flip=False)
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from keras_r3d.data.jobs import contact_sheet as contact_sheet
     from keras_r3d.data.jobs import scan as scan
     from keras_r3d.data.jobs import store_flow as store_flow
+    from keras_r3d.data.jobs import view_clips as view_clips
     from keras_r3d.data.labeled_videos import Videos as Videos
     from keras_r3d.data.labeled_videos import open_videos as open_videos
     from keras_r3d.data.stores import prepare_store as prepare_store
@@ -45,12 +46,13 @@ __all__ = [
     "scan",
     "store_flow",
     "verify_store",
+    "view_clips",
 ]
 _CLIPS = "keras_r3d.recipe.clips"
 _ELSEWHERE = {
     "Video": "annotations",
     **dict.fromkeys(("Videos", "open_videos"), "labeled_videos"),
-    **dict.fromkeys(("contact_sheet", "scan", "store_flow"), "jobs"),
+    **dict.fromkeys(("contact_sheet", "scan", "store_flow", "view_clips"), "jobs"),
     **dict.fromkeys(("prepare_store", "verify_store"), "stores"),
 }
 

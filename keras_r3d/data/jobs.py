@@ -12,12 +12,13 @@ from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations as lists
 from keras_r3d.data import sheet
 from keras_r3d.data.annotations import AUTO, Annotations, Problem
-from keras_r3d.recipe import Clips
 from keras_r3d.data.decoding import flow, flow_folder
+from keras_r3d.data.opening import open_source
 from keras_r3d.data.scanning import examining, report
 from keras_r3d.data.scanning.report import Scan
 from keras_r3d.data.store import is_store
 from keras_r3d.data.store.preparing import named_problems
+from keras_r3d.recipe import Clips
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError, StoreError
 
@@ -134,6 +135,73 @@ def contact_sheet(
         )
     chosen = list(videos.splits[split])
     return list(sheet.pages(videos.reader(clips), chosen, clips, seed, per_class))
+
+
+@dataclasses.dataclass(frozen=True)
+class WrittenSheet:
+    """Pages of clips that were written. Printed, it is a report.
+
+    Attributes:
+        paths: of the pages.
+        problems: the videos that could not be read.
+        text: how the clips were drawn.
+    """
+
+    paths: list[Path]
+    problems: list[Problem]
+    text: str
+
+    def __str__(self) -> str:
+        first, last, count = self.paths[0], self.paths[-1], len(self.paths)
+        pages = f"{first} to {last} ({count} pages)" if count > 1 else f"{first}"
+        problems = [f"{problem.status}: {problem.detail}" for problem in self.problems]
+        return "\n".join([*problems, f"Written: {pages}: {self.text}"])
+
+
+def view_clips(
+    data: str | os.PathLike[str],
+    *,
+    recipe: str = "kinetics34",
+    overrides: Sequence[str] = (),
+    output: str = "clips.png",
+    per_class: int = 3,
+    seed: int | None = None,
+    say: Say | None = None,
+) -> WrittenSheet:
+    """Writes pictures of training clips as the network sees them, as a recipe cuts them.
+
+    Args:
+        data: folder of videos, CSV file, public list, or clip store.
+        recipe: name of the recipe that cuts them, or path of a TOML file.
+        overrides: changes of recipe keys, such as "clips.size=224".
+        output: PNG file to write; further pages are NAME-2.png, … None may exist.
+        per_class: videos of each class, 1 to 15.
+        seed: draws other videos and clips; None is the recipe's.
+        say: takes notes on the videos.
+
+    Raises:
+        DataError: the videos cannot be found, or none can be read; an argument is wrong, or a file
+            exists.
+        RecipeError: there is no such recipe.
+        WriteError: the disk is full, …
+    """
+    experiment, path = recipes.load(recipe, overrides), Path(output)
+    if path.suffix.lower() != ".png":
+        raise DataError(f"`output` must end in .png. Received: {output}")
+    if not 1 <= per_class <= 15:
+        raise DataError(f"`per_class` must be from 1 to 15. Received: {per_class}")
+    sheet.check_free(path)  # before anything slow
+    clips, seed = experiment.clips, experiment.train.seed if seed is None else seed
+    source = open_source(data, clips, experiment.videos)
+    for note in source.annotations.notes:
+        (say or silent)(f"Note: {note}")
+    videos = source.annotations.split("train")
+    paths = sheet.write_pages(source.reader, videos, clips, seed, per_class, path)
+    text = (
+        f"training clips of recipe '{recipe}', {clips.frames} frames of {clips.size}x{clips.size} "
+        f"pixels, drawn with seed {seed}"
+    )
+    return WrittenSheet(paths, list(source.reader.problems), text)
 
 
 @dataclasses.dataclass(frozen=True)

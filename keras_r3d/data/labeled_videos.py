@@ -119,7 +119,7 @@ class Videos:
 
     def reader(self, clips: Clips) -> Reader:
         """Returns a reader of the videos; clips of the same kind share it, and its cache."""
-        key = clips.input, clips.short_side
+        key = clips.input, clips.short_side or 0
         if key not in self._readers:
             self._readers[key] = opening.reader_of(self._source, clips, self._cache_gib)
         return self._readers[key]

@@ -9,14 +9,14 @@ from pathlib import Path
 from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations as lists
 from keras_r3d.data.annotations import AUTO
-from keras_r3d.recipe.clips import Clips, MultiScale
 from keras_r3d.data.jobs import Progress, Say, check_outside, ignore, say_videos, silent
 from keras_r3d.data.store import is_store, levels, planning, preparing, storage, verifying
 from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.data.store.planning import size_text
 from keras_r3d.data.store.preparing import PreparedStore
-from keras_r3d.system.command import duration
+from keras_r3d.recipe.clips import Clips, MultiScale
 from keras_r3d.system.errors import StoreError
+from keras_r3d.system.progress import duration
 from keras_r3d.system.work import Share
 
 _MOST_FPS = 1000

@@ -6,7 +6,6 @@ fields must stand in a file, whatever default they have for Python users.
 
 import dataclasses
 import difflib
-import functools
 import json
 import math
 import types
@@ -64,11 +63,16 @@ class Table:
         yield from ()
 
 
-@functools.cache
 def field_types(table: type[Table]) -> dict[str, Any]:
     """Returns the type of each key of a table; fields that only Python users set are left out."""
-    hints = typing.get_type_hints(table, include_extras=True)
-    return {f.name: hints[f.name] for f in dataclasses.fields(table) if f.metadata.get("key", True)}
+    if table not in _types:  # which takes a while to find out
+        hints = typing.get_type_hints(table, include_extras=True)
+        keys = [f.name for f in dataclasses.fields(table) if f.metadata.get("key", True)]
+        _types[table] = {key: hints[key] for key in keys}
+    return _types[table]
+
+
+_types: dict[type[Table], dict[str, Any]] = {}
 
 
 def listed(what: str, problems: Sequence[str]) -> str:

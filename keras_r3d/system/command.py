@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import signal
@@ -20,6 +21,13 @@ from keras_r3d.system.signature import REQUIRED, Parameter, read_signature
 
 INTERRUPTED = 75  # exit code of what was stopped and can be resumed
 _HEAD = 22  # columns of the flags in --help
+_DEFINERS = {
+    "int": flags.DEFINE_integer,
+    "float": flags.DEFINE_float,
+    "str": flags.DEFINE_string,
+    "list of float": flags.DEFINE_list,  # with commas
+    "list of str": flags.DEFINE_multi_string,
+}
 
 
 class Arguments(dict[str, Any]):
@@ -68,7 +76,10 @@ def run(
             stream.reconfigure(errors="backslashreplace")
     by_function = {place: read_signature(place) for place in functions}
     own = read_signature(f"{main.__code__.co_filename}:{main.__name__}")[1:]
-    parameters = {p.name: p for group in [*by_function.values(), own] for p in group}
+    parameters: dict[str, Parameter] = {}
+    for parameter in itertools.chain(*by_function.values()):
+        parameters.setdefault(parameter.name, parameter)
+    parameters |= {parameter.name: parameter for parameter in own}
     taken = [parameters.pop(word) for word in words]
     flag_of = {name: (names or {}).get(name, name) for name in parameters if name not in without}
     named = {flag: parameters[name] for name, flag in flag_of.items()}
@@ -79,9 +90,9 @@ def run(
     def guarded(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # TensorFlow logs its export through absl
         values = _by_position(argv[1:], taken)
-        values |= {
-            p.name: v for flag, p in named.items() if (v := flags.FLAGS[flag].value) is not None
-        }
+        for flag, parameter in named.items():
+            if (value := _flag_value(flag, parameter)) is not None:
+                values[parameter.name] = value
         for alias, name in aliases.items():
             if (value := flags.FLAGS[alias].value) is None:
                 continue
@@ -173,12 +184,12 @@ def _flag_kind(written: str) -> str | None:
     options = {option.strip() for option in written.split("|")} - {"None"}
     if "bool" in options:
         return "bool"
-    for kind in ("str", "int", "float"):
-        if options & {f"Sequence[{kind}]", f"Iterable[{kind}]"}:
-            return f"list of {kind}"
     for kind in ("int", "float", "str"):
         if kind in options:
             return kind
+    for kind in ("str", "float"):
+        if options & {f"Sequence[{kind}]", f"Iterable[{kind}]"}:
+            return f"list of {kind}"
     return None
 
 
@@ -195,13 +206,13 @@ def _placeholder(parameter: Parameter) -> str:
     if kind == "enum":
         return " " + "|".join(_choices(parameter))
     shown = {"bool": "", "int": " N", "float": " X", "str": " TEXT"}
-    return shown.get(kind or "", " A B …")
+    return shown.get(kind or "", " X,Y,…" if kind == "list of float" else " A …")
 
 
 def _described(parameter: Parameter) -> str:
     """Returns what a docstring says of a parameter, as of a flag."""
     text = re.sub(r"; None (is|are|takes) ", "; default: ", parameter.text)
-    text = re.sub(r"\bNone (is|are|takes) ", "Default: ", text)
+    text = re.sub(r"\bNone (is|are|takes) ", "Default: ", text).replace("; None: ", "; default: ")
     text = re.sub(r"`(?:\w+\.)*(\w+)`", r"\1", text)
     default = parameter.default
     shown = default not in (REQUIRED, None, False, (), "") and "efault" not in text
@@ -215,15 +226,19 @@ def _define_flag(name: str, parameter: Parameter) -> None:
         flags.DEFINE_enum(name, default, _choices(parameter), parameter.text)
     elif kind == "bool":
         flags.DEFINE_bool(name, default, parameter.text)
-    elif kind in ("int", "float", "str"):
-        define = {"int": flags.DEFINE_integer, "float": flags.DEFINE_float}
-        define.get(kind, flags.DEFINE_string)(name, default, parameter.text)
     else:
-        define = {
-            "list of int": flags.DEFINE_multi_integer,
-            "list of float": flags.DEFINE_multi_float,
-        }
-        define.get(kind, flags.DEFINE_multi_string)(name, None, parameter.text)
+        default = None if default == () else default
+        _DEFINERS[kind or "str"](name, default, parameter.text)
+
+
+def _flag_value(name: str, parameter: Parameter) -> Any:
+    value = flags.FLAGS[name].value
+    if value is None or _flag_kind(parameter.type) != "list of float":
+        return value
+    try:
+        return [float(word) for word in value]
+    except ValueError as error:
+        raise app.UsageError(f"--{name} must be numbers with commas. Received: {value}") from error
 
 
 def _by_position(given: list[str], taken: Sequence[Parameter]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class ArgumentError(R3DError, ValueError):
 
 
 class DataError(R3DError, ValueError):
-    """Labelled videos, or files of optical flow, that are not there or are not as expected."""
+    """Labeled videos, or files of optical flow, that are not there or are not as expected."""
 
 
 class DeviceError(R3DError):

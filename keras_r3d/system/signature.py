@@ -35,7 +35,8 @@ def read_signature(place: str) -> list[Parameter]:
 
     Args:
         place: "keras_r3d.data.jobs:scan", or "module:Class.method"; of `__init__`, the docstring of
-            the class counts. The module may also be the path of a file.
+            the class counts. "module:Class" is a dataclass, whose fields are meant. The module may
+            also be the path of a file.
 
     Raises:
         LookupError: there is no such function.
@@ -50,6 +51,13 @@ def read_signature(place: str) -> list[Parameter]:
         if scope is None:
             raise LookupError(f"There is no {place}.")
         texts |= read_arguments_text(ast.get_docstring(scope) or "")
+    if isinstance(scope, ast.ClassDef):
+        fields = [node for node in scope.body if isinstance(node, ast.AnnAssign)]
+        return [
+            Parameter(name, ast.unparse(node.annotation), _value(node.value), texts.get(name, ""))
+            for node in fields
+            if isinstance(node.target, ast.Name) and (name := node.target.id)
+        ]
     positional, keyword_only = scope.args.args, scope.args.kwonlyargs
     defaults = [None] * (len(positional) - len(scope.args.defaults)) + list(scope.args.defaults)
     pairs = zip([*positional, *keyword_only], [*defaults, *scope.args.kw_defaults], strict=True)
@@ -61,9 +69,9 @@ def read_signature(place: str) -> list[Parameter]:
 
 
 def read_arguments_text(docstring: str) -> dict[str, str]:
-    """Returns what the section `Args:` of a docstring says of each parameter, in one line."""
-    _, found, section = inspect.cleandoc(docstring).partition("\nArgs:\n")
-    section = re.split(r"\n(?=\S)", section)[0] if found else ""
+    """Returns what the section `Args:` (or `Attributes:`) says of each parameter, in one line."""
+    found = re.search(r"\n(?:Args|Attributes):\n", text := inspect.cleandoc(docstring))
+    section = re.split(r"\n(?=\S)", text[found.end() :])[0] if found else ""
     texts = {}
     for name, text in re.findall(r"^    (\w+): (.*(?:\n(?: {8}.*)?)*)", section, re.MULTILINE):
         texts[name] = " ".join(text.split())
@@ -71,10 +79,14 @@ def read_arguments_text(docstring: str) -> dict[str, str]:
 
 
 def _path_of(module: str) -> Path:
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise LookupError(f"There is no module {module}.")
-    return Path(spec.origin)
+    """Returns the file of a module; asking Python for it would import the packages above it."""
+    package, *names = module.split(".")
+    spec = importlib.util.find_spec(package)
+    if spec is not None and spec.origin is not None:
+        path = Path(spec.origin).parent.joinpath(*names).with_suffix(".py")
+        if path.is_file():
+            return path
+    raise LookupError(f"There is no module {module}.")
 
 
 def _written(node: ast.arg) -> str:

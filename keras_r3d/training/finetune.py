@@ -50,7 +50,8 @@ def settle(model: recipe.Model, say: Say = print, *, in_channels: int = 3) -> re
         WeightsError: the weights cannot be found or read, or are of no network here.
     """
     settled = _settle(model, _open(model), in_channels, say)
-    _select(stages(settled.name or ""), settled.freeze or "", settled.name or "")
+    assert settled.name is not None  # the recipe says it, or its weights do
+    _select(stages(settled.name), settled.freeze or "", settled.name)
     return settled
 
 
@@ -100,6 +101,7 @@ def build_model(
             )
             source = loading.adapt_channels(source, in_channels)
         source = source if kept else _without_classifier(source)
+    assert model.name is not None
     shortcut = {} if _is_c3d(model.name) else {"shortcut": model.shortcut}
     with warnings.catch_warnings():
         warnings.simplefilter(
@@ -185,7 +187,7 @@ def _select(names: list[str], text: str, network: str) -> list[str]:
         return names[names.index(first) : names.index(last) + 1]
     raise RecipeError(
         f"Recipe key 'model.freeze' must be a stage of {network}, {names}, the first and the last "
-        f"of several ('conv1..conv4'), or ''. Received: {text!r}"
+        f"of several ('conv1..conv4'). Received: {text!r}"
     )
 
 
@@ -193,7 +195,7 @@ def _open(model: recipe.Model) -> WeightsFile | None:
     if not model.weights:
         return None
     weights = os.path.expanduser(model.weights)
-    network: str = model.name
+    network: str = model.name or ""
     if not network and not Path(weights).exists():
         networks = [name for name in NETWORKS if pretrained.find(name, weights)]
         if len(networks) == 1:
@@ -244,7 +246,7 @@ def _settle(
             "that is wrong, set 'model.mean' and 'model.std'."
         )
         decided |= assumed
-    weights = os.path.expanduser(model.weights)
+    weights = os.path.expanduser(model.weights or "")
     if pretrained.find(decided["name"], weights) is None and Path(weights).is_file():
         decided["weights"] = os.path.abspath(weights)
     return dataclasses.replace(model, **decided)

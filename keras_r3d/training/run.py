@@ -1,4 +1,4 @@
-"""One training: from labelled videos to the model in its run folder."""
+"""One training: from labeled videos to the model in its run folder."""
 
 import contextlib
 import datetime

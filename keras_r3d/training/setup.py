@@ -43,7 +43,7 @@ class Opened:
 
     @property
     def annotations(self) -> Annotations:
-        """The labelled videos."""
+        """The labeled videos."""
         return self.source.annotations
 
     def describe_data(self) -> list[str]:
@@ -239,7 +239,7 @@ def build_trained(kept: keras.Model, recipe: Recipe, devices: Devices) -> keras.
             kept, clone_function=lambda layer: _for_training(layer, precision, devices.on_gpu)
         )
     trained.set_weights(kept.get_weights())
-    finetune.freeze(trained, recipe.model.freeze)
+    finetune.freeze(trained, recipe.model.freeze or "")
     return trained
 
 

@@ -144,7 +144,7 @@ def test_training_steps_are_pytorch_s(cases, case):
         module, _, kind = name.rpartition(".")
         ours, expected = variable.numpy(), pytorch.from_pytorch(theirs[f"after/{name}"])
         if kind == "running_var":
-            # PyTorch averages the unbiased variance, we the biased one that both normalise with.
+            # PyTorch averages the unbiased variance, we the biased one that both normalize with.
             first, count = kept * before[variable.path], theirs[f"count/{module}"]
             expected = first + (expected - first) * (count - 1) / count
         group = kind if kind.startswith("running") else "weights"

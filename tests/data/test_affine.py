@@ -44,7 +44,7 @@ def test_moving_fills_the_border_where_asked_to():
     assert (moved[:, :, :3] == 90).all()
 
 
-def test_shear_slants_upright_lines_and_keeps_the_centre():
+def test_shear_slants_upright_lines_and_keeps_the_center():
     clip = np.zeros((1, 33, 33, 3), np.uint8)
     clip[:, :, 16] = 255
     slanted = augmentation.warp(augmentation.affine_matrix(33, 0, 45, 0, 0), clip)[0, :, :, 0]

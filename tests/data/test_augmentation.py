@@ -38,7 +38,7 @@ def test_the_chance_of_a_chi_square_is_that_of_the_tables(degrees, chi_square, p
     assert tail(chi_square, degrees) == pytest.approx(p, rel=2e-3)
 
 
-# The paper: 4 corners or the centre, 5 scales, flips; 16 frames at a random place.
+# The paper: 4 corners or the center, 5 scales, flips; 16 frames at a random place.
 HEIGHT, WIDTH, COUNT, STARTS = 24, 32, 20, 5
 
 
@@ -78,7 +78,7 @@ def test_the_paper_s_crops_and_starts_are_equally_likely_and_independent():
 
 
 def rare_corners(rng, height, width, scales, positions, flip):
-    crop = cropping.place(height, width, scales[rng.integers(len(scales))], "centre")
+    crop = cropping.place(height, width, scales[rng.integers(len(scales))], "center")
     share = np.array([0.24, 0.19, 0.19, 0.19, 0.19])
     position = positions[rng.choice(5, p=share)]
     return cropping.place(height, width, crop.scale, position, flip and bool(rng.integers(2)))
@@ -202,8 +202,8 @@ def test_affine_changes_are_uniform_and_reach_their_limits_only():
     linear = changes[:, :, :2]
     angles = np.arctan2(-linear[:, 1, 0], linear[:, 0, 0])
     slants = np.cos(angles) * linear[:, 0, 1] - np.sin(angles) * linear[:, 1, 1]
-    centre = np.array([31.5, 31.5])
-    ways = linear @ centre + changes[:, :, 2] - centre
+    center = np.array([31.5, 31.5])
+    ways = linear @ center + changes[:, :, 2] - center
     for values, limit in [
         (np.degrees(angles), rotate),
         (np.degrees(np.arctan(slants)), shear),
@@ -234,6 +234,6 @@ def test_the_recipes_draw_what_they_drew_when_their_results_were_made(name, dige
         clip = clips.training_clip(reader, None, data, rng)
         top, left, height, width, flip, scale = dataclasses.astuple(clip.crop)
         crop = (top, left, height, width, int(flip), scale)
-        colours = clip.pixels[:, 0, 0].tolist()
-        drawn.update(repr((clip.frame_numbers.tolist(), crop, colours)).encode())
+        colors = clip.pixels[:, 0, 0].tolist()
+        drawn.update(repr((clip.frame_numbers.tolist(), crop, colors)).encode())
     assert drawn.hexdigest()[:16] == digest

@@ -28,10 +28,10 @@ def test_a_crop_lies_inside_the_frame(height, width, seed):
     assert 0 <= crop.left <= width - crop.width
 
 
-def test_positions_are_the_corners_and_the_centre():
+def test_positions_are_the_corners_and_the_center():
     places = {name: cropping.place(100, 200, 0.5, name) for name in cropping.POSITIONS}
     assert {name: (c.top, c.left, c.height, c.width) for name, c in places.items()} == {
-        "centre": (25, 75, 50, 50),
+        "center": (25, 75, 50, 50),
         "top_left": (0, 0, 50, 50),
         "top_right": (0, 150, 50, 50),
         "bottom_left": (50, 0, 50, 50),
@@ -39,8 +39,8 @@ def test_positions_are_the_corners_and_the_centre():
     }
 
 
-def test_evaluation_takes_the_largest_centred_square():
-    assert cropping.centre(240, 320) == cropping.Crop(0, 40, 240, 240)
+def test_evaluation_takes_the_largest_centerd_square():
+    assert cropping.center(240, 320) == cropping.Crop(0, 40, 240, 240)
 
 
 limits = st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(sorted)
@@ -66,8 +66,8 @@ def test_a_random_resized_crop_lies_inside_the_frame_and_its_limits(
     shape = min(max(width / height, aspect[0]), aspect[1])
     largest = max(1, min(height, width / shape)), max(1, min(width, height * shape))
     is_largest = np.allclose((rows, columns), largest, atol=0.5 + 1e-9)
-    is_centred = abs(height - rows - 2 * crop.top) <= 1 >= abs(width - columns - 2 * crop.left)
-    assert (area_fits and shape_fits) or (is_largest and is_centred)
+    is_centerd = abs(height - rows - 2 * crop.top) <= 1 >= abs(width - columns - 2 * crop.left)
+    assert (area_fits and shape_fits) or (is_largest and is_centerd)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_random_resized_crop_lies_inside_the_frame_and_its_limits(
         (1, 400, (0.01, 0.01), (1, 1), (0, 199, 1, 1)),
     ],
 )
-def test_where_no_rectangle_fits_the_largest_centred_one_is_taken(
+def test_where_no_rectangle_fits_the_largest_centerd_one_is_taken(
     height, width, area, aspect, expected
 ):
     for seed in range(5):
@@ -90,7 +90,7 @@ def test_where_no_rectangle_fits_the_largest_centred_one_is_taken(
 
 def test_without_flip_nothing_is_mirrored():
     rng = np.random.default_rng(0)
-    crops = [cropping.random_crop(rng, 50, 60, [1.0], ["centre"], False) for _ in range(50)]
+    crops = [cropping.random_crop(rng, 50, 60, [1.0], ["center"], False) for _ in range(50)]
     crops += [
         cropping.random_resized_crop(rng, 50, 60, (0.1, 1), (0.5, 2), False) for _ in range(50)
     ]
@@ -115,8 +115,8 @@ def test_a_color_table_keeps_channels_apart():
     assert augmentation.look_up(table, pixel).ravel().tolist() == [10, 235, 7]
 
 
-def test_one_view_is_the_centre():
-    assert cropping.Views(1).crops(100, 200) == [cropping.centre(100, 200)]
+def test_one_view_is_the_center():
+    assert cropping.Views(1).crops(100, 200) == [cropping.center(100, 200)]
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 200), (200, 100), (90, 90)])
@@ -128,7 +128,7 @@ def test_three_views_are_the_largest_squares_along_the_long_side(height, width):
     assert [(crop.top, crop.left) for crop in found] == ends
 
 
-def test_ten_views_are_centre_and_corners_and_the_same_mirrored():
+def test_ten_views_are_center_and_corners_and_the_same_mirrored():
     found = cropping.Views(10).crops(128, 256)
     places = [(8, 72), (0, 0), (0, 144), (16, 0), (16, 144)]
     assert [(crop.top, crop.left) for crop in found] == places * 2
@@ -136,10 +136,10 @@ def test_ten_views_are_centre_and_corners_and_the_same_mirrored():
     assert {(crop.height, crop.width) for crop in found} == {(112, 112)}
 
 
-def test_whole_views_are_all_of_the_frame_and_its_centre():
-    everything, centre = cropping.Crop(0, 0, 100, 200), cropping.Crop(0, 50, 100, 100)
+def test_whole_views_are_all_of_the_frame_and_its_center():
+    everything, center = cropping.Crop(0, 0, 100, 200), cropping.Crop(0, 50, 100, 100)
     assert cropping.Views(1, whole=True).crops(100, 200) == [everything]
-    assert cropping.Views(2, whole=True).crops(100, 200) == [everything, centre]
+    assert cropping.Views(2, whole=True).crops(100, 200) == [everything, center]
     for count in (3, 10):  # squares along the long side show all of it already
         views = cropping.Views(count)
         assert cropping.Views(count, whole=True).crops(100, 200) == views.crops(100, 200)

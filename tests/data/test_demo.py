@@ -47,7 +47,7 @@ def test_both_kinds_of_motion_visit_the_same_values():
 
 def test_the_object_moves_as_its_class_says():
     def track(label):
-        """Centres of the shape, `(frames, 2)`, x and y: what differs from the median frame."""
+        """Centers of the shape, `(frames, 2)`, x and y: what differs from the median frame."""
         video = demo.frames(label, "test", np.random.default_rng(7)).astype(float)
         moved = np.abs(video - np.median(video, axis=0)).sum(axis=-1) > 120
         rows, columns = np.mgrid[0 : demo.SIDE, 0 : demo.SIDE]

@@ -119,7 +119,7 @@ def test_other_pictures_are_not_taken_for_flow():
             unpacked(image, "x.mkv")
 
 
-def test_colours_tell_directions():
+def test_colors_tell_directions():
     arrows = flow.encode(np.array([[[2, 0], [0, 2], [-2, 0], [0, -2], [0, 0]]], np.float32))
     red, green, cyan, violet, none = flow.colors(arrows)[0].astype(int)
     assert (red == (255, 0, 0)).all()
@@ -129,12 +129,12 @@ def test_colours_tell_directions():
     assert (none == 255).all()
 
 
-def test_the_key_has_the_colours_of_what_moves_there():
+def test_the_key_has_the_colors_of_what_moves_there():
     disc = flow_key.wheel(65)
     arrows = flow.encode(np.array([[[20, 0], [0, 20], [-20, 0], [0, -20]]], np.float32))
     expected = flow.colors(arrows)[0].astype(int)
-    for place, colour in zip([(32, 61), (61, 32), (32, 3), (3, 32)], expected, strict=True):
-        assert np.abs(disc[place] - colour).max() < 40
+    for place, color in zip([(32, 61), (61, 32), (32, 3), (3, 32)], expected, strict=True):
+        assert np.abs(disc[place] - color).max() < 40
     assert (disc[32, 32] == 255).all()
     assert (disc[0, 0] == 255).all()
 
@@ -208,7 +208,7 @@ def test_tvl1_needs_contrib():
 # Videos
 
 
-def test_flow_is_between_neighbours_and_the_last_repeats(moving):
+def test_flow_is_between_neighbors_and_the_last_repeats(moving):
     frames = every_frame(moving)
     assert frames.shape == (12, 48, 64, 2)
     right = flow.decode(frames)[:, 16:-16, 16:-16, 0].mean((1, 2))
@@ -220,7 +220,7 @@ def test_a_single_frame_has_no_motion(tmp_path):
     video = Video(str(write_moving(tmp_path / "one.avi", 1)), "a")
     assert (every_frame(video) == ZERO).all()
     out = np.empty((3, 16, 16, 2), np.uint8)
-    VideoReader(0, 0, "dis").cut(video, [Cut(np.zeros(3, np.int64), cropping.centre, out)])
+    VideoReader(0, 0, "dis").cut(video, [Cut(np.zeros(3, np.int64), cropping.center, out)])
     assert (out == ZERO).all()
 
 
@@ -233,20 +233,20 @@ def test_the_size_of_a_crop_does_not_scale_the_vectors(moving):
     means = []
     for size in (16, 48):
         out = np.empty((1, size, size, 2), np.uint8)
-        VideoReader(0, 0, "dis").cut(moving, [Cut(np.array([4]), cropping.centre, out)])
+        VideoReader(0, 0, "dis").cut(moving, [Cut(np.array([4]), cropping.center, out)])
         means.append(flow.decode(out)[..., 0].mean())
     assert means[0] == pytest.approx(means[1], rel=0.05)
 
 
 @pytest.mark.parametrize("cache_gib", [0.0, 1.0])
 def test_all_ways_to_a_clip_agree(moving, cache_gib):
-    frames = every_frame(moving)[:, :, 8:56]  # the centre crop, as large as it comes
+    frames = every_frame(moving)[:, :, 8:56]  # the center crop, as large as it comes
     reader = VideoReader(0, cache_gib, "dis")
     assert reader.channels == 2
     assert reader.count(moving) == 12
     for numbers in ([0, 5, 11], [11], [10, 11], [3, 3, 3]):
         out = np.empty((len(numbers), 48, 48, 2), np.uint8)
-        reader.cut(moving, [Cut(np.array(numbers), cropping.centre, out)])
+        reader.cut(moving, [Cut(np.array(numbers), cropping.center, out)])
         assert (out == frames[numbers]).all(), numbers
     for fresh in (reader, VideoReader(0, cache_gib, "dis")):
         for length, stride in ((4, 1), (4, 3), (2, 11)):
@@ -262,7 +262,7 @@ def test_a_far_clip_is_sought(tmp_path):
     video = Video(str(write_moving(tmp_path / "long.avi", 90, 1)), "a")
     frames = every_frame(video)[:, :, 8:56]
     out = np.empty((3, 48, 48, 2), np.uint8)
-    VideoReader(0, 0, "dis").cut(video, [Cut(np.array([80, 83, 89]), cropping.centre, out)])
+    VideoReader(0, 0, "dis").cut(video, [Cut(np.array([80, 83, 89]), cropping.center, out)])
     assert (out == frames[[80, 83, 89]]).all()
 
 
@@ -273,7 +273,7 @@ def test_the_flow_of_a_segment_leads_out_of_it(moving):
         reader = VideoReader(0, cache_gib, "dis")
         (window,) = VideoReader(0, cache_gib, "dis").windows(segment, 4, 1, Views(1), 48)
         out = np.empty((4, 48, 48, 2), np.uint8)
-        reader.cut(segment, [Cut(np.arange(4), cropping.centre, out)])
+        reader.cut(segment, [Cut(np.arange(4), cropping.center, out)])
         assert (out == frames[3:7]).all()
         assert (window.pixels[0] == frames[3:7]).all()
 
@@ -281,7 +281,7 @@ def test_the_flow_of_a_segment_leads_out_of_it(moving):
 def test_a_mirrored_clip_moves_the_other_way(moving):
     def read(flip: bool) -> np.ndarray:
         out = np.empty((4, 48, 48, 2), np.uint8)
-        cut = Cut(np.arange(4), lambda h, w: cropping.place(h, w, 1.0, "centre", flip), out)
+        cut = Cut(np.arange(4), lambda h, w: cropping.place(h, w, 1.0, "center", flip), out)
         VideoReader(0, 0, "dis").cut(moving, [cut])
         return flow.decode(out)
 
@@ -356,11 +356,11 @@ def test_training_clips_have_two_channels(moving, data, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["data.colour_jitter=0.4"], "'data.colour_jitter' changes colours, and 'data.input' is"),
+        (["data.color_jitter=0.4"], "'data.color_jitter' changes colors, and 'data.input' is"),
         (["data.rotate_degrees=5"], "'data.rotate_degrees' turns pictures, but not the directions"),
         (["data.shear_degrees=5"], "'data.shear_degrees' slants"),
         (["data.translate=0.1"], "'data.translate' fills borders with a reflection"),
-        (["data.randaugment_ops=2"], "'data.randaugment_ops' changes colours and turns pictures"),
+        (["data.randaugment_ops=2"], "'data.randaugment_ops' changes colors and turns pictures"),
         (["model.mean=[1, 2, 3]"], "'model.mean' must hold 2 numbers (x, y: data.input is 'dis')"),
         (["data.input='lk'"], "'data.input' must be one of ['rgb', 'farneback', 'dis', 'tvl1']"),
     ],
@@ -374,7 +374,7 @@ def test_recipes_for_flow(changes, message):
 
 def test_gestures_flow_is_gestures_but_for_the_input():
     one, other = recipe.load("gestures_flow"), recipe.load("gestures")
-    same = {"input": "rgb", "colour_jitter": other.data.colour_jitter}
+    same = {"input": "rgb", "color_jitter": other.data.color_jitter}
     assert dataclasses.replace(one.data, **same) == other.data
     same = {"mean": other.model.mean, "std": other.model.std}
     assert dataclasses.replace(one.model, **same) == other.model
@@ -650,7 +650,7 @@ def test_odd_files_have_as_much_flow_as_frames():
     assert len(paths) > 100
 
 
-def test_stored_flow_is_recognised_by_the_file(tmp_path):
+def test_stored_flow_is_recognized_by_the_file(tmp_path):
     data = dataclasses.replace(recipe.load("gestures_flow").data, short_side=24)
     folder = tmp_path / "flow"
     (folder / "a").mkdir(parents=True)

@@ -34,7 +34,7 @@ def whole(jpegs: list[bytes], shrink: int = 1) -> np.ndarray:
 
 
 def may_differ(place: int, size: int, side: int, reach: int) -> np.ndarray:
-    """Of the rows (or columns) of a crop: which lie where their neighbour was cut away."""
+    """Of the rows (or columns) of a crop: which lie where their neighbor was cut away."""
     begin, end = place // reach * reach, min(-(-(place + size) // reach) * reach, side)
     numbers = np.arange(place, place + size)
     return (numbers == begin) & (begin > 0) | (numbers == end - 1) & (end < side)
@@ -62,8 +62,8 @@ def test_a_window_is_what_the_whole_frame_has_there(case, seed, most_rows):
     found = jpeg.decode(windows, rows, columns)
     expected = whole(jpegs)[:, top : top + rows, left : left + columns]
     assert found.shape == expected.shape
-    # The colours of 2x2 pixels are one value, and the decoder blends it with its neighbours. So a
-    # pixel differs only where such a neighbour was cut away, in the outermost row or column of the
+    # The colors of 2x2 pixels are one value, and the decoder blends it with its neighbors. So a
+    # pixel differs only where such a neighbor was cut away, in the outermost row or column of the
     # units that the window covers: nowhere, if the window ends inside of them. Up and down another
     # frame lies there, also at the top and bottom of the frame itself.
     outer_rows = may_differ(top, rows, height, UNIT)

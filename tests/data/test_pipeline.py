@@ -87,7 +87,7 @@ def test_flip_mirrors(data):
     frames = np.full((20, 32, 48, 3), 200, np.uint8)
     frames[:, :, :24] = 0
     reader, source = MemoryReader(frames, data), VIDEO
-    data = dataclasses.replace(data, scales=(1.0,), positions=("centre",), flip=True)
+    data = dataclasses.replace(data, scales=(1.0,), positions=("center",), flip=True)
     seen = set()
     for seed in range(20):
         clip = clips.training_clip(reader, source, data, np.random.default_rng(seed))

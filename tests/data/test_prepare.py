@@ -831,7 +831,7 @@ def test_a_changed_list_of_videos_is_found(store):
         checked(store)
 
 
-def test_the_command_verifies_and_training_honours_the_quarantine(store, small):
+def test_the_command_verifies_and_training_honors_the_quarantine(store, small):
     opened = Store(store)
     number = opened.names.index("red/1.avi")
     flip(store / opened.span(number, 1).shard, opened.span(number, 1).offset + 900)
@@ -849,7 +849,7 @@ def test_the_command_verifies_and_training_honours_the_quarantine(store, small):
     assert annotations.absolute(store) == str(store)
 
 
-def test_the_quarantine_of_the_source_is_honoured(source, tmp_path):
+def test_the_quarantine_of_the_source_is_honored(source, tmp_path):
     shutil.copytree(source, tmp_path / "videos")
     (tmp_path / "videos" / "quarantine.txt").write_text("red/1.avi\ngreen/1b.avi\nred/0b.avi\n")
     prepared = prepare(tmp_path / "videos", tmp_path / "store")

@@ -127,7 +127,7 @@ def test_no_store_there(server):
 
 
 @pytest.mark.slow
-def test_a_query_is_kept_to_itself_and_videos_are_recognised(
+def test_a_query_is_kept_to_itself_and_videos_are_recognized(
     server, store, data, small, tmp_path, monkeypatch
 ):
     said: list[str] = []

@@ -1,4 +1,4 @@
-"""The doctor: what it finds, within a time limit, and that training honours its list."""
+"""The doctor: what it finds, within a time limit, and that training honors its list."""
 
 import csv
 import json
@@ -235,7 +235,7 @@ def test_what_hangs_or_crashes_takes_nothing_along():
         list(workers.run(odd_job, ["full"], workers=1, limit_seconds=60))
 
 
-def test_the_report_and_training_honours_the_quarantine(class_folders, tmp_path, monkeypatch):
+def test_the_report_and_training_honors_the_quarantine(class_folders, tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "run", inline)
     bad = class_folders / "red" / "bad.avi"
     bad.write_text("nothing")

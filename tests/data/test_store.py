@@ -215,7 +215,7 @@ def test_segments_begin_where_they_should(opened):
 
 
 CROPS = [
-    cropping.centre,
+    cropping.center,
     *(
         lambda height, width, s=scale, p=position, f=flip: cropping.place(height, width, s, p, f)
         for scale in (1.0, 0.75, 0.5)
@@ -253,10 +253,10 @@ def test_several_clips_of_one_video(opened):
     starts = (9, 2, 4)
     crops = opened.cut(
         video,
-        [Cut(np.arange(s, s + 4), cropping.centre, o) for s, o in zip(starts, outs, strict=True)],
+        [Cut(np.arange(s, s + 4), cropping.center, o) for s, o in zip(starts, outs, strict=True)],
     )
     assert [frame_numbers(out)[0] - 20 for out in outs] == list(starts)
-    assert crops == [cropping.centre(64, 80)] * 3
+    assert crops == [cropping.center(64, 80)] * 3
 
 
 @pytest.mark.parametrize(("frames", "stride"), [(4, 1), (3, 2), (16, 1), (7, 3)])
@@ -433,14 +433,14 @@ def natural(frames: int, height: int, width: int) -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     rows, columns = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None]
     power = 1 / np.maximum(np.hypot(rows, columns), 1 / width)
-    grey = np.stack(
+    gray = np.stack(
         [np.fft.ifft2(np.fft.fft2(rng.normal(size=(height, width))) * power).real for _ in "rgb"],
         axis=2,
     )
-    grey = grey[..., :1] * 0.85 + 0.15 * grey  # the colours of nature differ little
-    grey = 127 + 30 * grey / grey.std()
+    gray = gray[..., :1] * 0.85 + 0.15 * gray  # the colors of nature differ little
+    gray = 127 + 30 * gray / gray.std()
     return [
-        np.clip(np.roll(grey, (number, 2 * number), (0, 1)), 0, 255).astype(np.uint8)
+        np.clip(np.roll(gray, (number, 2 * number), (0, 1)), 0, 255).astype(np.uint8)
         for number in range(frames)
     ]
 
@@ -486,7 +486,7 @@ def test_the_quality_of_real_clips(tmp_path):
     found = annotations.videos_in(Path(folder) / "gestures")[::12]
     assert len(found) > 5
     qualities = [worst_psnr(Path(path), tmp_path / str(n)) for n, path in enumerate(found)]
-    # What the worst loses is colour, kept for 2x2 pixels: 30 dB, where 4:4:4 would give 34.
+    # What the worst loses is color, kept for 2x2 pixels: 30 dB, where 4:4:4 would give 34.
     assert np.median(qualities) > 38, qualities
     assert min(qualities) > 29, qualities
 

@@ -201,7 +201,7 @@ def test_reader_gives_the_same_frames_from_memory_and_from_the_file(video, cache
     windows = [window.pixels[0] for window in reader.windows(part, 4, 1, Views(1), 16)]
     assert frame_numbers(np.concatenate(windows)) == [*range(5, 15), 13, 14]
     seen = []
-    crop_of = lambda *size: seen.append(size) or cropping.centre(*size)  # noqa: E731
+    crop_of = lambda *size: seen.append(size) or cropping.center(*size)  # noqa: E731
     reader.cut(part, [Cut(np.array([0]), crop_of, np.empty((1, 8, 8, 3), np.uint8))])
     assert seen == [(16, 24)]
 
@@ -217,11 +217,11 @@ def test_several_clips_are_cut_in_one_pass(video, monkeypatch):
     starts = (9, 2, 4)
     crops = reader.cut(
         source,
-        [Cut(np.arange(s, s + 4), cropping.centre, o) for s, o in zip(starts, outs, strict=True)],
+        [Cut(np.arange(s, s + 4), cropping.center, o) for s, o in zip(starts, outs, strict=True)],
     )
     assert [frame_numbers(out)[0] for out in outs] == list(starts)
     assert len(passes) == 1
-    assert crops == [cropping.centre(32, 48)] * 3
+    assert crops == [cropping.center(32, 48)] * 3
 
 
 def test_reader_decodes_a_kept_video_once(video, monkeypatch):

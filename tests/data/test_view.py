@@ -19,7 +19,7 @@ SMALL = (
     "--recipe=demo",
     "--set=data.size=24",
     "--set=data.frames=4",
-    "--set=data.colour_jitter=0.0",
+    "--set=data.color_jitter=0.0",
 )
 
 

@@ -112,7 +112,7 @@ def test_zeros_around_any_three_axes(pads, data_format):
     check(of((3, 4, 5, 2), layers.ZeroPadding3D(pads, data_format=data_format)))
 
 
-def test_normalisation_dense_layers_and_the_rest():
+def test_normalization_dense_layers_and_the_rest():
     check(
         of(
             (3, 4, 5, 2),

@@ -53,8 +53,8 @@ def test_clips_are_scored_as_by_keras(each, batch):
         scores(embedder, pixels), rel=1e-4, abs=1e-4
     )
     # Without loss, so that they are the same pixels.
-    grey = np.repeat(pixels[:, :, :1, :1], SIZE, 2).repeat(SIZE, 3)
-    files = [[cv2.imencode(".jpg", f[..., ::-1])[1].tobytes() for f in clip] for clip in grey]
+    gray = np.repeat(pixels[:, :, :1, :1], SIZE, 2).repeat(SIZE, 3)
+    files = [[cv2.imencode(".jpg", f[..., ::-1])[1].tobytes() for f in clip] for clip in gray]
     decoded = [[cv2.imdecode(np.frombuffer(f, np.uint8), 1)[..., ::-1] for f in c] for c in files]
     found = each.jpeg(jpegs=tf.constant(files))["probabilities"].numpy()
     assert found == pytest.approx(scores(each.model, np.stack(decoded)), abs=1e-5)

@@ -17,7 +17,7 @@ from keras_r3d.applications import C3D, R3D10, R3D50, r2plus1d_18
 from keras_r3d.data.annotations import Video
 from keras_r3d.export.formats import FORMATS
 from keras_r3d.export.tflite import calibration, tflite
-from keras_r3d.inference.evaluation.labelled import Labelled
+from keras_r3d.inference.evaluation.labeled import Labeled
 from keras_r3d.inference.models.runtimes import tflite_metadata
 from keras_r3d.recipe import load
 from keras_r3d.system.errors import ExportError, ModelError, VideoError
@@ -217,8 +217,8 @@ def test_the_first_clips_are_of_all_classes_and_far_apart():
     assert calibration.spread([video("x", "c")]) == [video("x", "c")]
 
 
-def labelled(*names: str) -> Labelled:
-    return Labelled([video(name, "x") for name in names], None, "train", "")
+def labeled(*names: str) -> Labeled:
+    return Labeled([video(name, "x") for name in names], None, "train", "")
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ def windows(monkeypatch):
 
 
 def numbers(*names: str, count: int, say=print) -> list[int]:
-    found = calibration.example_clips(labelled(*names), load("demo").data, count, say)
+    found = calibration.example_clips(labeled(*names), load("demo").data, count, say)
     return [int(clip.mean()) for clip in found]
 
 

@@ -27,7 +27,7 @@ def without_drawing():
 
 
 def moved(model: keras.Model) -> keras.Model:
-    """Gives a network weights and statistics that no initialisation has."""
+    """Gives a network weights and statistics that no initialization has."""
     rng = np.random.default_rng(0)
     for layer in model.layers:
         for variable in layer.weights:

@@ -55,7 +55,7 @@ def test_there_are_four_replicas():
     ("keys", "frozen_statistics"),
     [
         pytest.param({"momentum": 0.9, "weight_decay": 0.01}, True, id="sgd"),
-        pytest.param({"momentum": 0.9, "synchronized_batch_norm": True}, False, id="synchronised"),
+        pytest.param({"momentum": 0.9, "synchronized_batch_norm": True}, False, id="synchronized"),
         pytest.param(
             {"clip_norm": 0.05, "accumulate": 2, "ema": 0.9, "head_rate": 3.0}, True, id="the lot"
         ),
@@ -96,7 +96,7 @@ def test_statistics_of_a_part_are_of_that_part_on_all_replicas():
         np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-def test_xla_cannot_synchronise():
+def test_xla_cannot_synchronize():
     with FOUR.strategy.scope():
         network = tiny()
     with pytest.raises(devices.DeviceError, match=r"^--xla and 'train.synchronized_batch_norm'"):

@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Camera:
-    """Frame n, counted over all connections, is of one grey: `40 + n % 200`.
+    """Frame n, counted over all connections, is of one gray: `40 + n % 200`.
 
     Attributes:
         url: of the stream.

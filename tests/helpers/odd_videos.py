@@ -27,6 +27,6 @@ def write_rotated(path: Path, frames: int = 12) -> Path:
 
 
 def write_jpegs(path: Path, images: list[np.ndarray]) -> Path:
-    """Writes JPEGs one after the other, a video of any sizes and colours (`.mjpeg`)."""
+    """Writes JPEGs one after the other, a video of any sizes and colors (`.mjpeg`)."""
     path.write_bytes(b"".join(cv2.imencode(".jpg", image)[1].tobytes() for image in images))
     return path

@@ -34,7 +34,7 @@ change. A walk through it: [quickstart.md](quickstart.md). This page is made by
 `python tests/helpers/pages.py`.
 """
 _MODULES = {
-    "data": "Labelled videos, and how clips are cut from them.",
+    "data": "Labeled videos, and how clips are cut from them.",
     "applications": "Networks, as `keras.applications` has them, and their weights.",
     "training": "Trainings as recipes say.",
     "errors": "What a caller can act on; all are `keras_r3d.R3DError`.",

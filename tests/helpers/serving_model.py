@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-CLASSES = ["blue", "dark", "green", "grey", "red", "ü – white"]
+CLASSES = ["blue", "dark", "green", "gray", "red", "ü – white"]
 FRAMES, SIZE = 4, 16
 _WEIGHTS = np.random.default_rng(1).normal(0, 0.05, (3, len(CLASSES))).astype(np.float32)
 

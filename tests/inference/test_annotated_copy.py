@@ -80,7 +80,7 @@ def test_a_label_of_any_length_keeps_off_its_score(height, width):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".avi"])
-def test_a_copy_has_the_video_s_colours_and_the_label_of_the_moment(tmp_path, suffix):
+def test_a_copy_has_the_video_s_colors_and_the_label_of_the_moment(tmp_path, suffix):
     video = write_video(tmp_path / "v.avi", 20, 240, 322, tint=(1, 0.5, 0), base=130)
     of = predicted(video, [[0, 1], [1, 2]], [[0.9, 0.1], [0.2, 0.8]])
     of.save(tmp_path / f"copy{suffix}")

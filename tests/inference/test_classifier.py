@@ -1,4 +1,4 @@
-"""Any artefact of a model scores the same, and its clips are cut as its recipe says."""
+"""Any artifact of a model scores the same, and its clips are cut as its recipe says."""
 
 import dataclasses
 import importlib.machinery
@@ -34,7 +34,7 @@ def network() -> keras.Model:
 
 @pytest.fixture(scope="module")
 def run(network, tmp_path_factory) -> run_folder.Run:
-    """A run with all its artefacts, but no training."""
+    """A run with all its artifacts, but no training."""
     made = exports.run_of(network, tmp_path_factory.mktemp("runs") / "run", CLASSES)
     exports.write(made, "saved_model", exports.SAVED_MODEL)
     exports.write(made, "tflite", exports.TFLITE)
@@ -45,7 +45,7 @@ ARTEFACTS = ("best.keras", exports.SAVED_MODEL, exports.TFLITE)
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)
-def test_all_artefacts_score_alike(run, network, name):
+def test_all_artifacts_score_alike(run, network, name):
     opened = classifier.of_run(run, run.path / name)
     expected = keras.ops.convert_to_numpy(network(CLIPS))
     assert opened.classes == list(CLASSES)
@@ -222,7 +222,7 @@ def test_a_tflite_file_of_others_wants_a_run_for_its_names(run, tmp_path):
     assert classifier.of_run(run, bare).classes == list(CLASSES)
 
 
-def test_a_network_that_wants_normalised_pixels_is_refused():
+def test_a_network_that_wants_normalized_pixels_is_refused():
     network = R3D10(
         input_shape=CLIPS.shape[1:], width=0.125, classes=3, include_preprocessing=False
     )

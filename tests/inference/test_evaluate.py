@@ -1,4 +1,4 @@
-"""The command `evaluate`, through every artefact."""
+"""The command `evaluate`, through every artifact."""
 
 import dataclasses
 import errno
@@ -40,7 +40,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory) -> run_folder.Run:
-    """An untrained run with all its artefacts."""
+    """An untrained run with all its artifacts."""
     experiment = small_recipe()
     found = open_source(data, experiment.clips, seed=1).annotations
     path = tmp_path_factory.mktemp("runs") / "run"
@@ -73,13 +73,13 @@ def test_a_run_is_evaluated_into_its_folder(run, evaluated):
     assert (run.path / run_folder.CONFUSION).is_file()
     assert run_folder.open_run(run.path).summary["evaluation"]["videos"] == 7
     said = "\n".join(evaluated)
-    assert "all windows of 4 frames; centre crop at 16x16; mean of probabilities" in said
+    assert "all windows of 4 frames; center crop at 16x16; mean of probabilities" in said
     assert "broken.avi" in said
 
 
 @pytest.mark.parametrize("name", [exports.SAVED_MODEL, exports.TFLITE])
 @pytest.mark.usefixtures("evaluated")
-def test_every_artefact_has_the_same_protocol(run, name):
+def test_every_artifact_has_the_same_protocol(run, name):
     before = (run.path / run_folder.EVALUATION).read_bytes()
     evaluating.evaluate_run(run, model=run.path / name)
     assert (run.path / run_folder.EVALUATION).read_bytes() == before

@@ -111,13 +111,13 @@ def test_windows_are_named_by_number_or_time(classifier, tmp_path):
     assert classifier.explain(video, method="grad_cam", window="0.4s").window == 1
 
 
-def test_colours_are_right_and_heat_shows_where_it_is(tmp_path):
+def test_colors_are_right_and_heat_shows_where_it_is(tmp_path):
     clip = np.zeros((3, 40, 60, 3), np.uint8)
     clip[..., 0] = 200
     hot = np.zeros((3, 40, 60), np.float32)
     hot[:, :20] = 1
     blended = overlay.blend(clip, hot).astype(int)
-    assert (np.ptp(blended[:, 20:], axis=-1) == 0).all(), "grey where it is cold"
+    assert (np.ptp(blended[:, 20:], axis=-1) == 0).all(), "gray where it is cold"
     assert (blended[:, :20, :, 0] > blended[:, :20, :, 2] + 50).all()
     overlay.write_video(
         tmp_path / "a.mp4", clip, hot, np.array([0.0, 0.1, 0.2]), ["film", "b: 50 %"]
@@ -127,7 +127,7 @@ def test_colours_are_right_and_heat_shows_where_it_is(tmp_path):
     assert frame.shape[1] == 2 * 540
     middle = frame[frame.shape[0] // 2 + 60]
     assert np.abs(middle[270] - [200, 0, 0]).max() < 30, "the clip, RGB, on the left"
-    assert np.ptp(middle[810]) < 30, "its grey copy on the right"
+    assert np.ptp(middle[810]) < 30, "its gray copy on the right"
     assert frame[:60].max() > 200, "letters"
     picture = overlay.strip(clip, {"Grad-CAM": hot}, np.array([0.0, 0.1, 0.2]), ["film $x_1", "b"])
     picture.savefig(tmp_path / "a.png")
@@ -136,7 +136,7 @@ def test_colours_are_right_and_heat_shows_where_it_is(tmp_path):
 
 
 def test_the_place_of_the_demo_shape_is_where_it_is_drawn():
-    """Exactly: the shape has one colour, and what it does not touch stands still."""
+    """Exactly: the shape has one color, and what it does not touch stands still."""
     mask = shape_masks("left", "test", 3)
     frames = demo.frames("left", "test", demo.video_rng("left", "test", 3)).astype(int)
     assert (np.ptp(frames[mask == 1], axis=0) == 0).all()

@@ -319,7 +319,7 @@ def test_the_command(class_folders, tmp_path):
         pass
     output = tmp_path / "f.npz"
     given = ("--model", tmp_path / "m.keras", "--output", output)
-    done = run("--data_dir", class_folders, *given, "--neighbours", 3)
+    done = run("--data_dir", class_folders, *given, "--neighbors", 3)
     assert done.returncode == 1, done.stderr
     assert "12 embeddings of 12 videos" in done.stdout
     assert "1 videos without embedding" in done.stdout
@@ -327,8 +327,8 @@ def test_the_command(class_folders, tmp_path):
     found = feature_file.read(output)
     assert found.embedding.shape == (12, 32)
     assert sorted(set(found.label.tolist())) == ["green", "red"]
-    assert (tmp_path / "f.neighbours.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / "f.neighbours.csv").read_text().count("\n") == 1 + 12 * 3
+    assert (tmp_path / "f.neighbors.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "f.neighbors.csv").read_text().count("\n") == 1 + 12 * 3
     done = run(class_folders, *given)
     assert done.returncode == 1
     assert f"--output {output} exists and is left as it is" in done.stderr

@@ -100,7 +100,7 @@ def test_all_networks_of_any_channels_have_stages(name):
 
 
 def test_cells_are_where_the_arithmetic_says():
-    """Of kernels of ones, the clip's gradient by one cell is symmetric around the cell's centre."""
+    """Of kernels of ones, the clip's gradient by one cell is symmetric around the cell's center."""
     import tensorflow as tf
 
     given = keras.Input((12, 33, 40, 1))
@@ -121,8 +121,8 @@ def test_cells_are_where_the_arithmetic_says():
     for axis in range(3):
         others = tuple(one for one in range(3) if one != axis)
         along = weight.sum(axis=others)
-        centre = (along * np.arange(len(along))).sum() / along.sum()
-        assert centre == pytest.approx(stage.first[axis] + stage.steps[axis] * cell[axis])
+        center = (along * np.arange(len(along))).sum() / along.sum()
+        assert center == pytest.approx(stage.first[axis] + stage.steps[axis] * cell[axis])
 
 
 def test_the_default_layer_is_the_deepest_that_is_fine_enough():

@@ -29,7 +29,7 @@ def test_the_surest_mistakes_come_first():
     assert found[0] == mistakes.Mistake(1, 1, pytest.approx(0.9))
 
 
-def test_the_sheet_shows_twenty_in_their_own_colours(tmp_path):
+def test_the_sheet_shows_twenty_in_their_own_colors(tmp_path):
     path = write_video(tmp_path / "orange.avi", 30, tint=(1, 0.5, 0), base=60)
     scores = np.linspace(0.6, 0.95, 25)
     figure = mistakes.sheet(wrong(*scores, paths=[path] * 25, reader=VideoReader(0, 0)))

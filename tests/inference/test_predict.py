@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[2]
 CLASSES = ["green", "red"]
 
 
-def colours(share: float = 0.05) -> keras.Model:
+def colors(share: float = 0.05) -> keras.Model:
     """Says "red" with the share of red in red and green."""
     clip = keras.Input((4, 16, 16, 3))
     means = keras.layers.GlobalAveragePooling3D()(clip)
@@ -52,7 +52,7 @@ def colours(share: float = 0.05) -> keras.Model:
 @pytest.fixture(scope="module")
 def opened(small) -> Classifier:
     of = recipe.Eval("test", 4, 0, 1, "probabilities")
-    model = colours()
+    model = colors()
     score = runtimes.of_network(model, devices.choose(), 4)
     return Classifier("model", "Keras", CLASSES, small.clips, of, score, model, "")
 
@@ -75,7 +75,7 @@ def write_run(root: Path, of: recipe.Recipe, share: float) -> Path:
     (root / "recipe.toml").write_text(recipe.dumps(of), encoding="utf-8")
     (root / "classes.txt").write_text("green\nred\n", encoding="utf-8")
     (root / "summary.json").write_text("{}", encoding="utf-8")
-    colours(share).save(root / "best.keras")
+    colors(share).save(root / "best.keras")
     return root
 
 

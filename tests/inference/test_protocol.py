@@ -18,7 +18,7 @@ CLASSES = ["green", "red"]
 
 
 @pytest.fixture(scope="module")
-def colour_model() -> keras.Model:
+def color_model() -> keras.Model:
     """Says "red" with the share of red in red and green."""
     clip = keras.Input((4, 16, 16, 3))
     means = keras.layers.GlobalAveragePooling3D()(clip)
@@ -41,15 +41,15 @@ def videos(tmp_path) -> list[Video]:
         Video(str(write_video(tmp_path / f"r{n}.avi", n, tint=(1, 0, 0), base=100)), "red")
         for n in (3, 10, 17)
     ]
-    # Labelled "red", but green.
+    # Labeled "red", but green.
     wrong = write_video(tmp_path / "g.avi", 8, tint=(0, 1, 0), base=100)
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
     return [*made, Video(str(broken), "green"), Video(str(wrong), "red")]
 
 
-def test_every_video_is_scored_once_and_errors_count_wrong(colour_model, videos, small):
-    evaluation = evaluated(colour_model, videos, small.clips)
+def test_every_video_is_scored_once_and_errors_count_wrong(color_model, videos, small):
+    evaluation = evaluated(color_model, videos, small.clips)
     figures = evaluation.figures()
     assert figures["videos"] == 5
     assert figures["errors"] == 1
@@ -68,13 +68,13 @@ def test_every_video_is_scored_once_and_errors_count_wrong(colour_model, videos,
     assert evaluation.confusion().tolist() == [[0, 0], [1, 3]]
 
 
-def test_scores_do_not_depend_on_batches(colour_model, videos, small):
-    first, second = (evaluated(colour_model, videos, small.clips, n) for n in (1, 4))
+def test_scores_do_not_depend_on_batches(color_model, videos, small):
+    first, second = (evaluated(color_model, videos, small.clips, n) for n in (1, 4))
     assert first.video_scores == pytest.approx(second.video_scores, abs=1e-6, nan_ok=True)
 
 
-def test_the_report_is_written(colour_model, videos, small, tmp_path):
-    evaluation = evaluated(colour_model, videos, small.clips)
+def test_the_report_is_written(color_model, videos, small, tmp_path):
+    evaluation = evaluated(color_model, videos, small.clips)
     text = str(evaluation)
     assert "81.8%" in text
     assert "60.0%" in text
@@ -89,19 +89,19 @@ def test_the_report_is_written(colour_model, videos, small, tmp_path):
     assert (tmp_path / "out" / "mistakes.png").is_file()
 
 
-def test_an_unknown_class_is_named(colour_model, videos, small):
+def test_an_unknown_class_is_named(color_model, videos, small):
     message = r"1 of the 1 videos of split 'test' have .*: 'blue' \(1\); for example, .*r3\.avi"
     with pytest.raises(DataError, match=message):
-        evaluated(colour_model, [Video(videos[0].path, "blue")], small.clips)
+        evaluated(color_model, [Video(videos[0].path, "blue")], small.clips)
 
 
-def test_no_readable_video_is_an_error(colour_model, videos, small):
+def test_no_readable_video_is_an_error(color_model, videos, small):
     with pytest.raises(DataError, match=r"None of the 1 videos of split .test. can be read"):
-        evaluated(colour_model, [videos[3]], small.clips)
+        evaluated(color_model, [videos[3]], small.clips)
 
 
-def test_a_looped_video_is_said(colour_model, videos, small):
-    evaluation = evaluated(colour_model, videos[:2], small.clips)
+def test_a_looped_video_is_said(color_model, videos, small):
+    evaluation = evaluated(color_model, videos[:2], small.clips)
     first, second = evaluation.records()
     assert first["status"] == second["status"] == "ok"
     assert first["detail"].endswith("r3.avi: 3 frames, repeated to the 4 of a clip.")

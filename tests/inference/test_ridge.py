@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_r3d.inference.embeddings import ridge
-from keras_r3d.inference.embeddings.ridge import Labelled, Ridge
+from keras_r3d.inference.embeddings.ridge import Labeled, Ridge
 
 STRENGTHS = (1e-3, 0.1, 3.0, 1000.0)
 
@@ -22,7 +22,7 @@ def rows_and_targets(count: int, size: int, classes: int = 3, seed: int = 0):
 
 
 def plain(rows, targets, strength: float, count: int):
-    """Minimises squares and penalty, by augmented rows; the shift is not penalised."""
+    """Minimises squares and penalty, by augmented rows; the shift is not penalized."""
     size = rows.shape[1]
     penalty = np.concatenate([np.sqrt(strength * count) * np.eye(size), np.zeros((size, 1))], 1)
     design = np.concatenate([np.concatenate([rows, np.ones((len(rows), 1))], 1), penalty])
@@ -39,7 +39,7 @@ shapes = pytest.mark.parametrize("shape", [(30, 4), (12, 40), (12, 12), (9, 1)],
 
 @shapes
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_scores_are_those_of_penalised_least_squares(shape, strength):
+def test_scores_are_those_of_penalized_least_squares(shape, strength):
     rows, targets = rows_and_targets(*shape)
     weights = plain(standardised(rows), targets, strength, len(rows))
     expected = standardised(rows) @ weights[:-1] + weights[-1]
@@ -98,7 +98,7 @@ def test_rows_that_are_all_alike_are_scored_as_the_share_of_each_class():
     assert held_out[0] == pytest.approx([1 / 3, -1 / 3])
 
 
-def labelled(labels, *, windows=2, size=5, networks=1, groups=None, signal=3.0, seed=0):
+def labeled(labels, *, windows=2, size=5, networks=1, groups=None, signal=3.0, seed=0):
     """Embeddings that show the class, each video with the same number of windows."""
     rng, labels = np.random.default_rng(seed), np.asarray(labels)
     classes = int(labels.max()) + 1
@@ -108,11 +108,11 @@ def labelled(labels, *, windows=2, size=5, networks=1, groups=None, signal=3.0, 
         means = signal * np.eye(classes, size)[labels] + rng.normal(0, 1, (len(labels), size))
         features.append((means[videos] + rng.normal(0, 0.3, (len(videos), size))).astype("float32"))
     groups = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    return Labelled(features, videos, labels, groups, classes)
+    return Labeled(features, videos, labels, groups, classes)
 
 
 def test_taken_are_the_rows_of_the_chosen_videos():
-    whole = labelled([0, 1, 0, 1], windows=3, groups=[5, 6, 5, 7])
+    whole = labeled([0, 1, 0, 1], windows=3, groups=[5, 6, 5, 7])
     some = whole.taken(np.array([False, True, False, True]))
     assert some.labels.tolist() == [1, 1]
     assert some.groups.tolist() == [6, 7]
@@ -131,9 +131,9 @@ def test_clips_are_fitted_to_one_by_one_where_that_is_better():
     rng = np.random.default_rng(0)
     labels, videos = np.arange(12) % 2, np.repeat(np.arange(12), 8)
     rows = np.eye(2, 30)[labels][videos] * 2 + rng.normal(0, 2, (96, 30))
-    clips = Labelled([rows.astype("f4")], videos, labels, np.arange(12), 2)
+    clips = Labeled([rows.astype("f4")], videos, labels, np.arange(12), 2)
     means = ridge.means(rows, videos).astype("f4")
-    few = Labelled([means], np.arange(12), labels, np.arange(12), 2)
+    few = Labeled([means], np.arange(12), labels, np.arange(12), 2)
     fitted = ridge.fit(clips, [""])
     assert fitted.described.startswith("fitted to single clips")
     assert fitted.loss < ridge.fit(few, [""]).loss
@@ -142,21 +142,21 @@ def test_clips_are_fitted_to_one_by_one_where_that_is_better():
 @pytest.mark.parametrize("networks", [1, 2])
 def test_one_video_a_class_is_enough_though_nothing_can_be_held_out(networks):
     names = ["one", "other"][:networks]
-    few = labelled([0, 1, 2], networks=networks)
+    few = labeled([0, 1, 2], networks=networks)
     fitted = ridge.fit(few, names)
     assert np.isnan(fitted.loss)
     assert ridge.means(fitted.logits(few.features), few.videos).argmax(axis=1).tolist() == [0, 1, 2]
     assert all(name in fitted.described for name in names)
     # The same where all videos of a class are one group.
-    grouped = labelled([0, 0, 1, 1], groups=[0, 0, 1, 1])
+    grouped = labeled([0, 0, 1, 1], groups=[0, 0, 1, 1])
     assert np.isnan(ridge.fit(grouped, ["one"]).loss)
 
 
 def test_scores_become_probabilities_that_held_out_videos_bear_out():
     """The logits of overlapping classes are about as certain as they are right."""
-    of = labelled(np.arange(200) % 2, signal=1.0)
+    of = labeled(np.arange(200) % 2, signal=1.0)
     fitted = ridge.fit(of, ["one"])
-    new = labelled(np.arange(2000) % 2, signal=1.0, seed=1)
+    new = labeled(np.arange(2000) % 2, signal=1.0, seed=1)
     logits = ridge.means(fitted.logits(new.features), new.videos)
     shares = np.exp(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
     right = (shares.argmax(axis=1) == new.labels).mean()
@@ -179,7 +179,7 @@ def test_the_temperature_of_a_known_case():
 
 
 def test_of_two_networks_the_one_that_sees_the_class_is_taken():
-    good, bad = labelled(np.arange(30) % 3), labelled(np.arange(30) % 3, signal=0.0, seed=7)
+    good, bad = labeled(np.arange(30) % 3), labeled(np.arange(30) % 3, signal=0.0, seed=7)
     for features, used in (
         ([good.features[0], bad.features[0]], 0),
         ([bad.features[0], good.features[0]], 1),
@@ -199,7 +199,7 @@ def test_two_networks_that_see_different_things_are_both_taken():
     """One tells classes 0 and 1 from 2 and 3, the other even from odd ones."""
     labels = np.arange(80) % 4
     halves, parity = (
-        labelled(one, signal=4.0, seed=n) for n, one in enumerate((labels // 2, labels % 2))
+        labeled(one, signal=4.0, seed=n) for n, one in enumerate((labels // 2, labels % 2))
     )
     both = dataclasses.replace(
         halves, features=[halves.features[0], parity.features[0]], labels=labels, classes=4
@@ -217,7 +217,7 @@ def test_two_networks_that_see_different_things_are_both_taken():
 def test_folds_keep_groups_together(videos, folds, classes, seed):
     rng = np.random.default_rng(seed)
     labels, groups = rng.integers(0, classes, videos), rng.integers(0, videos, videos)
-    of = Labelled([], np.arange(videos), labels, groups, classes)
+    of = Labeled([], np.arange(videos), labels, groups, classes)
     fold = ridge.folds(of, folds)
     for group in np.unique(groups):
         assert len(np.unique(fold[groups == group])) == 1
@@ -227,7 +227,7 @@ def test_folds_keep_groups_together(videos, folds, classes, seed):
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_folds_have_as_many_videos_of_each_class(count):
     labels = np.repeat([0, 1, 2], [20, 11, 5])
-    of = Labelled([], np.arange(36), labels, np.arange(36), 3)
+    of = Labeled([], np.arange(36), labels, np.arange(36), 3)
     fold = ridge.folds(of, count)
     table = [
         [int(((fold == n) & (labels == label)).sum()) for n in range(count)] for label in range(3)
@@ -238,7 +238,7 @@ def test_folds_have_as_many_videos_of_each_class(count):
 @pytest.mark.parametrize("networks", [1, 2])
 def test_a_fold_is_not_seen_by_the_fit_without_it(networks):
     names = ["one", "other"][:networks]
-    of = labelled(np.arange(24) % 3, networks=networks, groups=np.arange(24) // 2, signal=1.5)
+    of = labeled(np.arange(24) % 3, networks=networks, groups=np.arange(24) // 2, signal=1.5)
     fold = ridge.folds(of, 4)
     fits = ridge.fit_without(of, fold, names)
     assert len(fits) == 4
@@ -255,7 +255,7 @@ def test_a_fold_is_not_seen_by_the_fit_without_it(networks):
 def test_labels_that_mean_nothing_are_not_found_out():
     """Held-out videos of random labels are right by chance, in the fit and without a fold."""
     rng = np.random.default_rng(0)
-    of = labelled(rng.integers(0, 2, 200), signal=0.0, size=40)
+    of = labeled(rng.integers(0, 2, 200), signal=0.0, size=40)
     fold = ridge.folds(of, 5)
     fits = ridge.fit_without(of, fold, ["one"])
     scores = np.stack([ridge.means(one.logits(of.features), of.videos) for one in fits])

@@ -45,7 +45,7 @@ def run_file(tmp_path, original):
 
 @pytest.fixture
 def checkpoint(tmp_path, original):
-    """A checkpoint that says nothing of its normalisation and classes."""
+    """A checkpoint that says nothing of its normalization and classes."""
     return str(pth.write_zip(tmp_path / "save_9.pth", {"state_dict": state_dict(original)}))
 
 
@@ -100,7 +100,7 @@ def test_as_many_classes_without_names_are_not_taken_for_the_same(checkpoint, or
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
-def test_an_assumed_normalisation_is_said(checkpoint, said):
+def test_an_assumed_normalization_is_said(checkpoint, said):
     settled = finetune.settle(part(weights=checkpoint), said.append)
     assert (settled.mean, settled.std) == networks.KINETICS_2017.to_bytes()
     assert said == [
@@ -116,7 +116,7 @@ def test_an_assumed_normalisation_is_said(checkpoint, said):
 
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("by", ["name", "path"])
-def test_public_weights_bring_their_normalisation(cache, by, said):
+def test_public_weights_bring_their_normalization(cache, by, said):
     cache.mkdir(parents=True)
     published = applications.R3D18(width=0.02, classes=700, shortcut="B")
     path = pth.write_zip(cache / "r3d18_K_200ep.pth", {"state_dict": state_dict(published)})

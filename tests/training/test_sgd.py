@@ -34,7 +34,7 @@ def reference(start, gradients, momentum, weight_decay, dampening=0.0, nesterov=
 
 
 def ours(start, gradients, dtype, arguments):
-    """The same by our optimiser."""
+    """The same by our optimizer."""
     variable = keras.Variable(start, dtype=dtype)
     optimizer = SGD(RATES[0], **arguments)
     optimizer.build([variable])
@@ -67,7 +67,7 @@ def test_trajectories_are_pytorch_s(case, dtype, tolerance):
     np.testing.assert_allclose(trajectory, theirs[case], rtol=tolerance, atol=tolerance)
 
 
-def test_it_serialises():
+def test_it_serializes():
     optimizer = SGD(0.2, momentum=0.8, weight_decay=1e-4, dampening=0.1)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == optimizer.get_config()

@@ -393,15 +393,15 @@ def test_gradients_in_bfloat16_are_those_of_float32():
         assert np.linalg.norm(found - wanted) < 0.15 * np.linalg.norm(wanted)
 
 
-def test_both_networks_normalise_alike_in_every_precision():
+def test_both_networks_normalize_alike_in_every_precision():
     both, _ = build("bfloat16")
     pixels = np.random.default_rng(0).uniform(0, 255, (1, 4, 16, 16, 3)).astype(np.float32)
-    normalised = [
+    normalized = [
         np.array(keras.Model(one.input, one.get_layer("normalization").output)(pixels))
         for one in (both.trained, both.kept)
     ]
-    assert normalised[0].dtype == np.float32
-    np.testing.assert_array_equal(*normalised)
+    assert normalized[0].dtype == np.float32
+    np.testing.assert_array_equal(*normalized)
 
 
 def test_float16_steps_are_those_of_float32_and_overflow_is_left_out():

@@ -61,7 +61,7 @@ def test_both_hold_out_the_same_videos(places):
 
 @pytest.mark.parametrize("trained_on", ["videos", "store"])
 @pytest.mark.parametrize("evaluated_on", [None, "videos", "store"])
-def test_its_own_videos_are_recognised_in_either_form(places, trained_on, evaluated_on):
+def test_its_own_videos_are_recognized_in_either_form(places, trained_on, evaluated_on):
     run = run_folder.open_run(places / f"run-{trained_on}")
     data_dir = evaluated_on and places / evaluated_on
     for split in ("train", "validation", "test"):

@@ -267,7 +267,7 @@ def untrained(small, data_dir, workdir) -> run_folder.Run:
 
 
 @pytest.mark.parametrize("kind", ["link", "csv"])
-def test_moved_videos_are_recognised_however_they_were_named(class_folders, small, tmp_path, kind):
+def test_moved_videos_are_recognized_however_they_were_named(class_folders, small, tmp_path, kind):
     """Trained through a symbolic link or a CSV file, evaluated on the plain folder elsewhere."""
     if kind == "link":
         data_dir = tmp_path / "link"

@@ -40,7 +40,7 @@ class FlowDecoder(Frames):
         self._moves = iter(self._images)
         self._short_side, self._sparse = short_side, sparse
         self._size: tuple[int, int] | None = None
-        self._before: Frame | None = None  # grey frames: the one before, this one, the next
+        self._before: Frame | None = None  # gray frames: the one before, this one, the next
         self._here: Frame | None = None
         self._next: Frame | None = None
         self._looked_ahead = False
@@ -51,7 +51,7 @@ class FlowDecoder(Frames):
     def __iter__(self) -> Iterator[None]:
         while True:
             if self._here is None and self.count and not self._sparse and not self._looked_ahead:
-                self._here = self._grey()
+                self._here = self._gray()
             if not self._looked_ahead and next(self._moves, self) is self:
                 self.ended = True
                 return
@@ -75,7 +75,7 @@ class FlowDecoder(Frames):
     def _computed(self) -> Frame:
         here = self._here = self._image() if self._here is None else self._here
         if next(self._moves, self) is not self:
-            self._looked_ahead, self._next = True, self._grey()
+            self._looked_ahead, self._next = True, self._gray()
         if self._next is not None:
             return self._compute(here, self._next)
         if self._before is not None:
@@ -87,7 +87,7 @@ class FlowDecoder(Frames):
             )
         return np.full((*here.shape, flow.CHANNELS), flow.ZERO, np.uint8)
 
-    def _grey(self) -> Frame | None:
+    def _gray(self) -> Frame | None:
         try:
             return self._image()
         except VideoError:  # raised again when this frame is used

@@ -29,7 +29,7 @@ _TRIES = 10  # rectangles that may fail to fit, before a random resized crop tak
 
 # Share of the free rows above the crop, share of the free columns left of it.
 POSITIONS = {
-    "centre": (0.5, 0.5),
+    "center": (0.5, 0.5),
     "top_left": (0.0, 0.0),
     "top_right": (0.0, 1.0),
     "bottom_left": (1.0, 0.0),
@@ -45,9 +45,9 @@ def place(height: int, width: int, scale: float, position: str, flip: bool = Fal
     return Crop(top, left, side, side, flip, scale)
 
 
-def centre(height: int, width: int) -> Crop:
+def center(height: int, width: int) -> Crop:
     """Returns the largest centered square, the crop of the paper's evaluation."""
-    return place(height, width, 1.0, "centre")
+    return place(height, width, 1.0, "center")
 
 
 def whole(height: int, width: int) -> Crop:
@@ -57,9 +57,9 @@ def whole(height: int, width: int) -> Crop:
 
 # Squares of an evaluation: share of the short side, and positions; mirrored ones are added.
 VIEWS: dict[int, tuple[float, tuple[str, ...]]] = {
-    1: (1.0, ("centre",)),
-    3: (1.0, ("top_left", "centre", "bottom_right")),
-    10: (0.875, ("centre", "top_left", "top_right", "bottom_left", "bottom_right")),
+    1: (1.0, ("center",)),
+    3: (1.0, ("top_left", "center", "bottom_right")),
+    10: (0.875, ("center", "top_left", "top_right", "bottom_left", "bottom_right")),
 }
 
 
@@ -89,7 +89,7 @@ class Views:
     def crops(self, height: int, width: int) -> list[Crop]:
         """Returns the crops of a frame."""
         if self.whole and self.count <= 2:
-            return [whole(height, width), centre(height, width)][: self.count]
+            return [whole(height, width), center(height, width)][: self.count]
         scale, positions = VIEWS[self.count]
         flips = (False, True) if self.count == 2 * len(positions) else (False,)
         return [

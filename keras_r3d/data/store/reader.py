@@ -11,7 +11,7 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import buffers
 from keras_r3d.data.decoding import decoder as videos
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds
-from keras_r3d.data.sampling.cropping import Crop, centre
+from keras_r3d.data.sampling.cropping import Crop, center
 from keras_r3d.data.sampling.temporal import Indices
 from keras_r3d.data.store import jpeg, levels
 from keras_r3d.data.store.jpeg import JpegError
@@ -60,7 +60,7 @@ class StoreReader(Reader):
     def check(self, video: Video) -> None:
         """Raises VideoError if the first frame of a video cannot be had."""
         out = np.empty((1, 16, 16, 3), np.uint8)
-        self.cut(video, [Cut(np.zeros(1, np.int64), centre, out)])
+        self.cut(video, [Cut(np.zeros(1, np.int64), center, out)])
 
     def cut(self, video: Video, cuts: Sequence[Cut]) -> list[Crop]:
         """Cuts clips out of a video, each from the smallest level that serves.

@@ -61,7 +61,7 @@ def extract_features(
     protocol: str | None = None,
     timeout: float = 300.0,
     devices: str = "all",
-    neighbours: int | None = None,
+    neighbors: int | None = None,
     gallery: str | None = None,
     probe: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -83,7 +83,7 @@ def extract_features(
         protocol: how windows and views are placed, as of evaluate; None is the recipe's.
         timeout: seconds after which a video that gives no more window is given up.
         devices: 'all', 'cpu', 'cpu:N' or 'gpu:0,2,…'.
-        neighbours: also reports as many nearest neighbors.
+        neighbors: also reports as many nearest neighbors.
         gallery: file of embeddings in which neighbors are searched; None is `output`.
         probe: fits a linear classifier to the gallery and tries it on `output`.
         progress: takes the number of videos done, and of all.
@@ -96,15 +96,15 @@ def extract_features(
         raise ArgumentError("--output is missing: the file of embeddings, .npz or .parquet.")
     path, other = Path(output), Path(gallery) if gallery else None
     feature_file.check_suffix(path)
-    if other and not (neighbours or probe):
-        raise ArgumentError("--gallery is for --neighbours K or --probe: name what to do with it.")
+    if other and not (neighbors or probe):
+        raise ArgumentError("--gallery is for --neighbors K or --probe: name what to do with it.")
     if probe and not other:
         raise ArgumentError("--probe needs the embeddings to fit to: --gallery TRAIN.npz.")
-    name = f"{path.stem}.neighbours" + (f"_in_{other.stem}" if other else "")
+    name = f"{path.stem}.neighbors" + (f"_in_{other.stem}" if other else "")
     reports = [path.with_name(f"{name}{suffix}") for suffix in (".csv", ".png")]
-    for report in reports if neighbours else ():
+    for report in reports if neighbors else ():
         if report.exists():
-            raise ArgumentError(f"{report} exists and is left as it is: move it away first.")
+            raise ArgumentError(f"{report} already exists; move it away first.")
     labeled, stored = bool(data_dir or split), None
     if videos and labeled:
         raise ArgumentError("Name VIDEOs, or labeled ones with --data_dir and --split; not both.")
@@ -141,19 +141,20 @@ def extract_features(
             progress=progress,
             say=say,
         )
-    elif not (neighbours or probe):
+    elif not (neighbors or probe):
         raise ArgumentError("Name VIDEOs (files, folders, globs), or labeled ones with --data_dir.")
-    if not (neighbours or probe):
+    if not (neighbors or probe):
         return Extraction(stored, None, (), None)
 
-    from keras_r3d.inference.embeddings import neighbor_sheet, neighbors
+    from keras_r3d.inference.embeddings import neighbor_sheet
+    from keras_r3d.inference.embeddings import neighbors as searching
     from keras_r3d.inference.embeddings import probe as probing
 
     queries = feature_file.read(path)
     others = feature_file.read(other) if other else queries
-    nearest = neighbors.find(queries, others, neighbours) if neighbours else None
+    nearest = searching.find(queries, others, neighbors) if neighbors else None
     if nearest is not None:
-        neighbors.write_csv(nearest, reports[0])
+        searching.write_csv(nearest, reports[0])
         figure = neighbor_sheet.sheet(nearest)
         with files.atomic(reports[1]) as temporary:
             figure.savefig(temporary, dpi=100)

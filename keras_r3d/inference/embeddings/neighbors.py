@@ -200,11 +200,11 @@ def write_csv(neighbors: Neighbors, path: Path) -> None:
         WriteError: the disk is full, …
     """
     header = ["video", "window", "start_seconds", "rank", "similarity"]
-    header += ["neighbour", "neighbour_window", "neighbour_start_seconds"]
+    header += ["neighbor", "neighbor_window", "neighbor_start_seconds"]
     if neighbors.queries.label is not None:
         header.append("label")
     if neighbors.gallery.label is not None:
-        header.append("neighbour_label")
+        header.append("neighbor_label")
     with (
         files.atomic(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,

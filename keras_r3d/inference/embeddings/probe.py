@@ -68,7 +68,7 @@ def probe(train: Features, test: Features) -> Probed:
             f"{train.source} must have videos of two labels or more. Received: {list(classes)}"
         )
     labels = np.searchsorted(classes, train.label[first])
-    labeled = ridge.Labelled([train.embedding], videos, labels, files, len(classes))
+    labeled = ridge.Labeled([train.embedding], videos, labels, files, len(classes))
     fitted = ridge.fit(labeled, [""])
     _, tested, numbers = np.unique(test.video, return_index=True, return_inverse=True)
     scores = ridge.means(fitted.logits([test.embedding]), numbers)

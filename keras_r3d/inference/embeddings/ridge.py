@@ -94,7 +94,7 @@ class Ridge:
 
 
 @dataclasses.dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """Embeddings to fit to, a row a clip; a video has several.
 
     Attributes:
@@ -111,14 +111,14 @@ class Labelled:
     groups: Numbers
     classes: int
 
-    def taken(self, chosen: NDArray[np.bool_]) -> "Labelled":
+    def taken(self, chosen: NDArray[np.bool_]) -> "Labeled":
         """Returns some of the videos.
 
         Args:
             chosen: bool `(videos,)`.
         """
         rows = chosen[self.videos]
-        return Labelled(
+        return Labeled(
             [one[rows] for one in self.features],
             np.unique(self.videos[rows], return_inverse=True)[1],
             self.labels[chosen],
@@ -184,7 +184,7 @@ class _Candidate:
     loss: float = math.nan
 
 
-def fit(labelled: Labelled, names: Sequence[str]) -> Fitted:
+def fit(labeled: Labeled, names: Sequence[str]) -> Fitted:
     """Fits a classifier: to one network's embeddings, or to the mean of several networks' logits.
 
     Whether clips are fitted to one by one or the mean of each video is, the strengths, and which
@@ -193,7 +193,7 @@ def fit(labelled: Labelled, names: Sequence[str]) -> Fitted:
     Args:
         names: of the networks.
     """
-    labels, best = labelled.labels, [_best(labelled, one) for one in labelled.features]
+    labels, best = labeled.labels, [_best(labeled, one) for one in labeled.features]
     count = len(best)
     shares = [tuple(float(place == number) for place in range(count)) for number in range(count)]
     if count > 1:
@@ -211,7 +211,7 @@ def fit(labelled: Labelled, names: Sequence[str]) -> Fitted:
             ranked.append((loss, choice, factor, right))
         loss, kept, factor, right = min(ranked)
     kernels: list[Floats | None] = []
-    bias: Floats = np.zeros(labelled.classes)
+    bias: Floats = np.zeros(labeled.classes)
     words = []
     for one, share, name in zip(best, kept, names, strict=True):
         kernel, shift = one.ridge.linear(one.strength)
@@ -223,18 +223,18 @@ def fit(labelled: Labelled, names: Sequence[str]) -> Fitted:
     return Fitted(kernels, bias, loss, right, "; ".join(words))
 
 
-def _best(labelled: Labelled, features: NDArray[np.float32]) -> _Candidate:
+def _best(labeled: Labeled, features: NDArray[np.float32]) -> _Candidate:
     """Returns the best way to fit one network's embeddings."""
-    labels, groups = labelled.labels, labelled.groups
-    targets = 2 * np.eye(labelled.classes)[labels] - 1
-    of_means = Ridge(means(features, labelled.videos), targets)
-    if not _can_hold_out(labelled):
+    labels, groups = labeled.labels, labeled.groups
+    targets = 2 * np.eye(labeled.classes)[labels] - 1
+    of_means = Ridge(means(features, labeled.videos), targets)
+    if not _can_hold_out(labeled):
         return _Candidate(of_means, "means of videos", _STRENGTH)
     candidates = []
     each = np.arange(len(labels))
     for words, ridge, owners in (
         ("means of videos", of_means, each),
-        ("single clips", Ridge(features, targets[labelled.videos]), labelled.videos),
+        ("single clips", Ridge(features, targets[labeled.videos]), labeled.videos),
     ):
         for strength in STRENGTHS:
             scores = means(ridge.held_out(groups[owners], strength), owners)
@@ -243,11 +243,11 @@ def _best(labelled: Labelled, features: NDArray[np.float32]) -> _Candidate:
     return min(candidates, key=lambda one: one.loss)
 
 
-def _can_hold_out(labelled: Labelled) -> bool:
+def _can_hold_out(labeled: Labeled) -> bool:
     """Whether a class has videos in two groups, so that one is left when the other is held out."""
     return any(
-        len(np.unique(labelled.groups[labelled.labels == label])) > 1
-        for label in np.unique(labelled.labels)
+        len(np.unique(labeled.groups[labeled.labels == label])) > 1
+        for label in np.unique(labeled.labels)
     )
 
 
@@ -267,17 +267,17 @@ def _temperature(scores: Floats, labels: Numbers) -> tuple[float, float]:
     return float(_TEMPERATURES[best]), float(losses[best][1])
 
 
-def folds(labelled: Labelled, count: int) -> Numbers:
+def folds(labeled: Labeled, count: int) -> Numbers:
     """Deals groups out to folds, so that each has about as many videos of each class.
 
     Returns:
         int64 `(videos,)`, at most `count` different numbers.
     """
-    members = [np.flatnonzero(labelled.groups == group) for group in np.unique(labelled.groups)]
-    counts = [np.bincount(labelled.labels[own], minlength=labelled.classes) for own in members]
-    totals = np.bincount(labelled.labels, minlength=labelled.classes)
-    dealt = np.zeros((min(count, len(members)), labelled.classes))
-    fold = np.zeros(len(labelled.labels), np.int64)
+    members = [np.flatnonzero(labeled.groups == group) for group in np.unique(labeled.groups)]
+    counts = [np.bincount(labeled.labels[own], minlength=labeled.classes) for own in members]
+    totals = np.bincount(labeled.labels, minlength=labeled.classes)
+    dealt = np.zeros((min(count, len(members)), labeled.classes))
+    fold = np.zeros(len(labeled.labels), np.int64)
     # The largest first; each goes where its classes are rarest yet, and few videos are.
     for place in sorted(range(len(members)), key=lambda n: -len(members[n])):
         share = counts[place] / np.maximum(totals, 1)
@@ -288,11 +288,11 @@ def folds(labelled: Labelled, count: int) -> Numbers:
     return fold
 
 
-def fit_without(labelled: Labelled, fold: Numbers, names: Sequence[str]) -> list[Fitted]:
+def fit_without(labeled: Labeled, fold: Numbers, names: Sequence[str]) -> list[Fitted]:
     """Fits a classifier for each fold, which sees nothing of it.
 
     Args:
         fold: int64 `(videos,)`, from 0 on.
         names: as in `fit`.
     """
-    return [fit(labelled.taken(fold != number), names) for number in range(fold.max() + 1)]
+    return [fit(labeled.taken(fold != number), names) for number in range(fold.max() + 1)]

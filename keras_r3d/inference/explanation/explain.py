@@ -212,9 +212,7 @@ def explain(
 
 def _windows(model: Classifier, reader: Reader, video: Video) -> Iterator[Window]:
     protocol = model.eval
-    return cutting.windows(
-        reader, video, model.clips, protocol.window_count, protocol.views
-    )
+    return cutting.windows(reader, video, model.clips, protocol.window_count, protocol.views)
 
 
 def _class_index(name: str, classes: Sequence[str]) -> int:

@@ -161,7 +161,7 @@ def _open(path: Path, outside: _Outside, hardware: Devices | None) -> Classifier
         str(path), export.metadata, outside, export.shape, export.classes
     )
     score = export.score(evaluation.batch_size)
-    return Classifier(str(path), kind, classes, data, evaluation, score, None, described)
+    return Classifier(str(path), kind, classes, clips, evaluation, score, None, described)
 
 
 def _of_network(
@@ -182,7 +182,7 @@ def _of_network(
     classes, clips, evaluation, described = _settle(name, metadata, outside, shape[1:], outputs[-1])
     score = runtimes.of_network(network, hardware, evaluation.batch_size)
     kind = runtimes.KERAS
-    return Classifier(name, kind, classes, data, evaluation, score, network, described)
+    return Classifier(name, kind, classes, clips, evaluation, score, network, described)
 
 
 def _settle(

@@ -21,22 +21,24 @@ class Named:
     """What flags name a model by.
 
     Attributes:
-        workdir: run, whose best model is meant.
-        model: another model of that run; alone, of the run in whose folder it lies, or of none.
-        recipe: how clips are cut for a `model` alone.
-        fuse: runs whose best models are meant, together.
-        weights: of each of these.
+        model: folder of a run, whose best model is taken, or a file: .keras, .tflite, .onnx, .xml of
+            OpenVINO, the folder of a SavedModel, or weights.
+        workdir: the run that a model file is of, where it does not lie in its folder; alone, as
+            `model`.
+        recipe: says how clips are cut for a `model` that is of no run and does not say so itself.
+        fuse: runs whose scores are averaged, instead of one model.
+        weights: of each of these; 1 each if none are given.
     """
 
-    workdir: str | None = None
     model: str | None = None
+    workdir: str | None = None
     recipe: str | None = None
     fuse: Sequence[str] | None = None
     weights: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if bool(self.workdir or self.model) == bool(self.fuse):
-            ways = ["--workdir RUN", "--model FILE"]
+            ways = ["--model RUN", "--model FILE"]
             ways += [] if self.fuse is None else ["--fuse RUN_A RUN_B"]
             raise ArgumentError(f"Name a model: {', '.join(ways[:-1])} or {ways[-1]}.")
         if self.weights and not self.fuse:

@@ -84,7 +84,7 @@ def shape(classifier: Classifier, seconds: float | None) -> Shape:
             f"This model takes optical flow ({clips.input}), which is not computed of live sources: "
             "name one that takes RGB."
         )
-    if isinstance(clips.sampling, Consecutive):
+    if not clips.is_spread:
         if seconds is not None:
             raise ArgumentError(
                 f"--seconds is of no use: this model takes {clips.frames} consecutive frames. Leave "
@@ -98,7 +98,7 @@ def shape(classifier: Classifier, seconds: float | None) -> Shape:
         )
     return Shape(
         frames=clips.frames,
-        frame_stride=clips.sampling.stride if isinstance(clips.sampling, Consecutive) else 1,
+        frame_stride=getattr(clips.sampling, "stride", 1),
         seconds=seconds or 0.0,
         short_side=clips.short_side or 0,
         size=clips.size,

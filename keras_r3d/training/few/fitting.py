@@ -68,7 +68,7 @@ class Fitting:
             rows = embeddings.embed(few.embedder(), reader, [*train, *test], cache, progress)
         examples = label(few, train, rows[: len(train)], self._say)
         with self._stage("fitted"):
-            fitted = ridge.fit(examples.labelled, few.names)
+            fitted = ridge.fit(examples.labeled, few.names)
         self._say(f"Classifier: {fitted.described}.")
         with self._stage("cross-validated"):
             evaluation, folds = self._cross_validate(examples)
@@ -107,21 +107,21 @@ class Fitting:
 
     def _cross_validate(self, examples: Examples) -> tuple[Evaluation | None, int]:
         """Evaluates each video by a classifier that did not see it; None if that cannot be done."""
-        labelled, classes = examples.labelled, self._few.annotations.classes
+        labeled, classes = examples.labeled, self._few.annotations.classes
         grouped = any(video.group for video in examples.videos)
-        units = len(np.unique(labelled.groups))
+        units = len(np.unique(labeled.groups))
         default = min(units, _MOST_GROUPS) if grouped else _FOLDS
-        if max(Counter(labelled.labels.tolist()).values()) < 2 or units < 2:
+        if max(Counter(labeled.labels.tolist()).values()) < 2 or units < 2:
             self._say(
                 "Note: no accuracy can be cross-validated: it needs a class with two videos"
                 + (" of different groups." if grouped else ".")
             )
             return None, 0
-        fold = ridge.folds(labelled, self._few.settings.folds or default)
+        fold = ridge.folds(labeled, self._few.settings.folds or default)
         count = int(fold.max()) + 1
-        fits = ridge.fit_without(labelled, fold, self._few.names)
+        fits = ridge.fit_without(labeled, fold, self._few.names)
         for number in range(count):
-            others = np.unique(labelled.labels[fold != number])
+            others = np.unique(labeled.labels[fold != number])
             lacking = [name for place, name in enumerate(classes) if place not in others]
             if lacking:
                 self._say(
@@ -151,20 +151,20 @@ class Fitting:
             Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform
             Out-of-Distribution, ICLR 2022.
         """
-        few, labelled = self._few, examples.labelled
+        few, labeled = self._few, examples.labeled
         if not few.settings.finetune_epochs:
             return None
-        fold, good = ridge.folds(labelled, _FOLDS), np.flatnonzero(examples.readable).tolist()
+        fold, good = ridge.folds(labeled, _FOLDS), np.flatnonzero(examples.readable).tolist()
         videos, rows = [examples.videos[n] for n in good], [examples.rows[n] for n in good]
-        others = set(labelled.labels[fold != 0].tolist())
-        held = [n for n in np.flatnonzero(fold == 0).tolist() if labelled.labels[n] in others]
+        others = set(labeled.labels[fold != 0].tolist())
+        held = [n for n in np.flatnonzero(fold == 0).tolist() if labeled.labels[n] in others]
         if not held:
             self._say(
                 "Note: nothing is trained further: no video can be held out to see whether it pays."
             )
             return None
         with self._stage("fine-tuned"):
-            first = ridge.fit(labelled.taken(fold != 0), few.names)
+            first = ridge.fit(labeled.taken(fold != 0), few.names)
             linear = [few.score(videos[n], rows[n], first) for n in held]
             kept, out = [videos[n] for n in np.flatnonzero(fold != 0)], [videos[n] for n in held]
             model, epoch = train_from(

@@ -145,7 +145,9 @@ def prepare(recipe: Recipe, data: str | Path, devices: Devices, say: Say) -> Few
     source = dataclasses.replace(source, annotations=_all_trained_on(source.annotations, recipe))
     source.reader.require_readable(source.annotations.split("train"), "train")
     classes = source.annotations.classes
-    networks = [finetune.build_model(model, recipe.clips.shape, classes, lambda _: None) for model in models]
+    networks = [
+        finetune.build_model(model, recipe.clips.shape, classes, lambda _: None) for model in models
+    ]
     names = [name.strip() for name in (recipe.model.weights or "").split(",")]
     for name, model in zip(names, models, strict=True):
         if note := finetune.clip_note(model, recipe.clips):
@@ -188,14 +190,14 @@ class Examples:
 
     Attributes:
         videos, rows: all of them.
-        readable: bool, which of them are in `labelled`.
-        labelled: what is fitted to.
+        readable: bool, which of them are in `labeled`.
+        labeled: what is fitted to.
     """
 
     videos: Sequence[Video]
     rows: Sequence[Embedded]
     readable: np.ndarray
-    labelled: ridge.Labelled
+    labeled: ridge.Labeled
 
 
 def label(few: Few, videos: Sequence[Video], rows: Sequence[Embedded], say: Say) -> Examples:
@@ -225,14 +227,14 @@ def label(few: Few, videos: Sequence[Video], rows: Sequence[Embedded], say: Say)
     classes = few.annotations.classes
     places = {name: number for number, name in enumerate(classes)}
     readable_videos = list(itertools.compress(videos, readable))
-    labelled = ridge.Labelled(
+    labeled = ridge.Labeled(
         features=few.split(np.concatenate(clips)),
         videos=np.repeat(np.arange(len(clips)), [len(one) for one in clips]),
         labels=np.array([places[video.label] for video in readable_videos]),
         groups=np.unique([video.unit for video in readable_videos], return_inverse=True)[1],
         classes=len(classes),
     )
-    return Examples(videos, rows, readable, labelled)
+    return Examples(videos, rows, readable, labeled)
 
 
 def _check_broken(few: Few, videos: Sequence[Video], rows: Sequence[Embedded]) -> None:

@@ -168,7 +168,9 @@ class Steps:
         replica = tf.distribute.get_replica_context()
         number = step * self._replicas + replica.replica_id_in_sync_group
         for state in self._seeds:  # a layer's own seed, and a number that counts up with the parts
-            state.assign(tf.stack([state[0], tf.cast(number * (train.accumulate or 1), state.dtype)]))
+            state.assign(
+                tf.stack([state[0], tf.cast(number * (train.accumulate or 1), state.dtype)])
+            )
         if train.mixup or train.cutmix:
             seed = tf.stack([train.seed, 8 * number])
             clips, targets = mix(

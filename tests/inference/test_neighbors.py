@@ -44,7 +44,7 @@ def test_the_nearest_come_first_and_never_the_video_itself():
     assert found.figures is None
 
 
-def test_what_has_fewer_neighbours_than_asked_for_says_so():
+def test_what_has_fewer_neighbors_than_asked_for_says_so():
     found = neighbors.find(*2 * [features(turned(0, 1, 10), ["a", "a", "b"])], 9)
     assert found.numbers.tolist() == [[2, -1, -1], [2, -1, -1], [1, 0, -1]]
     assert np.isnan(found.similarities[0, 1])
@@ -92,10 +92,10 @@ def test_chance_is_the_mean_over_all_orders(relevant, of):
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10**6), st.integers(2, 30), st.integers(1, 40), st.booleans())
-def test_blocks_change_nothing(seed, count, block, labelled):
+def test_blocks_change_nothing(seed, count, block, labeled):
     rng = np.random.default_rng(seed)
     paths = [f"v{n // 2}" for n in range(count)] + ["last"]
-    labels = [f"c{n % 3}" for n in range(count + 1)] if labelled else None
+    labels = [f"c{n % 3}" for n in range(count + 1)] if labeled else None
     one = features(rng.standard_normal((count + 1, 2)), paths, labels)
     whole = neighbors.find(one, one, 4)
     with pytest.MonkeyPatch.context() as patch:
@@ -118,20 +118,20 @@ def test_files_of_other_models_are_refused():
         neighbors.find(one, one, 1)
 
 
-def test_the_csv_has_a_row_for_each_neighbour(tmp_path):
+def test_the_csv_has_a_row_for_each_neighbor(tmp_path):
     one = features(turned(0, 10, 90), ["a", "b", "c, d"], ["x", "y", "x"])
     neighbors.write_csv(neighbors.find(one, one, 2), tmp_path / "n.csv")
     with (tmp_path / "n.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(r["video"], r["rank"], r["neighbour"]) for r in rows] == [
+    assert [(r["video"], r["rank"], r["neighbor"]) for r in rows] == [
         *[("a", "1", "b"), ("a", "2", "c, d"), ("b", "1", "a"), ("b", "2", "c, d")],
         *[("c, d", "1", "b"), ("c, d", "2", "a")],
     ]
     assert rows[0]["similarity"] == f"{np.cos(np.radians(10)):.6f}"
-    assert (rows[0]["label"], rows[0]["neighbour_label"], rows[0]["window"]) == ("x", "y", "")
+    assert (rows[0]["label"], rows[0]["neighbor_label"], rows[0]["window"]) == ("x", "y", "")
 
 
-def test_the_sheet_shows_middle_frames_in_their_colours(tmp_path):
+def test_the_sheet_shows_middle_frames_in_their_colors(tmp_path):
     paths = [
         str(write_video(tmp_path / f"{n}.avi", 11, tint=tint, base=100))
         for n, tint in enumerate([(1, 0, 0), (0, 1, 0), (0, 0, 1)])
@@ -145,7 +145,7 @@ def test_the_sheet_shows_middle_frames_in_their_colours(tmp_path):
     assert neighbor_sheet.middle_frames(one)(2) is None
     figure = neighbor_sheet.sheet(neighbors.find(one, one, 2))
     titles = [axes.get_title() for axes in figure.axes]
-    assert len(titles) == 2 * 3  # a query of each label, and its neighbours
+    assert len(titles) == 2 * 3  # a query of each label, and its neighbors
     assert titles[1].splitlines()[0].endswith("✗")
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert "cannot be read" in texts
@@ -157,8 +157,8 @@ def clouds(source, labels, spread, seed, windows=1):
     rng = np.random.default_rng(seed)
     names = [label for label in labels for _ in range(windows)]
     corners = {label: place for place, label in enumerate(sorted(set(labels)))}
-    centres = np.eye(6)[[corners[name] for name in names]] * 3 + 10
-    values = centres + spread * rng.standard_normal(centres.shape)
+    centers = np.eye(6)[[corners[name] for name in names]] * 3 + 10
+    values = centers + spread * rng.standard_normal(centers.shape)
     paths = [f"{source}{n // windows}" for n in range(len(names))]
     return features(values, paths, names, source)
 
