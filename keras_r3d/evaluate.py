@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from keras_r3d import run_folder
 from keras_r3d.system import command
@@ -22,7 +23,7 @@ def _main(arguments: command.Arguments, *, output: str | None = None) -> int:
     from keras_r3d.inference.models.opening import Named
 
     named = Named(**arguments.of(_MODEL))
-    run_folder.check_new(output)
+    run_folder.check_new(Path(output) if output else None)
 
     # Loaded when names are in order: TensorFlow takes seconds.
     from keras_r3d.inference.evaluation import evaluating

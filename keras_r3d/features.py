@@ -1,4 +1,4 @@
-"""Writes embeddings of videos, finds neighbors: `python -m keras_r3d.features VIDEO… --model RUN`."""
+"""Writes embeddings of videos: `python -m keras_r3d.features VIDEO… --model RUN`."""
 
 import functools
 import os

@@ -39,9 +39,8 @@ def _main(
         )
     live = live or any(listing.is_live(word) for word in words)
     unfit = _FILES_ONLY if live else _LIVE_ONLY
-    if wrong := [
-        name for name in unfit if name in arguments and arguments[name] != _UNSAID.get(name)
-    ]:
+    given = {name for name in unfit if arguments.get(name) not in (None, _UNSAID.get(name))}
+    if wrong := [name for name in unfit if name in given]:
         kind = "files, not for live sources" if live else "live sources, not for files"
         raise R3DError(f"--{wrong[0]} is for {kind}.")
     patience = {} if timeout is None else {"timeout": timeout}
@@ -51,7 +50,8 @@ def _main(
         raise R3DError(f"A live source is watched alone. Received: {' '.join(words)}")
     if arguments.get("fuse"):
         raise R3DError("--fuse is for files: a live source is scored by one model.")
-    return _watch(arguments, words[0], patience)
+    _watch(arguments, words[0], patience)
+    return None
 
 
 def _open(arguments: command.Arguments):
@@ -67,7 +67,7 @@ def _open(arguments: command.Arguments):
     return classifier
 
 
-def _predict(arguments: command.Arguments, paths: Sequence[str], patience: dict) -> int:
+def _predict(arguments: command.Arguments, paths: Sequence[str], patience: dict[str, float]) -> int:
     from keras_r3d.inference.prediction import result_table
     from keras_r3d.inference.prediction.predictions import Predictions
 
@@ -78,7 +78,7 @@ def _predict(arguments: command.Arguments, paths: Sequence[str], patience: dict)
     return result_table.show(classifier.predict(**options), classifier.classes, options["top"])
 
 
-def _watch(arguments: command.Arguments, source: str, patience: dict) -> None:
+def _watch(arguments: command.Arguments, source: str, patience: dict[str, float]) -> None:
     """Prints the classes of a live source until it ends, the time is over, or a signal comes."""
     classifier = _open(arguments)
 

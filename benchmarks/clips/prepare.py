@@ -14,7 +14,7 @@ from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.decoding import buffers, decoder
 from keras_r3d.data.store import levels, planning, preparing
 from keras_r3d.data.store.encoding import StoreSettings
-from keras_r3d.recipe import Clips
+from keras_r3d.recipe.clips import Clips, MultiScale
 from keras_r3d.system import files
 from keras_r3d.system.opencv import cv2
 
@@ -37,6 +37,7 @@ def run(data_dir: str, clips: Clips, *, most_videos: int, rounds: int, json: str
     cv2.setNumThreads(1)
     found = annotations.read(data_dir, annotations.AUTO)
     chosen = found.split("train")[:most_videos]
+    assert isinstance(clips.crop, MultiScale)
     settings = StoreSettings(levels.for_crops(clips.size, clips.crop.scales), _QUALITY, 0.0)
     some = Annotations({"train": chosen}, found.classes, [])
     work = planning.job(some, annotations.root(data_dir), settings)

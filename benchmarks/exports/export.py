@@ -136,8 +136,8 @@ def _write(
     """
     names = [f"{number:03}" for number in range(_CLASSES)]
     frames, size = network.input_shape[1:3]
-    experiment = recipe.load("kinetics34", [f"data.frames={frames}", f"data.size={size}"])
-    metadata = applications.Metadata(tuple(names), recipe=recipe.tables(experiment))
+    experiment = recipe.load("kinetics34", [f"clips.frames={frames}", f"clips.size={size}"])
+    metadata = applications.Metadata(tuple(names), recipe=recipe.to_dict(experiment))
     source = Source(network, metadata, calibration[0], lambda: calibration)
 
     def ours(form: str, quantize: str = "none") -> Callable[[Path], None]:

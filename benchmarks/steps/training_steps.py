@@ -49,8 +49,8 @@ class Ours:
             "kinetics34",
             [
                 f'model.name="{task.model}"',
-                f"data.frames={task.frames}",
-                f"data.size={task.size}",
+                f"clips.frames={task.frames}",
+                f"clips.size={task.size}",
                 f"train.batch_size={task.batch_size}",
                 f'train.precision="{self.precision}"',
                 "train.optimizer.learning_rate=0.01",

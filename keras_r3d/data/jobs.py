@@ -192,7 +192,7 @@ def view_clips(
         raise DataError(f"`per_class` must be from 1 to 15. Received: {per_class}")
     sheet.check_free(path)  # before anything slow
     clips, seed = experiment.clips, experiment.train.seed if seed is None else seed
-    source = open_source(data, clips, experiment.videos)
+    source = open_source(os.fspath(data), clips, experiment.videos)
     for note in source.annotations.notes:
         (say or silent)(f"Note: {note}")
     videos = source.annotations.split("train")

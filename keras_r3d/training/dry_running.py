@@ -63,8 +63,8 @@ def _take_steps(ready: Setup, cache_gib: float) -> str:
     loss = sums[0] / train.batch_size
     if not math.isfinite(loss):
         raise TrainingError(
-            f"The loss of step {_STEPS + 1} is {loss}: lower `train.optimizer.learning_rate`, or add "
-            "`train.schedule.warmup_epochs` or `train.clip_norm`."
+            f"The loss of step {_STEPS + 1} is {loss}: lower `train.optimizer.learning_rate`, or "
+            "add `train.schedule.warmup_epochs` or `train.clip_norm`."
         )
     epoch = later = seconds * ready.steps_per_epoch
     cached = ""

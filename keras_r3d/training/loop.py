@@ -312,9 +312,9 @@ class Training:
         epoch, position = divmod(step, self._setup.steps_per_epoch)
         saved = state.latest(self._run.path / run_folder.STATE) if self._run else None
         return (
-            f"{what} in epoch {epoch + 1}, step {position + 1}: lower `train.optimizer.learning_rate`, or "
-            "add `train.schedule.warmup_epochs` or `train.clip_norm`, and start over with --fresh or in "
-            f"another --workdir.{where} "
+            f"{what} in epoch {epoch + 1}, step {position + 1}: lower "
+            "`train.optimizer.learning_rate`, or add `train.schedule.warmup_epochs` or "
+            f"`train.clip_norm`, and start over with --fresh or in another --workdir.{where} "
             + (f"The last good state is {saved}." if saved else "No state was saved yet.")
         )
 

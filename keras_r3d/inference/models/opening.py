@@ -21,8 +21,8 @@ class Named:
     """What flags name a model by.
 
     Attributes:
-        model: folder of a run, whose best model is taken, or a file: .keras, .tflite, .onnx, .xml of
-            OpenVINO, the folder of a SavedModel, or weights.
+        model: folder of a run, whose best model is taken, or a file: .keras, .tflite, .onnx, .xml
+            of OpenVINO, the folder of a SavedModel, or weights.
         workdir: the run that a model file is of, where it does not lie in its folder; alone, as
             `model`.
         recipe: says how clips are cut for a `model` that is of no run and does not say so itself.

@@ -81,14 +81,14 @@ def shape(classifier: Classifier, seconds: float | None) -> Shape:
     clips = classifier.clips
     if clips.input != "rgb":
         raise ArgumentError(
-            f"This model takes optical flow ({clips.input}), which is not computed of live sources: "
-            "name one that takes RGB."
+            f"This model takes optical flow ({clips.input}), which is not computed of live "
+            "sources: name one that takes RGB."
         )
     if not clips.is_spread:
         if seconds is not None:
             raise ArgumentError(
-                f"--seconds is of no use: this model takes {clips.frames} consecutive frames. Leave "
-                "it out."
+                f"--seconds is of no use: this model takes {clips.frames} consecutive frames. "
+                "Leave it out."
             )
     elif seconds is None:
         raise ArgumentError(
