@@ -121,7 +121,8 @@ def _evaluation(figures: dict[str, Any] | None) -> str:
 def _training(source: Source, summary: dict[str, Any]) -> str:
     tables = source.metadata.recipe or {}
     weights = tables.get("model", {}).get("weights") or source.metadata.weights
-    sentences = [f"Network {source.network.name}, started from {weights or 'random weights'}."]
+    weights = weights or ("random weights" if summary else "weights that are not recorded")
+    sentences = [f"Network {source.network.name}, started from {weights}."]
     if counts := summary.get("videos"):
         listed = ", ".join(f"{split} {count}" for split, count in counts.items())
         sentences.append(f"Videos: {listed}.")

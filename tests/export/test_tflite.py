@@ -24,7 +24,7 @@ from keras_r3d.system.errors import ExportError, ModelError, VideoError
 
 SHAPE = (8, 32, 32, 3)
 NAMES = ["clap", "wave", "Fußball"]
-CLIPS = np.random.default_rng(0).integers(0, 256, (8, *SHAPE), dtype=np.uint8)
+CLIPS = np.random.default_rng(0).integers(0, 256, (4, *SHAPE), dtype=np.uint8)
 PLAIN = tf.lite.experimental.OpResolverType.BUILTIN_REF  # knows built-in operators only
 
 
@@ -53,7 +53,6 @@ def operators(path: Path) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    keras.backend.clear_session()
     keras.utils.set_random_seed(0)
     model = R3D10(input_shape=SHAPE, width=0.25, classes=3, shortcut="A")
     kernel, bias = model.layers[-1].get_weights()
@@ -138,10 +137,11 @@ def test_each_value_of_a_pixel_is_a_step_of_int8(exported):
     assert found["quantization"] == (1.0, -128)
 
 
-def test_the_same_model_makes_the_same_bytes(model, exported, tmp_path):
-    keras.backend.clear_session()  # as in a new process: names are counted from 1
-    again = write(model, tmp_path / "again.tflite", "int8")
-    assert again.read_bytes() == exported["int8"].read_bytes()
+def test_the_same_model_makes_the_same_bytes(model, tmp_path):
+    for name in ("a", "b"):
+        keras.backend.clear_session()  # as in a new process: names are counted from 1
+        write(model, tmp_path / f"{name}.tflite", "int8", CLIPS[:1])
+    assert (tmp_path / "a.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
 
 
 def test_logits_become_probabilities(tmp_path):
