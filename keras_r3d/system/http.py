@@ -15,12 +15,12 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import urllib3
 
 from keras_r3d.system.retrying import PassingError
 
-_CONNECTIONS = 256  # kept to each server, at most
 _BLOCK_BYTES = 2**18
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
@@ -47,9 +47,10 @@ def request(
         PassingError: there is no answer, or not all of it, but there may be the next time.
         HttpError: there will be none.
     """
+    parts = urllib.parse.urlsplit(url)
     timeout = urllib3.Timeout(total=max(seconds, 0.001))
     try:
-        answer = _pool(_proxy(url), os.getpid()).request(
+        answer = _pool(parts.scheme, parts.netloc, os.getpid()).request(
             method, url, body=body, headers=headers, timeout=timeout, preload_content=False
         )
         try:
@@ -87,22 +88,17 @@ def status(answer: urllib3.BaseHTTPResponse) -> str:
 
 
 @functools.cache
-def _pool(proxy: str | None, process: int) -> urllib3.PoolManager:
-    """Returns the connections of a process: a child must not use those of its parent."""
+def _pool(scheme: str, host: str, process: int) -> urllib3.PoolManager:
+    """Returns the connections to a host, through the proxy that the environment names for it.
+
+    A child process must not use those of its parent.
+    """
     once = urllib3.Retry(redirect=5, connect=0, read=0, other=0, raise_on_redirect=False)
-    agent = {"User-Agent": "keras_r3d"}
-    if proxy:
-        return urllib3.ProxyManager(proxy, maxsize=_CONNECTIONS, retries=once, headers=agent)
-    return urllib3.PoolManager(maxsize=_CONNECTIONS, retries=once, headers=agent)
-
-
-def _proxy(url: str) -> str | None:
-    """Returns the proxy that the environment names for a URL (http_proxy, no_proxy, …)."""
-    parts = urllib.parse.urlsplit(url)
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    if not proxy or urllib.request.proxy_bypass(parts.netloc):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    options: Any = {"headers": {"User-Agent": "keras_r3d"}, "retries": once, "maxsize": 256}
+    proxy = urllib.request.getproxies().get(scheme)  # http_proxy, no_proxy, …
+    if not proxy or urllib.request.proxy_bypass(host):
+        return urllib3.PoolManager(**options)
+    return urllib3.ProxyManager(proxy if "://" in proxy else f"http://{proxy}", **options)
 
 
 def _explained(error: BaseException, seconds: float) -> Exception:

@@ -103,9 +103,9 @@ def test_a_range_behind_the_end(store):
 
 def test_a_missing_file(store):
     for ask in (store.size, store.text, lambda name: store.read(name, 0, 1)):
-        with pytest.raises(StoreError, match=r"no\.json.*Is the store there, and complete\?"):
+        with pytest.raises(StoreError, match=r"no\.json.*is the store there, and complete\?"):
             ask("no.json")
-    with pytest.raises(StoreError, match=r"no\.json.*Is the store there, and complete\?"):
+    with pytest.raises(StoreError, match=r"no\.json.*is the store there, and complete\?"):
         store.local_copy("no.json", 3, sha256(b"abc"))
 
 

@@ -37,7 +37,7 @@ def open_file_system(scheme: str, rest: str) -> Storage:
     root = f"{scheme}://{rest}"
     if scheme not in _PACKAGES:
         schemes = ", ".join(f"{name}://" for name in (*_PACKAGES, "http", "https"))
-        raise StoreError(f"{root}: {scheme}:// is unknown; stores lie in folders or at {schemes}.")
+        raise StoreError(f"{scheme}:// is unknown; a store lies in a folder or at {schemes}.")
     if rest.startswith("/") or not rest:
         raise StoreError(f"{root}: the bucket is missing, as in {scheme}://bucket/folder .")
     try:

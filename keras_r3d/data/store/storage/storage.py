@@ -159,7 +159,7 @@ class Storage(ABC):
             )
         except FileNotFoundError as error:
             raise _MissingError(
-                f"{place}: there is no such file. Is the store there, and complete?"
+                f"{place}: there is no such file; check the path: is the store there, and complete?"
             ) from error
         except PermissionError as error:
             raise UnreachableError(
