@@ -36,8 +36,7 @@ def training_clip(
     Args:
         out: uint8 `(frames, size, size, channels)`, contiguous, becomes the pixels; None makes it.
     """
-    pixels = _empty(data) if out is None else out
-    return training_clips(reader, source, data, [rng], [pixels])[0]
+    return training_clips(reader, source, data, [rng], [_empty(data) if out is None else out])[0]
 
 
 def training_clips(
