@@ -270,7 +270,7 @@ def _empty_batch(shape: tuple[int, ...]) -> np.ndarray:
         memory = np.empty(size + _ALIGNMENT - 1, np.uint8)
     start = -memory.ctypes.data % _ALIGNMENT
     # All views of the batch hold `whole`; after the last of them its memory is free again.
-    whole = np.frombuffer(memoryview(memory), np.uint8, size, start)
+    whole = np.frombuffer(memory.data, np.uint8, size, start)
     weakref.finalize(whole, free.append, memory).atexit = False
     return whole.reshape(shape)
 
