@@ -36,8 +36,7 @@ def training_clip(
     Args:
         out: uint8 `(frames, size, size, channels)`, contiguous, becomes the pixels; None makes it.
     """
-    pixels = _empty(clips) if out is None else out
-    return training_clips(reader, source, clips, [rng], [pixels])[0]
+    return training_clips(reader, source, clips, [rng], [_empty(clips) if out is None else out])[0]
 
 
 def training_clips(

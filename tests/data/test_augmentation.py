@@ -72,8 +72,13 @@ def paper_p_values(drawn: list[tuple[int, cropping.Crop]]) -> dict[str, float]:
     }
 
 
-def test_the_paper_s_crops_and_starts_are_equally_likely_and_independent():
-    values = paper_p_values(paper_draws())
+@pytest.fixture(scope="module")
+def drawn() -> list[tuple[int, cropping.Crop]]:
+    return paper_draws()
+
+
+def test_the_paper_s_crops_and_starts_are_equally_likely_and_independent(drawn):
+    values = paper_p_values(drawn)
     assert min(values.values()) > LEAST_P, values
 
 
@@ -114,9 +119,8 @@ def test_a_biased_draw_fails(monkeypatch, module, name, biased, seen_in):
     assert {test for test, value in values.items() if value < LEAST_P} >= seen_in, values
 
 
-def test_dependent_draws_fail():
+def test_dependent_draws_fail(drawn):
     """The start decides about the flip, though each alone is as it should be."""
-    drawn = paper_draws()
     tied = [
         (start, dataclasses.replace(crop, flip=(start + number % 5 // 4) % 2 == 0))
         for number, (start, crop) in enumerate(drawn)

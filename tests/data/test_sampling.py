@@ -1,4 +1,3 @@
-import time
 from collections import Counter
 
 import numpy as np
@@ -180,7 +179,5 @@ def test_spans_reach_from_start_to_end_and_overlap_by_half(frames, share):
 
 
 def test_a_window_of_a_very_long_video_is_drawn_at_once():
-    started = time.process_time()
-    for seed in range(100):
-        temporal.random_window(np.random.default_rng(seed), 2**40, 16, 3)
-    assert time.process_time() - started < 1
+    clip = temporal.random_window(np.random.default_rng(0), 2**40, 16, 3)  # of no endless array
+    assert (np.diff(clip) == 3).all()

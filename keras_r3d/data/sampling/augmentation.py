@@ -87,14 +87,11 @@ def warp(matrix: Matrix, clip: Pixels, fill: int | None = None) -> Pixels:
     Returns:
         uint8 of the same shape.
     """
-    border, value = (
-        cv2.BORDER_REFLECT_101 if fill is None else cv2.BORDER_CONSTANT,
-        (fill or 0,) * 3,
-    )
+    border = cv2.BORDER_REFLECT_101 if fill is None else cv2.BORDER_CONSTANT
     warped = np.empty_like(clip)
     for frame, out in zip(clip, warped, strict=True):
         out[...] = cv2.warpAffine(
-            frame, matrix, frame.shape[1::-1], borderMode=border, borderValue=value
+            frame, matrix, frame.shape[1::-1], borderMode=border, borderValue=(fill or 0,) * 3
         )
     return warped
 
