@@ -69,11 +69,11 @@ def test_max_pooling_padding_never_wins():
     assert (views[:, ::2, ::2, ::2].max(axis=(-3, -2, -1)) == after).all()
 
 
-def test_input_is_normalised_inside():
+def test_input_is_normalized_inside():
     model = R3D10(input_shape=(16, 32, 32, 3), width=0.125, mean=(10, 20, 30), std=(2, 4, 5))
-    normalised = keras.Model(model.inputs, model.get_layer("normalization").output)
+    normalized = keras.Model(model.inputs, model.get_layer("normalization").output)
     expected = (CLIP - np.array([10, 20, 30])) / np.array([2, 4, 5])
-    received = keras.ops.convert_to_numpy(normalised(CLIP))
+    received = keras.ops.convert_to_numpy(normalized(CLIP))
     assert received == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
