@@ -49,21 +49,10 @@ def relu(x, name: str):
 
 def conv_2plus1d(x, filters: int, name: str, *, strides: Strides = (1, 1, 1), middle: int):
     """A convolution in space, batch norm and ReLU, then a convolution in time."""
-    x = conv(
-        x,
-        middle,
-        f"{name}_spatial",
-        kernel_size=(1, 3, 3),
-        strides=(1, *strides[1:]),
-    )
+    in_space, in_time = (1, *strides[1:]), (strides[0], 1, 1)
+    x = conv(x, middle, f"{name}_spatial", kernel_size=(1, 3, 3), strides=in_space)
     x = relu(batch_norm(x, f"{name}_spatial_bn"), f"{name}_spatial_relu")
-    return conv(
-        x,
-        filters,
-        f"{name}_temporal",
-        kernel_size=(3, 1, 1),
-        strides=(strides[0], 1, 1),
-    )
+    return conv(x, filters, f"{name}_temporal", kernel_size=(3, 1, 1), strides=in_time)
 
 
 def shortcut_a(x, filters: int, strides: Strides, name: str):
@@ -94,7 +83,7 @@ SHORTCUTS = {"A": shortcut_a, "B": shortcut_b}
 
 
 def basic(x, filters: int, strides: Strides, shortcut: str, convolution: str, name: str):
-    """Two convolutions ("3d": 3x3x3, "2d": 1x3x3, "2+1d": factorised) and a shortcut around them.
+    """Two convolutions ("3d": 3x3x3, "2d": 1x3x3, "2+1d": factorized) and a shortcut around them.
 
     Reference:
         "2d" and "2+1d": Tran et al., A Closer Look at Spatiotemporal Convolutions for Action

@@ -58,10 +58,11 @@ def _embedder(network: keras.Model, stages: Sequence[str], number: int) -> keras
     prefix = _prefix(number)
     pooled = []
     for stage in stages:
-        named = [one for one in network.layers if re.match(rf"{prefix}{stage}(\D|$)", one.name)]
-        if not named or len(named[-1].output.shape) != 5:
+        pattern = rf"{prefix}{stage}(\D|$)"
+        stage_layers = [layer for layer in network.layers if re.match(pattern, layer.name)]
+        if not stage_layers or len(stage_layers[-1].output.shape) != 5:
             raise ValueError(f"The network {network.name} has no stage '{stage}'.")
-        x, name = named[-1].output, f"{prefix}pool_{stage}"
+        x, name = stage_layers[-1].output, f"{prefix}pool_{stage}"
         if stage != stages[-1] or None in x.shape[1:] or min(x.shape[2:4]) < 2:
             pooled.append(layers.GlobalAveragePooling3D(name=name)(x))
             continue

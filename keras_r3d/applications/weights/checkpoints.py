@@ -20,6 +20,7 @@ import numpy as np
 
 from keras_r3d.applications.weights import unpickling
 from keras_r3d.applications.weights.unpickling import (
+    DTYPES,
     DamagedError,
     RefusedError,
     TensorRecord,
@@ -34,18 +35,6 @@ MAX_TENSORS = 20_000
 MAX_SHARING = 4  # bytes of all tensors against those of the file
 MAX_DIRECTORY_BYTES = 4 * 2**20
 
-_DTYPES = {
-    "Float": "<f4",
-    "Double": "<f8",
-    "Half": "<f2",
-    "BFloat16": "<u2",  # the upper half of a float32
-    "Long": "<i8",
-    "Int": "<i4",
-    "Short": "<i2",
-    "Char": "i1",
-    "Byte": "u1",
-    "Bool": "?",
-}
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _RESAVE = (
@@ -187,7 +176,7 @@ class _File:
         """Refuses tensors that are not in the file, so that shapes can be believed."""
         claimed = 0
         for storage, _, shape, _ in records:
-            width = np.dtype(_DTYPES[storage.dtype]).itemsize
+            width = np.dtype(DTYPES[storage.dtype]).itemsize
             place = self.places.get(storage.key, _Place(0, 0))
             if (storage.offset + storage.size) * width > place.size:
                 raise DamagedError(f"storage {storage.key[:20]} is missing or too short")
@@ -197,7 +186,7 @@ class _File:
 
     def read(self, record: TensorRecord, count: int) -> np.ndarray:
         """Reads values of a tensor's storage from the tensor's first one on."""
-        storage, dtype = record.storage, np.dtype(_DTYPES[record.storage.dtype])
+        storage, dtype = record.storage, np.dtype(DTYPES[record.storage.dtype])
         place = self.places[storage.key]
         if place.checksum is not None and storage.key not in self.checked:
             with self.path.open("rb") as file:
@@ -346,7 +335,7 @@ def _open_legacy(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
     # stands in the first pickle only.
     widths: dict[str, int] = {}
     for record in _records(content):
-        key, width = record.storage.key, np.dtype(_DTYPES[record.storage.dtype]).itemsize
+        key, width = record.storage.key, np.dtype(DTYPES[record.storage.dtype]).itemsize
         if widths.setdefault(key, width) != width:
             raise DamagedError(f"storage {key[:20]} is of two types")
     places: dict[str, _Place] = {}

@@ -108,7 +108,19 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Ten
     return TensorRecord(storage, offset, shape, strides)
 
 
-_DTYPES = ["Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool"]
+# NumPy's types by PyTorch's names of them.
+DTYPES = {
+    "Float": "<f4",
+    "Double": "<f8",
+    "Half": "<f2",
+    "BFloat16": "<u2",  # the upper half of a float32
+    "Long": "<i8",
+    "Int": "<i4",
+    "Short": "<i2",
+    "Char": "i1",
+    "Byte": "u1",
+    "Bool": "?",
+}
 _CALLS: dict[str, Callable[..., Any] | None] = {
     "collections.OrderedDict": _mapping,
     "collections.Counter": _mapping,  # milestones of a learning-rate schedule
@@ -116,7 +128,7 @@ _CALLS: dict[str, Callable[..., Any] | None] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": lambda data, *_: _expect(data, TensorRecord),
     "torch.Size": lambda sizes: _expect(sizes, tuple),
-    **{f"torch.{place}{t}Storage": None for place in ("", "cuda.") for t in _DTYPES},
+    **{f"torch.{place}{t}Storage": None for place in ("", "cuda.") for t in DTYPES},
 }
 _INSTRUCTIONS = """
     PROTO FRAME STOP MARK MEMOIZE BINPUT LONG_BINPUT BINGET LONG_BINGET
@@ -174,7 +186,7 @@ class _Unpickler(pickle._Unpickler):
         dtype = _expect(named, _Global).path.rpartition(".")[2].removesuffix("Storage")
         # The size is the whole storage's, also of a legacy view, which has a key, offset and size.
         _, offset, part = view[0] if view and view[0] is not None else (None, 0, size)
-        names_fit = dtype in _DTYPES and len(_expect(key, str)) <= MAX_CHARACTERS
+        names_fit = dtype in DTYPES and len(_expect(key, str)) <= MAX_CHARACTERS
         if not names_fit or not _sizes(size, offset, part) or offset + part > size:
             raise DamagedError("a storage of an impossible type or size")
         return StorageRecord(dtype, key, part, offset)
