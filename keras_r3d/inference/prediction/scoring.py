@@ -108,7 +108,8 @@ class _Network:
         self._probabilities, self._keep_views = probabilities, keep_views
         self._thread = ThreadPoolExecutor(1, "network")
         self._collected: list[tuple[Frame, list[np.ndarray]]] = []
-        self._scoring: Future[None] | None = None
+        self._scoring: Future[list[np.ndarray]] | None = None
+        self._waiting: list[list[np.ndarray]] = []  # for these scores
 
     def __enter__(self) -> "_Network":
         return self
@@ -134,20 +135,24 @@ class _Network:
 
     def _begin(self) -> None:
         self._wait()
-        self._scoring = self._thread.submit(self._step, self._collected)
+        self._scoring = self._thread.submit(self._step, [views for views, _ in self._collected])
+        self._waiting = [scores for _, scores in self._collected]
         self._collected = []
 
     def _wait(self) -> None:
         if self._scoring is not None:
-            self._scoring.result()
+            for scores, own in zip(self._waiting, self._scoring.result(), strict=True):
+                scores.append(own)
+        self._scoring = None
 
-    def _step(self, collected: list[tuple[Frame, list[np.ndarray]]]) -> None:
+    def _step(self, windows: list[Frame]) -> list[np.ndarray]:
         kind = self._classifier.eval.average
-        pixels = np.concatenate([views for views, _ in collected])
+        pixels = np.concatenate(windows)
         scores = _checked(self._classifier, self._classifier.score(pixels), self._probabilities)
-        ends = np.cumsum([len(views) for views, _ in collected])
-        for (_, found), views in zip(collected, np.split(scores, ends[:-1]), strict=True):
-            found.append(views if self._keep_views else average(views, kind).astype(np.float32))
+        parts = np.split(scores, np.cumsum([len(views) for views in windows])[:-1])
+        if self._keep_views:
+            return parts
+        return [average(views, kind).astype(np.float32) for views in parts]
 
 
 def _checked(classifier: Classifier, scores: np.ndarray, probabilities: bool) -> np.ndarray:
