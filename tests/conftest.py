@@ -9,7 +9,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # a core each, or threads wait for each
     for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
-import dataclasses
 from pathlib import Path
 
 import cv2
@@ -91,24 +90,21 @@ def small() -> recipe.Recipe:
 
 def small_recipe() -> recipe.Recipe:
     """A recipe that trains in seconds."""
-    demo = recipe.load("demo")
-    return dataclasses.replace(
-        demo,
-        model=dataclasses.replace(demo.model, width=0.0625),
-        data=dataclasses.replace(
-            demo.clips,
-            rendered=False,
-            validation_fraction=0.2,
-            test_fraction=0.2,
-            frames=4,
-            frame_stride=1,
-            frame_stride_most=1,
-            size=16,
-            color_jitter=0.0,
-            broken_share=0.5,
-        ),
-        train=dataclasses.replace(
-            demo.train, epochs=2, clips_per_video=2, batch_size=4, warmup_epochs=0
-        ),
-        eval=dataclasses.replace(demo.eval, batch_size=4),
+    return recipe.load(
+        "demo",
+        [
+            "model.width=0.0625",
+            "videos.rendered=",
+            "videos.broken_share=0.5",
+            "videos.hold_out={validation=0.2, test=0.2}",
+            "clips.frames=4",
+            "clips.size=16",
+            "clips.sampling.stride=1",
+            "clips.augment=",
+            "train.epochs=2",
+            "train.clips_per_video=2",
+            "train.batch_size=4",
+            "train.schedule.warmup_epochs=",
+            "eval.batch_size=4",
+        ],
     )

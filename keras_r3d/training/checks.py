@@ -125,7 +125,7 @@ def split_errors(videos: Annotations, recipe: Recipe) -> list[R3DError]:
         errors.append(
             DataError(
                 "The validation split has no videos. Add some, or remove the split: without one "
-                "the last epoch is kept (--set data.validation_fraction=0 where it is held out)."
+                "the last epoch is kept (--set videos.hold_out.validation=0 where it is held out)."
             )
         )
     return errors

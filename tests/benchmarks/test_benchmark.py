@@ -20,7 +20,7 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.system.errors import R3DError
 
-SET = ["data.frames=4", "data.size=16", "data.short_side=0"]
+SET = ["clips.frames=4", "clips.size=16", "clips.short_side=0"]
 
 
 class NotInstalled(ClipByClip):
@@ -141,7 +141,7 @@ def test_the_draws_are_those_of_training(tmp_path):
     assert (segment.first, segment.count, segment.frames_in_file) == (5, 5, 12)
 
 
-@pytest.mark.parametrize("more", [[], ["data.balanced=true", "data.frame_stride_most=3"]])
+@pytest.mark.parametrize("more", [[], ["videos.balanced=true", "clips.sampling.max_stride=3"]])
 def test_the_draws_give_the_clips_of_training(class_folders, more):
     data = recipe.load("kinetics34", [*SET, *more]).data
     found = annotations.read(class_folders, "folders")

@@ -356,13 +356,19 @@ def test_training_clips_have_two_channels(moving, data, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["data.color_jitter=0.4"], "'data.color_jitter' changes colors, and 'data.input' is"),
-        (["data.rotate_degrees=5"], "'data.rotate_degrees' turns pictures, but not the directions"),
-        (["data.shear_degrees=5"], "'data.shear_degrees' slants"),
-        (["data.translate=0.1"], "'data.translate' fills borders with a reflection"),
+        (
+            ["clips.augment.color_jitter=0.4"],
+            "'data.color_jitter' changes colors, and 'data.input' is",
+        ),
+        (
+            ["clips.augment.rotate_degrees=5"],
+            "'data.rotate_degrees' turns pictures, but not the directions",
+        ),
+        (["clips.augment.shear_degrees=5"], "'data.shear_degrees' slants"),
+        (["clips.augment.translate=0.1"], "'data.translate' fills borders with a reflection"),
         (["data.randaugment_ops=2"], "'data.randaugment_ops' changes colors and turns pictures"),
         (["model.mean=[1, 2, 3]"], "'model.mean' must hold 2 numbers (x, y: data.input is 'dis')"),
-        (["data.input='lk'"], "'data.input' must be one of ['rgb', 'farneback', 'dis', 'tvl1']"),
+        (["clips.input='lk'"], "'data.input' must be one of ['rgb', 'farneback', 'dis', 'tvl1']"),
     ],
 )
 def test_recipes_for_flow(changes, message):

@@ -712,9 +712,9 @@ def test_bad_options_are_said(source, tmp_path, options, said):
     ("options", "said", "sizes"),
     [
         ({}, "short side 224, 188, 158, 133, 112 px", (64, 48)),
-        ({"overrides": ["data.size=32"]}, "short side 64, 54, 45, 38, 32 px", (64, 48)),
+        ({"overrides": ["clips.size=32"]}, "short side 64, 54, 45, 38, 32 px", (64, 48)),
         (
-            {"recipe": "demo", "overrides": ["data.size=32", "data.scales=[1.0]"]},
+            {"recipe": "demo", "overrides": ["clips.size=32", "clips.crop.scales=[1.0]"]},
             "side 32 px",
             (43, 32),
         ),

@@ -41,10 +41,10 @@ def source_of(network: keras.Model, classes, experiment=None, clips=()) -> Sourc
     Args:
         clips: to calibrate on.
     """
-    tables = recipe.tables(experiment or small_recipe())
-    data = tables["data"]
+    experiment = experiment or small_recipe()
+    tables, clips_of = recipe.to_dict(experiment), experiment.clips
     channels = network.input_shape[-1]
-    example = np.zeros((data["frames"], data["size"], data["size"], channels), np.uint8)
+    example = np.zeros((*clips_of.shape[:3], channels), np.uint8)
     metadata = Metadata(tuple(classes), (0.0,) * channels, (1.0,) * channels, recipe=tables)
     return Source(network, metadata, example, lambda: clips)
 

@@ -197,14 +197,16 @@ def test_four_replicas_see_the_clips_of_one(tmp_path, small, clips_per_pass):
         write_video(tmp_path / f"class{number % 2}" / f"{number}.avi", 12, base=10 * number)
     recipe = dataclasses.replace(
         small,
-        data=dataclasses.replace(
-            small.clips, validation_fraction=0.0, test_fraction=0.0, clips_per_pass=clips_per_pass
+        videos=dataclasses.replace(small.videos, hold_out=None),
+        train=dataclasses.replace(
+            small.train,
+            batch_size=8,
+            clips_per_pass=None if clips_per_pass == 1 else clips_per_pass,
         ),
-        train=dataclasses.replace(small.train, batch_size=8),
     )
 
     def seen(hardware, first_step) -> list[list[bytes]]:
-        opened = opening.open_source(tmp_path, recipe.clips, cache_gib=0.1, seed=1)
+        opened = opening.open_source(tmp_path, recipe.clips, recipe.videos, cache_gib=0.1, seed=1)
         ready = Setup(recipe, opened, hardware, None, None, False)
         assert ready.steps_per_epoch == 2
         batches, steps = ready.batches(first_step), []

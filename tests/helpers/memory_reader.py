@@ -14,11 +14,11 @@ VIDEO = Video("video", "video.avi", "")
 class MemoryReader(Reader):
     """Reads one video, which is in memory."""
 
-    def __init__(self, frames: np.ndarray, data: recipe.Data):
+    def __init__(self, frames: np.ndarray, clips: recipe.Clips):
         super().__init__()
         self.channels = frames.shape[-1]
-        if data.input == "rgb":
-            size = decoder.shrunk(frames[0], data.short_side)
+        if clips.input == "rgb":
+            size = decoder.shrunk(frames[0], clips.short_side or 0)
             frames = np.stack([decoder.resize(frame, *size) for frame in frames])
         self._frames = frames
 

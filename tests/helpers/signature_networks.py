@@ -18,9 +18,7 @@ CLASSES = ["wave", "clap 👏", "jump", "run", "sit", "stand"]
 FRAMES = 8
 SIZE = 16
 KINETICS = recipe.load("kinetics34")
-DATA = dataclasses.replace(
-    KINETICS.data, frames=FRAMES, frame_stride=1, frame_stride_most=1, size=SIZE, short_side=24
-)
+CLIPS = dataclasses.replace(KINETICS.clips, frames=FRAMES, size=SIZE, short_side=24)
 BUILDERS = {
     "A": lambda **kwargs: R3D10(shortcut="A", **kwargs),
     "B": lambda **kwargs: R3D10(shortcut="B", **kwargs),
@@ -46,14 +44,14 @@ def network(kind: str = "A", **kwargs) -> keras.Model:
     return model
 
 
-def source(model: keras.Model, data=DATA, classes=CLASSES) -> Source:
+def source(model: keras.Model, clips=CLIPS, classes=CLASSES) -> Source:
     """What is exported of a model, with an example of its clips."""
-    return source_of(model, classes, dataclasses.replace(KINETICS, data=data))
+    return source_of(model, classes, dataclasses.replace(KINETICS, clips=clips))
 
 
-def served(model: keras.Model, path: Path, data=DATA, quantize="none"):
+def served(model: keras.Model, path: Path, clips=CLIPS, quantize="none"):
     """Writes a model and returns the signatures of what is loaded again."""
-    saved_model.write(source(model, data), path, quantize)
+    saved_model.write(source(model, clips), path, quantize)
     loaded = tf.saved_model.load(str(path))
     return SimpleNamespace(model=model, path=path, loaded=loaded, **loaded.signatures)
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_r3d import recipe, run_folder
+from keras_r3d.recipe.schema import SgdOptimizer
 from keras_r3d.system.devices import Devices
 from keras_r3d.training.optimization.step import Steps
 from keras_r3d.training.setup import Setup
@@ -23,17 +24,15 @@ RATE = 0.05
 HARDWARE = Devices(tf.distribute.get_strategy(), "CPU")
 
 
-PLAIN = {
-    "optimizer": "sgd",
-    "learning_rate": RATE,
-    "momentum": 0.0,
-    "weight_decay": 0.0,
-    "head_rate": 1.0,
-}
+PLAIN = SgdOptimizer(learning_rate=RATE, momentum=0.0, weight_decay=0.0)
 
 
 def train(**keys) -> recipe.Train:
-    return dataclasses.replace(recipe.load("demo").train, **PLAIN | keys)
+    """Plain SGD at a rate of `RATE`, with changes of [train] or of the optimizer by their names."""
+    names = {field.name for field in dataclasses.fields(SgdOptimizer)}
+    own = {key: keys.pop(key) for key in names & set(keys)}
+    optimizer = keys.pop("optimizer", dataclasses.replace(PLAIN, **own))
+    return dataclasses.replace(recipe.load("demo").train, optimizer=optimizer, **keys)
 
 
 def tiny(frozen_statistics=False, dropout=0.0) -> keras.Model:

@@ -6,18 +6,18 @@ from keras_r3d.data import pipeline
 from keras_r3d.data.opening import open_source
 
 
-def stream(opened, data) -> tf.data.Dataset:
+def stream(opened, cut) -> tf.data.Dataset:
     return pipeline.training_clips(
         opened.reader,
         opened.annotations.split("train"),
         opened.annotations.classes,
-        data,
+        cut,
         batch_size=4,
         seed=1,
     )
 
 
-def batches(root, data, count: int = 3):
-    opened = open_source(root, data)
-    taken = [(x.numpy(), y.numpy()) for x, y in stream(opened, data).take(count)]
+def batches(root, cut, count: int = 3):
+    opened = open_source(root, cut)
+    taken = [(x.numpy(), y.numpy()) for x, y in stream(opened, cut).take(count)]
     return taken, opened.reader

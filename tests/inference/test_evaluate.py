@@ -106,7 +106,7 @@ def test_another_protocol_does_not_replace_the_first(run, tmp_path):
 
 def test_protocols_by_name():
     assert protocol.overrides(None) == []
-    assert protocol.overrides("paper")[0] == "eval.windows=0"
+    assert protocol.overrides("paper")[0] == "eval.windows=all"
     assert protocol.overrides("torch7")[2] == 'eval.average="log_probabilities"'
     assert protocol.overrides("10x3")[:2] == ["eval.windows=10", "eval.views=3"]
     assert protocol.overrides("1x2")[:2] == ["eval.windows=1", "eval.views=2"]

@@ -402,7 +402,7 @@ def test_grpc_without_its_packages(monkeypatch):
 def test_another_model_than_the_run_s(running, experiment, tmp_path):
     with pytest.raises(ServingError, match="6 scores, and 5 classes are named"):
         open_model(running, experiment, classes=CLASSES[1:])
-    longer = recipe.override(experiment, ["data.frames=8"])
+    longer = recipe.override(experiment, ["clips.frames=8"])
     with pytest.raises(ServingError, match=r"takes 'clip' of \(any, 4, any, any, 3\)"):
         open_model(running, longer)
     with pytest.raises(ServingError, match=r"takes 'jpegs' of \(any, 4\) .* cuts \(any, 8\)"):

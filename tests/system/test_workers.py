@@ -39,10 +39,10 @@ np.savez(out, losses=losses, videos=[" ".join(v) for v in videos],
          **{f"{n:03} {v.path}": np.asarray(v) for n, v in enumerate(variables)})
 """
 STEADY = [
-    'train.optimizer="sgd"',
-    "train.learning_rate=0.00001",
-    'train.schedule="plateau"',
-    "train.warmup_epochs=0",
+    'train.optimizer.kind="sgd"',
+    "train.optimizer.learning_rate=0.00001",
+    'train.schedule.kind="plateau"',
+    "train.schedule.warmup_epochs=0",
     "train.synchronized_batch_norm=true",
     "train.clips_per_video=8",
     "train.batch_size=8",

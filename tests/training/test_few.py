@@ -50,7 +50,7 @@ def experiment(weights):
 
 def few_recipe(weights, *overrides):
     changes = [
-        *(f"data.frames={FRAMES}", f"data.size={SIZE}", "data.short_side=0"),
+        *(f"clips.frames={FRAMES}", f"clips.size={SIZE}", "clips.short_side=0"),
         *("eval.batch_size=4", f"model.weights={json.dumps(weights)}", *overrides),
     ]
     return recipe.load("few", changes)
@@ -130,7 +130,7 @@ def test_unchanged_videos_are_embedded_once(experiment, class_folders, tmp_path,
 def test_embeddings_of_other_weights_or_clips_are_not_used(weights, first, tmp_path):
     shutil.copytree(first / "run", tmp_path / "runs" / "one")
     for number, other in enumerate(
-        (few_recipe(weights[1]), few_recipe(weights[0], "data.spans=[1.0]"))
+        (few_recipe(weights[1]), few_recipe(weights[0], "clips.sampling.spans=[1.0]"))
     ):
         said = []
         train(other, first / "data", tmp_path / "runs" / f"other{number}", said)
@@ -285,7 +285,7 @@ def test_a_blend_is_one_model(weights, class_folders, tmp_path):
 def test_mirrored_clips_are_fitted_to_where_flips_are_allowed(weights, class_folders, tmp_path):
     plain, flipped = (
         setup.prepare(
-            few_recipe(weights[0], f"data.flip={flip}"), class_folders, choose(), [].append
+            few_recipe(weights[0], f"clips.flip={flip}"), class_folders, choose(), [].append
         )
         for flip in ("false", "true")
     )
@@ -298,7 +298,7 @@ def test_mirrored_clips_are_fitted_to_where_flips_are_allowed(weights, class_fol
         size = one.features.shape[-1]
         assert both.features.shape[-1] == 2 * size
         assert both.features[..., :size] == pytest.approx(one.features, abs=1e-5)
-    run = train(few_recipe(weights[0], "data.flip=true"), class_folders, tmp_path / "run")
+    run = train(few_recipe(weights[0], "clips.flip=true"), class_folders, tmp_path / "run")
     assert run.summary["evaluation"]["video_top1"] == 1.0
 
 
@@ -321,14 +321,14 @@ def test_too_many_numbers_are_averaged(experiment, class_folders, tmp_path, monk
 
 def test_weights_of_another_clip_size_are_said(weights, class_folders, tmp_path):
     said = []
-    train(few_recipe(weights[0], "data.size=48"), class_folders, tmp_path / "run", said)
+    train(few_recipe(weights[0], "clips.size=48"), class_folders, tmp_path / "run", said)
     assert [line for line in said if "trained on clips of 4 frames of 32x32 pixels" in line]
 
 
 @pytest.mark.slow
 def test_fine_tuning_is_kept_where_it_lowers_the_loss(weights, class_folders, tmp_path):
     experiment = few_recipe(
-        weights[0], "few.finetune_epochs=2", "train.warmup_epochs=0", "train.batch_size=4"
+        weights[0], "few.finetune_epochs=2", "train.schedule.warmup_epochs=0", "train.batch_size=4"
     )
     said = []
     run = train(experiment, class_folders, tmp_path / "run", said)
@@ -341,7 +341,10 @@ def test_fine_tuning_is_kept_where_it_lowers_the_loss(weights, class_folders, tm
 @pytest.mark.slow
 def test_fine_tuning_starts_from_the_classifier(weights, class_folders):
     experiment = few_recipe(
-        weights[0], "few.finetune_epochs=1", "train.warmup_epochs=0", "train.learning_rate=0"
+        weights[0],
+        "few.finetune_epochs=1",
+        "train.schedule.warmup_epochs=0",
+        "train.optimizer.learning_rate=0",
     )
     few = setup.prepare(experiment, class_folders, choose(), [].append)
     size = few.embedders[0].output_shape[-1]

@@ -43,7 +43,7 @@ SETTINGS = [
     "train.deterministic=true",
     "train.save_steps=1",
     "train.epochs=12",
-    "train.warmup_epochs=1",
+    "train.schedule.warmup_epochs=1",
     'eval.split="validation"',  # or so few videos would not be held out
 ]
 TIMINGS = {"clips_per_second", "data_wait", "seconds", "validation_seconds"}

@@ -20,7 +20,7 @@ def read_csv(path: Path, must_exist: bool) -> tuple[Splits, list[str]]:
     if not path.is_file():
         raise DataError(
             f"The annotation file {path} does not exist. It must have the columns {_COLUMNS}; set "
-            '`data.annotations` to its name, or to "folders" for class folders.'
+            '`videos.annotations` to its name, or to "folders" for class folders.'
         )
     splits: Splits = defaultdict(list)
     seen: dict[tuple[str, float, float], str] = {}

@@ -12,7 +12,7 @@ LAYOUT = """\
   DATA_DIR/train/CLASS/video.mp4, DATA_DIR/validation/CLASS/…, DATA_DIR/test/CLASS/…
   or DATA_DIR/CLASS/video.mp4 (splits are then drawn from the classes),
   or a CSV file with the columns path,label[,split][,start_seconds,end_seconds],
-  or the lists of Kinetics, ActivityNet, UCF101 or HMDB51 (`data.annotations`)"""
+  or the lists of Kinetics, ActivityNet, UCF101 or HMDB51 (`videos.annotations`)"""
 
 
 def read_folders(data_dir: Path) -> tuple[Splits, list[str]]:

@@ -164,7 +164,7 @@ def _read_path(path: Path, data_dir: Path, must_exist: bool) -> tuple[Splits, li
         return public
     if path.is_dir() or path.suffix == ".json":
         what = "holds no lists of Kinetics" if path.is_dir() else "does not exist"
-        raise DataError(f"The annotations {path}: it {what}. `data.annotations` must be {_FORMS}")
+        raise DataError(f"The annotations {path}: it {what}. `videos.annotations` must be {_FORMS}")
     return read_csv(path, must_exist)
 
 

@@ -99,7 +99,7 @@ class Annotations:
             raise DataError(
                 f"There are no videos in split '{name}'. Videos by split: {counts}. Name another "
                 "split (`eval.split`), add it to the annotations, or set "
-                "`data.validation_fraction` or `data.test_fraction` to hold training videos out."
+                "`videos.hold_out.validation` or `videos.hold_out.test` to hold training videos out."
             )
         return self.splits[name]
 
