@@ -5,19 +5,24 @@
 PYTHON ?= $(shell for p in python3 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null \
 	&& echo $$p && break; done)
+PYTHON_311 ?= $(shell for p in python3.11 $$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.11*/bin/python 2>/dev/null); do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p && break; done)
 # Also one that pyenv holds but has not switched on.
 PYTHON_NEWEST ?= $(shell for p in python3.13 $$(ls -d $${PYENV_ROOT:-$$HOME/.pyenv}/versions/3.13*/bin/python 2>/dev/null); do \
 	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 VENV_NEWEST ?= .venv-newest
+VENV_311 ?= .venv-311
+VENV_OLDEST ?= .venv-oldest
 VENV_TORCH ?= .venv-torch
 # For machines with a GPU this takes PyTorch's CUDA libraries along; if that is too much:
 # make test-torch TORCH="torch torchvision --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch==2.13.0 torchvision==0.28.0
 # Two at a time. One at a time: make test PYTEST_FLAGS="-n 0".
 PYTEST_FLAGS ?= -n 2 --dist loadfile
+KERAS_OLDEST := $(shell sed -n 's/.*"keras>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 
-.PHONY: demo test test-newest test-slow test-real test-torch lint clean
+.PHONY: demo test test-311 test-newest test-oldest test-slow test-real test-torch lint clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python -m keras_r3d.train --recipe demo
@@ -25,9 +30,16 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed lint
 	$(VENV)/bin/python -m pytest $(PYTEST_FLAGS)
 
-# The same tests with the newest TensorFlow, without tensorflow-io.
+# The same tests with the newest TensorFlow, without tensorflow-io: on Python 3.13, and on 3.11.
 test-newest: $(VENV_NEWEST)/.installed
 	$(VENV_NEWEST)/bin/python -m pytest $(PYTEST_FLAGS)
+
+test-311: $(VENV_311)/.installed
+	$(VENV_311)/bin/python -m pytest $(PYTEST_FLAGS)
+
+# The same tests with the oldest Keras that pyproject.toml names.
+test-oldest: $(VENV_OLDEST)/.installed
+	$(VENV_OLDEST)/bin/python -m pytest $(PYTEST_FLAGS)
 
 test-slow: $(VENV)/.installed
 	$(VENV)/bin/python -m pytest -m slow
@@ -48,11 +60,20 @@ lint: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 was not found; name one: make PYTHON=…"; exit 1; }
-	@$(call install,$(PYTHON),$(VENV))
+	@$(call install,$(PYTHON),$(VENV),-r requirements.txt)
 
 $(VENV_NEWEST)/.installed: requirements.txt pyproject.toml
 	@$(PYTHON_NEWEST) --version 2>/dev/null || { echo "Python 3.13 was not found; name one: make PYTHON_NEWEST=…"; exit 1; }
-	@$(call install,$(PYTHON_NEWEST),$(VENV_NEWEST))
+	@$(call install,$(PYTHON_NEWEST),$(VENV_NEWEST),-r requirements.txt)
+
+$(VENV_311)/.installed: pyproject.toml
+	@$(PYTHON_311) --version 2>/dev/null || { echo "Python 3.11 was not found; name one: make PYTHON_311=…"; exit 1; }
+	@$(call install,$(PYTHON_311),$(VENV_311),'tensorflow>=2.21$(comma)<2.22' 'opencv-python>=4.11$(comma)<4.12')
+
+$(VENV_OLDEST)/.installed: requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 was not found; name one: make PYTHON=…"; exit 1; }
+	@$(call install,$(PYTHON),$(VENV_OLDEST),-r requirements.txt)
+	@$(VENV_OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check 'keras==$(KERAS_OLDEST)'
 
 $(VENV_TORCH)/.installed: Makefile
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 was not found; name one: make PYTHON=…"; exit 1; }
@@ -61,12 +82,13 @@ $(VENV_TORCH)/.installed: Makefile
 	@$(VENV_TORCH)/bin/python -m pip install --quiet --disable-pip-version-check numpy $(TORCH)
 	@touch $@
 
-# $(1) Python, $(2) folder of the virtual environment.
+# $(1) Python, $(2) folder of the virtual environment, $(3) what to install beside the project.
+comma := ,
 define install
 	set -e; \
 	echo "Setting up $(2) (once; TensorFlow takes a few minutes) …"; \
 	$(1) -m venv $(2) 2>/dev/null || $(1) .ci/venv_without_ensurepip.py $(2); \
-	$(2)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[dev]'; \
+	$(2)/bin/python -m pip install --quiet --disable-pip-version-check $(3) -e '.[dev]'; \
 	if ! $(2)/bin/python -c 'import cv2' 2>/dev/null; then \
 		echo "OpenCV needs libGL, which this machine lacks: installing opencv-python-headless instead."; \
 		$(2)/bin/python -m pip uninstall --quiet -y opencv-python; \
@@ -76,4 +98,4 @@ define install
 endef
 
 clean:
-	rm -rf $(VENV) $(VENV_NEWEST) $(VENV_TORCH) build dist *.egg-info
+	rm -rf $(VENV) $(VENV_311) $(VENV_NEWEST) $(VENV_OLDEST) $(VENV_TORCH) build dist *.egg-info
