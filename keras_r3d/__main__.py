@@ -27,7 +27,7 @@ def main() -> None:
         print("Usage: python -m keras_r3d COMMAND …; COMMAND --help says more.\n")
         for known, what in COMMANDS.items():
             print(f"  {known:10}{what}")
-        print("\nTo begin: python -m keras_r3d train --recipe few --data_dir MY_VIDEOS")
+        print("\nTo begin: python -m keras_r3d train MY_VIDEOS --recipe few")
         return
     if name not in COMMANDS:
         near = difflib.get_close_matches(name, COMMANDS, n=1)

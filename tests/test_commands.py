@@ -1,6 +1,7 @@
 """The commands as a user runs them: in processes of their own, from folders to exports."""
 
 import csv
+import importlib
 import json
 import os
 import shlex
@@ -15,6 +16,7 @@ import pth
 import pytest
 
 from keras_r3d import applications, recipe
+from keras_r3d.__main__ import COMMANDS
 from keras_r3d.system import command
 
 ROOT = Path(__file__).parent.parent
@@ -180,10 +182,8 @@ _WRONG = (
         ["keras_r3d.train", "--recipe=kinetics34", "--data_dir=/nowhere"],
         "The data folder /nowhere does not exist",
     ),
-    (
-        ["benchmarks"],
-        "Name what to do first: one of ['train', 'evaluate', 'export', 'checkpoint', 'pipeline'",
-    ),
+    (["benchmarks"], "Missing: KIND. See --help."),
+    (["benchmarks", "speed"], "must be one of ['train', 'few', 'few_shots', 'evaluate', 'export'"),
     (["benchmarks", "checkpoint"], "--file is missing"),
     (["benchmarks", "checkpoint", "--file=/nowhere"], "There is no file /nowhere"),
     (["benchmarks", "train", "--model=r3d9"], "--model must be one of"),
@@ -193,11 +193,14 @@ _WRONG = (
         "The data folder /nowhere does not exist",
     ),
     (["keras_r3d.train", "a", "b"], "Unknown argument 'b': flags start with `--`."),
-    (["keras_r3d.train", "a", "--data_dir=b", "--recipe=few"], "and --data_dir b: name one"),
-    (["keras_r3d.evaluate"], "Name a model: --workdir RUN, --model FILE or --fuse RUN_A RUN_B."),
+    (
+        ["keras_r3d.train", "a", "--data_dir=b", "--recipe=few"],
+        "--data_dir is the same as DATA: name one.",
+    ),
+    (["keras_r3d.evaluate"], "Name a model: --model RUN, --model FILE or --fuse RUN_A RUN_B."),
     (["keras_r3d.evaluate", "--workdir=/nowhere"], "--workdir /nowhere does not exist"),
     (["export", "--workdir=/nowhere", "--format=pb"], "--format must be one of"),
-    (["export", "--format=tflite"], "--workdir is missing"),
+    (["export", "--format=tflite"], "--model is missing: a run, such as runs/demo"),
 )
 
 
@@ -270,17 +273,29 @@ def test_a_missing_split_is_said_before_the_training(trained, tmp_path):
         f"--recipe={trained / 'recipe.toml'}",
         f"--data_dir={trained / 'data'}",
         f"--workdir={tmp_path / 'run'}",
-        "--set=data.test_fraction=0.0",
+        "--set=videos.hold_out.test=",
         code=1,
     )
     assert "There are no videos in split 'test'" in output
     assert not (tmp_path / "run").exists()
 
 
-def test_help_names_the_flags():
-    output = run("keras_r3d.train", "--help")
-    assert "--recipe" in output
-    assert "--data_dir" in output
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_is_two_screens_with_an_example(name, monkeypatch, capsys):
+    place = f"keras_r3d.{name}.__main__" if name == "export" else f"keras_r3d.{name}"
+    module = importlib.import_module(place)
+    monkeypatch.setattr(sys, "argv", [f"keras_r3d.{name}", "--help"])
+    module.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 48
+    assert max(map(len, lines)) <= 100
+    assert any(line.startswith(f"Example: python -m keras_r3d.{name} ") for line in lines)
+    flags = [number for number, line in enumerate(lines) if line.startswith("  --")]
+    assert flags
+    for number in flags:  # the docstring of the function says what each is
+        line = lines[number]
+        text = line[25:] if line[24:25] == " " else lines[number + 1].strip()
+        assert text[0].isupper() or not text[0].isalpha(), line
 
 
 def test_a_missing_libgl_is_one_sentence(tmp_path):
@@ -296,20 +311,23 @@ def test_a_missing_libgl_is_one_sentence(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_goes_on_where_it_was_ends_with_75(number, capsys):
+def test_what_resumes_ends_with_75(number, capsys):
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as ended, command.going_on():
+    with pytest.raises(SystemExit) as ended, command.resumable():
         signal.raise_signal(number)
     assert ended.value.code == command.INTERRUPTED == 75
-    assert "The same command goes on." in capsys.readouterr().out
+    assert "Run the same command to resume." in capsys.readouterr().out
     assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_reader_that_has_enough_gets_no_error(tmp_path):
     code = (
         "from keras_r3d.system import command\n"
-        "command.run(lambda: None, lambda: [print('x' * 99) for _ in range(9999)])"
+        "def main(arguments):\n    for _ in range(9999): print('x' * 99)\n"
+        "command.run(main)"
     )
-    piped = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} | head -n 1"
+    (tmp_path / "talk.py").write_text(code)
+    script = shlex.quote(str(tmp_path / "talk.py"))
+    piped = f"PYTHONPATH={ROOT} {shlex.quote(sys.executable)} {script} | head -n 1"
     done = subprocess.run(piped, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("x" * 99 + "\n", "")

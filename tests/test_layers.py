@@ -90,7 +90,7 @@ def test_imports_point_down(name):
     room = room_of(name)
     if room is None:
         assert name == "inference", f"{name} is in no room of the list"
-        assert not imported
+        assert {one.split(".")[0] for one in imported} <= {"inference"}
         return
     below = {one for one in imported if room_of(one) not in ROOMS[: ROOMS.index(room) + 1]}
     assert not below, f"{name} may not import {sorted(below)}"

@@ -125,7 +125,9 @@ def run(
     for flag, parameter in named.items():
         _define_flag(flag, parameter)
     for alias, name in aliases.items():
-        flags.DEFINE_string(alias, None, f"The same as {known_as[name]}.")
+        text = f"The same as {known_as[name]}."
+        kind = "" if name in words else _flag_kind(parameters[name].type)
+        _DEFINERS.get(kind or "", flags.DEFINE_string)(alias, None, text)
     try:
         app.run(guarded, [sys.argv[0], *_repeated(sys.argv[1:], several)])
     except SystemExit as end:
