@@ -62,7 +62,7 @@ def main() -> None:
         words=["videos"],
         names={"exported_from": "export"},
         without=["timeline", "annotate"],
-        example="some.mp4 --url grpc://localhost:8500 --export runs/demo/export/demo/1",
+        example="some.mp4 --url grpc://localhost:8500 --export demo/1",
     )
 
 

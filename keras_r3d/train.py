@@ -53,7 +53,7 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_DRY_RUN, _TRAIN],
+        [_TRAIN, _DRY_RUN],
         words=["data"],
         names={"overrides": "set"},
         aliases={"data_dir": "data"},

@@ -179,7 +179,7 @@ class VideoClassifier:
             signature: what is sent: the pixels of clips, or their frames as JPEGs, which are
                 smaller.
             jpeg_quality: of these, 1 to 100.
-            protocol: as of `VideoClassifier`.
+            protocol: how windows are placed, as `VideoClassifier` takes it.
             concurrency: requests at a time.
             deadline_seconds: of a request, with all its retries.
             retries: most of a request, while the server is away or busy.

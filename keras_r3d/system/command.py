@@ -215,7 +215,7 @@ def _described(parameter: Parameter) -> str:
     """Returns what a docstring says of a parameter, as of a flag."""
     text = re.sub(r"; None (is|are|takes) ", "; default: ", parameter.text)
     text = re.sub(r"\bNone (is|are|takes) ", "Default: ", text).replace("; None: ", "; default: ")
-    text = re.sub(r"`(?:\w+\.)*(\w+)`", r"\1", text)
+    text = text.replace("`", "")
     default = parameter.default
     shown = default not in (REQUIRED, None, False, (), "") and "efault" not in text
     return f"{text[:1].upper()}{text[1:]} {f'Default: {default}.' if shown else ''}".strip()
