@@ -41,6 +41,7 @@ class Counter:
         limit: float = LIMIT,
         kind: Literal["a", "b"] = "a",
         weights: Sequence[float] = (),
+        names: Sequence[str] = (),
         loud: bool = False,
         progress: Callable[[int], None] | None = None,
     ) -> int:
@@ -73,7 +74,7 @@ PLACES = [f"{__file__}:Counter.__init__", f"{__file__}:Counter.count"]
 if __name__ == "__main__":
     command.run(
         _main, PLACES, words=["data"], names={"what": "which"}, aliases={"data_dir": "data"},
-        several=["weights"], example="THINGS --most 2"
+        several=["names"], example="THINGS --most 2"
     )
 '''
 
@@ -91,7 +92,7 @@ def run(path, *words):
 
 
 def test_a_signature_is_read_without_an_import(counter):
-    data, most, limit, kind, weights, loud, progress = read_signature(f"{counter}:Counter.count")
+    data, most, limit, kind, weights, _, loud, progress = read_signature(f"{counter}:Counter.count")
     assert (data.name, data.type, data.default) == ("data", "str", REQUIRED)
     assert data.text == "where things are, on two lines."
     assert (most.default, most.text, limit.default) == (3, "of them.", None)
@@ -112,12 +113,23 @@ def test_only_the_arguments_of_a_docstring_are_read():
 
 def test_a_command_gives_each_function_its_arguments(counter):
     code, out, _ = run(
-        counter, "X", "--which", "w", "--weights", "1", "2.5", "--csv", "f", "--loud"
+        counter,
+        "X",
+        "--which",
+        "w",
+        "--weights",
+        "1,2.5",
+        "--names",
+        "a",
+        "b",
+        "--csv",
+        "f",
+        "--loud",
     )
     assert code == 3
     assert out == (
         "[('what', 'w')] [('data', 'X'), ('kind', 'a'), ('loud', True), ('most', 3), "
-        "('weights', [1.0, 2.5])] f\n"
+        "('names', ['a', 'b']), ('weights', [1.0, 2.5])] f\n"
     )
     assert "('data', 'Y')" in run(counter, "--data_dir", "Y")[1]
 
@@ -130,6 +142,7 @@ def test_a_command_gives_each_function_its_arguments(counter):
         (["X", "Y"], "Unknown argument 'Y': flags start with `--`."),
         (["X", "--progress", "1"], "Unknown command line flag 'progress'"),
         (["X", "--kind", "c"], "value should be one of <a|b>"),
+        (["X", "--weights", "1,x"], "--weights must be numbers with commas. Received: ['1', 'x']"),
         (["X", "--most", "0"], "Error: --most must be at least 1, and `other` is no flag."),
     ],
 )
