@@ -11,8 +11,8 @@ from keras_r3d.applications.metadata import JSON_FILE
 from keras_r3d.export.formats import Source
 from keras_r3d.export.tflite.folding import fold
 from keras_r3d.export.tflite.lowering import lower
-from keras_r3d.inference.models.runtimes import tflite_metadata
-from keras_r3d.system import files, stderr
+from keras_r3d.inference.models.runtimes import stderr, tflite_metadata
+from keras_r3d.system import files
 from keras_r3d.system.errors import ExportError
 
 

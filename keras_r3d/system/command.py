@@ -15,7 +15,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from keras_r3d.system import threads
+from keras_r3d.system import workers
 from keras_r3d.system.errors import R3DError
 from keras_r3d.system.signature import REQUIRED, Parameter, read_signature
 
@@ -276,7 +276,7 @@ def resumable() -> Iterator[None]:
 
 def _leave(code: int | str | None) -> None:
     """Ends the process as `sys.exit`, also while decoders work or hang in threads of ours."""
-    if threads.all_ended(1.0):
+    if workers.threads_ended(1.0):
         sys.exit(code)
     if isinstance(code, str):
         print(code, file=sys.stderr)

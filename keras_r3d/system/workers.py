@@ -1,13 +1,15 @@
-"""A function over many items in processes of their own, each item within a time limit.
+"""What may hang or crash: items in processes of their own, and threads that a process can leave.
 
-What hangs or crashes takes its process with it, and nothing else.
+A process that hangs or crashes takes its item with it, and nothing else.
 """
 
 import ctypes
 import dataclasses
 import multiprocessing
 import signal
+import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Sequence
 from multiprocessing import connection
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 from keras_r3d.system.errors import VideoError, WriteError
 
 _SIGNAL_WHEN_PARENT_ENDS = 1  # PR_SET_PDEATHSIG of Linux
+_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,3 +113,19 @@ def _work(function: Callable[[Any], Any], pipe: connection.Connection) -> None:
             pipe.send(call(function, pipe.recv()))
     except (EOFError, ConnectionError, KeyboardInterrupt):
         return  # the other side has ended
+
+
+def start_thread(function: Callable[[], None], name: str) -> threading.Thread:
+    """Starts a daemon thread, which does not keep the process from ending when it hangs."""
+    thread = threading.Thread(target=function, name=name, daemon=True)
+    _threads.add(thread)
+    thread.start()
+    return thread
+
+
+def threads_ended(seconds: float) -> bool:
+    """Waits for each thread of `start_thread` that still runs; returns whether all of them ended."""
+    running = [thread for thread in _threads if thread.is_alive()]
+    for thread in running:
+        thread.join(seconds)
+    return not any(thread.is_alive() for thread in running)

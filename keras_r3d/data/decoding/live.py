@@ -18,7 +18,7 @@ from keras_r3d.data.decoding import decoder as videos
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.sampling import temporal
 from keras_r3d.data.sampling.cropping import Views
-from keras_r3d.system import threads
+from keras_r3d.system import workers
 from keras_r3d.system.errors import VideoError
 from keras_r3d.system.opencv import cv2
 
@@ -139,7 +139,7 @@ class Source:
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._began = time.monotonic()
-        self._thread = threads.start(self._run, f"frames of {word}")
+        self._thread = workers.start_thread(self._run, f"frames of {word}")
 
     def wait(self, past: int, seconds: float) -> list[Held]:
         """Waits until more than `past` frames have come; returns the newest window.

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from keras_r3d.system import threads
+from keras_r3d.system import workers
 
 Item = TypeVar("Item")
 
@@ -36,7 +36,7 @@ class Ahead(Generic[Item], Iterator[Item]):
         self._produce, self._timeout = produce, timeout
         self._queue: queue.Queue[Item | _End] = queue.Queue(most)
         self._stopped = threading.Event()
-        self._thread = threads.start(self._run, name)
+        self._thread = workers.start_thread(self._run, name)
 
     def __next__(self) -> Item:
         try:

@@ -11,9 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_r3d.applications.metadata import JSON_FILE
-from keras_r3d.inference.models.runtimes import tflite_metadata
+from keras_r3d.inference.models.runtimes import stderr, tflite_metadata
 from keras_r3d.inference.models.runtimes.loaded import Export, checked
-from keras_r3d.system import stderr
 from keras_r3d.system.errors import ModelError
 
 _TRIAL = """

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from keras_r3d.system import stderr
+from keras_r3d.inference.models.runtimes import stderr
 
 
 def test_only_what_is_said_inside_is_dropped(capfd):
