@@ -172,8 +172,7 @@ def _place(opened: Opened, form: Format, quantize: str, output: Path | None) -> 
     if output.suffix != form.suffix and form.suffix:
         raise ExportError(f"--output must end in {form.suffix}. Received: {output}")
     for taken in (output, *_descriptions(form, output, output)):
-        if taken.exists():
-            raise ExportError(f"{taken} already exists; choose another --output.")
+        files.check_new(taken, "output", ExportError)
     return output
 
 

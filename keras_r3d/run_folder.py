@@ -237,8 +237,8 @@ def check_free(path: Path) -> None:
 
 def check_new(path: Path | None) -> None:
     """Raises RunError if a folder for results exists already."""
-    if path is not None and path.exists():
-        raise RunError(f"--output {path} exists and is left as it is: choose another folder.")
+    if path is not None:
+        files.check_new(path, "output", RunError)
 
 
 def _broken_off(path: Path) -> bool:

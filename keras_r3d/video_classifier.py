@@ -597,14 +597,14 @@ class VideoClassifier:
             path: a `.keras` file that does not exist yet.
 
         Raises:
-            ModelError: it is an export or is served, or the file exists.
+            ModelError: it is an export or is served.
+            ArgumentError: the file exists.
             WriteError: it cannot be written.
         """
         path = Path(path)
         if path.suffix != ".keras":
             raise ModelError(f"`path` must end in .keras. Received: {path}")
-        if path.exists():
-            raise ModelError(f"{path} already exists; choose another file.")
+        files.check_new(path, "path")
         network, own = self._network("cannot be saved"), self._opened.classifier
         about = applications.read_metadata(network)
         if about is not None and about.recipe is None:  # it was said with `clips`, or by its name

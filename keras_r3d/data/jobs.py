@@ -190,7 +190,7 @@ def view_clips(
         raise DataError(f"`output` must end in .png. Received: {output}")
     if not 1 <= per_class <= 15:
         raise DataError(f"`per_class` must be from 1 to 15. Received: {per_class}")
-    sheet.check_free(path)  # before anything slow
+    files.check_new(path, "output")  # before anything slow
     clips, seed = experiment.clips, experiment.train.seed if seed is None else seed
     source = open_source(os.fspath(data), clips, experiment.videos)
     for note in source.annotations.notes:

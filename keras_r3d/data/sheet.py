@@ -24,7 +24,7 @@ from keras_r3d.data.decoding.reader import Cut, Reader
 from keras_r3d.pictures import flow_key
 from keras_r3d.recipe import Clips
 from keras_r3d.system import files
-from keras_r3d.system.errors import R3DError, VideoError
+from keras_r3d.system.errors import VideoError
 from keras_r3d.system.text import shortened
 
 _MOST_STRIPS = 15  # of a page
@@ -74,14 +74,14 @@ def write_pages(
     """Writes what `pages` draws into PNG files NAME.png, NAME-2.png, …; returns their paths.
 
     Raises:
-        R3DError: one of the files exists.
+        ArgumentError: one of the files exists.
         DataError: no video can be read.
         WriteError: the disk is full, …
     """
     numbers = range(2, _page_count(videos, per_class) + 1)
     names = [output.name, *(f"{output.stem}-{number}{output.suffix}" for number in numbers)]
     for name in names:
-        check_free(output.with_name(name))
+        files.check_new(output.with_name(name), "output")
     paths = []
     with files.together(output.parent) as temporary:
         drawn = pages(reader, videos, clips, seed, per_class)
@@ -89,12 +89,6 @@ def write_pages(
             figure.savefig(temporary / name, dpi=100)
             paths.append(output.with_name(name))
     return paths
-
-
-def check_free(path: Path) -> None:
-    """Raises R3DError if a file exists already."""
-    if path.exists():
-        raise R3DError(f"{path} already exists; choose another --output.")
 
 
 def _page_count(videos: Sequence[Video], per_class: int) -> int:

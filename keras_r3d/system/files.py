@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_r3d.system.errors import WriteError
+from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
 
 _PARTIAL = ".partial-"  # and the number of the process
 _REMEDIES = {
@@ -114,6 +114,18 @@ def locked(path: Path, taken: Exception) -> Iterator[None]:
         except OSError:
             pass  # a file system without locks
         yield
+
+
+def check_new(
+    path: str | os.PathLike[str], argument: str, error: type[R3DError] = ArgumentError
+) -> None:
+    """Raises an error if there is something at a path already: nothing of the user's is replaced.
+
+    Args:
+        argument: that would name another path.
+    """
+    if os.path.lexists(path):
+        raise error(f"{path} already exists; choose another `{argument}`.")
 
 
 def check_writable(folder: Path) -> None:

@@ -124,7 +124,7 @@ def start_thread(function: Callable[[], None], name: str) -> threading.Thread:
 
 
 def threads_ended(seconds: float) -> bool:
-    """Waits for each thread of `start_thread` that still runs; returns whether all of them ended."""
+    """Waits for each thread of `start_thread` that runs; returns whether all of them ended."""
     running = [thread for thread in _threads if thread.is_alive()]
     for thread in running:
         thread.join(seconds)

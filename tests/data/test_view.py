@@ -105,7 +105,7 @@ def test_rendered_motion_has_no_uncut_frame(data):
 def test_no_page_is_written_where_one_exists(class_folders, tmp_path, data):
     found = annotations.read(class_folders, "folders").split("train")
     (tmp_path / "n-2.png").write_bytes(b"mine")
-    with pytest.raises(R3DError, match=r"n-2\.png already exists; choose another --output\."):
+    with pytest.raises(R3DError, match=r"n-2\.png already exists; choose another `output`\."):
         sheet.write_pages(VideoReader(0, 0), found, data, 1, 15, tmp_path / "n.png")
     assert not (tmp_path / "n.png").exists()
     paths = sheet.write_pages(VideoReader(0, 0), found, data, 1, 15, tmp_path / "m.png")

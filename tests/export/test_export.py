@@ -125,7 +125,7 @@ def test_a_saved_model_has_the_name_of_its_folder(opened, tmp_path, monkeypatch,
 @pytest.mark.parametrize("name", ["m.v2.tflite", "m.v2.tflite.export.json", "m.v2.tflite.md"])
 def test_existing_files_are_left_alone(opened, tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(ExportError, match=f"{name} already exists; choose another --output"):
+    with pytest.raises(ExportError, match=f"{name} already exists; choose another `output`"):
         exporting.export(opened, "tflite", tmp_path / "m.v2.tflite")
     with pytest.raises(ExportError, match=r"must end in \.tflite\. Received: .*/model"):
         exporting.export(opened, "tflite", tmp_path / "model")

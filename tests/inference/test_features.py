@@ -331,7 +331,7 @@ def test_the_command(class_folders, tmp_path):
     assert (tmp_path / "f.neighbors.csv").read_text().count("\n") == 1 + 12 * 3
     done = run(class_folders, *given)
     assert done.returncode == 1
-    assert f"--output {output} exists and is left as it is" in done.stderr
+    assert f"{output} already exists; choose another --output." in done.stderr
     done = run(tmp_path, "--model", tmp_path / "m.keras", "--output", tmp_path / "all.npz")
     assert done.returncode == 1
     assert "12 embeddings of 12 videos" in done.stdout

@@ -74,7 +74,7 @@ def test_what_cannot_be_saved_is_said(tmp_path):
     (tmp_path / "there.json").touch()
     lost = predictions.make("v.mp4", ["x"], [], detail="v.mp4: no frame.")
     for of, name, message in (
-        (predicted(3, 1), "there.json", "already exists; choose another file"),
+        (predicted(3, 1), "there.json", "already exists; choose another `path`"),
         (predicted(3, 1), "t.txt", r"`path` must end in one of .*'\.mp4'.* Received: .*t\.txt"),
         (lost, "t.png", r"v\.mp4 has no scores of windows: v\.mp4: no frame"),
         (lost, "t.mp4", r"v\.mp4 has no score: v\.mp4: no frame"),

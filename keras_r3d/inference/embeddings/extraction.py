@@ -103,8 +103,7 @@ def extract_features(
     name = f"{path.stem}.neighbors" + (f"_in_{other.stem}" if other else "")
     reports = [path.with_name(f"{name}{suffix}") for suffix in (".csv", ".png")]
     for report in reports if neighbors else ():
-        if report.exists():
-            raise ArgumentError(f"{report} already exists; move it away first.")
+        files.check_new(report, "output")
     labeled, stored = bool(data_dir or split), None
     if videos and labeled:
         raise ArgumentError("Name VIDEOs, or labeled ones with --data_dir and --split; not both.")

@@ -67,8 +67,7 @@ def check_suffix(path: Path) -> None:
 def check_new(path: Path) -> None:
     """Raises ArgumentError if a new file of that name cannot be written."""
     check_suffix(path)
-    if path.exists():
-        raise ArgumentError(f"--output {path} exists and is left as it is: choose another file.")
+    files.check_new(path, "output")
     if not path.parent.is_dir():
         raise ArgumentError(f"--output {path}: there is no folder {path.parent}.")
 

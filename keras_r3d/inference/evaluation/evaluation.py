@@ -14,6 +14,7 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.evaluation import intervals, metrics, results, table
 from keras_r3d.inference.prediction.prediction import Prediction, named
+from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError
 
 _TOP = 5
@@ -58,8 +59,8 @@ class Evaluation:
             ArgumentError: the folder exists already, or none is given and the model is of no run.
             WriteError: it cannot be written; files of an earlier evaluation then stay.
         """
-        if folder is not None and Path(folder).exists():
-            raise ArgumentError(f"{folder} already exists; choose another folder.")
+        if folder is not None:
+            files.check_new(folder, "folder")
         place = folder or self.folder
         if place is None:
             raise ArgumentError("`folder` is missing: this model is of no run.")

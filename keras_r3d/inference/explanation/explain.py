@@ -129,8 +129,7 @@ def paths_of(video: str, folder: str | os.PathLike[str], npz: bool) -> dict[str,
     kinds = ("mp4", "png", *(["npz"] if npz else []))
     paths = {kind: Path(folder) / f"{Path(video).stem}.explain.{kind}" for kind in kinds}
     for path in paths.values():
-        if path.exists():
-            raise ArgumentError(f"{path} already exists; choose another --output.")
+        files.check_new(path, "output")
     return paths
 
 

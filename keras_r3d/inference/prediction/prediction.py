@@ -100,8 +100,7 @@ class Prediction:
         """
         path = Path(path)
         suffix = path.suffix.lower()
-        if os.path.lexists(path):
-            raise ArgumentError(f"{path} already exists; choose another file.")
+        files.check_new(path, "path")
         if suffix == ".json":
             files.write_json(path, self.record(k))
         elif suffix == ".csv":

@@ -197,8 +197,7 @@ def _is_copy(path: Path, videos: int) -> bool:
 
 def _check_free(kind: str, path: Path) -> None:
     """Refuses what is there, or has no folder to lie in, before hours of work."""
-    if os.path.lexists(path):
-        raise ArgumentError(f"--{kind} {path} already exists; choose another name.")
+    files.check_new(path, kind)
     if kind not in _SUFFIXES and not path.absolute().parent.is_dir():
         raise ArgumentError(f"--{kind} {path}: there is no such folder.")
 
