@@ -694,7 +694,7 @@ def test_bad_arguments_are_said(source, tmp_path, arguments, said):
         ({"height": 8}, "--height must be of 16 pixels or more. Received: 8"),
         ({"fps": -1}, "--fps"),
         ({"recipe": "nothing"}, "nothing"),
-        ({"overrides": ["data.sizes=3"]}, "data.size"),
+        ({"overrides": ["clips.sizes=3"]}, "clips.size"),
         ({"annotations": "gone.csv"}, "gone.csv"),
         ({"shard_index": 3, "shard_count": 3}, "--shard_index must be at least 0 and below"),
         ({"output": None}, r"--output is missing: the folder of the store"),

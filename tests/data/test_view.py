@@ -17,9 +17,9 @@ from keras_r3d.system.errors import R3DError
 ROOT = Path(__file__).parents[2]
 SMALL = (
     "--recipe=demo",
-    "--set=data.size=24",
-    "--set=data.frames=4",
-    "--set=data.color_jitter=0.0",
+    "--set=clips.size=24",
+    "--set=clips.frames=4",
+    "--set=clips.augment.color_jitter=",
 )
 
 
