@@ -296,5 +296,5 @@ def test_the_command(tmp_path):
     assert (tmp_path / "quarantine.txt").read_text() == "bad.avi\n"
     done = scan()
     assert done.returncode == 1
-    assert "Missing: SOURCE" in done.stdout + done.stderr
+    assert "Missing: DATA" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

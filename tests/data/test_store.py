@@ -713,7 +713,13 @@ def test_training_goes_on_without_a_broken_video(copy, small):
     opened = open_source(copy, small.clips)
     found = opened.annotations
     dataset = pipeline.training_clips(
-        opened.reader, found.splits["train"], found.classes, small.clips, batch_size=5, seed=0
+        opened.reader,
+        found.splits["train"],
+        found.classes,
+        small.clips,
+        batch_size=5,
+        seed=0,
+        broken_share=0.5,
     )
     for _ in dataset.take(3):
         pass

@@ -118,7 +118,7 @@ def test_what_cannot_be_drawn_is_one_sentence(tmp_path):
     for arguments, message in [
         ([tmp_path, f"--output={tmp_path / 'there.png'}"], "already exists; choose another"),
         ([tmp_path, "--output=clips.jpg"], "--output must end in .png. Received: clips.jpg"),
-        ([], "Missing: SOURCE"),
+        ([], "Missing: DATA"),
     ]:
         done = view(*arguments)
         assert done.returncode == 1
