@@ -604,7 +604,7 @@ def test_a_dry_run_writes_nothing(source, tmp_path):
 
 def test_a_kill_of_the_command_is_resumed_from(source, tmp_path):
     options = ("--levels=64,48", "--shard_gib=0.001", "--processes=1")
-    command(source, f"--output={tmp_path / 'whole'}", *options)
+    prepare(source, tmp_path / "whole", shard_bytes=int(0.001 * 2**30))
     store = tmp_path / "store"
     for awaited in ("free in", "6 of 10 videos"):
         running = start(source, f"--output={store}", *options)
