@@ -14,11 +14,16 @@ _PREPARE = "keras_r3d.data.stores:prepare_store"
 
 
 def _main(
-    arguments: command.Arguments, *, verify: str | None = None, quarantine: bool = False
+    arguments: command.Arguments,
+    *,
+    data: str | None = None,
+    verify: str | None = None,
+    quarantine: bool = False,
 ) -> int | None:
     """Prepares, or verifies.
 
     Args:
+        data: folder of videos, CSV file, or public list.
         verify: store to compare with its checksums.
         quarantine: with --verify, lists damaged videos in STORE/quarantine.txt: they are skipped.
     """
@@ -26,20 +31,18 @@ def _main(
 
     progress = Progress("videos")
     if verify:
-        if "data" in arguments:
-            raise R3DError(
-                f"--verify takes a store and nothing beside it. Received: {arguments['data']}"
-            )
+        if data is not None:
+            raise R3DError(f"--verify takes a store and nothing beside it. Received: {data}")
         report = stores.verify_store(verify, quarantine=quarantine, progress=progress)
         print(report)
         return int(bool(report.damage))
-    if "data" not in arguments:
+    if data is None:
         raise R3DError("Name what to prepare: a folder of videos, or a list of them.")
     if quarantine:
         raise R3DError("--quarantine goes with --verify.")
     say = functools.partial(print, flush=True)
     with command.resumable():
-        prepared = stores.prepare_store(**arguments.of(_PREPARE), progress=progress, say=say)
+        prepared = stores.prepare_store(data, **arguments.of(_PREPARE), progress=progress, say=say)
     if not arguments["dry_run"]:
         print(prepared)
     return None

@@ -1,6 +1,7 @@
 """Jobs over all videos of a folder or a list: look at them, examine them, store their flow."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -63,11 +64,13 @@ def scan(
         the `annotations` if there are some. Printed, it is a report.
 
     Raises:
-        DataError: there is nothing to examine, or the labels cannot be read.
+        DataError: there is nothing to examine, the labels cannot be read, or an argument is wrong.
         StoreError: it is a clip store, which `python -m keras_r3d.prepare --verify` examines.
         WriteError: a file cannot be written.
     """
     data = os.fspath(data)
+    check_at_least(1, min_frames=min_frames, min_side=min_side)
+    check_at_least(1, time_limit=time_limit, processes=processes)
     if not os.path.exists(data):
         raise DataError(f"{data} does not exist: name a folder of videos, or a list of them.")
     if is_store(data):
@@ -188,8 +191,7 @@ def view_clips(
     experiment, path = recipes.load(recipe, overrides), Path(output)
     if path.suffix.lower() != ".png":
         raise DataError(f"`output` must end in .png. Received: {output}")
-    if not 1 <= per_class <= 15:
-        raise DataError(f"`per_class` must be from 1 to 15. Received: {per_class}")
+    check_at_least(1, 15, per_class=per_class)
     files.check_new(path, "output")  # before anything slow
     clips, seed = experiment.clips, experiment.train.seed if seed is None else seed
     source = open_source(os.fspath(data), clips, experiment.videos)
@@ -271,12 +273,14 @@ def store_flow(
         The videos that gave no flow. Printed, it is a report.
 
     Raises:
-        DataError: the algorithm or the folder cannot be used, the videos cannot be found, or none
-            can be read.
+        DataError: the algorithm or the folder cannot be used, the videos cannot be found, none can
+            be read, or an argument is wrong.
         RecipeError: there is no such recipe.
         WriteError: the disk is full, …
     """
     data, say = os.fspath(data), say or silent
+    check_at_least(0, short_side=short_side)
+    check_at_least(1, time_limit=time_limit, processes=processes)
     if recipe is not None:
         asked = recipes.load(recipe, overrides).clips
         input = asked.input if input is None else input
@@ -325,6 +329,14 @@ def check_outside(data: str | os.PathLike[str], output: str | os.PathLike[str]) 
             f"--output {output} lies in {data}, where it would be taken for a class: choose a "
             "folder elsewhere."
         )
+
+
+def check_at_least(low: float, high: float = math.inf, **values: float | None) -> None:
+    """Raises DataError if one of some arguments, by name, is out of range."""
+    wanted = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+    for name, value in values.items():
+        if value is not None and not low <= value <= high:
+            raise DataError(f"`{name}` must be {wanted}. Received: {value}")
 
 
 def silent(_: str) -> None:

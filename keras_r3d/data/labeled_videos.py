@@ -155,8 +155,8 @@ def open_videos(
     """
     fractions = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
     for name, value in fractions.items():
-        if not 0 <= value < 1:
-            raise DataError(f"`{name}` must be at least 0 and below 1. Received: {name}={value!r}")
+        if not 0 <= value <= 0.9:
+            raise DataError(f"`{name}` must be from 0 to 0.9. Received: {name}={value!r}")
     clips = Clips()
     if flow_folder.is_one(data):
         stored = flow_folder.read_settings(data)

@@ -9,7 +9,15 @@ from pathlib import Path
 from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations as lists
 from keras_r3d.data.annotations import AUTO
-from keras_r3d.data.jobs import Progress, Say, check_outside, ignore, say_videos, silent
+from keras_r3d.data.jobs import (
+    Progress,
+    Say,
+    check_at_least,
+    check_outside,
+    ignore,
+    say_videos,
+    silent,
+)
 from keras_r3d.data.store import is_store, levels, planning, preparing, storage, verifying
 from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.data.store.planning import size_text
@@ -87,6 +95,9 @@ def prepare_store(
         raise StoreError("--output is missing: the folder of the store (or pass --dry_run).")
     if not 0 <= fps <= _MOST_FPS:
         raise StoreError(f"--fps must be 0 to {_MOST_FPS}. Received: {fps}")
+    check_at_least(1, 100, quality=quality)
+    check_at_least(1, time_limit=time_limit, processes=processes)
+    check_at_least(0.001, shard_gib=shard_gib)
     if is_store(data):
         raise StoreError(f"{data} is a clip store already: name the videos.")
     if (shard_index is None) != (shard_count is None):
@@ -152,7 +163,7 @@ def _levels(
         if not isinstance(clips.crop, MultiScale):
             raise StoreError(
                 f"Only the scales of multiscale crops say which sizes to keep, and these are "
-                f"{clips.crop.kind}: pass --levels, such as --levels 240,120."
+                f"{clips.crop.kind}: pass `levels`, such as 240,120."
             )
         return levels.for_crops(clips.size, clips.crop.scales)
     ((option, value),) = asked.items()

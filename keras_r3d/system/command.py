@@ -25,7 +25,7 @@ _DEFINERS = {
     "int": flags.DEFINE_integer,
     "float": flags.DEFINE_float,
     "str": flags.DEFINE_string,
-    "list of float": flags.DEFINE_list,  # with commas
+    "list of float": flags.DEFINE_multi_string,  # also with commas
     "list of str": flags.DEFINE_multi_string,
 }
 
@@ -238,9 +238,9 @@ def _flag_value(name: str, parameter: Parameter) -> Any:
     if value is None or _flag_kind(parameter.type) != "list of float":
         return value
     try:
-        return [float(word) for word in value]
+        return [float(number) for word in value for number in word.split(",")]
     except ValueError as error:
-        raise app.UsageError(f"--{name} must be numbers with commas. Received: {value}") from error
+        raise app.UsageError(f"--{name} must be numbers. Received: {' '.join(value)}") from error
 
 
 def _by_position(given: list[str], taken: Sequence[Parameter]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ HEIGHT, WIDTH, COUNT, STARTS = 24, 32, 20, 5
 
 
 def paper_draws(draws: int = 12_500) -> list[tuple[int, cropping.Crop]]:
-    data = dataclasses.replace(recipe.load("kinetics34").data, size=16)
+    data = dataclasses.replace(recipe.load("kinetics34").clips, size=16)
     reader = Numbered(COUNT, HEIGHT, WIDTH)
     drawn = [clips.training_clip(reader, None, data, rng) for rng in generators(draws)]
     assert all((clip.pixels[:, 0, 0, 0] == clip.frame_numbers).all() for clip in drawn)
@@ -52,11 +52,11 @@ def paper_draws(draws: int = 12_500) -> list[tuple[int, cropping.Crop]]:
 
 def paper_crops() -> Counter:
     """Weights: the top and the bottom coincide at full scale."""
-    data = recipe.load("kinetics34").data
+    data = recipe.load("kinetics34").clips
     return Counter(
         cropping.place(HEIGHT, WIDTH, scale, position, flip)
-        for scale in data.scales
-        for position in data.positions
+        for scale in data.crop.scales
+        for position in data.crop.positions
         for flip in (False, True)
     )
 
@@ -232,7 +232,7 @@ def test_affine_changes_are_uniform_and_reach_their_limits_only():
     ],
 )
 def test_the_recipes_draw_what_they_drew_when_their_results_were_made(name, digest):
-    data, reader = recipe.load(name).data, Numbered(60, 48, 64)
+    data, reader = recipe.load(name).clips, Numbered(60, 48, 64)
     drawn = hashlib.sha256()
     for rng in generators(200):
         clip = clips.training_clip(reader, None, data, rng)

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from keras_r3d import recipe
 from keras_r3d.data import clips
 from keras_r3d.data.sampling import augmentation, cropping
+from keras_r3d.recipe.clips import Uniform, Whole
 
-WHOLE = dataclasses.replace(
-    recipe.load("kinetics34").data, frames=1, size=16, sampling="uniform", crop="whole"
+UNIFORM = dataclasses.replace(
+    recipe.load("kinetics34").clips, frames=1, size=16, sampling=Uniform()
 )
 
 sides = st.integers(1, 400)
@@ -39,7 +40,7 @@ def test_positions_are_the_corners_and_the_center():
     }
 
 
-def test_evaluation_takes_the_largest_centerd_square():
+def test_evaluation_takes_the_largest_centered_square():
     assert cropping.center(240, 320) == cropping.Crop(0, 40, 240, 240)
 
 
@@ -66,8 +67,8 @@ def test_a_random_resized_crop_lies_inside_the_frame_and_its_limits(
     shape = min(max(width / height, aspect[0]), aspect[1])
     largest = max(1, min(height, width / shape)), max(1, min(width, height * shape))
     is_largest = np.allclose((rows, columns), largest, atol=0.5 + 1e-9)
-    is_centerd = abs(height - rows - 2 * crop.top) <= 1 >= abs(width - columns - 2 * crop.left)
-    assert (area_fits and shape_fits) or (is_largest and is_centerd)
+    is_centered = abs(height - rows - 2 * crop.top) <= 1 >= abs(width - columns - 2 * crop.left)
+    assert (area_fits and shape_fits) or (is_largest and is_centered)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_a_random_resized_crop_lies_inside_the_frame_and_its_limits(
         (1, 400, (0.01, 0.01), (1, 1), (0, 199, 1, 1)),
     ],
 )
-def test_where_no_rectangle_fits_the_largest_centerd_one_is_taken(
+def test_where_no_rectangle_fits_the_largest_centered_one_is_taken(
     height, width, area, aspect, expected
 ):
     for seed in range(5):
@@ -158,20 +159,20 @@ def test_the_middle_view_is_in_the_middle_and_not_mirrored(views):
     assert not crop.flip
 
 
-def whole_crop(height: int, width: int, seed: int, **limits) -> cropping.Crop:
-    data, rng = dataclasses.replace(WHOLE, **limits), np.random.default_rng(seed)
+def whole_crop(height: int, width: int, seed: int, crop: Whole, flip: bool) -> cropping.Crop:
+    data, rng = dataclasses.replace(UNIFORM, crop=crop, flip=flip), np.random.default_rng(seed)
     return clips.training_clip(Numbered(1, height, width), None, data, rng).crop
 
 
 @given(sides, sides, st.integers(0, 2**32))
 def test_a_random_whole_crop_without_room_is_the_whole_frame(height, width, seed):
-    crop = whole_crop(height, width, seed, area=[1.0, 1.0], aspect=[1.0, 1.0], flip=False)
+    crop = whole_crop(height, width, seed, Whole(), flip=False)
     assert crop == cropping.whole(height, width) == cropping.Crop(0, 0, height, width)
 
 
 @given(st.integers(40, 400), st.integers(40, 400), st.integers(0, 2**32))
 def test_a_random_whole_crop_is_nearly_all_and_of_nearly_the_frames_shape(height, width, seed):
-    crop = whole_crop(height, width, seed, area=[0.7, 0.9], aspect=[0.9, 1.1], flip=True)
+    crop = whole_crop(height, width, seed, Whole((0.7, 0.9), (0.9, 1.1)), flip=True)
     assert 0 <= crop.top <= height - crop.height
     assert 0 <= crop.left <= width - crop.width
     rounded = 2 / min(height, width)

@@ -29,7 +29,8 @@ from keras_r3d.data.sampling import cropping
 from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.data.sheet import training_sheet
 from keras_r3d.pictures import flow_key
-from keras_r3d.system.errors import DataError, VideoError
+from keras_r3d.recipe.schema import HoldOut, VideoList
+from keras_r3d.system.errors import DataError, RecipeError, VideoError
 
 ZERO = flow.ZERO
 ALGORITHMS = [
@@ -65,11 +66,11 @@ def moving(tmp_path) -> Video:
 
 
 @pytest.fixture
-def data(small) -> recipe.Data:
+def data(small) -> recipe.Clips:
     return flow_data(small.clips)
 
 
-def flow_data(data: recipe.Data, **changes) -> recipe.Data:
+def flow_data(data: recipe.Clips, **changes) -> recipe.Clips:
     return dataclasses.replace(data, **{"input": "dis", "short_side": 32, "flip": True} | changes)
 
 
@@ -335,7 +336,7 @@ def test_what_breaks_in_the_middle_has_as_much_flow_as_frames(moving, monkeypatc
 
 def test_training_clips_have_two_channels(moving, data, tmp_path):
     videos = [moving, Video(str(write_moving(tmp_path / "b.avi", right=0)), "b")]
-    reader = VideoReader(data.short_side, 0, "dis")
+    reader = VideoReader(data.short_side or 0, 0, "dis")
     pixels, _ = next(
         iter(pipeline.training_clips(reader, videos, ["a", "b"], data, batch_size=4, seed=1))
     )
@@ -353,35 +354,36 @@ def test_training_clips_have_two_channels(moving, data, tmp_path):
     assert still.min() > 230
 
 
+AUGMENTED = (
+    "'clips.augment' changes colors or turns pictures, which is wrong for `input` 'dis', optical "
+    "flow: leave it out."
+)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            ["clips.augment.color_jitter=0.4"],
-            "'data.color_jitter' changes colors, and 'data.input' is",
-        ),
-        (
-            ["clips.augment.rotate_degrees=5"],
-            "'data.rotate_degrees' turns pictures, but not the directions",
-        ),
-        (["clips.augment.shear_degrees=5"], "'data.shear_degrees' slants"),
-        (["clips.augment.translate=0.1"], "'data.translate' fills borders with a reflection"),
-        (["data.randaugment_ops=2"], "'data.randaugment_ops' changes colors and turns pictures"),
-        (["model.mean=[1, 2, 3]"], "'model.mean' must hold 2 numbers (x, y: data.input is 'dis')"),
-        (["clips.input='lk'"], "'data.input' must be one of ['rgb', 'farneback', 'dis', 'tvl1']"),
+        (["clips.augment.color_jitter=0.4"], AUGMENTED),
+        (["clips.augment.rotate_degrees=5"], AUGMENTED),
+        (["clips.augment.shear_degrees=5"], AUGMENTED),
+        (["clips.augment.translate=0.1"], AUGMENTED),
+        (["clips.augment.randaugment={ops=2, magnitude=9.0}"], AUGMENTED),
+        (["model.mean=[1, 2, 3]"], "'model.mean' must hold 2 numbers (x, y: clips.input is 'dis')"),
+        (["clips.input='lk'"], "'clips.input' must be one of ['rgb', 'farneback', 'dis', 'tvl1']"),
     ],
 )
 def test_recipes_for_flow(changes, message):
-    assert recipe.load("gestures_flow").data.channels == 2
-    with pytest.raises(recipe.RecipeError) as error:
+    assert recipe.load("gestures_flow").clips.channels == 2
+    with pytest.raises(RecipeError) as error:
         recipe.load("gestures_flow", changes)
     assert message in str(error.value)
 
 
 def test_gestures_flow_is_gestures_but_for_the_input():
     one, other = recipe.load("gestures_flow"), recipe.load("gestures")
-    same = {"input": "rgb", "color_jitter": other.data.color_jitter}
-    assert dataclasses.replace(one.data, **same) == other.data
+    same = {"input": "rgb", "augment": other.clips.augment}
+    assert dataclasses.replace(one.clips, **same) == other.clips
+    assert one.videos == other.videos
     same = {"mean": other.model.mean, "std": other.model.std}
     assert dataclasses.replace(one.model, **same) == other.model
     assert (one.train, one.eval) == (other.train, other.eval)
@@ -418,8 +420,8 @@ def stored(videos: Path, folder: Path, root: Path | None = None, **changes) -> l
 
 def test_stored_flow_trains_as_computed_flow(videos, tmp_path, data):
     assert stored(videos, tmp_path / "flow") == ["broken.mp4"]
-    data = dataclasses.replace(data, validation_fraction=0.5, test_fraction=0.0)
-    opened = [open_source(one, data, seed=1) for one in (videos, tmp_path / "flow")]
+    listed = VideoList("auto", 0.5, hold_out=HoldOut(validation=0.5))
+    opened = [open_source(one, data, listed, seed=1) for one in (videos, tmp_path / "flow")]
     splits = [
         {s: [Path(v.path).name for v in own] for s, own in one.annotations.splits.items()}
         for one in opened
@@ -429,7 +431,13 @@ def test_stored_flow_trains_as_computed_flow(videos, tmp_path, data):
     for one in opened:
         found = one.annotations
         stream = pipeline.training_clips(
-            one.reader, found.split("train"), found.classes, data, batch_size=6, seed=3
+            one.reader,
+            found.split("train"),
+            found.classes,
+            data,
+            batch_size=6,
+            seed=3,
+            broken_share=0.5,
         )
         drawn = [pixels.numpy().copy() for pixels, _ in stream.take(2)]
         windows = [
@@ -450,9 +458,9 @@ def test_stored_flow_trains_as_computed_flow(videos, tmp_path, data):
 
 def test_a_broken_video_is_in_the_same_split_with_the_same_reason(videos, tmp_path, data):
     stored(videos, tmp_path / "flow")
-    held_out = dataclasses.replace(data, validation_fraction=0.4, test_fraction=0.4)
+    listed = VideoList("auto", 0.5, hold_out=HoldOut(0.4, 0.4))
     for seed in range(4):
-        opened = [open_source(one, held_out, seed=seed) for one in (videos, tmp_path / "flow")]
+        opened = [open_source(one, data, listed, seed=seed) for one in (videos, tmp_path / "flow")]
         splits = [
             {s: [Path(v.path).name for v in own] for s, own in one.annotations.splits.items()}
             for one in opened
@@ -479,11 +487,12 @@ def test_a_broken_video_is_in_the_same_split_with_the_same_reason(videos, tmp_pa
 
 def test_a_run_on_stored_flow_finds_it_again(videos, tmp_path, small, data):
     stored(videos, tmp_path / "flow")
-    data = dataclasses.replace(data, annotations="lists/mine.csv", test_fraction=0.0)
-    opened = open_source(tmp_path / "flow", data, seed=1)
+    listed = VideoList("lists/mine.csv", 0.5, hold_out=HoldOut(validation=0.2))
+    opened = open_source(tmp_path / "flow", data, listed, seed=1)
     experiment = dataclasses.replace(
         small,
-        data=data,
+        clips=data,
+        videos=listed,
         model=dataclasses.replace(small.model, mean=(128.0, 128.0), std=(3.0, 3.0)),
     )
     run = run_folder.create(
@@ -495,7 +504,7 @@ def test_a_run_on_stored_flow_finds_it_again(videos, tmp_path, small, data):
     )
     (video, *_), reader = run_folder.open_run(run.path).open_split("train")
     window = next(clips.windows(reader, video, data))
-    of_videos = VideoReader(data.short_side, 0, "dis")
+    of_videos = VideoReader(data.short_side or 0, 0, "dis")
     original = Video(str(videos / Path(video.path).relative_to(opened.root)), video.label)
     assert (window.pixels == next(clips.windows(of_videos, original, data)).pixels).all()
 
@@ -560,7 +569,7 @@ def test_flow_and_recipe_must_agree(tmp_path, data, small):
     (folder / "flow.json").write_text(json.dumps(settings))
     (folder / "manifest.csv").write_text("")
     for wrong, message in (
-        (small.clips, "holds optical flow .dis., but the recipe's data.input is 'rgb'"),
+        (small.clips, "holds optical flow .dis., but the recipe's clips.input is 'rgb'"),
         (flow_data(small.clips, input="farneback"), "input is 'dis', asked for was 'farneback'"),
         (flow_data(small.clips, short_side=16), "short_side is 32, asked for was 16"),
     ):
@@ -657,7 +666,7 @@ def test_odd_files_have_as_much_flow_as_frames():
 
 
 def test_stored_flow_is_recognized_by_the_file(tmp_path):
-    data = dataclasses.replace(recipe.load("gestures_flow").data, short_side=24)
+    data = dataclasses.replace(recipe.load("gestures_flow").clips, short_side=24)
     folder = tmp_path / "flow"
     (folder / "a").mkdir(parents=True)
     (folder / flow_folder.MARKER).write_text(
@@ -670,4 +679,4 @@ def test_stored_flow_is_recognized_by_the_file(tmp_path):
     with pytest.raises(DataError, match="name them in two calls"):
         opening.file_reader([stored, other], data)
     with pytest.raises(DataError, match="rgb"):
-        opening.file_reader([stored], recipe.load("gestures").data)
+        opening.file_reader([stored], recipe.load("gestures").clips)

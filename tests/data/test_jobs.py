@@ -25,6 +25,9 @@ def test_scan(videos):
     findings = {one.path.rsplit("/", 1)[1]: set(one.findings) for one in found.examinations}
     assert findings["broken.mp4"] == {"unreadable"}
     assert found.annotations.classes == ["green", "red"]
+    for name in ("min_frames", "min_side", "time_limit", "processes"):
+        with pytest.raises(R3DError, match=f"`{name}` must be at least 1. Received: 0"):
+            data.scan(videos, **{name: 0})
     for path, message in ((videos / "none", "does not exist"), (videos / "red" / "x", "not exist")):
         with pytest.raises(R3DError, match=message):
             data.scan(path)
@@ -46,7 +49,7 @@ def test_a_store_is_prepared_and_read(videos, tmp_path):
         data.prepare_store(tmp_path / "store", tmp_path / "other")
     with pytest.raises(R3DError, match=r"lies in .*, where it would be taken for a class"):
         data.prepare_store(videos, videos / "store")
-    with pytest.raises(R3DError, match="must have a MultiScale crop"):
+    with pytest.raises(R3DError, match="and these are whole: pass `levels`, such as 240,120"):
         data.prepare_store(videos, tmp_path / "other", clips=Clips(crop=Whole()))
     stored = open_videos(tmp_path / "store")
     ((pixels, labels),) = list(stored.dataset("train", CLIPS.center(), 8))
@@ -57,6 +60,8 @@ def test_a_store_is_prepared_and_read(videos, tmp_path):
 
 
 def test_flow_is_stored_and_read(videos, tmp_path):
+    with pytest.raises(R3DError, match="`short_side` must be at least 0. Received: -1"):
+        data.store_flow(videos, tmp_path / "flow", input="dis", short_side=-1)
     flow = data.store_flow(videos, tmp_path / "flow", input="dis", short_side=16)
     assert len(flow.problems) == 1
     clips = Clips(frames=4, size=16, flip=False, input="dis", short_side=16)

@@ -22,6 +22,7 @@ from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction import watching
+from keras_r3d.recipe.clips import Uniform
 from keras_r3d.system.errors import VideoError
 
 SHAPE = Shape(frames=4, frame_stride=1, seconds=0.0, short_side=0, size=16, views=Views(1))
@@ -31,7 +32,7 @@ def held(number: int, captured: float, connection: int = 0) -> Held:
     return Held(number, connection, captured, np.full((1, 2, 2, 3), number % 256, np.uint8))
 
 
-def brightness(data: recipe.Data, seconds_to_score: float = 0.0) -> Classifier:
+def brightness(data: recipe.Clips, seconds_to_score: float = 0.0) -> Classifier:
     """Says "bright" with the mean of a clip, as a share of 255."""
 
     def score(clips: np.ndarray) -> np.ndarray:
@@ -39,7 +40,7 @@ def brightness(data: recipe.Data, seconds_to_score: float = 0.0) -> Classifier:
         bright = clips.mean(axis=(1, 2, 3, 4)) / 255
         return np.stack([1 - bright, bright], axis=1).astype(np.float32)
 
-    of = recipe.Eval("test", 1, 0, 1, "probabilities")
+    of = recipe.Eval("test", 1, "all", 1, "probabilities")
     return Classifier("model", "Keras", ["dark", "bright"], data, of, score, None, "")
 
 
@@ -142,7 +143,7 @@ def test_scores_are_smoothed_but_not_over_a_lost_connection(small):
 
 
 def test_a_spread_recipe_asks_for_seconds(small):
-    spread = brightness(dataclasses.replace(small.clips, sampling="spread"))
+    spread = brightness(dataclasses.replace(small.clips, sampling=Uniform()))
     with pytest.raises(watching.ArgumentError, match="pass --seconds N"):
         watching.shape(spread, None)
     assert watching.shape(spread, 3.0).seconds == 3.0

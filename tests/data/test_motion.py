@@ -15,7 +15,7 @@ from keras_r3d.data.motion import MotionReader, figures, paths, rendering, textu
 from keras_r3d.data.sampling import temporal
 from keras_r3d.system.errors import VideoError
 
-DATA = dataclasses.replace(recipe.load("motion").data, frames=4, size=16)
+DATA = dataclasses.replace(recipe.load("motion").clips, frames=4, size=16)
 TIMES = np.linspace(0, 1, 41)
 STANDING = (2, 19, 20)  # seeds of a camera that stands, with nothing else that moves
 

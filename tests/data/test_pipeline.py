@@ -14,6 +14,14 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.sampling import order
 from keras_r3d.data.sheet import training_sheet
+from keras_r3d.recipe.clips import (
+    Augment,
+    Consecutive,
+    MultiScale,
+    RandomResized,
+    Segments,
+    Uniform,
+)
 from keras_r3d.system.errors import DataError
 
 CLASSES = ["a", "b"]
@@ -56,8 +64,8 @@ def take(dataset, batches: int):
 
 
 def test_training_clip_is_consecutive_and_cropped(videos, data):
-    data = dataclasses.replace(data, frame_stride=2, frame_stride_most=2)
-    data = dataclasses.replace(data, scales=(0.5,), positions=("bottom_right",))
+    crop = MultiScale(scales=(0.5,), positions=("bottom_right",))
+    data = dataclasses.replace(data, sampling=Consecutive(2), crop=crop)
     reader = VideoReader(0, 0)
     clip = clips.training_clip(reader, videos[0], data, np.random.default_rng(3))
     assert clip.pixels.shape == (4, 16, 16, 3)
@@ -69,7 +77,7 @@ def test_training_clip_is_consecutive_and_cropped(videos, data):
 
 
 def test_the_stride_is_drawn_for_training_only(videos, data):
-    data = dataclasses.replace(data, frame_stride=2, frame_stride_most=4)
+    data = dataclasses.replace(data, sampling=Consecutive(2, 4))
     reader = VideoReader(0, 1.0)
     drawn = Counter()
     for seed in range(100):
@@ -87,7 +95,7 @@ def test_flip_mirrors(data):
     frames = np.full((20, 32, 48, 3), 200, np.uint8)
     frames[:, :, :24] = 0
     reader, source = MemoryReader(frames, data), VIDEO
-    data = dataclasses.replace(data, scales=(1.0,), positions=("center",), flip=True)
+    data = dataclasses.replace(data, crop=MultiScale((1.0,), ("center",)), flip=True)
     seen = set()
     for seed in range(20):
         clip = clips.training_clip(reader, source, data, np.random.default_rng(seed))
@@ -100,7 +108,7 @@ def test_flip_mirrors(data):
 @pytest.mark.parametrize("cache_gib", [0.0, 1.0])
 def test_windows_do_not_overlap_and_the_last_is_looped(tmp_path, data, cache_gib):
     source = Video(str(write_video(tmp_path / "v.avi", 20)), "a")
-    data = dataclasses.replace(data, frames=3, frame_stride=2)
+    data = dataclasses.replace(data, frames=3, sampling=Consecutive(2))
     reader = VideoReader(0, cache_gib)
     if cache_gib:
         reader.count(source)
@@ -108,7 +116,7 @@ def test_windows_do_not_overlap_and_the_last_is_looped(tmp_path, data, cache_gib
     assert found == [[0, 2, 4], [6, 8, 10], [12, 14, 16], [18, 18, 18]]
 
 
-@pytest.mark.parametrize("sampling", ["uniform", "segments"])
+@pytest.mark.parametrize("sampling", [Uniform(), Segments()])
 def test_spread_sampling_has_one_window_over_the_video(tmp_path, data, sampling):
     source = Video(str(write_video(tmp_path / "v.avi", 20)), "a")
     data = dataclasses.replace(data, sampling=sampling)
@@ -122,9 +130,9 @@ def test_training_on_segments_draws_frames_and_on_uniform_takes_the_middles(tmp_
     source = Video(str(write_video(tmp_path / "v.avi", 20)), "a")
     reader = VideoReader(0, 1.0)
     drawn = {}
-    for sampling in ("uniform", "segments"):
+    for sampling in (Uniform(), Segments()):
         cut = dataclasses.replace(data, sampling=sampling)
-        drawn[sampling] = {
+        drawn[sampling.kind] = {
             tuple(frame_numbers(clips.training_clip(reader, source, cut, rng).pixels))
             for rng in map(np.random.default_rng, range(10))
         }
@@ -138,7 +146,7 @@ def test_a_random_resized_crop_is_cut_as_it_was_drawn(data):
     frames[..., 0] = 5 * np.arange(32)[:, None]
     frames[..., 1] = 5 * np.arange(48)
     reader = MemoryReader(frames, data)
-    data = dataclasses.replace(data, crop="random_resized", area=(0.2, 0.9), aspect=(0.5, 2.0))
+    data = dataclasses.replace(data, crop=RandomResized((0.2, 0.9), (0.5, 2.0)))
     shapes = set()
     for seed in range(20):
         clip = clips.training_clip(reader, VIDEO, data, np.random.default_rng(seed))
@@ -158,7 +166,7 @@ def test_affine_changes_are_alike_in_all_frames_of_a_clip(data, key):
     frame = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
     reader = MemoryReader(np.stack([frame] * 20), data)
     plain = clips.training_clip(reader, VIDEO, data, np.random.default_rng(1)).pixels
-    data = dataclasses.replace(data, **{key: 0.3})
+    data = dataclasses.replace(data, augment=Augment(**{key: 0.3}))
     changed = clips.training_clip(reader, VIDEO, data, np.random.default_rng(1)).pixels
     assert (changed != plain).any()
     assert (changed == changed[:1]).all()
@@ -206,9 +214,10 @@ def test_a_broken_video_is_replaced_and_named(videos, data, tmp_path):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"no video")
     videos = [*videos[:3], Video(str(broken), "b")]
-    data = dataclasses.replace(data, broken_share=0.25)
     reader = VideoReader(0, 1.0)
-    dataset = pipeline.training_clips(reader, videos, CLASSES, data, batch_size=4, seed=1)
+    dataset = pipeline.training_clips(
+        reader, videos, CLASSES, data, batch_size=4, seed=1, broken_share=0.25
+    )
     for batch, labels in take(dataset, 5):
         assert batch.shape == (4, 4, 16, 16, 3)
         assert list(labels) == [which(clip) % 2 for clip in batch]
@@ -217,9 +226,14 @@ def test_a_broken_video_is_replaced_and_named(videos, data, tmp_path):
 
 def test_too_many_broken_videos_stop_the_stream(videos, data, tmp_path):
     missing = [Video(str(tmp_path / f"missing{i}.mp4"), "b") for i in range(3)]
-    data = dataclasses.replace(data, broken_share=0.2)
     dataset = pipeline.training_clips(
-        VideoReader(0, 1.0), [*videos, *missing], CLASSES, data, batch_size=13, seed=1
+        VideoReader(0, 1.0),
+        [*videos, *missing],
+        CLASSES,
+        data,
+        batch_size=13,
+        seed=1,
+        broken_share=0.2,
     )
     with pytest.raises(tf.errors.UnknownError, match=r"3 of 13 training videos are broken, more"):
         take(dataset, 2)
@@ -227,11 +241,17 @@ def test_too_many_broken_videos_stop_the_stream(videos, data, tmp_path):
 
 @pytest.mark.parametrize("clips_per_pass", [1, 4])
 def test_a_stream_resumes_where_it_was_left(videos, data, reader, clips_per_pass):
-    data = dataclasses.replace(data, clips_per_pass=clips_per_pass)
 
     def stream(start, batches):
         dataset = pipeline.training_clips(
-            reader, videos, CLASSES, data, batch_size=7, seed=3, start=start
+            reader,
+            videos,
+            CLASSES,
+            data,
+            batch_size=7,
+            seed=3,
+            start=start,
+            clips_per_pass=clips_per_pass,
         )
         return take(dataset, batches)
 
@@ -242,11 +262,17 @@ def test_a_stream_resumes_where_it_was_left(videos, data, reader, clips_per_pass
 
 @pytest.mark.parametrize("clips_per_pass", [1, 4])
 def test_workers_share_the_videos(videos, data, reader, clips_per_pass):
-    data = dataclasses.replace(data, clips_per_pass=clips_per_pass)
     seen = []
     for worker in range(2):
         dataset = pipeline.training_clips(
-            reader, videos[:8], CLASSES, data, batch_size=4, seed=3, shard=(worker, 2)
+            reader,
+            videos[:8],
+            CLASSES,
+            data,
+            batch_size=4,
+            seed=3,
+            shard=(worker, 2),
+            clips_per_pass=clips_per_pass,
         )
         seen += [which(clip) for batch in take(dataset, 2 * 64) for clip in batch[0]]
     assert Counter(seen) == Counter(dict.fromkeys(range(8), 128))
@@ -269,12 +295,12 @@ def test_the_videos_of_a_batch_are_those_of_the_pipeline(
     relabeled, data, reader, clips_per_pass, batch_size, balanced, shard
 ):
     labels = [video.label for video in relabeled]
-    data = dataclasses.replace(data, clips_per_pass=clips_per_pass, balanced=balanced)
     place = {"batch_size": batch_size, "seed": 3, "shard": shard}
+    place |= {"balanced": balanced, "clips_per_pass": clips_per_pass}
     for start, count in ((0, 5), (9, 2)):
         dataset = pipeline.training_clips(reader, relabeled, CLASSES, data, start=start, **place)
         for batch, (pixels, of_clips) in enumerate(take(dataset, count), start):
-            found = order.batch_videos(batch, labels, data, **place)
+            found = order.batch_videos(batch, labels, **place)
             assert found.dtype == np.int64
             assert found.tolist() == [which(clip) for clip in pixels]
             assert [labels[number] for number in found] == [CLASSES[label] for label in of_clips]
@@ -289,9 +315,8 @@ def test_a_broken_video_is_replaced_in_balance(videos, data, tmp_path):
         for video, label in zip(videos[:9], labels, strict=True)
     ]
     videos.append(Video(str(broken), "b"))
-    data = dataclasses.replace(data, balanced=True)
     dataset = pipeline.training_clips(
-        VideoReader(0, 1.0), videos, CLASSES, data, batch_size=100, seed=2
+        VideoReader(0, 1.0), videos, CLASSES, data, batch_size=100, seed=2, balanced=True
     )
     ofs = np.concatenate([of_clips for _, of_clips in take(dataset, 6)])
     # A quarter of the places is the broken one's; of the others, "b" has a quarter, "a" a half.
@@ -299,8 +324,9 @@ def test_a_broken_video_is_replaced_in_balance(videos, data, tmp_path):
 
 
 def test_several_clips_of_a_pass_are_shuffled(videos, data, reader):
-    data = dataclasses.replace(data, clips_per_pass=16)
-    dataset = pipeline.training_clips(reader, videos, CLASSES, data, batch_size=16, seed=3)
+    dataset = pipeline.training_clips(
+        reader, videos, CLASSES, data, batch_size=16, seed=3, clips_per_pass=16
+    )
     batches = take(dataset, 80)  # 5 blocks of 16 videos, which are 8 passes
     order = [which(clip) for batch in batches for clip in batch[0]]
     assert Counter(order) == Counter(dict.fromkeys(range(10), 128))
@@ -326,7 +352,7 @@ def test_validation_takes_the_middle_once_and_leaves_broken_videos_out(videos, d
 
 
 def test_the_sheet_names_width_and_height_of_a_crop(data, videos):
-    data = dataclasses.replace(data, crop="random_resized", area=(1, 1), aspect=(2, 2))
+    data = dataclasses.replace(data, crop=RandomResized((1, 1), (2, 2)))
     figure = training_sheet(VideoReader(0, 0), videos, data, 1)
     for axes in figure.axes:
         assert " · crop 48x24 px (scale 0.75) at (0, 4)" in axes.get_title()

@@ -604,7 +604,7 @@ def test_a_dry_run_writes_nothing(source, tmp_path):
 
 def test_a_kill_of_the_command_is_resumed_from(source, tmp_path):
     options = ("--levels=64,48", "--shard_gib=0.001", "--processes=1")
-    command(source, f"--output={tmp_path / 'whole'}", *options)
+    prepare(source, tmp_path / "whole", shard_bytes=int(0.001 * 2**30))
     store = tmp_path / "store"
     for awaited in ("free in", "6 of 10 videos"):
         running = start(source, f"--output={store}", *options)
@@ -668,7 +668,7 @@ def start(*arguments) -> subprocess.Popen:
     [
         ([], "Name what to prepare: a folder of videos, or a list of them."),
         (["SOURCE", "--quarantine"], "--quarantine goes with --verify."),
-        (["SOURCE", "--quality=101"], "--quality"),
+        (["SOURCE", "--quality=101"], "--quality must be from 1 to 100. Received: 101"),
         (["SOURCE", "--shard_index=0"], "--shard_index and --shard_count go together"),
         (["SOURCE", "other"], "Unknown argument 'other'"),
         (["SOURCE", "--verify=gone"], "--verify takes a store and nothing beside it"),
@@ -693,8 +693,12 @@ def test_bad_arguments_are_said(source, tmp_path, arguments, said):
         ({"levels": ""}, r"--levels must be of 16 pixels or more \(`paper`"),
         ({"height": 8}, "--height must be of 16 pixels or more. Received: 8"),
         ({"fps": -1}, "--fps"),
+        ({"quality": 0}, "`quality` must be from 1 to 100. Received: 0"),
+        ({"processes": 0}, "`processes` must be at least 1. Received: 0"),
+        ({"time_limit": 0.5}, "`time_limit` must be at least 1. Received: 0.5"),
+        ({"shard_gib": 0}, "`shard_gib` must be at least 0.001. Received: 0"),
         ({"recipe": "nothing"}, "nothing"),
-        ({"overrides": ["data.sizes=3"]}, "data.size"),
+        ({"overrides": ["clips.sizes=3"]}, "clips.size"),
         ({"annotations": "gone.csv"}, "gone.csv"),
         ({"shard_index": 3, "shard_count": 3}, "--shard_index must be at least 0 and below"),
         ({"output": None}, r"--output is missing: the folder of the store"),

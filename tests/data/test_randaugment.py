@@ -12,6 +12,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from keras_r3d import recipe
 from keras_r3d.data import clips
 from keras_r3d.data.sampling import augmentation
+from keras_r3d.recipe.clips import Augment, RandAugment
 
 GEOMETRY = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
 names = st.sampled_from(list(augmentation.OPERATIONS))
@@ -179,8 +180,8 @@ def test_operations_come_one_after_the_other():
 
 
 def test_training_clips_are_changed_as_drawn_and_only_if_asked_for():
-    data = dataclasses.replace(recipe.load("kinetics34").data, size=32)
-    augmented = dataclasses.replace(data, randaugment_ops=2, randaugment_magnitude=20.0)
+    data = dataclasses.replace(recipe.load("kinetics34").clips, size=32)
+    augmented = dataclasses.replace(data, augment=Augment(randaugment=RandAugment(2, 20.0)))
     reader, seen = Numbered(60, 48, 64), 0
     for seed in range(20):
         rng = np.random.default_rng(seed)

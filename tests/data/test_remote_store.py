@@ -1,6 +1,5 @@
 """A whole store under a URL: the same clips as from the disk, and what happens when it fails."""
 
-import dataclasses
 import os
 import re
 import subprocess
@@ -19,7 +18,7 @@ from keras_r3d import recipe
 from keras_r3d.data.opening import open_source
 from keras_r3d.data.store import Store
 from keras_r3d.data.store.storage import storage
-from keras_r3d.inference.evaluation.evaluation import evaluate_videos
+from keras_r3d.inference.evaluation.evaluating import evaluate_videos
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import retrying
 from keras_r3d.system.errors import R3DError, StoreError, UnreachableError
@@ -30,7 +29,7 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.fixture
 def data(small):
-    return dataclasses.replace(small.clips, broken_share=0.5)
+    return small.clips
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +131,8 @@ def test_a_query_is_kept_to_itself_and_videos_are_recognized(
 ):
     said: list[str] = []
     url = f"{server.address}/a/store"
-    recipe = dataclasses.replace(small, data=data, train=dataclasses.replace(small.train, epochs=1))
-    run = training.train_network(recipe, f"{url}?key=secret", tmp_path / "run", say=said.append)
+    short = recipe.override(small, ["train.epochs=1"])
+    run = training.train_network(short, f"{url}?key=secret", tmp_path / "run", say=said.append)
     assert "secret" not in (tmp_path / "run" / "summary.json").read_text() + "".join(said)
     for data_dir in (None, url, store, store.parent / "videos"):
         found, _ = run.open_split("test", data_dir)
@@ -157,7 +156,7 @@ def test_an_evaluation_that_loses_its_server_ends_in_one_sentence(server, data):
         server.always = 500
 
     opened.reader.require_readable = fail
-    of = recipe.Eval("train", 2, 0, 1, "probabilities")
+    of = recipe.Eval("train", 2, "all", 1, "probabilities")
     classes = opened.annotations.classes
     model = Classifier("m", "Keras", classes, data, of, np.empty, None, "")
     with pytest.raises(R3DError, match=r"could not be read: .*Asked 5 times"):
@@ -202,9 +201,7 @@ def test_from_s3(store, tmp_path, data, reader):
         f"if {reader!r} == 'TensorFlow': sys.modules['fsspec'] = None\n"
         "from store_batches import batches\n"
         "from conftest import small_recipe\n"
-        "import dataclasses\n"
-        "data = dataclasses.replace(small_recipe().data, broken_share=0.5)\n"
-        "taken, reader = batches('s3://bucket/sets', data)\n"
+        "taken, reader = batches('s3://bucket/sets', small_recipe().clips)\n"
         "assert not reader.problems, reader.problems\n"
         f"expected = np.load({str(tmp_path / 'expected.npz')!r})\n"
         "for number, array in enumerate(a for batch in taken for a in batch):\n"

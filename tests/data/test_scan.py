@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import write_video
+from odd_jobs import odd_job
 from prepared import inline
 
 from keras_r3d import R3DError, data
@@ -22,7 +22,7 @@ from keras_r3d.data.decoding.decoder import Landmarks, VideoInfo
 from keras_r3d.data.scanning import examining, report
 from keras_r3d.data.scanning.report import Scan
 from keras_r3d.system import workers
-from keras_r3d.system.errors import VideoError, WriteError
+from keras_r3d.system.errors import WriteError
 
 ROOT = Path(__file__).parents[2]
 
@@ -202,30 +202,17 @@ def test_uneven_times(monkeypatch, video, seconds, expected):
     assert ("variable rate" in examining.examine(str(video)).findings) == expected
 
 
-def odd_job(what):
-    """Runs in another process."""
-    if what == "hang":
-        time.sleep(600)
-    if what == "crash":
-        os._exit(139)
-    if what == "broken":
-        raise VideoError("v.avi: it is broken.")
-    if what == "full":
-        raise WriteError("Could not write v.avi.")
-    return what * 2
-
-
 def test_what_hangs_or_crashes_takes_nothing_along():
     started = time.monotonic()
     jobs = ["a", "hang", "b", "crash", "c", "crash", "d", "broken"]
-    done = dict(workers.run(odd_job, jobs, workers=2, limit_seconds=5))
+    done = dict(workers.run(odd_job, jobs, workers=2, limit_seconds=3))
     assert {i: r for i, r in done.items() if isinstance(r, str)} == {
         0: "aa",
         2: "bb",
         4: "cc",
         6: "dd",
     }
-    assert done[1] == workers.Failure("time limit", "not done after 5 s")
+    assert done[1] == workers.Failure("time limit", "not done after 3 s")
     assert done[3] == done[5] == workers.Failure("crash", "its process ended with code 139")
     assert done[7] == workers.Failure("unreadable", "v.avi: it is broken.")
     assert done[7].sentence("v.avi") == "v.avi: it is broken."
@@ -296,5 +283,5 @@ def test_the_command(tmp_path):
     assert (tmp_path / "quarantine.txt").read_text() == "bad.avi\n"
     done = scan()
     assert done.returncode == 1
-    assert "Missing: SOURCE" in done.stdout + done.stderr
+    assert "Missing: DATA" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

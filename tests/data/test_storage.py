@@ -408,10 +408,10 @@ def test_a_server_that_closes_idle_connections(server):
 def test_a_child_process_has_connections_of_its_own(server):
     web_store = open_storage(server.address + "/store")
     web_store.size("store.json")
-    code = "0" if os.fork() == 0 else None
-    if code:
+    child = os.fork()
+    if child == 0:
         os._exit(web_store.read("store.json", 0, 4) != b'{"gr')
-    assert os.wait()[1] == 0
+    assert os.waitpid(child, 0)[1] == 0
     assert web_store.read("store.json", 0, 4) == b'{"gr'
     assert server.connections == 2
 

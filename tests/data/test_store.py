@@ -27,6 +27,7 @@ from keras_r3d.data.sampling import cropping, temporal
 from keras_r3d.data.store import Store, StoreReader, encoding, format, is_store, jpeg
 from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.data.store.levels import Levels
+from keras_r3d.recipe.clips import Consecutive, Segments, Uniform
 from keras_r3d.system.errors import R3DError, StoreError, VideoError
 
 MANIFEST = """path,label,split,start_seconds,end_seconds
@@ -261,7 +262,7 @@ def test_several_clips_of_one_video(opened):
 
 @pytest.mark.parametrize(("frames", "stride"), [(4, 1), (3, 2), (16, 1), (7, 3)])
 def test_windows_are_those_of_the_video(source, opened, small, frames, stride):
-    data = dataclasses.replace(small.clips, frames=frames, frame_stride=stride, size=32)
+    data = dataclasses.replace(small.clips, frames=frames, sampling=Consecutive(stride), size=32)
     for name, start in [("wide.avi", 0.0), ("long.avi", 2.0), ("long.avi", 0.5)]:
         video = named(opened.store, name, start)
         of_source = dataclasses.replace(video, path=f"{source}/train/{name}")
@@ -289,8 +290,8 @@ def test_the_pipeline_gives_what_is_cut_by_hand(prepared, small):
 
 def test_clips_of_all_kinds_of_sampling(prepared, opened, small):
     video = named(opened.store, "long.avi", 2.0)
-    for kind in ("consecutive", "spread", "segments"):
-        data = dataclasses.replace(small.clips, size=32, sampling=kind)
+    for sampling in (Consecutive(), Uniform(), Segments()):
+        data = dataclasses.replace(small.clips, size=32, sampling=sampling)
         for clip in (
             clips.middle_clip(opened, video, data),
             clips.training_clip(opened, video, data, np.random.default_rng(1)),
@@ -712,7 +713,13 @@ def test_training_goes_on_without_a_broken_video(copy, small):
     opened = open_source(copy, small.clips)
     found = opened.annotations
     dataset = pipeline.training_clips(
-        opened.reader, found.splits["train"], found.classes, small.clips, batch_size=5, seed=0
+        opened.reader,
+        found.splits["train"],
+        found.classes,
+        small.clips,
+        batch_size=5,
+        seed=0,
+        broken_share=0.5,
     )
     for _ in dataset.take(3):
         pass

@@ -11,12 +11,12 @@ from keras_r3d.data.sampling.cropping import Crop
 from keras_r3d.data.store import levels
 from keras_r3d.data.store.levels import LevelCut, Levels
 
-PAPER = recipe.load("kinetics34").data
+PAPER = recipe.load("kinetics34").clips
 SIDES = st.integers(16, 600)
 
 
 def test_levels_of_the_paper():
-    assert levels.for_crops(PAPER.size, PAPER.scales) == Levels(
+    assert levels.for_crops(PAPER.size, PAPER.crop.scales) == Levels(
         "short_side", (224, 188, 158, 133, 112)
     )
 
@@ -65,8 +65,8 @@ SHAPES = [(360, 640), (640, 360), (480, 480), (224, 398), (1080, 1921), (225, 22
 @pytest.mark.parametrize("frame", SHAPES)
 @pytest.mark.parametrize("flip", [False, True])
 def test_crops_of_the_paper_are_cut_and_not_resized(frame, flip):
-    sizes = levels.for_crops(PAPER.size, PAPER.scales).of(*frame)
-    for number, scale in enumerate(sorted(PAPER.scales)):
+    sizes = levels.for_crops(PAPER.size, PAPER.crop.scales).of(*frame)
+    for number, scale in enumerate(sorted(PAPER.crop.scales)):
         for position, (down, right) in cropping.POSITIONS.items():
             crop = cropping.place(*sizes[0], scale, position, flip)
             height, width = sizes[number]

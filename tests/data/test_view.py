@@ -17,9 +17,9 @@ from keras_r3d.system.errors import R3DError
 ROOT = Path(__file__).parents[2]
 SMALL = (
     "--recipe=demo",
-    "--set=data.size=24",
-    "--set=data.frames=4",
-    "--set=data.color_jitter=0.0",
+    "--set=clips.size=24",
+    "--set=clips.frames=4",
+    "--set=clips.augment.color_jitter=",
 )
 
 
@@ -118,7 +118,7 @@ def test_what_cannot_be_drawn_is_one_sentence(tmp_path):
     for arguments, message in [
         ([tmp_path, f"--output={tmp_path / 'there.png'}"], "already exists; choose another"),
         ([tmp_path, "--output=clips.jpg"], "--output must end in .png. Received: clips.jpg"),
-        ([], "Missing: SOURCE"),
+        ([], "Missing: DATA"),
     ]:
         done = view(*arguments)
         assert done.returncode == 1

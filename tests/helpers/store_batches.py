@@ -7,6 +7,7 @@ from keras_r3d.data.opening import open_source
 
 
 def stream(opened, cut) -> tf.data.Dataset:
+    """Draws clips of few videos, half of which may break."""
     return pipeline.training_clips(
         opened.reader,
         opened.annotations.split("train"),
@@ -14,6 +15,7 @@ def stream(opened, cut) -> tf.data.Dataset:
         cut,
         batch_size=4,
         seed=1,
+        broken_share=0.5,
     )
 
 

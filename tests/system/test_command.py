@@ -131,7 +131,9 @@ def test_a_command_gives_each_function_its_arguments(counter):
         "[('what', 'w')] [('data', 'X'), ('kind', 'a'), ('loud', True), ('most', 3), "
         "('names', ['a', 'b']), ('weights', [1.0, 2.5])] f\n"
     )
-    assert "('data', 'Y')" in run(counter, "--data_dir", "Y")[1]
+    _, out, _ = run(counter, "--data_dir", "Y", "--weights", "1,2.5")
+    assert "('data', 'Y')" in out
+    assert "('weights', [1.0, 2.5])" in out
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_a_command_gives_each_function_its_arguments(counter):
         (["X", "Y"], "Unknown argument 'Y': flags start with `--`."),
         (["X", "--progress", "1"], "Unknown command line flag 'progress'"),
         (["X", "--kind", "c"], "value should be one of <a|b>"),
-        (["X", "--weights", "1,x"], "--weights must be numbers with commas. Received: ['1', 'x']"),
+        (["X", "--weights", "1", "x"], "--weights must be numbers. Received: 1 x"),
         (["X", "--most", "0"], "Error: --most must be at least 1, and `other` is no flag."),
     ],
 )

@@ -125,14 +125,14 @@ def arrange(
         if name == "validation" and len(held) < least_validation:
             notes.append(
                 f"No validation split, and none is drawn: {len(held)} videos "
-                f"(data.validation_fraction = {fraction:g}) are too few to choose an epoch "
+                f"(videos.hold_out.validation = {fraction:g}) are too few to choose an epoch "
                 "by. All are trained on."
             )
             continue
         splits["train"], splits[name] = kept, held
         notes.append(
             f"No {name} split: {len(held)} training videos are held out for it "
-            f"(data.{name}_fraction = {fraction:g})."
+            f"(videos.hold_out.{name} = {fraction:g})."
         )
     labeled = [splits["train"]] if trained_on else splits.values()
     classes = sorted({video.label for videos in labeled for video in videos})

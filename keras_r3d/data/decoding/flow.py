@@ -67,7 +67,7 @@ def algorithm(name: str) -> Compute:
         raise DataError(
             "TV-L1 flow is in OpenCV's contrib modules, which are not installed: `pip uninstall -y "
             "opencv-python && pip install 'opencv-contrib-python>=4.11,<4.12'`, or choose "
-            "data.input = 'dis' or 'farneback'."
+            "clips.input = 'dis' or 'farneback'."
         )
     else:
 

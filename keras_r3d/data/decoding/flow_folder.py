@@ -77,7 +77,7 @@ def check(path: str | Path, input: str, short_side: int) -> None:
     stored, asked = read_settings(path), FlowSettings(input, short_side)
     if input == "rgb":
         raise DataError(
-            f"{path} holds optical flow ({stored.input}), but the recipe's data.input is 'rgb': "
+            f"{path} holds optical flow ({stored.input}), but the recipe's clips.input is 'rgb': "
             "pass the videos themselves, or a recipe for flow."
         )
     differing = [
@@ -87,7 +87,7 @@ def check(path: str | Path, input: str, short_side: int) -> None:
     ]
     if differing:
         raise DataError(
-            f"{path} holds other flow than the recipe says (data.input, data.short_side): "
+            f"{path} holds other flow than the recipe says (clips.input, clips.short_side): "
             f"{', '.join(differing)}. Store it anew with `python -m keras_r3d.flow VIDEOS --output "
             f"ANOTHER --input {input} --short_side {short_side}`."
         )
