@@ -32,6 +32,7 @@ class Task:
         sources: the videos that all draws are from.
         scratch: an empty folder for files it needs.
         store: path or URL of the clip store, if there is one.
+        balanced: whether as many clips of each class are drawn.
     """
 
     sources: Sequence[Source]
@@ -41,6 +42,7 @@ class Task:
     seed: int
     scratch: str
     store: str = ""
+    balanced: bool = False
 
 
 class Contender(abc.ABC):
@@ -120,6 +122,7 @@ class OurLoader(Contender):
                 task.clips,
                 batch_size=task.batch_size,
                 seed=task.seed,
+                balanced=task.balanced,
                 clips_per_pass=self.clips_per_pass,
             )
         )

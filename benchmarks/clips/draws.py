@@ -135,7 +135,13 @@ def count(videos: Sequence[Video], most: int, seed: int) -> tuple[list[Source], 
     return sources, problems
 
 
-def plan(sources: Sequence[Source], cut: Clips, seed: int, positions: Iterable[int]) -> list[Draw]:
+def plan(
+    sources: Sequence[Source],
+    cut: Clips,
+    seed: int,
+    positions: Iterable[int],
+    balanced: bool = False,
+) -> list[Draw]:
     """Returns the clips at some positions of the stream of `data.pipeline.training_clips`.
 
     The very same, and not only drawn alike: what a clip costs depends on how far it lies in its
@@ -145,14 +151,15 @@ def plan(sources: Sequence[Source], cut: Clips, seed: int, positions: Iterable[i
     labels = [source.video.label for source in sources]
     crop, draws = cut.crop, []
     assert isinstance(crop, MultiScale)  # `pipeline.run` has seen to it
-    for turn, number in zip(turns, order.videos_at(turns, labels, seed, False), strict=True):
+    numbers = order.videos_at(turns, labels, seed, balanced)
+    for turn, number in zip(turns, numbers, strict=True):
         source = sources[number]
         rng = np.random.default_rng([seed, *divmod(int(turn), len(sources))])
-        numbers = clips.training_frames(source.count, cut, rng)
+        frames = clips.training_frames(source.count, cut, rng)
         where = crop.positions[rng.integers(len(crop.positions))]
         scale = crop.scales[rng.integers(len(crop.scales))]
         flip = cut.flip and bool(rng.integers(2))
-        draws.append(Draw(source, source.first + numbers, scale, where, flip))
+        draws.append(Draw(source, source.first + frames, scale, where, flip))
     return draws
 
 

@@ -169,6 +169,7 @@ def run(
             seed=seed,
             scratch=scratch,
             store=annotations.absolute(data_dir) if stored else "",
+            balanced=recipe.videos.balanced,
         )
         # Ours goes on with its own stream, so at each pace a turn begins where the last one ended.
         turns = {
@@ -178,6 +179,7 @@ def run(
                     recipe.clips,
                     seed,
                     range(number * clips * pace, (number + 1) * clips * pace),
+                    recipe.videos.balanced,
                 )
                 for number in range(rounds + 1)
             ]

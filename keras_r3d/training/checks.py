@@ -152,8 +152,8 @@ def find_run(workdir: Path, recipe: Recipe, fresh: bool, say: Say) -> Run | None
     settled = dataclasses.replace(recipe, model=finetune.as_settled(recipe.model, run.recipe.model))
     before, now = _values(run.recipe), _values(settled)
     changed = [
-        f"{key}: {before.get(key)!r} in the run, {now.get(key)!r} now"
-        for key in dict.fromkeys([*before, *now])
+        f"{key}: {before.get(key, 'absent')} in the run, {now.get(key, 'absent')} now"
+        for key in sorted({*before, *now})
         if before.get(key) != now.get(key)
     ]
     if changed:
@@ -166,15 +166,15 @@ def find_run(workdir: Path, recipe: Recipe, fresh: bool, say: Say) -> Run | None
     return dataclasses.replace(run, recipe=settled)
 
 
-def _values(recipe: Recipe) -> dict[str, Any]:
-    """Returns the values of a recipe by "section.key"."""
+def _values(recipe: Recipe) -> dict[str, str]:
+    """Returns the values of a recipe, as text, by "section.key"."""
 
-    def flat(table: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    def flat(table: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
         for key, value in table.items():
             if isinstance(value, Mapping):
                 yield from flat(value, f"{path}{key}.")
             else:
-                yield f"{path}{key}", value
+                yield f"{path}{key}", repr(value)
 
     return dict(flat(recipes.to_dict(recipe), ""))
 
@@ -226,8 +226,9 @@ def check_together(devices: Devices, recipe: Recipe, source: Source, step: int) 
     """Raises TrainingError if the workers do not do the same, from the same step on."""
     if devices.workers == 1:
         return
+    model = recipe.model  # whose weights may lie elsewhere
     same_everywhere = dataclasses.replace(
-        recipe, model=dataclasses.replace(recipe.model, weights="")
+        recipe, model=dataclasses.replace(model, weights=model.weights and "weights")
     )
     lines = [recipes.dumps(same_everywhere)] + [
         f"{split} {os.path.relpath(video.path, source.root)} {video.label}"

@@ -207,7 +207,7 @@ def _open(model: recipe.Model) -> WeightsFile | None:
             )
         else:
             raise WeightsError(
-                f"Recipe key 'model.weights' must be a file, as 'model.name' is empty. There is no "
+                f"Recipe key 'model.weights' must be a file, as 'model.name' is absent. There is no "
                 f"file {weights}."
             )
     source = weights_file.open_weights(network, weights)
@@ -227,7 +227,7 @@ def _settle(
     ]
     if wrong:
         both = "; ".join(
-            f"{key} is {_toml(getattr(model, key))}, of the weights {_toml(decided[key])}"
+            f"{key} is {_toml(getattr(model, key))}, of the weights {_toml(decided[key]) or 'none'}"
             for key in wrong
         )
         changes = " ".join(f"--set 'model.{key}={_toml(decided[key])}'" for key in wrong)
@@ -302,6 +302,8 @@ def _agree(key: str, asked: Any, decided: Any) -> bool:
 
 
 def _toml(value: Any) -> str:
+    if value is None:
+        return ""  # an extra that is left out
     return json.dumps([round(v, 4) for v in value] if isinstance(value, tuple) else value)
 
 

@@ -20,7 +20,7 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.system.errors import R3DError
 
-SET = ["clips.frames=4", "clips.size=16", "clips.short_side=0"]
+SET = ["clips.frames=4", "clips.size=16", "clips.short_side="]
 
 
 class NotInstalled(ClipByClip):
@@ -102,7 +102,7 @@ def test_other_loaders_make_the_clip_asked_for(tmp_path, contender):
     for label in ("a", "b"):
         for number in range(3):  # decord fails where a width is no multiple of 32
             write_video(tmp_path / "data" / label / f"{number}.avi", 12, 64, 96)
-    data = recipe.load("kinetics34", SET).data
+    data = recipe.load("kinetics34", SET).clips
     found = annotations.read(tmp_path / "data", "folders")
     sources, _ = draws.count(found.split("train"), 3, 1)
     (tmp_path / "scratch").mkdir()
@@ -123,7 +123,7 @@ def test_the_draws_are_those_of_training(tmp_path):
     videos[2] = Video(videos[2].path, "a", start_seconds=0.5, end_seconds=1.0)
     sources, problems = draws.count(videos, 5, 0)
     assert not problems
-    data = recipe.load("kinetics34", SET).data
+    data = recipe.load("kinetics34", SET).clips
     plan = draws.plan(sources, data, 0, range(300))
     assert len(plan) == 300
     for source in sources:
@@ -133,8 +133,8 @@ def test_the_draws_are_those_of_training(tmp_path):
         assert first == set(range(source.first, source.first + source.count - 3))
     assert {(draw.scale, draw.position, draw.flip) for draw in plan} == {
         (scale, position, flip)
-        for scale in data.scales
-        for position in data.positions
+        for scale in data.crop.scales
+        for position in data.crop.positions
         for flip in (False, True)
     }
     (segment,) = [one for one in sources if one.video.end_seconds == 1.0]
@@ -143,15 +143,16 @@ def test_the_draws_are_those_of_training(tmp_path):
 
 @pytest.mark.parametrize("more", [[], ["videos.balanced=true", "clips.sampling.max_stride=3"]])
 def test_the_draws_give_the_clips_of_training(class_folders, more):
-    data = recipe.load("kinetics34", [*SET, *more]).data
+    experiment = recipe.load("kinetics34", [*SET, *more])
+    data, balanced = experiment.clips, experiment.videos.balanced
     found = annotations.read(class_folders, "folders")
     sources, _ = draws.count(found.split("train"), 5, 3)
     videos = [source.video for source in sources]
     stream = data_pipeline.training_clips(
-        VideoReader(0, 0.0), videos, found.classes, data, batch_size=13, seed=3
+        VideoReader(0, 0.0), videos, found.classes, data, batch_size=13, seed=3, balanced=balanced
     )
     ((pixels, _),) = stream.take(1)
-    plan = draws.plan(sources, data, 3, range(13))
+    plan = draws.plan(sources, data, 3, range(13), balanced)
     clips = [
         draw.cut(draws.read_frames(draw.source.video.path, draw.numbers), data.size)
         for draw in plan

@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_r3d import recipe, run_folder
-from keras_r3d.recipe.schema import SgdOptimizer
+from keras_r3d.recipe.schema import AdamwOptimizer, PlateauSchedule, SgdOptimizer
+from keras_r3d.recipe.tables import field_types
 from keras_r3d.system.devices import Devices
 from keras_r3d.training.optimization.step import Steps
 from keras_r3d.training.setup import Setup
@@ -24,15 +25,16 @@ RATE = 0.05
 HARDWARE = Devices(tf.distribute.get_strategy(), "CPU")
 
 
-PLAIN = SgdOptimizer(learning_rate=RATE, momentum=0.0, weight_decay=0.0)
+CONSTANT = PlateauSchedule(drops=0)  # of the learning rate
 
 
-def train(**keys) -> recipe.Train:
+def train(optimizer="sgd", **keys) -> recipe.Train:
     """Plain SGD at a rate of `RATE`, with changes of [train] or of the optimizer by their names."""
-    names = {field.name for field in dataclasses.fields(SgdOptimizer)}
-    own = {key: keys.pop(key) for key in names & set(keys)}
-    optimizer = keys.pop("optimizer", dataclasses.replace(PLAIN, **own))
-    return dataclasses.replace(recipe.load("demo").train, optimizer=optimizer, **keys)
+    kind = {"sgd": SgdOptimizer, "adamw": AdamwOptimizer}[optimizer]
+    plain = {"learning_rate": RATE, "momentum": 0.0, "weight_decay": 0.0}
+    names = [name for name in field_types(kind) if name in keys or name in plain]
+    own = kind(**{name: keys.pop(name, plain.get(name)) for name in names})
+    return dataclasses.replace(recipe.load("demo").train, optimizer=own, **keys)
 
 
 def tiny(frozen_statistics=False, dropout=0.0) -> keras.Model:

@@ -32,7 +32,7 @@ def test_wrong_arguments_are_found_before_tensorflow_is_imported():
     assert lines[0].startswith("Unknown recipe 'dmo'. Did you mean 'demo'?")
     assert lines[1].startswith("Recipe 'kinetics34' needs videos: pass --data_dir DATA_DIR")
     assert lines[2] == "--folds is for recipes with [few], such as few; 'demo' has none."
-    assert "Unknown recipe key 'train.epoch'. Did you mean 'epochs'?" in lines[3]
+    assert "Unknown recipe key 'train.epoch'. Did you mean 'train.epochs'?" in lines[3]
     assert lines[4] == "False"
 
 

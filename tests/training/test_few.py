@@ -50,7 +50,7 @@ def experiment(weights):
 
 def few_recipe(weights, *overrides):
     changes = [
-        *(f"clips.frames={FRAMES}", f"clips.size={SIZE}", "clips.short_side=0"),
+        *(f"clips.frames={FRAMES}", f"clips.size={SIZE}", "clips.short_side="),
         *("eval.batch_size=4", f"model.weights={json.dumps(weights)}", *overrides),
     ]
     return recipe.load("few", changes)
@@ -328,7 +328,7 @@ def test_weights_of_another_clip_size_are_said(weights, class_folders, tmp_path)
 @pytest.mark.slow
 def test_fine_tuning_is_kept_where_it_lowers_the_loss(weights, class_folders, tmp_path):
     experiment = few_recipe(
-        weights[0], "few.finetune_epochs=2", "train.schedule.warmup_epochs=0", "train.batch_size=4"
+        weights[0], "few.finetune_epochs=2", "train.schedule.warmup_epochs=", "train.batch_size=4"
     )
     said = []
     run = train(experiment, class_folders, tmp_path / "run", said)
@@ -343,7 +343,7 @@ def test_fine_tuning_starts_from_the_classifier(weights, class_folders):
     experiment = few_recipe(
         weights[0],
         "few.finetune_epochs=1",
-        "train.schedule.warmup_epochs=0",
+        "train.schedule.warmup_epochs=",
         "train.optimizer.learning_rate=0",
     )
     few = setup.prepare(experiment, class_folders, choose(), [].append)
@@ -364,7 +364,7 @@ def test_fine_tuning_starts_from_the_classifier(weights, class_folders):
         (["few.stages=[]"], "few.stages"),
         (['few.stages=["conv9"]'], "few.stages"),
         (["few.folds=-1"], "few.folds"),
-        (["few.finetune_epochs=1"], "train.warmup_epochs"),
+        (["few.finetune_epochs=1"], "above `train.schedule.warmup_epochs`, 2. Received: 1"),
     ],
 )
 def test_keys_at_odds(weights, overrides, message):
@@ -388,8 +388,9 @@ def test_a_few_model_is_weights_to_start_from(experiment, class_folders, tmp_pat
     from keras_r3d.training import finetune
 
     run = train(experiment, class_folders, tmp_path / "run")
+    path = str(run.model_path())
     model = dataclasses.replace(
-        small.model, name="", shortcut="", width=0, mean=(), std=(), weights=str(run.model_path())
+        small.model, **dict.fromkeys(("name", "shortcut", "width", "mean", "std")), weights=path
     )
     built = finetune.build_model(model, (FRAMES, SIZE, SIZE, 3), run.classes, [].append)
     before = run.load_model().get_layer("conv5_1_conv1").get_weights()[0]

@@ -130,7 +130,7 @@ def test_public_weights_bring_their_normalization(cache, by, said):
 def test_torchvision_s_networks_are_known(tmp_path, said):
     theirs = applications.r3d_18(width=0.02, classes=2)
     path = pth.write_zip(tmp_path / "tv.pth", state_dict(theirs, pytorch.TORCHVISION))
-    for name in ("", "r3d_18"):
+    for name in (None, "r3d_18"):
         model = finetune.build_model(
             part(name=name, weights=str(path)), SHAPE, CLASSES, said.append
         )
@@ -209,15 +209,15 @@ def of_others(tmp_path):
 @pytest.mark.parametrize(
     ("weights", "name", "error", "message"),
     [
-        ("nowhere.pth", "", WeightsError, "must be a file, as 'model.name' is empty. There is no"),
+        ("nowhere.pth", None, WeightsError, "must be a file, as 'model.name' is absent. There is"),
         ("nowhere.pth", "r3d18", WeightsError, "there is no file nowhere.pth"),
         ("imagenet", "r3d18", WeightsError, "one of ['kinetics400', "),
-        ("kinetics400", "", RecipeError, "set 'model.name' to one of ['r3d18', 'r3d34', "),
+        ("kinetics400", None, RecipeError, "set 'model.name' to one of ['r3d18', 'r3d34', "),
         ("kinetics400", "r3d34", WeightsError, "Download it in a browser and put it at "),
-        (str, "", WeightsError, "is a folder; name a file in it"),
-        (unreadable, "", CheckpointError, "is a web page"),
-        (of_flow, "", WeightsError, "is of a network for 2 channels; clips have 3"),
-        (of_others, "", WeightsError, "is of another architecture than ['r3d10', "),
+        (str, None, WeightsError, "is a folder; name a file in it"),
+        (unreadable, None, CheckpointError, "is a web page"),
+        (of_flow, None, WeightsError, "is of a network for 2 channels; clips have 3"),
+        (of_others, None, WeightsError, "is of another architecture than ['r3d10', "),
         (of_others, "r3d18", WeightsError, "is of another architecture than ['r3d10', "),
     ],
 )
@@ -262,7 +262,7 @@ def test_stages_are_those_of_the_layers(name):
 def test_stages_that_are_not_there_are_named(run_file, said, model, text):
     message = (
         "Recipe key 'model.freeze' must be a stage of r3d10, ['conv1', 'conv2', 'conv3', 'conv4', "
-        f"'conv5'], the first and the last of several ('conv1..conv4'), or ''. Received: '{text}'"
+        f"'conv5'], the first and the last of several ('conv1..conv4'). Received: '{text}'"
     )
     with pytest.raises(RecipeError) as error:
         finetune.settle(part(weights=run_file, freeze=text), said.append)
@@ -323,7 +323,7 @@ def c3d_file(tmp_path_factory):
 def test_c3d_is_as_its_weights_say(c3d_file, said):
     settled = finetune.settle(part(weights=c3d_file), said.append)
     assert settled == part(
-        name="c3d_bn", shortcut="", width=0.0625, mean=MEAN, std=STD, weights=c3d_file
+        name="c3d_bn", shortcut=None, width=0.0625, mean=MEAN, std=STD, weights=c3d_file
     )
     assert finetune.settle(settled, said.append) == settled
     model = finetune.build_model(settled, (8, 16, 16, 3), ("x", "y"), said.append)
@@ -337,7 +337,7 @@ def test_c3d_is_as_its_weights_say(c3d_file, said):
     [
         ({"name": "r3d18"}, 'name is "r3d18", of the weights "c3d_bn"'),
         ({"name": "c3d"}, 'name is "c3d", of the weights "c3d_bn"'),
-        ({"shortcut": "A"}, 'shortcut is "A", of the weights ""'),
+        ({"shortcut": "A"}, 'shortcut is "A", of the weights none'),
         ({"width": 0.25}, "width is 0.25, of the weights 0.0625"),
         ({"freeze": "fc8"}, r"must be a stage of c3d_bn, \['conv1', .*, 'conv5', 'fc6', 'fc7'\]"),
     ],
@@ -403,5 +403,5 @@ def test_weights_for_flow_start_flow_alone(tmp_path, said):
     applications.R3D10(width=0.02, classes=2, in_channels=2, std=(3.0, 3.0)).save(path)
     settled = finetune.settle(part(weights=path), said.append, in_channels=2)
     assert (settled.mean, settled.std) == ((128.0, 128.0), (3.0, 3.0))
-    with pytest.raises(WeightsError, match=r"2 channels; clips have 3 \(data.input\)"):
+    with pytest.raises(WeightsError, match=r"2 channels; clips have 3 \(clips.input\)"):
         finetune.settle(part(weights=path), said.append)

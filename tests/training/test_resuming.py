@@ -40,8 +40,6 @@ SETTINGS = [
     "model.dropout=0.3",
     "train.mixup=0.4",
     "train.ema=0.9",
-    "train.deterministic=true",
-    "train.save_steps=1",
     "train.epochs=12",
     "train.schedule.warmup_epochs=1",
     'eval.split="validation"',  # or so few videos would not be held out
@@ -66,7 +64,8 @@ class Folder:
                 [
                     *(sys.executable, "-m", "keras_r3d.train"),
                     *(f"--recipe={self.root / 'small.toml'}", f"--data_dir={self.root / 'data'}"),
-                    *(f"--workdir={self.root / name}", "--devices=cpu"),
+                    *(f"--workdir={self.root / name}", "--devices=cpu", "--deterministic"),
+                    "--save_steps=1",
                     *(f"--set={setting}" for setting in SETTINGS),
                     *arguments,
                 ],
@@ -184,7 +183,7 @@ def test_a_training_killed_twenty_times_is_the_one_that_was_not(folder):
 
 @pytest.mark.slow
 def test_a_signal_saves_the_state_and_the_same_command_goes_on(folder):
-    at_ends = "--set=train.save_steps=0"
+    at_ends = "--save_steps=0"
     process = folder.start("stopped", at_ends)
     folder.until_a_new_state("stopped", process)  # of an epoch's end
     before = folder.states("stopped")
@@ -235,8 +234,7 @@ def two_choose():
 def ended(tmp_path_factory, cheap_pictures) -> Folder:
     """A run of two epochs that has ended; to be copied, not changed."""
     made = Folder(tmp_path_factory.mktemp("ended"))
-    experiment = recipe.load(str(made.root / "small.toml"), ["train.save_steps=1"])
-    training.train_network(experiment, made.root / "data", made.root / "run", say=lambda line: None)
+    go_on(made, made.root / "run")
     return made
 
 
@@ -251,8 +249,9 @@ def copied(ended, tmp_path) -> Path:
 
 def go_on(ended: Folder, workdir: Path, *changes: str, **options) -> list[str]:
     said: list[str] = []
-    experiment = recipe.load(str(ended.root / "small.toml"), ["train.save_steps=1", *changes])
-    training.train_network(experiment, ended.root / "data", workdir, say=said.append, **options)
+    experiment = recipe.load(str(ended.root / "small.toml"), changes)
+    options = {"save_steps": 1, "say": said.append} | options
+    training.train_network(experiment, ended.root / "data", workdir, **options)
     return said
 
 
@@ -281,19 +280,19 @@ def test_another_recipe_is_refused_by_what_differs(ended, copied):
         go_on(ended, copied, "train.epochs=7", "model.dropout=0.25", "train.mixup=0.2")
     assert str(error.value) == (
         f"{copied} holds a run of another recipe:\n"
-        "  model.dropout: 0.0 in the run, 0.25 now\n"
+        "  model.dropout: absent in the run, 0.25 now\n"
         "  train.epochs: 2 in the run, 7 now\n"
-        "  train.mixup: 0.0 in the run, 0.2 now\n"
+        "  train.mixup: absent in the run, 0.2 now\n"
         "To resume it, use that recipe. Else choose another --workdir, or start over with --fresh "
         "(the old run is moved aside)."
     )
 
 
 def test_what_a_recipe_no_longer_asks_for_differs_too(ended, copied):
-    """0 and "" are not always "as the weights say"."""
+    """What is absent is not always "as the weights say"."""
     text = (copied / "recipe.toml").read_text()
-    (copied / "recipe.toml").write_text(text.replace("dropout = 0.0", "dropout = 0.5"))
-    with pytest.raises(RunError, match=r"model.dropout: 0.5 in the run, 0.0 now"):
+    (copied / "recipe.toml").write_text(text.replace("[model]", "[model]\ndropout = 0.5"))
+    with pytest.raises(RunError, match=r"model.dropout: 0.5 in the run, absent now"):
         go_on(ended, copied)
 
 
@@ -537,7 +536,7 @@ def test_weights_that_are_not_finite_are_never_saved(ended, copied, monkeypatch)
 
 def test_a_finished_run_is_of_its_own_videos_and_has_its_model(ended, tmp_path):
     workdir = ended.root / "run"
-    experiment = recipe.load(str(ended.root / "small.toml"), ["train.save_steps=1"])
+    experiment = recipe.load(str(ended.root / "small.toml"))
     with pytest.raises(RunError, match=rf"a finished run on .*, not on {tmp_path}\. To evaluate"):
         training.train_network(experiment, tmp_path, workdir, say=lambda line: None)
     shutil.copytree(workdir, tmp_path / "run")
@@ -549,9 +548,8 @@ def test_a_finished_run_is_of_its_own_videos_and_has_its_model(ended, tmp_path):
 @pytest.mark.slow
 def test_how_often_states_are_saved_may_change(ended, copied):
     sorted((copied / "state").glob("*.npz"))[-1].unlink()
-    assert any(
-        line.startswith("Resuming") for line in go_on(ended, copied, "train.save_minutes=3.0")
-    )
+    said = go_on(ended, copied, save_minutes=3.0, save_steps=0)
+    assert any(line.startswith("Resuming") for line in said)
 
 
 def test_the_best_model_is_kept_also_when_the_training_breaks_off(ended, copied, monkeypatch):

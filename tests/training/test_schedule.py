@@ -9,6 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_r3d import recipe
+from keras_r3d.recipe.schema import (
+    CosineSchedule,
+    MilestoneSchedule,
+    PlateauSchedule,
+    SgdOptimizer,
+)
 from keras_r3d.training.optimization.schedule import ReduceLROnPlateau, Schedule
 
 LOSSES = st.lists(st.sampled_from([0.5, 0.9, 0.95, 0.99, 1.0, 1.01, math.inf, math.nan]))
@@ -95,19 +101,20 @@ def test_drops_keep_their_distance(settings, losses):
     )
 
 
-def schedule(small, steps_per_epoch=10, **keys) -> Schedule:
-    return Schedule(dataclasses.replace(small.train, **keys), steps_per_epoch)
+def schedule(small, kind, learning_rate, epochs=100) -> Schedule:
+    """The rates of a training of ten steps an epoch."""
+    optimizer = SgdOptimizer(learning_rate, momentum=0.0, weight_decay=0.0)
+    train = dataclasses.replace(small.train, epochs=epochs, optimizer=optimizer, schedule=kind)
+    return Schedule(train, 10)
 
 
 @given(settings=SETTINGS, losses=LOSSES, data=st.data())
 def test_a_restored_schedule_goes_on_as_if_it_had_never_stopped(settings, losses, data):
     train = dataclasses.replace(
         recipe.load("demo").train,
-        schedule="plateau",
-        warmup_epochs=0,
-        **{
-            f"plateau_{'drops' if key == 'most' else key}": value for key, value in settings.items()
-        },
+        schedule=PlateauSchedule(
+            **{"drops" if key == "most" else key: value for key, value in settings.items()}
+        ),
     )
     stop = data.draw(st.integers(0, len(losses)))
     whole, first, second = (Schedule(train, 10) for _ in range(3))
@@ -125,13 +132,8 @@ def test_a_restored_schedule_goes_on_as_if_it_had_never_stopped(settings, losses
 def test_a_plateau_multiplies_the_rate(small):
     plateau = schedule(
         small,
-        schedule="plateau",
+        PlateauSchedule(factor=0.1, patience=0, threshold=0.0, cooldown=0, drops=3),
         learning_rate=0.1,
-        drop_factor=0.1,
-        plateau_patience=0,
-        plateau_threshold=0.0,
-        plateau_cooldown=0,
-        plateau_drops=3,
     )
     rates = []
     for loss in [1.0] * 6:
@@ -141,9 +143,8 @@ def test_a_plateau_multiplies_the_rate(small):
 
 
 def test_milestones_are_epochs_that_have_ended(small):
-    milestones = schedule(
-        small, schedule="milestones", milestones=(2, 4), learning_rate=1.0, drop_factor=0.5
-    )
+    kind = MilestoneSchedule(factor=0.5, milestones=(2, 4))
+    milestones = schedule(small, kind, learning_rate=1.0)
     assert [milestones.rate(step) for step in (0, 19, 20, 39, 40, 99)] == [
         1,
         1,
@@ -158,18 +159,17 @@ def test_milestones_are_epochs_that_have_ended(small):
 
 
 def test_a_warm_up_rises_by_the_same_amount_each_step(small):
-    warm = schedule(
-        small, schedule="milestones", milestones=(), warmup_epochs=2, epochs=9, learning_rate=2.0
-    )
+    kind = MilestoneSchedule(milestones=(8,), warmup_epochs=2)
+    warm = schedule(small, kind, learning_rate=2.0)
     rates = [warm.rate(step) for step in range(22)]
     assert rates[:21] == pytest.approx([2.0 * (step + 1) / 21 for step in range(21)])
     assert rates[20] == rates[21] == 2.0
 
 
-@pytest.mark.parametrize("warmup", [0, 2])
+@pytest.mark.parametrize("warmup", [None, 2])
 def test_a_cosine_falls_to_zero_after_the_warm_up(small, warmup):
-    cosine = schedule(small, schedule="cosine", warmup_epochs=warmup, epochs=10, learning_rate=4.0)
-    first, last = 10 * warmup, 100
+    cosine = schedule(small, CosineSchedule(warmup), learning_rate=4.0, epochs=10)
+    first, last = 10 * (warmup or 0), 100
     assert cosine.rate(first) == 4.0
     assert cosine.rate((first + last) // 2) == pytest.approx(2.0)
     third = Fraction(last - first, 3) + first

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from steps import CLASSES, HARDWARE, RATE, batch, ready, take, tiny, train, values
+from steps import CLASSES, CONSTANT, HARDWARE, RATE, batch, ready, take, tiny, train, values
 
 from keras_r3d import applications, recipe
 from keras_r3d.training import finetune, setup
@@ -75,7 +75,7 @@ def test_parts_of_a_batch_add_up_to_the_whole(compiled):
     networks_ = [tiny(frozen_statistics=True) for _ in range(2)]
     sums = [
         take(steps(network, train(accumulate=parts, clip_norm=0.05), compiled=compiled))
-        for network, parts in zip(networks_, (1, 4), strict=True)
+        for network, parts in zip(networks_, (None, 4), strict=True)
     ]
     assert sums[0] == pytest.approx(sums[1], rel=1e-5)
     assert_same(*networks_)
@@ -151,7 +151,7 @@ def weights(path: Path) -> list[np.ndarray]:
 
 def test_averages_are_what_is_validated_and_kept(tmp_path):
     network = tiny()
-    settings = train(ema=0.9, epochs=1, schedule="milestones", milestones=(), warmup_epochs=0)
+    settings = train(ema=0.9, epochs=1, schedule=CONSTANT)
     of = steps(network, settings)
     setup_, run = ready(of, settings, tmp_path / "run")
     progress = Training(setup_, run).fit()
@@ -168,15 +168,13 @@ def test_averages_are_what_is_validated_and_kept(tmp_path):
 
 @pytest.mark.parametrize(
     ("chooses", "patience", "epochs", "kept_epoch"),
-    [(True, 0, 6, 2), (True, 1, 3, 2), (True, 2, 4, 2), (True, 4, 6, 2), (False, 1, 6, 6)],
+    [(True, None, 6, 2), (True, 1, 3, 2), (True, 2, 4, 2), (True, 4, 6, 2), (False, 1, 6, 6)],
 )
 def test_the_epoch_that_is_kept_and_how_long_a_better_one_is_waited_for(
     chooses, patience, epochs, kept_epoch, monkeypatch, tmp_path
 ):
     """The second of six has the lowest validation loss."""
-    settings = train(
-        epochs=6, patience=patience, schedule="milestones", milestones=(), warmup_epochs=0
-    )
+    settings = train(epochs=6, patience=patience, schedule=CONSTANT)
     network, losses = tiny(), [3.0, 1.0, 2.0, 1.0, 1.5, 2.0]
     monkeypatch.setattr(
         Training,
@@ -235,7 +233,7 @@ def test_mixed_clips_are_trained_on_with_mixed_labels():
     assert_same(network, expected)
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("accumulate", [None, 2])
 def test_dropout_is_a_function_of_the_step(accumulate):
     found = []
     for numbers in ([4], [4], [5], [2, 4]):
@@ -253,7 +251,7 @@ def test_dropout_is_a_function_of_the_step(accumulate):
 def test_dropout_of_parts_is_not_the_same():
     clips = tf.tile(batch(1)[0], (8, 1, 1, 1, 1)), tf.zeros(8, tf.int32)
     ways = []
-    for parts in (1, 8):
+    for parts in (None, 8):
         network = tiny(frozen_statistics=True, dropout=0.5)
         before = np.array(network.get_layer("predictions").kernel)
         take(steps(network, train(accumulate=parts)), clips=clips)
@@ -337,7 +335,7 @@ def build(precision: str, frozen_statistics=False, **keys) -> tuple[Both, Steps]
     experiment = dataclasses.replace(
         experiment,
         model=dataclasses.replace(experiment.model, width=0.0625),
-        data=dataclasses.replace(experiment.clips, frames=4, size=16),
+        clips=dataclasses.replace(experiment.clips, frames=4, size=16),
         train=train(precision=precision, **keys),
     )
     keras.utils.set_random_seed(1)

@@ -1,6 +1,5 @@
 import contextlib
 import csv
-import dataclasses
 import json
 import os
 import re
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import write_video
 
-from keras_r3d import run_folder
+from keras_r3d import recipe, run_folder
 from keras_r3d.data import opening, pipeline
 from keras_r3d.pictures import curves
 from keras_r3d.system.devices import choose
@@ -23,16 +22,6 @@ from keras_r3d.training.setup import Opened
 
 pytestmark = pytest.mark.usefixtures("cheap_pictures")
 TIMINGS = {"clips_per_second", "data_wait", "seconds", "validation_seconds"}
-
-
-def replace(recipe, **sections):
-    return dataclasses.replace(
-        recipe,
-        **{
-            name: dataclasses.replace(getattr(recipe, name), **values)
-            for name, values in sections.items()
-        },
-    )
 
 
 def figures(run: run_folder.Run) -> list[dict[str, str]]:
@@ -113,8 +102,8 @@ def test_without_enough_validation_videos_the_last_weights_are_kept(
     class_folders, small, tmp_path, said
 ):
     """Of 12 videos none is held out: the two that it would be are too few to choose by."""
-    recipe = replace(small, train={"patience": 1})
-    run = training.train_network(recipe, class_folders, tmp_path / "run", say=said.append)
+    experiment = recipe.override(small, ["train.patience=1"])
+    run = training.train_network(experiment, class_folders, tmp_path / "run", say=said.append)
     assert "Note: no validation: the last weights are kept (30 videos would do)." in said
     assert any("train.patience is not used" in line for line in said)
     assert any("none is drawn: 2 videos" in line for line in said)
@@ -131,8 +120,8 @@ def test_a_small_validation_split_is_looked_at_but_does_not_choose(
     class_folders, small, tmp_path, said
 ):
     """The split that is evaluated is held out, however small it is."""
-    recipe = replace(small, eval={"split": "validation"})
-    run = training.train_network(recipe, class_folders, tmp_path / "run", say=said.append)
+    experiment = recipe.override(small, ["eval.split=validation"])
+    run = training.train_network(experiment, class_folders, tmp_path / "run", say=said.append)
     assert any("2 validation videos are too few to choose by: the last" in line for line in said)
     assert [float(row["val_loss"]) > 0 for row in figures(run)] == [True, True]
     assert run.summary["best_epoch"] == 2
@@ -156,9 +145,9 @@ def rising(monkeypatch) -> None:
 def test_patience_ends_a_training_and_going_on_does_not_go_on(
     class_folders, small, tmp_path, said, monkeypatch, two_choose
 ):
-    recipe = replace(small, train={"epochs": 9, "patience": 2})
+    experiment = recipe.override(small, ["train.epochs=9", "train.patience=2"])
     rising(monkeypatch)
-    run = training.train_network(recipe, class_folders, tmp_path / "run", say=said.append)
+    run = training.train_network(experiment, class_folders, tmp_path / "run", say=said.append)
     assert [row["epoch"] for row in figures(run)] == ["1", "2", "3"]
     assert run.summary["status"] == "trained"
     assert any("best.keras is of epoch 1 of 3, the lowest validation" in line for line in said)
@@ -168,7 +157,7 @@ def test_patience_ends_a_training_and_going_on_does_not_go_on(
     run.update_summary(status="training")
     (run.path / "last.keras").unlink()
     monkeypatch.setattr(Steps, "train", None)
-    again = training.train_network(recipe, class_folders, tmp_path / "run", say=said.append)
+    again = training.train_network(experiment, class_folders, tmp_path / "run", say=said.append)
     assert figures(again) == figures(run)
     assert again.summary["status"] == "trained"
     assert all(
@@ -199,8 +188,15 @@ def test_curves_mark_the_epoch_that_is_kept():
 def test_the_best_model_is_plain_keras_and_of_the_best_epoch(
     class_folders, small, tmp_path, said, two_choose
 ):
-    recipe = replace(small, train={"epochs": 4, "optimizer": "sgd", "schedule": "plateau"})
-    run = training.train_network(recipe, class_folders, tmp_path / "run", say=said.append)
+    experiment = recipe.override(
+        small,
+        [
+            "train.epochs=4",
+            "train.optimizer={kind='sgd', learning_rate=0.003, momentum=0.9, weight_decay=0}",
+            "train.schedule={kind='plateau', factor=0.1, patience=10, threshold=1e-4, drops=3}",
+        ],
+    )
+    run = training.train_network(experiment, class_folders, tmp_path / "run", say=said.append)
     model = keras.models.load_model(run.model_path())
     assert model.input_shape == (None, 4, 16, 16, 3)
     assert isinstance(model.optimizer, keras.optimizers.SGD)
@@ -215,8 +211,8 @@ def test_broken_videos_are_named_counted_and_reported(class_folders, small, tmp_
     for label in ("red", "green"):
         for number in range(3):
             (class_folders / label / f"broken{number}.mp4").write_bytes(b"no video")
-    recipe = replace(small, data={"test_fraction": 0.0}, eval={"split": "validation"})
-    run = training.train_network(recipe, class_folders, tmp_path / "run", say=said.append)
+    experiment = recipe.override(small, ["videos.hold_out.test=", "eval.split=validation"])
+    run = training.train_network(experiment, class_folders, tmp_path / "run", say=said.append)
     text = (run.path / run_folder.PROBLEMS).read_text()
     assert text.startswith("video,status,detail\n")
     assert text.count("unreadable") == 6  # all, from training and validation
@@ -242,24 +238,24 @@ def test_an_unreadable_validation_split_is_said_before_the_training(
 def test_a_moved_data_folder_stops_the_training_in_one_sentence(
     class_folders, small, tmp_path, said, monkeypatch
 ):
-    recipe = replace(
-        small, data={"cache_gib": 0.0, "validation_fraction": 0.0, "broken_share": 1.0}
-    )
+    experiment = recipe.override(small, ["videos.hold_out.validation=", "videos.broken_share=1"])
     monkeypatch.setattr(pipeline, "_MOST_DRAWS", 5)
 
     def say(line: str) -> None:
         if line.startswith("Model:"):
             class_folders.rename(tmp_path / "moved")
 
-    with pytest.raises(TrainingError, match=r"5 training videos drawn .* Is the data"):
-        training.train_network(recipe, class_folders, tmp_path / "run", say=say)
+    with pytest.raises(
+        TrainingError, match=r"5 training videos in a row cannot be read; .* Is the data"
+    ):
+        training.train_network(experiment, class_folders, tmp_path / "run", cache_gib=0.0, say=say)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "stopped"
     assert "there is no such file" in (tmp_path / "run" / "problems.csv").read_text()
 
 
 def untrained(small, data_dir, workdir) -> run_folder.Run:
     """Makes the folder of a run as a training does that begins."""
-    source = opening.open_source(data_dir, small.clips, seed=small.train.seed)
+    source = opening.open_source(data_dir, small.clips, small.videos, seed=small.train.seed)
     with contextlib.ExitStack() as stack:
         return training.start_run(
             Opened(small, source, choose()), workdir, False, say=print, stack=stack
@@ -310,9 +306,10 @@ def test_only_broken_videos_are_an_error_before_any_folder_is_made(small, tmp_pa
 
 
 def test_a_loss_that_is_no_number_stops_the_run(class_folders, small, tmp_path, said):
-    recipe = replace(small, train={"optimizer": "sgd", "learning_rate": 1e30, "epochs": 3})
+    sgd = "{kind='sgd', learning_rate=1e30, momentum=0.9, weight_decay=0}"
+    experiment = recipe.override(small, [f"train.optimizer={sgd}", "train.epochs=3"])
     with pytest.raises(TrainingError) as error:
-        training.train_network(recipe, class_folders, tmp_path / "run", say=said.append)
+        training.train_network(experiment, class_folders, tmp_path / "run", say=said.append)
     found = re.fullmatch(
         r"The .* in epoch \d+, step \d+: lower `train.optimizer.learning_rate`, or add "
         r"`train.schedule.warmup_epochs` or `train.clip_norm`, and start over with --fresh or in another "

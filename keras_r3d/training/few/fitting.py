@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_r3d import recipe as recipes
 from keras_r3d import run_folder
 from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.annotations.video import some
@@ -230,7 +231,7 @@ def train_from(
         InterruptedTraining: SIGTERM or SIGINT came; nothing of it is kept.
         TrainingError: the loss is not finite.
     """
-    train = dataclasses.replace(few.recipe.train, epochs=epochs, patience=0)
+    train = _Train(**{**vars(few.recipe.train), "epochs": epochs, "patience": None})
     splits = {"train": list(videos), **({"validation": list(held_out)} if held_out else {})}
     annotations = Annotations(splits, few.annotations.classes, [])
     opened = setup.Opened(
@@ -242,6 +243,13 @@ def train_from(
     ready = setup.assemble(opened, kept, chooses=bool(held_out))
     progress = Training(ready, observers=[_EpochLines(epochs, say)]).fit()
     return kept, progress.best_epoch
+
+
+class _Train(recipes.Train):
+    """The first epochs of a training, which may be fewer than those of its warm-up."""
+
+    def _at_odds(self) -> Iterator[str]:
+        yield from ()
 
 
 class _EpochLines(Observer):
