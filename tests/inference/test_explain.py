@@ -83,7 +83,7 @@ def test_what_cannot_be_explained_is_one_sentence(classifier, tmp_path):
     ]:
         with pytest.raises(R3DError, match=message):
             classifier.explain(**{"video": video, **arguments})
-    with pytest.raises(R3DError, match=r"Name a model: --workdir RUN or --model FILE\."):
+    with pytest.raises(R3DError, match=r"Name a model: --model RUN or --model FILE\."):
         Named()
     with pytest.raises(R3DError, match=r"no such model|damaged"):
         open_named(Named(model=str(tmp_path / "no.keras")))
@@ -164,7 +164,7 @@ def test_heat_lies_on_the_moving_shape_and_random_weights_lose_it(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     network = keras.models.load_model(tmp_path / "r" / "best.keras")
-    data, reader = recipe.load("demo").data, VideoReader(0, 0)
+    data, reader = recipe.load("demo").clips, VideoReader(0, 0)
     pixels, masks, labels = [], [], []
     for label, name in enumerate(demo.CLASSES):
         for number in range(4):

@@ -27,7 +27,7 @@ def read_number(clips: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def classifier(small) -> Classifier:
-    of = recipe.Eval("test", 5, 0, 1, "probabilities")
+    of = recipe.Eval("test", 5, "all", 1, "probabilities")
     data = dataclasses.replace(small.clips, frames=4, size=16)
     return Classifier("model", "Keras", CLASSES, data, of, read_number, None, "")
 
