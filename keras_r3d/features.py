@@ -29,7 +29,7 @@ def main() -> None:
         _main,
         [_EXTRACT],
         words=["videos"],
-        aliases={"neighbours": "neighbors"},
+        aliases={"data": "data_dir", "neighbours": "neighbors"},
         example="VIDEOS --model runs/few --output features.npz --neighbors 5",
     )
 

@@ -101,7 +101,11 @@ def run(
             values[name] = [value] if any(p.name == name and _is_list(p) for p in taken) else value
         for parameter in taken:
             if parameter.default is REQUIRED and parameter.name not in values:
-                raise app.UsageError(_missing(parameter, several))
+                text = f"Missing: {parameter.name.upper()}. See --help."
+                if several and _is_list(parameter):
+                    taking = " and ".join(f"--{flag}" for flag in several)
+                    text += f" They come before {taking}, which take all words after them."
+                raise app.UsageError(text)
         # As a scheduler ends a job: like Ctrl-C, so that what was begun is put away.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         mine = {p.name: values.pop(p.name) for p in own if p.name in values}
@@ -125,9 +129,9 @@ def run(
     for flag, parameter in named.items():
         _define_flag(flag, parameter)
     for alias, name in aliases.items():
-        kind = _flag_kind(parameters[name].type) if name in parameters else None
-        define = _DEFINERS[kind if kind in ("int", "float") else "str"]
-        define(alias, None, f"The same as {known_as[name]}.")
+        text = f"The same as {known_as[name]}."
+        kind = "" if name in words else _flag_kind(parameters[name].type)
+        _DEFINERS.get(kind or "", flags.DEFINE_string)(alias, None, text)
     try:
         app.run(guarded, [sys.argv[0], *_repeated(sys.argv[1:], several)])
     except SystemExit as end:
@@ -193,15 +197,6 @@ def _flag_kind(written: str) -> str | None:
         if options & {f"Sequence[{kind}]", f"Iterable[{kind}]"}:
             return f"list of {kind}"
     return None
-
-
-def _missing(parameter: Parameter, several: Sequence[str]) -> str:
-    """Returns what is said where a word was not given."""
-    text = f"Missing: {parameter.name.upper()}: {parameter.text}"
-    if _is_list(parameter) and several:
-        taking = " and ".join(f"--{flag}" for flag in several)
-        text += f" They come before {taking}, which take all words after them."
-    return f"{text} See --help."
 
 
 def _is_list(parameter: Parameter) -> bool:

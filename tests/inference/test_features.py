@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import keras
 import numpy as np
 import pytest
 from conftest import write_video
 
-from keras_r3d import applications, recipe
+from keras_r3d import applications, features, recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.embeddings import feature_file, feature_parts
@@ -308,6 +309,28 @@ def test_several_videos_stand_before_the_flags(tmp_path):
     write_video(tmp_path / "1.avi")
     done = run(tmp_path, "b*.mp4", "--output", tmp_path / "f.npz")
     assert "Name a model: --model RUN or --model FILE." in done.stderr
+
+
+def test_a_model_and_a_run_are_not_mixed_up(tmp_path):
+    video = write_video(tmp_path / "1.avi")
+    given = (video, "--output", tmp_path / "f.npz")
+    for named, message in (
+        (("--model", tmp_path / "none.keras"), "there is no such model"),
+        (("--workdir", tmp_path), "recipe.toml was expected in it"),
+        (("--workdir", tmp_path, "--recipe", "demo"), "--recipe is for a --model without"),
+    ):
+        code, out = commands.run(features.main, *given, *named)
+        assert code == 1
+        assert message in out
+
+
+def test_neighbors_go_by_their_old_name_too(model, videos, tmp_path):
+    extract(model, videos, tmp_path / "f.npz")
+    code, out = commands.run(
+        features.main, "--output", tmp_path / "f.npz", "--neighbours", "2", "--devices", "cpu"
+    )
+    assert code == 0, out
+    assert (tmp_path / "f.neighbors.csv").read_text().count("\n") == 1 + 8 * 2
 
 
 @pytest.mark.slow

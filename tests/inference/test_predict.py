@@ -299,7 +299,7 @@ def test_a_copy_that_cannot_be_written_stops_no_other(runs, folder, tmp_path, mo
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "Missing: VIDEOS: .* They come before --fuse and --weights"),
+        ([], "Missing: VIDEOS. See --help. They come before --fuse and --weights"),
         (["VIDEO"], "Name a model: --model RUN, --model FILE or --fuse RUN_A RUN_B"),
         (["VIDEO", "--workdir=RUN", "--fuse", "RUN", "RUN"], "Name a model"),
         (["VIDEO", "--workdir=RUN", "--recipe=demo"], "a run has its own"),

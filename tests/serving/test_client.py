@@ -457,7 +457,7 @@ def test_a_password_is_sent_and_not_shown(rest, exported, folder):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ([], "Missing: VIDEOS: "),
+        ([], "Missing: VIDEOS"),
         (["{red}"], "--url is missing"),
         (["rtsp://me:secret@camera/1"], "rtsp://camera/1: the client sends files"),
         (["{red}", "--url", "http://localhost"], "Name what the model was exported from"),

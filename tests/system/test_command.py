@@ -125,7 +125,7 @@ def test_a_command_gives_each_function_its_arguments(counter):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "Missing: DATA: where things are, on two lines. See --help."),
+        ([], "Missing: DATA. See --help."),
         (["X", "--data_dir", "Y"], "--data_dir is the same as DATA: name one."),
         (["X", "Y"], "Unknown argument 'Y': flags start with `--`."),
         (["X", "--progress", "1"], "Unknown command line flag 'progress'"),
