@@ -26,9 +26,7 @@ def _main(
     from keras_r3d.data.annotations import listing
     from keras_r3d.inference.prediction.predictions import Predictions
 
-    words = arguments.get("videos", ())
-    if not words:
-        raise R3DError("Name videos: files, folders, globs, or '-' for a list on stdin.")
+    words = arguments["videos"]
     if live := [word for word in words if listing.is_live(word)]:
         raise R3DError(
             f"{listing.printable(live[0])}: the client sends files. `predict` watches cameras."

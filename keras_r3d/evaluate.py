@@ -22,7 +22,7 @@ def _main(arguments: command.Arguments, *, output: str | None = None) -> int:
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one evaluates
     from keras_r3d.inference.models.opening import Named
 
-    named = Named(**arguments.of(_MODEL))
+    named = Named(**{"fuse": ()} | arguments.of(_MODEL))
     run_folder.check_new(Path(output) if output else None)
 
     # Loaded when names are in order: TensorFlow takes seconds.

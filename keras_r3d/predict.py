@@ -31,12 +31,7 @@ def _main(
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one predicts
     from keras_r3d.data.annotations import listing
 
-    words: Sequence[str] = arguments.get("videos", ())
-    if not words:
-        raise R3DError(
-            "Name videos: files, folders, globs, '-' for a list on stdin, an address or the number "
-            "of a camera. They come before --fuse and --weights, which take all words after them."
-        )
+    words: Sequence[str] = arguments["videos"]
     live = live or any(listing.is_live(word) for word in words)
     unfit = _FILES_ONLY if live else _LIVE_ONLY
     given = {name for name in unfit if arguments.get(name) not in (None, _UNSAID.get(name))}
@@ -57,7 +52,7 @@ def _main(
 def _open(arguments: command.Arguments):
     from keras_r3d.inference.models.opening import Named
 
-    named = Named(**arguments.of(_MODEL))
+    named = Named(**{"fuse": ()} | arguments.of(_MODEL))
 
     # Loaded when names are in order: TensorFlow takes seconds.
     from keras_r3d.video_classifier import open_named

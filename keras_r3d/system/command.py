@@ -101,7 +101,11 @@ def run(
             values[name] = [value] if any(p.name == name and _is_list(p) for p in taken) else value
         for parameter in taken:
             if parameter.default is REQUIRED and parameter.name not in values:
-                raise app.UsageError(f"Missing: {parameter.name.upper()}. See --help.")
+                text = f"Missing: {parameter.name.upper()}. See --help."
+                if several and _is_list(parameter):
+                    taking = " and ".join(f"--{flag}" for flag in several)
+                    text += f" They come before {taking}, which take all words after them."
+                raise app.UsageError(text)
         # As a scheduler ends a job: like Ctrl-C, so that what was begun is put away.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         mine = {p.name: values.pop(p.name) for p in own if p.name in values}

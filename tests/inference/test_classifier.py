@@ -203,7 +203,7 @@ def test_an_export_carries_its_recipe_anywhere(run, tmp_path, name):
 def test_a_trained_model_carries_its_recipe_anywhere(network, tmp_path):
     experiment = recipe.override(small_recipe(), ["clips.short_side=40", "eval.windows=3"])
     trained = keras.models.clone_model(network)
-    metadata.record(trained, recipe=recipe.tables(experiment))
+    metadata.record(trained, recipe=recipe.to_dict(experiment))
     trained.save(tmp_path / "alone.keras")
     opened = classifier.of_file(tmp_path / "alone.keras")
     assert (opened.clips, opened.eval) == (experiment.clips, experiment.eval)

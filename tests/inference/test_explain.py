@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import cv2
 import heats
 import keras
@@ -13,7 +14,7 @@ import pytest
 from conftest import write_video
 from demo_shapes import shape_masks
 
-from keras_r3d import applications, recipe
+from keras_r3d import applications, explain, recipe
 from keras_r3d.data import clips, demo
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import probe, resize
@@ -43,20 +44,15 @@ def classifier(model) -> VideoClassifier:
     return open_named(Named(model=str(model)))
 
 
-def run(*arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "keras_r3d.explain", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-
-
 def test_a_video_is_explained(model, tmp_path):
     video = write_video(tmp_path / "film.avi", 10, tint=(1, 0.2, 0.2), base=100)
     output = tmp_path / "new" / "out"
     flags = [f"--model={model}", f"--output={output}", "--class=ein_Wort", "--window=2"]
-    done = run(video, *flags, "--npz", "--occlusion")
-    assert done.returncode == 0, done.stderr
-    assert "Window 2, 0.80-1.00 s" in done.stdout
-    assert "2 frames of its own; they are looped to the 4" in done.stdout
-    assert "rank correlation" in done.stdout
+    code, said = commands.run(explain.main, video, *flags, "--npz", "--occlusion")
+    assert code == 0, said
+    assert "Window 2, 0.80-1.00 s" in said
+    assert "2 frames of its own; they are looped to the 4" in said
+    assert "rank correlation" in said
     kinds = ("mp4", "npz", "png")
     assert sorted(p.name for p in output.iterdir()) == [f"film.explain.{kind}" for kind in kinds]
     with np.load(output / "film.explain.npz") as saved:
@@ -83,7 +79,7 @@ def test_what_cannot_be_explained_is_one_sentence(classifier, tmp_path):
     ]:
         with pytest.raises(R3DError, match=message):
             classifier.explain(**{"video": video, **arguments})
-    with pytest.raises(R3DError, match=r"Name a model: --workdir RUN or --model FILE\."):
+    with pytest.raises(R3DError, match=r"Name a model: --model RUN or --model FILE\."):
         Named()
     with pytest.raises(R3DError, match=r"no such model|damaged"):
         open_named(Named(model=str(tmp_path / "no.keras")))
@@ -164,17 +160,18 @@ def test_heat_lies_on_the_moving_shape_and_random_weights_lose_it(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     network = keras.models.load_model(tmp_path / "r" / "best.keras")
-    data, reader = recipe.load("demo").data, VideoReader(0, 0)
+    reader, shape_of = VideoReader(0, 0), recipe.load("demo").clips
+    size = shape_of.size
     pixels, masks, labels = [], [], []
     for label, name in enumerate(demo.CLASSES):
         for number in range(4):
             video = demo.render() / "test" / name / f"{number:03}.mp4"
             mask = shape_masks(name, "test", number)
-            for window in clips.windows(reader, Video(str(video), ""), data):
+            for window in clips.windows(reader, Video(str(video), ""), shape_of):
                 pixels.append(window.pixels[0])
-                masks.append([resize(mask[n], data.size, data.size) for n in window.frame_numbers])
+                masks.append([resize(mask[n], size, size) for n in window.frame_numbers])
                 labels.append(label)
-    stage = feature_maps.choose(network, (data.frames, data.size, data.size))
+    stage = feature_maps.choose(network, shape_of.shape[:3])
     shape = np.array(masks)
     near = heats.widened(shape, stage.steps)
 

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import keras
 import numpy as np
 import pytest
 from conftest import write_video
 
-from keras_r3d import applications, recipe
+from keras_r3d import applications, features, recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.embeddings import feature_file, feature_parts
@@ -23,7 +24,7 @@ from keras_r3d.inference.prediction import scoring
 from keras_r3d.system import devices
 
 ROOT = Path(__file__).parents[2]
-EVAL = recipe.Eval("test", 4, 0, 1, "log_probabilities")
+EVAL = recipe.Eval("test", 4, "all", 1, "log_probabilities")
 
 
 @pytest.fixture(scope="module")
@@ -205,10 +206,10 @@ def test_a_video_that_was_mended_is_tried_again(model, videos, tmp_path):
 
 def test_parts_of_another_request_are_refused_with_both(model, videos, tmp_path):
     stop(model, videos, tmp_path / "f.npz")
-    other = dataclasses.replace(model, data=dataclasses.replace(model.clips, frames=8))
+    other = dataclasses.replace(model, clips=dataclasses.replace(model.clips, frames=8))
     with pytest.raises(embeddings.ArgumentError) as caught:
         extract(other, videos, tmp_path / "f.npz", layer="conv1")
-    assert "data.frames: 4 then, 8 now" in str(caught.value)
+    assert "clips.frames: 4 then, 8 now" in str(caught.value)
     assert "layer: avg_pool then, conv1 now" in str(caught.value)
     # It was moved, and is the same.
     extract(dataclasses.replace(model, name="moved"), videos, tmp_path / "f.npz")
@@ -307,7 +308,29 @@ def test_several_videos_stand_before_the_flags(tmp_path):
     assert done.stderr.startswith(f"Error: {tmp_path} holds no videos. Known suffixes: .3gp ")
     write_video(tmp_path / "1.avi")
     done = run(tmp_path, "b*.mp4", "--output", tmp_path / "f.npz")
-    assert "Name a model: --workdir RUN or --model FILE." in done.stderr
+    assert "Name a model: --model RUN or --model FILE." in done.stderr
+
+
+def test_a_model_and_a_run_are_not_mixed_up(tmp_path):
+    video = write_video(tmp_path / "1.avi")
+    given = (video, "--output", tmp_path / "f.npz")
+    for named, message in (
+        (("--model", tmp_path / "none.keras"), "there is no such model"),
+        (("--workdir", tmp_path), "recipe.toml was expected in it"),
+        (("--workdir", tmp_path, "--recipe", "demo"), "--recipe is for a --model without"),
+    ):
+        code, out = commands.run(features.main, *given, *named)
+        assert code == 1
+        assert message in out
+
+
+def test_neighbors_go_by_their_old_name_too(model, videos, tmp_path):
+    extract(model, videos, tmp_path / "f.npz")
+    code, out = commands.run(
+        features.main, "--output", tmp_path / "f.npz", "--neighbours", "2", "--devices", "cpu"
+    )
+    assert code == 0, out
+    assert (tmp_path / "f.neighbors.csv").read_text().count("\n") == 1 + 8 * 2
 
 
 @pytest.mark.slow
@@ -354,13 +377,12 @@ def test_a_command_that_is_interrupted_as_it_starts_goes_on(tmp_path, number):
     script = (
         "import time\n"
         "from keras_r3d import features\n"
-        "from keras_r3d.system import command\n"
         "from keras_r3d.inference.models import opening\n"
         "def slow(*given):\n"
         "    print('opening', flush=True)\n"
         "    time.sleep(60)\n"
         "opening.open_models = slow\n"
-        "command.run(features._define_flags, features._main, arguments=('[VIDEO…]',))\n"
+        "features.main()\n"
     )
     given = [str(tmp_path / "v.avi"), "--model=m.keras", f"--output={tmp_path / 'f.npz'}"]
     process = subprocess.Popen(
@@ -368,7 +390,7 @@ def test_a_command_that_is_interrupted_as_it_starts_goes_on(tmp_path, number):
     )
     assert process.stdout.readline() == "opening\n"
     process.send_signal(number)
-    assert "The same command goes on." in process.communicate(timeout=30)[0]
+    assert "Run the same command to resume." in process.communicate(timeout=30)[0]
     assert process.returncode == 75
 
 
@@ -395,7 +417,7 @@ def test_a_killed_command_goes_on(tmp_path):
         said = process.communicate()[0]
         assert process.returncode == expected, said
         if number == signal.SIGTERM:
-            assert "The same command goes on." in said
+            assert "Run the same command to resume." in said
     done = run(*given, tmp_path / "SIGTERM.npz")
     assert done.returncode == 0, done.stderr
     assert "videos are finished already" in done.stdout

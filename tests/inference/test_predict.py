@@ -10,16 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import keras
 import numpy as np
 import predictions
 import pytest
-from absl import flags
 from conftest import write_video
 from mjpeg_server import serving
 
 from keras_r3d import VideoClassifier, recipe
-from keras_r3d import predict as command_module
+from keras_r3d import predict as predict_command
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import video_writer
 from keras_r3d.data.decoding.decoder import Decoder
@@ -31,7 +31,6 @@ from keras_r3d.inference.prediction import predictions as predictions_module
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.inference.prediction.predictions import Predictions
 from keras_r3d.inference.prediction.scoring import score_files
-from keras_r3d.system import command as command_line
 from keras_r3d.system import devices
 from keras_r3d.system.errors import R3DError, VideoError, WriteError
 
@@ -51,7 +50,7 @@ def colors(share: float = 0.05) -> keras.Model:
 
 @pytest.fixture(scope="module")
 def opened(small) -> Classifier:
-    of = recipe.Eval("test", 4, 0, 1, "probabilities")
+    of = recipe.Eval("test", 4, "all", 1, "probabilities")
     model = colors()
     score = runtimes.of_network(model, devices.choose(), 4)
     return Classifier("model", "Keras", CLASSES, small.clips, of, score, model, "")
@@ -70,6 +69,10 @@ def folder(tmp_path_factory) -> Path:
     return root
 
 
+def predict(*words) -> tuple[int, str]:
+    return commands.run(predict_command.main, *words)
+
+
 def write_run(root: Path, of: recipe.Recipe, share: float) -> Path:
     root.mkdir()
     (root / "recipe.toml").write_text(recipe.dumps(of), encoding="utf-8")
@@ -83,36 +86,6 @@ def write_run(root: Path, of: recipe.Recipe, share: float) -> Path:
 def runs(tmp_path_factory, small) -> list[Path]:
     root = tmp_path_factory.mktemp("runs")
     return [write_run(root / name, small, share) for name, share in (("a", 0.05), ("b", 0.002))]
-
-
-@pytest.fixture(scope="module")
-def _flags():
-    before = set(flags.FLAGS)
-    command_module._define_flags()
-    yield
-    for name in set(flags.FLAGS) - before:
-        delattr(flags.FLAGS, name)
-
-
-@pytest.fixture
-def command(_flags, capsys):
-    """Runs the command; returns its exit code and what it prints."""
-
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def run(*words) -> tuple[int, str]:
-        given = command_line._repeated([str(word) for word in words], ("fuse", "weights"))
-        flags.FLAGS.unparse_flags()
-        for flag in flags.FLAGS.get_flags_for_module(command_module):
-            flag.unparse()
-        _, *words = flags.FLAGS(["predict", *given])
-        with pytest.raises(SystemExit) as ended:
-            command_module._main(*words)
-        return ended.value.code, capsys.readouterr().out
-
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
 
 
 def test_scores_are_an_evaluation_s_to_the_bit(opened, folder):
@@ -145,8 +118,8 @@ def test_what_is_no_video_is_an_error(runs, opened, folder, name, message):
             VideoClassifier(runs[0]).predict(folder / name)
 
 
-def test_a_folder_is_predicted_and_a_broken_file_is_the_exit_code(command, runs, folder, tmp_path):
-    code, out = command(
+def test_a_folder_is_predicted_and_a_broken_file_is_the_exit_code(runs, folder, tmp_path):
+    code, out = predict(
         *("--workdir", runs[0], folder, "--top=1", "--json", tmp_path / "all.json"),
         *("--csv", tmp_path / "all.csv", "--timeline", tmp_path / "lines"),
         *("--annotate", tmp_path / "copies"),
@@ -183,17 +156,17 @@ def test_a_folder_is_predicted_and_a_broken_file_is_the_exit_code(command, runs,
     assert not (tmp_path / "copies" / "none.mp4").exists()
 
 
-def test_partial_videos_and_lists_on_stdin_leave_with_0(command, runs, folder, monkeypatch):
+def test_partial_videos_and_lists_on_stdin_leave_with_0(runs, folder, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{folder}/cut.avi\n{folder}/long.avi\n"))
-    code, out = command("--workdir", runs[0], "-")
+    code, out = predict("--workdir", runs[0], "-")
     assert code == 0
     assert "2 videos: 1 ok, 1 partial, 0 error." in out
     assert out.index("cut.avi") < out.index("long.avi")
 
 
-def test_a_glob_that_nothing_fits_is_one_line(command, runs, folder, tmp_path):
+def test_a_glob_that_nothing_fits_is_one_line(runs, folder, tmp_path):
     given = [f"{folder}/*.webm", folder / "long.avi", "--json", tmp_path / "a.json"]
-    code, out = command("--workdir", runs[0], *given, "--top=1")
+    code, out = predict("--workdir", runs[0], *given, "--top=1")
     assert code == 1
     assert "2 videos: 1 ok, 0 partial, 1 error." in out
     first, second = json.loads((tmp_path / "a.json").read_text())
@@ -201,9 +174,9 @@ def test_a_glob_that_nothing_fits_is_one_line(command, runs, folder, tmp_path):
     assert first["detail"] == f"{folder}/*.webm: there is no such file."
 
 
-def test_two_runs_are_fused(command, runs, folder, tmp_path):
+def test_two_runs_are_fused(runs, folder, tmp_path):
     video = folder / "long.avi"
-    code, _ = command(
+    code, _ = predict(
         *(video, "--fuse", runs[0], runs[1], "--weights", 1, 3, "--json", tmp_path / "f.json"),
         *("--timeline", tmp_path / "lines"),
     )
@@ -242,8 +215,8 @@ def test_python_watches_as_the_command_does(runs, folder, tmp_path):
         list(classifier.watch(str(folder / "short.avi")))
 
 
-def test_a_copy_of_one_video_is_a_file(command, runs, folder, tmp_path):
-    code, out = command(
+def test_a_copy_of_one_video_is_a_file(runs, folder, tmp_path):
+    code, out = predict(
         "--workdir", runs[0], folder / "long.avi", "--annotate", tmp_path / "copy.mp4"
     )
     assert code == 0
@@ -252,7 +225,7 @@ def test_a_copy_of_one_video_is_a_file(command, runs, folder, tmp_path):
 
 
 def test_an_interrupted_prediction_keeps_what_is_done_and_begins_anew(
-    command, runs, folder, tmp_path, monkeypatch
+    runs, folder, tmp_path, monkeypatch
 ):
     given = ["--workdir", runs[0], folder / "long.avi", folder / "short.avi"]
     given += ["--json", tmp_path / "a.json", "--csv", tmp_path / "a.csv"]
@@ -265,8 +238,7 @@ def test_an_interrupted_prediction_keeps_what_is_done_and_begins_anew(
         return original(found, k)
 
     monkeypatch.setattr(Prediction, "record", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        command(*given)
+    assert predict(*given)[0] == 130
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {f"{n}.unfinished" for n in ("a.json", "a.csv", "lines", "copies")}
     (record,) = json.loads((tmp_path / "a.json.unfinished").read_text())
@@ -274,7 +246,7 @@ def test_an_interrupted_prediction_keeps_what_is_done_and_begins_anew(
     assert (tmp_path / "copies.unfinished" / "long.mp4").is_file()
     (tmp_path / "lines.unfinished" / "gone.png").write_bytes(b"of a video that is named no more")
     monkeypatch.setattr(Prediction, "record", original)
-    code, out = command(*given)
+    code, out = predict(*given)
     assert code == 0
     assert out.count("Written: ") == 4
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", "a.csv", "lines", "copies"}
@@ -307,7 +279,7 @@ def test_a_folder_of_something_else_is_not_emptied(tmp_path, made):
     assert mine.read_text() == "mine"
 
 
-def test_a_copy_that_cannot_be_written_stops_no_other(command, runs, folder, tmp_path, monkeypatch):
+def test_a_copy_that_cannot_be_written_stops_no_other(runs, folder, tmp_path, monkeypatch):
     write = video_writer.write
 
     def failing(path, *arguments, **more):
@@ -317,7 +289,7 @@ def test_a_copy_that_cannot_be_written_stops_no_other(command, runs, folder, tmp
 
     monkeypatch.setattr(video_writer, "write", failing)
     videos = [folder / "long.avi", folder / "short.avi"]
-    code, out = command("--workdir", runs[0], *videos, "--annotate", tmp_path / "copies")
+    code, out = predict("--workdir", runs[0], *videos, "--annotate", tmp_path / "copies")
     assert code == 1
     assert out.count("  no copy: ") == 1
     assert "2 videos: 2 ok, 0 partial, 0 error." in out
@@ -327,8 +299,8 @@ def test_a_copy_that_cannot_be_written_stops_no_other(command, runs, folder, tmp
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "Name videos: files, folders"),
-        (["VIDEO"], "Name a model: --workdir RUN, --model FILE or --fuse"),
+        ([], "Missing: VIDEOS. See --help. They come before --fuse and --weights"),
+        (["VIDEO"], "Name a model: --model RUN, --model FILE or --fuse RUN_A RUN_B"),
         (["VIDEO", "--workdir=RUN", "--fuse", "RUN", "RUN"], "Name a model"),
         (["VIDEO", "--workdir=RUN", "--recipe=demo"], "a run has its own"),
         (["VIDEO", "--workdir=RUN", "--weights", "1"], "--weights is for --fuse"),
@@ -346,21 +318,22 @@ def test_a_copy_that_cannot_be_written_stops_no_other(command, runs, folder, tmp
         (["VIDEO", "--workdir=RUN", "--protocol=9x9"], "--protocol must be one of"),
     ],
 )
-def test_what_cannot_be_is_said(command, runs, folder, words, message):
+def test_what_cannot_be_is_said(runs, folder, words, message):
     names = {"VIDEO": str(folder / "long.avi"), "RUN": str(runs[0])}
     given = []
     for word in words:
         for name, path in names.items():
             word = word.replace(name, path)
         given.append(word)
-    with pytest.raises(R3DError, match=message):
-        command(*given)
+    code, out = predict(*given)
+    assert code == 1
+    assert re.search(message, out)
 
 
-def test_a_live_source_prints_and_appends_lines(command, runs, tmp_path):
+def test_a_live_source_prints_and_appends_lines(runs, tmp_path):
     (tmp_path / "seen.jsonl").write_text('{"before": 1}\n')
     with serving() as camera:
-        code, out = command(
+        code, out = predict(
             *("--workdir", runs[0], camera.url, "--duration=1.5", "--smooth=2"),
             *("--json", tmp_path / "seen.jsonl"),
         )

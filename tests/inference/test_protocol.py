@@ -28,10 +28,10 @@ def color_model() -> keras.Model:
     return model
 
 
-def evaluated(model, videos, data, batch_size=3):
-    of = recipe.Eval("test", batch_size, 0, 1, "probabilities")
+def evaluated(model, videos, clips, batch_size=3):
+    of = recipe.Eval("test", batch_size, "all", 1, "probabilities")
     score = runtimes.of_network(model, devices.choose(), batch_size)
-    opened = Classifier("model", "Keras", CLASSES, data, of, score, model, "")
+    opened = Classifier("model", "Keras", CLASSES, clips, of, score, model, "")
     return evaluate_videos(opened, VideoReader(0, 0), videos, split="test")
 
 

@@ -27,9 +27,9 @@ def read_number(clips: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def classifier(small) -> Classifier:
-    of = recipe.Eval("test", 5, 0, 1, "probabilities")
-    data = dataclasses.replace(small.clips, frames=4, size=16)
-    return Classifier("model", "Keras", CLASSES, data, of, read_number, None, "")
+    of = recipe.Eval("test", 5, "all", 1, "probabilities")
+    clips = dataclasses.replace(small.clips, frames=4, size=16)
+    return Classifier("model", "Keras", CLASSES, clips, of, read_number, None, "")
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_threads_end_when_scoring_is_left(classifier, tmp_path):
 
 def test_no_more_than_a_few_windows_are_held(classifier, tmp_path, monkeypatch):
     long = Video(str(write_video(tmp_path / "long.avi", 40)), "a")
-    data = dataclasses.replace(classifier.clips, frames=1)
+    clips = dataclasses.replace(classifier.clips, frames=1)
     ahead, most = [0], [0]
 
     class Counting(VideoReader):
@@ -184,7 +184,7 @@ def test_no_more_than_a_few_windows_are_held(classifier, tmp_path, monkeypatch):
         return read_number(clips)
 
     of = dataclasses.replace(classifier.eval, batch_size=2)
-    own = dataclasses.replace(classifier, data=data, eval=of, score=score)
+    own = dataclasses.replace(classifier, clips=clips, eval=of, score=score)
     (found,) = scoring.score(own, Counting(0, 0), [long])
     assert len(found.window_scores) == 40
     assert most[0] <= 2 * 2 + 4 + 2  # two steps, the queue, and what is in hand

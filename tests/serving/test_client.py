@@ -4,15 +4,16 @@ import dataclasses
 import inspect
 import itertools
 import json
+import re
 import socket
 import sys
 import threading
 import types
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
-from absl import flags
 from conftest import write_video
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,11 +21,10 @@ from serving_model import CLASSES, FRAMES, SIZE, ServedModel, probabilities, wri
 from serving_server import RestServer
 
 from keras_r3d import VideoClassifier, recipe
-from keras_r3d import client as command_module
+from keras_r3d import client as client_command
 from keras_r3d.applications import Metadata
-from keras_r3d.inference.evaluation import scoring
 from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.inference.prediction import result_table
+from keras_r3d.inference.prediction import result_table, scoring
 from keras_r3d.serving import messages, remote, server
 from keras_r3d.system import retrying
 from keras_r3d.system.errors import ArgumentError, R3DError, ServingError
@@ -87,37 +87,16 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def _flags():
-    before = set(flags.FLAGS)
-    command_module._define_flags()
-    yield
-    for name in set(flags.FLAGS) - before:
-        delattr(flags.FLAGS, name)
-
-
-@pytest.fixture
-def command(_flags, capsys):
-    """Runs the command; returns its exit code and what it prints."""
-
-    def run(*words) -> tuple[int, str]:
-        flags.FLAGS.unparse_flags()
-        for flag in flags.FLAGS.get_flags_for_module(command_module):
-            flag.unparse()
-        _, *words = flags.FLAGS(["client", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            command_module._main(*words)
-        return ended.value.code, capsys.readouterr().out
-
-    return run
-
-
-@pytest.fixture(scope="module")
 def exported(tmp_path_factory, experiment) -> Path:
     path = tmp_path_factory.mktemp("exported") / "toy" / "3"
     (path / "assets.extra").mkdir(parents=True)
-    text = Metadata(CLASSES, (0, 0, 0), (1, 1, 1), recipe=recipe.tables(experiment)).to_json()
+    text = Metadata(CLASSES, (0, 0, 0), (1, 1, 1), recipe=recipe.to_dict(experiment)).to_json()
     (path / "assets.extra" / "model.json").write_text(text, encoding="utf-8")
     return path
+
+
+def client(*words) -> tuple[int, str]:
+    return commands.run(client_command.main, *words)
 
 
 def open_model(running, experiment, manner=MANNER, name="toy", classes=CLASSES, version=None):
@@ -431,10 +410,10 @@ def expected(experiment, paths, top=5) -> tuple[list[str], list[dict]]:
     return [table.heading(), *rows], [one.record(top) for one in found]
 
 
-def test_it_prints_what_predict_prints(running, command, exported, experiment, folder, tmp_path):
+def test_it_prints_what_predict_prints(running, exported, experiment, folder, tmp_path):
     paths = sorted(folder.iterdir())
     written = tmp_path / "out.json", tmp_path / "out.csv"
-    code, out = command(
+    code, out = client(
         *(*paths, "--export", exported, "--url", running.url, "--top", 3),
         *("--json", written[0], "--csv", written[1]),
     )
@@ -454,30 +433,22 @@ def test_it_prints_what_predict_prints(running, command, exported, experiment, f
     assert len(written[1].read_text(encoding="utf-8").splitlines()) == 5
 
 
-def test_a_run_says_how_clips_are_cut(rest, command, experiment, folder, tmp_path):
+def test_a_run_says_how_clips_are_cut(rest, experiment, folder, tmp_path):
     (tmp_path / "recipe.toml").write_text(recipe.dumps(experiment), encoding="utf-8")
     (tmp_path / "classes.txt").write_text("\n".join(CLASSES) + "\n", encoding="utf-8")
     (tmp_path / "summary.json").write_text("{}", encoding="utf-8")
     words = (folder / "red.avi", "--workdir", tmp_path, "--url", rest.url)
-    code, out = command(*words, "--model", "toy", "--signature", "jpeg", "--protocol", "2x3")
+    code, out = client(*words, "--model", "toy", "--signature", "jpeg", "--protocol", "2x3")
     assert code == 0
     assert "at most 2 windows of 4 frames, evenly placed; 3 views" in out
-    with pytest.raises(R3DError, match="--model is missing"):
-        in_process(*words)
+    code, out = client(*words)
+    assert code == 1
+    assert "--model is missing" in out
 
 
-def in_process(*words):
-    """Runs the command, which is expected to raise."""
-    flags.FLAGS.unparse_flags()
-    for flag in flags.FLAGS.get_flags_for_module(command_module):
-        flag.unparse()
-    _, *words = flags.FLAGS(["client", *map(str, words)])
-    command_module._main(*words)
-
-
-def test_a_password_is_sent_and_not_shown(rest, command, exported, folder):
+def test_a_password_is_sent_and_not_shown(rest, exported, folder):
     url = rest.url.replace("//", "//me:secret@")
-    code, out = command(folder / "red.avi", "--export", exported, "--url", url)
+    code, out = client(folder / "red.avi", "--export", exported, "--url", url)
     assert code == 0
     assert "secret" not in out
     assert {one.authorization for one in rest.requests} == {"Basic bWU6c2VjcmV0"}
@@ -486,7 +457,7 @@ def test_a_password_is_sent_and_not_shown(rest, command, exported, folder):
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ([], "Name videos"),
+        ([], "Missing: VIDEOS"),
         (["{red}"], "--url is missing"),
         (["rtsp://me:secret@camera/1"], "rtsp://camera/1: the client sends files"),
         (["{red}", "--url", "http://localhost"], "Name what the model was exported from"),
@@ -499,29 +470,23 @@ def test_a_password_is_sent_and_not_shown(rest, command, exported, folder):
         (["{red}", "--json", "{red}"], "already exists"),
     ],
 )
-@pytest.mark.usefixtures("_flags")
 def test_what_the_command_refuses(exported, folder, words, text):
     names = {"red": folder / "red.avi", "folder": folder, "exported": exported}
-    with pytest.raises(R3DError, match=text) as raised:
-        in_process(*(word.format(**names) for word in words))
-    assert "secret" not in str(raised.value)
+    code, out = client(*(word.format(**names) for word in words))
+    assert code == 1
+    assert re.search(text, out)
+    assert "secret" not in out
 
 
 # The front door
 
 
-@pytest.mark.usefixtures("_flags")
-def test_the_command_asks_as_python_does():
-    known = flags.FLAGS.get_flags_for_module(command_module)
-    defaults = {flag.name: flag.default for flag in known}
+def test_requests_are_by_default_as_python_makes_them():
     asked = inspect.signature(VideoClassifier.served).parameters
-    options = {name: one.default for name, one in asked.items() if name != "exported_from"}
-    assert options.pop("url") is inspect.Parameter.empty
-    assert options == {name: defaults[name] for name in options}
     manner = dataclasses.asdict(remote.Manner())
     manner["jpeg_quality"] = manner.pop("quality")
     manner["max_message_mib"] = manner.pop("most_bytes")
-    assert manner == {name: options[name] for name in manner}
+    assert manner == {name: asked[name].default for name in manner}
 
 
 def test_a_served_model_is_a_classifier(running, exported, folder, experiment):

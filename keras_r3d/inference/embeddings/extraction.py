@@ -111,7 +111,7 @@ def extract_features(
         feature_file.check_new(path)
         listed = listing.paths(videos, sys.stdin)
         paths = list(dict.fromkeys(os.path.abspath(one) for one in listed))
-        named = opening.Named(workdir, model, recipe)
+        named = opening.Named(model=model, workdir=workdir, recipe=recipe)
 
         from keras_r3d.data.opening import file_reader
         from keras_r3d.inference.embeddings import features

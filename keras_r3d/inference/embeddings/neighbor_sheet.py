@@ -1,5 +1,6 @@
 """A contact sheet of nearest neighbors: queries on the left, the most similar beside them."""
 
+import itertools
 import os
 from collections.abc import Callable
 
@@ -15,6 +16,8 @@ from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.data.store import Store, StoreReader
 from keras_r3d.inference.embeddings.feature_file import Features
 from keras_r3d.inference.embeddings.neighbors import Neighbors
+from keras_r3d.pictures import contact_sheet
+from keras_r3d.pictures.contact_sheet import Cell
 from keras_r3d.system.errors import VideoError
 from keras_r3d.system.text import shortened
 
@@ -34,32 +37,25 @@ def sheet(neighbors: Neighbors) -> Figure:
     Queries are of different labels where labels are known, else evenly chosen. The frame is the
     center square. A video that can no longer be read is a gray field.
     """
-    shown = _chosen(neighbors.queries)
-    columns = min(_MOST_NEIGHBORS, neighbors.numbers.shape[1])
-    figure = Figure(figsize=(1.75 * (columns + 1), 2.25 * len(shown) + 0.4), layout="constrained")
-    grid = figure.subplots(len(shown), columns + 1, squeeze=False)
-    of_queries = middle_frames(neighbors.queries)
-    same = neighbors.gallery.source == neighbors.queries.source
-    of_gallery = of_queries if same else middle_frames(neighbors.gallery)
-    for axes_row, query in zip(grid, shown, strict=True):
-        title = "query\n" + _named(neighbors.queries, query)
-        _draw(axes_row[0], of_queries(query), title, "black")
-        for axes, number, similarity in zip(
-            axes_row[1:],
-            neighbors.numbers[query].tolist(),
-            neighbors.similarities[query],
-            strict=False,
-        ):
+    queries, gallery = neighbors.queries, neighbors.gallery
+    of_queries = middle_frames(queries)
+    of_gallery = of_queries if gallery.source == queries.source else middle_frames(gallery)
+    rows: list[list[Cell | None]] = []
+    for query in _chosen(queries):
+        title = "query\n" + _named(queries, query)
+        rows.append([Cell(of_queries(query), title, "black")])
+        similar = zip(neighbors.numbers[query].tolist(), neighbors.similarities[query], strict=True)
+        for number, similarity in itertools.islice(similar, _MOST_NEIGHBORS):
             if number < 0:
-                axes.set_axis_off()
+                rows[-1].append(None)
                 continue
             mark, color = _mark(neighbors, query, number)
-            title = f"{similarity:.3f}{mark}\n{_named(neighbors.gallery, number)}"
-            _draw(axes, of_gallery(number), title, color)
-    labeled = neighbors.queries.label is not None and neighbors.gallery.label is not None
-    legend = "\n✓ same label, ✗ another" if labeled else ""
-    figure.suptitle(f"Nearest by cosine similarity{legend}", fontsize=9)
-    return figure
+            title = f"{similarity:.3f}{mark}\n{_named(gallery, number)}"
+            rows[-1].append(Cell(of_gallery(number), title, color))
+    heading = "Nearest by cosine similarity"
+    if queries.label is not None and gallery.label is not None:
+        heading += "\n✓ same label, ✗ another"
+    return contact_sheet.figure(rows, (1.75, 2.25), heading, font_size=7)
 
 
 def middle_frames(features: Features) -> MiddleFrame:
@@ -120,16 +116,3 @@ def _named(features: Features, row: int) -> str:
     if features.window[row] >= 0 or features.video[row] != features.path[row]:
         lines.append(f"{features.start_seconds[row]:.1f}-{features.end_seconds[row]:.1f} s")
     return "\n".join(lines)
-
-
-def _draw(axes, frame: Frame | None, title: str, color: str) -> None:
-    if frame is None:
-        frame = np.full((_SIZE, _SIZE, 3), 128, np.uint8)
-        axes.text(_SIZE / 2, _SIZE / 2, "cannot be read", ha="center", color="white", fontsize=7)
-    axes.imshow(frame)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_color(color)
-        spine.set_linewidth(1 if color == "black" else 3)
-    axes.set_title(title, fontsize=7, color=color, parse_math=False)

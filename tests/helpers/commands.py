@@ -1,0 +1,45 @@
+"""Commands in the process of a test, which takes no seconds to start."""
+
+import contextlib
+import io
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from unittest import mock
+
+from absl import flags
+
+from keras_r3d.system import command
+
+
+def run(main: Callable[[], None], *words: object) -> tuple[int, str]:
+    """Runs a command's `main` with words of a command line.
+
+    Returns:
+        Its exit code, and all that it prints.
+    """
+    said = io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(sys, "argv", ["command", *map(str, words)]))
+        stack.enter_context(mock.patch.dict(os.environ))
+        # It would end this process where threads of another test hang.
+        stack.enter_context(mock.patch.object(command, "_leave", sys.exit))
+        stack.enter_context(warnings.catch_warnings())
+        stack.enter_context(contextlib.redirect_stdout(said))
+        stack.enter_context(contextlib.redirect_stderr(said))
+        try:
+            main()
+            code: int | str | None = 0
+        except SystemExit as end:
+            code = end.code
+        finally:
+            for flag in flags.FLAGS.get_flags_for_module(command.__name__):
+                delattr(flags.FLAGS, flag.name)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    if isinstance(code, str):
+        return 1, said.getvalue() + code
+    return code or 0, said.getvalue()
