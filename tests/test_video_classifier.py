@@ -36,7 +36,7 @@ def colors(clips: Clips | None = CLIPS) -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def fitted(videos, tmp_path_factory) -> VideoClassifier:
+def fitted(videos, tmp_path_factory, cheap_pictures) -> VideoClassifier:
     few = VideoClassifier("motion")
     said: list[str] = []
     workdir = tmp_path_factory.mktemp("runs") / "few"
@@ -74,9 +74,10 @@ def test_a_saved_model_cuts_videos_as_it_was_trained(fitted, videos, tmp_path):
         warnings.simplefilter("error")
         again = VideoClassifier(saved)
         of_network = VideoClassifier(keras.models.load_model(saved))
+    expected = fitted.predict(path).scores
     for other in (again, of_network, VideoClassifier(fitted.run), VideoClassifier(fitted.run.path)):
         assert other.classes == CLASSES
-        assert other.predict(path).scores == pytest.approx(fitted.predict(path).scores, abs=1e-6)
+        assert other.predict(path).scores == pytest.approx(expected, abs=1e-6)
     with pytest.raises(R3DError, match="already exists"):
         fitted.save(saved)
     with pytest.raises(R3DError, match=r"must end in \.keras"):
@@ -100,13 +101,13 @@ def test_explanation_and_embeddings(fitted, videos, tmp_path):
 
 def test_export_of_a_run_and_of_a_model_of_none(fitted, videos, tmp_path):
     path = videos / "green" / "3.avi"
-    exported = fitted.export("tflite", tmp_path / "run.tflite")
+    exported = fitted.export("tflite", tmp_path / "run.tflite", videos=2)
     tflite = VideoClassifier(exported.path)
     assert tflite.predict(path).scores == pytest.approx(fitted.predict(path).scores, abs=1e-3)
     alone = VideoClassifier(colors())
     with pytest.raises(R3DError, match="is of no run: pass `data`"):
         alone.export("tflite")
-    exported = alone.export("tflite", tmp_path / "alone.tflite", data=videos)
+    exported = alone.export("tflite", tmp_path / "alone.tflite", data=videos, videos=2)
     again = VideoClassifier(exported.path)
     assert again.described == alone.described
     assert again.predict(path).scores == pytest.approx(alone.predict(path).scores, abs=1e-3)

@@ -33,7 +33,10 @@ def write(source: Source, path: Path, quantize: str) -> None:
     """
     model = source.network
     clips = list(source.calibration()) if quantize == "int8" else []
-    converter = _converter(model, skip_zeros=quantize in ("none", "float16"))
+    # Held here until it is converted: the converter knows its variables by weak references.
+    lowered = lower(fold(model), skip_zeros=quantize in ("none", "float16"))
+    logits = getattr(model.layers[-1], "activation", None) is keras.activations.linear
+    converter = _converter(lowered, logits)
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
@@ -53,10 +56,8 @@ def write(source: Source, path: Path, quantize: str) -> None:
         raise files.WriteError(files.explain(path, error)) from error
 
 
-def _converter(model: keras.Model, skip_zeros: bool) -> tf.lite.TFLiteConverter:
-    lowered = lower(fold(model), skip_zeros=skip_zeros)
-    logits = getattr(model.layers[-1], "activation", None) is keras.activations.linear
-    spec = tf.TensorSpec((1, *model.input_shape[1:]), tf.uint8, name="clip")
+def _converter(lowered: keras.Model, logits: bool) -> tf.lite.TFLiteConverter:
+    spec = tf.TensorSpec(lowered.input_shape, tf.uint8, name="clip")
 
     @tf.function(input_signature=[spec])
     def probabilities(clip):

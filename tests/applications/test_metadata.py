@@ -13,7 +13,7 @@ METADATA = Metadata(
     ("wave", 'grüßen, "laut"'),
     (114.7, 110.8, 101.2),
     (1.0, 1.0, 1.0),
-    recipe=recipe.tables(recipe.load("gestures")),
+    recipe=recipe.to_dict(recipe.load("gestures")),
 )
 
 
@@ -21,7 +21,7 @@ METADATA = Metadata(
 def test_metadata_survives_its_text(name):
     weights = ['model.weights="some.pth"'] if name.startswith("finetune") else []
     experiment = recipe.load(name, weights)
-    written = dataclasses.replace(METADATA, recipe=recipe.tables(experiment))
+    written = dataclasses.replace(METADATA, recipe=recipe.to_dict(experiment))
     read = Metadata.from_json(written.to_json(), "m")
     assert read == written
     assert read.read_recipe("m") == experiment
@@ -29,9 +29,9 @@ def test_metadata_survives_its_text(name):
 
 def test_two_tables_say_how_clips_are_cut():
     experiment = recipe.load("gestures")
-    tables = recipe.tables(experiment)
-    some = Metadata(recipe={key: tables[key] for key in ("data", "eval")})
-    assert some.read_recipe("m").data == experiment.clips
+    tables = recipe.to_dict(experiment)
+    some = Metadata(recipe={key: tables[key] for key in ("clips", "eval")})
+    assert some.read_recipe("m").clips == experiment.clips
     assert some.read_recipe("m").eval == experiment.eval
 
 
@@ -47,7 +47,11 @@ def changed(**values) -> str:
         ("{}", r"m\.tflite: its model\.json is damaged \(KeyError\('format'\)\)"),
         (changed(format=2), "format 2; this keras_r3d reads format 1: update keras_r3d"),
         (changed(recipe={}), "another version of keras_r3d: pass --recipe"),
-        (changed(recipe={"data": {}, "eval": {}}), "another version of keras_r3d: pass --recipe"),
+        (changed(recipe={"clips": {}, "eval": {}}), "another version of keras_r3d: pass --recipe"),
+        (
+            changed(recipe={"data": {}, "eval": {}}),
+            "or export it again.*is of format 1",
+        ),
         (changed(recipe=3), "damaged"),
         (changed(classes="ab"), "classes must be a list of texts"),
         (changed(classes=[1, 2]), "classes must be a list of texts"),

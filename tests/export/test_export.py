@@ -1,7 +1,6 @@
 """Exporting a run: where it goes, how it is compared with Keras, what is written of it."""
 
 import dataclasses
-import functools
 import itertools
 import json
 import re
@@ -13,16 +12,14 @@ import exports
 import keras
 import numpy as np
 import pytest
-from absl import flags as absl_flags
 from conftest import small_recipe, write_video
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_r3d import run_folder
+from keras_r3d import VideoClassifier, run_folder
 from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source
-from keras_r3d.export import __main__ as command
 from keras_r3d.export import exporting, parity
 from keras_r3d.export.formats import FORMATS
 from keras_r3d.export.saved_model import saved_model
@@ -48,7 +45,7 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory) -> run_folder.Run:
     """An untrained run whose scores are neither all equal nor all certain."""
-    found = open_source(data, small_recipe().data, seed=1).annotations
+    found = open_source(data, small_recipe().clips, seed=1).annotations
     network = R3D10(input_shape=(4, 16, 16, 3), width=0.125, labels=CLASSES)
     rng = np.random.default_rng(1)
     for layer in network.layers:
@@ -190,7 +187,7 @@ def test_an_export_is_described_and_scores_like_keras(opened, tmp_path, form):
     shares = (f"{model['video_top1']:.1%}" for model in (found.keras, found.export))
     assert f"| video top-1 | {' | '.join(shares)} |" in text
     again = classifier.of_file(exported.path)
-    assert again.data == run.recipe.clips
+    assert again.clips == run.recipe.clips
     assert not [name for name in everything(tmp_path) if "partial" in name]
 
 
@@ -253,45 +250,34 @@ def test_a_model_of_no_run_is_compared_on_other_videos(data, tmp_path):
         "model_bytes": 4 * network.count_params(),
     }
     again = classifier.of_file(exported.path)
-    assert (again.data, again.eval, again.classes) == (own.clips, own.eval, own.classes)
+    assert (again.clips, again.eval, again.classes) == (own.clips, own.eval, own.classes)
     text = exported.described[1].read_text()
     assert "class 57, … and 40 more" in text
     assert "The model was not evaluated" in text
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("model", "form", "options", "said"),
     [
-        ([], "--workdir is missing"),
-        (["--workdir", "RUN"], "--format must be one of ['saved_model', 'tflite', 'onnx', 'openv"),
-        (["--workdir", "RUN", "--format", "pb"], "Received: pb"),
-        (["--workdir", "RUN", "--format", "tflite", "--quantize", "int4"], "Received: int4"),
-        (["--workdir", "RUN", "--format", "saved_model", "--quantize", "int8"], "'bfloat16', 'flo"),
-        (["--workdir", "RUN", "--format", "tflite", "--output", "m.pb"], "must end in .tflite"),
-        (
-            ["--workdir", "RUN", "--format", "tflite", "--output", "FILE/m.tflite"],
-            "Could not write",
-        ),
-        (["--workdir", "RUN", "--format", "tflite", "--data_dir", "nowhere"], "nowhere"),
-        (["--workdir", "BARE", "--format", "tflite"], "has no best.keras: the training stopped"),
-        (["--workdir", "nowhere", "--format", "tflite"], "nowhere does not exist"),
+        ("RUN", "pb", {}, "one of ['saved_model', 'tflite', 'onnx', 'openvino']. Received: pb"),
+        ("RUN", "tflite", {"quantize": "int4"}, "Received: int4"),
+        ("RUN", "saved_model", {"quantize": "int8"}, "one of ['none', 'bfloat16', 'float16'] with"),
+        ("RUN", "tflite", {"output": "m.pb"}, "must end in .tflite"),
+        ("RUN", "tflite", {"output": "FILE/m.tflite"}, "Could not write"),
+        ("RUN", "tflite", {"data": "nowhere"}, "nowhere"),
+        ("RUN", "tflite", {"split": "validation"}, "'validation'"),
+        ("BARE", "tflite", {}, "has no best.keras: the training stopped"),
+        ("nowhere", "tflite", {}, "nowhere"),
     ],
 )
-def test_what_cannot_be_exported_is_said(run, tmp_path, monkeypatch, words, said):
+def test_what_cannot_be_exported_is_said(run, tmp_path, model, form, options, said):
     (tmp_path / "file").write_text("mine")
     run_folder.create(tmp_path / "bare", small_recipe(), CLASSES, "path,label,split\n", {})
-    places = {"RUN": run.path, "FILE": tmp_path / "file", "BARE": tmp_path / "bare"}
-    for name, place in places.items():
-        words = [word.replace(name, str(place)) for word in words]
-    flags = absl_flags.FlagValues()
-    monkeypatch.setattr(absl_flags, "FLAGS", flags)
-    for name in ("DEFINE_string", "DEFINE_float", "DEFINE_integer"):
-        bound = functools.partial(getattr(absl_flags, name), flag_values=flags)
-        monkeypatch.setattr(absl_flags, name, bound)
-    command._define_flags()
-    flags(["export", *words])
+    places = {"RUN": run.path, "BARE": tmp_path / "bare"}
+    options = {key: text.replace("FILE", str(tmp_path / "file")) for key, text in options.items()}
     with pytest.raises(R3DError, match=re.escape(said)):
-        command._main()
+        VideoClassifier(places.get(model, model)).export(form, **options)
+    assert not (run.path / run_folder.EXPORT / "model.tflite").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_any_work(opened):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from memory_reader import VIDEO, MemoryReader
 from signature_networks import (
     CLASSES,
-    DATA,
+    CLIPS,
     FRAMES,
     SIZE,
     network,
@@ -22,6 +22,7 @@ from tensorflow.core.protobuf import config_pb2
 
 from keras_r3d.data import clips
 from keras_r3d.inference.embeddings.features import embedding_layer, embedding_network
+from keras_r3d.recipe.clips import Uniform
 
 
 @pytest.fixture(scope="module", params=["A", "B", pytest.param("C3D", marks=pytest.mark.slow)])
@@ -64,8 +65,8 @@ def test_clips_are_scored_as_by_keras(each, batch):
 def test_clips_of_any_size_are_cut_as_in_an_evaluation(one, shape):
     pixels = cv2.GaussianBlur(noise(FRAMES, *shape).reshape(-1, shape[1], 3), (0, 0), 2)
     pixels = pixels.reshape(FRAMES, *shape, 3)
-    data = dataclasses.replace(DATA, sampling="uniform")
-    (window,) = clips.windows(MemoryReader(pixels, data), VIDEO, data)
+    uniform = dataclasses.replace(CLIPS, sampling=Uniform())
+    (window,) = clips.windows(MemoryReader(pixels, uniform), VIDEO, uniform)
     found = one.serving_default(clip=tf.constant(pixels[np.newaxis]))["probabilities"].numpy()
     assert found == pytest.approx(scores(one.model, window.pixels), abs=2e-3)
 
@@ -96,11 +97,11 @@ def test_logits_become_probabilities(tmp_path):
 
 @pytest.mark.slow
 def test_flow_has_no_jpegs(tmp_path):
-    data = dataclasses.replace(DATA, input="dis")
-    own = served(network(in_channels=2), tmp_path / "1", data)
+    flow = dataclasses.replace(CLIPS, input="dis")
+    own = served(network(in_channels=2), tmp_path / "1", flow)
     assert set(own.loaded.signatures) == {"serving_default", "features"}
     frames = noise(FRAMES, 40, 30)[..., :2]
-    uniform = dataclasses.replace(data, sampling="uniform")
+    uniform = dataclasses.replace(flow, sampling=Uniform())
     (window,) = clips.windows(MemoryReader(frames, uniform), VIDEO, uniform)
     found = own.serving_default(clip=tf.constant(frames[np.newaxis]))["probabilities"].numpy()
     assert found == pytest.approx(scores(own.model, window.pixels), abs=2e-3)

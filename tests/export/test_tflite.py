@@ -17,7 +17,7 @@ from keras_r3d.applications import C3D, R3D10, R3D50, r2plus1d_18
 from keras_r3d.data.annotations import Video
 from keras_r3d.export.formats import FORMATS
 from keras_r3d.export.tflite import calibration, tflite
-from keras_r3d.inference.evaluation.labeled import Labeled
+from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.inference.models.runtimes import tflite_metadata
 from keras_r3d.recipe import load
 from keras_r3d.system.errors import ExportError, ModelError, VideoError
@@ -217,26 +217,26 @@ def test_the_first_clips_are_of_all_classes_and_far_apart():
     assert calibration.spread([video("x", "c")]) == [video("x", "c")]
 
 
-def labeled(*names: str) -> Labeled:
-    return Labeled([video(name, "x") for name in names], None, "train", "")
+def split_of(*names: str) -> Split:
+    return Split([video(name, "x") for name in names], None, "train", "")
 
 
 @pytest.fixture
 def windows(monkeypatch):
     """Videos whose clips are full of their number; those named "broken" cannot be read."""
 
-    def cut(reader, video, data, count):
+    def cut(reader, video, clips, count):
         if "broken" in video.name:
             raise VideoError(f"{video.name}: no frames")
         pixels = np.full((1, 2, 4, 4, 3), int(video.name[1:]), np.uint8)
         window = dataclasses.make_dataclass("Window", ["pixels"])(pixels)
         return itertools.repeat(window, count)
 
-    monkeypatch.setattr(calibration.clips, "windows", cut)
+    monkeypatch.setattr(calibration, "cut_windows", cut)
 
 
 def numbers(*names: str, count: int, say=print) -> list[int]:
-    found = calibration.example_clips(labeled(*names), load("demo").data, count, say)
+    found = calibration.example_clips(split_of(*names), load("demo").clips, count, say)
     return [int(clip.mean()) for clip in found]
 
 

@@ -8,7 +8,7 @@ from keras_r3d.data.decoding import decoder
 from keras_r3d.data.decoding.flow import turn_back
 from keras_r3d.data.decoding.reader import Reader
 
-VIDEO = Video("video", "video.avi", "")
+VIDEO = Video("video.avi", "")
 
 
 class MemoryReader(Reader):

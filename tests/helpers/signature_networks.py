@@ -13,12 +13,13 @@ from keras_r3d import recipe
 from keras_r3d.applications import C3D, R3D10
 from keras_r3d.export.formats import Source
 from keras_r3d.export.saved_model import saved_model
+from keras_r3d.recipe.tables import as_dict
 
 CLASSES = ["wave", "clap 👏", "jump", "run", "sit", "stand"]
 FRAMES = 8
 SIZE = 16
-KINETICS = recipe.load("kinetics34")
-CLIPS = dataclasses.replace(KINETICS.clips, frames=FRAMES, size=SIZE, short_side=24)
+PAPER = recipe.load(recipe.PAPER).clips
+CLIPS = dataclasses.replace(PAPER, frames=FRAMES, size=SIZE, short_side=24)
 BUILDERS = {
     "A": lambda **kwargs: R3D10(shortcut="A", **kwargs),
     "B": lambda **kwargs: R3D10(shortcut="B", **kwargs),
@@ -46,7 +47,7 @@ def network(kind: str = "A", **kwargs) -> keras.Model:
 
 def source(model: keras.Model, clips=CLIPS, classes=CLASSES) -> Source:
     """What is exported of a model, with an example of its clips."""
-    return source_of(model, classes, dataclasses.replace(KINETICS, clips=clips))
+    return source_of(model, classes, recipe.with_clips({"clips": as_dict(clips)}))
 
 
 def served(model: keras.Model, path: Path, clips=CLIPS, quantize="none"):
