@@ -207,7 +207,7 @@ def _open(model: recipe.Model) -> WeightsFile | None:
             )
         else:
             raise WeightsError(
-                f"Recipe key 'model.weights' must be a file, as 'model.name' is absent. There is no "
+                "Recipe key 'model.weights' must be a file, as 'model.name' is absent. There is no "
                 f"file {weights}."
             )
     source = weights_file.open_weights(network, weights)

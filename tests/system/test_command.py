@@ -74,7 +74,7 @@ PLACES = [f"{__file__}:Counter.__init__", f"{__file__}:Counter.count"]
 if __name__ == "__main__":
     command.run(
         _main, PLACES, words=["data"], names={"what": "which"}, aliases={"data_dir": "data"},
-        several=["names"], example="THINGS --most 2"
+        several=["names", "weights"], example="THINGS --most 2"
     )
 '''
 

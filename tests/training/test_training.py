@@ -312,8 +312,8 @@ def test_a_loss_that_is_no_number_stops_the_run(class_folders, small, tmp_path, 
         training.train_network(experiment, class_folders, tmp_path / "run", say=said.append)
     found = re.fullmatch(
         r"The .* in epoch \d+, step \d+: lower `train.optimizer.learning_rate`, or add "
-        r"`train.schedule.warmup_epochs` or `train.clip_norm`, and start over with --fresh or in another "
-        r"--workdir. The videos of its batch: (.*)\. (The last "
+        r"`train.schedule.warmup_epochs` or `train.clip_norm`, and start over with --fresh or in "
+        r"another --workdir. The videos of its batch: (.*)\. (The last "
         r"good state is .*|No state was saved yet)\.",
         str(error.value),
     )
