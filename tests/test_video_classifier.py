@@ -230,7 +230,7 @@ def test_data_sets_know_their_length_and_shuffle_anew(videos):
     ):
         with pytest.raises(R3DError, match=message):
             found.dataset(*arguments)
-    with pytest.raises(R3DError, match="`test_fraction` must be from 0 to 0.9"):
+    with pytest.raises(R3DError, match=r"`test_fraction` must be from 0 to 0.9"):
         open_videos(videos, test_fraction=1.5)
 
 

@@ -60,7 +60,7 @@ def test_a_store_is_prepared_and_read(videos, tmp_path):
 
 
 def test_flow_is_stored_and_read(videos, tmp_path):
-    with pytest.raises(R3DError, match="`short_side` must be at least 0. Received: -1"):
+    with pytest.raises(R3DError, match=r"`short_side` must be at least 0. Received: -1"):
         data.store_flow(videos, tmp_path / "flow", input="dis", short_side=-1)
     flow = data.store_flow(videos, tmp_path / "flow", input="dis", short_side=16)
     assert len(flow.problems) == 1
