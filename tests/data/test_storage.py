@@ -410,7 +410,11 @@ def test_a_child_process_has_connections_of_its_own(server):
     web_store.size("store.json")
     child = os.fork()
     if child == 0:
-        os._exit(web_store.read("store.json", 0, 4) != b'{"gr')
+        code = 1
+        try:
+            code = int(web_store.read("store.json", 0, 4) != b'{"gr')
+        finally:
+            os._exit(code)  # whatever happens: it is pytest's process, too
     assert os.waitpid(child, 0)[1] == 0
     assert web_store.read("store.json", 0, 4) == b'{"gr'
     assert server.connections == 2

@@ -9,7 +9,7 @@ import pytest
 from conftest import write_video
 from matplotlib.patches import Rectangle
 
-from keras_r3d.data import annotations, motion, sheet
+from keras_r3d.data import annotations, motion, sheet, view_clips
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.system.errors import R3DError
@@ -114,9 +114,16 @@ def test_no_page_is_written_where_one_exists(class_folders, tmp_path, data):
 
 
 def test_what_cannot_be_drawn_is_one_sentence(tmp_path):
-    (tmp_path / "there.png").write_bytes(b"mine")
+    there = tmp_path / "there.png"
+    there.write_bytes(b"mine")
+    for options, message in [
+        ({"output": str(there)}, "already exists; choose another"),
+        ({"per_class": 16}, "`per_class` must be from 1 to 15. Received: 16"),
+    ]:
+        with pytest.raises(R3DError, match=message):
+            view_clips(tmp_path, **options)
+    assert there.read_bytes() == b"mine"
     for arguments, message in [
-        ([tmp_path, f"--output={tmp_path / 'there.png'}"], "already exists; choose another"),
         ([tmp_path, "--output=clips.jpg"], "--output must end in .png. Received: clips.jpg"),
         ([], "Missing: DATA"),
     ]:
@@ -124,4 +131,3 @@ def test_what_cannot_be_drawn_is_one_sentence(tmp_path):
         assert done.returncode == 1
         assert message in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
-    assert (tmp_path / "there.png").read_bytes() == b"mine"
