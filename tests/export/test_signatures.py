@@ -61,10 +61,15 @@ def test_clips_are_scored_as_by_keras(each, batch):
     assert found == pytest.approx(scores(each.model, np.stack(decoded)), abs=1e-5)
 
 
+def smooth_noise(height: int, width: int) -> np.ndarray:
+    """Frames as of a camera: scaled in other ways, they differ by a gray level here and there."""
+    pixels = cv2.GaussianBlur(noise(FRAMES, height, width).reshape(-1, width, 3), (0, 0), 2)
+    return pixels.reshape(FRAMES, height, width, 3)
+
+
 @pytest.mark.parametrize("shape", [(20, 20), (48, 64), (64, 48), (23, 31), (5, 7), (96, 200)])
 def test_clips_of_any_size_are_cut_as_in_an_evaluation(one, shape):
-    pixels = cv2.GaussianBlur(noise(FRAMES, *shape).reshape(-1, shape[1], 3), (0, 0), 2)
-    pixels = pixels.reshape(FRAMES, *shape, 3)
+    pixels = smooth_noise(*shape)
     uniform = dataclasses.replace(CLIPS, sampling=Uniform())
     (window,) = clips.windows(MemoryReader(pixels, uniform), VIDEO, uniform)
     found = one.serving_default(clip=tf.constant(pixels[np.newaxis]))["probabilities"].numpy()
@@ -100,7 +105,7 @@ def test_flow_has_no_jpegs(tmp_path):
     flow = dataclasses.replace(CLIPS, input="dis")
     own = served(network(in_channels=2), tmp_path / "1", flow)
     assert set(own.loaded.signatures) == {"serving_default", "features"}
-    frames = noise(FRAMES, 40, 30)[..., :2]
+    frames = smooth_noise(40, 30)[..., :2]
     uniform = dataclasses.replace(flow, sampling=Uniform())
     (window,) = clips.windows(MemoryReader(frames, uniform), VIDEO, uniform)
     found = own.serving_default(clip=tf.constant(frames[np.newaxis]))["probabilities"].numpy()
