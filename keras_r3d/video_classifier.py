@@ -42,7 +42,7 @@ from keras_r3d.serving import remote, server
 from keras_r3d.serving.remote import known_of
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
-from keras_r3d.system.errors import ArgumentError, ModelError, VideoError
+from keras_r3d.system.errors import ArgumentError, ModelError, VideoError, check_range
 
 if TYPE_CHECKING:
     from keras_r3d.export.exporting import Exported
@@ -51,6 +51,7 @@ Progress = Callable[[int, int], None]
 
 _WEIGHTS_FILES = (".pth", ".pt", ".npz", ".weights.h5")
 _SERVED = ("http://", "https://", "grpc://")
+_LEAST_SECONDS = 0.1  # that anything is waited for
 _FEW = "few"  # the recipe whose clips our own weights were made for
 
 
@@ -190,6 +191,10 @@ class VideoClassifier:
             ServingError: the server cannot be asked, or its model is another one.
             RunError, ModelError: `exported_from` is damaged.
         """
+        check_range(0, version=version, retries=retries)
+        check_range(1, 100, jpeg_quality=jpeg_quality)
+        check_range(1, 256, concurrency=concurrency)
+        check_range(0.001, deadline_seconds=deadline_seconds, max_message_mib=max_message_mib)
         classes, experiment, described = known_of(exported_from)
         folder = Path(exported_from)
         if model is None and folder.is_dir() and not (folder / run_folder.RECIPE).is_file():
@@ -325,6 +330,8 @@ class VideoClassifier:
             DataError: there is no such file or folder.
             ArgumentError: a file to be written exists already, or cannot be of that name.
         """
+        check_range(1, top=top)
+        check_range(_LEAST_SECONDS, timeout=timeout)
         single = isinstance(videos, str | os.PathLike) and not _names_several(os.fspath(videos))
         paths = [os.fspath(videos)] if single else _paths(videos)  # type: ignore[arg-type]
         streams = [scoring.score_files(one.classifier, paths, timeout) for one in self._members]
@@ -380,6 +387,9 @@ class VideoClassifier:
             ArgumentError: the model cannot score a camera in the way that was asked for.
             VideoError: the source cannot be connected to, or ends before a window is full.
         """
+        check_range(1, top=top, smooth=smooth)
+        check_range(0, every=every, duration=duration)
+        check_range(_LEAST_SECONDS, timeout=timeout, seconds=seconds)
         if len(self._members) > 1:
             raise ArgumentError("A live source is scored by one model, not by several fused.")
         own = self._opened.classifier
@@ -419,6 +429,7 @@ class VideoClassifier:
             DataError: there are no such videos, or they have classes the model does not know.
             ArgumentError: models that are fused have other videos each.
         """
+        check_range(_LEAST_SECONDS, timeout=timeout)
         return evaluating.evaluate(
             self._members,
             self._shares,
@@ -577,6 +588,8 @@ class VideoClassifier:
         """
         from keras_r3d.export import exporting
 
+        check_range(0, videos=videos)
+        check_range(0, 1, min_agreement=min_agreement)
         self._network("cannot be exported")
         return exporting.export(
             self._opened,

@@ -1,7 +1,6 @@
 """Jobs over all videos of a folder or a list: look at them, examine them, store their flow."""
 
 import dataclasses
-import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from keras_r3d.data.store import is_store
 from keras_r3d.data.store.preparing import named_problems
 from keras_r3d.recipe import Clips
 from keras_r3d.system import files
-from keras_r3d.system.errors import DataError, StoreError
+from keras_r3d.system.errors import DataError, StoreError, check_range
 
 if TYPE_CHECKING:  # it brings TensorFlow along, which these jobs need not
     from keras_r3d.data.labeled_videos import Videos
@@ -69,8 +68,8 @@ def scan(
         WriteError: a file cannot be written.
     """
     data = os.fspath(data)
-    check_at_least(1, min_frames=min_frames, min_side=min_side)
-    check_at_least(1, time_limit=time_limit, processes=processes)
+    check_range(1, min_frames=min_frames, min_side=min_side)
+    check_range(1, time_limit=time_limit, processes=processes)
     if not os.path.exists(data):
         raise DataError(f"{data} does not exist: name a folder of videos, or a list of them.")
     if is_store(data):
@@ -191,7 +190,7 @@ def view_clips(
     experiment, path = recipes.load(recipe, overrides), Path(output)
     if path.suffix.lower() != ".png":
         raise DataError(f"`output` must end in .png. Received: {output}")
-    check_at_least(1, 15, per_class=per_class)
+    check_range(1, 15, per_class=per_class)
     files.check_new(path, "output")  # before anything slow
     clips, seed = experiment.clips, experiment.train.seed if seed is None else seed
     source = open_source(os.fspath(data), clips, experiment.videos)
@@ -279,8 +278,8 @@ def store_flow(
         WriteError: the disk is full, …
     """
     data, say = os.fspath(data), say or silent
-    check_at_least(0, short_side=short_side)
-    check_at_least(1, time_limit=time_limit, processes=processes)
+    check_range(0, short_side=short_side)
+    check_range(1, time_limit=time_limit, processes=processes)
     if recipe is not None:
         asked = recipes.load(recipe, overrides).clips
         input = asked.input if input is None else input
@@ -329,14 +328,6 @@ def check_outside(data: str | os.PathLike[str], output: str | os.PathLike[str]) 
             f"--output {output} lies in {data}, where it would be taken for a class: choose a "
             "folder elsewhere."
         )
-
-
-def check_at_least(low: float, high: float = math.inf, **values: float | None) -> None:
-    """Raises DataError if one of some arguments, by name, is out of range."""
-    wanted = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-    for name, value in values.items():
-        if value is not None and not low <= value <= high:
-            raise DataError(f"`{name}` must be {wanted}. Received: {value}")
 
 
 def silent(_: str) -> None:

@@ -12,7 +12,6 @@ from keras_r3d.data.annotations import AUTO
 from keras_r3d.data.jobs import (
     Progress,
     Say,
-    check_at_least,
     check_outside,
     ignore,
     say_videos,
@@ -23,7 +22,7 @@ from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.data.store.planning import size_text
 from keras_r3d.data.store.preparing import PreparedStore
 from keras_r3d.recipe.clips import Clips, MultiScale
-from keras_r3d.system.errors import StoreError
+from keras_r3d.system.errors import StoreError, check_range
 from keras_r3d.system.progress import duration
 from keras_r3d.system.work import Share
 
@@ -95,9 +94,9 @@ def prepare_store(
         raise StoreError("--output is missing: the folder of the store (or pass --dry_run).")
     if not 0 <= fps <= _MOST_FPS:
         raise StoreError(f"--fps must be 0 to {_MOST_FPS}. Received: {fps}")
-    check_at_least(1, 100, quality=quality)
-    check_at_least(1, time_limit=time_limit, processes=processes)
-    check_at_least(0.001, shard_gib=shard_gib)
+    check_range(1, 100, quality=quality)
+    check_range(1, time_limit=time_limit, processes=processes)
+    check_range(0.001, shard_gib=shard_gib)
     if is_store(data):
         raise StoreError(f"{data} is a clip store already: name the videos.")
     if (shard_index is None) != (shard_count is None):

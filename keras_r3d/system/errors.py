@@ -1,5 +1,7 @@
 """The errors that a caller can act on; commands print them as a sentence instead of a traceback."""
 
+import math
+
 __all__ = [
     "ArgumentError",
     "DataError",
@@ -82,3 +84,11 @@ class WeightsError(R3DError, ValueError):
 
 class WriteError(R3DError, OSError):
     """A file that could not be written; an older one in its place is untouched."""
+
+
+def check_range(low: float, high: float = math.inf, **values: float | None) -> None:
+    """Raises ArgumentError if one of some arguments, by name, is out of range; None is not."""
+    wanted = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+    for name, value in values.items():
+        if value is not None and not low <= value <= high:
+            raise ArgumentError(f"`{name}` must be {wanted}. Received: {value}")

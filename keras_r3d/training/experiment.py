@@ -12,7 +12,7 @@ from keras_r3d import run_folder
 from keras_r3d.data import annotations
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
-from keras_r3d.system.errors import RecipeError
+from keras_r3d.system.errors import RecipeError, check_range
 
 if TYPE_CHECKING:
     import keras
@@ -75,6 +75,7 @@ def train(
         InterruptedTraining: SIGTERM or SIGINT came; its state is saved.
         R3DError: anything in the data or the folder that keeps it from being done.
     """
+    check_range(0, cache_gib=cache_gib, save_minutes=save_minutes, save_steps=save_steps)
     experiment, name = _resolve(recipe, data, overrides, weights, folds)
     if callbacks and experiment.few is not None:
         raise RecipeError("A recipe with [few] has no epochs, and takes no `callbacks`.")

@@ -15,7 +15,7 @@ from keras_r3d.data.annotations import Video, listing
 from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.inference.models import opening
 from keras_r3d.system import files
-from keras_r3d.system.errors import ArgumentError
+from keras_r3d.system.errors import ArgumentError, check_range
 
 if TYPE_CHECKING:
     from keras_r3d.inference.embeddings.features import StoredFeatures
@@ -92,6 +92,8 @@ def extract_features(
     Raises:
         R3DError: an argument is wrong, no video can be read, or a file cannot be written.
     """
+    check_range(1, neighbors=neighbors)
+    check_range(0.1, timeout=timeout)
     if not output:
         raise ArgumentError("--output is missing: the file of embeddings, .npz or .parquet.")
     path, other = Path(output), Path(gallery) if gallery else None
