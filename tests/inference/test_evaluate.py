@@ -22,6 +22,7 @@ from keras_r3d.system import command, files
 from keras_r3d.system.errors import R3DError
 
 CLASSES = ("green", "red")
+pytestmark = pytest.mark.usefixtures("cheap_pictures")  # drawn in test_results
 
 
 @pytest.fixture(scope="module")
