@@ -245,9 +245,7 @@ def test_a_moved_data_folder_stops_the_training_in_one_sentence(
         if line.startswith("Model:"):
             class_folders.rename(tmp_path / "moved")
 
-    with pytest.raises(
-        TrainingError, match=r"5 training videos in a row cannot be read; .* Is the data"
-    ):
+    with pytest.raises(TrainingError, match=r"5 training videos in a row cannot .* Is the data"):
         training.train_network(experiment, class_folders, tmp_path / "run", cache_gib=0.0, say=say)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "stopped"
     assert "there is no such file" in (tmp_path / "run" / "problems.csv").read_text()
@@ -312,8 +310,8 @@ def test_a_loss_that_is_no_number_stops_the_run(class_folders, small, tmp_path, 
         training.train_network(experiment, class_folders, tmp_path / "run", say=said.append)
     found = re.fullmatch(
         r"The .* in epoch \d+, step \d+: lower `train.optimizer.learning_rate`, or add "
-        r"`train.schedule.warmup_epochs` or `train.clip_norm`, and start over with --fresh or in another "
-        r"--workdir. The videos of its batch: (.*)\. (The last "
+        r"`train.schedule.warmup_epochs` or `train.clip_norm`, and start over with --fresh or in "
+        r"another --workdir. The videos of its batch: (.*)\. (The last "
         r"good state is .*|No state was saved yet)\.",
         str(error.value),
     )

@@ -98,8 +98,8 @@ class Annotations:
             counts = {split: len(videos) for split, videos in self.splits.items()}
             raise DataError(
                 f"There are no videos in split '{name}'. Videos by split: {counts}. Name another "
-                "split (`eval.split`), add it to the annotations, or set "
-                "`videos.hold_out.validation` or `videos.hold_out.test` to hold training videos out."
+                "split (`eval.split`), add it to the annotations, or hold training videos out "
+                "(`videos.hold_out.validation`, `videos.hold_out.test`)."
             )
         return self.splits[name]
 
