@@ -184,6 +184,29 @@ def test_an_empty_folder_and_what_is_no_video(fitted, tmp_path):
         VideoClassifier(colors()).evaluate()
 
 
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda c, v: c.predict(v, top=0), "`top` must be at least 1. Received: 0"),
+        (lambda c, v: c.predict(v, timeout=-1), "`timeout` must be at least 0.1. Received: -1"),
+        (lambda c, v: next(c.watch(v, smooth=0)), "`smooth` must be at least 1. Received: 0"),
+        (lambda c, v: next(c.watch(v, every=-1)), "`every` must be at least 0. Received: -1"),
+        (lambda c, v: c.evaluate(timeout=0), "`timeout` must be at least 0.1. Received: 0"),
+        (lambda c, v: c.export("tflite", videos=-1), "`videos` must be at least 0. Received: -1"),
+        (lambda c, v: c.export("tflite", min_agreement=2), "must be from 0 to 1. Received: 2"),
+        (
+            lambda c, v: VideoClassifier.served("grpc://x", exported_from=v, jpeg_quality=101),
+            "`jpeg_quality` must be from 1 to 100. Received: 101",
+        ),
+        (lambda c, v: training.train("demo", save_steps=-1), "`save_steps` must be at least 0."),
+    ],
+)
+def test_numbers_out_of_range_are_one_sentence(fitted, videos, call, message):
+    with pytest.raises(ArgumentError) as error:
+        call(fitted, str(videos / "red" / "0.avi"))
+    assert message in str(error.value)
+
+
 def test_public_names_are_listed():
     assert set(keras_r3d.__all__) <= set(dir(keras_r3d))
     for name in keras_r3d.__all__:

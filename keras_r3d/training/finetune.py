@@ -49,7 +49,7 @@ def settle(model: recipe.Model, say: Say = print, *, in_channels: int = 3) -> re
         RecipeError: the recipe and its weights disagree, or `freeze` names no stages.
         WeightsError: the weights cannot be found or read, or are of no network here.
     """
-    settled = _settle(model, _open(model), in_channels, say)
+    settled = _settle(model, open_source(model), in_channels, say)
     assert settled.name is not None  # the recipe says it, or its weights do
     _select(stages(settled.name), settled.freeze or "", settled.name)
     return settled
@@ -72,7 +72,11 @@ def as_settled(model: recipe.Model, settled: recipe.Model) -> recipe.Model:
 
 
 def build_model(
-    model: recipe.Model, input_shape: Sequence[int], classes: Sequence[str], say: Say = print
+    model: recipe.Model,
+    input_shape: Sequence[int],
+    classes: Sequence[str],
+    say: Say = print,
+    source: WeightsFile | None = None,
 ) -> keras.Model:
     """Builds the network of a recipe and loads its weights; `freeze` is a separate step.
 
@@ -83,11 +87,12 @@ def build_model(
         input_shape: `(frames, height, width, channels)`.
         classes: names, in the order of the outputs.
         say: takes a line on what was loaded.
+        source: what `open_source` gave for it.
 
     Raises:
         RecipeError, WeightsError: as `settle`.
     """
-    source = _open(model)
+    source = source or open_source(model)
     in_channels = input_shape[-1]
     model = _settle(model, source, in_channels, say)
     if source is not None:
@@ -120,9 +125,8 @@ def build_model(
         )
 
 
-def clip_note(model: recipe.Model, clips: recipe.Clips) -> str:
+def clip_note(source: WeightsFile | None, clips: recipe.Clips) -> str:
     """Says that weights were trained on clips of another size, if it is known; else ""."""
-    source = _open(model)
     if source is None or source.clip in (None, (clips.frames, clips.size)):
         return ""
     assert source.clip is not None
@@ -191,7 +195,12 @@ def _select(names: list[str], text: str, network: str) -> list[str]:
     )
 
 
-def _open(model: recipe.Model) -> WeightsFile | None:
+def open_source(model: recipe.Model) -> WeightsFile | None:
+    """Opens the weights of a recipe; None without.
+
+    Raises:
+        RecipeError, WeightsError: as `settle`.
+    """
     if not model.weights:
         return None
     weights = os.path.expanduser(model.weights)

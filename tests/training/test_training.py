@@ -245,9 +245,7 @@ def test_a_moved_data_folder_stops_the_training_in_one_sentence(
         if line.startswith("Model:"):
             class_folders.rename(tmp_path / "moved")
 
-    with pytest.raises(
-        TrainingError, match=r"5 training videos in a row cannot be read; .* Is the data"
-    ):
+    with pytest.raises(TrainingError, match=r"5 training videos in a row cannot .* Is the data"):
         training.train_network(experiment, class_folders, tmp_path / "run", cache_gib=0.0, say=say)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "stopped"
     assert "there is no such file" in (tmp_path / "run" / "problems.csv").read_text()

@@ -145,13 +145,14 @@ def prepare(recipe: Recipe, data: str | Path, devices: Devices, say: Say) -> Few
     source = dataclasses.replace(source, annotations=_all_trained_on(source.annotations, recipe))
     source.reader.require_readable(source.annotations.split("train"), "train")
     classes = source.annotations.classes
-    networks = [
-        finetune.build_model(model, recipe.clips.shape, classes, lambda _: None) for model in models
-    ]
     names = [name.strip() for name in (recipe.model.weights or "").split(",")]
+    networks = []
     for name, model in zip(names, models, strict=True):
-        if note := finetune.clip_note(model, recipe.clips):
+        weights = finetune.open_source(model)
+        if note := finetune.clip_note(weights, recipe.clips):
             say(f"Note: {name}: {note}")
+        shape = recipe.clips.shape
+        networks.append(finetune.build_model(model, shape, classes, lambda _: None, weights))
     assert recipe.few is not None
     try:
         embedders = embedding.join(networks, recipe.few.stages)
