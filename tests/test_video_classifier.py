@@ -9,8 +9,9 @@ import pytest
 from conftest import write_video
 
 import keras_r3d
-from keras_r3d import R3DError, VideoClassifier, applications
+from keras_r3d import R3DError, VideoClassifier, applications, training
 from keras_r3d.data import Clips, Consecutive, Whole, open_videos
+from keras_r3d.system.errors import ArgumentError
 
 CLASSES = ["green", "red"]
 TINTS = {"green": (0.2, 1, 0), "red": (1, 0.2, 0)}
