@@ -99,7 +99,7 @@ def test_another_protocol_does_not_replace_the_first(run, tmp_path):
     assert found["windows"] == 4 * 2
     evaluating.evaluate_run(run, output=tmp_path / "mine")
     assert read(tmp_path / "mine")["videos"] == 7
-    with pytest.raises(R3DError, match="mine exists"):
+    with pytest.raises(R3DError, match="mine already exists"):
         evaluating.evaluate_run(run, output=tmp_path / "mine")
 
 
