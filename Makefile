@@ -14,6 +14,7 @@ VENV ?= .venv
 VENV_NEWEST ?= .venv-newest
 VENV_311 ?= .venv-311
 VENV_OLDEST ?= .venv-oldest
+VENV_REMOTE ?= .venv-remote
 VENV_TORCH ?= .venv-torch
 # For machines with a GPU this takes PyTorch's CUDA libraries along; if that is too much:
 # make test-torch TORCH="torch torchvision --index-url https://download.pytorch.org/whl/cpu"
@@ -22,7 +23,7 @@ TORCH ?= torch==2.13.0 torchvision==0.28.0
 PYTEST_FLAGS ?= -n 2 --dist loadfile
 KERAS_OLDEST := $(shell sed -n 's/.*"keras>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 
-.PHONY: demo test test-311 test-newest test-oldest test-slow test-real test-torch lint clean
+.PHONY: demo test test-311 test-newest test-oldest test-remote test-slow test-real test-torch lint clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python -m keras_r3d.train --recipe demo
@@ -53,6 +54,11 @@ test-torch: $(VENV)/.installed $(VENV_TORCH)/.installed
 	KERAS_R3D_TORCH_PYTHON=$(VENV_TORCH)/bin/python \
 		$(VENV)/bin/python -m pytest tests/applications/test_torch.py -m "slow or not slow" $(PYTEST_FLAGS)
 
+# Clip stores at s3:// by fsspec. s3fs wants another botocore than boto3 does, which does no harm here;
+# asked for both at once, pip searches for long.
+test-remote: $(VENV_REMOTE)/.installed
+	$(VENV_REMOTE)/bin/python -m pytest tests/data/test_storage.py tests/data/test_remote_store.py
+
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -74,6 +80,11 @@ $(VENV_OLDEST)/.installed: requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 was not found; name one: make PYTHON=…"; exit 1; }
 	@$(call install,$(PYTHON),$(VENV_OLDEST),-r requirements.txt)
 	@$(VENV_OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check 'keras==$(KERAS_OLDEST)'
+
+$(VENV_REMOTE)/.installed: requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 was not found; name one: make PYTHON=…"; exit 1; }
+	@$(call install,$(PYTHON),$(VENV_REMOTE),-r requirements.txt)
+	@$(VENV_REMOTE)/bin/python -m pip install --quiet --disable-pip-version-check 's3fs>=2025.1'
 
 $(VENV_TORCH)/.installed: Makefile
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 was not found; name one: make PYTHON=…"; exit 1; }
@@ -98,4 +109,4 @@ define install
 endef
 
 clean:
-	rm -rf $(VENV) $(VENV_311) $(VENV_NEWEST) $(VENV_OLDEST) $(VENV_TORCH) build dist *.egg-info
+	rm -rf $(VENV) $(VENV_311) $(VENV_NEWEST) $(VENV_OLDEST) $(VENV_REMOTE) $(VENV_TORCH) build dist *.egg-info
