@@ -58,14 +58,15 @@ def test_frame_counts_are_those_that_decode(real, name):
     [("gestures", 102, "fa977b3b3520e4c8"), ("interactions", 41, "1686381feb4fca36")],
 )
 def test_training_clips_are_those_of_the_documented_results(real, name, videos, digest):
-    data = recipe.load(name).data
-    found = annotations.read(str(real / name), data.annotations).split("train")
+    experiment = recipe.load(name)
+    cut = experiment.clips
+    found = annotations.read(str(real / name), experiment.videos.annotations).split("train")
     assert len(found) == videos
-    reader, drawn = VideoReader(data.short_side, 1.0), hashlib.sha256()
+    reader, drawn = VideoReader(cut.short_side or 0, 1.0), hashlib.sha256()
     for place, video in enumerate(found):
         for epoch in range(2):
             rng = np.random.default_rng([1, epoch, place])
-            clip = clips.training_clip(reader, video, data, rng)
+            clip = clips.training_clip(reader, video, cut, rng)
             top, left, height, width, flip, scale = dataclasses.astuple(clip.crop)
             crop = (top, left, height, width, int(flip), scale)
             drawn.update(repr((clip.frame_numbers.tolist(), crop)).encode())
