@@ -95,6 +95,9 @@ class Run:
         except Exception as error:  # Keras, zipfile and h5py raise many kinds
             raise RunError(f"{path} is damaged, Keras cannot load it: {error}") from error
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.summary.get('status', 'unknown')})"
+
     @property
     def compared_split(self) -> str:
         """The split that exports are compared on: of the recipe; "train" where that has no videos,

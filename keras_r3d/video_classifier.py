@@ -266,7 +266,7 @@ class VideoClassifier:
 
         Args:
             data: as `keras_r3d.data.open_videos` takes it.
-            recipe: name of a recipe or path of a TOML file. "few" fits in seconds, to two and more
+            recipe: name of a recipe or path of a TOML file. "few" fits in seconds, to one or more
                 videos of each class; "finetune" trains the whole network.
             overrides: changes of the recipe, "section.key=value".
             workdir: folder of the run; None is runs/RECIPE, or the next that is free.
@@ -283,7 +283,9 @@ class VideoClassifier:
 
         with tempfile.TemporaryDirectory(prefix="keras_r3d_") as folder:
             weights = self._weights
-            if weights is None:
+            if weights is None and self._opened.classifier.name.endswith(".keras"):
+                weights = os.path.abspath(self._opened.classifier.name)
+            if weights is None or not (os.path.isfile(weights) or weights == self._weights):
                 weights = str(Path(folder) / "weights.keras")
                 self._network("cannot be trained").save(weights)
             run = train(
@@ -481,7 +483,7 @@ class VideoClassifier:
             self._opened.classifier,
             path,
             class_name=class_name,
-            window=window,
+            window=None if window is None else str(window),
             layer=layer,
             method=method,
             occlusion=occlusion,
@@ -776,7 +778,13 @@ def _paths(videos: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") 
     """Returns the paths of the videos that are named."""
     if isinstance(videos, str | os.PathLike):
         return listing.paths([os.fspath(videos)])
-    return listing.paths([os.fspath(path) for path in videos])
+    words = list(videos) if isinstance(videos, Iterable) else [videos]
+    if not all(isinstance(word, str | os.PathLike) for word in words):
+        raise ArgumentError(
+            "`videos` must be files, folders or globs. Received: "
+            f"{type(videos).__name__}. For clips in memory: `classifier.model.predict(clips)`."
+        )
+    return listing.paths([os.fspath(word) for word in words])
 
 
 def _served(url: str, exported_from: str | os.PathLike[str] | None, protocol: str | None) -> Opened:

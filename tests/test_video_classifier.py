@@ -64,8 +64,17 @@ def test_few_videos_are_fitted_predicted_and_evaluated(fitted, videos, tmp_path)
     assert "12 of 12 videos" in str(evaluation)
     written = evaluation.save(tmp_path / "results")
     assert {"confusion.png", "evaluation.json", "per_class.csv"} <= set(written)
+    assert "These videos were trained on" in str(evaluation)
     with pytest.raises(R3DError, match="already exists"):
         evaluation.save(tmp_path / "results")
+    with pytest.raises(R3DError, match=r"held no videos out: .* `split` train"):
+        fitted.evaluate()
+    with pytest.raises(R3DError, match=r"has no videos of split 'test': .* trained on all of them"):
+        fitted.evaluate(videos)
+    with pytest.raises(R3DError, match=r"ndarray\. For clips in memory: `classifier\.model"):
+        fitted.predict(np.zeros((1, 4, 16, 16, 3), np.uint8))
+    with pytest.raises(R3DError, match="`method` must be one of"):
+        fitted.explain(path, method="cam")
 
 
 def test_a_saved_model_cuts_videos_as_it_was_trained(fitted, videos, tmp_path):

@@ -120,6 +120,13 @@ def build_network(
     mean, std = _settle_normalization(
         channels, mean, std, file, conventions, warn=include_preprocessing
     )
+    if clips is not None and any(
+        size not in (None, own) for size, own in zip(inputs.shape[1:], clips.shape, strict=True)
+    ):
+        raise ValueError(
+            f"`clips` cuts clips of {clips.shape} (frames, height, width, channels), but the model "
+            f"takes {tuple(inputs.shape[1:])}: pass `input_shape=clips.shape`."
+        )
     about = metadata.Metadata(
         names if include_top else None,
         mean,

@@ -145,6 +145,8 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
 
 
 def _overridden(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    if isinstance(overrides, str):
+        raise RecipeError(f"Changes of a recipe are a list of texts. Received: {overrides!r}")
     for change in overrides:
         path, equals, text = change.partition("=")
         *sections, key = path.strip().split(".")

@@ -18,21 +18,21 @@ def closing_lines(run: Run) -> list[str]:
     summary, path = run.summary, shlex.quote(str(run.path))
     few = run.recipe.few is not None
     if not few and "evaluation" not in summary:
-        return [f"Next: python -m keras_r3d.evaluate --workdir {path}"] if summary else []
+        return [f"Next: python -m keras_r3d.evaluate --model {path}"] if summary else []
     rows = _rows_of_few(summary) if few else _rows(summary, run.recipe.train.epochs)
     python = os.path.relpath(sys.executable)
-    python = sys.executable if python.startswith("..") else python
+    python = os.path.normpath(sys.executable) if python.startswith("..") else python
     picture = run.path / (run_folder.CLIPS if few else run_folder.CURVES)
     commands = [
-        f"{python} -m keras_r3d.export --workdir {path} --format saved_model",
-        f"{python} -m keras_r3d.export --workdir {path} --format tflite",
+        f"{python} -m keras_r3d.export --model {path} --format saved_model",
+        f"{python} -m keras_r3d.export --model {path} --format tflite",
     ]
     if few:
-        commands.insert(0, f"{python} -m keras_r3d.predict --workdir {path} VIDEO")
+        commands.insert(0, f"{python} -m keras_r3d.predict VIDEO --model {path}")
     else:
         board = f"{path}/{run_folder.TENSORBOARD}"
         commands.insert(0, f"{python} -m tensorboard.main --logdir {board}")
-        commands.insert(1, f"{python} -m keras_r3d.evaluate --workdir {path}")
+        commands.insert(1, f"{python} -m keras_r3d.evaluate --model {path}")
     lines = [
         "",
         *(f"  {name:18}{value}" for name, value in rows),
@@ -43,7 +43,7 @@ def closing_lines(run: Run) -> list[str]:
     if run.recipe.videos.rendered:
         lines += [
             "With videos of your own, a folder for each class:",
-            f"  {python} -m keras_r3d.train --recipe few --data_dir YOUR_VIDEOS",
+            f"  {python} -m keras_r3d.train YOUR_VIDEOS --recipe few",
         ]
     return lines
 

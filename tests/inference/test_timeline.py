@@ -5,7 +5,7 @@ import numpy as np
 import predictions
 import pytest
 
-from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.inference.prediction.prediction import Prediction, over_time
 from keras_r3d.system.errors import R3DError
 
 
@@ -82,3 +82,16 @@ def test_what_cannot_be_saved_is_said(tmp_path):
         with pytest.raises(R3DError, match=message):
             of.save(tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == ["there.json"]
+
+
+def test_windows_inside_others_become_stretches_of_time():
+    seconds = np.array([[0.0, 4.0], [0.0, 2.0], [2.0, 4.0], [1.0, 3.0]])
+    scores = np.array([[0.1], [0.3], [0.5], [0.7]], np.float32)
+    stretches, means = over_time(seconds, scores)
+    assert stretches.tolist() == [[0, 1], [1, 2], [2, 3], [3, 4]]
+    expected = [(0.1 + 0.3) / 2, (0.1 + 0.3 + 0.7) / 3, (0.1 + 0.5 + 0.7) / 3, (0.1 + 0.5) / 2]
+    np.testing.assert_allclose(means[:, 0], expected, rtol=1e-6)
+    # Windows beside each other, or that overlap, are left as they are.
+    for other in ([[0, 1], [1, 2]], [[0, 2], [1, 3]], [[0, 1]]):
+        same, _ = over_time(np.array(other, float), scores[: len(other)])
+        assert same.tolist() == other

@@ -70,11 +70,11 @@ def extract_features(
     """Writes embeddings of videos to a file, finds their nearest neighbors, and fits a probe.
 
     Args:
-        videos: files, folders and globs; "-" reads paths from stdin. None are named where labeled
-            videos are meant, or an `output` that is there.
+        videos: files, folders and globs; "-" reads paths from stdin. Without any, labeled videos
+            are meant (`data_dir`, `split`), or an `output` that is there.
         output: file of embeddings, .npz or .parquet. Must not exist if there are videos.
-        workdir: folder of the run whose best model is taken.
-        model: another model: a .keras file.
+        workdir: the run that a model file is of; alone, as `model`.
+        model: folder of a run, whose best model is taken, or a .keras file.
         recipe: says how clips are cut for a `model` without a run.
         data_dir: labeled videos: a folder, CSV file or clip store.
         split: of the labeled videos; None is the recipe's.

@@ -55,6 +55,11 @@ class Features:
     label: np.ndarray | None
     metadata: dict[str, Any]
 
+    def __repr__(self) -> str:
+        """Says how many there are: all of them would fill pages."""
+        rows, numbers = self.embedding.shape
+        return f"Features({rows} x {numbers} by {self.source})"
+
 
 def check_suffix(path: Path) -> None:
     """Raises ArgumentError if a file of that name cannot be written or read here."""

@@ -43,7 +43,10 @@ class Evaluation:
     folder: Path | None = None
 
     def __str__(self) -> str:
-        return table.table(self)
+        text = table.table(self)
+        if self.run is not None and self.split == "train":
+            text += "\nThese videos were trained on: of others the accuracy is lower."
+        return text
 
     def save(self, folder: str | Path | None = None) -> list[str]:
         """Writes a folder of results: figures, tables and pictures, as docs/evaluation.md says.

@@ -4,11 +4,13 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
+from keras_r3d import run_folder
 from keras_r3d.data import opening
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.annotations.video import some
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.models.opening import Opened
+from keras_r3d.run_folder import Run
 from keras_r3d.system.errors import DataError
 
 
@@ -38,8 +40,19 @@ def open_split(opened: Opened, data: str | None, name: str | None) -> Split:
     """
     model, run = opened.classifier, opened.run
     if run is not None:
+        if name is None and data is None and _held_nothing_out(run):
+            raise DataError(
+                f"{run.path} held no videos out: its cross-validated accuracy is in "
+                f"{run.path / run_folder.EVALUATION}. Name other videos (`data`), or those it was "
+                "trained on: `split` train."
+            )
         name = name or model.eval.split
         videos, reader = run.open_split(name, data)
+        if not videos:
+            raise DataError(
+                f"{data} has no videos of split '{name}': {run.path} was trained on all of them. "
+                "Name others, or `split` train."
+            )
         return Split(videos, reader, name, str(data or run.summary["data_dir"]))
     if data is None:
         raise DataError(
@@ -52,6 +65,11 @@ def open_split(opened: Opened, data: str | None, name: str | None) -> Split:
             raise DataError(f"--split is missing: {source.path} has {sorted(splits)}.")
         name = model.eval.split if model.eval.split in splits else next(iter(splits))
     return Split(source.annotations.split(name), source.reader, name, source.path)
+
+
+def _held_nothing_out(run: Run) -> bool:
+    """Whether a run was trained on few videos, all of them."""
+    return run.recipe.few is not None and not run.summary["videos"].get(run.recipe.eval.split)
 
 
 def check_classes(videos: Sequence[Video], classes: Sequence[str], where: str) -> None:

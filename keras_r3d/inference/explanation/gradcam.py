@@ -9,6 +9,7 @@ from keras import layers
 
 from keras_r3d.inference.explanation import feature_maps, heat
 from keras_r3d.inference.explanation.heat import Heat
+from keras_r3d.system.errors import ArgumentError
 
 METHODS = ("integrated", "grad_cam", "layer_cam")
 _BATCH = 4  # clips at a time
@@ -53,7 +54,7 @@ def grad_cam(
         LayerCAM: Exploring Hierarchical Class Activation Maps for Localization, IEEE TIP 2021.
     """
     if method not in METHODS:
-        raise ValueError(f"`method` must be one of {list(METHODS)}. Received: method={method}")
+        raise ArgumentError(f"`method` must be one of {list(METHODS)}. Received: method={method}")
     shape = clips.shape[1:4]
     stage = feature_maps.choose(model, shape, layer)
     parts = keras.Model(

@@ -82,6 +82,8 @@ def open_models(
         runs = [run_folder.open_run(path) for path in named.fuse]
         return tuple(of_run(run, None, protocol, devices) for run in runs)
     model = Path(named.model) if named.model else None
+    if model is not None and (model / run_folder.RECIPE).is_file():
+        return (of_run(run_folder.open_run(model), None, protocol, devices),)
     if named.workdir:
         return (of_run(run_folder.open_run(named.workdir), model, protocol, devices),)
     assert model is not None  # `Named` sees to it

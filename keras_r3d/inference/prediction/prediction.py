@@ -79,7 +79,7 @@ class Prediction:
             ArgumentError: it has no windows.
         """
         self._require_windows()
-        seconds, scores = self.window_seconds, self.window_scores
+        seconds, scores = over_time(self.window_seconds, self.window_scores)
         return timeline.figure(seconds, scores, self.labels, printable(self.video), k)
 
     def save(self, path: str | os.PathLike[str], k: int = 5, timeout: float = 300.0) -> Path:
@@ -132,11 +132,32 @@ class Prediction:
     def _annotate(self, path: Path, timeout: float) -> None:
         if self.status == "error":
             raise ArgumentError(f"{self.video} has no score: {self.detail}")
-        seconds, scores = self.window_seconds, self.window_scores
+        seconds, scores = over_time(self.window_seconds, self.window_scores)
         if not len(scores):  # of models whose windows differ
             seconds, scores = np.array([[0, np.inf]]), self.scores[None]
         captions = [best(self.labels, row, 1)[0] for row in scores]
         annotated_copy.write(path, self.video, seconds, captions, timeout)
+
+
+def over_time(seconds: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns scores in the order of time where windows lie in others, as of clips that are spread.
+
+    Each stretch between the starts and ends of windows then has the mean of the windows that show
+    it. Other windows are returned as they are.
+
+    Args:
+        seconds: float `(windows, 2)`.
+        scores: float `(windows, classes)`.
+    """
+    starts, ends = seconds.T
+    inside = (starts[:, None] <= starts) & (ends <= ends[:, None])
+    if not (inside & (seconds[:, None] != seconds).any(axis=2)).any():
+        return seconds, scores
+    edges = np.unique(seconds)
+    stretches = np.stack([edges[:-1], edges[1:]], axis=1)
+    shown = (starts <= stretches[:, :1]) & (stretches[:, 1:] <= ends)
+    stretches, shown = stretches[shown.any(axis=1)], shown[shown.any(axis=1)]
+    return stretches, (shown @ scores / shown.sum(axis=1, keepdims=True)).astype(scores.dtype)
 
 
 def named(top: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
