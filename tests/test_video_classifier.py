@@ -81,7 +81,7 @@ def test_a_saved_model_cuts_videos_as_it_was_trained(fitted, videos, tmp_path):
     path = videos / "red" / "2.avi"
     saved = fitted.save(tmp_path / "mine.keras")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         again = VideoClassifier(saved)
         of_network = VideoClassifier(keras.models.load_model(saved))
     expected = fitted.predict(path).scores
@@ -139,13 +139,13 @@ def test_a_model_that_does_not_know_its_clips_says_so(videos, tmp_path):
         unknown = VideoClassifier(colors(clips=None))
     assert "consecutive frames" in unknown.described
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         known = VideoClassifier(colors())
         told = VideoClassifier(colors(clips=None), clips=CLIPS)
     assert "whole frame" in known.described
     assert "whole frame" in told.described
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         saved = VideoClassifier(told.save(tmp_path / "told.keras"))
         motions = VideoClassifier(VideoClassifier("motion").save(tmp_path / "motion.keras"))
     assert saved.described == known.described
