@@ -102,7 +102,7 @@ def test_the_broken_video_is_named_wherever_it_fell(trained):
 def test_the_output_says_what_to_run_next(trained):
     output = (trained / "output.txt").read_text()
     assert "clip accuracy           video accuracy" in output
-    assert f" -m keras_r3d.evaluate --workdir {trained / 'run'}" in output
+    assert f" -m keras_r3d.evaluate --model {trained / 'run'}" in output
     assert "UserWarning" not in output
 
 

@@ -57,7 +57,7 @@ def test_every_argument_is_described():
     ("name", "figures", "expected"),
     [
         ("demo", {}, []),
-        ("demo", {"status": "trained"}, ["Next: python -m keras_r3d.evaluate --workdir RUN"]),
+        ("demo", {"status": "trained"}, ["Next: python -m keras_r3d.evaluate --model RUN"]),
     ],
 )
 def test_without_an_evaluation_it_comes_next(name, figures, expected):
@@ -78,4 +78,4 @@ def test_few_videos_close_with_their_stages_and_accuracy():
     lines = summary.closing_lines(run)
     assert "  embedded          1.2 s" in lines
     assert "  cross-validation  90.0% of 10 videos (60.0-98.0%)" in lines
-    assert any(line.endswith(" -m keras_r3d.predict --workdir RUN VIDEO") for line in lines)
+    assert any(line.endswith(" -m keras_r3d.predict VIDEO --model RUN") for line in lines)
