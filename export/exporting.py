@@ -77,7 +77,7 @@ def export(
     Nothing is kept of an export that does not agree.
 
     Args:
-        opened: a Keras model, and the run it is of, if any.
+        opened: a Keras model, and its run if it has one.
         form: name of the format, as in `formats.FORMATS`.
         output: file or folder; None is a place in the folder of the run.
         quantize: what weights and activations become, as the format lists.

@@ -52,6 +52,7 @@ Progress = Callable[[int, int], None]
 _WEIGHTS_FILES = (".pth", ".pt", ".npz", ".weights.h5")
 _SERVED = ("http://", "https://", "grpc://")
 _LEAST_SECONDS = 0.1  # that anything is waited for
+_OWN_CLIPS = "`clips` and `recipe` are for a model of no run: a run has its own."
 _FEW = "few"  # the recipe whose clips our own weights were made for
 
 
@@ -688,7 +689,9 @@ def _open(
     if exported_from is not None and (name is None or is_run or path is not None):
         raise ModelError("`exported_from` is for a served model, or for the file of a run.")
     if isinstance(model, Run):
-        return _of_run(model, None, experiment, protocol, devices), None
+        if experiment is not None:
+            raise ArgumentError(_OWN_CLIPS)
+        return opening.of_run(model, None, protocol, devices), None
     hardware = choose(devices)
     if isinstance(model, keras.Model):
         if isinstance(experiment, str):
@@ -702,18 +705,12 @@ def _open(
         )
     if name.startswith(_SERVED):
         return _served(name, exported_from, protocol), None
-    if is_run:
-        return _of_run(run_folder.open_run(name), None, experiment, protocol, devices), None
-    if exported_from is not None:
-        run = run_folder.open_run(os.fspath(exported_from))
-        return _of_run(run, Path(name), experiment, protocol, devices), None
     if path is None:
-        # With clips of its own it is of no run; what is no model is said by `of_file`.
-        known = None if experiment is not None else classifier.run_of(Path(name))
-        if known is not None:
-            return opening.of_run(known, Path(name), protocol, devices), None
-        own = classifier.of_file(name, experiment, overrides=changes, hardware=hardware)
-        return _said(Opened(own, None), name), None
+        if experiment is not None and (is_run or exported_from is not None):
+            raise ArgumentError(_OWN_CLIPS)
+        workdir = None if exported_from is None else os.fspath(exported_from)
+        opened = opening.open_model(name, workdir, experiment, protocol, devices)
+        return (opened if opened.run else _said(opened, name)), None
     source = weights_file.open_file(path)
     if source.network is None:
         raise ModelError(f"{path} does not say of which network it is: build that, and pass it.")
@@ -729,18 +726,6 @@ def _open(
     packaged = any(row.packaged and row.name == name for row in pretrained.PRETRAINED)
     weights = name if packaged else str(path)
     return Opened(dataclasses.replace(own, name=name), None), weights
-
-
-def _of_run(
-    run: Run,
-    model: Path | None,
-    experiment: str | recipes.Recipe | None,
-    protocol: str | None,
-    devices: str,
-) -> Opened:
-    if experiment is not None:
-        raise ArgumentError("`clips` and `recipe` are for a model of no run: a run has its own.")
-    return opening.of_run(run, model, protocol, devices)
 
 
 def _weights(name: str) -> Path | None:

@@ -62,7 +62,7 @@ def narrowed(model: keras.Model, precision: str) -> keras.Model:
     the average over the last feature map, and the classifier with its softmax.
 
     Args:
-        model: functional, float32; is left as it is.
+        model: functional, float32; it is not changed.
         precision: as `quantize` of `write`.
     """
     if precision == "none":

@@ -19,7 +19,7 @@ def fold(model: keras.Model) -> keras.Model:
     its values to other layers, too.
 
     Args:
-        model: functional; is left as it is.
+        model: functional; it is not changed.
     """
     norms = _foldable(model)
     gone = {norm.name for norm in norms.values()}

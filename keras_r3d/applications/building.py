@@ -149,7 +149,7 @@ def build_network(
 
 
 def _settle(option: str, asked: Any, default: Any, file: WeightsFile | None) -> Any:
-    """Takes an option from what was asked, else from the file of weights, else its default."""
+    """Returns the option that was asked for, else that of the weights, else the default."""
     stored = file.options.get(option) if file else None
     value = next(value for value in (asked, stored, default) if value is not None)
     if file and option in SHAPELESS and stored is not None and value != stored:

@@ -381,7 +381,7 @@ def test_a_command_that_is_interrupted_as_it_starts_goes_on(tmp_path, number):
         "def slow(*given):\n"
         "    print('opening', flush=True)\n"
         "    time.sleep(60)\n"
-        "opening.open_models = slow\n"
+        "opening.open_model = slow\n"
         "features.main()\n"
     )
     given = [str(tmp_path / "v.avi"), "--model=m.keras", f"--output={tmp_path / 'f.npz'}"]

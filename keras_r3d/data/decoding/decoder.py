@@ -87,7 +87,7 @@ class VideoInfo:
 
 
 def falls_short(promised: int, decoded: int) -> bool:
-    """Whether so many frames are missing that the file may be truncated.
+    """Tells whether enough frames are missing for the file to be truncated.
 
     Containers that overstate by a frame or two are the rule, not a fault.
     """

@@ -121,7 +121,7 @@ def extract_features(
         from keras_r3d.inference.models.protocol import described
         from keras_r3d.system.devices import choose
 
-        (opened,) = opening.open_models(named, protocol, devices)
+        opened = opening.open_model(named.model, named.workdir, named.recipe, protocol, devices)
         nameless = [listing.printable(one) for one in paths if not annotations.is_text(one)]
         paths = [one for one in paths if annotations.is_text(one)]
         if labeled:

@@ -14,6 +14,7 @@ from keras_r3d.system.errors import ArgumentError
 
 if TYPE_CHECKING:
     from keras_r3d.inference.models.classifier import Classifier
+    from keras_r3d.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Opened:
     """A model, and where it comes from.
 
     Attributes:
-        run: it is of, if of any.
+        run: the one that the model is of; None if it is of none.
         best: it is that run's best.
     """
 
@@ -61,45 +62,46 @@ class Opened:
     best: bool = False
 
 
-def open_models(
-    named: Named, protocol: str | None = None, devices: str = "all"
-) -> tuple[Opened, ...]:
-    """Opens one model, or those that are fused.
+def open_model(
+    model: str | None,
+    workdir: str | None = None,
+    recipe: "str | Recipe | None" = None,
+    protocol: str | None = None,
+    devices: str = "all",
+) -> Opened:
+    """Opens a model by its place; `model`, `workdir` and `recipe` as in `Named`.
 
     Args:
         protocol: as `--protocol` takes it; None is that of the recipe.
         devices: as `--devices` takes them.
 
     Raises:
-        RunError, ModelError, RecipeError, ArgumentError: one cannot be opened.
+        RunError, ModelError, RecipeError, ArgumentError: it cannot be opened.
         DeviceError: the devices are not there.
     """
     from keras_r3d.inference.models import classifier
     from keras_r3d.inference.models import protocol as protocols
     from keras_r3d.system.devices import choose
 
-    if named.fuse:
-        runs = [run_folder.open_run(path) for path in named.fuse]
-        return tuple(of_run(run, None, protocol, devices) for run in runs)
-    model = Path(named.model) if named.model else None
-    if model is not None and (model / run_folder.RECIPE).is_file():
-        return (of_run(run_folder.open_run(model), None, protocol, devices),)
-    if named.workdir:
-        return (of_run(run_folder.open_run(named.workdir), model, protocol, devices),)
-    assert model is not None  # `Named` sees to it
+    path = Path(model) if model else None
+    if path is not None and (path / run_folder.RECIPE).is_file():
+        return of_run(run_folder.open_run(path), None, protocol, devices)
+    if workdir:
+        return of_run(run_folder.open_run(workdir), path, protocol, devices)
+    assert path is not None  # `Named` sees to it
     # With a recipe of its own it is of no run; `of_file` refuses what is no model.
-    run = None if named.recipe else classifier.run_of(model)
+    run = None if recipe else classifier.run_of(path)
     if run is not None:
-        return (of_run(run, model, protocol, devices),)
+        return of_run(run, path, protocol, devices)
     changes = protocols.overrides(protocol)
-    opened = classifier.of_file(model, named.recipe, overrides=changes, hardware=choose(devices))
-    return (Opened(opened, None),)
+    opened = classifier.of_file(path, recipe, overrides=changes, hardware=choose(devices))
+    return Opened(opened, None)
 
 
 def of_run(
     run: Run, model: Path | None = None, protocol: str | None = None, devices: str = "all"
 ) -> Opened:
-    """Opens the best model of a run, or another one of it; arguments as of `open_models`."""
+    """Opens the best model of a run, or another one of it; arguments as of `open_model`."""
     from keras_r3d.inference.models import classifier
     from keras_r3d.inference.models import protocol as protocols
     from keras_r3d.system.devices import choose
