@@ -10,15 +10,15 @@ import functools
 from keras_r3d.system import command
 from keras_r3d.system.progress import Progress
 
-_STORE = "keras_r3d.data.jobs:store_flow"
+_STORE = "keras_r3d.data.stores:store_flow"
 
 
 def _main(arguments: command.Arguments) -> int:
-    from keras_r3d.data import jobs
+    from keras_r3d.data import stores
 
     say = functools.partial(print, flush=True)
     with command.resumable():
-        stored = jobs.store_flow(**arguments.of(_STORE), progress=Progress("videos"), say=say)
+        stored = stores.store_flow(**arguments.of(_STORE), progress=Progress("videos"), say=say)
     print(stored)
     return int(bool(stored.problems))
 

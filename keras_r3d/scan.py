@@ -3,13 +3,13 @@
 from keras_r3d.system import command
 from keras_r3d.system.progress import Progress
 
-_SCAN = "keras_r3d.data.jobs:scan"
+_SCAN = "keras_r3d.data.scanning.report:scan"
 
 
 def _main(arguments: command.Arguments) -> int:
-    from keras_r3d.data import jobs
+    from keras_r3d.data.scanning import report
 
-    scanned = jobs.scan(**arguments.of(_SCAN), progress=Progress("files"), say=print)
+    scanned = report.scan(**arguments.of(_SCAN), progress=Progress("files"), say=print)
     print(scanned)
     return int(bool(scanned.broken))
 

@@ -2,13 +2,13 @@
 
 from keras_r3d.system import command
 
-_VIEW = "keras_r3d.data.jobs:view_clips"
+_VIEW = "keras_r3d.data.sheet:view_clips"
 
 
 def _main(arguments: command.Arguments) -> None:
-    from keras_r3d.data import jobs
+    from keras_r3d.data import sheet
 
-    print(jobs.view_clips(**arguments.of(_VIEW), say=print))
+    print(sheet.view_clips(**arguments.of(_VIEW), say=print))
 
 
 def main() -> None:

@@ -9,24 +9,22 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from keras_r3d.data.annotations import Video as Video
-    from keras_r3d.data.jobs import contact_sheet as contact_sheet
-    from keras_r3d.data.jobs import scan as scan
-    from keras_r3d.data.jobs import store_flow as store_flow
-    from keras_r3d.data.jobs import view_clips as view_clips
-    from keras_r3d.data.labeled_videos import Videos as Videos
-    from keras_r3d.data.labeled_videos import open_videos as open_videos
-    from keras_r3d.data.stores import prepare_store as prepare_store
-    from keras_r3d.data.stores import verify_store as verify_store
-    from keras_r3d.recipe.clips import Augment as Augment
-    from keras_r3d.recipe.clips import Clips as Clips
-    from keras_r3d.recipe.clips import Consecutive as Consecutive
-    from keras_r3d.recipe.clips import MultiScale as MultiScale
-    from keras_r3d.recipe.clips import RandAugment as RandAugment
-    from keras_r3d.recipe.clips import RandomResized as RandomResized
-    from keras_r3d.recipe.clips import Segments as Segments
-    from keras_r3d.recipe.clips import Uniform as Uniform
-    from keras_r3d.recipe.clips import Whole as Whole
+    from keras_r3d.data.annotations import Video
+    from keras_r3d.data.opening import Videos, open_videos
+    from keras_r3d.data.scanning.report import scan
+    from keras_r3d.data.sheet import contact_sheet, view_clips
+    from keras_r3d.data.stores import prepare_store, store_flow, verify_store
+    from keras_r3d.recipe.clips import (
+        Augment,
+        Clips,
+        Consecutive,
+        MultiScale,
+        RandAugment,
+        RandomResized,
+        Segments,
+        Uniform,
+        Whole,
+    )
 
 __all__ = [
     "Augment",
@@ -48,20 +46,20 @@ __all__ = [
     "verify_store",
     "view_clips",
 ]
-_CLIPS = "keras_r3d.recipe.clips"
-_ELSEWHERE = {
-    "Video": "annotations",
-    **dict.fromkeys(("Videos", "open_videos"), "labeled_videos"),
-    **dict.fromkeys(("contact_sheet", "scan", "store_flow", "view_clips"), "jobs"),
-    **dict.fromkeys(("prepare_store", "verify_store"), "stores"),
+_MODULES = {
+    "Video": "data.annotations",
+    "scan": "data.scanning.report",
+    **dict.fromkeys(("Videos", "open_videos"), "data.opening"),
+    **dict.fromkeys(("contact_sheet", "view_clips"), "data.sheet"),
+    **dict.fromkeys(("prepare_store", "store_flow", "verify_store"), "data.stores"),
 }
 
 
 def __getattr__(name: str):
     # Loaded on first use: TensorFlow takes seconds.
     if name in __all__:
-        module = f"{__name__}.{_ELSEWHERE[name]}" if name in _ELSEWHERE else _CLIPS
-        return getattr(importlib.import_module(module), name)
+        module = importlib.import_module(f"keras_r3d.{_MODULES.get(name, 'recipe.clips')}")
+        return getattr(module, name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 

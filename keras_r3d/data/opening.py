@@ -1,20 +1,24 @@
 """Opens what `--data_dir` names: a folder of videos or of flow, a list, or a clip store."""
 
 import dataclasses
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from keras_r3d.data import annotations, motion
-from keras_r3d.data.annotations import Annotations
+from keras_r3d.data import annotations as lists
+from keras_r3d.data import motion
+from keras_r3d.data.annotations import AUTO, Annotations, Video
 from keras_r3d.data.decoding import flow_folder
-from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.data.decoding.reader import Problem, Reader
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import Store, StoreReader, is_store
 from keras_r3d.recipe import Clips, VideoList
+from keras_r3d.recipe.schema import HoldOut
 from keras_r3d.system.errors import DataError
 
-__all__ = ["Source", "file_reader", "is_store", "open_source", "reader_of", "video_reader"]
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _DEPTH = 8  # folders above a file that may be its folder of stored flow
 
@@ -46,22 +50,16 @@ def open_source(
     """Opens a folder of videos or of their flow, a list of videos, or a clip store, anywhere.
 
     Args:
-        clips: that will be cut from them.
         listed: names the annotations of a folder, and what to hold out of it; None finds any. (A
             list, a store or a folder of flow has its own annotations.)
         cache_gib: memory for decoded frames of video files.
         seed: of the hold-out. None holds no videos out, uses any annotations of a folder that lacks
             the named ones, and accepts what could not be trained on.
         least_validation: hold no videos out for validation if they would be fewer.
-
-    Raises:
-        DataError: anything that keeps the videos from being used, by name.
-        DataError: optical flow cannot be computed, or is not stored as the recipe says.
-        StoreError, UnreachableError: the store cannot be opened.
     """
     if str(data_dir) == motion.URL:
-        reader = motion.MotionReader(clips.frames)
-        return Source(motion.annotations(), reader, motion.URL, motion.URL)
+        rendered = motion.MotionReader(clips.frames)
+        return Source(motion.annotations(), rendered, motion.URL, motion.URL)
     hold_out: dict[str, Any] = {"least_validation": least_validation, "trained_on": False}
     if seed is not None:
         hold_out |= {"seed": seed, "trained_on": True}
@@ -69,60 +67,39 @@ def open_source(
             hold_out["validation_fraction"] = listed.validation_fraction
             hold_out["test_fraction"] = listed.test_fraction
     if is_store(data_dir):
-        if clips.input != "rgb":
-            raise DataError(_no_flow(data_dir, clips))
+        _require_pictures(data_dir, clips)
         store = Store(data_dir)
         quarantined = store.quarantined()
         splits = {
             split: [video for video in videos if video not in quarantined]
             for split, videos in store.splits.items()
         }
-        arranged = annotations.arrange(splits, store.root, quarantined=True, **hold_out)
+        arranged = lists.arrange(splits, store.root, quarantined=True, **hold_out)
         if quarantined:
-            file = f"{store.root}/{annotations.QUARANTINE}"
-            note = f"{len(quarantined)} videos are skipped by {file}."
-            arranged = dataclasses.replace(arranged, notes=[note, *arranged.notes])
+            file = f"{store.root}/{lists.QUARANTINE}"
+            arranged.notes.insert(0, f"{len(quarantined)} videos are skipped by {file}.")
         return Source(arranged, StoreReader(store), store.root, store.root)
-    name = annotations.AUTO if listed is None else listed.annotations
+    name = AUTO if listed is None else listed.annotations
     if flow_folder.is_one(data_dir):
-        name = annotations.MANIFEST
-    if seed is None and not annotations.has(data_dir, name):
-        name = annotations.AUTO
-    return Source(
-        reader=video_reader(data_dir, clips, cache_gib),
-        annotations=annotations.read(data_dir, name, **hold_out),
-        path=annotations.absolute(data_dir),
-        root=annotations.root(data_dir),
-    )
+        name = lists.MANIFEST
+    if seed is None and not lists.has(data_dir, name):
+        name = AUTO
+    reader = video_reader(data_dir, clips, cache_gib)
+    labeled = lists.read(data_dir, name, **hold_out)
+    return Source(labeled, reader, lists.absolute(data_dir), lists.root(data_dir))
 
 
-def reader_of(source: Source, clips: Clips, cache_gib: float = 0.0) -> Reader:
-    """Returns a reader of an opened source for other clips.
-
-    Raises:
-        DataError: as `open_source`.
-    """
-    if isinstance(source.reader, VideoReader):
-        return video_reader(source.path, clips, cache_gib)
+def _require_pictures(path: str | Path, clips: Clips) -> None:
     if clips.input != "rgb":
-        raise DataError(_no_flow(source.path, clips))
-    return motion.MotionReader(clips.frames) if source.path == motion.URL else source.reader
-
-
-def _no_flow(path: str | Path, clips: Clips) -> str:
-    return (
-        f"{path} is a clip store, which holds pictures, but the recipe's clips.input is "
-        f"'{clips.input}': pass the folder of videos, or the flow of them that `python -m "
-        "keras_r3d.flow` stores."
-    )
+        raise DataError(
+            f"{path} is a clip store, which holds pictures, but the recipe's clips.input is "
+            f"'{clips.input}': pass the folder of videos, or the flow of them that `python -m "
+            "keras_r3d.flow` stores."
+        )
 
 
 def file_reader(paths: Iterable[str], clips: Clips) -> VideoReader:
-    """Returns a reader of single video files, or of files of stored flow.
-
-    Raises:
-        DataError: the flow is not stored as the recipe says, or some files are flow and some not.
-    """
+    """Returns a reader of single video files, or of files of stored flow."""
     folders = {
         next(filter(flow_folder.is_one, list(Path(path).absolute().parents)[:_DEPTH]), None)
         for path in paths
@@ -139,12 +116,157 @@ def file_reader(paths: Iterable[str], clips: Clips) -> VideoReader:
 
 
 def video_reader(data_dir: str | Path, clips: Clips, cache_gib: float = 0.0) -> VideoReader:
-    """Returns a reader of the videos of a folder or list, or of a folder of stored flow.
-
-    Raises:
-        DataError: as `open_source`.
-    """
+    """Returns a reader of the videos of a folder or list, or of a folder of stored flow."""
     stored = flow_folder.is_one(data_dir)
     if stored:
         flow_folder.check(data_dir, clips.input, clips.short_side or 0)
     return VideoReader(clips.short_side or 0, cache_gib, clips.input, stored=stored)
+
+
+class Videos:
+    """Labeled videos by split. `open_videos` makes them.
+
+    Attributes:
+        classes: names, in the order of the labels.
+        splits: the videos of "train", and of "validation" and "test" where there are some. A video
+            has `path`, `label`, `start_seconds`, `end_seconds`, `group`.
+        notes: sentences for the user, such as which files are skipped.
+    """
+
+    classes: Sequence[str]
+    splits: Mapping[str, Sequence[Video]]
+    notes: Sequence[str]
+
+    def __init__(self, source: Source, cache_gib: float):
+        labeled = source.annotations
+        self._source, self._cache_gib = source, cache_gib
+        self._readers: dict[tuple[str, int], Reader] = {}
+        self.classes, self.splits, self.notes = labeled.classes, labeled.splits, labeled.notes
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name} {len(videos)}" for name, videos in self.splits.items())
+        return f"Videos({self._source.path}: {len(self.classes)} classes; {counts})"
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The broken videos that data sets met: `name`, `status`, `detail`."""
+        return [problem for reader in self._readers.values() for problem in reader.problems]
+
+    def dataset(
+        self,
+        split: str,
+        clips: Clips,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        clips_per_video: int = 1,
+        balanced: bool = False,
+    ) -> "tf.data.Dataset":
+        """Returns clips and labels for `model.fit`, `model.evaluate` and the like.
+
+        With `clips` that are cut at random every pass over the data set is another epoch: another
+        order of the videos and other clips, the same ones for the same seed. All batches are full:
+        an epoch that does not fill its last batch takes the rest from the next one. A broken video
+        is replaced by another.
+
+        With `clips.center()` every video comes once, in order, and the last batch may be smaller.
+        Broken videos are skipped; `problems` names them.
+
+        Args:
+            split: one of `splits`.
+            clips: how they are cut.
+            batch_size: clips of a batch; over all replicas, under a `tf.distribute` strategy.
+            seed: of order and clips.
+            clips_per_video: clips that are drawn from each video in an epoch, at random.
+            balanced: draw equally many clips of each class.
+
+        Returns:
+            A finite data set that knows its length, of uint8 `(batch, frames, size, size,
+            channels)`, RGB 0-255 (or flow x and y), and int32 labels `(batch,)`, numbers in
+            `classes`.
+
+        Raises:
+            DataError: there is no such split, or an argument is out of range.
+            DataError, StoreError, UnreachableError: as `open_videos`.
+        """
+        for name, value in {"batch_size": batch_size, "clips_per_video": clips_per_video}.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                text = f"`{name}` must be an int of at least 1. Received: {name}={value!r}"
+                raise DataError(text)
+        if not isinstance(clips, Clips):
+            kind = type(clips).__name__
+            raise DataError(f"`clips` must be keras_r3d.data.Clips. Received: {kind}")
+        videos = split_of(self, split)
+        from keras_r3d.data import pipeline  # TensorFlow takes seconds to import
+
+        source = self.reader(clips), videos, self.classes, clips
+        if not clips.random:
+            return pipeline.validation_clips(*source, batch_size=batch_size, complete=True)
+        steps = math.ceil(len(videos) * clips_per_video / batch_size)
+        return pipeline.training_clips(
+            *source, batch_size=batch_size, balanced=balanced, seed=seed, epoch_steps=steps
+        )
+
+    def reader(self, clips: Clips) -> Reader:
+        """Returns a reader of the videos; clips of the same kind share it, and its cache."""
+        key = clips.input, clips.short_side or 0
+        if key not in self._readers:
+            self._readers[key] = self._open_reader(clips)
+        return self._readers[key]
+
+    def _open_reader(self, clips: Clips) -> Reader:
+        path = self._source.path
+        if isinstance(self._source.reader, VideoReader):
+            return video_reader(path, clips, self._cache_gib)
+        _require_pictures(path, clips)
+        return motion.MotionReader(clips.frames) if path == motion.URL else self._source.reader
+
+
+def split_of(videos: Videos, split: str) -> list[Video]:
+    """Returns the videos of a split, or raises DataError if there is no such split."""
+    if split not in videos.splits:
+        raise DataError(
+            f"`split` must be one of {sorted(videos.splits)}. Received: split={split!r}"
+        )
+    return list(videos.splits[split])
+
+
+def open_videos(
+    data: str | Path,
+    *,
+    annotations: str = AUTO,
+    validation_fraction: float = 0.0,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    cache_gib: float = 0.0,
+) -> Videos:
+    """Opens labeled videos; nothing is decoded yet.
+
+    Args:
+        data: folder with a folder of videos for each class (or, above them, folders "train",
+            "validation" and "test"), a CSV file with the columns path,label[,split][,group]
+            [,start_seconds,end_seconds], a folder of stored flow, or a clip store, also at a URL.
+        annotations: of a folder: "auto", "folders", or the file in it that lists the videos, also
+            one of the public lists of Kinetics, ActivityNet, UCF101 and HMDB51.
+        validation_fraction: share of each class's training videos to hold out where there is no
+            validation split. Videos of one group are held out together.
+        test_fraction: likewise for the test split.
+        seed: of the hold-out.
+        cache_gib: memory for decoded frames, in GiB; a video that fits is decoded once.
+
+    Raises:
+        DataError: anything that keeps the videos from being used, by name.
+        DataError: optical flow cannot be computed.
+        StoreError, UnreachableError: the store cannot be opened.
+    """
+    fractions = {"validation_fraction": validation_fraction, "test_fraction": test_fraction}
+    for name, value in fractions.items():
+        if not 0 <= value <= 0.9:
+            raise DataError(f"`{name}` must be from 0 to 0.9. Received: {name}={value!r}")
+    clips = Clips()
+    if flow_folder.is_one(data):
+        stored = flow_folder.read_settings(data)
+        clips = Clips(input=cast(Any, stored.input), short_side=stored.short_side or None)
+    held_out = HoldOut(validation_fraction or None, test_fraction or None)
+    listed = VideoList(annotations, broken_share=0.1, hold_out=held_out)
+    return Videos(open_source(data, clips, listed, seed=seed), cache_gib)

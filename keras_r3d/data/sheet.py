@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +16,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from keras_r3d.data.annotations import Video
+from keras_r3d import recipe as recipes
+from keras_r3d.data.annotations import Problem, Video
 from keras_r3d.data.clips import Clip, training_clip
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader
+from keras_r3d.data.opening import Videos, open_source, split_of
 from keras_r3d.pictures import flow_key
 from keras_r3d.recipe import Clips
 from keras_r3d.system import files
-from keras_r3d.system.errors import VideoError
+from keras_r3d.system.errors import DataError, VideoError, check_range
 from keras_r3d.system.text import shortened
 
 _MOST_STRIPS = 15  # of a page
@@ -39,14 +41,110 @@ _RED = "#ff2020"
 Strip = tuple[Video, Clip]
 
 
+def contact_sheet(
+    videos: Videos, clips: Clips, *, split: str = "train", per_class: int = 3, seed: int = 0
+) -> list[Figure]:
+    """Draws clips as a network sees them, beside each the uncut frame with the crop on it.
+
+    Args:
+        videos: as `open_videos` gives them.
+        clips: how they are cut.
+        split: of the videos.
+        per_class: videos of each class.
+        seed: draws which videos and which clips of them.
+
+    Returns:
+        Pages of up to 15 strips.
+
+    Raises:
+        DataError: there is no such split, or none of its videos can be read.
+    """
+    reader, chosen = videos.reader(clips), split_of(videos, split)
+    reader.require_readable(chosen, split)
+    return list(pages(reader, chosen, clips, seed, per_class))
+
+
+@dataclasses.dataclass(frozen=True)
+class WrittenSheet:
+    """Pages of clips that were written. Printed, it is a report.
+
+    Attributes:
+        paths: of the pages.
+        problems: the videos that could not be read.
+        text: how the clips were drawn.
+    """
+
+    paths: list[Path]
+    problems: list[Problem]
+    text: str
+
+    def __str__(self) -> str:
+        first, last, count = self.paths[0], self.paths[-1], len(self.paths)
+        pages = f"{first} to {last} ({count} pages)" if count > 1 else f"{first}"
+        problems = [f"{problem.status}: {problem.detail}" for problem in self.problems]
+        return "\n".join([*problems, f"Written: {pages}: {self.text}"])
+
+
+def view_clips(
+    data: str | os.PathLike[str],
+    *,
+    recipe: str = "kinetics34",
+    overrides: Sequence[str] = (),
+    output: str = "clips.png",
+    per_class: int = 3,
+    seed: int | None = None,
+    say: Callable[[str], None] | None = None,
+) -> WrittenSheet:
+    """Writes pictures of training clips as the network sees them, as a recipe cuts them.
+
+    Args:
+        data: folder of videos, CSV file, public list, or clip store.
+        recipe: name of the recipe that cuts them, or path of a TOML file.
+        overrides: changes of recipe keys, such as "clips.size=224".
+        output: PNG file to write; further pages are NAME-2.png, … None may exist.
+        per_class: videos of each class, 1 to 15.
+        seed: draws other videos and clips; None is the recipe's.
+        say: takes notes on the videos.
+
+    Raises:
+        DataError: the videos cannot be found, or none can be read; an argument is wrong, or a file
+            exists.
+        RecipeError: there is no such recipe.
+        WriteError: the disk is full, …
+    """
+    experiment, path = recipes.load(recipe, overrides), Path(output)
+    if path.suffix.lower() != ".png":
+        raise DataError(f"`output` must end in .png. Received: {output}")
+    check_range(1, 15, per_class=per_class)
+    files.check_new(path, "output")  # before anything slow
+    clips, seed = experiment.clips, experiment.train.seed if seed is None else seed
+    source = open_source(os.fspath(data), clips, experiment.videos)
+    if say is not None:
+        for note in source.annotations.notes:
+            say(f"Note: {note}")
+    videos, paths = source.annotations.split("train"), [path]
+    for number in range(2, _page_count(videos, per_class) + 1):
+        paths.append(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+        files.check_new(paths[-1], "output")
+    source.reader.require_readable(videos, "train")
+    count = 0  # a class may have no readable video
+    with files.together(path.parent) as temporary:
+        for figure in pages(source.reader, videos, clips, seed, per_class):
+            figure.savefig(temporary / paths[count].name, dpi=100)
+            count += 1
+    text = (
+        f"training clips of recipe '{recipe}', {clips.frames} frames of {clips.size}x{clips.size} "
+        f"pixels, drawn with seed {seed}"
+    )
+    return WrittenSheet(paths[:count], list(source.reader.problems), text)
+
+
 def training_sheet(reader: Reader, videos: Sequence[Video], clips: Clips, seed: int) -> Figure:
     """Draws training clips of up to 8 classes as strips of up to 8 frames, left to right in time.
 
     Optical flow is drawn in colors, each clip scaled by its longest vector.
-
-    Raises:
-        DataError: no video can be read.
     """
+    reader.require_readable(videos, "train")
     strips = itertools.islice(_strips(reader, videos, clips, seed, 1), _MOST_CLASSES)
     return _page(reader, list(itertools.chain(*strips)), clips)
 
@@ -54,41 +152,11 @@ def training_sheet(reader: Reader, videos: Sequence[Video], clips: Clips, seed: 
 def pages(
     reader: Reader, videos: Sequence[Video], clips: Clips, seed: int, per_class: int
 ) -> Iterator[Figure]:
-    """Draws training clips of `per_class` videos of all classes, as `training_sheet` does.
-
-    Yields:
-        Figures of up to 15 strips, about equally many on each; a class stays on one page.
-
-    Raises:
-        DataError: no video can be read.
-    """
+    """Draws pages of up to 15 strips, about equally many on each; a class stays on one page."""
     classes = math.ceil(len({v.label for v in videos}) / _page_count(videos, per_class))
     strips = _strips(reader, videos, clips, seed, per_class)
     while page := list(itertools.islice(strips, classes)):
         yield _page(reader, list(itertools.chain(*page)), clips)
-
-
-def write_pages(
-    reader: Reader, videos: Sequence[Video], clips: Clips, seed: int, per_class: int, output: Path
-) -> list[Path]:
-    """Writes what `pages` draws into PNG files NAME.png, NAME-2.png, …; returns their paths.
-
-    Raises:
-        ArgumentError: one of the files exists.
-        DataError: no video can be read.
-        WriteError: the disk is full, …
-    """
-    numbers = range(2, _page_count(videos, per_class) + 1)
-    names = [output.name, *(f"{output.stem}-{number}{output.suffix}" for number in numbers)]
-    for name in names:
-        files.check_new(output.with_name(name), "output")
-    paths = []
-    with files.together(output.parent) as temporary:
-        drawn = pages(reader, videos, clips, seed, per_class)
-        for name, figure in zip(names, drawn, strict=False):  # a class may have no readable video
-            figure.savefig(temporary / name, dpi=100)
-            paths.append(output.with_name(name))
-    return paths
 
 
 def _page_count(videos: Sequence[Video], per_class: int) -> int:
@@ -101,7 +169,6 @@ def _strips(
     reader: Reader, videos: Sequence[Video], clips: Clips, seed: int, per_class: int
 ) -> Iterator[list[Strip]]:
     """Yields clips of different readable videos of each class that has some."""
-    reader.require_readable(videos, "train")
     by_class: dict[str, list[Video]] = {}
     for video in videos:
         by_class.setdefault(video.label, []).append(video)
@@ -119,15 +186,17 @@ def _strips(
 
 def _page(reader: Reader, strips: Sequence[Strip], clips: Clips) -> Figure:
     uncut = [_uncut(reader, *strip) for strip in strips]
-    left = max((_width(whole[1]) + _GAP for whole in uncut if whole), default=0.0)
+    left = max((_width(*whole[1]) + _GAP for whole in uncut if whole), default=0.0)
     count = min(_MOST_FRAMES, clips.frames)
     size = (max(4.8, 1.2 * (count + left)), 1.6 * len(strips))
     figure = Figure(figsize=size, layout="constrained")
     rows = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
+    shown = np.linspace(0, clips.frames - 1, count).round().astype(int)
     for axes, (video, clip), whole in zip(rows, strips, uncut, strict=True):
-        _draw_strip(axes, clip, clips)
+        frames = _colored(clip.pixels[shown], clips)
+        axes.imshow(np.concatenate(list(frames), axis=1), extent=(0, count, 1, 0))
         if whole:
-            _draw_uncut(axes, *whole, clip, clips)
+            _draw_uncut(axes, _colored(whole[0], clips)[0], *whole[1], clip)
         axes.set(xlim=(-left, count), ylim=(1, 0))
         axes.set_axis_off()
         axes.set_title(_title(video, clip), fontsize=7, parse_math=False)
@@ -150,25 +219,20 @@ def _uncut(reader: Reader, video: Video, clip: Clip) -> tuple[Frame, tuple[int, 
     number = clip.frame_numbers[len(clip.frame_numbers) // 2]
     out = np.empty((1, _SIDE, _SIDE, reader.channels), np.uint8)
     reader.cut(video, [Cut(np.array([number]), whole, out)])
-    return (out[0], sizes[0]) if sizes else None
+    return (out, sizes[0]) if sizes else None
 
 
-def _draw_strip(axes: Axes, clip: Clip, clips: Clips) -> None:
-    count = min(_MOST_FRAMES, clips.frames)
-    shown = np.linspace(0, clips.frames - 1, count).round().astype(int)
-    pixels = clip.pixels[shown]
-    if clips.input != "rgb":
-        pixels = flow_key.bordered(flow.colors(pixels))
-    axes.imshow(np.concatenate(list(pixels), axis=1), extent=(0, count, 1, 0))
+def _colored(frames: Frame, clips: Clips) -> Frame:
+    """Returns frames as they are drawn: flow in colors, with a border."""
+    return frames if clips.input == "rgb" else flow_key.bordered(flow.colors(frames))
 
 
-def _draw_uncut(axes: Axes, frame: Frame, size: tuple[int, int], clip: Clip, clips: Clips) -> None:
+def _draw_uncut(axes: Axes, frame: Frame, height: int, width: int, clip: Clip) -> None:
     """Draws an uncut frame left of a strip, in its shape, and the crop on it."""
-    if clips.input != "rgb":
-        frame = flow_key.bordered(flow.colors(frame[None]))[0]
-    scale = _width(size) / size[1]
-    left, top = -_GAP - _width(size), (1 - scale * size[0]) / 2
-    axes.imshow(frame, extent=(left, -_GAP, top + scale * size[0], top))
+    drawn = _width(height, width)
+    scale = drawn / width
+    left, top = -_GAP - drawn, (1 - scale * height) / 2
+    axes.imshow(frame, extent=(left, -_GAP, top + scale * height, top))
     crop = clip.crop
     place = (left + scale * crop.left, top + scale * crop.top)
     for color, line in (("black", 2.5), (_RED, 1.2)):  # seen on any picture
@@ -177,9 +241,9 @@ def _draw_uncut(axes: Axes, frame: Frame, size: tuple[int, int], clip: Clip, cli
         axes.add_patch(outline)
 
 
-def _width(size: tuple[int, int]) -> float:
-    """Returns the drawn width of a frame of a height and width, in heights of a strip."""
-    return min(_WIDEST, size[1] / size[0])
+def _width(height: int, width: int) -> float:
+    """Returns the drawn width of a frame, in heights of a strip."""
+    return min(_WIDEST, width / height)
 
 
 def _title(video: Video, clip: Clip) -> str:

@@ -1,32 +1,29 @@
-"""Making clip stores, and comparing them with their checksums."""
+"""Storing ahead what trainings would compute anew: clip stores, and optical flow."""
 
 import dataclasses
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations as lists
-from keras_r3d.data.annotations import AUTO
-from keras_r3d.data.jobs import (
-    Progress,
-    Say,
-    check_outside,
-    ignore,
-    say_videos,
-    silent,
-)
+from keras_r3d.data.annotations import AUTO, Annotations, Problem
+from keras_r3d.data.decoding import flow, flow_folder
 from keras_r3d.data.store import is_store, levels, planning, preparing, storage, verifying
 from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.data.store.planning import size_text
-from keras_r3d.data.store.preparing import PreparedStore
+from keras_r3d.data.store.preparing import PreparedStore, named_problems
 from keras_r3d.recipe.clips import Clips, MultiScale
-from keras_r3d.system.errors import StoreError, check_range
+from keras_r3d.system.errors import DataError, StoreError, check_range
 from keras_r3d.system.progress import duration
 from keras_r3d.system.work import Share
 
 _MOST_FPS = 1000
+
+Progress = Callable[[int, int], None]
+Say = Callable[[str], None]
 
 
 def prepare_store(
@@ -89,31 +86,30 @@ def prepare_store(
         RecipeError: there is no such recipe.
         WriteError: the disk is full, …
     """
-    data, say = os.fspath(data), say or silent
+    data, say = os.fspath(data), say or (lambda text: None)
     if output is None and not dry_run:
-        raise StoreError("--output is missing: the folder of the store (or pass --dry_run).")
+        raise StoreError("`output` is missing: the folder of the store (or pass `dry_run`).")
     if not 0 <= fps <= _MOST_FPS:
-        raise StoreError(f"--fps must be 0 to {_MOST_FPS}. Received: {fps}")
+        raise StoreError(f"`fps` must be 0 to {_MOST_FPS}. Received: {fps}")
     check_range(1, 100, quality=quality)
     check_range(1, time_limit=time_limit, processes=processes)
     check_range(0.001, shard_gib=shard_gib)
     if is_store(data):
         raise StoreError(f"{data} is a clip store already: name the videos.")
     if (shard_index is None) != (shard_count is None):
-        raise StoreError("--shard_index and --shard_count go together: pass both, or none.")
+        raise StoreError("`shard_index` and `shard_count` go together: pass both, or none.")
     share = None if shard_index is None else Share(shard_index, shard_count or 1)
-    kept = _levels(levels, recipe, overrides, height, short_side, clips)
-    if output is not None:
-        check_outside(data, output)
-    labeled = lists.read(data, annotations)
-    say_videos(say, data, labeled)
+    sizes = {"levels": levels, "height": height, "short_side": short_side, "clips": clips}
+    kept = _levels(
+        {key: size for key, size in sizes.items() if size is not None}, recipe, overrides
+    )
+    labeled = _read_videos(data, annotations, output, say)
     rate = f"{fps:g} frames/s" if fps else "frame rate kept"
     sides = ", ".join(map(str, kept.sizes))
     say(f"Levels: {kept.by.replace('_', ' ')} {sides} px; JPEG quality {quality}; {rate}")
     job = planning.job(labeled, lists.root(data), StoreSettings(kept, quality, fps))
-    disk = Path(output or ".").absolute()
-    while not disk.exists():
-        disk = disk.parent
+    folder = Path(output or ".")
+    disk = next(path for path in [folder.absolute(), *folder.absolute().parents] if path.exists())
 
     def estimated(needed: planning.Estimate) -> None:
         free = shutil.disk_usage(disk).free
@@ -126,58 +122,78 @@ def prepare_store(
 
     processes = processes or len(os.sched_getaffinity(0))
     if dry_run:
-        if output is None or not preparing.folder(job, Path(output)).is_begun():
+        if output is None or not preparing.folder(job, folder).is_begun():
             estimated(planning.estimate(job, processes=processes, limit_seconds=time_limit))
         return PreparedStore(None, [], [], 0, [])
     prepared = preparing.prepare(
         job,
-        Path(output or ""),
+        folder,
         processes=processes,
         limit_seconds=time_limit,
         shard_bytes=int(shard_gib * 2**30),
         share=share,
         finish=finish,
         estimated=estimated,
-        progress=progress or ignore,
+        progress=progress or _ignore,
     )
-    return dataclasses.replace(prepared, store=Path(output or ""), recipe=recipe)
+    return dataclasses.replace(prepared, store=folder, recipe=recipe)
 
 
-def _levels(
-    text: str | None,
-    name: str,
-    overrides: Sequence[str],
-    height: int | None,
-    short_side: int | None,
-    clips: Clips | None,
-) -> levels.Levels:
-    """Returns the sizes of frames that a store keeps."""
-    values = {"levels": text, "height": height, "short_side": short_side, "clips": clips}
-    asked = {key: value for key, value in values.items() if value is not None}
+def _levels(asked: dict[str, Any], recipe: str, overrides: Sequence[str]) -> levels.Levels:
+    """Returns the sizes of frames that a store keeps.
+
+    Args:
+        asked: one of `levels`, `height`, `short_side` and `clips`, or none.
+    """
     if len(asked) > 1:
-        raise StoreError(f"Of --levels, --height and --short_side, one only. Received: {asked}")
-    if clips is None and asked in ({}, {"levels": "paper"}):
-        clips = recipes.load(name, overrides).clips
-    if clips is not None:
-        if not isinstance(clips.crop, MultiScale):
+        raise StoreError(
+            f"Of `levels`, `height`, `short_side` and `clips`, one only. Received: {asked}"
+        )
+    if asked in ({}, {"levels": "paper"}):
+        asked = {"clips": recipes.load(recipe, overrides).clips}
+    ((option, value),) = asked.items()
+    if option == "clips":
+        if not isinstance(value.crop, MultiScale):
             raise StoreError(
                 f"Only the scales of multiscale crops say which sizes to keep, and these are "
-                f"{clips.crop.kind}: pass `levels`, such as 240,120."
+                f"{value.crop.kind}: pass `levels`, such as 240,120."
             )
-        return levels.for_crops(clips.size, clips.crop.scales)
-    ((option, value),) = asked.items()
+        return levels.for_crops(value.size, value.crop.scales)
     try:
         sizes = {int(word) for word in str(value).split(",")}
     except ValueError:
         sizes = set()
     if not sizes or min(sizes) < 16:
         raise StoreError(
-            f"--{option} must be of 16 pixels or more"
+            f"`{option}` must be of 16 pixels or more"
             + " (`paper`, or short sides such as 240,120)" * (option == "levels")
             + f". Received: {value}"
         )
     by = "height" if option == "height" else "short_side"
     return levels.Levels(by, tuple(sorted(sizes, reverse=True)))
+
+
+def _read_videos(
+    data: str, annotations: str, output: str | os.PathLike[str] | None, say: Say
+) -> Annotations:
+    """Reads which videos there are, if the output does not lie among them, and says how many."""
+    if output is not None and os.path.isdir(data):
+        inside = os.path.relpath(os.path.realpath(output), os.path.realpath(data))
+        if inside.split(os.sep)[0] != os.pardir:
+            raise DataError(
+                f"`output` {output} lies in {data}, where it would be taken for a class: choose a "
+                "folder elsewhere."
+            )
+    labeled = lists.read(data, annotations)
+    for note in labeled.notes:
+        say(f"Note: {note}")
+    counts = ", ".join(f"{name} {len(videos)}" for name, videos in labeled.splits.items())
+    say(f"{data}: {len(labeled.classes)} classes; videos: {counts}")
+    return labeled
+
+
+def _ignore(done: int, total: int) -> None:
+    """Takes progress, and says nothing."""
 
 
 def verify_store(
@@ -201,9 +217,115 @@ def verify_store(
     """
     path = os.fspath(store)
     if quarantine and storage.is_url(path):
-        raise StoreError(f"--quarantine writes a file into the store, which {path} does not allow.")
-    report = verifying.verify(path, progress=progress or ignore)
+        raise StoreError(f"`quarantine` writes a file into the store, which {path} does not allow.")
+    report = verifying.verify(path, progress=progress or _ignore)
     if report.broken and quarantine:
         listed = lists.add_to_quarantine(path, report.broken)
         report = dataclasses.replace(report, quarantine=listed)
     return report
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredFlow:
+    """What was stored. Printed, it is a report.
+
+    Attributes:
+        path: of the folder.
+        settings: how flow was computed.
+        problems: the videos that gave none.
+        recipe: that will train on it.
+    """
+
+    path: Path
+    settings: flow_folder.FlowSettings
+    problems: list[Problem]
+    recipe: str | None
+
+    def __str__(self) -> str:
+        settings = self.settings
+        side = f"short side {settings.short_side}" if settings.short_side else "frames of full size"
+        lines = [
+            *named_problems(self.problems),
+            f"Written: {self.path}: flow by {settings.input}, {side}. Next:",
+            f"  python -m keras_r3d.train --recipe {self.recipe or 'RECIPE'} --data_dir "
+            f"{self.path}",
+        ]
+        if self.problems:
+            lines.append(
+                f"{len(self.problems)} videos gave no flow ({self.path / flow_folder.PROBLEMS}): "
+                "they stay in their splits and count as errors, as the videos themselves would."
+            )
+        return "\n".join(lines)
+
+
+def store_flow(
+    data: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    annotations: str = AUTO,
+    input: str | None = None,
+    short_side: int | None = None,
+    recipe: str | None = None,
+    overrides: Sequence[str] = (),
+    processes: int | None = None,
+    time_limit: float = 1800.0,
+    progress: Progress | None = None,
+    say: Say | None = None,
+) -> StoredFlow:
+    """Stores optical flow of videos ahead; interrupted, the same call resumes.
+
+    Args:
+        data: folder of videos, CSV file, or public list.
+        output: folder of the flow, new or unfinished.
+        annotations: as of `open_videos`.
+        input: "farneback", "dis" or "tvl1"; None is the recipe's.
+        short_side: shrinks frames to this short side first, in pixels; 0 keeps them; None is the
+            recipe's.
+        recipe: that will train on it.
+        overrides: changes of that recipe, such as "clips.short_side=160".
+        processes: videos at a time; None is one a core.
+        time_limit: seconds for a video.
+        progress: takes the number of videos done, and of all.
+        say: takes how many videos there are.
+
+    Returns:
+        The videos that gave no flow. Printed, it is a report.
+
+    Raises:
+        DataError: the algorithm or the folder cannot be used, the videos cannot be found, none can
+            be read, or an argument is wrong.
+        RecipeError: there is no such recipe.
+        WriteError: the disk is full, …
+    """
+    data = os.fspath(data)
+    check_range(0, short_side=short_side)
+    check_range(1, time_limit=time_limit, processes=processes)
+    if recipe is not None:
+        asked = recipes.load(recipe, overrides).clips
+        input = asked.input if input is None else input
+        short_side = (asked.short_side or 0) if short_side is None else short_side
+    elif overrides:
+        raise DataError("`overrides` changes a key of the `recipe`, which is missing.")
+    if input not in flow.ALGORITHMS:
+        raise DataError(
+            f"`input` (or clips.input of the `recipe`) must be one of {list(flow.ALGORITHMS)}. "
+            f"Received: {input}"
+        )
+    if short_side is None:
+        raise DataError("`short_side` is missing (0 keeps the frames), or `recipe`, which has one.")
+    if output is None:
+        raise DataError("`output` is missing: the folder of the flow.")
+    if is_store(data):
+        raise DataError(f"{data} is a clip store, which has no flow: name the videos.")
+    if flow_folder.is_one(data):
+        raise DataError(f"{data} holds flow already: name the videos.")
+    flow.algorithm(input)  # or it is an error, once and not for each video
+    labeled = _read_videos(data, annotations, output, say or (lambda text: None))
+    settings = flow_folder.FlowSettings(input, short_side)
+    problems = flow_folder.write(
+        *(labeled, lists.root(data), Path(output), settings),
+        processes=processes or len(os.sched_getaffinity(0)),
+        limit_seconds=time_limit,
+        progress=progress or _ignore,
+    )
+    return StoredFlow(Path(output), settings, problems, recipe)

@@ -34,9 +34,9 @@ def read_signature(place: str) -> list[Parameter]:
     """Reads the parameters of a function, in their order.
 
     Args:
-        place: "keras_r3d.data.jobs:scan", or "module:Class.method"; of `__init__`, the docstring of
-            the class counts. "module:Class" is a dataclass, whose fields are meant. The module may
-            also be the path of a file.
+        place: "keras_r3d.data.sheet:view_clips", or "module:Class.method"; of `__init__`, the
+            docstring of the class counts. "module:Class" is a dataclass, whose fields are meant.
+            The module may also be the path of a file.
 
     Raises:
         LookupError: there is no such function.

@@ -632,7 +632,10 @@ def test_the_command_stores_flow_and_names_what_is_broken(videos, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--input (or the --recipe's data.input) must be one of ['farneback', 'dis', 'tvl1']"),
+        (
+            [],
+            "--input (or clips.input of the --recipe) must be one of ['farneback', 'dis'",
+        ),
         (["--input", "dis"], "--short_side is missing"),
         (["--recipe", "gestures"], "must be one of ['farneback', 'dis', 'tvl1']. Received: rgb"),
         (["--input", "dis", "--short_side", "32"], "--output is missing"),

@@ -688,11 +688,11 @@ def test_bad_arguments_are_said(source, tmp_path, arguments, said):
     [
         ({"levels": "240,120", "height": 100}, "one only. Received: "),
         ({"height": 100, "short_side": 90}, "one only. Received: "),
-        ({"levels": "big"}, r"--levels must be of 16 pixels .* short sides such as 240,120"),
+        ({"levels": "big"}, r"`levels` must be of 16 pixels .* short sides such as 240,120"),
         ({"levels": "240,8"}, "Received: 240,8"),
-        ({"levels": ""}, r"--levels must be of 16 pixels or more \(`paper`"),
-        ({"height": 8}, "--height must be of 16 pixels or more. Received: 8"),
-        ({"fps": -1}, "--fps"),
+        ({"levels": ""}, r"`levels` must be of 16 pixels or more \(`paper`"),
+        ({"height": 8}, "`height` must be of 16 pixels or more. Received: 8"),
+        ({"fps": -1}, r"`fps` must be 0 to 1000\. Received: -1"),
         ({"quality": 0}, "`quality` must be from 1 to 100. Received: 0"),
         ({"processes": 0}, "`processes` must be at least 1. Received: 0"),
         ({"time_limit": 0.5}, "`time_limit` must be at least 1. Received: 0.5"),
@@ -701,7 +701,7 @@ def test_bad_arguments_are_said(source, tmp_path, arguments, said):
         ({"overrides": ["clips.sizes=3"]}, "clips.size"),
         ({"annotations": "gone.csv"}, "gone.csv"),
         ({"shard_index": 3, "shard_count": 3}, "--shard_index must be at least 0 and below"),
-        ({"output": None}, r"--output is missing: the folder of the store"),
+        ({"output": None}, r"`output` is missing: the folder of the store"),
     ],
 )
 def test_bad_options_are_said(source, tmp_path, options, said):

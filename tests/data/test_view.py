@@ -9,7 +9,7 @@ import pytest
 from conftest import write_video
 from matplotlib.patches import Rectangle
 
-from keras_r3d.data import annotations, motion, sheet, view_clips
+from keras_r3d.data import motion, sheet, view_clips
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.system.errors import R3DError
@@ -102,14 +102,14 @@ def test_rendered_motion_has_no_uncut_frame(data):
         assert not axes.patches
 
 
-def test_no_page_is_written_where_one_exists(class_folders, tmp_path, data):
-    found = annotations.read(class_folders, "folders").split("train")
+def test_no_page_is_written_where_one_exists(class_folders, tmp_path):
+    options = {"recipe": "demo", "overrides": [word.partition("=")[2] for word in SMALL[1:]]}
     (tmp_path / "n-2.png").write_bytes(b"mine")
     with pytest.raises(R3DError, match=r"n-2\.png already exists; choose another `output`\."):
-        sheet.write_pages(VideoReader(0, 0), found, data, 1, 15, tmp_path / "n.png")
+        view_clips(class_folders, output=tmp_path / "n.png", per_class=15, **options)
     assert not (tmp_path / "n.png").exists()
-    paths = sheet.write_pages(VideoReader(0, 0), found, data, 1, 15, tmp_path / "m.png")
-    assert [path.name for path in paths] == ["m.png", "m-2.png"]
+    sheet = view_clips(class_folders, output=tmp_path / "m.png", per_class=15, **options)
+    assert [path.name for path in sheet.paths] == ["m.png", "m-2.png"]
     assert {path.name for path in tmp_path.glob("*.png")} == {"n-2.png", "m.png", "m-2.png"}
 
 

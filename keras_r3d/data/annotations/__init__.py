@@ -1,10 +1,8 @@
 """Labeled videos and splits, read from class folders, CSV files and public lists."""
 
+from keras_r3d.data.annotations.arranging import LAYOUT, QUARANTINE, add_to_quarantine, arrange
 from keras_r3d.data.annotations.csv_file import to_csv
-from keras_r3d.data.annotations.folders import LAYOUT
-from keras_r3d.data.annotations.quarantine import NAME as QUARANTINE
-from keras_r3d.data.annotations.quarantine import add_to_quarantine
-from keras_r3d.data.annotations.reading import AUTO, MANIFEST, arrange, has, read, videos_in
+from keras_r3d.data.annotations.reading import AUTO, MANIFEST, has, read, videos_in
 from keras_r3d.data.annotations.video import (
     VIDEO_SUFFIXES,
     Annotations,

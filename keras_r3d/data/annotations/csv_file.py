@@ -55,11 +55,7 @@ def read_csv(path: Path, must_exist: bool) -> tuple[Splits, list[str]]:
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """Yields the place, for messages, and the stripped cells of each row of a CSV file.
 
-    Args:
-        columns: that the file must have; a cell that is missing is "".
-
-    Raises:
-        DataError: it lacks one, or is no CSV file.
+    `columns` must be there; a cell that is missing is "".
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

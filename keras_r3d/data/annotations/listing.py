@@ -22,14 +22,9 @@ def is_live(word: str) -> bool:
 def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
     """Returns the paths of the videos that words name, each file once, in their order.
 
-    Args:
-        words: files; folders, for all files at any depth with the suffix of a video; globs (`**`
-            is any folders); "-" for `lines`. A missing file, or a glob without a match, is returned
-            unchanged.
-        lines: paths of files, one a line.
-
-    Raises:
-        DataError: a folder has no videos, or there is no line.
+    Words are files; folders, for all files at any depth with the suffix of a video; globs (`**` is
+    any folders); "-" for `lines`, of a path each. A missing file, or a glob without a match, is
+    returned unchanged.
     """
     files: dict[str, str] = {}
     for word in words:
@@ -42,10 +37,8 @@ def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
         elif os.path.isdir(word):
             listed = annotations.videos_in(word)
             if not listed:
-                raise DataError(
-                    f"{word} holds no videos. Known suffixes: "
-                    f"{' '.join(sorted(annotations.VIDEO_SUFFIXES))}"
-                )
+                suffixes = " ".join(sorted(annotations.VIDEO_SUFFIXES))
+                raise DataError(f"{word} holds no videos. Known suffixes: {suffixes}")
         elif glob.has_magic(word) and not os.path.lexists(word):
             matches = sorted(glob.glob(word, recursive=True))
             listed = [path for path in matches if os.path.isfile(path)] or [word]

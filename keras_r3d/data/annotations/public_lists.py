@@ -19,7 +19,7 @@ import itertools
 import json
 import math
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,41 +43,33 @@ _HMDB51 = {"1": "train", "2": "test", "0": None}
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A line of a list.
+    """A line of a list."""
 
-    Attributes:
-        name: file name, without suffix, of the trimmed video.
-        label: None where the list keeps it secret.
-        where: file and line.
-        untrimmed: file names, without suffix, of the video that it is a segment of.
-    """
-
-    name: str
-    label: str | None
+    name: str  # of the trimmed video's file, without suffix
+    label: str | None  # None where the list keeps it secret
     split: str
-    where: str
-    untrimmed: tuple[str, ...] = ()
+    where: str  # file and line
+    untrimmed: tuple[str, ...] = ()  # names of the file, without suffix, that it is a segment of
     start_seconds: float = 0.0
     end_seconds: float = math.inf
 
 
 def read_public_list(path: Path, data_dir: Path) -> tuple[Splits, list[str]] | None:
-    """Returns the listed videos that are in a folder, and notes; None if it is no public list.
+    """Returns the listed videos that are in a folder, and notes; None if it is no public list."""
+    formats = (
+        (_json_files, _json_entries),
+        (_kinetics_files, _kinetics_entries),
+        (official_lists, _official_entries),
+    )
+    for files_of, entries_of in formats:
+        if files := files_of(path):
+            return _find_videos(itertools.chain(*map(entries_of, files)), data_dir, path)
+    _refuse_half_names(path)
+    return None
 
-    Raises:
-        DataError: the list is broken, or its videos cannot be found.
-    """
-    entries: Iterable[Entry]
-    if path.suffix == ".json" and path.is_file():
-        entries = _json_entries(path)
-    elif tables := _kinetics_files(path):
-        entries = itertools.chain.from_iterable(map(_kinetics_entries, tables))
-    elif lists := official_lists(path):
-        entries = itertools.chain.from_iterable(map(_official_entries, lists))
-    else:
-        _refuse_half_names(path)
-        return None
-    return _find_videos(entries, data_dir, path)
+
+def _json_files(path: Path) -> list[Path]:
+    return [path] if path.suffix == ".json" and path.is_file() else []
 
 
 def official_lists(path: Path) -> list[Path]:
@@ -142,18 +134,17 @@ def _official_entries(path: Path) -> Iterator[Entry]:
     for where, line in file_lines(path):
         line = line.strip()
         if of_hmdb51:
+            expected = "video.avi and 0, 1 or 2"
             name, _, kind = line.rpartition(" ")
-            if not name or kind not in _HMDB51:
-                raise DataError(
-                    f"{where}: expected video.avi and 0, 1 or 2. Received: {line[:100]}"
-                )
-            split = _HMDB51[kind]
+            valid = bool(name) and kind in _HMDB51
+            split = _HMDB51.get(kind)
         else:
-            # A number may follow; names have no spaces.
-            label, slash, name = line.split()[0].partition("/")
-            if not slash or not label or not name:
-                raise DataError(f"{where}: expected CLASS/video.avi. Received: {line[:100]}")
+            expected = "CLASS/video.avi"  # a number may follow; names have no spaces
+            label, _, name = line.split()[0].partition("/")
+            valid = bool(label and name)
             split = _UCF101[path.stem[:-2]]
+        if not valid:
+            raise DataError(f"{where}: expected {expected}. Received: {line[:100]}")
         if split is not None:
             yield Entry(Path(name.strip()).stem, label, split, where)
 
@@ -188,17 +179,16 @@ def _json_entries(path: Path) -> Iterator[Entry]:
 
 def _json_segment(name: str, annotation: Any, split: str, where: str) -> Entry:
     segment = annotation.get("segment") if isinstance(annotation, dict) else None
-    seconds = segment if isinstance(segment, list) and len(segment) == 2 else [0, 0]
-    numbers = all(isinstance(value, (int, float)) for value in seconds)
-    if not numbers or not 0 <= seconds[0] < seconds[1]:
-        raise DataError(
-            f'{where}: "segment" must be two numbers of seconds, the first below the second. '
-            f"Received: {str(segment)[:100]}"
-        )
-    start, end = float(seconds[0]), float(seconds[1])
-    label = _json_label(annotation.get("label"), where)
-    trimmed = f"{name} [{start:g}-{end:g} s]"
-    return Entry(trimmed, label, split, where, (name, f"v_{name}"), start, end)
+    match segment:
+        case [int() | float() as start, int() | float() as end] if 0 <= start < end:
+            label = _json_label(annotation.get("label"), where)
+            trimmed = f"{name} [{start:g}-{end:g} s]"
+            untrimmed = (name, f"v_{name}")
+            return Entry(trimmed, label, split, where, untrimmed, float(start), float(end))
+    raise DataError(
+        f'{where}: "segment" must be two numbers of seconds, the first below the second. '
+        f"Received: {str(segment)[:100]}"
+    )
 
 
 def _json_label(label: Any, where: str) -> str:
@@ -217,7 +207,7 @@ def _find_videos(
     """
     files = video_files(data_dir)
     splits: Splits = defaultdict(list)
-    listed: dict[str, int] = defaultdict(int)
+    listed: Counter[str] = Counter()
     missing: list[str] = []
     unlabeled: list[str] = []
     duplicates: list[str] = []
@@ -248,24 +238,25 @@ def _find_videos(
             f"None of the {len(missing)} labeled videos listed in {source} is in {data_dir}"
             f"{example}. Suffixes and folders do not matter, names do."
         )
+    there = {split: len(splits.get(split, [])) for split in listed}
     counts = ", ".join(
-        f"{split} {len(splits.get(split, []))} of {count} "
-        f"({100 * len(splits.get(split, [])) / count:.1f} %)"
+        f"{split} {there[split]} of {count} ({100 * there[split] / count:.1f} %)"
         for split, count in listed.items()
     )
-    notes = [f"{source}: videos that were found: {counts}."]
+    labels = {split: {video.label for video in videos} for split, videos in splits.items()}
     used = {video.path for videos in splits.values() for video in videos}
-    unlisted = sorted({path for paths in files.values() for path in paths} - used)
-    trained = {video.label for video in splits.get("train", [])}
-    labels = {video.label for videos in splits.values() for video in videos}
-    untrained = sorted(labels - trained) if trained else []
+    unlisted = sorted(set(itertools.chain(*files.values())) - used)
+    untrained = sorted(set().union(*labels.values()) - labels["train"]) if "train" in labels else []
     for split, videos in splits.items():
         splits[split] = [video for video in videos if video.label not in untrained]
-    notes += note(missing, "listed videos are missing")
-    notes += note(untrained, "classes without training videos are skipped")
-    notes += note(unlabeled, "listed videos have no label and are skipped")
-    notes += note(duplicates, "videos are listed twice and count once")
-    notes += note(unlisted, "videos are not listed and skipped")
+    notes = [
+        f"{source}: videos that were found: {counts}.",
+        *note(missing, "listed videos are missing"),
+        *note(untrained, "classes without training videos are skipped"),
+        *note(unlabeled, "listed videos have no label and are skipped"),
+        *note(duplicates, "videos are listed twice and count once"),
+        *note(unlisted, "videos are not listed and skipped"),
+    ]
     return dict(splits), notes
 
 
@@ -292,10 +283,10 @@ def _find_video(entry: Entry, label: str, files: dict[str, list[str]]) -> Video 
             raise DataError(
                 f"{entry.where}: {name} lies in two places: {some(paths)}. Remove one of them."
             )
-        if paths and name == entry.name:
-            return Video(paths[0], label)
         if paths:
-            return Video(paths[0], label, entry.start_seconds, entry.end_seconds)
+            whole = name == entry.name
+            segment = () if whole else (entry.start_seconds, entry.end_seconds)
+            return Video(paths[0], label, *segment)
     return None
 
 

@@ -8,24 +8,13 @@ from pathlib import Path
 
 from keras_r3d.system.errors import DataError
 
-VIDEO_SUFFIXES = frozenset(
-    f".{name}"
-    for names in (
-        "3gp asf avi f4v flv gif m2ts m4v mkv mov mp4 mpeg mpg",
-        "mts mxf ogg ogv ts vob webm wmv",
-    )
-    for name in names.split()
-)
+_SUFFIXES = "3gp asf avi f4v flv gif m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogg ogv ts vob webm wmv"
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
 # Names of splits in data sets, and their names here.
 SPLITS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validate": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validate", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 
@@ -71,29 +60,19 @@ class Problem:
     detail: str
 
 
-Splits = dict[str, list[Video]]
+Splits = dict[str, list[Video]]  # by name of the split
 
 
 @dataclasses.dataclass(frozen=True)
 class Annotations:
-    """Labeled videos by split.
-
-    Attributes:
-        splits: split name -> videos; has "train" if they can be trained on.
-        classes: class names in label order (alphabetical).
-        notes: sentences for the user: files skipped, splits drawn, classes without videos.
-    """
+    """Labeled videos by split; there is a split "train" if they can be trained on."""
 
     splits: Splits
-    classes: list[str]
-    notes: list[str]
+    classes: list[str]  # in the order of the labels: alphabetical
+    notes: list[str]  # sentences for the user: files skipped, splits drawn, classes without videos
 
     def split(self, name: str) -> list[Video]:
-        """Returns the videos of a split.
-
-        Raises:
-            DataError: there is no such split.
-        """
+        """Returns the videos of a split, or raises DataError if there are none."""
         if not self.splits.get(name):
             counts = {split: len(videos) for split, videos in self.splits.items()}
             raise DataError(
@@ -116,11 +95,7 @@ def note(items: list[str], text: str) -> list[str]:
 
 
 def file_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yields the place, for messages, and the text of each line that is not blank.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
+    """Yields the place, for messages, and the text of each line that is not blank."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -142,9 +117,5 @@ def absolute(path: str | Path) -> str:
 
 
 def is_text(path: str) -> bool:
-    """Whether a path can be written as text: file names may be any bytes."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:  # bytes of a file name that stand for no character
-        return False
-    return True
+    """Whether a path can be written as text: file names may be any bytes, in no encoding."""
+    return path.encode(errors="ignore").decode() == path

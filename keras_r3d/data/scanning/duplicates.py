@@ -35,13 +35,9 @@ Hashes = NDArray[np.uint64]
 
 
 def frame_hash(frame: NDArray[np.uint8]) -> int:
-    """Hashes a picture: a bit for each of 64 coarse patterns, set where it is a strong one.
+    """Hashes a picture, uint8 `(height, width, 3)`, BGR: 64 bits, or `SAYS_NOTHING`.
 
-    Args:
-        frame: uint8 `(height, width, 3)`, BGR.
-
-    Returns:
-        64 bits, or `SAYS_NOTHING`.
+    Each bit is of a coarse pattern, and set where it is a strong one.
     """
     small = cv2.resize(frame, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
@@ -75,11 +71,7 @@ class Sampler:
             self._stride *= 2
 
     def spread(self, count: int) -> tuple[int, ...]:
-        """Returns the hashes of `FRAMES` frames, from the middle of as many equal parts.
-
-        Args:
-            count: frames of the video; 0 has no hashes.
-        """
+        """Returns the hashes of `FRAMES` frames, from the middle of as many parts of `count`."""
         if not count:
             return (SAYS_NOTHING,) * FRAMES
         numbers = (np.arange(FRAMES) + 0.5) * count / FRAMES
@@ -95,22 +87,18 @@ def near(
     Frames that say nothing are left out, and fewer than three that are compared make no pair.
 
     Args:
-        hashes: of each video those of `Sampler.spread`.
         apart: takes some of the videos, gives bool `(some, all)`: which pairs are of interest.
 
     Returns:
-        Numbers of two videos, the lower first, and bits that differ in a frame on average; the most
-        alike first.
+        Numbers of two videos, and bits that differ in a frame on average; the most alike first.
     """
     table = np.array(hashes, np.uint64).reshape(-1, FRAMES)
     order = np.argsort(np.abs(np.arange(FRAMES) - FRAMES // 2))  # the middle tells most apart
     pairs: list[tuple[int, int, float]] = []
     for start in range(0, len(table), _BLOCK):
         block = slice(start, start + _BLOCK)
-        ours = table[block, order[0], None]
-        maybe = np.triu(apart(block), start + 1)
-        maybe &= _alike(ours, table[None, :, order[0]])
-        first, second = np.nonzero(maybe)
+        alike = _alike(table[block, order[0], None], table[None, :, order[0]])
+        first, second = np.nonzero(np.triu(apart(block), start + 1) & alike)
         first += start
         for frame in order[1:]:
             kept = _alike(table[first, frame], table[second, frame])

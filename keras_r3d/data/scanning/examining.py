@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import math
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import numpy as np
@@ -33,17 +33,13 @@ STATUSES = {
     "label": "the same content as a file of another class",
     "near-duplicate": "looks the same as a file of another split or group",
 }
-UNEVEN_SHARE = 0.01  # of frames that come half an interval early or late
+_UNEVEN_SHARE = 0.01  # of frames that come half an interval early or late
+Place = tuple[str, Video]  # split, and the video or one of the segments of a file
 
 
 @dataclasses.dataclass(frozen=True)
 class Examination:
-    """What decoding a file to its end showed.
-
-    Attributes:
-        findings: status -> detail; empty for a sound file.
-        hashes: of frames spread over it, as `duplicates.Sampler` has them.
-    """
+    """What decoding a file to its end showed; `findings`: status -> detail, none if it is sound."""
 
     path: str
     findings: dict[str, str]
@@ -60,8 +56,8 @@ class Examination:
     @property
     def rate(self) -> float:
         """The mean number of frames a second, 0 if it cannot be told."""
-        known = self.seconds > 0 and math.isfinite(self.seconds)
-        return (self.frames - 1) / self.seconds if known else 0.0
+        timed = self.seconds > 0 and math.isfinite(self.seconds)
+        return (self.frames - 1) / self.seconds if timed else 0.0
 
     @property
     def duration(self) -> float:
@@ -71,11 +67,9 @@ class Examination:
 
 @dataclasses.dataclass(frozen=True)
 class NearDuplicate:
-    """Two files that look the same, though they differ.
+    """Two files that look the same, though `bits` of 64 differ in a frame on average.
 
-    Attributes:
-        bits: of 64 that differ in a frame on average.
-        places: "train", or "train, group 'A'", of both.
+    `places`: "train", or "train, group 'A'", of both.
     """
 
     paths: tuple[str, str]
@@ -95,13 +89,6 @@ def examine_all(
 ) -> tuple[list[Examination], list[NearDuplicate]]:
     """Examines files in parallel, and compares them with each other.
 
-    Args:
-        annotations: labels and splits of the files, to tell leaks from duplicates.
-        min_frames: fewer are a finding.
-        min_side: a shorter side is a finding, in pixels.
-        limit_seconds: for each file.
-        progress: takes the number of files done, and of all.
-
     Returns:
         Examinations in the order of `paths`; and near-duplicates in different splits, or in
         different groups of a split, the most alike first.
@@ -118,11 +105,7 @@ def examine_all(
 
 
 def examine(path: str) -> Examination:
-    """Decodes a file to its end.
-
-    Raises:
-        VideoError: no frame of it can be had.
-    """
+    """Decodes a file to its end, or raises VideoError if no frame of it can be had."""
     decoder = _HashingDecoder(path)
     info = probe(path, decoder)
     findings = {}
@@ -130,25 +113,17 @@ def examine(path: str) -> Examination:
     if len(intervals):
         usual = float(np.median(intervals))
         uneven = float(np.mean(abs(intervals - usual) > 0.5 * usual))
-        if uneven > UNEVEN_SHARE:
+        if uneven > _UNEVEN_SHARE:
             findings["variable rate"] = (
                 f"{100 * uneven:.0f} % of the frames are early or late; usually {1 / usual:.2f}/s"
             )
     if info.rotation:
         findings["rotated"] = f"by {info.rotation} degrees"
-    return Examination(
-        path,
-        findings,
-        info.frame_count,
-        info.header_count,
-        info.header_rate,
-        info.width,
-        info.height,
-        float(info.seconds[-1] - info.seconds[0]),
-        float(info.seconds[-1]),
-        info.rotation,
-        decoder.hashes.spread(info.frame_count),
-    )
+    first, last = float(info.seconds[0]), float(info.seconds[-1])
+    counts = info.frame_count, info.header_count, info.header_rate
+    hashes = decoder.hashes.spread(info.frame_count)
+    shape = info.width, info.height
+    return Examination(path, findings, *counts, *shape, last - first, last, info.rotation, hashes)
 
 
 class _HashingDecoder(Decoder):
@@ -161,125 +136,111 @@ class _HashingDecoder(Decoder):
     def __iter__(self) -> Iterator[None]:
         for _ in super().__iter__():
             if self.hashes.wants(self.count - 1):
-                self.hashes.add(self._hash())
+                try:
+                    self.hashes.add(duplicates.frame_hash(self.image()))
+                except VideoError:  # one that cannot be converted; as `probe` does
+                    self.hashes.add(duplicates.SAYS_NOTHING)
             yield
 
-    def _hash(self) -> int:
-        try:
-            return duplicates.frame_hash(self.image())
-        except VideoError:  # one that cannot be converted; as `probe` does
-            return duplicates.SAYS_NOTHING
 
-
-def _judged(one: Examination, min_frames: int, min_side: int) -> Examination:
-    if one.findings.keys() & set(BROKEN):
-        return one
-    findings = dict(one.findings)
-    lacking = one.header_frames - one.frames
-    counts = f"{one.frames} frames decode, the container says {one.header_frames}"
+def _judged(file: Examination, min_frames: int, min_side: int) -> Examination:
+    """Adds what the file's own frames and header show."""
+    if file.findings.keys() & set(BROKEN):
+        return file
+    findings = dict(file.findings)
+    counts = f"{file.frames} frames decode, the container says {file.header_frames}"
     # A container that is wrong about the rate has made up the number of frames.
-    honest = abs(one.rate - one.header_rate) < 0.1 * one.header_rate
-    if falls_short(one.header_frames, one.frames) and (honest or one.frames < 2):
+    honest = abs(file.rate - file.header_rate) < 0.1 * file.header_rate
+    if falls_short(file.header_frames, file.frames) and (honest or file.frames < 2):
         findings["truncated"] = counts
-    elif lacking:
+    elif file.header_frames != file.frames:
         findings["wrong count"] = counts
-    if one.frames < min_frames:
-        findings["few frames"] = f"{one.frames}, fewer than {min_frames}"
-    if min(one.width, one.height) < min_side:
-        findings["tiny"] = f"{one.width}x{one.height}, below {min_side}"
-    return dataclasses.replace(one, findings=findings)
+    if file.frames < min_frames:
+        findings["few frames"] = f"{file.frames}, fewer than {min_frames}"
+    if min(file.width, file.height) < min_side:
+        findings["tiny"] = f"{file.width}x{file.height}, below {min_side}"
+    return dataclasses.replace(file, findings=findings)
 
 
 def _compared(
     examinations: list[Examination], annotations: Annotations | None
 ) -> tuple[list[Examination], list[NearDuplicate]]:
     """Adds what shows only between files."""
-    places: dict[str, tuple[str, Video]] = {}
-    starts: dict[str, float] = {}
+    by_path: dict[str, Place] = {}
+    starts: dict[str, float] = defaultdict(float)  # of the last segment of each file
     for split, videos in annotations.splits.items() if annotations else ():
         for video in videos:
-            starts[video.path] = max(video.start_seconds, starts.get(video.path, 0.0))
-            places.setdefault(os.path.abspath(video.path), (split, video))
-    contents = _contents([one.path for one in examinations])
-    labeled = [places.get(os.path.abspath(one.path)) for one in examinations]
-    pairs = _near(examinations, contents, labeled)
+            starts[video.path] = max(video.start_seconds, starts[video.path])
+            by_path.setdefault(os.path.abspath(video.path), (split, video))
+    contents = _contents([file.path for file in examinations])
+    places = [by_path.get(os.path.abspath(file.path)) for file in examinations]
+    pairs = _near(examinations, contents, places)
     alike: dict[str, list[str]] = defaultdict(list)
     for pair in pairs:
         for this, that in ((0, 1), (1, 0)):
             alike[pair.paths[this]].append(f"of {pair.paths[that]} ({pair.places[that]})")
     first: dict[tuple[int, str], int] = {}
-    result = []
-    for number, (one, content, ours) in enumerate(
-        zip(examinations, contents, labeled, strict=True)
-    ):
-        findings = dict(one.findings)
-        if one.frames and starts.get(one.path, 0.0) > one.last_second:
-            findings["segment"] = f"at {starts[one.path]:g} s, the last at {one.last_second:g} s"
+    compared = []
+    for number, (file, content) in enumerate(zip(examinations, contents, strict=True)):
+        findings = dict(file.findings)
+        if file.frames and starts[file.path] > file.last_second:
+            findings["segment"] = f"at {starts[file.path]:g} s, the last at {file.last_second:g} s"
         before = first.setdefault(content, number) if content else number
-        other, theirs = examinations[before].path, labeled[before]
+        other, ours, theirs = examinations[before].path, places[number], places[before]
         if before != number:
             findings["duplicate"] = f"of {other}"
-        if ours and theirs and ours[1].label != theirs[1].label:
-            findings["label"] = f"'{ours[1].label}', but {other} is '{theirs[1].label}'"
-        if ours and theirs and _apart(ours, theirs):
-            findings["leak"] = f"in {_place(*ours)}, but {other} is in {_place(*theirs)}"
-        if one.path in alike:
-            more = len(alike[one.path]) - 1
-            findings["near-duplicate"] = alike[one.path][0] + (f" and {more} more" if more else "")
-        result.append(dataclasses.replace(one, findings=findings))
-    return result, pairs
+        if ours and theirs:
+            label, groups = theirs[1].label, (ours[1].group, theirs[1].group)
+            if ours[1].label != label:
+                findings["label"] = f"'{ours[1].label}', but {other} is '{label}'"
+            if ours[0] != theirs[0] or (all(groups) and groups[0] != groups[1]):
+                findings["leak"] = f"in {_name(*ours)}, but {other} is in {_name(*theirs)}"
+        if nearest := alike.get(file.path):
+            more = f" and {len(nearest) - 1} more" if len(nearest) > 1 else ""
+            findings["near-duplicate"] = nearest[0] + more
+        compared.append(dataclasses.replace(file, findings=findings))
+    return compared, pairs
 
 
 def _near(
     examinations: list[Examination],
     contents: Sequence[tuple[int, str] | None],
-    places: Sequence[tuple[str, Video] | None],
+    places: Sequence[Place | None],
 ) -> list[NearDuplicate]:
     """Finds files that look the same; those of the same content are told as duplicates."""
-    known = [(number, *place) for number, place in enumerate(places) if place]
-    split = _codes([split for _, split, _ in known])
-    group = _codes([video.group or None for *_, video in known])
-    content = _codes([contents[number] for number, *_ in known])
+    labeled = [(number, place) for number, place in enumerate(places) if place]
+    split = _codes([split for _, (split, _) in labeled])
+    group = _codes([video.group or None for _, (_, video) in labeled])
+    content = _codes([contents[number] for number, _ in labeled])
 
     def apart(some: slice) -> NDArray[np.bool_]:
         grouped = (group[some, None] >= 0) & (group >= 0)
         other = (split[some, None] != split) | (grouped & (group[some, None] != group))
         return other & ((content[some, None] != content) | (content < 0))
 
-    hashes = [examinations[number].hashes for number, *_ in known]
     pairs = []
+    hashes = [examinations[number].hashes for number, _ in labeled]
     for first, second, bits in duplicates.near(hashes, apart):
-        one, other = known[first], known[second]
-        paths = examinations[one[0]].path, examinations[other[0]].path
-        pairs.append(NearDuplicate(paths, (_place(*one[1:]), _place(*other[1:])), bits))
+        (this, place), (that, other) = labeled[first], labeled[second]
+        paths = examinations[this].path, examinations[that].path
+        pairs.append(NearDuplicate(paths, (_name(*place), _name(*other)), bits))
     return pairs
 
 
-def _apart(ours: tuple[str, Video], theirs: tuple[str, Video]) -> bool:
-    """Whether two videos are in different splits, or in different groups."""
-    groups = ours[1].group, theirs[1].group
-    return ours[0] != theirs[0] or (all(groups) and groups[0] != groups[1])
-
-
-def _place(split: str, video: Video) -> str:
+def _name(split: str, video: Video) -> str:
     return f"{split}, group '{video.group}'" if video.group else split
 
 
 def _codes(values: Sequence[Hashable | None]) -> NDArray[np.int64]:
     """Numbers values, equal ones alike; None is -1."""
-    numbers: dict[Hashable, int] = {}
-    return np.array(
-        [-1 if value is None else numbers.setdefault(value, len(numbers)) for value in values],
-        np.int64,
-    )
+    numbers: dict[Hashable, int] = {None: -1}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
 
 
 def _contents(paths: Sequence[str]) -> list[tuple[int, str] | None]:
     """Tells contents apart by size and hash; a size that only one file has needs no hash."""
     sizes = [os.path.getsize(path) if os.path.isfile(path) else 0 for path in paths]
-    count: dict[int, int] = defaultdict(int)
-    for size in sizes:
-        count[size] += 1
+    count = Counter(sizes)
     contents: list[tuple[int, str] | None] = []
     for path, size in zip(paths, sizes, strict=True):
         if count[size] == 1 or size == 0:

@@ -1,25 +1,34 @@
-"""What a scan shows, as tables in a terminal, and as CSV and JSON."""
+"""Scans videos, and shows what that found: as tables in a terminal, as CSV and JSON."""
 
-import collections
 import dataclasses
 import itertools
 import math
 import os
 import statistics
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_r3d.data import annotations
-from keras_r3d.data.annotations import Annotations
-from keras_r3d.data.scanning.examining import BROKEN, STATUSES, Examination, NearDuplicate
+from keras_r3d.data import annotations as lists
+from keras_r3d.data.annotations import AUTO, Annotations
+from keras_r3d.data.scanning.examining import (
+    BROKEN,
+    STATUSES,
+    Examination,
+    NearDuplicate,
+    examine_all,
+)
+from keras_r3d.data.store import is_store
 from keras_r3d.system import files
+from keras_r3d.system.errors import DataError, StoreError, check_range
 from keras_r3d.system.text import shortened, width
 
 _SHOWN = 5  # files of each finding
 _PAIRS_SHOWN = 10  # of near-duplicates
 _CLASSES_SHOWN = 12  # else the largest and the smallest five
 _NAME_COLUMNS = 22
+_FACTS = ("videos", "seconds", "median", "least", "most", "frame size")
 _COLUMNS = (
     *("path", "status", "detail", "frames", "header_frames", "width", "height", "fps"),
     *("seconds", "label", "split", "group"),
@@ -50,7 +59,7 @@ class Scan:
     @property
     def broken(self) -> list[str]:
         """Paths of the files that give no frames."""
-        return [one.path for one in self.examinations if one.findings.keys() & set(BROKEN)]
+        return [file.path for file in self.examinations if file.findings.keys() & set(BROKEN)]
 
     def __str__(self) -> str:
         lines = [description(self.examinations, self.annotations), table(self)]
@@ -63,26 +72,110 @@ class Scan:
         return "\n".join(lines)
 
 
+def scan(
+    data: str | os.PathLike[str],
+    *,
+    annotations: str = AUTO,
+    min_frames: int = 16,
+    min_side: int = 112,
+    time_limit: float = 300.0,
+    processes: int | None = None,
+    csv: str | None = None,
+    json: str | None = None,
+    quarantine: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Scan:
+    """Decodes every video to its end, and says what is broken, odd, or the same as another.
+
+    Args:
+        data: folder of videos, CSV file, public list, or a video.
+        annotations: as of `open_videos`; where "auto" finds no labels, there are none.
+        min_frames: fewer frames are a finding.
+        min_side: a shorter side is a finding, in pixels.
+        time_limit: seconds for a file.
+        processes: files at a time; None is one a core.
+        csv: also writes a row for each file to this CSV file.
+        json: also writes the report to this JSON file.
+        quarantine: adds the broken files to quarantine.txt in the folder: they are left aside.
+        progress: takes the number of files done, and of all.
+        say: takes what there is to say of labels and splits.
+
+    Returns:
+        `examinations` (of each file its `findings`, frames, seconds, size), `near_duplicates`, and
+        the `annotations` if there are some. Printed, it is a report.
+
+    Raises:
+        DataError: there is nothing to examine, the labels cannot be read, or an argument is wrong.
+        StoreError: it is a clip store, which `python -m keras_r3d.prepare --verify` examines.
+        WriteError: a file cannot be written.
+    """
+    data, say = os.fspath(data), say or (lambda text: None)
+    check_range(1, min_frames=min_frames, min_side=min_side)
+    check_range(1, time_limit=time_limit, processes=processes)
+    if not os.path.exists(data):
+        raise DataError(f"{data} does not exist: name a folder of videos, or a list of them.")
+    if is_store(data):
+        raise StoreError(
+            f"{data} is a clip store, which `python -m keras_r3d.prepare --verify {data}` examines."
+        )
+    labeled = None
+    if Path(data).suffix.lower() not in lists.VIDEO_SUFFIXES:
+        try:
+            labeled = lists.read(data, annotations, must_exist=False, quarantined=True)
+        except DataError as error:
+            if annotations != AUTO:
+                raise
+            say(f"Without labels and splits: {error}")
+    if labeled:
+        for note in labeled.notes:
+            say(f"Note: {note}")
+        paths = sorted({v.path for videos in labeled.splits.values() for v in videos})
+    else:
+        paths = [data] if os.path.isfile(data) else lists.videos_in(data)
+    if not paths:
+        raise DataError(f"{data} holds no videos.")
+    examinations, near_duplicates = examine_all(
+        paths,
+        labeled,
+        min_frames=min_frames,
+        min_side=min_side,
+        limit_seconds=time_limit,
+        processes=processes or len(os.sched_getaffinity(0)),
+        progress=progress or (lambda done, total: None),
+    )
+    written = [path for path in (csv, json) if path]
+    scanned = Scan(data, examinations, near_duplicates, labeled, written)
+    if csv:
+        files.write_text(csv, csv_text(scanned))
+    if json:
+        files.write_json(json, records(scanned))
+    if scanned.broken and quarantine:
+        listed = lists.add_to_quarantine(data, scanned.broken)
+        scanned = dataclasses.replace(scanned, quarantine=listed)
+    return scanned
+
+
 def description(examinations: Sequence[Examination], labeled: Annotations | None) -> str:
     """Returns a table of the videos by split, and by class if they have some."""
-    by_path = {one.path: one for one in examinations}
     if not labeled:
-        everything = [(one, 0.0, math.inf) for one in examinations]
+        everything = [(file, 0.0, math.inf) for file in examinations]
         return _aligned([("", *_FACTS), ("files", *_facts(everything))])
+    by_path = {file.path: file for file in examinations}
     splits: dict[str, list] = {}
-    classes: dict[str, dict[str, list]] = collections.defaultdict(dict)
+    classes: dict[str, dict[str, list]] = defaultdict(lambda: defaultdict(list))
     for split, videos in labeled.splits.items():
         for video in videos:
             sample = by_path[video.path], video.start_seconds, video.end_seconds
             splits.setdefault(split, []).append(sample)
-            classes[video.label].setdefault(split, []).append(sample)
+            classes[video.label][split].append(sample)
     rows = [("split", *_FACTS), *((split, *_facts(some)) for split, some in splits.items())]
     samples = {name: list(itertools.chain(*some.values())) for name, some in classes.items()}
     order = sorted(classes, key=lambda name: (-len(samples[name]), name))
     lines = [("class", *splits, "seconds", "median", "frame size")]
     for name in order:
         _, seconds, median, _, _, size = _facts(samples[name])
-        counts = (str(len(classes[name].get(split, ()))) for split in splits)
+        counts = (str(len(classes[name][split])) for split in splits)
         lines.append((shortened(name, _NAME_COLUMNS), *counts, seconds, median, size))
     if len(order) > _CLASSES_SHOWN:
         lines[1 + _SHOWN : -_SHOWN] = [(f"… {len(order) - 2 * _SHOWN} more",)]
@@ -90,23 +183,18 @@ def description(examinations: Sequence[Examination], labeled: Annotations | None
     return "\n".join(part for part in (_aligned(rows), _aligned(lines), note) if part)
 
 
-_FACTS = ("videos", "seconds", "median", "least", "most", "frame size")
-
-
 def _facts(samples: Sequence[tuple[Examination, float, float]]) -> tuple[str, ...]:
     """Returns the cells of `_FACTS` for examinations, each with the seconds it begins and ends."""
-    read = [(one, start, end) for one, start, end in samples if one.frames]
+    read = [(file, start, end) for file, start, end in samples if file.frames]
     if not read:
         return (str(len(samples)), *["-"] * (len(_FACTS) - 1))
-    seconds = [max(0.0, min(end, one.duration) - start) for one, start, end in read]
-    sides = [sorted(getattr(one, side) for one, *_ in read) for side in ("width", "height")]
+    seconds = [max(0.0, min(end, file.duration) - start) for file, start, end in read]
+    sides = [sorted(getattr(file, side) for file, *_ in read) for side in ("width", "height")]
     size = "x".join(f"{statistics.median_low(side)}" for side in sides)
     varies = "~" if any(side[0] != side[-1] for side in sides) else ""
     figures = (statistics.median(seconds), min(seconds), max(seconds))
-    return (
-        *(str(len(samples)), f"{sum(seconds):.0f}"),
-        *(*(f"{figure:.1f}" for figure in figures), f"{varies}{size}"),
-    )
+    cells = (f"{figure:.1f}" for figure in figures)
+    return (str(len(samples)), f"{sum(seconds):.0f}", *cells, f"{varies}{size}")
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
@@ -122,72 +210,65 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
 
 def table(scanned: Scan) -> str:
     """Returns the findings, how many files have each, and the first of these."""
-    folder = annotations.root(scanned.source)
-    findings = collections.defaultdict(list)
-    for one in scanned.examinations:
-        for status, detail in one.findings.items():
-            findings[status].append(f"{os.path.relpath(one.path, folder)}: {detail}")
-    sound = sum(not one.findings for one in scanned.examinations)
+    folder = lists.root(scanned.source)
+    findings = defaultdict(list)
+    for file in scanned.examinations:
+        for status, detail in file.findings.items():
+            findings[status].append(f"{os.path.relpath(file.path, folder)}: {detail}")
+    sound = sum(not file.findings for file in scanned.examinations)
     lines = [f"{len(scanned.examinations)} files, {sound} without findings"]
     for status, meaning in STATUSES.items():
         if findings[status]:
             lines.append(f"{len(findings[status])} {status}: {meaning}")
         if status == "near-duplicate":
-            lines += _pairs(scanned.near_duplicates, folder)
-            continue
-        lines += [f"    {line}" for line in findings[status][:_SHOWN]]
-        if len(findings[status]) > _SHOWN:
-            more = len(findings[status]) - _SHOWN
-            lines.append(f"    … and {more} more (--csv or --json has all)")
+            pairs = scanned.near_duplicates
+            shown = [_pair(pair, folder) for pair in pairs[:_PAIRS_SHOWN]]
+            more, rest = len(pairs) - len(shown), "pairs, less alike"
+        else:
+            shown = findings[status][:_SHOWN]
+            more, rest = len(findings[status]) - len(shown), "(--csv or --json has all)"
+        lines += [f"    {line}" for line in shown]
+        if more:
+            lines.append(f"    … and {more} more {rest}")
     return "\n".join(lines)
 
 
-def _pairs(near_duplicates: Sequence[NearDuplicate], folder: str) -> list[str]:
-    lines = []
-    for pair in near_duplicates[:_PAIRS_SHOWN]:
-        one, other = (
-            f"{os.path.relpath(path, folder)} ({place})"
-            for path, place in zip(pair.paths, pair.places, strict=True)
-        )
-        lines.append(f"    {one} and {other}: {pair.bits:.1f} of 64 bits differ")
-    if len(near_duplicates) > _PAIRS_SHOWN:
-        lines.append(f"    … and {len(near_duplicates) - _PAIRS_SHOWN} more pairs, less alike")
-    return lines
+def _pair(pair: NearDuplicate, folder: str) -> str:
+    names = (
+        f"{os.path.relpath(path, folder)} ({place})"
+        for path, place in zip(pair.paths, pair.places, strict=True)
+    )
+    return f"{' and '.join(names)}: {pair.bits:.1f} of 64 bits differ"
 
 
-def _about(labeled: Annotations | None) -> dict[str, tuple[list[str], ...]]:
-    """Returns labels, splits and groups of each file: several, if it holds several videos."""
-    about: dict[str, tuple[set[str], ...]] = {}
-    for split, videos in labeled.splits.items() if labeled else ():
+def records(scanned: Scan) -> list[dict[str, Any]]:
+    """Returns what is known of each file, for a JSON file.
+
+    Of labels, splits and groups a file has several if it holds several videos.
+    """
+    labels: dict[str, tuple[set[str], ...]] = defaultdict(lambda: (set(), set(), set()))
+    for split, videos in scanned.annotations.splits.items() if scanned.annotations else ():
         for video in videos:
-            three = about.setdefault(video.path, (set(), set(), set()))
-            for names, name in zip(three, (video.label, split, video.group), strict=True):
+            values = (video.label, split, video.group)
+            for names, name in zip(labels[video.path], values, strict=True):
                 names.update({name} - {""})
-    nothing: tuple[list[str], ...] = ([], [], [])
-    listed = {path: tuple(sorted(names) for names in three) for path, three in about.items()}
-    return collections.defaultdict(lambda: nothing, listed)
+    return [
+        {"path": file.path, "findings": file.findings, "frames": file.frames}
+        | {"header_frames": file.header_frames, "width": file.width, "height": file.height}
+        | {"fps": round(file.rate, 3), "rotation": file.rotation}
+        | {"seconds": round(file.duration, 3)}
+        | dict(zip(("labels", "splits", "groups"), map(sorted, labels[file.path]), strict=True))
+        for file in scanned.examinations
+    ]
 
 
 def csv_text(scanned: Scan) -> str:
     """Returns a row for each finding of each file, as the text of a CSV file."""
     rows: list[tuple] = []
-    about = _about(scanned.annotations)
-    for one in scanned.examinations:
-        facts = [one.frames, one.header_frames, one.width, one.height, f"{one.rate:.3f}"]
-        facts += [f"{one.duration:.3f}", *("; ".join(names) for names in about[one.path])]
-        findings = one.findings or {"ok": ""}
-        rows += [(one.path, status, detail, *facts) for status, detail in findings.items()]
+    for record in records(scanned):
+        facts = [record[key] for key in ("frames", "header_frames", "width", "height")]
+        facts += [f"{record[key]:.3f}" for key in ("fps", "seconds")]
+        facts += ["; ".join(record[key]) for key in ("labels", "splits", "groups")]
+        findings = record["findings"] or {"ok": ""}
+        rows += [(record["path"], *finding, *facts) for finding in findings.items()]
     return files.csv_text(_COLUMNS, rows)
-
-
-def records(scanned: Scan) -> list[dict[str, Any]]:
-    """Returns what is known of each file, for a JSON file."""
-    about = _about(scanned.annotations)
-    return [
-        {"path": one.path, "findings": one.findings, "frames": one.frames}
-        | {"header_frames": one.header_frames, "width": one.width, "height": one.height}
-        | {"fps": round(one.rate, 3), "rotation": one.rotation}
-        | {"seconds": round(one.duration, 3)}
-        | dict(zip(("labels", "splits", "groups"), about[one.path], strict=True))
-        for one in scanned.examinations
-    ]

@@ -1,0 +1,179 @@
+"""Makes listed videos ready for training: quarantine, hold-out, checks of classes and groups."""
+
+import os
+import random
+from collections import defaultdict
+from pathlib import Path
+
+from keras_r3d.data.annotations.video import (
+    Annotations,
+    Splits,
+    Video,
+    file_lines,
+    is_text,
+    note,
+    root,
+    some,
+)
+from keras_r3d.system import files
+from keras_r3d.system.errors import DataError
+
+QUARANTINE = "quarantine.txt"  # in a data folder: videos to skip, one path a line
+LAYOUT = """\
+  DATA_DIR/train/CLASS/video.mp4, DATA_DIR/validation/CLASS/…, DATA_DIR/test/CLASS/…
+  or DATA_DIR/CLASS/video.mp4 (splits are then drawn from the classes),
+  or a CSV file with the columns path,label[,split][,start_seconds,end_seconds],
+  or the lists of Kinetics, ActivityNet, UCF101 or HMDB51 (`videos.annotations`)"""
+
+
+def arrange(
+    splits: Splits,
+    data_dir: str | Path,
+    *,
+    validation_fraction: float = 0.0,
+    test_fraction: float = 0.0,
+    seed: int = 0,
+    least_validation: int = 0,
+    quarantined: bool = False,
+    trained_on: bool = True,
+) -> Annotations:
+    """Skips quarantined videos, holds videos out, and checks the classes.
+
+    Args:
+        data_dir: folder or list of the videos, with a quarantine.txt or without.
+        validation_fraction: share of each class's training videos held out where there is no
+            validation split; `test_fraction` likewise.
+        least_validation: hold no videos out for validation if they would be fewer.
+        quarantined: keep the videos that quarantine.txt lists.
+        trained_on: refuse what a classifier cannot be trained on: no training videos, fewer than
+            two classes, classes without training videos. A trained one can be evaluated on these.
+    """
+    folder = root(data_dir)
+    notes = [] if quarantined else _skip_quarantined(splits, Path(folder))
+    nameless: list[str] = []
+    for split, videos in splits.items():
+        paths = [video.path for video in videos if not is_text(video.path)]
+        nameless += [os.fsencode(path).decode(errors="backslashreplace") for path in paths]
+        splits[split] = [video for video in videos if is_text(video.path)]
+    notes += note(nameless, "videos whose names are not UTF-8 are skipped; rename them")
+    if not any(splits.values()) or (trained_on and not splits.get("train")):
+        raise DataError(
+            f"No {'training ' * trained_on}videos in {folder}. Splits found: {sorted(splits)}. "
+            f"Expected:\n{LAYOUT}"
+        )
+    for name, fraction in (("test", test_fraction), ("validation", validation_fraction)):
+        if name in splits or fraction <= 0:
+            continue
+        kept, held = _hold_out(splits["train"], fraction, f"{seed} {name}")
+        if name == "validation" and len(held) < least_validation:
+            notes.append(
+                f"No validation split, and none is drawn: {len(held)} videos "
+                f"(videos.hold_out.validation = {fraction:g}) are too few to choose an epoch "
+                "by. All are trained on."
+            )
+            continue
+        splits["train"], splits[name] = kept, held
+        notes.append(
+            f"No {name} split: {len(held)} training videos are held out for it "
+            f"(videos.hold_out.{name} = {fraction:g})."
+        )
+    labeled = [splits["train"]] if trained_on else splits.values()
+    classes = sorted({video.label for videos in labeled for video in videos})
+    if trained_on and len(classes) < 2:
+        raise DataError(
+            f"There is only one class ({classes[0]}) among the training videos: a classifier "
+            f"needs two or more. Expected:\n{LAYOUT}"
+        )
+    _check_classes(splits, classes, notes)
+    _check_groups(splits)
+    return Annotations(splits, classes, notes)
+
+
+def _hold_out(videos: list[Video], fraction: float, seed: str) -> tuple[list[Video], list[Video]]:
+    """Draws `fraction` of each class; segments of one file and videos of a group stay together."""
+    # A file or group with several classes goes with the first.
+    labels: dict[str, str] = {}
+    for video in videos:
+        labels.setdefault(video.unit, video.label)
+    units: dict[str, list[str]] = defaultdict(list)
+    for unit, label in labels.items():
+        units[label].append(unit)
+    held: set[str] = set()
+    for label, candidates in units.items():
+        count = min(max(1, round(fraction * len(candidates))), len(candidates) - 1)
+        held |= set(random.Random(f"{seed} {label}").sample(candidates, count))
+    if not held:
+        raise DataError(
+            "There is no class with two videos or more (of different groups, if they have some), "
+            "so none can be held out for validation or test: add videos."
+        )
+    kept = [v for v in videos if v.unit not in held]
+    return kept, [v for v in videos if v.unit in held]
+
+
+def _check_groups(splits: Splits) -> None:
+    """Raises DataError if a group is on both sides of a split."""
+    first: dict[str, tuple[str, Video]] = {}
+    for split, videos in splits.items():
+        for video in videos:
+            if not video.group:
+                continue
+            before, other = first.setdefault(video.group, (split, video))
+            if before != split:
+                raise DataError(
+                    f"The group '{video.group}' is in split '{before}' ({other.name}) and in "
+                    f"split '{split}' ({video.name}), which would inflate the accuracy. Put all "
+                    "videos of a group into one split, or leave the column 'group' out."
+                )
+
+
+def _check_classes(splits: Splits, classes: list[str], notes: list[str]) -> None:
+    spellings: dict[str, str] = {}
+    for name in classes:
+        other = spellings.setdefault("".join(name.casefold().split()), name)
+        if other != name:
+            raise DataError(
+                f"The labels {other!r} and {name!r} differ only by case or spaces: make them one."
+            )
+    for name, videos in splits.items():
+        labels = {video.label for video in videos}
+        unknown = sorted(labels - set(classes))
+        if unknown:
+            example = next(v for v in videos if v.label == unknown[0])
+            raise DataError(
+                f"Split '{name}' has classes without training videos: {some(unknown)} "
+                f"(for one, {example.path}). Add training videos or remove these."
+            )
+        absent = sorted(set(classes) - labels)
+        if absent:
+            notes.append(f"Split '{name}' has no video of: {some(absent)}.")
+
+
+def _skip_quarantined(splits: Splits, folder: Path) -> list[str]:
+    """Takes the quarantined videos out of the splits; returns notes."""
+    _, quarantined = _read_quarantine(folder)
+    skipped: list[str] = []
+    for split, videos in splits.items():
+        skipped += [video.path for video in videos if os.path.abspath(video.path) in quarantined]
+        splits[split] = [v for v in videos if os.path.abspath(v.path) not in quarantined]
+    return note(sorted(skipped), f"videos are skipped by {folder / QUARANTINE}")
+
+
+def add_to_quarantine(data_dir: str | Path, paths: list[str]) -> Path:
+    """Adds files to quarantine.txt, keeping what it lists already; returns its path."""
+    folder = Path(root(data_dir))
+    path = folder / QUARANTINE
+    lines, listed = _read_quarantine(folder)
+    for name in paths:
+        if len(name.splitlines()) > 1:
+            raise DataError(f"{name!r} cannot be listed in {path}: rename the file.")
+    new = [os.path.relpath(p, folder) for p in paths if os.path.abspath(p) not in listed]
+    files.write_text(path, "".join(f"{line}\n" for line in [*lines, *new]))
+    return path
+
+
+def _read_quarantine(folder: Path) -> tuple[list[str], set[str]]:
+    """Returns the lines of quarantine.txt, and the absolute paths they mean."""
+    path = folder / QUARANTINE
+    lines = [line for _, line in file_lines(path)] if path.is_file() else []
+    return lines, {os.path.abspath(folder / line) for line in lines}
