@@ -15,28 +15,19 @@ from keras_r3d.recipe.clips import Augment, Clips, Consecutive, MultiScale, Segm
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A clip and its place in the video.
+    """A clip and its place in the video."""
 
-    Attributes:
-        pixels: uint8 `(frames, size, size, channels)`: RGB, or flow as `flow.encode`.
-        frame_numbers: int64 `(frames,)`, counted from the first frame of the video.
-        crop: in pixels of the frames (of a store: of its largest level).
-    """
-
-    pixels: Frame
-    frame_numbers: temporal.Indices
-    crop: cropping.Crop
+    pixels: Frame  # uint8 `(frames, size, size, channels)`: RGB, or flow as `flow.encode`
+    frame_numbers: temporal.Indices  # counted from the first frame of the video
+    crop: cropping.Crop  # in pixels of the frames (of a store: of its largest level)
 
 
 def training_clip(
     reader: Reader, source: Video, clips: Clips, rng: np.random.Generator, out: Frame | None = None
 ) -> Clip:
-    """Draws one clip, as `training_clips`.
-
-    Args:
-        out: uint8 `(frames, size, size, channels)`, contiguous, becomes the pixels; None makes it.
-    """
-    return training_clips(reader, source, clips, [rng], [_empty(clips) if out is None else out])[0]
+    """Draws one clip, as `training_clips`; `out` becomes its pixels, None makes them."""
+    out = np.empty(clips.shape, np.uint8) if out is None else out
+    return training_clips(reader, source, clips, [rng], [out])[0]
 
 
 def training_clips(
@@ -50,11 +41,7 @@ def training_clips(
 
     Args:
         rngs: one for each clip.
-        out: as many arrays uint8 `(frames, size, size, channels)`, contiguous, that become the
-            pixels.
-
-    Raises:
-        VideoError: the video gives no frames.
+        out: as many arrays of `clips.shape`, uint8, contiguous, that become the pixels.
     """
     count = reader.count(source)
     numbers = [training_frames(count, clips, rng) for rng in rngs]
@@ -64,25 +51,19 @@ def training_clips(
     ]
     crops = reader.cut(source, cuts)
     for rng, pixels in zip(rngs, out, strict=True):
-        _change(pixels, clips.augment, rng)
+        if clips.augment is not None:
+            _change(pixels, clips.augment, rng)
     return [Clip(*parts) for parts in zip(out, numbers, crops, strict=True)]
 
 
 def middle_clip(reader: Reader, source: Video, clips: Clips, out: Frame | None = None) -> Clip:
-    """Takes the middle of the video (or all of it, spread), and the crop of an evaluation.
-
-    Args:
-        out: as in `training_clip`.
-
-    Raises:
-        VideoError: the video gives no frames.
-    """
+    """Takes the middle of the video (or all of it, spread), and the crop of an evaluation."""
     count = reader.count(source)
     if isinstance(clips.sampling, Consecutive):
         numbers = temporal.middle_window(count, clips.frames, clips.sampling.stride)
     else:
         numbers = temporal.spread(count, clips.frames)
-    pixels = _empty(clips) if out is None else out
+    pixels = np.empty(clips.shape, np.uint8) if out is None else out
     crop_of = cropping.whole if clips.is_whole else cropping.center
     crops = reader.cut(source, [Cut(numbers, crop_of, pixels)])
     return Clip(pixels, numbers, crops[0])
@@ -91,7 +72,7 @@ def middle_clip(reader: Reader, source: Video, clips: Clips, out: Frame | None =
 def windows(
     reader: Reader, source: Video, clips: Clips, count: int | None = None, views: int = 1
 ) -> Iterator[Window]:
-    """Yields the windows of a video that an evaluation scores.
+    """Cuts the windows of a video that an evaluation scores, one after the other.
 
     Args:
         count: of windows, evenly placed; None takes all of the video, in windows that do not
@@ -99,33 +80,24 @@ def windows(
             over the whole video, None is one window, or those of its `spans`; several begin a
             little later each.
         views: crops of each window, `count` of `cropping.Views`.
-
-    Raises:
-        VideoError: the video gives no frames.
     """
     cut, frames, sampling = views_of(clips, views), clips.frames, clips.sampling
-    if not isinstance(sampling, Consecutive):
+
+    def choose(length: int) -> list[temporal.Indices]:
+        if isinstance(sampling, Consecutive):
+            return temporal.even_windows(length, frames, sampling.stride, count or 1)
         if sampling.spans and count is None:
-            choose = functools.partial(temporal.spans, frames=frames, shares=sampling.spans)
-        else:
-            choose = functools.partial(temporal.even_spreads, frames=frames, windows=count or 1)
-    elif count is not None:
-        choose = functools.partial(
-            temporal.even_windows, frames=frames, frame_stride=sampling.stride, windows=count
-        )
-    else:
-        yield from reader.windows(source, frames, sampling.stride, cut, clips.size)
-        return
-    yield from reader.chosen(source, choose, cut, clips.size)
+            return temporal.spans(length, frames, sampling.spans)
+        return temporal.even_spreads(length, frames, count or 1)
+
+    if isinstance(sampling, Consecutive) and count is None:
+        return reader.windows(source, frames, sampling.stride, cut, clips.size)
+    return reader.chosen(source, choose, cut, clips.size)
 
 
 def views_of(clips: Clips, count: int) -> cropping.Views:
     """Returns the crops of each frame in an evaluation, `count` of them."""
     return cropping.Views(count, clips.is_whole)
-
-
-def _empty(clips: Clips) -> Frame:
-    return np.empty(clips.shape, np.uint8)
 
 
 def training_frames(count: int, clips: Clips, rng: np.random.Generator) -> temporal.Indices:
@@ -150,10 +122,8 @@ def _training_crop(
     return cropping.random_resized_crop(rng, height, width, crop.area, aspect, clips.flip)
 
 
-def _change(pixels: Frame, augment: Augment | None, rng: np.random.Generator) -> None:
+def _change(pixels: Frame, augment: Augment, rng: np.random.Generator) -> None:
     """Changes geometry and colors of a clip, in place."""
-    if augment is None:
-        return
     affine = augment.rotate_degrees, augment.shear_degrees, augment.translate
     if any(affine):
         size = pixels.shape[1]

@@ -47,17 +47,10 @@ _HALF_OUTLINES = {
 
 
 def render(cache: Path | None = None) -> Path:
-    """Renders the demo videos, unless they exist already.
+    """Renders the demo videos, unless they exist already; returns their folder.
 
-    Args:
-        cache: folder for them; None is `$KERAS_R3D_CACHE`, else `~/.cache/keras_r3d`.
-
-    Returns:
-        The data folder: `SPLIT/CLASS/NUMBER.mp4`.
-
-    Raises:
-        WriteError: the folder cannot be written.
-        R3DError: OpenCV cannot write videos.
+    They are `SPLIT/CLASS/NUMBER.mp4` in the cache: None is `$KERAS_R3D_CACHE`, else
+    `~/.cache/keras_r3d`.
     """
     cache = files.cache() if cache is None else cache
     folder = cache / f"demo-{VERSION}"
@@ -83,32 +76,21 @@ def _render_all(folder: Path) -> None:
                 (temporary / split / label).mkdir(parents=True)
                 for number in range(count):
                     path = temporary / split / label / f"{number:03}.mp4"
-                    video_writer.write(
-                        path, frames(label, split, video_rng(label, split, number)), FPS, _OTHERWISE
-                    )
+                    video = frames(label, split, video_rng(label, split, number))
+                    video_writer.write(path, video, FPS, _OTHERWISE)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """What a demo video shows.
+    """What a demo video shows."""
 
-    Attributes:
-        background: uint8 `(SIDE, SIDE, 3)`.
-        color: of the shape, float64 `(3,)`.
-        corners: of the shape in each frame, int32 `(FRAMES, corners, 2)`, in 1/16 pixels.
-    """
-
-    background: np.ndarray
-    color: np.ndarray
-    corners: np.ndarray
+    background: np.ndarray  # uint8 `(SIDE, SIDE, 3)`
+    color: np.ndarray  # of the shape, float64 `(3,)`
+    corners: np.ndarray  # of the shape, int32 `(FRAMES, corners, 2)`, in 1/16 pixels
 
 
 def frames(label: str, split: str, rng: np.random.Generator) -> np.ndarray:
-    """Draws one demo video.
-
-    Returns:
-        uint8 `(FRAMES, SIDE, SIDE, 3)`, BGR.
-    """
+    """Draws one demo video, uint8 `(FRAMES, SIDE, SIDE, 3)`, BGR."""
     scene = random_scene(label, split, rng)
     video = np.stack([scene.background] * FRAMES)
     for frame, corners in zip(video, scene.corners, strict=True):
@@ -142,9 +124,8 @@ def random_scene(label: str, split: str, rng: np.random.Generator) -> Scene:
     corners = []
     for sideways, vertical, turn in zip(*motion.values(), strict=True):
         angle = np.pi * turn
-        rotation = np.array(
-            [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]], np.float32
-        )
+        cosine, sine = np.cos(angle), np.sin(angle)
+        rotation = np.array([[cosine, sine], [-sine, cosine]], np.float32)
         place = center + WAY * np.array([sideways, vertical])
         corners.append(((outline @ rotation * size + place) * 16).round().astype(np.int32))
     return Scene(background, color, np.stack(corners))

@@ -58,7 +58,7 @@ def training_clips(
 
     Order and crops are a pure function of the seed and the position in the stream, whatever the
     number of threads. A broken video is replaced by a draw from the same videos; the reader notes
-    it.
+    it. Batches are of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
 
     Args:
         balanced: draws as many clips of each class; an epoch is as long.
@@ -69,14 +69,10 @@ def training_clips(
         shard: number of this worker, and of all workers; each draws other videos.
         epoch_steps: batches after which the stream ends, for the next pass over it to go on there
             (with `clips_per_pass` 1).
-
-    Returns:
-        Dataset of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
     """
     labels = {name: label for label, name in enumerate(classes)}
     names = {video.name for video in videos}
     labels_of_videos = [video.label for video in videos]
-    most_broken = int(broken_share * len(videos))
 
     @functools.lru_cache(maxsize=2)
     def epoch_order(epoch: int) -> np.ndarray:
@@ -95,7 +91,7 @@ def training_clips(
             except VideoError as error:
                 # The reader has noted it.
                 broken = [p for p in reader.problems if p.status != "short" and p.name in names]
-                if len(broken) > most_broken:
+                if len(broken) > broken_share * len(videos):
                     raise VideoError(
                         f"{len(broken)} of {len(videos)} training videos are broken, more than "
                         f"videos.broken_share = {broken_share:g} allows; the last: "
@@ -111,20 +107,18 @@ def training_clips(
 
     worker, workers = shard
     if clips_per_pass == 1:
+        numbers = tf.data.Dataset.counter(start * workers + worker, workers)
         if epoch_steps is not None:
             numbers = _next_epoch(epoch_steps)
-            stream = _filled(numbers, reader, clips, batch_size, 1, visit).prefetch(_BATCHES)
-            return stream.apply(tf.data.experimental.assert_cardinality(epoch_steps))
-        numbers = tf.data.Dataset.counter(start * workers + worker, workers)
-        return _filled(numbers, reader, clips, batch_size, 1, visit).prefetch(_BATCHES)
+        stream = _filled(numbers, reader, clips, batch_size, 1, visit).prefetch(_BATCHES)
+        return stream if epoch_steps is None else _of_length(stream, epoch_steps)
 
     # The clips that are shuffled together are a block; the workers take blocks in turn.
     per_block = order.turns_in_block(clips_per_pass)
     block, skipped = divmod(start * batch_size, per_block * clips_per_pass)
     turns = tf.data.Dataset.counter(block * workers + worker, workers)
-    blocks = _filled(
-        turns, reader, clips, per_block, clips_per_pass, visit, blocks=1, shuffle_seed=seed
-    )
+    sizes = per_block, clips_per_pass
+    blocks = _filled(turns, reader, clips, *sizes, visit, blocks=1, shuffle_seed=seed)
     stream = blocks.unbatch().skip(skipped).batch(batch_size, drop_remainder=True)
     return stream.prefetch(_BATCHES)
 
@@ -140,12 +134,8 @@ def validation_clips(
 ) -> tf.data.Dataset:
     """Takes one clip of each video: its middle, center crop. Broken videos are skipped.
 
-    Args:
-        complete: the length of the data set is known, so a batch in which all videos are broken is
-            an error; otherwise it is skipped, too.
-
-    Returns:
-        Dataset of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
+    If it is `complete` the length of the data set is known, so a batch in which all videos are
+    broken is an error; otherwise it is skipped, too. Batches are as those of `training_clips`.
     """
     labels = {name: label for label, name in enumerate(classes)}
 
@@ -173,10 +163,12 @@ def validation_clips(
     steps = math.ceil(len(videos) / batch_size)
     stream = _filled(tf.data.Dataset.range(steps), reader, clips, batch_size, 1, take).map(readable)
     if complete:
-        stream = stream.apply(tf.data.experimental.assert_cardinality(steps))
-    else:
-        stream = stream.filter(lambda _, labels: tf.size(labels) > 0)
-    return stream.prefetch(_BATCHES)
+        return _of_length(stream, steps).prefetch(_BATCHES)
+    return stream.filter(lambda _, labels: tf.size(labels) > 0).prefetch(_BATCHES)
+
+
+def _of_length(stream: tf.data.Dataset, steps: int) -> tf.data.Dataset:
+    return stream.apply(tf.data.experimental.assert_cardinality(steps))
 
 
 def _next_epoch(steps: int) -> tf.data.Dataset:
@@ -212,11 +204,9 @@ def _filled(
     blocks: int = _BATCHES,
     shuffle_seed: int | None = None,
 ) -> tf.data.Dataset:
-    """Turns numbers of batches into batches.
+    """Turns numbers of batches into batches of `videos`, and `clips_each` of each of them.
 
     Args:
-        videos: in a batch.
-        clips_each: of each of them.
         fill: takes the number of a video in the stream, and memory for its clips; returns their
             label. Called by several threads.
         blocks: batches under way at a time.
@@ -292,7 +282,7 @@ def guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns a function for TensorFlow's threads to call; it raises `EndingError` as Python ends.
 
     A thread that waits for Python's lock while the interpreter shuts down never returns, and
-    TensorFlow waits for it. So no call begins once the process ends, and `_end` waits for the rest.
+    TensorFlow waits for it. So no call begins once Python ends, and `_end` waits for the rest.
     """
 
     @functools.wraps(function)

@@ -20,8 +20,6 @@ from keras_r3d.system.errors import DataError, StoreError, check_range
 from keras_r3d.system.progress import duration
 from keras_r3d.system.work import Share
 
-_MOST_FPS = 1000
-
 Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
 
@@ -89,8 +87,7 @@ def prepare_store(
     data, say = os.fspath(data), say or (lambda text: None)
     if output is None and not dry_run:
         raise StoreError("`output` is missing: the folder of the store (or pass `dry_run`).")
-    if not 0 <= fps <= _MOST_FPS:
-        raise StoreError(f"`fps` must be 0 to {_MOST_FPS}. Received: {fps}")
+    check_range(0, 1000, fps=fps)
     check_range(1, 100, quality=quality)
     check_range(1, time_limit=time_limit, processes=processes)
     check_range(0.001, shard_gib=shard_gib)

@@ -18,17 +18,14 @@ _MOST_PAIRS = 60
 
 @fonts.any_script()
 def figure(matrix: np.ndarray, classes: Sequence[str], what: str) -> Figure:
-    """Draws a confusion matrix: rows are true classes, columns predictions.
+    """Draws counts, int64 `(classes, classes)`: rows are true classes, columns predictions.
 
-    Of more than 60 classes only some are named, and the most frequent confusions stand beside.
-
-    Args:
-        matrix: int64 `(classes, classes)`, counts.
-        what: was counted, for the title.
+    Of more than 60 classes only some are named, and the most frequent confusions stand beside. The
+    title says `what` was counted.
     """
     names = [shortened(name, _MOST_LETTERS) for name in classes]
-    named = len(classes) <= _MOST_NAMED
-    if named:
+    all_named = len(classes) <= _MOST_NAMED
+    if all_named:
         cells, letters = 0.36 * len(names), 0.09 * max(map(len, names))
         size = max(5.5, cells + letters + 1.2), max(4.5, cells + 0.8 * letters + 1.2)
         drawn = Figure(figsize=size, layout="constrained")
@@ -37,7 +34,7 @@ def figure(matrix: np.ndarray, classes: Sequence[str], what: str) -> Figure:
         drawn = Figure(figsize=(24, 18), layout="constrained")
         axes, beside = drawn.subplots(1, 2, width_ratios=(4, 1))
         _list_pairs(beside, matrix, names)
-    _draw(axes, matrix, names, numbers=named)
+    _draw(axes, matrix, names, numbers=all_named)
     axes.set_title(f"{int(np.trace(matrix))} of {matrix.sum()} {what} right")
     return drawn
 
@@ -48,13 +45,11 @@ def _draw(axes: Axes, matrix: np.ndarray, names: Sequence[str], *, numbers: bool
     norm = PowerNorm(1 if numbers else 0.5, 0, 1)
     axes.imshow(shares, cmap="Blues", norm=norm, interpolation="nearest")
     step = -(-len(names) // (2 * _MOST_NAMED))
-    places = range(0, len(names), step)
-    size = 9 if numbers else 7
-    shown = [names[place] for place in places]
-    turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    turned = turned if numbers else {"rotation": 90}
-    axes.set_xticks(places, shown, fontsize=size, parse_math=False, **turned)
-    axes.set_yticks(places, shown, fontsize=size, parse_math=False)
+    ticks = range(0, len(names), step), names[::step]
+    style: dict[str, Any] = {"fontsize": 9 if numbers else 7, "parse_math": False}
+    axes.set_yticks(*ticks, **style)
+    slant = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(*ticks, **style | (slant if numbers else {"rotation": 90}))
     axes.set_xlabel("predicted")
     axes.set_ylabel("true" if step == 1 else f"true (one class of {step} named)")
     if not numbers:

@@ -14,17 +14,11 @@ _GAP = 2  # pixels between the frames of a strip
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """A picture of a sheet.
+    """A picture of a sheet."""
 
-    Attributes:
-        pixels: uint8 `(height, width, 3)`, RGB; None is a gray field that says so.
-        title: above it; may have several lines.
-        color: of the title, and of a frame around the picture; "" draws none.
-    """
-
-    pixels: np.ndarray | None
-    title: str = ""
-    color: str = ""
+    pixels: np.ndarray | None  # uint8 `(height, width, 3)`, RGB; None is a gray field that says so
+    title: str = ""  # above it; may have several lines
+    color: str = ""  # of the title, and of a frame around the picture; "" draws none
 
 
 @fonts.any_script()
@@ -38,13 +32,10 @@ def figure(
     column_names: Sequence[str] = (),
     flow: bool = False,
 ) -> Figure:
-    """Draws rows of pictures.
+    """Draws rows of pictures, of equal length; None leaves a place empty.
 
     Args:
-        rows: of equal length; None leaves a place empty.
         inches: width and height of a cell, with its title.
-        heading: above all.
-        font_size: of titles and names, in points.
         row_names, column_names: left of the rows and below the columns.
         flow: adds a key to the colors of optical flow.
     """
@@ -71,12 +62,7 @@ def figure(
 
 
 def strip(frames: np.ndarray, flow: bool = False) -> np.ndarray:
-    """Puts frames side by side, uint8 `(height, width, 3)`, RGB.
-
-    Args:
-        frames: uint8 `(frames, height, width, 3)`.
-        flow: gives the frames, which are white where nothing moves, a border.
-    """
+    """Puts frames, uint8 `(frames, height, width, 3)`, side by side; those of flow in a border."""
     if flow:
         frames = flow_key.bordered(frames)
     gap = np.full((*frames.shape[:2], _GAP, 3), 255, np.uint8)

@@ -9,18 +9,14 @@ from matplotlib.figure import Figure
 def figure(log: Sequence[Mapping[str, float]], kept: int) -> Figure:
     """Draws loss, clip accuracy and learning rate over the epochs.
 
-    Args:
-        log: of each epoch its "epoch", "learning_rate", "loss", "clip_top1" and, where there was a
-            validation, "val_loss" and "val_clip_top1".
-        kept: number of the epoch whose weights are kept, which is marked.
+    The log has of each epoch its "epoch", "learning_rate", "loss", "clip_top1" and, where there was
+    a validation, "val_loss" and "val_clip_top1". The epoch whose weights are `kept` is marked.
     """
     epochs = [int(row["epoch"]) for row in log]
     picture = Figure(figsize=(12, 4), layout="constrained")
-    loss_axes, accuracy_axes, rate_axes = picture.subplots(1, 3)
-    for axes, name, title in (
-        (loss_axes, "loss", "loss"),
-        (accuracy_axes, "clip_top1", "clip top-1 accuracy"),
-    ):
+    _, accuracy_axes, rate_axes = three = picture.subplots(1, 3)
+    titles = {"loss": "loss", "clip_top1": "clip top-1 accuracy"}
+    for axes, (name, title) in zip(three, titles.items(), strict=False):
         for column, label in ((name, "training"), (f"val_{name}", "validation")):
             if column in log[0]:
                 axes.plot(epochs, [row[column] for row in log], ".-", label=label)
@@ -32,7 +28,7 @@ def figure(log: Sequence[Mapping[str, float]], kept: int) -> Figure:
     rate_axes.plot(epochs, rates, ".-")
     rate_axes.set_title("learning rate")
     rate_axes.set_yscale("log")
-    for axes in (loss_axes, accuracy_axes, rate_axes):
+    for axes in three:
         axes.set_xlabel("epoch")
         axes.set_xlim(0.5, epochs[-1] + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)

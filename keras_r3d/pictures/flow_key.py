@@ -16,11 +16,7 @@ _SIDES_OF_BORDER = 64  # of a frame to one of its border
 
 
 def wheel(size: int) -> Frame:
-    """Draws a disc with the color of motion from its center at each place.
-
-    Returns:
-        uint8 `(size, size, 3)`, RGB; white outside, with a gray rim.
-    """
+    """Draws a disc with the color of motion from its center at each place, on white."""
     steps = np.linspace(-1, 1, size)
     x, y = np.meshgrid(steps, steps)
     length = np.hypot(x, y)
@@ -31,11 +27,7 @@ def wheel(size: int) -> Frame:
 
 
 def bordered(frames: Frame) -> Frame:
-    """Puts a gray border around frames, which are white where nothing moves.
-
-    Args:
-        frames: uint8 `(n, height, width, 3)`.
-    """
+    """Puts a gray border around frames, which are white where nothing moves."""
     edge = max(1, frames.shape[1] // _SIDES_OF_BORDER)
     around = [(0, 0), (edge, edge), (edge, edge), (0, 0)]
     return np.pad(frames, around, constant_values=_BORDER)

@@ -36,11 +36,7 @@ def any_script() -> Iterator[None]:
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 100) -> None:
-    """Writes a figure, whole or not at all.
-
-    Raises:
-        WriteError: the disk is full, …
-    """
+    """Writes a figure, whole or not at all."""
     with any_script(), files.atomic(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
 

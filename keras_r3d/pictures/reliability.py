@@ -10,14 +10,9 @@ def figure(
 ) -> Figure:
     """Draws accuracy over confidence, and below how many predictions each bin holds.
 
-    Bars below the diagonal: surer than right. A dot is the mean confidence of a bin.
-
-    Args:
-        counts: `(bins,)`, predictions in each of bins of equal width from 0 to 1.
-        confidence: `(bins,)`, their mean confidence; NaN of an empty bin.
-        accuracy: `(bins,)`, the share of them that are right; NaN of an empty bin.
-        error: the expected calibration error.
-        what: was predicted, for the title.
+    Bars below the diagonal: surer than right. A dot is the mean confidence of a bin. Bins are
+    of equal width from 0 to 1; their confidence and accuracy are NaN where they are empty. `error`
+    is the expected calibration error; the title says `what` was predicted.
 
     Reference:
         Guo et al., On Calibration of Modern Neural Networks, ICML 2017, figure 1.

@@ -19,17 +19,11 @@ _LEAST_SECONDS = 0.1  # of the axis: a video may be a single frame
 def figure(
     seconds: np.ndarray, scores: np.ndarray, labels: Sequence[str], name: str, top: int
 ) -> Figure:
-    """Draws the scores of the `top` classes that are highest in any window.
+    """Draws the scores, `(windows, classes)`, of the `top` classes that are highest in any window.
 
-    A line joins the middles of windows. A bar shows from when to when a window is, where there are
-    not too many to be seen, and they do not lie over each other. The scores of a single window are
-    bars over its time, which is shaded.
-
-    Args:
-        seconds: float `(windows, 2)`, start and end of each window, at least one.
-        scores: float `(windows, classes)`.
-        labels: class names, in the order of the scores.
-        name: of the video, for the title.
+    A line joins the middles of windows, whose starts and ends are `seconds`, `(windows, 2)`. A bar
+    shows from when to when a window is, where there are not too many to be seen, and they do not
+    lie over each other. The scores of a single window are bars over its time, which is shaded.
     """
     drawn = Figure(figsize=(9, 4.2), layout="constrained")
     axes = drawn.subplots()
@@ -51,10 +45,8 @@ def figure(
             _draw_line(axes, seconds, scores[:, number], color, dashes, label)
     # A single window has room at its sides, where one sees from when to when it is.
     margin = 0.1 * (end - start) if single else 0
-    axes.set_xlim(start - margin, end + margin)
-    axes.set_ylim(-0.02, 1.02)
-    axes.set_xlabel("seconds")
-    axes.set_ylabel("probability")
+    axes.set(xlim=(start - margin, end + margin), ylim=(-0.02, 1.02))
+    axes.set(xlabel="seconds", ylabel="probability")
     axes.grid(alpha=0.3)
     title = f"{shortened_path(name, 2 * _LETTERS)} · {len(seconds)} window{'s' * (not single)}"
     axes.set_title(title, fontsize=10, parse_math=False)

@@ -692,7 +692,7 @@ def test_bad_arguments_are_said(source, tmp_path, arguments, said):
         ({"levels": "240,8"}, "Received: 240,8"),
         ({"levels": ""}, r"`levels` must be of 16 pixels or more \(`paper`"),
         ({"height": 8}, "`height` must be of 16 pixels or more. Received: 8"),
-        ({"fps": -1}, r"`fps` must be 0 to 1000\. Received: -1"),
+        ({"fps": -1}, r"`fps` must be from 0 to 1000\. Received: -1"),
         ({"quality": 0}, "`quality` must be from 1 to 100. Received: 0"),
         ({"processes": 0}, "`processes` must be at least 1. Received: 0"),
         ({"time_limit": 0.5}, "`time_limit` must be at least 1. Received: 0.5"),

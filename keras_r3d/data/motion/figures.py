@@ -18,45 +18,22 @@ _SHIFT = 4  # bits of a pixel
 _TRUNK, _ARM, _LEG, _HEAD = 0.3, 0.17, 0.24, 0.065  # arms and legs have two such parts
 
 
-@dataclasses.dataclass(frozen=True)
-class Pose:
-    """The pose of a figure at each time, float64 `(frames,)` each.
-
-    Attributes:
-        x, y: displacement of its hip, forwards and down.
-        lean: of the trunk, forwards.
-        arms: of both: the upper arm, and the bend of the elbow.
-        legs: of both: the thigh, and the bend of the knee (backwards).
-    """
-
-    x: Times
-    y: Times
-    lean: Times
-    arms: tuple[tuple[Times, Times], tuple[Times, Times]]
-    legs: tuple[tuple[Times, Times], tuple[Times, Times]]
+# Of a figure at each time: `x` and `y`, how far its hip is forwards and down; `lean` of the trunk,
+# forwards; `arm` and `leg`, the angle of the upper part; `elbow` and `knee`, the bend of the lower
+# one (of a knee backwards); and the same of the other side with a 2.
+Pose = dict[str, Times]
 
 
 def pose(t: Times, rng: np.random.Generator, **values: Any) -> Pose:
-    """Returns the pose of a person who stands, apart from the `values` of some joints.
-
-    Args:
-        values: float64 `(frames,)`, or a number, of x, y, lean, arm, elbow, arm2, elbow2, leg,
-            knee, leg2, knee2.
-    """
+    """Returns the pose of a person who stands, apart from the `values` of some joints."""
     sway = 0.05 * np.sin(2 * np.pi * (t * rng.uniform(0.3, 1.0) + rng.random()))
-    rest = {"lean": sway, "arm": 2 * sway, "arm2": -2 * sway, "elbow": 0.15, "elbow2": 0.15}
+    rest = dict.fromkeys(("x", "y", "knee", "knee2"), 0.0)
+    rest |= {"lean": sway, "arm": 2 * sway, "arm2": -2 * sway, "elbow": 0.15, "elbow2": 0.15}
     rest |= {"leg": rng.uniform(0, 0.15), "leg2": -rng.uniform(0, 0.15)}
-
-    def at(name: str) -> Times:
-        return np.broadcast_to(np.asarray(values.get(name, rest.get(name, 0.0)), float), t.shape)
-
-    return Pose(
-        at("x"),
-        at("y"),
-        at("lean"),
-        ((at("arm"), at("elbow")), (at("arm2"), at("elbow2"))),
-        ((at("leg"), at("knee")), (at("leg2"), at("knee2"))),
-    )
+    return {
+        name: np.broadcast_to(np.asarray(value, float), t.shape)
+        for name, value in (rest | values).items()
+    }
 
 
 def _rise(t: Times, start: float, end: float) -> Times:
@@ -206,19 +183,12 @@ TWO: Mapping[str, Action] = {
 
 @dataclasses.dataclass(frozen=True)
 class Body:
-    """The looks of a figure.
+    """The looks of a figure."""
 
-    Attributes:
-        height: in pixels.
-        colors: of trunk, legs, arms and head, RGB.
-        build: multiplies the widths.
-        facing: above 0 to the right, below to the left; its size is a factor of the width.
-    """
-
-    height: float
-    colors: NDArray[np.float64]
-    build: float
-    facing: float
+    height: float  # in pixels
+    colors: NDArray[np.float64]  # of trunk, legs, arms and head, RGB
+    build: float  # multiplies the widths
+    facing: float  # above 0 to the right, below to the left; its size is a factor of the width
 
 
 def random_body(rng: np.random.Generator, height: float, facing: float) -> Body:
@@ -232,21 +202,17 @@ def random_body(rng: np.random.Generator, height: float, facing: float) -> Body:
 
 
 def joints(figure: Pose, facing: float) -> dict[str, NDArray[np.float64]]:
-    """Returns the places of a figure's joints, relative to its hip at rest.
-
-    Returns:
-        name -> float64 `(frames, 2)`, x and y, in heights.
-    """
+    """Returns the places of joints, float64 `(frames, 2)`, in heights from the hip at rest."""
 
     def end(start, angle, length):
         return start + length * np.stack([facing * np.sin(angle), np.cos(angle)], axis=1)
 
-    hip = np.stack([facing * figure.x, figure.y], axis=1)
-    neck = end(hip, np.pi - figure.lean, _TRUNK)
-    places = {"hip": hip, "neck": neck, "head": end(neck, np.pi - figure.lean, 1.3 * _HEAD)}
-    for number, ((arm, elbow), (leg, knee)) in enumerate(
-        zip(figure.arms, figure.legs, strict=True)
-    ):
+    hip = np.stack([facing * figure["x"], figure["y"]], axis=1)
+    upwards = np.pi - figure["lean"]
+    neck = end(hip, upwards, _TRUNK)
+    places = {"hip": hip, "neck": neck, "head": end(neck, upwards, 1.3 * _HEAD)}
+    for number, side in enumerate(("", "2")):
+        arm, elbow, leg, knee = (figure[name + side] for name in ("arm", "elbow", "leg", "knee"))
         places[f"elbow{number}"] = end(neck, arm, _ARM)
         places[f"hand{number}"] = end(places[f"elbow{number}"], arm + elbow, _ARM)
         places[f"knee{number}"] = end(hip, leg, _LEG)
@@ -269,12 +235,7 @@ _PARTS = (
 
 
 def draw(video: NDArray[np.uint8], figure: Pose, body: Body, place: NDArray[np.float64]) -> None:
-    """Draws a figure into all frames, in place.
-
-    Args:
-        video: uint8 `(frames, height, width, 3)`, RGB, contiguous.
-        place: float64 `(frames, 2)`, of its hip at rest, in pixels.
-    """
+    """Draws a figure, whose hip at rest is at `place`, in pixels, into all frames, in place."""
     points = {
         name: ((place + body.height * where) * (1 << _SHIFT)).round().astype(int).tolist()
         for name, where in joints(figure, body.facing).items()

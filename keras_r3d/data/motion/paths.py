@@ -14,7 +14,7 @@ Times = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Track:
-    """Place, size and rotation of a thing at each time: float64 `(frames,)` each."""
+    """Place, size and rotation of a texture at each time: float64 `(frames,)` each."""
 
     x: Times
     y: Times
@@ -72,20 +72,16 @@ _WAYS = {"right": (1, 0), "down": (0, 1), "left": (-1, 0), "up": (0, -1)}
 _SLANTED = {"down_right": (1, 1), "down_left": (-1, 1), "up_left": (-1, -1), "up_right": (1, -1)}
 
 
-def _corner(first: tuple[int, int], second: tuple[int, int]) -> Path:
-    return _polyline([(0, 0), first, (first[0] + second[0], first[1] + second[1])])
-
-
 def _one_thing() -> dict[str, Path]:
     ways = _WAYS | _SLANTED
     paths: dict[str, Path] = {name: _polyline([(0, 0), way]) for name, way in ways.items()}
     paths |= {f"{name}_and_back": _polyline([(0, 0), way, (0, 0)]) for name, way in _WAYS.items()}
     paths |= {
-        f"{one}_then_{other}": _corner(first, second)
+        f"{first}_then_{second}": _polyline([(0, 0), (x, y), (x + u, y + v)])
         for turns in (_WAYS, _SLANTED)
-        for one, first in turns.items()
-        for other, second in turns.items()
-        if first[0] * second[0] + first[1] * second[1] == 0
+        for first, (x, y) in turns.items()
+        for second, (u, v) in turns.items()
+        if x * u + y * v == 0
     }
     square = [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]
     paths |= {
@@ -116,8 +112,8 @@ def _relative(first: Callable[[Times], Times], second: Callable[[Times], Times])
     def paths(t: Times, rng: np.random.Generator) -> tuple[Track, Track]:
         slant = rng.uniform(-0.3, 0.3) + np.pi * rng.integers(2)
         x, y = np.cos(slant), np.sin(slant)
-        one, other = first(t), second(t)
-        return _track(t, x * one, y * one), _track(t, x * other, y * other)
+        ways = first(t), second(t)
+        return _track(t, x * ways[0], y * ways[0]), _track(t, x * ways[1], y * ways[1])
 
     return paths
 

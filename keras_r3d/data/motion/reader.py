@@ -36,10 +36,8 @@ class MotionReader(Reader):
     """Renders clips instead of reading them.
 
     A clip is a pure function of its video's name and the number of its first frame. It is never
-    cropped, but rendered in its final size.
-
-    Args:
-        frames: of a clip, and of a validation or test video.
+    cropped, but rendered in its final size. `frames` are those of a clip, and of a validation or
+    test video.
     """
 
     def __init__(self, frames: int) -> None:
@@ -60,11 +58,7 @@ class MotionReader(Reader):
         return crops
 
     def seconds(self, video: Video) -> Seconds:
-        """Returns when each frame of a validation or test video is shown.
-
-        Raises:
-            VideoError: it is a training video, which does not end.
-        """
+        """Returns when each frame of a validation or test video is shown."""
         if self.count(video) == _ENDLESS:
             raise VideoError(
                 f"{video.path} is rendered without end: take the split 'validation' or 'test'."
@@ -72,4 +66,4 @@ class MotionReader(Reader):
         return np.arange(self.count(video)) / _FPS
 
     def check(self, video: Video) -> None:
-        """Passes: every motion can be rendered."""
+        pass  # every motion can be rendered

@@ -18,14 +18,9 @@ CLASSES = tuple(sorted([*paths.ONE, *paths.TWO, *figures.ONE, *figures.TWO]))
 
 
 def render(name: str, rng: np.random.Generator, frames: int, size: int) -> Pixels:
-    """Renders a clip.
+    """Renders a clip of one of `CLASSES`, uint8 `(frames, size, size, 3)`, RGB.
 
-    Args:
-        name: of the motion, one of `CLASSES`.
-        rng: draws everything that the motion does not determine.
-
-    Returns:
-        uint8 `(frames, size, size, 3)`, RGB.
+    `rng` draws everything that the motion does not determine.
     """
     time = np.linspace(0, 1, frames) if frames > 1 else np.zeros(1)
     video = _background(time, rng, size)
@@ -36,10 +31,9 @@ def render(name: str, rng: np.random.Generator, frames: int, size: int) -> Pixel
         _draw_one(video, paths.ONE[name](moving, rng), rng)
     elif name in paths.TWO:
         _draw_two(video, paths.TWO[name](moving, rng), rng)
-    elif name in figures.ONE:
-        _draw_figures(video, figures.ONE[name](moving, rng), rng)
     else:
-        _draw_figures(video, figures.TWO[name](moving, rng), rng)
+        action = figures.ONE.get(name) or figures.TWO[name]
+        _draw_figures(video, action(moving, rng), rng)
     if rng.random() < 0.15:
         _cover(video, rng)
     return _as_camera(video, rng)
@@ -110,10 +104,8 @@ def _draw_thing(
 ) -> None:
     """Draws a textured thing into all frames, in place.
 
-    Args:
-        side: of the square around its outline, in pixels.
-        middle: x and y of the center of its track, in pixels.
-        way: length of a unit of the track, in pixels.
+    `side` is that of the square around its outline, `middle` the center of its track, `way` the
+    length of a unit of the track: all in pixels.
     """
     outlines = bank.outlines()
     outline = outlines[rng.integers(len(outlines))]
@@ -193,21 +185,13 @@ def _noise(count: int, strength: float, rng: np.random.Generator) -> Pixels:
 def _placing(x: Times, y: Times, zoom: Times, angle: Times, side: int) -> NDArray[np.float64]:
     """Returns matrices that put the center of a square of `side` at x and y, rotated and scaled.
 
-    Args:
-        x, y, zoom, angle: float64 `(frames,)`.
-
-    Returns:
-        float64 `(frames, 2, 3)`.
+    float64 `(frames, 2, 3)`, of values `(frames,)`.
     """
     cosine, sine = zoom * np.cos(angle), zoom * np.sin(angle)
     half = side / 2
-    matrices = np.array(
-        [
-            [cosine, -sine, x - half * (cosine - sine)],
-            [sine, cosine, y - half * (sine + cosine)],
-        ]
-    )
-    return np.ascontiguousarray(matrices.transpose(2, 0, 1))
+    first = [cosine, -sine, x - half * (cosine - sine)]
+    second = [sine, cosine, y - half * (sine + cosine)]
+    return np.ascontiguousarray(np.array([first, second]).transpose(2, 0, 1))
 
 
 def _warp(texture: Pixels, matrix: NDArray, size: int, out: Pixels | None = None) -> Pixels:

@@ -109,8 +109,7 @@ def _stripes(rng: np.random.Generator) -> Pixels:
 def _ellipse(rng: np.random.Generator) -> NDArray[np.float32]:
     axes = (OUTLINE * rng.uniform((0.2, 0.15), 0.48)).astype(int).tolist()
     mask = np.zeros((OUTLINE, OUTLINE), np.float32)
-    middle = OUTLINE // 2
-    cv2.ellipse(mask, (middle, middle), axes, rng.uniform(0, 180), 0, 360, 1.0, -1)
+    cv2.ellipse(mask, (OUTLINE // 2,) * 2, axes, rng.uniform(0, 180), 0, 360, 1.0, -1)
     return cv2.GaussianBlur(mask, (3, 3), 0)
 
 
@@ -129,8 +128,7 @@ def _sticks(rng: np.random.Generator) -> NDArray[np.float32]:
     mask = np.zeros((OUTLINE, OUTLINE), np.float32)
     point = np.array([OUTLINE / 2, OUTLINE / 2])
     for _ in range(int(rng.integers(2, 6))):
-        following = np.clip(point + rng.normal(0, OUTLINE / 4, 2), 2, OUTLINE - 3)
-        ends = point.astype(int).tolist(), following.astype(int).tolist()
+        start, point = point, np.clip(point + rng.normal(0, OUTLINE / 4, 2), 2, OUTLINE - 3)
+        ends = start.astype(int).tolist(), point.astype(int).tolist()
         cv2.line(mask, *ends, 1.0, int(rng.integers(2, OUTLINE // 6)))
-        point = following
     return cv2.GaussianBlur(mask, (3, 3), 0)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from keras_r3d.system.opencv import cv2
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]  # a clip: (frames, size, size, 3), RGB
 Matrix = NDArray[np.float64]
 Operation = Callable[[Pixels, float], Pixels]
 
@@ -33,14 +33,8 @@ def affine_matrix(
 ) -> Matrix:
     """Composes a change about the center of a square: sheared, then rotated, then translated.
 
-    Args:
-        size: side of the square, in pixels.
-        rotate_degrees: counterclockwise.
-        shear_degrees: angle by which vertical lines are slanted, their lower ends to the right.
-        right, down: distance in pixels.
-
-    Returns:
-        float64 `(2, 3)`, maps `(x, y, 1)` to the new `(x, y)`, pixels counted from the top left.
+    It is rotated counterclockwise; vertical lines are slanted, their lower ends to the right;
+    distances and `size` are in pixels. float64 `(2, 3)`: maps `(x, y, 1)` to the new `(x, y)`.
     """
     angle, slant = math.radians(rotate_degrees), math.tan(math.radians(shear_degrees))
     # y points down, so this turns counterclockwise.
@@ -60,16 +54,9 @@ def random_matrix(
     shear_degrees: float,
     translate: float,
 ) -> Matrix:
-    """Draws an affine change, each part of it uniformly.
+    """Draws an affine change, each part of it uniformly, up to a largest value either way.
 
-    Args:
-        size: side of the square, in pixels.
-        rotate_degrees: largest rotation, either way.
-        shear_degrees: largest slant of vertical lines, either way.
-        translate: largest move along each axis, either way, as a share of `size`.
-
-    Returns:
-        float64 `(2, 3)`, as `affine_matrix` gives it.
+    `translate` is a share of `size`; the rest is as in `affine_matrix`.
     """
     rotate, shear = rng.uniform(-1, 1, 2) * (rotate_degrees, shear_degrees)
     right, down = rng.uniform(-1, 1, 2) * translate * size
@@ -79,13 +66,7 @@ def random_matrix(
 def warp(matrix: Matrix, clip: Pixels, fill: int | None = None) -> Pixels:
     """Applies an affine change to every frame of a clip, with bilinear interpolation.
 
-    Args:
-        matrix: float64 `(2, 3)`, as `affine_matrix` gives it.
-        clip: uint8 `(frames, size, size, 3)`.
-        fill: value beyond the borders; None reflects the frame there.
-
-    Returns:
-        uint8 of the same shape.
+    `fill` is the value beyond the borders; None reflects the frame there.
     """
     border = cv2.BORDER_REFLECT_101 if fill is None else cv2.BORDER_CONSTANT
     warped = np.empty_like(clip)
@@ -97,14 +78,10 @@ def warp(matrix: Matrix, clip: Pixels, fill: int | None = None) -> Pixels:
 
 
 def random_table(rng: np.random.Generator, strength: float) -> Pixels:
-    """Draws a change of contrast, brightness and tint.
+    """Draws new values of all values of each channel, uint8 `(256, 3)`.
 
-    Args:
-        strength: 0 changes nothing; contrast is multiplied by 1 ± `strength`, brightness and each
-            channel move by up to 80 `strength` levels.
-
-    Returns:
-        uint8 `(256, 3)`, new value of each value of each channel, RGB.
+    Contrast is multiplied by 1 ± `strength`; brightness, and each channel for itself, move by up to
+    80 `strength` levels.
     """
     contrast = rng.uniform(1 - strength, 1 + strength)
     shift = 80 * strength * (rng.uniform(-1, 1) + rng.uniform(-1, 1, 3))
@@ -112,15 +89,7 @@ def random_table(rng: np.random.Generator, strength: float) -> Pixels:
 
 
 def look_up(table: Pixels, clip: Pixels) -> Pixels:
-    """Replaces every value of a clip by that in a table.
-
-    Args:
-        table: uint8 `(256,)`, or `(256, 3)` for each channel.
-        clip: uint8 `(frames, height, width, 3)`.
-
-    Returns:
-        uint8 of the same shape as `clip`.
-    """
+    """Replaces every value of a clip by that in a table, uint8 `(256,)`, or `(256, 3)`."""
     return cv2.LUT(_tall(clip), table.reshape(1, 256, -1)).reshape(clip.shape)
 
 
@@ -136,32 +105,15 @@ def _tall(clip: Pixels) -> Pixels:
 def random_operations(
     rng: np.random.Generator, count: int, magnitude: float
 ) -> list[tuple[str, float]]:
-    """Draws operations of RandAugment, all equally likely, and their directions.
-
-    Args:
-        magnitude: 0 to 30.
-
-    Returns:
-        Names of `OPERATIONS`, with strengths of `magnitude` / 30 or its negative.
-    """
+    """Draws `OPERATIONS`, all equally likely, and strengths: ± `magnitude` / 30."""
     names = list(OPERATIONS)
-    drawn = rng.integers(len(names), size=count)
+    drawn = [names[number] for number in rng.integers(len(names), size=count)]
     strengths = rng.choice([-1, 1], count) * magnitude / _MOST_MAGNITUDE
-    return [
-        (names[number], float(strength)) for number, strength in zip(drawn, strengths, strict=True)
-    ]
+    return list(zip(drawn, strengths.tolist(), strict=True))
 
 
 def apply_operations(operations: Sequence[tuple[str, float]], clip: Pixels) -> Pixels:
-    """Changes a clip by one operation after the other.
-
-    Args:
-        operations: as `random_operations` gives them.
-        clip: uint8 `(frames, size, size, 3)`, RGB.
-
-    Returns:
-        uint8 of the same shape; `clip` itself where nothing changes.
-    """
+    """Changes a clip by one operation after the other; returns itself where nothing changes."""
     for name, strength in operations:
         clip = OPERATIONS[name](clip, strength)
     return clip

@@ -12,7 +12,6 @@ class Crop:
     """A rectangle of a frame, in pixels.
 
     Attributes:
-        flip: mirrors it left to right.
         scale: of a placed square, its side before rounding as a share of the frame's short side; of
             a random resized crop, its area as a share of the frame's.
     """
@@ -21,7 +20,7 @@ class Crop:
     left: int
     height: int
     width: int
-    flip: bool = False
+    flip: bool = False  # mirrors it left to right
     scale: float = 1.0
 
 
@@ -56,7 +55,7 @@ def whole(height: int, width: int) -> Crop:
 
 
 # Squares of an evaluation: share of the short side, and positions; mirrored ones are added.
-VIEWS: dict[int, tuple[float, tuple[str, ...]]] = {
+_VIEWS: dict[int, tuple[float, tuple[str, ...]]] = {
     1: (1.0, ("center",)),
     3: (1.0, ("top_left", "center", "bottom_right")),
     10: (0.875, ("center", "top_left", "top_right", "bottom_left", "bottom_right")),
@@ -90,7 +89,7 @@ class Views:
         """Returns the crops of a frame."""
         if self.whole and self.count <= 2:
             return [whole(height, width), center(height, width)][: self.count]
-        scale, positions = VIEWS[self.count]
+        scale, positions = _VIEWS[self.count]
         flips = (False, True) if self.count == 2 * len(positions) else (False,)
         return [
             place(height, width, scale, position, flip) for flip in flips for position in positions
@@ -109,8 +108,7 @@ def random_crop(
 
     Reference:
         Hara et al., Learning Spatio-Temporal Features with 3D Residual Networks for Action
-        Recognition, ICCVW 2017, section 3.2 (4 corners or center, 5 scales), after Wang et al.,
-        Towards Good Practices for Very Deep Two-Stream ConvNets, 2015.
+        Recognition, ICCVW 2017, section 3.2 (4 corners or center, 5 scales).
     """
     position = positions[rng.integers(len(positions))]
     scale = scales[rng.integers(len(scales))]
@@ -127,12 +125,9 @@ def random_resized_crop(
 ) -> Crop:
     """Draws a rectangle by its area and shape, then its place; if `flip`, mirrors half of them.
 
+    Its share of the frame's area, and the logarithm of width:height, are uniform between limits.
     The first of ten rectangles that fits into the frame is taken, else the largest centered one of
     an allowed shape, whatever its area.
-
-    Args:
-        area: smallest and largest area, as shares of the frame's; drawn uniformly.
-        aspect: smallest and largest width:height; its logarithm is drawn uniformly.
 
     Reference:
         Szegedy et al., Going Deeper with Convolutions, CVPR 2015, section 6,

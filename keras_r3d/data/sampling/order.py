@@ -8,10 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = NDArray[np.int64]
-
-# Clips that are shuffled together where each pass over a video gives several.
-_SHUFFLED = 256
+Numbers = NDArray[np.int64]  # of videos, turns or places, counted from 0
+_SHUFFLED = 256  # clips that are shuffled together where each pass over a video gives several
 
 
 def epoch_order(labels: Sequence[str], seed: int, epoch: int, balanced: bool) -> Numbers:
@@ -19,12 +17,6 @@ def epoch_order(labels: Sequence[str], seed: int, epoch: int, balanced: bool) ->
 
     Balanced, turns that cannot be shared equally go to classes drawn at random; within a class no
     video comes more than once more often than another.
-
-    Args:
-        labels: class of each video.
-
-    Returns:
-        int64 `(len(labels),)`, numbers of videos, counted from 0.
     """
     rng = np.random.default_rng([seed, epoch])
     if not balanced:
@@ -71,12 +63,8 @@ def batch_videos(
 ) -> Numbers:
     """Returns the videos of a batch of `pipeline.training_clips`, int64 `(batch_size,)`.
 
-    Broken videos, which the pipeline replaces, are among them.
-
-    Args:
-        batch: counted from 0 since the start of the training, by this worker.
-        labels: class of each video.
-        batch_size, seed, balanced, clips_per_pass, shard: as in `pipeline.training_clips`.
+    Batches are counted from 0 by each worker. Broken videos, which the pipeline replaces, are among
+    them.
     """
     worker, workers = shard
     each = clips_per_pass

@@ -1,7 +1,7 @@
 """Which frames make a clip: pure arithmetic on frame numbers, counted from 0."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,7 @@ def random_window(
 
     A video shorter than the clip is taken from its start and looped.
     """
-    span = (frames - 1) * frame_stride + 1
-    start = int(rng.integers(max(1, frame_count - span + 1)))
+    start = int(rng.integers(_last_start(frame_count, frames, frame_stride) + 1))
     return _window(start, frame_count, frames, frame_stride)
 
 
@@ -31,8 +30,7 @@ def random_stride(
 ) -> int:
     """Draws the stride of a clip; every one from `least` to `most` that fits is equally likely.
 
-    A stride fits if the whole clip lies in the video. If none does, the stride is `least`, which
-    shows most of the video's frames.
+    It fits if the whole clip lies in the video. If none does it is `least`, which shows the most.
     """
     if least == most:
         return least
@@ -42,8 +40,8 @@ def random_stride(
 
 def middle_window(frame_count: int, frames: int, frame_stride: int) -> Indices:
     """Returns the clip of consecutive frames in the middle of the video, looped if too short."""
-    span = (frames - 1) * frame_stride + 1
-    return _window(max(0, frame_count - span) // 2, frame_count, frames, frame_stride)
+    start = _last_start(frame_count, frames, frame_stride) // 2
+    return _window(start, frame_count, frames, frame_stride)
 
 
 def even_windows(frame_count: int, frames: int, frame_stride: int, windows: int) -> list[Indices]:
@@ -54,9 +52,13 @@ def even_windows(frame_count: int, frames: int, frame_stride: int, windows: int)
     """
     if windows == 1:
         return [middle_window(frame_count, frames, frame_stride)]
-    span = (frames - 1) * frame_stride + 1
-    starts = np.unique(np.linspace(0, max(0, frame_count - span), windows).astype(np.int64))
+    last = _last_start(frame_count, frames, frame_stride)
+    starts = np.unique(np.linspace(0, last, windows).astype(np.int64))
     return [_window(start, frame_count, frames, frame_stride) for start in starts.tolist()]
+
+
+def _last_start(frame_count: int, frames: int, frame_stride: int) -> int:
+    return max(0, frame_count - (frames - 1) * frame_stride - 1)
 
 
 def _window(start: int, frame_count: int, frames: int, frame_stride: int) -> Indices:
@@ -66,8 +68,8 @@ def _window(start: int, frame_count: int, frames: int, frame_stride: int) -> Ind
 
 def even_spreads(frame_count: int, frames: int, windows: int) -> list[Indices]:
     """Spreads at most `windows` different clips over the whole video, each a little later."""
-    places = [np.full(frames, (number + 0.5) / windows) for number in range(windows)]
-    return _different([_spread(frame_count, frames, place) for place in places])
+    places = (np.full(frames, (number + 0.5) / windows) for number in range(windows))
+    return _different(_spread(frame_count, frames, place) for place in places)
 
 
 def spans(frame_count: int, frames: int, shares: Sequence[float]) -> list[Indices]:
@@ -76,14 +78,11 @@ def spans(frame_count: int, frames: int, shares: Sequence[float]) -> list[Indice
     In a short video some would be alike; the clips returned are all different.
     """
     numbers = (span_places(frames, shares) * frame_count).astype(np.int64)
-    return _different(list(np.minimum(numbers, frame_count - 1)))
+    return _different(np.minimum(numbers, frame_count - 1))
 
 
-def _different(clips: list[Indices]) -> list[Indices]:
-    distinct: dict[tuple[int, ...], Indices] = {}
-    for clip in clips:
-        distinct.setdefault(tuple(clip.tolist()), clip)
-    return list(distinct.values())
+def _different(clips: Iterable[Indices]) -> list[Indices]:
+    return list({tuple(clip.tolist()): clip for clip in clips}.values())
 
 
 def span_places(frames: int, shares: Sequence[float]) -> NDArray[np.float64]:
@@ -103,10 +102,8 @@ def span_places(frames: int, shares: Sequence[float]) -> NDArray[np.float64]:
 def spread(frame_count: int, frames: int, rng: np.random.Generator | None = None) -> Indices:
     """Spreads a clip over the whole video: one frame from each of `frames` equal parts.
 
-    Frames repeat where the video has fewer than `frames`.
-
-    Args:
-        rng: draws the place inside each part; None takes its middle.
+    Frames repeat where the video has fewer than `frames`. `rng` draws the place inside each part;
+    None takes its middle.
     """
     return _spread(frame_count, frames, np.full(frames, 0.5) if rng is None else rng.random(frames))
 
