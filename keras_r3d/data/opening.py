@@ -25,17 +25,12 @@ _DEPTH = 8  # folders above a file that may be its folder of stored flow
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Labeled videos by split, and their reader.
-
-    Attributes:
-        path: where it was opened, without the secrets a URL may have.
-        root: folder or URL that the paths of its videos start from.
-    """
+    """Labeled videos by split, and their reader."""
 
     annotations: Annotations
     reader: Reader
-    path: str
-    root: str
+    path: str  # where it was opened, without the secrets a URL may have
+    root: str  # folder or URL that the paths of its videos start from
 
 
 def open_source(

@@ -66,17 +66,11 @@ def contact_sheet(
 
 @dataclasses.dataclass(frozen=True)
 class WrittenSheet:
-    """Pages of clips that were written. Printed, it is a report.
-
-    Attributes:
-        paths: of the pages.
-        problems: the videos that could not be read.
-        text: how the clips were drawn.
-    """
+    """Pages of clips that were written. Printed, it is a report."""
 
     paths: list[Path]
-    problems: list[Problem]
-    text: str
+    problems: list[Problem]  # the videos that could not be read
+    text: str  # how the clips were drawn
 
     def __str__(self) -> str:
         first, last, count = self.paths[0], self.paths[-1], len(self.paths)

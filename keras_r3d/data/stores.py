@@ -137,11 +137,7 @@ def prepare_store(
 
 
 def _levels(asked: dict[str, Any], recipe: str, overrides: Sequence[str]) -> levels.Levels:
-    """Returns the sizes of frames that a store keeps.
-
-    Args:
-        asked: one of `levels`, `height`, `short_side` and `clips`, or none.
-    """
+    """Returns the sizes of frames that a store keeps, by one of its arguments for them, or none."""
     if len(asked) > 1:
         raise StoreError(
             f"Of `levels`, `height`, `short_side` and `clips`, one only. Received: {asked}"
@@ -224,19 +220,12 @@ def verify_store(
 
 @dataclasses.dataclass(frozen=True)
 class StoredFlow:
-    """What was stored. Printed, it is a report.
-
-    Attributes:
-        path: of the folder.
-        settings: how flow was computed.
-        problems: the videos that gave none.
-        recipe: that will train on it.
-    """
+    """What was stored. Printed, it is a report."""
 
     path: Path
-    settings: flow_folder.FlowSettings
-    problems: list[Problem]
-    recipe: str | None
+    settings: flow_folder.FlowSettings  # how flow was computed
+    problems: list[Problem]  # the videos that gave none
+    recipe: str | None  # that will train on it
 
     def __str__(self) -> str:
         settings = self.settings

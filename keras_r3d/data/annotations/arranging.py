@@ -3,6 +3,7 @@
 import os
 import random
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from keras_r3d.data.annotations.video import (
@@ -48,18 +49,19 @@ def arrange(
         trained_on: refuse what a classifier cannot be trained on: no training videos, fewer than
             two classes, classes without training videos. A trained one can be evaluated on these.
     """
-    folder = root(data_dir)
-    notes = [] if quarantined else _skip_quarantined(splits, Path(folder))
-    nameless: list[str] = []
-    for split, videos in splits.items():
-        paths = [video.path for video in videos if not is_text(video.path)]
-        nameless += [os.fsencode(path).decode(errors="backslashreplace") for path in paths]
-        splits[split] = [video for video in videos if is_text(video.path)]
-    notes += note(nameless, "videos whose names are not UTF-8 are skipped; rename them")
+    folder = Path(root(data_dir))
+    notes: list[str] = []
+    if not quarantined:
+        _, listed = _read_quarantine(folder)
+        skipped = _take_out(splits, lambda video: os.path.abspath(video.path) in listed)
+        notes += note(skipped, f"videos are skipped by {folder / QUARANTINE}")
+    nameless = _take_out(splits, lambda video: not is_text(video.path))
+    shown = [os.fsencode(path).decode(errors="backslashreplace") for path in nameless]
+    notes += note(shown, "videos whose names are not UTF-8 are skipped; rename them")
     if not any(splits.values()) or (trained_on and not splits.get("train")):
         raise DataError(
-            f"No {'training ' * trained_on}videos in {folder}. Splits found: {sorted(splits)}. "
-            f"Expected:\n{LAYOUT}"
+            f"No {'training ' * trained_on}videos in {root(data_dir)}. Splits found: "
+            f"{sorted(splits)}. Expected:\n{LAYOUT}"
         )
     for name, fraction in (("test", test_fraction), ("validation", validation_fraction)):
         if name in splits or fraction <= 0:
@@ -87,6 +89,14 @@ def arrange(
     _check_classes(splits, classes, notes)
     _check_groups(splits)
     return Annotations(splits, classes, notes)
+
+
+def _take_out(splits: Splits, is_refused: Callable[[Video], bool]) -> list[str]:
+    """Takes videos out of the splits; returns their paths."""
+    refused = {video for videos in splits.values() for video in videos if is_refused(video)}
+    for split, videos in splits.items():
+        splits[split] = [video for video in videos if video not in refused]
+    return sorted(video.path for video in refused)
 
 
 def _hold_out(videos: list[Video], fraction: float, seed: str) -> tuple[list[Video], list[Video]]:
@@ -147,16 +157,6 @@ def _check_classes(splits: Splits, classes: list[str], notes: list[str]) -> None
         absent = sorted(set(classes) - labels)
         if absent:
             notes.append(f"Split '{name}' has no video of: {some(absent)}.")
-
-
-def _skip_quarantined(splits: Splits, folder: Path) -> list[str]:
-    """Takes the quarantined videos out of the splits; returns notes."""
-    _, quarantined = _read_quarantine(folder)
-    skipped: list[str] = []
-    for split, videos in splits.items():
-        skipped += [video.path for video in videos if os.path.abspath(video.path) in quarantined]
-        splits[split] = [v for v in videos if os.path.abspath(v.path) not in quarantined]
-    return note(sorted(skipped), f"videos are skipped by {folder / QUARANTINE}")
 
 
 def add_to_quarantine(data_dir: str | Path, paths: list[str]) -> Path:

@@ -49,9 +49,8 @@ class Entry:
     label: str | None  # None where the list keeps it secret
     split: str
     where: str  # file and line
-    untrimmed: tuple[str, ...] = ()  # names of the file, without suffix, that it is a segment of
-    start_seconds: float = 0.0
-    end_seconds: float = math.inf
+    # Names of longer videos, without suffix, and when it starts and ends in them.
+    segments: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
 def read_public_list(path: Path, data_dir: Path) -> tuple[Splits, list[str]] | None:
@@ -124,7 +123,7 @@ def _kinetics_entries(path: Path) -> Iterator[Entry]:
                 f"Received: {row['time_start']!r} and {row['time_end']!r}"
             )
         trimmed = f"{name}_{int(start):06d}_{int(end):06d}"
-        yield Entry(trimmed, row.get("label") or None, split, where, (name,), start, end)
+        yield Entry(trimmed, row.get("label") or None, split, where, {name: (start, end)})
 
 
 def _official_entries(path: Path) -> Iterator[Entry]:
@@ -183,8 +182,8 @@ def _json_segment(name: str, annotation: Any, split: str, where: str) -> Entry:
         case [int() | float() as start, int() | float() as end] if 0 <= start < end:
             label = _json_label(annotation.get("label"), where)
             trimmed = f"{name} [{start:g}-{end:g} s]"
-            untrimmed = (name, f"v_{name}")
-            return Entry(trimmed, label, split, where, untrimmed, float(start), float(end))
+            segments = dict.fromkeys((name, f"v_{name}"), (float(start), float(end)))
+            return Entry(trimmed, label, split, where, segments)
     raise DataError(
         f'{where}: "segment" must be two numbers of seconds, the first below the second. '
         f"Received: {str(segment)[:100]}"
@@ -273,7 +272,7 @@ def video_files(data_dir: Path) -> dict[str, list[str]]:
 
 
 def _find_video(entry: Entry, label: str, files: dict[str, list[str]]) -> Video | None:
-    for name in (entry.name, *entry.untrimmed):
+    for name, seconds in ({entry.name: (0.0, math.inf)} | entry.segments).items():
         paths = files.get(name, [])
         if len(paths) > 1:
             # Of files with the same name, the one in its class's folder.
@@ -284,9 +283,7 @@ def _find_video(entry: Entry, label: str, files: dict[str, list[str]]) -> Video 
                 f"{entry.where}: {name} lies in two places: {some(paths)}. Remove one of them."
             )
         if paths:
-            whole = name == entry.name
-            segment = () if whole else (entry.start_seconds, entry.end_seconds)
-            return Video(paths[0], label, *segment)
+            return Video(paths[0], label, *seconds)
     return None
 
 

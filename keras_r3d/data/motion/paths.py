@@ -134,8 +134,7 @@ TWO: dict[str, Paths] = {
     "pass": _relative(lambda t: -0.5 + t, lambda t: 0.5 - t),
     "follow": _relative(lambda t: -0.5 + 0.6 * t, lambda t: -0.1 + 0.6 * t),
     "push": _relative(
-        lambda t: -0.5 + 0.4 * np.minimum(2 * t, 1),
-        lambda t: 0.3 * np.maximum(0, t - 0.4) / 0.6,
+        lambda t: -0.5 + 0.4 * np.minimum(2 * t, 1), lambda t: 0.3 * np.maximum(0, t - 0.4) / 0.6
     ),
     "touch_and_back": _relative(lambda t: -0.05 - 0.35 * np.abs(2 * t - 1), lambda t: 0.15 + 0 * t),
     "exchange": _around(1),

@@ -37,24 +37,15 @@ _COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class Scan:
-    """What the files of a folder are like. Printed, it is a report.
+    """What the files of a folder are like. Printed, it is a report."""
 
-    Attributes:
-        source: folder, list or file that was scanned.
-        examinations: one a file.
-        near_duplicates: in different splits, or in different groups of a split; the most alike
-            first.
-        annotations: labels and splits of the files, if they have some.
-        written: files of the report.
-        quarantine: file that lists the broken files now.
-    """
-
-    source: str
-    examinations: list[Examination]
+    source: str  # folder, list or file that was scanned
+    examinations: list[Examination]  # one a file
+    # In different splits, or in different groups of a split; the most alike first.
     near_duplicates: list[NearDuplicate]
-    annotations: Annotations | None = None
-    written: Sequence[str] = ()
-    quarantine: Path | None = None
+    annotations: Annotations | None = None  # labels and splits of the files, if they have some
+    written: Sequence[str] = ()  # files of the report
+    quarantine: Path | None = None  # file that lists the broken files now
 
     @property
     def broken(self) -> list[str]:
