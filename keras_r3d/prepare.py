@@ -32,14 +32,14 @@ def _main(
     progress = Progress("videos")
     if verify:
         if data is not None:
-            raise R3DError(f"--verify takes a store and nothing beside it. Received: {data}")
+            raise R3DError(f"`verify` takes a store and nothing beside it. Received: {data}")
         report = stores.verify_store(verify, quarantine=quarantine, progress=progress)
         print(report)
         return int(bool(report.damage))
     if data is None:
         raise R3DError("Name what to prepare: a folder of videos, or a list of them.")
     if quarantine:
-        raise R3DError("--quarantine goes with --verify.")
+        raise R3DError("`quarantine` goes with `verify`.")
     say = functools.partial(print, flush=True)
     with command.resumable():
         prepared = stores.prepare_store(data, **arguments.of(_PREPARE), progress=progress, say=say)

@@ -39,9 +39,7 @@ def training_clips(
 ) -> list[Clip]:
     """Draws frames, crop and random changes of clips of a video, all cut in one pass over it.
 
-    Args:
-        rngs: one for each clip.
-        out: as many arrays of `clips.shape`, uint8, contiguous, that become the pixels.
+    For each of the generators an array of `clips.shape`, uint8, contiguous, becomes the pixels.
     """
     count = reader.count(source)
     numbers = [training_frames(count, clips, rng) for rng in rngs]
@@ -72,14 +70,11 @@ def middle_clip(reader: Reader, source: Video, clips: Clips, out: Frame | None =
 def windows(
     reader: Reader, source: Video, clips: Clips, count: int | None = None, views: int = 1
 ) -> Iterator[Window]:
-    """Cuts the windows of a video that an evaluation scores, one after the other.
+    """Cuts the windows of a video that an evaluation scores, each in `views` crops.
 
-    Args:
-        count: of windows, evenly placed; None takes all of the video, in windows that do not
-            overlap, the last of them completed by looping its own frames. For clips that are spread
-            over the whole video, None is one window, or those of its `spans`; several begin a
-            little later each.
-        views: crops of each window, `count` of `cropping.Views`.
+    `count` of them are evenly placed; None takes all of the video, in windows that do not overlap,
+    the last of them completed by looping its own frames. Of clips that are spread over the whole
+    video, None is one window, or those of its `spans`; several begin a little later each.
     """
     cut, frames, sampling = views_of(clips, views), clips.frames, clips.sampling
 

@@ -27,7 +27,7 @@ _ONE_WAY = {
 }
 VIDEOS_PER_CLASS = {"train": 128, "validation": 10, "test": 16}
 SIDE, FRAMES, FPS = 96, 64, 32
-_OTHERWISE = ", or pass --data_dir with videos of your own"  # where none can be written
+_OTHERWISE = ", or pass videos of your own as `data`"  # where none can be written
 PERIOD = 32  # frames in which a motion goes back and forth, or twice one way
 WAY = 36  # length of the moves, in pixels
 VERSION = "v1"  # changes with the pictures, so that an old cache is not used for them

@@ -36,21 +36,16 @@ class Source:
 def open_source(
     data_dir: str | Path,
     clips: Clips,
-    listed: VideoList | None = None,
+    listed: VideoList | None = None,  # names the annotations of a folder, and its hold-out
     *,
-    cache_gib: float = 0.0,
-    seed: int | None = None,
-    least_validation: int = 0,
+    cache_gib: float = 0.0,  # memory for decoded frames of video files
+    seed: int | None = None,  # of the hold-out
+    least_validation: int = 0,  # hold no videos out for validation if they would be fewer
 ) -> Source:
     """Opens a folder of videos or of their flow, a list of videos, or a clip store, anywhere.
 
-    Args:
-        listed: names the annotations of a folder, and what to hold out of it; None finds any. (A
-            list, a store or a folder of flow has its own annotations.)
-        cache_gib: memory for decoded frames of video files.
-        seed: of the hold-out. None holds no videos out, uses any annotations of a folder that lacks
-            the named ones, and accepts what could not be trained on.
-        least_validation: hold no videos out for validation if they would be fewer.
+    Without a seed no videos are held out, any annotations serve for a folder that lacks the named
+    ones, and what could not be trained on is accepted, too.
     """
     if str(data_dir) == motion.URL:
         rendered = motion.MotionReader(clips.frames)

@@ -36,6 +36,8 @@ _KEPT_BATCHES = 8  # arrays of one shape that are kept for reuse
 _QUIET_SECONDS = 0.1  # without a call: TensorFlow has seen the errors and makes no more
 _MOST_SECONDS = 10.0  # for calls under way to end, as Python ends
 
+# Takes the number of a video in the stream, and memory for its clips; returns their label. It is
+# called by several threads.
 Fill = Callable[[int, Sequence[np.ndarray]], int]
 
 
@@ -47,28 +49,19 @@ def training_clips(
     *,
     batch_size: int,
     seed: int,
-    balanced: bool = False,
-    broken_share: float = 0.1,
-    clips_per_pass: int = 1,
-    start: int = 0,
-    shard: tuple[int, int] = (0, 1),
-    epoch_steps: int | None = None,
+    balanced: bool = False,  # draws as many clips of each class; an epoch is as long
+    broken_share: float = 0.1,  # of the videos; more broken ones end the stream with an error
+    clips_per_pass: int = 1,  # over a video file, where decoding up to the clip is the cost
+    start: int = 0,  # batches to skip, to resume a stream
+    shard: tuple[int, int] = (0, 1),  # number of this worker, and of all; each draws other videos
+    epoch_steps: int | None = None,  # after which a pass ends, and the next one goes on there
 ) -> tf.data.Dataset:
     """Draws training clips without end: every video once, in random order, then again.
 
     Order and crops are a pure function of the seed and the position in the stream, whatever the
     number of threads. A broken video is replaced by a draw from the same videos; the reader notes
     it. Batches are of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
-
-    Args:
-        balanced: draws as many clips of each class; an epoch is as long.
-        broken_share: share of the videos that may be broken; more end the stream with an error.
-        clips_per_pass: clips that each pass over a video yields, 256 clips at a time shuffled: for
-            video files, where decoding up to the clip is the cost.
-        start: batches to skip, to resume a stream.
-        shard: number of this worker, and of all workers; each draws other videos.
-        epoch_steps: batches after which the stream ends, for the next pass over it to go on there
-            (with `clips_per_pass` 1).
+    Several clips of each pass are shuffled, 256 at a time; `epoch_steps` needs one a pass.
     """
     labels = {name: label for label, name in enumerate(classes)}
     names = {video.name for video in videos}
@@ -98,8 +91,8 @@ def training_clips(
                         f"{broken[-1].detail} `python -m keras_r3d.scan` (of a clip store, "
                         "`prepare --verify`) finds them all."
                     ) from error
-                drawn = rng.integers(len(videos))
-                source = videos[epoch_order(epoch)[drawn] if balanced else drawn]
+                draw = rng.integers(len(videos))
+                source = videos[epoch_order(epoch)[draw] if balanced else draw]
         raise VideoError(
             f"{_MOST_DRAWS} training videos in a row cannot be read; the last: "
             f"{source.name}. Is the data folder still there?"
@@ -201,17 +194,10 @@ def _filled(
     clips_each: int,
     fill: Fill,
     *,
-    blocks: int = _BATCHES,
-    shuffle_seed: int | None = None,
+    blocks: int = _BATCHES,  # batches under way at a time
+    shuffle_seed: int | None = None,  # of the clips in a batch; None leaves them in order
 ) -> tf.data.Dataset:
-    """Turns numbers of batches into batches of `videos`, and `clips_each` of each of them.
-
-    Args:
-        fill: takes the number of a video in the stream, and memory for its clips; returns their
-            label. Called by several threads.
-        blocks: batches under way at a time.
-        shuffle_seed: of the clips in a batch; None leaves them in order.
-    """
+    """Turns numbers of batches into batches of `videos`, and `clips_each` of each of them."""
     count = videos * clips_each
     shape = (count, *clips.shape)
     turn = _TURN if clips_each == 1 else 1

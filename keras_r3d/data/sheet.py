@@ -185,9 +185,9 @@ def _page(reader: Reader, strips: Sequence[Strip], clips: Clips) -> Figure:
     size = (max(4.8, 1.2 * (count + left)), 1.6 * len(strips))
     figure = Figure(figsize=size, layout="constrained")
     rows = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
-    shown = np.linspace(0, clips.frames - 1, count).round().astype(int)
+    numbers = np.linspace(0, clips.frames - 1, count).round().astype(int)
     for axes, (video, clip), whole in zip(rows, strips, uncut, strict=True):
-        frames = _colored(clip.pixels[shown], clips)
+        frames = _colored(clip.pixels[numbers], clips)
         axes.imshow(np.concatenate(list(frames), axis=1), extent=(0, count, 1, 0))
         if whole:
             _draw_uncut(axes, _colored(whole[0], clips)[0], *whole[1], clip)
@@ -223,9 +223,8 @@ def _colored(frames: Frame, clips: Clips) -> Frame:
 
 def _draw_uncut(axes: Axes, frame: Frame, height: int, width: int, clip: Clip) -> None:
     """Draws an uncut frame left of a strip, in its shape, and the crop on it."""
-    drawn = _width(height, width)
-    scale = drawn / width
-    left, top = -_GAP - drawn, (1 - scale * height) / 2
+    scale = _width(height, width) / width
+    left, top = -_GAP - scale * width, (1 - scale * height) / 2
     axes.imshow(frame, extent=(left, -_GAP, top + scale * height, top))
     crop = clip.crop
     place = (left + scale * crop.left, top + scale * crop.top)

@@ -17,26 +17,26 @@ _MOST_PAIRS = 60
 
 
 @fonts.any_script()
-def figure(matrix: np.ndarray, classes: Sequence[str], what: str) -> Figure:
+def figure(matrix: np.ndarray, classes: Sequence[str], noun: str) -> Figure:
     """Draws counts, int64 `(classes, classes)`: rows are true classes, columns predictions.
 
-    Of more than 60 classes only some are named, and the most frequent confusions stand beside. The
-    title says `what` was counted.
+    Of more than 60 classes only some are named, and the most frequent confusions stand beside.
+    `noun` names what was counted, in the title.
     """
     names = [shortened(name, _MOST_LETTERS) for name in classes]
     all_named = len(classes) <= _MOST_NAMED
     if all_named:
         cells, letters = 0.36 * len(names), 0.09 * max(map(len, names))
         size = max(5.5, cells + letters + 1.2), max(4.5, cells + 0.8 * letters + 1.2)
-        drawn = Figure(figsize=size, layout="constrained")
-        axes = drawn.subplots()
+        picture = Figure(figsize=size, layout="constrained")
+        axes = picture.subplots()
     else:
-        drawn = Figure(figsize=(24, 18), layout="constrained")
-        axes, beside = drawn.subplots(1, 2, width_ratios=(4, 1))
+        picture = Figure(figsize=(24, 18), layout="constrained")
+        axes, beside = picture.subplots(1, 2, width_ratios=(4, 1))
         _list_pairs(beside, matrix, names)
     _draw(axes, matrix, names, numbers=all_named)
-    axes.set_title(f"{int(np.trace(matrix))} of {matrix.sum()} {what} right")
-    return drawn
+    axes.set_title(f"{int(np.trace(matrix))} of {matrix.sum()} {noun} right")
+    return picture
 
 
 def _draw(axes: Axes, matrix: np.ndarray, names: Sequence[str], *, numbers: bool) -> None:

@@ -24,21 +24,15 @@ class Cell:
 @fonts.any_script()
 def figure(
     rows: Sequence[Sequence[Cell | None]],
-    inches: tuple[float, float],
+    inches: tuple[float, float],  # width and height of a cell, with its title
     heading: str = "",
     *,
     font_size: float = 8,
     row_names: Sequence[str] = (),
     column_names: Sequence[str] = (),
-    flow: bool = False,
+    flow: bool = False,  # adds a key to its colors
 ) -> Figure:
-    """Draws rows of pictures, of equal length; None leaves a place empty.
-
-    Args:
-        inches: width and height of a cell, with its title.
-        row_names, column_names: left of the rows and below the columns.
-        flow: adds a key to the colors of optical flow.
-    """
+    """Draws rows of pictures, of equal length; None leaves a place empty."""
     columns = max(map(len, rows), default=1)
     above = 0.2 * (1 + heading.count("\n")) + 0.2 if heading else 0.0
     size = (columns * inches[0] + 0.2, max(1, len(rows)) * inches[1] + above)

@@ -14,9 +14,9 @@ def figure(log: Sequence[Mapping[str, float]], kept: int) -> Figure:
     """
     epochs = [int(row["epoch"]) for row in log]
     picture = Figure(figsize=(12, 4), layout="constrained")
-    _, accuracy_axes, rate_axes = three = picture.subplots(1, 3)
+    _, accuracy_axes, rate_axes = panels = picture.subplots(1, 3)
     titles = {"loss": "loss", "clip_top1": "clip top-1 accuracy"}
-    for axes, (name, title) in zip(three, titles.items(), strict=False):
+    for axes, (name, title) in zip(panels, titles.items(), strict=False):
         for column, label in ((name, "training"), (f"val_{name}", "validation")):
             if column in log[0]:
                 axes.plot(epochs, [row[column] for row in log], ".-", label=label)
@@ -28,7 +28,7 @@ def figure(log: Sequence[Mapping[str, float]], kept: int) -> Figure:
     rate_axes.plot(epochs, rates, ".-")
     rate_axes.set_title("learning rate")
     rate_axes.set_yscale("log")
-    for axes in three:
+    for axes in panels:
         axes.set_xlabel("epoch")
         axes.set_xlim(0.5, epochs[-1] + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)

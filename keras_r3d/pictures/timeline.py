@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from keras_r3d.pictures import fonts
 from keras_r3d.system.text import shortened, shortened_path
 
-_SPANS = 60  # windows, of which start and end are drawn
+_SPANS = 60  # windows, of which start and end are picture
 _LETTERS = 48  # of a name
 _LEAST_SECONDS = 0.1  # of the axis: a video may be a single frame
 
@@ -25,8 +25,8 @@ def figure(
     shows from when to when a window is, where there are not too many to be seen, and they do not
     lie over each other. The scores of a single window are bars over its time, which is shaded.
     """
-    drawn = Figure(figsize=(9, 4.2), layout="constrained")
-    axes = drawn.subplots()
+    picture = Figure(figsize=(9, 4.2), layout="constrained")
+    axes = picture.subplots()
     start = seconds[:, 0].min()
     end = max(seconds[:, 1].max(), start + _LEAST_SECONDS)
     single = len(seconds) == 1
@@ -50,10 +50,10 @@ def figure(
     axes.grid(alpha=0.3)
     title = f"{shortened_path(name, 2 * _LETTERS)} · {len(seconds)} window{'s' * (not single)}"
     axes.set_title(title, fontsize=10, parse_math=False)
-    legend = drawn.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    legend = picture.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    return drawn
+    return picture
 
 
 def _draw_line(

@@ -31,23 +31,17 @@ def arrange(
     splits: Splits,
     data_dir: str | Path,
     *,
-    validation_fraction: float = 0.0,
+    validation_fraction: float = 0.0,  # of each class's training videos, if there is no such split
     test_fraction: float = 0.0,
     seed: int = 0,
-    least_validation: int = 0,
-    quarantined: bool = False,
+    least_validation: int = 0,  # hold no videos out for validation if they would be fewer
+    quarantined: bool = False,  # keep the videos that quarantine.txt lists
     trained_on: bool = True,
 ) -> Annotations:
     """Skips quarantined videos, holds videos out, and checks the classes.
 
-    Args:
-        data_dir: folder or list of the videos, with a quarantine.txt or without.
-        validation_fraction: share of each class's training videos held out where there is no
-            validation split; `test_fraction` likewise.
-        least_validation: hold no videos out for validation if they would be fewer.
-        quarantined: keep the videos that quarantine.txt lists.
-        trained_on: refuse what a classifier cannot be trained on: no training videos, fewer than
-            two classes, classes without training videos. A trained one can be evaluated on these.
+    What is `trained_on` must have training videos, of two classes at least, and no classes without.
+    A trained classifier can be evaluated on such.
     """
     folder = Path(root(data_dir))
     notes: list[str] = []

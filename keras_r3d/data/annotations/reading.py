@@ -34,19 +34,13 @@ _FORMS = (
 def read(
     data_dir: str | Path, annotations: str, *, must_exist: bool = True, **options: Any
 ) -> Annotations:
-    """Reads the annotations of a data folder.
+    """Reads the annotations of a data folder, or an annotation file, with options of `arrange`.
 
     Args:
-        data_dir: folder of videos, or an annotation file beside them (then `annotations` is not
-            used).
         annotations: "folders"; "auto": manifest.csv if there is one, else folders; or the path of
-            a file or folder of lists, relative to `data_dir`.
+            a file or folder of lists, relative to the data folder.
         must_exist: refuse a CSV file of one's own that lists missing videos. (Public lists name
             videos that are no longer on the web; those are skipped and counted.)
-        options: of `arrange`.
-
-    Raises:
-        DataError: anything that keeps the videos from being used, by name.
     """
     data_dir = Path(data_dir)
     if not data_dir.exists():

@@ -50,9 +50,8 @@ class Video:
 class Problem:
     """What is wrong with a video.
 
-    Attributes:
-        status: "unreadable" (it gives no frames) or "short" (the container promises more frames
-            than decode; those that decode are used).
+    Its status is "unreadable" (it gives no frames) or "short" (the container promises more frames
+    than decode; those that decode are used).
     """
 
     name: str

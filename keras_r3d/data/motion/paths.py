@@ -72,38 +72,32 @@ _WAYS = {"right": (1, 0), "down": (0, 1), "left": (-1, 0), "up": (0, -1)}
 _SLANTED = {"down_right": (1, 1), "down_left": (-1, 1), "up_left": (-1, -1), "up_right": (1, -1)}
 
 
-def _one_thing() -> dict[str, Path]:
-    ways = _WAYS | _SLANTED
-    paths: dict[str, Path] = {name: _polyline([(0, 0), way]) for name, way in ways.items()}
-    paths |= {f"{name}_and_back": _polyline([(0, 0), way, (0, 0)]) for name, way in _WAYS.items()}
-    paths |= {
+_SQUARE = [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]
+# Of one thing: paths within -0.5 to 0.5, before they are scaled.
+ONE: dict[str, Path] = {
+    **{name: _polyline([(0, 0), way]) for name, way in (_WAYS | _SLANTED).items()},
+    **{f"{name}_and_back": _polyline([(0, 0), way, (0, 0)]) for name, way in _WAYS.items()},
+    **{
         f"{first}_then_{second}": _polyline([(0, 0), (x, y), (x + u, y + v)])
         for turns in (_WAYS, _SLANTED)
         for first, (x, y) in turns.items()
         for second, (u, v) in turns.items()
         if x * u + y * v == 0
-    }
-    square = [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]
-    paths |= {
-        "circle_clockwise": _circle(1),
-        "circle_counterclockwise": _circle(-1),
-        "square_clockwise": _polyline(square),
-        "square_counterclockwise": _polyline(square[::-1]),
-        "zigzag": _polyline([(0, 0), (1, 0), (0, 1), (1, 1)]),
-        "cross": _polyline([(0, 0), (1, 1), (1, 0), (0, 1)]),
-        "shake_sideways": _shake(1, 0),
-        "shake_vertically": _shake(0, 1),
-        "grow": _resize(0.55, 1.45),
-        "shrink": _resize(1.45, 0.55),
-        "turn_clockwise": _turn(1),
-        "turn_counterclockwise": _turn(-1),
-        "still": lambda t, _: _track(t),
-    }
-    return paths
-
-
-# Of one thing: paths within -0.5 to 0.5, before they are scaled.
-ONE: dict[str, Path] = _one_thing()
+    },
+    "circle_clockwise": _circle(1),
+    "circle_counterclockwise": _circle(-1),
+    "square_clockwise": _polyline(_SQUARE),
+    "square_counterclockwise": _polyline(_SQUARE[::-1]),
+    "zigzag": _polyline([(0, 0), (1, 0), (0, 1), (1, 1)]),
+    "cross": _polyline([(0, 0), (1, 1), (1, 0), (0, 1)]),
+    "shake_sideways": _shake(1, 0),
+    "shake_vertically": _shake(0, 1),
+    "grow": _resize(0.55, 1.45),
+    "shrink": _resize(1.45, 0.55),
+    "turn_clockwise": _turn(1),
+    "turn_counterclockwise": _turn(-1),
+    "still": lambda t, _: _track(t),
+}
 
 
 def _relative(first: Callable[[Times], Times], second: Callable[[Times], Times]) -> Paths:

@@ -1,6 +1,7 @@
 """Textures and outlines, drawn once a process: the same ones always."""
 
 import functools
+import itertools
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,11 @@ def textures() -> NDArray[np.uint8]:
 def outlines() -> NDArray[np.float32]:
     """Returns how much of each pixel a thing covers, float32 `(n, OUTLINE, OUTLINE)`, 0 to 1."""
     rng = np.random.default_rng([_SEED, 2])
-    kinds = (_ellipse, _star, _sticks)
-    return np.stack([kinds[number % len(kinds)](rng) for number in range(_OUTLINES)])
+    masks = np.zeros((_OUTLINES, OUTLINE, OUTLINE), np.float32)
+    for mask, draw in zip(masks, itertools.cycle((_ellipse, _star, _sticks)), strict=False):
+        draw(mask, rng)
+        mask[...] = cv2.GaussianBlur(mask, (3, 3), 0)
+    return masks
 
 
 @functools.cache
@@ -106,29 +110,23 @@ def _stripes(rng: np.random.Generator) -> Pixels:
     return (255 * (wave * first + (1 - wave) * last)).astype(np.uint8)
 
 
-def _ellipse(rng: np.random.Generator) -> NDArray[np.float32]:
+def _ellipse(mask: NDArray[np.float32], rng: np.random.Generator) -> None:
     axes = (OUTLINE * rng.uniform((0.2, 0.15), 0.48)).astype(int).tolist()
-    mask = np.zeros((OUTLINE, OUTLINE), np.float32)
     cv2.ellipse(mask, (OUTLINE // 2,) * 2, axes, rng.uniform(0, 180), 0, 360, 1.0, -1)
-    return cv2.GaussianBlur(mask, (3, 3), 0)
 
 
-def _star(rng: np.random.Generator) -> NDArray[np.float32]:
+def _star(mask: NDArray[np.float32], rng: np.random.Generator) -> None:
     corners = int(rng.integers(3, 9))
     angles = 2 * np.pi * np.sort(rng.random(corners))
     radii = OUTLINE * rng.uniform(0.2, 0.48, corners)
     points = OUTLINE / 2 + np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
-    mask = np.zeros((OUTLINE, OUTLINE), np.float32)
     cv2.fillPoly(mask, [points.astype(np.int32)], 1.0)
-    return cv2.GaussianBlur(mask, (3, 3), 0)
 
 
-def _sticks(rng: np.random.Generator) -> NDArray[np.float32]:
-    """A chain of thick lines, as a hand or an arm."""
-    mask = np.zeros((OUTLINE, OUTLINE), np.float32)
+def _sticks(mask: NDArray[np.float32], rng: np.random.Generator) -> None:
+    """Draws a chain of thick lines, as a hand or an arm."""
     point = np.array([OUTLINE / 2, OUTLINE / 2])
     for _ in range(int(rng.integers(2, 6))):
         start, point = point, np.clip(point + rng.normal(0, OUTLINE / 4, 2), 2, OUTLINE - 3)
         ends = start.astype(int).tolist(), point.astype(int).tolist()
         cv2.line(mask, *ends, 1.0, int(rng.integers(2, OUTLINE // 6)))
-    return cv2.GaussianBlur(mask, (3, 3), 0)

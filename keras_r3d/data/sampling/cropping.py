@@ -66,11 +66,9 @@ _VIEWS: dict[int, tuple[float, tuple[str, ...]]] = {
 class Views:
     """The crops of each frame in an evaluation.
 
-    Attributes:
-        count: 1: the largest centered square. 3: the largest squares at both ends and in the middle
-            of the long side. 10: squares of 7/8 of the short side in the center and the corners,
-            and the same mirrored.
-        whole: 1 is all of the frame instead, made square; 2 adds the largest centered square.
+    1: the largest centered square. 3: the largest squares at both ends and in the middle of the
+    long side. 10: squares of 7/8 of the short side in the center and the corners, and the same
+    mirrored. If `whole`, 1 is all of the frame, made square; 2 adds the largest centered square.
 
     Reference:
         3: Wang et al., Non-local Neural Networks, CVPR 2018, section 4.1. 10: Krizhevsky et al.,

@@ -24,11 +24,11 @@ def epoch_order(labels: Sequence[str], seed: int, epoch: int, balanced: bool) ->
     classes, class_of = np.unique(labels, return_inverse=True)
     each, over = divmod(len(labels), len(classes))
     counts = each + (rng.permutation(len(classes)) < over)
-    drawn = [
+    videos = [
         np.resize(rng.permutation(np.flatnonzero(class_of == label)), count)
         for label, count in enumerate(counts)
     ]
-    return rng.permutation(np.concatenate(drawn))
+    return rng.permutation(np.concatenate(videos))
 
 
 def videos_at(turns: Numbers, labels: Sequence[str], seed: int, balanced: bool) -> Numbers:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from keras_r3d.system.opencv import cv2
 
 FRAMES = 5  # of a video, spread over it
-BITS = 64
 # Bits that may differ in each frame. Copies of 142 gestures that were made half as large, brighter
 # and encoded again differ by at most 8; gestures of different scenes by 20 or more, interactions of
 # different sequences by 18 or more.
@@ -84,13 +83,9 @@ def near(
 ) -> list[tuple[int, int, float]]:
     """Finds videos of which all frames are nearly alike.
 
-    Frames that say nothing are left out, and fewer than three that are compared make no pair.
-
-    Args:
-        apart: takes some of the videos, gives bool `(some, all)`: which pairs are of interest.
-
-    Returns:
-        Numbers of two videos, and bits that differ in a frame on average; the most alike first.
+    Frames that say nothing are left out, and fewer than three that are compared make no pair. Of a
+    slice of the videos `apart` gives bool `(slice, all)`: which pairs are of interest. Returns the
+    numbers of two videos, and bits that differ in a frame on average; the most alike first.
     """
     table = np.array(hashes, np.uint64).reshape(-1, FRAMES)
     order = np.argsort(np.abs(np.arange(FRAMES) - FRAMES // 2))  # the middle tells most apart
@@ -103,11 +98,12 @@ def near(
         for frame in order[1:]:
             kept = _alike(table[first, frame], table[second, frame])
             first, second = first[kept], second[kept]
-        both = (table[first] != SAYS_NOTHING) & (table[second] != SAYS_NOTHING)
-        enough = both.sum(axis=1) >= _LEAST
-        first, second, both = first[enough], second[enough], both[enough]
-        differing = (distance(table[first], table[second]) * both).sum(axis=1) / both.sum(axis=1)
-        pairs += zip(first.tolist(), second.tolist(), differing.tolist(), strict=True)
+        compared = (table[first] != SAYS_NOTHING) & (table[second] != SAYS_NOTHING)
+        enough = compared.sum(axis=1) >= _LEAST
+        first, second, compared = first[enough], second[enough], compared[enough]
+        bits = (distance(table[first], table[second]) * compared).sum(axis=1)
+        bits = bits / compared.sum(axis=1)
+        pairs += zip(first.tolist(), second.tolist(), bits.tolist(), strict=True)
     return sorted(pairs, key=lambda pair: (pair[2], pair))
 
 

@@ -89,9 +89,7 @@ def examine_all(
 ) -> tuple[list[Examination], list[NearDuplicate]]:
     """Examines files in parallel, and compares them with each other.
 
-    Returns:
-        Examinations in the order of `paths`; and near-duplicates in different splits, or in
-        different groups of a split, the most alike first.
+    Near-duplicates are those in different splits, or groups of a split; the most alike come first.
     """
     done: dict[int, Examination] = {}
     results = workers.run(examine, paths, workers=processes, limit_seconds=limit_seconds)
