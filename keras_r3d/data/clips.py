@@ -5,6 +5,7 @@ import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.random import Generator
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.decoder import Frame
@@ -23,7 +24,7 @@ class Clip:
 
 
 def training_clip(
-    reader: Reader, source: Video, clips: Clips, rng: np.random.Generator, out: Frame | None = None
+    reader: Reader, source: Video, clips: Clips, rng: Generator, out: Frame | None = None
 ) -> Clip:
     """Draws one clip, as `training_clips`; `out` becomes its pixels, None makes them."""
     out = np.empty(clips.shape, np.uint8) if out is None else out
@@ -31,11 +32,7 @@ def training_clip(
 
 
 def training_clips(
-    reader: Reader,
-    source: Video,
-    clips: Clips,
-    rngs: Sequence[np.random.Generator],
-    out: Sequence[Frame],
+    reader: Reader, source: Video, clips: Clips, rngs: Sequence[Generator], out: Sequence[Frame]
 ) -> list[Clip]:
     """Draws frames, crop and random changes of clips of a video, all cut in one pass over it.
 
@@ -95,7 +92,7 @@ def views_of(clips: Clips, count: int) -> cropping.Views:
     return cropping.Views(count, clips.is_whole)
 
 
-def training_frames(count: int, clips: Clips, rng: np.random.Generator) -> temporal.Indices:
+def training_frames(count: int, clips: Clips, rng: Generator) -> temporal.Indices:
     """Draws the frames of a clip, int64 `(frames,)`, of a video of `count` frames."""
     sampling = clips.sampling
     if isinstance(sampling, Consecutive):
@@ -105,9 +102,7 @@ def training_frames(count: int, clips: Clips, rng: np.random.Generator) -> tempo
     return temporal.spread(count, clips.frames, rng if isinstance(sampling, Segments) else None)
 
 
-def _training_crop(
-    clips: Clips, rng: np.random.Generator, height: int, width: int
-) -> cropping.Crop:
+def _training_crop(clips: Clips, rng: Generator, height: int, width: int) -> cropping.Crop:
     crop = clips.crop
     if isinstance(crop, MultiScale):
         return cropping.random_crop(rng, height, width, crop.scales, crop.positions, clips.flip)
@@ -117,7 +112,7 @@ def _training_crop(
     return cropping.random_resized_crop(rng, height, width, crop.area, aspect, clips.flip)
 
 
-def _change(pixels: Frame, augment: Augment, rng: np.random.Generator) -> None:
+def _change(pixels: Frame, augment: Augment, rng: Generator) -> None:
     """Changes geometry and colors of a clip, in place."""
     affine = augment.rotate_degrees, augment.shear_degrees, augment.translate
     if any(affine):

@@ -10,6 +10,7 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 
 from keras_r3d.data.decoding import video_writer
 from keras_r3d.system import files
@@ -89,7 +90,7 @@ class Scene:
     corners: np.ndarray  # of the shape, int32 `(FRAMES, corners, 2)`, in 1/16 pixels
 
 
-def frames(label: str, split: str, rng: np.random.Generator) -> np.ndarray:
+def frames(label: str, split: str, rng: Generator) -> np.ndarray:
     """Draws one demo video, uint8 `(FRAMES, SIDE, SIDE, 3)`, BGR."""
     scene = random_scene(label, split, rng)
     video = np.stack([scene.background] * FRAMES)
@@ -103,14 +104,14 @@ def draw_shape(frame: np.ndarray, corners: np.ndarray, color: np.ndarray) -> Non
     cv2.fillPoly(frame, [corners], color.tolist(), cv2.LINE_AA, shift=4)
 
 
-def video_rng(label: str, split: str, number: int) -> np.random.Generator:
+def video_rng(label: str, split: str, number: int) -> Generator:
     """Returns the generator of a rendered video, `SPLIT/CLASS/NUMBER.mp4`."""
     return np.random.default_rng(
         [list(VIDEOS_PER_CLASS).index(split), CLASSES.index(label), number]
     )
 
 
-def random_scene(label: str, split: str, rng: np.random.Generator) -> Scene:
+def random_scene(label: str, split: str, rng: Generator) -> Scene:
     """Draws background, shape and motion of a demo video."""
     outline = _outline(split, rng)
     background = _texture(split, rng)
@@ -131,7 +132,7 @@ def random_scene(label: str, split: str, rng: np.random.Generator) -> Scene:
     return Scene(background, color, np.stack(corners))
 
 
-def _outline(split: str, rng: np.random.Generator) -> np.ndarray:
+def _outline(split: str, rng: Generator) -> np.ndarray:
     """Returns the corners of a shape, float32 `(corners, 2)`."""
     if split in _HALF_OUTLINES:
         choices = _HALF_OUTLINES[split]
@@ -145,18 +146,18 @@ def _outline(split: str, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([half, -half]).astype(np.float32)
 
 
-def _one_way(rng: np.random.Generator, direction: int) -> np.ndarray:
+def _one_way(rng: Generator, direction: int) -> np.ndarray:
     """Goes from 0 to 1 twice a period, starting anywhere: float `(FRAMES,)` in [0, 1)."""
     return (rng.random() + direction * np.arange(FRAMES) * 2 / PERIOD) % 1
 
 
-def _back_and_forth(rng: np.random.Generator) -> np.ndarray:
+def _back_and_forth(rng: Generator) -> np.ndarray:
     """Goes from 0 to 1 and back once a period, starting anywhere: float `(FRAMES,)` in [0, 1]."""
     phase = (rng.random() + np.arange(FRAMES) / PERIOD) % 1
     return 1 - np.abs(2 * phase - 1)
 
 
-def _texture(split: str, rng: np.random.Generator) -> np.ndarray:
+def _texture(split: str, rng: Generator) -> np.ndarray:
     """Draws smooth color noise (training), stripes (validation) or patches (test)."""
     rows, columns = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32)
     if split == "validation":

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from keras_r3d.data.motion.paths import Times
@@ -24,7 +25,7 @@ _TRUNK, _ARM, _LEG, _HEAD = 0.3, 0.17, 0.24, 0.065  # arms and legs have two suc
 Pose = dict[str, Times]
 
 
-def pose(t: Times, rng: np.random.Generator, **values: Any) -> Pose:
+def pose(t: Times, rng: Generator, **values: Any) -> Pose:
     """Returns the pose of a person who stands, apart from the `values` of some joints."""
     sway = 0.05 * np.sin(2 * np.pi * (t * rng.uniform(0.3, 1.0) + rng.random()))
     rest = dict.fromkeys(("x", "y", "knee", "knee2"), 0.0)
@@ -47,7 +48,7 @@ def _bump(t: Times, middle: float, half: float) -> Times:
     return _rise(t, middle - half, middle) - _rise(t, middle, middle + half)
 
 
-Action = Callable[[Times, np.random.Generator], tuple[Pose, ...]]
+Action = Callable[[Times, Generator], tuple[Pose, ...]]
 
 
 def _wave_arm(t, rng):
@@ -191,7 +192,7 @@ class Body:
     facing: float  # above 0 to the right, below to the left; its size is a factor of the width
 
 
-def random_body(rng: np.random.Generator, height: float, facing: float) -> Body:
+def random_body(rng: Generator, height: float, facing: float) -> Body:
     """Draws the looks of a figure."""
     colors = rng.uniform(0, 255, (4, 3))
     skin = np.array([225.0, 180, 150]) * rng.uniform(0.3, 1.1)

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 Times = NDArray[np.float64]
@@ -22,8 +23,8 @@ class Track:
     angle: Times
 
 
-Path = Callable[[Times, np.random.Generator], Track]
-Paths = Callable[[Times, np.random.Generator], tuple[Track, Track]]
+Path = Callable[[Times, Generator], Track]
+Paths = Callable[[Times, Generator], tuple[Track, Track]]
 
 
 def _track(t: Times, x=0.0, y=0.0, scale=1.0, angle=0.0) -> Track:
@@ -38,14 +39,14 @@ def _polyline(corners: Sequence[tuple[float, float]]) -> Path:
     lengths = np.hypot(*np.diff(points, axis=0).T)
     reached = np.concatenate([[0], np.cumsum(lengths)]) / lengths.sum()
 
-    def path(t: Times, _: np.random.Generator) -> Track:
+    def path(t: Times, _: Generator) -> Track:
         return _track(t, np.interp(t, reached, points[:, 0]), np.interp(t, reached, points[:, 1]))
 
     return path
 
 
 def _circle(turns: float) -> Path:
-    def path(t: Times, rng: np.random.Generator) -> Track:
+    def path(t: Times, rng: Generator) -> Track:
         phase = 2 * np.pi * (rng.random() + turns * t)
         return _track(t, 0.42 * np.cos(phase), 0.42 * np.sin(phase))
 
@@ -53,7 +54,7 @@ def _circle(turns: float) -> Path:
 
 
 def _shake(x: float, y: float) -> Path:
-    def path(t: Times, rng: np.random.Generator) -> Track:
+    def path(t: Times, rng: Generator) -> Track:
         wave = 0.35 * np.sin(2 * np.pi * (rng.uniform(1.5, 3.5) * t + rng.random()))
         return _track(t, x * wave, y * wave)
 
@@ -103,7 +104,7 @@ ONE: dict[str, Path] = {
 def _relative(first: Callable[[Times], Times], second: Callable[[Times], Times]) -> Paths:
     """Moves two things on one line, somewhat slanted."""
 
-    def paths(t: Times, rng: np.random.Generator) -> tuple[Track, Track]:
+    def paths(t: Times, rng: Generator) -> tuple[Track, Track]:
         slant = rng.uniform(-0.3, 0.3) + np.pi * rng.integers(2)
         x, y = np.cos(slant), np.sin(slant)
         ways = first(t), second(t)
@@ -113,7 +114,7 @@ def _relative(first: Callable[[Times], Times], second: Callable[[Times], Times])
 
 
 def _around(turns: float) -> Paths:
-    def paths(t: Times, rng: np.random.Generator) -> tuple[Track, Track]:
+    def paths(t: Times, rng: Generator) -> tuple[Track, Track]:
         phase = rng.uniform(-0.3, 0.3) + np.pi * (rng.integers(2) + turns * t)
         x, y = 0.3 * np.cos(phase), 0.3 * np.sin(phase)
         return _track(t, x, y), _track(t, -x, -y)

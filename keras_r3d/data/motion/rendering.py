@@ -5,6 +5,7 @@ with the motion of the class; other things beside or in front of them; noise.
 """
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from keras_r3d.data.motion import figures, paths
@@ -17,7 +18,7 @@ Pixels = NDArray[np.uint8]
 CLASSES = tuple(sorted([*paths.ONE, *paths.TWO, *figures.ONE, *figures.TWO]))
 
 
-def render(name: str, rng: np.random.Generator, frames: int, size: int) -> Pixels:
+def render(name: str, rng: Generator, frames: int, size: int) -> Pixels:
     """Renders a clip of one of `CLASSES`, uint8 `(frames, size, size, 3)`, RGB.
 
     `rng` draws everything that the motion does not determine.
@@ -39,14 +40,14 @@ def render(name: str, rng: np.random.Generator, frames: int, size: int) -> Pixel
     return _as_camera(video, rng)
 
 
-def _paced(time: Times, rng: np.random.Generator) -> Times:
+def _paced(time: Times, rng: Generator) -> Times:
     """Lets a motion begin late, end early, or go at an uneven speed."""
     start, end = (0.0, 1.0) if rng.random() < 0.4 else (rng.uniform(0, 0.2), rng.uniform(0.8, 1))
     share = np.clip((time - start) / (end - start), 0, 1)
     return share * share * (3 - 2 * share) if rng.random() < 0.5 else share
 
 
-def _background(time: Times, rng: np.random.Generator, size: int) -> Pixels:
+def _background(time: Times, rng: Generator, size: int) -> Pixels:
     """Draws a texture, seen by a camera that stands still, moves or trembles."""
     texture = _texture(rng)
     zoom = size / bank.SIDE * rng.uniform(1.3, 2.2)
@@ -69,7 +70,7 @@ def _background(time: Times, rng: np.random.Generator, size: int) -> Pixels:
     return video
 
 
-def _texture(rng: np.random.Generator, side: int = bank.SIDE) -> Pixels:
+def _texture(rng: Generator, side: int = bank.SIDE) -> Pixels:
     """Draws a texture, or a square piece of one."""
     textures = bank.textures()
     texture = textures[rng.integers(len(textures))]
@@ -77,30 +78,25 @@ def _texture(rng: np.random.Generator, side: int = bank.SIDE) -> Pixels:
     return bank.recolored(texture[top : top + side, left : left + side], rng)
 
 
-def _draw_one(video: Pixels, track: Track, rng: np.random.Generator) -> None:
+def _draw_one(video: Pixels, track: Track, rng: Generator) -> None:
     size = video.shape[1]
     side, middle = size * rng.uniform(0.25, 0.6), _middle(rng, size)
     _draw_thing(video, track, rng, side, middle, size * rng.uniform(0.4, 0.95))
 
 
-def _draw_two(video: Pixels, tracks: tuple[Track, Track], rng: np.random.Generator) -> None:
+def _draw_two(video: Pixels, tracks: tuple[Track, Track], rng: Generator) -> None:
     size = video.shape[1]
     middle, way = _middle(rng, size), size * rng.uniform(0.5, 0.95)
     for track in tracks:
         _draw_thing(video, track, rng, size * rng.uniform(0.2, 0.42), middle, way)
 
 
-def _middle(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
+def _middle(rng: Generator, size: int) -> NDArray[np.float64]:
     return size / 2 + rng.normal(0, 0.07 * size, 2)
 
 
 def _draw_thing(
-    video: Pixels,
-    track: Track,
-    rng: np.random.Generator,
-    side: float,
-    middle: NDArray[np.float64],
-    way: float,
+    video: Pixels, track: Track, rng: Generator, side: float, middle: NDArray, way: float
 ) -> None:
     """Draws a textured thing into all frames, in place.
 
@@ -129,7 +125,7 @@ def _draw_thing(
         part[...] = cv2.blendLinear(pixels, part, share, 1 - share)
 
 
-def _draw_figures(video: Pixels, poses: tuple[figures.Pose, ...], rng: np.random.Generator) -> None:
+def _draw_figures(video: Pixels, poses: tuple[figures.Pose, ...], rng: Generator) -> None:
     size = video.shape[1]
     facing = 1 if rng.random() < 0.5 else -1
     # Whole people, or so close that their legs are out of the picture.
@@ -142,7 +138,7 @@ def _draw_figures(video: Pixels, poses: tuple[figures.Pose, ...], rng: np.random
         facing = -facing
 
 
-def _distractor(video: Pixels, time: Times, rng: np.random.Generator) -> None:
+def _distractor(video: Pixels, time: Times, rng: Generator) -> None:
     """Draws a small thing that stays, or sways a little."""
     size, angle = video.shape[1], rng.uniform(0, 2 * np.pi)
     sway = rng.uniform(0, 0.2) * np.sin(2 * np.pi * (time + rng.random()))
@@ -151,7 +147,7 @@ def _distractor(video: Pixels, time: Times, rng: np.random.Generator) -> None:
     _draw_thing(video, track, rng, size * rng.uniform(0.1, 0.25), middle, size)
 
 
-def _cover(video: Pixels, rng: np.random.Generator) -> None:
+def _cover(video: Pixels, rng: Generator) -> None:
     """Covers part of the picture, in place, with a vertical or horizontal bar."""
     size = video.shape[1]
     width = int(size * rng.uniform(0.05, 0.2))
@@ -161,7 +157,7 @@ def _cover(video: Pixels, rng: np.random.Generator) -> None:
     turned[:, start : start + width] = color
 
 
-def _as_camera(video: Pixels, rng: np.random.Generator) -> Pixels:
+def _as_camera(video: Pixels, rng: Generator) -> Pixels:
     """Changes exposure and adds noise."""
     levels = (np.arange(256) - 128) * rng.uniform(0.6, 1.3) + 128 + rng.uniform(-30, 30)
     flat = cv2.LUT(video.reshape(1, -1), np.clip(levels, 0, 255).astype(np.uint8))
@@ -172,7 +168,7 @@ def _as_camera(video: Pixels, rng: np.random.Generator) -> Pixels:
     return flat.reshape(video.shape)
 
 
-def _noise(count: int, strength: float, rng: np.random.Generator) -> Pixels:
+def _noise(count: int, strength: float, rng: Generator) -> Pixels:
     noise = bank.noise()
     start = int(rng.integers(len(noise)))
     if start + count <= len(noise):

@@ -4,6 +4,7 @@ import functools
 import itertools
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from keras_r3d.system.opencv import cv2
@@ -43,7 +44,7 @@ def noise() -> NDArray[np.uint8]:
     return np.abs(values).astype(np.uint8)
 
 
-def recolored(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+def recolored(pixels: Pixels, rng: Generator) -> Pixels:
     """Returns a texture with its channels swapped, and of another contrast and brightness."""
     low, high = np.sort(rng.uniform(0, 255, (2, 3)), axis=0)
     grow = np.clip((high - low) / 255, 0.25, 1)
@@ -62,7 +63,7 @@ def _as_bytes(values: NDArray) -> Pixels:
     return (255 * values / max(1e-6, values.max())).astype(np.uint8)
 
 
-def _cloud(rng: np.random.Generator) -> Pixels:
+def _cloud(rng: Generator) -> Pixels:
     """Smooth noise of several sizes."""
     total = np.zeros((SIDE, SIDE, 3), np.float32)
     for octave in range(1, int(rng.integers(3, 7))):
@@ -71,7 +72,7 @@ def _cloud(rng: np.random.Generator) -> Pixels:
     return _as_bytes(total)
 
 
-def _leaves(rng: np.random.Generator) -> Pixels:
+def _leaves(rng: Generator) -> Pixels:
     """Discs of all sizes that cover each other, which has the statistics of photographs.
 
     Reference:
@@ -86,14 +87,14 @@ def _leaves(rng: np.random.Generator) -> Pixels:
     return picture
 
 
-def _patches(rng: np.random.Generator) -> Pixels:
+def _patches(rng: Generator) -> Pixels:
     """Squares."""
     cells = int(rng.integers(3, 24))
     pattern = rng.random((cells, cells, 3)).astype(np.float32)
     return _as_bytes(cv2.resize(pattern, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST))
 
 
-def _polygons(rng: np.random.Generator) -> Pixels:
+def _polygons(rng: Generator) -> Pixels:
     picture = np.full((SIDE, SIDE, 3), rng.integers(0, 255, 3), np.uint8)
     for _ in range(int(rng.integers(3, 14))):
         corners = rng.integers(0, SIDE, (int(rng.integers(3, 6)), 2)).astype(np.int32)
@@ -101,7 +102,7 @@ def _polygons(rng: np.random.Generator) -> Pixels:
     return picture
 
 
-def _stripes(rng: np.random.Generator) -> Pixels:
+def _stripes(rng: Generator) -> Pixels:
     x = np.arange(SIDE) / SIDE
     angle = rng.random() * np.pi
     phase = rng.uniform(2, 14) * (np.cos(angle) * x + np.sin(angle) * x[:, None]) + rng.random()
@@ -110,12 +111,12 @@ def _stripes(rng: np.random.Generator) -> Pixels:
     return (255 * (wave * first + (1 - wave) * last)).astype(np.uint8)
 
 
-def _ellipse(mask: NDArray[np.float32], rng: np.random.Generator) -> None:
+def _ellipse(mask: NDArray[np.float32], rng: Generator) -> None:
     axes = (OUTLINE * rng.uniform((0.2, 0.15), 0.48)).astype(int).tolist()
     cv2.ellipse(mask, (OUTLINE // 2,) * 2, axes, rng.uniform(0, 180), 0, 360, 1.0, -1)
 
 
-def _star(mask: NDArray[np.float32], rng: np.random.Generator) -> None:
+def _star(mask: NDArray[np.float32], rng: Generator) -> None:
     corners = int(rng.integers(3, 9))
     angles = 2 * np.pi * np.sort(rng.random(corners))
     radii = OUTLINE * rng.uniform(0.2, 0.48, corners)
@@ -123,7 +124,7 @@ def _star(mask: NDArray[np.float32], rng: np.random.Generator) -> None:
     cv2.fillPoly(mask, [points.astype(np.int32)], 1.0)
 
 
-def _sticks(mask: NDArray[np.float32], rng: np.random.Generator) -> None:
+def _sticks(mask: NDArray[np.float32], rng: Generator) -> None:
     """Draws a chain of thick lines, as a hand or an arm."""
     point = np.array([OUTLINE / 2, OUTLINE / 2])
     for _ in range(int(rng.integers(2, 6))):

@@ -13,6 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from keras_r3d.system.opencv import cv2
@@ -48,11 +49,7 @@ def _about_center(size: int, linear: Matrix, right: float = 0, down: float = 0) 
 
 
 def random_matrix(
-    rng: np.random.Generator,
-    size: int,
-    rotate_degrees: float,
-    shear_degrees: float,
-    translate: float,
+    rng: Generator, size: int, rotate_degrees: float, shear_degrees: float, translate: float
 ) -> Matrix:
     """Draws an affine change, each part of it uniformly, up to a largest value either way.
 
@@ -77,7 +74,7 @@ def warp(matrix: Matrix, clip: Pixels, fill: int | None = None) -> Pixels:
     return warped
 
 
-def random_table(rng: np.random.Generator, strength: float) -> Pixels:
+def random_table(rng: Generator, strength: float) -> Pixels:
     """Draws new values of all values of each channel, uint8 `(256, 3)`.
 
     Contrast is multiplied by 1 ± `strength`; brightness, and each channel for itself, move by up to
@@ -102,9 +99,7 @@ def _tall(clip: Pixels) -> Pixels:
     return clip.reshape(-1, *clip.shape[2:])
 
 
-def random_operations(
-    rng: np.random.Generator, count: int, magnitude: float
-) -> list[tuple[str, float]]:
+def random_operations(rng: Generator, count: int, magnitude: float) -> list[tuple[str, float]]:
     """Draws `OPERATIONS`, all equally likely, and strengths: ± `magnitude` / 30."""
     names = list(OPERATIONS)
     drawn = [names[number] for number in rng.integers(len(names), size=count)]

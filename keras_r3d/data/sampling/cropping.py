@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-import numpy as np
+from numpy.random import Generator
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Views:
 
 
 def random_crop(
-    rng: np.random.Generator,
+    rng: Generator,
     height: int,
     width: int,
     scales: Sequence[float],
@@ -114,7 +114,7 @@ def random_crop(
 
 
 def random_resized_crop(
-    rng: np.random.Generator,
+    rng: Generator,
     height: int,
     width: int,
     area: Sequence[float],

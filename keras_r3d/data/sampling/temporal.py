@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]  # `(frames,)`, the frame numbers of a clip
@@ -14,9 +15,7 @@ def loop(indices: Indices, frames: int) -> Indices:
     return np.resize(indices, frames)
 
 
-def random_window(
-    rng: np.random.Generator, frame_count: int, frames: int, frame_stride: int
-) -> Indices:
+def random_window(rng: Generator, frame_count: int, frames: int, frame_stride: int) -> Indices:
     """Draws a clip of consecutive frames; every start that leaves a whole clip is equally likely.
 
     A video shorter than the clip is taken from its start and looped.
@@ -25,9 +24,7 @@ def random_window(
     return _window(start, frame_count, frames, frame_stride)
 
 
-def random_stride(
-    rng: np.random.Generator, frame_count: int, frames: int, least: int, most: int
-) -> int:
+def random_stride(rng: Generator, frame_count: int, frames: int, least: int, most: int) -> int:
     """Draws the stride of a clip; every one from `least` to `most` that fits is equally likely.
 
     It fits if the whole clip lies in the video. If none does it is `least`, which shows the most.
@@ -99,7 +96,7 @@ def span_places(frames: int, shares: Sequence[float]) -> NDArray[np.float64]:
     return np.array(rows)
 
 
-def spread(frame_count: int, frames: int, rng: np.random.Generator | None = None) -> Indices:
+def spread(frame_count: int, frames: int, rng: Generator | None = None) -> Indices:
     """Spreads a clip over the whole video: one frame from each of `frames` equal parts.
 
     Frames repeat where the video has fewer than `frames`. `rng` draws the place inside each part;

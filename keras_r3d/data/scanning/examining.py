@@ -16,7 +16,7 @@ from keras_r3d.data.scanning import duplicates
 from keras_r3d.system import workers
 from keras_r3d.system.errors import VideoError
 
-BROKEN = ("unreadable", "time limit", "crash")
+_BROKEN = ("unreadable", "time limit", "crash")
 STATUSES = {
     "unreadable": "no frame can be had",
     "time limit": "not decoded in time",
@@ -52,6 +52,11 @@ class Examination:
     last_second: float = 0.0
     rotation: int = 0
     hashes: tuple[int, ...] = (duplicates.SAYS_NOTHING,) * duplicates.FRAMES
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether no frames of it can be had."""
+        return bool(self.findings.keys() & set(_BROKEN))
 
     @property
     def rate(self) -> float:
@@ -143,7 +148,7 @@ class _HashingDecoder(Decoder):
 
 def _judged(file: Examination, min_frames: int, min_side: int) -> Examination:
     """Adds what the file's own frames and header show."""
-    if file.findings.keys() & set(BROKEN):
+    if file.is_broken:
         return file
     findings = dict(file.findings)
     counts = f"{file.frames} frames decode, the container says {file.header_frames}"

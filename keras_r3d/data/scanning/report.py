@@ -12,13 +12,7 @@ from typing import Any
 
 from keras_r3d.data import annotations as lists
 from keras_r3d.data.annotations import AUTO, Annotations
-from keras_r3d.data.scanning.examining import (
-    BROKEN,
-    STATUSES,
-    Examination,
-    NearDuplicate,
-    examine_all,
-)
+from keras_r3d.data.scanning.examining import STATUSES, Examination, NearDuplicate, examine_all
 from keras_r3d.data.store import is_store
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError, StoreError, check_range
@@ -50,7 +44,7 @@ class Scan:
     @property
     def broken(self) -> list[str]:
         """Paths of the files that give no frames."""
-        return [file.path for file in self.examinations if file.findings.keys() & set(BROKEN)]
+        return [file.path for file in self.examinations if file.is_broken]
 
     def __str__(self) -> str:
         lines = [description(self.examinations, self.annotations), table(self)]
