@@ -18,7 +18,6 @@ from keras_r3d.system.opencv import cv2
 _SHIFT = 4  # bits of a pixel
 _TRUNK, _ARM, _LEG, _HEAD = 0.3, 0.17, 0.24, 0.065  # arms and legs have two such parts
 
-
 # Of a figure at each time: `x` and `y`, how far its hip is forwards and down; `lean` of the trunk,
 # forwards; `arm` and `leg`, the angle of the upper part; `elbow` and `knee`, the bend of the lower
 # one (of a knee backwards); and the same of the other side with a 2.
