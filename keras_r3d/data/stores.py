@@ -139,9 +139,7 @@ def prepare_store(
 def _levels(asked: dict[str, Any], recipe: str, overrides: Sequence[str]) -> levels.Levels:
     """Returns the sizes of frames that a store keeps, by one of its arguments for them, or none."""
     if len(asked) > 1:
-        raise StoreError(
-            f"Of `levels`, `height`, `short_side` and `clips`, one only. Received: {asked}"
-        )
+        raise StoreError(f"Of `levels`, `height` and `short_side`, one only. Received: {asked}")
     if asked in ({}, {"levels": "paper"}):
         asked = {"clips": recipes.load(recipe, overrides).clips}
     ((option, value),) = asked.items()
