@@ -47,27 +47,32 @@ def relu(x, name: str):
     return layers.ReLU(name=name)(x)
 
 
-def conv_2plus1d(x, filters: int, name: str, *, strides: Strides = (1, 1, 1), middle: int):
-    """A convolution in space, batch norm and ReLU, then a convolution in time."""
-    in_space, in_time = (1, *strides[1:]), (strides[0], 1, 1)
-    x = conv(x, middle, f"{name}_spatial", kernel_size=(1, 3, 3), strides=in_space)
+def conv_2plus1d(
+    x,
+    filters: int,
+    name: str,
+    *,
+    middle: int,
+    kernel_size: Sequence[int] = (3, 3, 3),
+    strides: Strides = (1, 1, 1),
+):
+    """A convolution in space to `middle` filters, batch norm and ReLU, then one in time."""
+    in_space = {"kernel_size": (1, *kernel_size[1:]), "strides": (1, *strides[1:])}
+    x = conv(x, middle, f"{name}_spatial", **in_space)
     x = relu(batch_norm(x, f"{name}_spatial_bn"), f"{name}_spatial_relu")
-    return conv(x, filters, f"{name}_temporal", kernel_size=(3, 1, 1), strides=in_time)
+    in_time = {"kernel_size": (kernel_size[0], 1, 1), "strides": (strides[0], 1, 1)}
+    return conv(x, filters, f"{name}_temporal", **in_time)
 
 
 def shortcut_a(x, filters: int, strides: Strides, name: str):
     """Identity: every `strides`-th value, missing channels filled with zeros. No parameters."""
     if strides != (1, 1, 1):
         x = layers.AveragePooling3D(1, strides, name=f"{name}_shortcut_pool")(x)
-    missing = filters - x.shape[-1]
-    if missing:
+    if missing := filters - x.shape[-1]:
         # Told that channels come first, the layer takes (height, width, channels) for the three
         # axes it pads: the stock way to pad channels.
-        x = layers.ZeroPadding3D(
-            ((0, 0), (0, 0), (0, missing)),
-            data_format="channels_first",
-            name=f"{name}_shortcut_pad",
-        )(x)
+        pad, name = ((0, 0), (0, 0), (0, missing)), f"{name}_shortcut_pad"
+        x = layers.ZeroPadding3D(pad, data_format="channels_first", name=name)(x)
     return x
 
 
@@ -104,9 +109,7 @@ def basic(x, filters: int, strides: Strides, shortcut: str, convolution: str, na
     x = convolve(x, f"{name}_conv1", strides)
     x = relu(batch_norm(x, f"{name}_bn1"), f"{name}_relu1")
     x = convolve(x, f"{name}_conv2")
-    x = batch_norm(x, f"{name}_bn2")
-    x = layers.Add(name=f"{name}_add")([x, identity])
-    return relu(x, f"{name}_out")
+    return _join(batch_norm(x, f"{name}_bn2"), identity, name)
 
 
 EXPANSION = 4  # of a bottleneck's channels, in its last convolution
@@ -121,6 +124,8 @@ def bottleneck(x, filters: int, strides: Strides, shortcut: str, convolution: st
     x = conv(x, filters, f"{name}_conv2", strides=strides)
     x = relu(batch_norm(x, f"{name}_bn2"), f"{name}_relu2")
     x = conv(x, EXPANSION * filters, f"{name}_conv3", kernel_size=(1, 1, 1))
-    x = batch_norm(x, f"{name}_bn3")
-    x = layers.Add(name=f"{name}_add")([x, identity])
-    return relu(x, f"{name}_out")
+    return _join(batch_norm(x, f"{name}_bn3"), identity, name)
+
+
+def _join(x, identity, name: str):
+    return relu(layers.Add(name=f"{name}_add")([x, identity]), f"{name}_out")

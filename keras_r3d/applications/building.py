@@ -1,7 +1,6 @@
 """What all builders do alike: settle arguments, make the entrance, load weights."""
 
 import numbers
-import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,7 +14,6 @@ from keras_r3d.applications.labels import read_labels
 from keras_r3d.applications.networks import HEAD, Conventions
 from keras_r3d.applications.weights import loading
 from keras_r3d.applications.weights.weights_file import WeightsFile
-from keras_r3d.recipe import Clips
 from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system.errors import WeightsError
 
@@ -60,88 +58,72 @@ DOCSTRING = """Builds {summary}
 
 
 def build_network(
-    body: Callable[[Any, dict[str, Any]], Any],
-    options: Mapping[str, tuple[Any, Any]],
+    build_layers: Callable[[Any, dict[str, Any]], Any],
+    arguments: Mapping[str, Any],
+    defaults: Mapping[str, Any],
     file: WeightsFile | None,
     conventions: Conventions,
     *,
     smallest: tuple[int, int, int] = (1, 1, 1),
     clip: tuple[int, int, int] | None = None,
-    include_top: bool,
-    input_tensor,
-    input_shape: Sequence[int | None] | None,
-    pooling: str | None,
-    classes: int | None,
-    name: str,
-    in_channels: int | None,
-    include_preprocessing: bool,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    labels: str | os.PathLike[str] | Sequence[str] | None,
-    clips: Clips | None,
 ) -> keras.Model:
     """Builds a network between its normalized input and its last layer, and loads its weights.
 
     Args:
-        body: takes the normalized clips and all options, returns the output.
-        options: what was asked for and the default of each option that weights can decide.
+        build_layers: takes the normalized clips and all arguments settled, returns the output.
+        arguments: of the builder, by name.
+        defaults: of the arguments that weights can decide.
+        file: weights, opened.
         conventions: normalization where the weights do not say.
         smallest: frames, height and width that the strides need.
         clip: frames, height and width, where they are fixed, unless `input_shape` says otherwise.
-        include_top and those behind it: as the builders take them.
-
-    Raises:
-        ValueError, WeightsError: as the builders.
     """
-    check_choice("pooling", pooling, [None, "avg", "max"])
-    channels = _count_channels(input_tensor, input_shape, in_channels)
+    name, include_top, clips = (arguments[key] for key in ("name", "include_top", "clips"))
+    input_tensor, input_shape = arguments["input_tensor"], arguments["input_shape"]
+    check_choice("pooling", arguments["pooling"], [None, "avg", "max"])
+    channels = _count_channels(input_tensor, input_shape, arguments["in_channels"])
     if file is not None:
         file = loading.adapt_channels(file, channels)
-    names = None if labels is None else read_labels(labels)
-    classes = _count_classes(names, classes, file)
-    options = {
-        **options,
-        "classes": (classes, CLASSES),
-        "width": options["width"],
-        "in_channels": (channels, 3),
-    }
-    settled = {key: _settle(key, *values, file) for key, values in options.items()}
-    channels = settled["in_channels"]
-    if names is None and file is not None and settled["classes"] == file.options.get("classes"):
-        names = file.labels
+    labels = None if arguments["labels"] is None else read_labels(arguments["labels"])
+    classes = _count_classes(labels, arguments["classes"], file)
+    options = {**arguments, "in_channels": channels, "classes": classes}
+    for key, default in {"classes": CLASSES, **defaults, "in_channels": 3}.items():
+        options[key] = _settle(key, options[key], default, file)
+    channels = options["in_channels"]
+    if labels is None and file is not None and options["classes"] == file.options.get("classes"):
+        labels = file.labels
     if clip is not None and input_shape is None and input_tensor is None:
         input_shape = (*clip, channels)
     inputs = _make_input(input_tensor, input_shape, channels, smallest)
-    if clip is not None and None in inputs.shape[1:]:
+    shape = tuple(inputs.shape[1:])
+    if clip is not None and None in shape:
         raise ValueError(
             f"{name} with its top takes clips of one size: `input_shape` must have frames, height "
-            f"and width. Received: input_shape={tuple(inputs.shape[1:])}"
+            f"and width. Received: input_shape={shape}"
         )
-    mean, std = _settle_normalization(
-        channels, mean, std, file, conventions, warn=include_preprocessing
-    )
     if clips is not None and any(
-        size not in (None, own) for size, own in zip(inputs.shape[1:], clips.shape, strict=True)
+        size not in (None, cut) for size, cut in zip(shape, clips.shape, strict=True)
     ):
         raise ValueError(
             f"`clips` cuts clips of {clips.shape} (frames, height, width, channels), but the model "
-            f"takes {tuple(inputs.shape[1:])}: pass `input_shape=clips.shape`."
+            f"takes {shape}: pass `input_shape=clips.shape`."
         )
+    mean, std = _settle_normalization(channels, arguments, file, conventions)
     about = metadata.Metadata(
-        names if include_top else None,
+        labels if include_top else None,
         mean,
         std,
-        include_preprocessing,
+        arguments["include_preprocessing"],
         file.path.name if file else None,
         None if clips is None else {"clips": as_dict(clips)},
     )
     x = metadata.attach(inputs, about)
-    if include_preprocessing:
+    if about.normalises:
         variance = [value**2 for value in std]
         x = layers.Normalization(mean=list(mean), variance=variance, name="normalization")(x)
-    x = body(x, settled)
+    x = build_layers(x, options)
     if file is not None:
-        _load_weights(keras.Model(inputs, x, name=name), file, include_top)
+        loading.load_weights(keras.Model(inputs, x, name=name), file, include_top)
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
         inputs = inputs[0] if len(inputs) == 1 else inputs
@@ -229,10 +211,8 @@ def _make_input(input_tensor, input_shape, channels: int, smallest: tuple[int, i
             for size, least in zip(shape[:3], smallest, strict=True)
         )
     ):
-        needed = ", ".join(
-            f"{axis} of at least {least}"
-            for axis, least in zip(("frames", "height", "width"), smallest, strict=True)
-        )
+        axes = zip(("frames", "height", "width"), smallest, strict=True)
+        needed = ", ".join(f"{axis} of at least {least}" for axis, least in axes)
         raise ValueError(
             f"`input_shape` must be (frames, height, width, {channels}): {needed} (None leaves one "
             f"open). Received: input_shape={shape}"
@@ -247,55 +227,43 @@ def pool(x, pooling: str | None):
     return layers.GlobalMaxPooling3D(name="max_pool")(x) if pooling == "max" else x
 
 
+def classify(x, options: Mapping[str, Any]):
+    """Adds the classifier."""
+    activation = options["classifier_activation"]
+    return layers.Dense(options["classes"], activation=activation, name=HEAD)(x)
+
+
 def _settle_normalization(
     channels: int,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
+    arguments: Mapping[str, Any],
     file: WeightsFile | None,
     conventions: Conventions,
-    *,
-    warn: bool,
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Returns mean and std: those asked for, else of the weights, else the network's own."""
+    asked = {"mean": arguments["mean"], "std": arguments["std"]}
     stored = file.conventions if file else None
-    assumed = stored or conventions.to_bytes()
-    if len(assumed[0]) != channels:
+    defaults = stored or conventions.to_bytes()
+    if len(defaults[0]) != channels:
         # Optical flow and the like are stored as bytes around 128.
-        assumed = (128.0,) * channels, (1.0,) * channels
-    if file is not None and stored is None and warn and mean is None:
-        numbers_shown = [[round(value, 2) for value in values] for values in assumed]
+        defaults = (128.0,) * channels, (1.0,) * channels
+    if file and not stored and arguments["include_preprocessing"] and asked["mean"] is None:
+        mean, std = ([round(value, 2) for value in values] for values in defaults)
         warnings.warn(
             f"{file.path} does not say how its input was normalized. Assumed for pixels of 0-255: "
-            f"mean {numbers_shown[0]}, std {numbers_shown[1]}. If that is wrong, give `mean` and "
-            "`std`, or normalize yourself with include_preprocessing=False.",
+            f"mean {mean}, std {std}. If that is wrong, give `mean` and `std`, or normalize "
+            "yourself with include_preprocessing=False.",
             stacklevel=4,
         )
-    for key, values in (("mean", mean), ("std", std)):
+    for key, values in asked.items():
         if values is not None and np.shape(values) != (channels,):
             raise ValueError(
                 f"`{key}` must have a number for each of {channels} channels. "
                 f"Received: {key}={values}"
             )
     mean, std = (
-        tuple(float(value) for value in (known if values is None else values))
-        for known, values in zip(assumed, (mean, std), strict=True)
+        tuple(float(value) for value in (default if values is None else values))
+        for default, values in zip(defaults, asked.values(), strict=True)
     )
     if not all(value > 0 for value in std):
         raise ValueError(f"`std` must be above 0. Received: std={list(std)}")
     return mean, std
-
-
-def _load_weights(network: keras.Model, file: WeightsFile, include_top: bool) -> None:
-    """Loads weights; a classifier of another size stays in the file."""
-    classes, needed = file.options.get("classes"), network.output.shape[-1]
-    if not include_top:
-        loading.load_weights(network, file, skip=loading.TOP)
-    elif classes == needed:
-        loading.load_weights(network, file)
-    else:
-        loading.load_weights(network, file, skip=(HEAD,))
-        warnings.warn(
-            f"The classifier of {file.path} has {classes or 'no'} classes, this network {needed}: "
-            "all but the classifier was loaded, which starts from random values.",
-            stacklevel=4,
-        )

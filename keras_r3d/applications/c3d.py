@@ -7,7 +7,6 @@ Reference:
     convolution and fully connected layer.
 """
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -17,9 +16,9 @@ from keras import layers
 
 from keras_r3d.applications import building
 from keras_r3d.applications.blocks import batch_norm, conv, relu
-from keras_r3d.applications.building import Clips
-from keras_r3d.applications.networks import HEAD, KINETICS_2017
+from keras_r3d.applications.networks import C3D_NETWORKS, KINETICS_2017
 from keras_r3d.applications.weights.weights_file import WeightsFile, open_weights
+from keras_r3d.recipe import Clips
 from keras_r3d.system.errors import WeightsError
 
 # Filters of each group's convolutions; a max-pooling ends each group.
@@ -28,15 +27,6 @@ FULLY_CONNECTED = 4096
 SMALLEST = (8, 16, 16)
 CLIP = (16, 112, 112)
 
-_LAST = "conv5b/kernel"
-
-
-def _convolution(x, filters: int, name: str, normalized: bool):
-    x = conv(x, filters, name, use_bias=not normalized)
-    if normalized:
-        x = batch_norm(x, f"{name}_bn")
-    return relu(x, f"{name}_relu")
-
 
 def _fully_connected(x, units: int, name: str, normalized: bool, dropout: float):
     x = layers.Dense(units, use_bias=not normalized, kernel_initializer="he_normal", name=name)(x)
@@ -44,6 +34,28 @@ def _fully_connected(x, units: int, name: str, normalized: bool, dropout: float)
         x = batch_norm(x, f"{name}_bn")
     x = relu(x, f"{name}_relu")
     return layers.Dropout(dropout, name=f"{name}_dropout")(x) if dropout else x
+
+
+def _build_layers(x, options: dict[str, Any]):
+    normalized, dropout = options["with_batch_norm"], options["dropout"]
+    for group, filters in enumerate(GROUPS, start=1):
+        widths = building.scale_widths(filters, options["width"])
+        for letter, count in zip("ab", widths, strict=False):
+            name = f"conv{group}{letter}" if len(filters) > 1 else f"conv{group}"
+            x = conv(x, count, name, use_bias=not normalized)
+            if normalized:
+                x = batch_norm(x, f"{name}_bn")
+            x = relu(x, f"{name}_relu")
+        size = (1, 2, 2) if group == 1 else (2, 2, 2)
+        padding = "same" if group == len(GROUPS) else "valid"
+        x = layers.MaxPooling3D(size, size, padding=padding, name=f"pool{group}")(x)
+    if not options["include_top"]:
+        return building.pool(x, options["pooling"])
+    x = layers.Flatten(name="flatten")(x)
+    units = FULLY_CONNECTED * count // GROUPS[-1][-1]
+    x = _fully_connected(x, units, "fc6", normalized, dropout)
+    x = _fully_connected(x, units, "fc7", normalized, dropout)
+    return building.classify(x, options)
 
 
 def C3D(  # noqa: N802 (builders are written like classes)
@@ -66,43 +78,28 @@ def C3D(  # noqa: N802 (builders are written like classes)
     labels: str | os.PathLike[str] | Sequence[str] | None = None,
     clips: Clips | None = None,
 ) -> keras.Model:
-    def body(x, options):
-        normalized = options["with_batch_norm"]
-        for group, filters in enumerate(GROUPS, start=1):
-            widths = building.scale_widths(filters, options["width"])
-            for letter, count in zip("ab", widths, strict=False):
-                layer = f"conv{group}{letter}" if len(filters) > 1 else f"conv{group}"
-                x = _convolution(x, count, layer, normalized)
-            size = (1, 2, 2) if group == 1 else (2, 2, 2)
-            padding = "same" if group == len(GROUPS) else "valid"
-            x = layers.MaxPooling3D(size, size, padding=padding, name=f"pool{group}")(x)
-        if not include_top:
-            return building.pool(x, pooling)
-        x = layers.Flatten(name="flatten")(x)
-        units = FULLY_CONNECTED * count // GROUPS[-1][-1]
-        x = _fully_connected(x, units, "fc6", normalized, dropout)
-        x = _fully_connected(x, units, "fc7", normalized, dropout)
-        return layers.Dense(options["classes"], activation=classifier_activation, name=HEAD)(x)
-
+    arguments = locals()
+    file = None
+    if isinstance(weights, WeightsFile):
+        file = weights
+    elif weights is not None:
+        if not os.fspath(weights).endswith((".keras", ".weights.h5")):
+            raise WeightsError(
+                "`weights` of C3D must be None or the path of a .keras or .weights.h5 file: "
+                "PyTorch checkpoints of it are not read, and none is registered. "
+                f"Received: weights={weights}"
+            )
+        file = open_weights("c3d", weights)
+    if file is not None and file.network not in C3D_NETWORKS:
+        raise WeightsError(f"`weights`: {file.path} is not of C3D: it has no conv5b/kernel.")
     return building.build_network(
-        body,
-        {"with_batch_norm": (with_batch_norm, False), "width": (width, 1.0)},
-        None if weights is None else _open(weights),
+        _build_layers,
+        arguments,
+        {"with_batch_norm": False, "width": 1.0},
+        file,
         KINETICS_2017,
         smallest=SMALLEST,
         clip=CLIP if include_top else None,
-        include_top=include_top,
-        input_tensor=input_tensor,
-        input_shape=input_shape,
-        pooling=pooling,
-        classes=classes,
-        name=name,
-        in_channels=in_channels,
-        include_preprocessing=include_preprocessing,
-        mean=mean,
-        std=std,
-        labels=labels,
-        clips=clips,
     )
 
 
@@ -116,35 +113,3 @@ C3D.__doc__ = building.DOCSTRING.format(
     options="""
         with_batch_norm: batch norm behind every convolution, fc6 and fc7; else without.""",
 )
-
-
-def _open(weights: str | os.PathLike[str] | WeightsFile) -> WeightsFile:
-    if not isinstance(weights, WeightsFile) and not os.fspath(weights).endswith(
-        (".keras", ".weights.h5")
-    ):
-        raise WeightsError(
-            "`weights` of C3D must be None or the path of a .keras or .weights.h5 file: PyTorch "
-            f"checkpoints of it are not read, and none is registered. Received: weights={weights}"
-        )
-    file = open_weights("c3d", weights)
-    if not is_of_c3d(file):
-        raise WeightsError(f"`weights`: {file.path} is not of C3D: it has no {_LAST}.")
-    return identify_c3d(file)
-
-
-def is_of_c3d(file: WeightsFile) -> bool:
-    """Whether an opened file of weights is of C3D."""
-    return _LAST in file.values
-
-
-def identify_c3d(file: WeightsFile) -> WeightsFile:
-    """Returns weights of C3D with the builder's arguments, which are read from their shapes."""
-    shapes = {name: value.shape for name, value in file.values.items()}
-    options: dict[str, Any] = {
-        "with_batch_norm": "conv1_bn/gamma" in shapes,
-        "width": shapes[_LAST][-1] / GROUPS[-1][-1],
-        "in_channels": shapes["conv1/kernel"][3],
-    }
-    if bias := shapes.get(f"{HEAD}/bias"):
-        options["classes"] = bias[0]
-    return dataclasses.replace(file, options=options)

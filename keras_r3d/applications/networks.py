@@ -13,13 +13,7 @@ HEAD = "predictions"  # name of the classifier
 
 @dataclasses.dataclass(frozen=True)
 class Conventions:
-    """The normalization that weights were trained with.
-
-    Attributes:
-        mean: per channel, RGB, in units of `value_range`.
-        std: per channel, RGB, in the same units.
-        value_range: of a pixel before it is normalized: (0, 255) or (0, 1).
-    """
+    """The normalization that weights were trained with, RGB, for pixels in `value_range`."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -42,41 +36,24 @@ TORCHVISION = Conventions((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A row of the table.
+    """A row of the table; a builder's arguments change what is "by default"."""
 
-    Attributes:
-        blocks: in conv2_x, conv3_x, conv4_x and conv5_x.
-        shortcut: by default.
-        bottleneck: blocks of three convolutions instead of two.
-        convolutions: of each stage's blocks: "3d" (3x3x3), "2d" (1x3x3) or "2+1d" (factorized).
-        stem: first convolution: "3d" or "2+1d".
-        conv1_t_size: its frames, by default.
-        max_pool: a max-pooling follows it, by default.
-        conventions: normalization where the weights do not say.
-        family: "hara" or "torchvision": whose names its checkpoints use.
-    """
-
-    blocks: tuple[int, int, int, int]
-    shortcut: str
-    bottleneck: bool = False
+    blocks: tuple[int, int, int, int]  # in conv2_x, conv3_x, conv4_x and conv5_x
+    shortcut: str  # by default
+    bottleneck: bool = False  # blocks of three convolutions instead of two
+    # Of each stage's blocks: "3d" (3x3x3), "2d" (1x3x3) or "2+1d" (factorized).
     convolutions: tuple[str, str, str, str] = ("3d", "3d", "3d", "3d")
-    stem: str = "3d"
-    conv1_t_size: int = 7
-    max_pool: bool = True
-    conventions: Conventions = KINETICS_2017
-    family: str = "hara"
+    stem: str = "3d"  # first convolution: "3d" or "2+1d"
+    conv1_t_size: int = 7  # its frames, by default
+    max_pool: bool = True  # a max-pooling follows it, by default
+    conventions: Conventions = KINETICS_2017  # where the weights do not say
+    family: str = "hara"  # or "torchvision": whose names its checkpoints use
 
 
 def _torchvision(first: str, later: str, stem: str = "3d") -> Network:
+    convolutions = (first, later, later, later)
     return Network(
-        (2, 2, 2, 2),
-        "B",
-        convolutions=(first, later, later, later),
-        stem=stem,
-        conv1_t_size=3,
-        max_pool=False,
-        conventions=TORCHVISION,
-        family="torchvision",
+        (2, 2, 2, 2), "B", False, convolutions, stem, 3, False, TORCHVISION, "torchvision"
     )
 
 
@@ -94,6 +71,9 @@ NETWORKS = {
 }
 
 
+C3D_NETWORKS = ("c3d", "c3d_bn")
+
+
 class _Array(Protocol):
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -109,27 +89,30 @@ def identify_network(
         family: of two networks with the same blocks, the one that is preferred.
 
     Returns:
-        Name in the table (None if it is none), and the builder's arguments.
+        Name of the network (None if it is none of ours), and the builder's arguments.
     """
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
-    options: dict[str, Any] = {}
     bias = shapes.get(f"{HEAD}/bias", ())
-    if len(bias) == 1:
-        options["classes"] = bias[0]
-    factorized = "conv1_temporal/kernel" in shapes
+    options: dict[str, Any] = {"classes": bias[0]} if len(bias) == 1 else {}
+    stem = "2+1d" if "conv1_temporal/kernel" in shapes else "3d"
     bottleneck = "conv2_1_conv3/kernel" in shapes
-    first = shapes.get("conv1_spatial/kernel" if factorized else "conv1/kernel", ())
-    in_time = shapes.get("conv1_temporal/kernel", first)
-    last = shapes.get("conv5_1_conv1_temporal/kernel" if factorized else "conv5_1_conv1/kernel", ())
-    if not len(first) == len(in_time) == len(last) == 5:
+    is_c3d = "conv5b/kernel" in shapes
+    if stem == "2+1d":
+        first, last = "conv1_spatial/kernel", "conv5_1_conv1_temporal/kernel"
+    else:
+        first, last = "conv1/kernel", "conv5b/kernel" if is_c3d else "conv5_1_conv1/kernel"
+    *in_space, filters = shapes.get(last, ()) or (0,)
+    kernel = shapes.get(first, ())
+    in_time = shapes.get("conv1_temporal/kernel", kernel)
+    if not len(kernel) == len(in_time) == len(in_space) + 1 == 5:
         return None, options
-    filters = last[4]  # of the widest stage: from it all others are rounded as they were
-    options |= {
-        "shortcut": "B" if any("_shortcut_" in name for name in shapes) else "A",
-        "width": filters / FILTERS[-1],
-        "in_channels": first[3],
-        "conv1_t_size": in_time[0],
-    }
+    # Of the widest stage: from it all others are rounded as they were.
+    settled = {"width": filters / FILTERS[-1], "in_channels": kernel[3]}
+    if is_c3d:
+        normalized = "conv1_bn/gamma" in shapes
+        return C3D_NETWORKS[normalized], options | {"with_batch_norm": normalized} | settled
+    options["shortcut"] = "B" if any("_shortcut_" in name for name in shapes) else "A"
+    options |= settled | {"conv1_t_size": in_time[0]}
     # Wide, grouped and pre-activated networks call their tensors alike. And no network is built
     # that is much larger than the file: its widest arrays must be there.
     narrow = max(1, int(FILTERS[0] * options["width"]))
@@ -141,10 +124,10 @@ def identify_network(
     }
     if bottleneck:
         regular["conv5_1_bn3/gamma"] = (outputs,)
-    if not factorized:
-        regular["conv1/kernel"] = (*first[:4], narrow)
-        in_space = shapes.get("conv5_1_conv2/kernel", ())[:3]
-        regular["conv5_1_conv2/kernel"] = (*in_space, filters, filters)
+    if stem == "3d":
+        regular["conv1/kernel"] = (*kernel[:4], narrow)
+        size = shapes.get("conv5_1_conv2/kernel", ())[:3]
+        regular["conv5_1_conv2/kernel"] = (*size, filters, filters)
     if shapes.get(f"{HEAD}/kernel", ())[:1] != (outputs,):
         options.pop("classes", None)  # of the embedding of several stages
     if "classes" in options:
@@ -153,16 +136,15 @@ def identify_network(
         return None, options
     blocks = dict.fromkeys("2345", 0)
     for name in shapes:
-        if place := re.match(r"conv([2-5])_(\d+)_", name):
-            blocks[place[1]] = max(blocks[place[1]], int(place[2]))
+        if match := re.match(r"conv([2-5])_(\d+)_", name):
+            blocks[match[1]] = max(blocks[match[1]], int(match[2]))
 
     def convolution(stage: str) -> str:
         if f"conv{stage}_1_conv2_temporal/kernel" in shapes:
             return "2+1d"
         return "2d" if shapes.get(f"conv{stage}_1_conv2/kernel", ())[:1] == (1,) else "3d"
 
-    convolutions, stem = tuple(map(convolution, blocks)), "2+1d" if factorized else "3d"
-    structure = (tuple(blocks.values()), bottleneck, convolutions, stem)
+    structure = (tuple(blocks.values()), bottleneck, tuple(map(convolution, blocks)), stem)
     names = [
         name
         for name, row in NETWORKS.items()

@@ -9,51 +9,54 @@ Reference:
     https://arxiv.org/abs/1711.11248, as torchvision builds them.
 """
 
+import functools
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers
 
 from keras_r3d.applications import blocks, building
-from keras_r3d.applications.blocks import batch_norm, conv, relu
-from keras_r3d.applications.building import Clips
-from keras_r3d.applications.networks import FILTERS, HEAD, NETWORKS, Network
+from keras_r3d.applications.networks import FILTERS, NETWORKS, Network
 from keras_r3d.applications.weights.weights_file import open_weights
+from keras_r3d.recipe import Clips
 
 R2PLUS1D_STEM = 45  # filters of the stem's convolution in space, to FILTERS[0] of that in time
 
 
-def _stem(x, network: Network, filters: int, t_size: int, t_stride: int):
-    """conv1: 7x7 in space, `t_size` frames in time, stride 2 in space."""
+def _build_layers(x, options: dict[str, Any], *, network: Network):
+    """conv1 to the last layer: the paper's table from top to bottom."""
+    t_size, t_stride = options["conv1_t_size"], options["conv1_t_stride"]
+    building.check_count("conv1_t_size", t_size)
+    building.check_count("conv1_t_stride", t_stride)
+    filters = building.scale_widths(FILTERS, options["width"])
+    conv1: dict[str, Any] = {"kernel_size": (t_size, 7, 7), "strides": (t_stride, 2, 2)}
     if network.stem == "3d":
-        x = conv(x, filters, "conv1", kernel_size=(t_size, 7, 7), strides=(t_stride, 2, 2))
+        x = blocks.conv(x, filters[0], "conv1", **conv1)
     else:
-        middle = max(1, R2PLUS1D_STEM * filters // FILTERS[0])
-        x = conv(x, middle, "conv1_spatial", kernel_size=(1, 7, 7), strides=(1, 2, 2))
-        x = relu(batch_norm(x, "conv1_spatial_bn"), "conv1_spatial_relu")
-        x = conv(x, filters, "conv1_temporal", kernel_size=(t_size, 1, 1), strides=(t_stride, 1, 1))
-    return relu(batch_norm(x, "conv1_bn"), "conv1_relu")
-
-
-def _max_pool(x):
-    # Zeros around values of 0 and above never are the largest: as good as padding with -inf.
-    x = layers.ZeroPadding3D(1, name="pool1_pad")(x)
-    return layers.MaxPooling3D(3, 2, name="pool1")(x)
-
-
-def _stages(x, network: Network, filters: Sequence[int], shortcut: str):
-    """conv2_x to conv5_x; the first block of the later three halves the feature map."""
+        middle = max(1, R2PLUS1D_STEM * filters[0] // FILTERS[0])
+        x = blocks.conv_2plus1d(x, filters[0], "conv1", middle=middle, **conv1)
+    x = blocks.relu(blocks.batch_norm(x, "conv1_bn"), "conv1_relu")
+    if options["max_pool"]:
+        # Zeros around values of 0 and above never are the largest: as good as padding with -inf.
+        x = layers.ZeroPadding3D(1, name="pool1_pad")(x)
+        x = layers.MaxPooling3D(3, 2, name="pool1")(x)
     block_function = blocks.bottleneck if network.bottleneck else blocks.basic
     for stage, count in enumerate(network.blocks):
         convolution = network.convolutions[stage]
         for block in range(count):
             strides = (1, 1, 1)
-            if stage > 0 and block == 0:
+            if stage > 0 and block == 0:  # halves the feature map
                 strides = (1, 2, 2) if convolution == "2d" else (2, 2, 2)
             name = f"conv{stage + 2}_{block + 1}"
-            x = block_function(x, filters[stage], strides, shortcut, convolution, name)
-    return x
+            x = block_function(x, filters[stage], strides, options["shortcut"], convolution, name)
+    if not options["include_top"]:
+        return building.pool(x, options["pooling"])
+    x = building.pool(x, "avg")
+    if options["dropout"]:
+        x = layers.Dropout(options["dropout"], name="dropout")(x)
+    return building.classify(x, options)
 
 
 _OPTIONS = """
@@ -92,6 +95,7 @@ def _builder(public_name: str, description: str):
         labels: str | os.PathLike[str] | Sequence[str] | None = None,
         clips: Clips | None = None,
     ) -> keras.Model:
+        arguments = locals()
         building.check_choice("shortcut", shortcut, [*blocks.SHORTCUTS, None])
         building.check_choice("max_pool", max_pool, [True, False, None])
         file = None if weights is None else open_weights(network_name, weights)
@@ -99,48 +103,15 @@ def _builder(public_name: str, description: str):
         default = network
         if file is not None and file.checkpoint is not None:
             default = NETWORKS.get(file.network or "", network)
-        options = {
-            "shortcut": (shortcut, default.shortcut),
-            "width": (width, 1.0),
-            "conv1_t_size": (conv1_t_size, default.conv1_t_size),
-            "conv1_t_stride": (conv1_t_stride, 1),
-            "max_pool": (max_pool, default.max_pool),
+        defaults = {
+            "shortcut": default.shortcut,
+            "width": 1.0,
+            "conv1_t_size": default.conv1_t_size,
+            "conv1_t_stride": 1,
+            "max_pool": default.max_pool,
         }
-
-        def body(x, options):
-            t_size, t_stride = options["conv1_t_size"], options["conv1_t_stride"]
-            building.check_count("conv1_t_size", t_size)
-            building.check_count("conv1_t_stride", t_stride)
-            filters = building.scale_widths(FILTERS, options["width"])
-            x = _stem(x, network, filters[0], t_size, t_stride)
-            if options["max_pool"]:
-                x = _max_pool(x)
-            x = _stages(x, network, filters, options["shortcut"])
-            x = building.pool(x, "avg" if include_top else pooling)
-            if include_top:
-                if dropout:
-                    x = layers.Dropout(dropout, name="dropout")(x)
-                x = layers.Dense(options["classes"], activation=classifier_activation, name=HEAD)(x)
-            return x
-
-        return building.build_network(
-            body,
-            options,
-            file,
-            default.conventions,
-            include_top=include_top,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            pooling=pooling,
-            classes=classes,
-            name=name,
-            in_channels=in_channels,
-            include_preprocessing=include_preprocessing,
-            mean=mean,
-            std=std,
-            labels=labels,
-            clips=clips,
-        )
+        build_layers = functools.partial(_build_layers, network=network)
+        return building.build_network(build_layers, arguments, defaults, file, default.conventions)
 
     build.__name__ = build.__qualname__ = public_name
     build.__doc__ = building.DOCSTRING.format(summary=f"{description}.", options=_OPTIONS)

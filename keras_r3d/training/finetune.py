@@ -16,8 +16,9 @@ from typing import Any
 import keras
 
 from keras_r3d import applications, recipe
-from keras_r3d.applications import building, c3d
+from keras_r3d.applications import building
 from keras_r3d.applications.networks import (
+    C3D_NETWORKS,
     FILTERS,
     HEAD,
     KINETICS_2017,
@@ -173,7 +174,7 @@ def head(model: keras.Model) -> list[keras.Variable]:
 
 
 def _is_c3d(name: str) -> bool:
-    return name in ("c3d", "c3d_bn")
+    return name in C3D_NETWORKS
 
 
 def _stage(layer: str) -> str | None:
@@ -219,8 +220,7 @@ def open_source(model: recipe.Model) -> WeightsFile | None:
                 "Recipe key 'model.weights' must be a file, as 'model.name' is absent. There is no "
                 f"file {weights}."
             )
-    source = weights_file.open_weights(network, weights)
-    return c3d.identify_c3d(source) if c3d.is_of_c3d(source) else source
+    return weights_file.open_weights(network, weights)
 
 
 def _settle(
@@ -268,15 +268,13 @@ def _conventions(name: str) -> Conventions:
 def _decided(model: recipe.Model, source: WeightsFile, in_channels: int) -> dict[str, Any]:
     """Returns the values of a recipe's keys that a file of weights decides."""
     name = source.network
-    if c3d.is_of_c3d(source):
-        name = "c3d_bn" if source.options["with_batch_norm"] else "c3d"
-    elif model.name and not _is_c3d(model.name):
+    if model.name and not _is_c3d(model.name):
         # Of two networks with the same blocks, the one that the recipe means.
         name, _ = identify_network(source.values, NETWORKS[model.name].family)
     if name is None:
         raise WeightsError(
             f"Recipe key 'model.weights': {source.path} is of another architecture than "
-            f"{[*NETWORKS, 'c3d', 'c3d_bn']}."
+            f"{[*NETWORKS, *C3D_NETWORKS]}."
         )
     depth = source.options["in_channels"]
     if depth not in (3, in_channels):

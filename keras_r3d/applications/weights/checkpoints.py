@@ -20,11 +20,11 @@ import numpy as np
 
 from keras_r3d.applications.weights import unpickling
 from keras_r3d.applications.weights.unpickling import (
-    DTYPES,
     DamagedError,
     RefusedError,
+    StorageRecord,
     TensorRecord,
-    shown,
+    printable,
 )
 from keras_r3d.system.errors import WeightsError
 
@@ -58,15 +58,10 @@ class _Place(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """A tensor of a checkpoint, still in its file.
-
-    Attributes:
-        shape: in PyTorch's order of axes.
-        dtype: PyTorch's name of it, such as "Float" or "Half".
-    """
+    """A tensor of a checkpoint, still in its file; axes in PyTorch's order."""
 
     shape: tuple[int, ...]
-    dtype: str
+    dtype: str  # PyTorch's name of it, such as "Float" or "Half"
     _record: TensorRecord
     _file: "_File"
 
@@ -76,17 +71,18 @@ class Tensor:
         Raises:
             CheckpointError: they are damaged, or cut short.
         """
-        count, strides = math.prod(self.shape), self._record.strides
-        steps = zip(self.shape, strides, strict=True)
+        storage, offset, shape, strides = self._record
+        count = math.prod(shape)
+        steps = zip(shape, strides, strict=True)
         span = 1 + sum((size - 1) * stride for size, stride in steps) if count else 0
         try:
-            run = self._file.read(self._record, span)
+            run = self._file.read(storage, offset, span)
         except OSError as error:
             raise CheckpointError(f"A tensor can no longer be read: {error}.") from error
         except DamagedError as error:
             raise _damaged(self._file.path, error) from error
         strides = tuple(stride * run.itemsize for stride in strides)
-        values = np.lib.stride_tricks.as_strided(run, self.shape, strides, writeable=False)
+        values = np.lib.stride_tricks.as_strided(run, shape, strides, writeable=False)
         if span > count:
             values = values.copy()  # so that what lies between is not kept in memory
         if self.dtype == "BFloat16":
@@ -96,19 +92,12 @@ class Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """An opened checkpoint.
-
-    Attributes:
-        container: "zip" or "legacy".
-        wrapper: key of the dictionary that the tensors were under; None for a bare one.
-        prefix: what all names began with and is taken off, such as "module.".
-        tensors: by name.
-    """
+    """An opened checkpoint."""
 
     path: Path
-    container: str
-    wrapper: str | None
-    prefix: str
+    container: str  # "zip" or "legacy"
+    wrapper: str | None  # key of the dictionary that the tensors were under; None for a bare one
+    prefix: str  # what all names began with and is taken off, such as "module."
     tensors: Mapping[str, Tensor]
 
 
@@ -131,6 +120,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         wrapper, records = _find_tensors(path, content)
         stored = _File(path, places)
         stored.check_sizes(records.values())
+    except CheckpointError:
+        raise
     except FileNotFoundError:
         raise CheckpointError(f"There is no file {path}.") from None
     except OSError as error:
@@ -142,8 +133,6 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         ) from error
     except DamagedError as error:
         raise _damaged(path, error) from error
-    except CheckpointError:
-        raise
     except ValueError as error:  # a path that no file can have
         raise CheckpointError(f"{str(path)!r} is not a path: {error}.") from error
     prefix = ""
@@ -159,8 +148,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 def _damaged(path: Path, reason: Exception) -> CheckpointError:
     size = f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
     return CheckpointError(
-        f"{path}{size} is damaged or cut short ({shown(str(reason), 200)}): download or copy it "
-        "again and compare its size with the original's."
+        f"{path}{size} is damaged or cut short ({printable(str(reason), 200)}): download or copy "
+        "it again and compare its size with the original's."
     )
 
 
@@ -168,15 +157,14 @@ class _File:
     """The stored values of a checkpoint, by the keys of their storages."""
 
     def __init__(self, path: Path, places: Mapping[str, _Place]):
-        self.path = path
-        self.places = places
+        self.path, self.places = path, places
         self.checked: set[str] = set()
 
     def check_sizes(self, records: Collection[TensorRecord]) -> None:
         """Refuses tensors that are not in the file, so that shapes can be believed."""
         claimed = 0
         for storage, _, shape, _ in records:
-            width = np.dtype(DTYPES[storage.dtype]).itemsize
+            width = storage.numpy_dtype.itemsize
             place = self.places.get(storage.key, _Place(0, 0))
             if (storage.offset + storage.size) * width > place.size:
                 raise DamagedError(f"storage {storage.key[:20]} is missing or too short")
@@ -184,15 +172,14 @@ class _File:
         if claimed > MAX_SHARING * self.path.stat().st_size:
             raise DamagedError(f"its tensors claim {claimed:,} bytes")
 
-    def read(self, record: TensorRecord, count: int) -> np.ndarray:
-        """Reads values of a tensor's storage from the tensor's first one on."""
-        storage, dtype = record.storage, np.dtype(DTYPES[record.storage.dtype])
-        place = self.places[storage.key]
+    def read(self, storage: StorageRecord, offset: int, count: int) -> np.ndarray:
+        """Reads `count` values of a storage, from a tensor's first one on."""
+        place, dtype = self.places[storage.key], storage.numpy_dtype
         if place.checksum is not None and storage.key not in self.checked:
             with self.path.open("rb") as file:
                 _check(file, place)
             self.checked.add(storage.key)
-        start = place.start + (storage.offset + record.offset) * dtype.itemsize
+        start = place.start + (storage.offset + offset) * dtype.itemsize
         values = np.fromfile(self.path, dtype, count, offset=start)
         if len(values) != count:
             raise DamagedError("it has become shorter")
@@ -212,34 +199,24 @@ def _check(file: BinaryIO, place: _Place) -> None:
 def _refuse_others(path: Path, start: bytes) -> None:
     """Says of the usual mistakes what they are."""
     text = start.lstrip().lower()
-    if not start:
-        raise CheckpointError(f"{path} is empty: download or copy it again.")
-    if text.startswith(b"<") or b"<html" in text:
-        raise CheckpointError(
-            f"{path} is a web page, not a checkpoint: the download was answered with a page, as "
-            "Google Drive does for large files. Open the address in a browser, confirm, and save "
-            "the file itself."
-        )
-    if start.startswith(b"version https://git-lfs"):
-        raise CheckpointError(
-            f"{path} is a Git-LFS pointer, not the checkpoint: run `git lfs pull` in its "
-            "repository, or download the file itself."
-        )
-    if start[257:262] == b"ustar":
-        raise CheckpointError(
-            f"{path} is a tar archive. If it holds a checkpoint, unpack it; the tar format of "
-            "PyTorch's first versions is not read."
-        )
-    if start.startswith(b"\x89HDF"):
-        raise CheckpointError(
-            f"{path} is an HDF5 file, not a PyTorch checkpoint: if it holds weights of Keras, name "
-            "it .weights.h5."
-        )
-    if not start.startswith((b"PK", b"\x80")):
-        raise CheckpointError(
-            f"{path} is not a PyTorch checkpoint: it begins with {start[:8]!r}, a checkpoint with "
-            "b'PK' (zip) or b'\\x80' (legacy)."
-        )
+    mistakes = {
+        "is empty: download or copy it again.": not start,
+        "is a web page, not a checkpoint: the download was answered with a page, as Google Drive "
+        "does for large files. Open the address in a browser, confirm, and save the file itself.": (
+            text.startswith(b"<") or b"<html" in text
+        ),
+        "is a Git-LFS pointer, not the checkpoint: run `git lfs pull` in its repository, or "
+        "download the file itself.": start.startswith(b"version https://git-lfs"),
+        "is a tar archive. If it holds a checkpoint, unpack it; the tar format of PyTorch's first "
+        "versions is not read.": start[257:262] == b"ustar",
+        "is an HDF5 file, not a PyTorch checkpoint: if it holds weights of Keras, name it "
+        ".weights.h5.": start.startswith(b"\x89HDF"),
+        f"is not a PyTorch checkpoint: it begins with {start[:8]!r}, a checkpoint with b'PK' (zip) "
+        "or b'\\x80' (legacy).": not start.startswith((b"PK", b"\x80")),
+    }
+    for sentence, holds in mistakes.items():
+        if holds:
+            raise CheckpointError(f"{path} {sentence}")
 
 
 class _SmallReads(io.FileIO):
@@ -262,11 +239,10 @@ def _open_zip(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
         raise DamagedError(str(error)) from error
     pickled = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")]
     if not pickled:
-        what = (
-            "a Keras model: name it .keras" if "model.weights.h5" in members else "something else"
-        )
+        keras_model = "model.weights.h5" in members
+        content = "a Keras model: name it .keras" if keras_model else "something else"
         raise CheckpointError(
-            f"{path} is a zip archive without data.pkl, so not a PyTorch checkpoint but {what}."
+            f"{path} is a zip archive without data.pkl, so not a PyTorch checkpoint but {content}."
         )
     folder = pickled[0].removesuffix("data.pkl")
     if f"{folder}constants.pkl" in members:
@@ -335,7 +311,7 @@ def _open_legacy(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
     # stands in the first pickle only.
     widths: dict[str, int] = {}
     for record in _records(content):
-        key, width = record.storage.key, np.dtype(DTYPES[record.storage.dtype]).itemsize
+        key, width = record.storage.key, record.storage.numpy_dtype.itemsize
         if widths.setdefault(key, width) != width:
             raise DamagedError(f"storage {key[:20]} is of two types")
     places: dict[str, _Place] = {}
@@ -369,24 +345,19 @@ def _records(content: Any) -> list[TensorRecord]:
 
 def _find_tensors(path: Path, content: Any) -> tuple[str | None, dict[str, TensorRecord]]:
     """Finds the dictionary of tensors: bare, or under one of the usual names."""
-
-    def tensors(value: Any) -> dict[str, TensorRecord]:
-        items = value.items() if isinstance(value, dict) else ()
-        found = {name: value for name, value in items if isinstance(value, TensorRecord)}
-        if len(found) > MAX_TENSORS:
-            raise CheckpointError(f"{path} has {len(found):,} tensors, more than any network.")
-        return found
-
     if not isinstance(content, dict):
         raise CheckpointError(
             f"{path} holds a {type(content).__name__}, not a dictionary of tensors. {_RESAVE}"
         )
-    for wrapper in WRAPPERS:
-        if found := tensors(content.get(wrapper)):
-            return wrapper, found
-    if found := tensors(content):
-        return None, found
-    keys = ", ".join(shown(key, 40) for key in list(content)[:10])
+    for wrapper in (*WRAPPERS, None):
+        mapping = content if wrapper is None else content.get(wrapper)
+        items = mapping.items() if isinstance(mapping, dict) else ()
+        tensors = {name: value for name, value in items if isinstance(value, TensorRecord)}
+        if len(tensors) > MAX_TENSORS:
+            raise CheckpointError(f"{path} has {len(tensors):,} tensors, more than any network.")
+        if tensors:
+            return wrapper, tensors
+    keys = ", ".join(printable(key, 40) for key in list(content)[:10])
     raise CheckpointError(
         f"{path} holds no tensors under {list(WRAPPERS)} nor outermost, but: {keys or 'nothing'}."
     )

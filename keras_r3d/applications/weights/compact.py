@@ -40,34 +40,18 @@ def shapeless_options(model: keras.Model) -> dict[str, Any]:
 
 
 def write_compact(model: keras.Model, path: str | os.PathLike[str]) -> None:
-    """Writes the weights of a network of keras_r3d.
-
-    Args:
-        path: ends in .npz; what is there is replaced.
-
-    Raises:
-        ValueError: it is no network of keras_r3d.
-        WriteError: it cannot be written.
-    """
+    """Writes the weights of a network into an .npz file; ValueError if it is none of keras_r3d."""
     about = read_metadata(model)
     if about is None:
         raise ValueError(f"The model {model.name} was not built by keras_r3d.")
+    values = {key: getattr(about, key) for key in ("labels", "mean", "std")}
     frames, size = model.input_shape[1:3]
-    text = json.dumps(
-        {
-            "labels": about.labels,
-            "mean": about.mean,
-            "std": about.std,
-            **shapeless_options(model),
-            "frames": frames,
-            "size": size,
-        }
-    )
+    text = json.dumps({**values, **shapeless_options(model), "frames": frames, "size": size})
     arrays = {_ABOUT: np.frombuffer(text.encode(), np.uint8)}
     for name, variable in named_variables(model).items():
-        values = keras.ops.convert_to_numpy(variable)
-        halved = values.ndim > 1 and np.abs(values).max() < np.finfo(np.float16).max
-        arrays[name] = values.astype(np.float16 if halved else np.float32)
+        array = keras.ops.convert_to_numpy(variable)
+        halved = array.ndim > 1 and np.abs(array).max() < np.finfo(np.float16).max
+        arrays[name] = array.astype(np.float16 if halved else np.float32)
     with files.atomic(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
 

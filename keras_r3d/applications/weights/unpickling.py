@@ -12,6 +12,8 @@ import struct
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
+import numpy as np
+
 MAX_BYTES = 4 * 2**20  # far above any checkpoint's
 MAX_DIMENSIONS = MAX_ARGUMENTS = 16
 MAX_CHARACTERS = 500  # of a name
@@ -25,6 +27,13 @@ class RefusedError(DamagedError):
     """A pickle that asks for something other than tensors and plain values."""
 
 
+# NumPy's types by PyTorch's names of them; of a BFloat16, the upper half of a float32, its bits.
+DTYPES = {
+    **{"Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": "<u2"},
+    **{"Long": "<i8", "Int": "<i4", "Short": "<i2", "Char": "i1", "Byte": "u1", "Bool": "?"},
+}
+
+
 # A pickle can set attributes of what has a `__dict__` or `__setstate__`: nothing below has.
 class StorageRecord(NamedTuple):
     """A run of `size` values named `key`, `offset` values behind the beginning of what is stored.
@@ -36,6 +45,10 @@ class StorageRecord(NamedTuple):
     key: str
     size: int
     offset: int = 0
+
+    @property
+    def numpy_dtype(self) -> np.dtype:
+        return np.dtype(DTYPES[self.dtype])
 
 
 class TensorRecord(NamedTuple):
@@ -70,7 +83,7 @@ class _Mapping(dict[str, Any]):
         """Ignores attributes, such as the versions that a state_dict notes."""
 
 
-def shown(text: str, length: int = 100) -> str:
+def printable(text: str, length: int = 100) -> str:
     """Shortens text from a file for a message, and leaves out what a terminal would obey."""
     return "".join(c if c.isprintable() else "?" for c in text[:length])
 
@@ -108,19 +121,6 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Ten
     return TensorRecord(storage, offset, shape, strides)
 
 
-# NumPy's types by PyTorch's names of them.
-DTYPES = {
-    "Float": "<f4",
-    "Double": "<f8",
-    "Half": "<f2",
-    "BFloat16": "<u2",  # the upper half of a float32
-    "Long": "<i8",
-    "Int": "<i4",
-    "Short": "<i2",
-    "Char": "i1",
-    "Byte": "u1",
-    "Bool": "?",
-}
 _CALLS: dict[str, Callable[..., Any] | None] = {
     "collections.OrderedDict": _mapping,
     "collections.Counter": _mapping,  # milestones of a learning-rate schedule
@@ -154,7 +154,7 @@ class _Unpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> _Global:
         if (path := f"{module}.{name}") not in _CALLS:
-            raise RefusedError(f"'{shown(path, 200)}'")
+            raise RefusedError(f"'{printable(path, 200)}'")
         return _Global(path, _CALLS[path])
 
     def load_global(self) -> None:
@@ -182,7 +182,7 @@ class _Unpickler(pickle._Unpickler):
             raise DamagedError(f"a storage of {len(pid)} parts")
         kind, named, key, _, size, *view = pid
         if _expect(kind, str) != "storage":
-            raise RefusedError(f"a persistent '{shown(kind)}'")
+            raise RefusedError(f"a persistent '{printable(kind)}'")
         dtype = _expect(named, _Global).path.rpartition(".")[2].removesuffix("Storage")
         # The size is the whole storage's, also of a legacy view, which has a key, offset and size.
         _, offset, part = view[0] if view and view[0] is not None else (None, 0, size)
@@ -210,4 +210,4 @@ def load(stream: BinaryIO) -> Any:
         *(pickle.UnpicklingError, EOFError, ValueError, LookupError, TypeError),
         *(AttributeError, OverflowError, struct.error),
     ) as error:
-        raise DamagedError(f"{type(error).__name__}: {shown(str(error), 200)}") from error
+        raise DamagedError(f"{type(error).__name__}: {printable(str(error), 200)}") from error

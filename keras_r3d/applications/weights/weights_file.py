@@ -21,7 +21,7 @@ from keras_r3d.applications.metadata import read_metadata
 from keras_r3d.applications.networks import NETWORKS, identify_network
 from keras_r3d.applications.weights import checkpoints, compact, pretrained, pytorch
 from keras_r3d.applications.weights.compact import named_variables, shapeless_options
-from keras_r3d.applications.weights.unpickling import shown
+from keras_r3d.applications.weights.unpickling import printable
 from keras_r3d.system.errors import WeightsError
 
 
@@ -29,35 +29,24 @@ from keras_r3d.system.errors import WeightsError
 class Value:
     """An array in a file of weights; shape and values are in the order of Keras's axes."""
 
-    name: str
+    name: str  # in the file
     shape: tuple[int, ...]
     read: Callable[[], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class WeightsFile:
-    """An opened file of weights.
-
-    Attributes:
-        values: by `layer/variable`; they have their names in the file.
-        unknown: names in the file that no layer of ours has.
-        network: name of the network that the values belong to, None if it is none of the table's.
-        options: the builder's arguments that can be read from the file.
-        conventions: mean and std of the input, 0-255, if they are known.
-        labels: class names, if they are known.
-        checkpoint: PyTorch's checkpoint, if it is one.
-        clip: frames and size of the clips it was trained on, if they are known.
-    """
+    """An opened file of weights; what is not known is None."""
 
     path: Path
-    values: Mapping[str, Value]
-    unknown: tuple[str, ...] = ()
-    network: str | None = None
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    conventions: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    values: Mapping[str, Value]  # by `layer/variable`
+    network: str | None = None  # None also if it is none of ours
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the builder's arguments
+    conventions: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # mean and std, 0-255
     labels: tuple[str, ...] | None = None
-    checkpoint: checkpoints.Checkpoint | None = None
-    clip: tuple[int, int] | None = None
+    clip: tuple[int, int] | None = None  # frames and size of the clips it was trained on
+    checkpoint: checkpoints.Checkpoint | None = None  # of PyTorch
+    unknown: tuple[str, ...] = ()  # names in the file that no layer of ours has
 
 
 def open_weights(network: str, weights: str | os.PathLike[str] | WeightsFile) -> WeightsFile:
@@ -105,9 +94,9 @@ def open_file(path: str | os.PathLike[str]) -> WeightsFile:
         CheckpointError: it is a damaged checkpoint, or none.
     """
     path = Path(path)
-    for suffix, open_one in _FORMATS.items():
+    for suffix, open_format in _FORMATS.items():
         if path.name.endswith(suffix):
-            return open_one(path)
+            return open_format(path)
     return _open_checkpoint(path)
 
 
@@ -116,7 +105,7 @@ def _open_checkpoint(path: Path) -> WeightsFile:
     tensors = checkpoint.tensors
     names = pytorch.find_names(tensors)
     if names is None:
-        first_names = ", ".join(shown(name) for name in list(tensors)[:4])
+        first_names = ", ".join(printable(name) for name in list(tensors)[:4])
         raise WeightsError(
             f"{path} is of another architecture than the residual networks here: its tensors are "
             f"{first_names}, …; expected were conv1.weight, layer1.0.conv1.weight, … (the authors' "
@@ -125,22 +114,21 @@ def _open_checkpoint(path: Path) -> WeightsFile:
     values: dict[str, Value] = {}
     unknown = []
     for name, tensor in tensors.items():
-        variable = pytorch.variable(names, name)
         if 0 in tensor.shape:
-            raise WeightsError(f"{path} has an empty tensor, {shown(name)}.")
-        if variable is not None:
+            raise WeightsError(f"{path} has an empty tensor, {printable(name)}.")
+        if variable := pytorch.variable(names, name):
             axes = pytorch.axes_from_pytorch(len(tensor.shape))
             shape = tuple(tensor.shape[axis] for axis in axes)
             values[variable] = Value(name, shape, partial(_read_tensor, tensor, axes))
         elif not name.endswith(pytorch.IGNORED):
             unknown.append(name)
-    first = next(name for name in tensors if name in ("conv1.weight", "stem.0.weight"))
+    torchvision = names is not pytorch.AUTHORS
+    first = "stem.0.weight" if torchvision else "conv1.weight"
     if len(tensors[first].shape) != 5:
         raise WeightsError(
             f"{path} is of another architecture: {first} has the shape {tensors[first].shape}, so "
             "it is a network for images; a network for video has five axes there."
         )
-    torchvision = names is not pytorch.AUTHORS
     network, options = identify_network(values, "torchvision" if torchvision else "hara")
     if network is None:
         raise WeightsError(
@@ -155,12 +143,12 @@ def _open_checkpoint(path: Path) -> WeightsFile:
     return WeightsFile(
         path,
         values,
-        tuple(unknown),
         network,
         options,
         row.conventions.to_bytes() if row else None,
         read_labels(row.labels) if row and row.labels else None,
-        checkpoint,
+        checkpoint=checkpoint,
+        unknown=tuple(unknown),
     )
 
 
@@ -169,11 +157,7 @@ def _read_tensor(tensor: checkpoints.Tensor, axes: tuple[int, ...]) -> np.ndarra
 
 
 def load_network(path: Path) -> keras.Model:
-    """Loads a `.keras` file.
-
-    Raises:
-        WeightsError: there is no such file, or it is damaged.
-    """
+    """Loads a `.keras` file; raises WeightsError if it is damaged, or not there."""
     try:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras, zipfile and h5py raise many kinds
@@ -187,19 +171,19 @@ def _open_keras(path: Path) -> WeightsFile:
         for name, variable in named_variables(model).items()
     }
     network, options = identify_network(values, "hara")
-    if network is not None:
+    if network in NETWORKS:
         options |= shapeless_options(model)
     about = read_metadata(model)
     frames, height = model.input_shape[1:3] if len(model.input_shape) == 5 else (None, None)
     return WeightsFile(
         path,
         values,
-        network=network,
-        options=options,
-        conventions=(about.mean, about.std) if about else None,
+        network,
+        options,
+        (about.mean, about.std) if about else None,
         # A classifier of several stages fits no network of the table.
-        labels=about.labels if about and "classes" in options else None,
-        clip=(frames, height) if frames and height else None,
+        about.labels if about and "classes" in options else None,
+        (frames, height) if frames and height else None,
     )
 
 
@@ -208,15 +192,9 @@ def _open_compact(path: Path) -> WeightsFile:
     values = {name: Value(name, a.shape, partial(np.asarray, a)) for name, a in arrays.items()}
     network, options = identify_network(values, "hara")
     options |= {name: about[name] for name in ("conv1_t_stride", "max_pool")}
-    return WeightsFile(
-        path,
-        values,
-        network=network,
-        options=options,
-        conventions=(tuple(about["mean"]), tuple(about["std"])),
-        labels=tuple(about["labels"]) if about["labels"] else None,
-        clip=(about["frames"], about["size"]),
-    )
+    conventions = tuple(about["mean"]), tuple(about["std"])
+    labels, clip = tuple(about["labels"] or ()) or None, (about["frames"], about["size"])
+    return WeightsFile(path, values, network, options, conventions, labels, clip)
 
 
 _KINDS = {4: ("gamma", "beta", "moving_mean", "moving_variance")}  # by the number of variables
@@ -235,8 +213,8 @@ def _open_h5(path: Path) -> WeightsFile:
             for index, kind in zip(node, _KINDS.get(len(node), ("kernel", "bias")), strict=False):
                 if not _is_plain(node, index):
                     raise ValueError(f"{group}/{index} is not an array of numbers inside the file")
-                name_here, data = f"{name}/{kind}", node[index]
-                values[name_here] = Value(name_here, data.shape, partial(_read_h5, path, data.name))
+                variable, data = f"{name}/{kind}", node[index]
+                values[variable] = Value(variable, data.shape, partial(_read_h5, path, data.name))
 
     try:
         with h5py.File(path) as file:
@@ -249,9 +227,9 @@ def _open_h5(path: Path) -> WeightsFile:
             "`load_weights` it and save it as .keras."
         )
     network, options = identify_network(values, "hara")
-    if network is not None:
+    if network in NETWORKS:
         options["max_pool"] = "pool1" in layers
-    return WeightsFile(path, values, network=network, options=options)
+    return WeightsFile(path, values, network, options)
 
 
 def _is_plain(group: h5py.Group, name: str) -> bool:
