@@ -16,18 +16,12 @@ from keras_r3d.applications.networks import HEAD
 
 
 def join(networks: Sequence[keras.Model], stages: Sequence[str]) -> list[keras.Model]:
-    """Returns what embeds clips by each of several networks, all with the same input.
+    """Returns of each network a model that embeds clips, `(batch, d)`, all with the same input.
 
     Args:
         networks: take clips of one shape. Layers of all but the first get other names.
         stages: such as "conv3": the last feature map of each is averaged, that of the last over
-            quarters of the picture.
-
-    Returns:
-        Of each network a model `(batch, frames, height, width, channels)` -> `(batch, d)`.
-
-    Raises:
-        ValueError: a network has no such stage.
+            quarters of the picture. ValueError: a network has no such stage.
     """
     shared = networks[0].inputs[0]
     return [
@@ -39,12 +33,9 @@ def join(networks: Sequence[keras.Model], stages: Sequence[str]) -> list[keras.M
 def classifier(
     embedders: Sequence[keras.Model], kernel: np.ndarray, bias: np.ndarray
 ) -> keras.Model:
-    """Returns a model that classifies clips by their embeddings: clips -> `(batch, classes)`.
+    """Returns a model that classifies clips by the embeddings of some models of `join`.
 
-    Args:
-        embedders: as `join` gives them, or some of them.
-        kernel: float `(sum of d, classes)`.
-        bias: float `(classes,)`.
+    `kernel` is `(sum of d, classes)`, `bias` `(classes,)`, both float.
     """
     parts = [embedder.outputs[0] for embedder in embedders]
     x = layers.Concatenate(name="embeddings")(parts) if len(parts) > 1 else parts[0]

@@ -18,14 +18,10 @@ LISTS = ("kinetics400",)
 
 
 def read_labels(source: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
-    """Reads class names, in the order of a network's outputs.
+    """Reads class names, in the order of a network's outputs; ValueError if there are none.
 
-    Args:
-        source: the names; or "kinetics400"; or a file: text with a name a line, or JSON: a list, a
-            dictionary of names and numbers, or the authors' annotations with "labels" in them.
-
-    Raises:
-        ValueError: there is no such file, or it is none of these.
+    They are names; or "kinetics400"; or a file: text with a name a line, or JSON: a list, a
+    dictionary of names and numbers, or the authors' annotations with "labels" in them.
     """
     if isinstance(source, str) and source in LISTS:
         folder = importlib.resources.files("keras_r3d.applications.weights")

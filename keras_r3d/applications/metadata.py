@@ -47,20 +47,14 @@ class Metadata:
     recipe: Mapping[str, Any] | None = None
 
     def read_recipe(self, where: str) -> Recipe:
-        """Returns `recipe` as a whole recipe.
-
-        Args:
-            where: name of the model, for messages.
-
-        Raises:
-            ModelError: this version of keras_r3d does not understand it.
-        """
+        """Returns `recipe` as a whole recipe; ModelError, of the model `where`, if it is of another
+        version of keras_r3d."""
         tables = dict(self.recipe or {})
         try:
             return with_clips(tables) if "clips" in tables else parse(tables)
         except RecipeError as error:
             raise ModelError(
-                f"{where} carries a recipe of another version of keras_r3d: pass --recipe, or "
+                f"{where} carries a recipe of another version of keras_r3d: pass `recipe`, or "
                 f"export it again. {error}"
             ) from error
 
@@ -77,30 +71,23 @@ class Metadata:
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "Metadata":
-        """Reads the text of `model.json`.
-
-        Args:
-            where: name of the model, for messages.
-
-        Raises:
-            ModelError: the text is damaged, or written by a newer keras_r3d.
-        """
+        """Reads the text of `model.json`; ModelError, of the model `where`, if it is damaged."""
         try:
             values = json.loads(text)
-            if (version := values["format"]) == _FORMAT:
-                classes, mean, std = (values[key] for key in ("classes", "mean", "std"))
-                for items, kind in ((classes, str), (mean, int | float), (std, int | float)):
-                    if not isinstance(items, list) or not all(isinstance(x, kind) for x in items):
-                        raise TypeError("classes must be a list of texts, mean and std of numbers")
-                if not isinstance(values["recipe"], dict):
-                    raise TypeError("recipe must be tables")
-                return cls(tuple(classes), tuple(mean), tuple(std), recipe=values["recipe"])
+            if (version := values["format"]) != _FORMAT:
+                raise ModelError(
+                    f"{where} carries a {JSON_FILE} of format {version}; this keras_r3d reads "
+                    f"format {_FORMAT}: update keras_r3d, or export the model again."
+                )
+            classes, mean, std = (values[key] for key in ("classes", "mean", "std"))
+            for items, kind in ((classes, str), (mean, int | float), (std, int | float)):
+                if not isinstance(items, list) or not all(isinstance(x, kind) for x in items):
+                    raise TypeError("classes must be a list of texts, mean and std of numbers")
+            if not isinstance(values["recipe"], dict):
+                raise TypeError("recipe must be tables")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ModelError(f"{where}: its {JSON_FILE} is damaged ({error!r}).") from error
-        raise ModelError(
-            f"{where} carries a {JSON_FILE} of format {version}; this keras_r3d reads format "
-            f"{_FORMAT}: update keras_r3d, or export the model again."
-        )
+        return cls(tuple(classes), tuple(mean), tuple(std), recipe=values["recipe"])
 
 
 def attach(x, metadata: Metadata):
@@ -111,11 +98,7 @@ def attach(x, metadata: Metadata):
 
 
 def record(model: keras.Model, **values: Any) -> None:
-    """Changes what a model of keras_r3d says of itself.
-
-    Args:
-        values: fields of `Metadata`, such as `recipe`: the tables of the recipe it is trained by.
-    """
+    """Changes what a model of keras_r3d says of itself: fields of `Metadata`, such as `recipe`."""
     layer = model.get_layer(LAYER)
     layer.seed = {**layer.seed, **values}
 
@@ -130,11 +113,5 @@ def read_metadata(model: keras.Model) -> Metadata | None:
     values: Any = getattr(layer, "seed", None)
     if not isinstance(values, dict) or "normalises" not in values:
         return None
-    return Metadata(
-        None if values["labels"] is None else tuple(values["labels"]),
-        tuple(values["mean"]),
-        tuple(values["std"]),
-        values["normalises"],
-        values["weights"],
-        values.get("recipe"),
-    )
+    names = [field.name for field in dataclasses.fields(Metadata) if field.name in values]
+    return Metadata(**{n: tuple(v) if isinstance(v := values[n], list) else v for n in names})

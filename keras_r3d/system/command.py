@@ -1,6 +1,14 @@
-"""What all commands share: parsing flags, quiet TensorFlow, errors as sentences."""
+"""What all commands share: flags made of functions' signatures, errors as sentences.
 
+What a public function takes is read from its source, without importing TensorFlow for it; so
+command line and Python cannot drift apart, and `--help` is quick.
+"""
+
+import ast
 import contextlib
+import dataclasses
+import importlib.util
+import inspect
 import io
 import itertools
 import os
@@ -17,17 +25,55 @@ from absl import app, flags, logging
 
 from keras_r3d.system import workers
 from keras_r3d.system.errors import R3DError
-from keras_r3d.system.signature import REQUIRED, Parameter, read_signature
 
 INTERRUPTED = 75  # exit code of what was stopped and can be resumed
+REQUIRED = object()  # the default of a parameter that has none
 _HEAD = 22  # columns of the flags in --help
-_DEFINERS = {
-    "int": flags.DEFINE_integer,
-    "float": flags.DEFINE_float,
-    "str": flags.DEFINE_string,
-    "list of float": flags.DEFINE_multi_string,  # also with commas
-    "list of str": flags.DEFINE_multi_string,
+# Of each kind of flag the types it holds, what defines it, and what stands behind it in --help.
+_KINDS: dict[str, tuple[set[str], Callable[..., Any], str]] = {
+    "bool": ({"bool"}, flags.DEFINE_bool, ""),
+    "int": ({"int"}, flags.DEFINE_integer, " N"),
+    "float": ({"float"}, flags.DEFINE_float, " X"),
+    "str": ({"str"}, flags.DEFINE_string, " TEXT"),
+    "texts": ({"Sequence[str]", "Iterable[str]"}, flags.DEFINE_multi_string, " A …"),
+    # Also with commas.
+    "numbers": ({"Sequence[float]", "Iterable[float]"}, flags.DEFINE_multi_string, " X,Y,…"),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """A parameter of a function; `text` is what the docstring says of it."""
+
+    name: str
+    type: str  # as it is written: "str | None"
+    default: Any  # `REQUIRED` if there is none; None also where it is no literal
+    text: str
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of flag that holds its values; None if none does."""
+        if self.type.startswith("Literal["):
+            return "enum"
+        options = {option.strip() for option in self.type.split("|")}
+        return next((kind for kind, (types, *_) in _KINDS.items() if types & options), None)
+
+    @property
+    def choices(self) -> list[str]:
+        return re.findall(r"'([^']*)'", self.type)
+
+    @property
+    def is_list(self) -> bool:
+        return "Sequence[" in self.type or "Iterable[" in self.type
+
+    def describe(self) -> str:
+        """Returns what the docstring says of it, as of a flag."""
+        text = re.sub(r"; None (is|are|takes) ", "; default: ", self.text)
+        text = re.sub(r"\bNone (is|are|takes) ", "Default: ", text)
+        text = text.replace("; None: ", "; default: ").replace("`", "")
+        has_default = self.default not in (REQUIRED, None, False, (), "") and "efault" not in text
+        default = f"Default: {self.default}." if has_default else ""
+        return f"{text[:1].upper()}{text[1:]} {default}".strip()
 
 
 class Arguments(dict[str, Any]):
@@ -80,185 +126,151 @@ def run(
     for parameter in itertools.chain(*by_function.values()):
         parameters.setdefault(parameter.name, parameter)
     parameters |= {parameter.name: parameter for parameter in own}
-    taken = [parameters.pop(word) for word in words]
-    flag_of = {name: (names or {}).get(name, name) for name in parameters if name not in without}
-    named = {flag: parameters[name] for name, flag in flag_of.items()}
-    named = {flag: parameter for flag, parameter in named.items() if _flag_kind(parameter.type)}
-    known_as = {p.name: p.name.upper() for p in taken} | {n: f"--{f}" for n, f in flag_of.items()}
-    aliases = aliases or {}
+    by_position = [parameters[word] for word in words]
+    names = {name: (names or {}).get(name, name) for name in parameters if name not in without}
+    known_as = {n: n.upper() if n in words else f"--{flag}" for n, flag in names.items()}
+    by_flag = {
+        flag: parameters[name]
+        for name, flag in names.items()
+        if name not in words and parameters[name].kind
+    }
+    by_alias = {alias: parameters[name] for alias, name in (aliases or {}).items()}
 
     def guarded(argv: list[str]) -> None:
         logging.set_verbosity(logging.WARNING)  # TensorFlow logs its export through absl
-        values = _by_position(argv[1:], taken)
-        for flag, parameter in named.items():
-            if (value := _flag_value(flag, parameter)) is not None:
-                values[parameter.name] = value
-        for alias, name in aliases.items():
-            if (value := flags.FLAGS[alias].value) is None:
+        values = _read_words(argv[1:], by_position)
+        for flag, parameter in [*by_flag.items(), *by_alias.items()]:
+            name = parameter.name
+            if (value := _flag_value(flag, parameter)) is None:
                 continue
-            if name in values:
-                raise app.UsageError(f"--{alias} is the same as {known_as[name]}: name one.")
-            values[name] = [value] if any(p.name == name and _is_list(p) for p in taken) else value
-        for parameter in taken:
+            if flag in by_alias and name in values:
+                raise app.UsageError(f"--{flag} is the same as {known_as[name]}: name one.")
+            values[name] = [value] if name in words and parameter.is_list else value
+        for parameter in by_position:
             if parameter.default is REQUIRED and parameter.name not in values:
                 text = f"Missing: {parameter.name.upper()}. See --help."
-                if several and _is_list(parameter):
-                    taking = " and ".join(f"--{flag}" for flag in several)
-                    text += f" They come before {taking}, which take all words after them."
+                if several and parameter.is_list:
+                    greedy = " and ".join(f"--{flag}" for flag in several)
+                    text += f" They come before {greedy}, which take all words after them."
                 raise app.UsageError(text)
         # As a scheduler ends a job: like Ctrl-C, so that what was begun is put away.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        mine = {p.name: values.pop(p.name) for p in own if p.name in values}
+        keywords = {p.name: values.pop(p.name) for p in own if p.name in values}
         try:
-            sys.exit(main(Arguments(values, by_function), **mine))
+            sys.exit(main(Arguments(values, by_function), **keywords))
         except BrokenPipeError:  # whoever read it, such as `head`, has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
         except (R3DError, OSError) as error:  # an OSError names its file
-            said = re.sub(r"`(\w+)`", lambda match: known_as.get(match[1], match[0]), str(error))
-            sys.exit(f"Error: {said}")
+            text = re.sub(r"`(\w+)`", lambda match: known_as.get(match[1], match[0]), str(error))
+            sys.exit(f"Error: {text}")
         except KeyboardInterrupt:
             print("Interrupted.", file=sys.stderr)
             sys.exit(130)  # as a shell does
 
     if {"--help", "-h", "-help", "--helpshort", "--helpfull"} & set(sys.argv[1:]):
-        text = help_text(sys.modules[main.__module__].__doc__ or "", taken, named, aliases, example)
+        about = sys.modules[main.__module__].__doc__ or ""
         with contextlib.suppress(BrokenPipeError):
-            print(text)
+            print(_help_text(about, by_position, by_flag, aliases or {}, example))
         return
-    for flag, parameter in named.items():
+    for flag, parameter in by_flag.items():
         _define_flag(flag, parameter)
-    for alias, name in aliases.items():
-        text = f"The same as {known_as[name]}."
-        kind = "" if name in words else _flag_kind(parameters[name].type)
-        _DEFINERS.get(kind or "", flags.DEFINE_string)(alias, None, text)
+    for alias, parameter in by_alias.items():
+        kind = "str" if parameter.name in words else parameter.type
+        text = f"The same as {known_as[parameter.name]}."
+        _define_flag(alias, Parameter(alias, kind, REQUIRED, text))
     try:
-        app.run(guarded, [sys.argv[0], *_repeated(sys.argv[1:], several)])
+        app.run(guarded, [sys.argv[0], *_repeat_flags(sys.argv[1:], several)])
     except SystemExit as end:
         _leave(end.code)
 
 
-def help_text(
+def _help_text(
     about: str,
-    words: Sequence[Parameter],
-    named: Mapping[str, Parameter],
-    aliases: Mapping[str, str] | None = None,
-    example: str = "",
+    by_position: Sequence[Parameter],
+    by_flag: Mapping[str, Parameter],
+    aliases: Mapping[str, str],
+    example: str,
 ) -> str:
-    """Returns the text of `--help`: what the command does, its flags and an example."""
-    first, _, rest = about.partition("\n\n")
-    program = "python -m " + _module()
-    shown = [_word(parameter) for parameter in words]
-    lines = [f"{first.split(': `')[0].rstrip('.')}.", ""]
-    lines += [f"  {' '.join([program, *shown, '[FLAGS]'])}", ""]
-    also = {name: f" (or --{alias})" for alias, name in (aliases or {}).items()}
-    heads = [(parameter.name.upper(), parameter) for parameter in words]
-    heads += [
-        (f"--{flag}{_placeholder(parameter)}", parameter) for flag, parameter in named.items()
+    program = f"python -m {_program()}"
+    summary, _, rest = about.partition("\n\n")
+    words = [p.name.upper() + ("…" if p.is_list else "") for p in by_position]
+    words = [
+        word if p.default is REQUIRED else f"[{word}]"
+        for word, p in zip(words, by_position, strict=True)
     ]
-    for head, parameter in heads:
-        text = _described(parameter) + also.get(parameter.name, "")
+    lines = [f"{summary.split(': `')[0].rstrip('.')}.", ""]
+    lines += [f"  {' '.join([program, *words, '[FLAGS]'])}", ""]
+    also = {name: f" (or --{alias})" for alias, name in aliases.items()}
+    rows = [(parameter.name.upper(), parameter) for parameter in by_position]
+    for flag, parameter in by_flag.items():
+        kind = parameter.kind or ""
+        hint = " " + "|".join(parameter.choices) if kind == "enum" else _KINDS[kind][2]
+        rows.append((f"--{flag}{hint}", parameter))
+    for head, parameter in rows:
+        text = parameter.describe() + also.get(parameter.name, "")
         wrapped = textwrap.wrap(text, 74, break_on_hyphens=False) or [""]
-        if len(head) <= _HEAD:
-            lines.append(f"  {head:{_HEAD}} {wrapped[0]}")
-        else:
-            lines += [f"  {head}", f"  {'':{_HEAD}} {wrapped[0]}"]
+        if len(head) > _HEAD:
+            lines.append(f"  {head}")
+            head = ""
+        lines += [f"  {head:{_HEAD}} {wrapped[0]}"]
         lines += [f"  {'':{_HEAD}} {line}" for line in wrapped[1:]]
     lines += ["", f"Example: {program} {example}"] if example else []
     return "\n".join(lines + ([textwrap.indent(rest, "  ")] if rest else []))
 
 
-def _module() -> str:
+def _program() -> str:
     """Returns the name by which the command was started."""
     name = sys.argv[0]
-    if name.endswith(".py"):
-        parts = Path(name).with_suffix("").parts
-        package = parts.index("keras_r3d") if "keras_r3d" in parts else len(parts) - 1
-        return ".".join(part for part in parts[package:] if part != "__main__")
-    return name
+    if not name.endswith(".py"):
+        return name
+    parts = Path(name).with_suffix("").parts
+    package = parts.index("keras_r3d") if "keras_r3d" in parts else len(parts) - 1
+    return ".".join(part for part in parts[package:] if part != "__main__")
 
 
-def _word(parameter: Parameter) -> str:
-    name = parameter.name.upper() + ("…" if _is_list(parameter) else "")
-    return name if parameter.default is REQUIRED else f"[{name}]"
-
-
-def _flag_kind(written: str) -> str | None:
-    """Returns which kind of flag holds values of a type; None if none does."""
-    if written.startswith("Literal["):
-        return "enum"
-    options = {option.strip() for option in written.split("|")} - {"None"}
-    if "bool" in options:
-        return "bool"
-    for kind in ("int", "float", "str"):
-        if kind in options:
-            return kind
-    for kind in ("str", "float"):
-        if options & {f"Sequence[{kind}]", f"Iterable[{kind}]"}:
-            return f"list of {kind}"
-    return None
-
-
-def _is_list(parameter: Parameter) -> bool:
-    return "Sequence[" in parameter.type or "Iterable[" in parameter.type
-
-
-def _choices(parameter: Parameter) -> list[str]:
-    return re.findall(r"'([^']*)'", parameter.type)
-
-
-def _placeholder(parameter: Parameter) -> str:
-    kind = _flag_kind(parameter.type)
-    if kind == "enum":
-        return " " + "|".join(_choices(parameter))
-    shown = {"bool": "", "int": " N", "float": " X", "str": " TEXT"}
-    return shown.get(kind or "", " X,Y,…" if kind == "list of float" else " A …")
-
-
-def _described(parameter: Parameter) -> str:
-    """Returns what a docstring says of a parameter, as of a flag."""
-    text = re.sub(r"; None (is|are|takes) ", "; default: ", parameter.text)
-    text = re.sub(r"\bNone (is|are|takes) ", "Default: ", text).replace("; None: ", "; default: ")
-    text = text.replace("`", "")
-    default = parameter.default
-    shown = default not in (REQUIRED, None, False, (), "") and "efault" not in text
-    return f"{text[:1].upper()}{text[1:]} {f'Default: {default}.' if shown else ''}".strip()
-
-
-def _define_flag(name: str, parameter: Parameter) -> None:
-    kind = _flag_kind(parameter.type)
-    default = None if parameter.default is REQUIRED else parameter.default
-    if kind == "enum":
-        flags.DEFINE_enum(name, default, _choices(parameter), parameter.text)
-    elif kind == "bool":
-        flags.DEFINE_bool(name, default, parameter.text)
+def _define_flag(flag: str, parameter: Parameter) -> None:
+    default = None if parameter.default in (REQUIRED, ()) else parameter.default
+    if parameter.kind == "enum":
+        flags.DEFINE_enum(flag, default, parameter.choices, parameter.text)
     else:
-        default = None if default == () else default
-        _DEFINERS[kind or "str"](name, default, parameter.text)
+        _KINDS[parameter.kind or "str"][1](flag, default, parameter.text)
 
 
-def _flag_value(name: str, parameter: Parameter) -> Any:
-    value = flags.FLAGS[name].value
-    if value is None or _flag_kind(parameter.type) != "list of float":
+def _flag_value(flag: str, parameter: Parameter) -> Any:
+    value = flags.FLAGS[flag].value
+    if value is None or parameter.kind != "numbers":
         return value
     try:
         return [float(number) for word in value for number in word.split(",")]
     except ValueError as error:
-        raise app.UsageError(f"--{name} must be numbers. Received: {' '.join(value)}") from error
+        raise app.UsageError(f"--{flag} must be numbers. Received: {' '.join(value)}") from error
 
 
-def _by_position(given: list[str], taken: Sequence[Parameter]) -> dict[str, Any]:
+def _read_words(words: list[str], by_position: Sequence[Parameter]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for parameter in taken:
-        if _is_list(parameter):
-            values |= {parameter.name: given} if given else {}
-            given = []
-        elif given:
-            values[parameter.name] = given[0]
-            given = given[1:]
-    if given:
-        raise app.UsageError(f"Unknown argument '{given[0]}': flags start with `--`.")
+    for parameter in by_position:
+        if words:
+            values[parameter.name] = words if parameter.is_list else words[0]
+            words = [] if parameter.is_list else words[1:]
+    if words:
+        raise app.UsageError(f"Unknown argument '{words[0]}': flags start with `--`.")
     return values
+
+
+def _repeat_flags(words: Sequence[str], several: Sequence[str]) -> list[str]:
+    """Writes `--fuse A B` as `--fuse A --fuse B`, which absl understands."""
+    repeated: list[str] = []
+    flag = None
+    for word in words:
+        if not re.match(r"--?[A-Za-z]", word):
+            repeated += [word] if flag is None else [flag, word]
+            continue
+        head, equals, _ = word.partition("=")
+        flag = head if head.lstrip("-") in several else None
+        if flag is None or equals:
+            repeated.append(word)
+    return repeated
 
 
 @contextlib.contextmanager
@@ -291,26 +303,57 @@ def _leave(code: int | str | None) -> None:
     os._exit(1 if isinstance(code, str) else code or 0)
 
 
-def _repeated(words: Sequence[str], several: Sequence[str]) -> list[str]:
-    """Writes `--fuse A B` as `--fuse A --fuse B`, which absl understands."""
-    out: list[str] = []
-    flag = None
-    for word in words:
-        if word.startswith("-") and not _is_number(word):
-            name, equals, _ = word.lstrip("-").partition("=")
-            flag = word.partition("=")[0] if name in several else None
-            if flag is None or equals:
-                out.append(word)
-        elif flag is None:
-            out.append(word)
-        else:
-            out += [flag, word]
-    return out
+def read_signature(place: str) -> list[Parameter]:
+    """Reads the parameters of a function, in their order; LookupError if there is none.
+
+    `place` is "keras_r3d.data.jobs:scan", or "module:Class.method"; of `__init__`, the docstring of
+    the class counts. "module:Class" is a dataclass, whose fields are meant. The module may also be
+    the path of a file.
+    """
+    module, _, name = place.rpartition(":")
+    path = Path(module) if module.endswith(".py") else _module_path(module)
+    scope: Any = ast.parse(path.read_text(encoding="utf-8"))
+    texts: dict[str, str] = {}
+    for part in name.split("."):
+        kinds = ast.FunctionDef | ast.ClassDef
+        scope = next((n for n in scope.body if isinstance(n, kinds) and n.name == part), None)
+        if scope is None:
+            raise LookupError(f"There is no {place}.")
+        texts |= read_arguments_text(ast.get_docstring(scope) or "")
+    rows: list[tuple[str, ast.expr | None, ast.expr | None]]
+    if isinstance(scope, ast.ClassDef):
+        fields = [node for node in scope.body if isinstance(node, ast.AnnAssign)]
+        rows = [(ast.unparse(node.target), node.annotation, node.value) for node in fields]
+    else:
+        positional, defaults = scope.args.args, scope.args.defaults
+        defaults = [*[None] * (len(positional) - len(defaults)), *defaults, *scope.args.kw_defaults]
+        nodes = zip([*positional, *scope.args.kwonlyargs], defaults, strict=True)
+        rows = [(node.arg, node.annotation, default) for node, default in nodes]
+    parameters = []
+    for name, annotation, node in rows:
+        written = ast.unparse(annotation).strip("'\"") if annotation is not None else ""
+        default: Any = REQUIRED if node is None else None
+        with contextlib.suppress(ValueError):  # no literal
+            default = default if node is None else ast.literal_eval(node)
+        parameters.append(Parameter(name, written, default, texts.get(name, "")))
+    return [parameter for parameter in parameters if parameter.name != "self"]
 
 
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+def read_arguments_text(docstring: str) -> dict[str, str]:
+    """Returns what the section `Args:` (or `Attributes:`) says of each parameter, in one line."""
+    text = inspect.cleandoc(docstring)
+    start = re.search(r"\n(?:Args|Attributes):\n", text)
+    section = re.split(r"\n(?=\S)", text[start.end() :])[0] if start else ""
+    rows = re.findall(r"^    (\w+): (.*(?:\n(?: {8}.*)?)*)", section, re.MULTILINE)
+    return {name: " ".join(row.split()) for name, row in rows}
+
+
+def _module_path(module: str) -> Path:
+    """Returns the file of a module; asking Python for it would import the packages above it."""
+    package, *names = module.split(".")
+    spec = importlib.util.find_spec(package)
+    if spec is not None and spec.origin is not None:
+        path = Path(spec.origin).parent.joinpath(*names).with_suffix(".py")
+        if path.is_file():
+            return path
+    raise LookupError(f"There is no module {module}.")

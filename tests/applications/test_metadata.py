@@ -46,8 +46,8 @@ def changed(**values) -> str:
         ("[]", r"m\.tflite: its model\.json is damaged"),
         ("{}", r"m\.tflite: its model\.json is damaged \(KeyError\('format'\)\)"),
         (changed(format=2), "format 2; this keras_r3d reads format 1: update keras_r3d"),
-        (changed(recipe={}), "another version of keras_r3d: pass --recipe"),
-        (changed(recipe={"clips": {}, "eval": {}}), "another version of keras_r3d: pass --recipe"),
+        (changed(recipe={}), "another version of keras_r3d: pass `recipe`"),
+        (changed(recipe={"clips": {}, "eval": {}}), "another version of keras_r3d: pass `recipe`"),
         (
             changed(recipe={"data": {}, "eval": {}}),
             "or export it again.*is of format 1",

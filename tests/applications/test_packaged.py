@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keras_r3d import applications
-from keras_r3d.applications.weights import compact, pretrained
+from keras_r3d.applications.weights import pretrained, weights_file
 from keras_r3d.data import motion
 from keras_r3d.system.errors import WeightsError
 
@@ -58,9 +58,14 @@ def small(**options):
     )
 
 
+def write_compact(model: keras.Model, path: Path) -> None:
+    model.save(path.with_suffix(".keras"))
+    applications.convert(path.with_suffix(".keras"), path)
+
+
 def test_a_compact_file_brings_the_network_back(tmp_path):
     network = small(mean=(1.0, 2.0, 3.0), std=(4.0, 5.0, 6.0), conv1_t_stride=2, max_pool=False)
-    compact.write_compact(network, tmp_path / "small.npz")
+    write_compact(network, tmp_path / "small.npz")
     loaded = applications.R3D10(weights=tmp_path / "small.npz", input_shape=(4, 32, 32, 3))
     assert applications.read_metadata(loaded).labels == ("a", "b", "c")
     assert applications.read_metadata(loaded).std == (4.0, 5.0, 6.0)
@@ -71,14 +76,14 @@ def test_a_compact_file_brings_the_network_back(tmp_path):
 
 def test_all_but_kernels_is_exact(tmp_path):
     network = small()
-    compact.write_compact(network, tmp_path / "small.npz")
-    arrays, about = compact.read_compact(tmp_path / "small.npz")
-    assert (about["frames"], about["size"]) == (4, 32)
+    write_compact(network, tmp_path / "small.npz")
+    compact = weights_file.open_file(tmp_path / "small.npz")
+    assert compact.clip == (4, 32)
     for layer in network.layers:
         for variable in layer.weights:
             if isinstance(layer, keras.layers.Normalization):
                 continue
-            kept = arrays[f"{layer.name}/{variable.name}"]
+            kept = compact.values[f"{layer.name}/{variable.name}"].read()
             assert kept.dtype == (np.float16 if len(variable.shape) > 1 else np.float32)
             if kept.dtype == np.float32:
                 assert (kept == np.asarray(variable)).all()
@@ -98,15 +103,8 @@ def test_what_is_no_compact_file_is_said(tmp_path):
 
 
 def test_a_cut_file_is_said(tmp_path):
-    compact.write_compact(small(), tmp_path / "small.npz")
+    write_compact(small(), tmp_path / "small.npz")
     data = (tmp_path / "small.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(data[: len(data) // 2])
     with pytest.raises(WeightsError, match="damaged"):
         applications.R3D10(weights=tmp_path / "cut.npz")
-
-
-def test_a_foreign_model_is_not_written(tmp_path):
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    with pytest.raises(ValueError, match="was not built by keras_r3d"):
-        compact.write_compact(model, tmp_path / "foreign.npz")
-    assert not (tmp_path / "foreign.npz").exists()

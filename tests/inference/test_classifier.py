@@ -209,7 +209,7 @@ def test_a_trained_model_carries_its_recipe_anywhere(network, tmp_path):
     assert (opened.clips, opened.eval) == (experiment.clips, experiment.eval)
     metadata.record(trained, recipe={"data": {"frames": 4}})
     trained.save(tmp_path / "old.keras")
-    with pytest.raises(ModelError, match="another version of keras_r3d: pass --recipe"):
+    with pytest.raises(ModelError, match="another version of keras_r3d: pass `recipe`"):
         classifier.of_file(tmp_path / "old.keras")
 
 

@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from keras_r3d.system.signature import REQUIRED, read_arguments_text, read_signature
+from keras_r3d.system.command import REQUIRED, read_arguments_text, read_signature
 
 SOURCE = '''
 """Counts things.

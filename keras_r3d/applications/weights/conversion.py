@@ -1,6 +1,8 @@
 """A PyTorch checkpoint into a `.keras` file, with what is needed to trust the result."""
 
 import dataclasses
+import functools
+import json
 import math
 import os
 import sys
@@ -15,16 +17,20 @@ import numpy as np
 from keras_r3d.applications import models
 from keras_r3d.applications.metadata import Metadata, read_metadata
 from keras_r3d.applications.networks import HEAD
+from keras_r3d.applications.weights import pytorch
 from keras_r3d.applications.weights.checkpoints import Checkpoint
-from keras_r3d.applications.weights.compact import shapeless_options, write_compact
 from keras_r3d.applications.weights.weights_file import (
+    COMPACT_ABOUT,
     Value,
     WeightsFile,
     load_network,
+    named_variables,
     open_file,
+    shapeless_options,
 )
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError, WeightsError
+from keras_r3d.system.progress import Progress
 
 PROGRESS_FROM_BYTES = 50_000_000
 
@@ -43,32 +49,20 @@ class CompactFile:
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """What was found in a checkpoint and became of it; as text, what the command prints.
-
-    Attributes:
-        network: name of the network.
-        options: the builder's arguments, read from the file or asked for.
-        used: number of tensors that went into the network: all but the counters.
-        counters: number of `num_batches_tracked`, which only training needs.
-        metadata: normalization and class names, as the new file has them.
-        conventions: whether the normalization is "published", "given" or "assumed".
-        logits: of the probe, `linspace(-1, 1)` in the shape `probe_shape`, after normalizing.
-        probe_shape: in PyTorch's order: batch, channels, frames, height, width.
-        difference: largest one between the outputs of the model and of the file loaded again.
-    """
+    """What was found in a checkpoint and became of it; as text, what the command prints."""
 
     checkpoint: Checkpoint
     destination: Path
     network: str
-    options: Mapping[str, Any]
+    options: Mapping[str, Any]  # the builder's arguments, read from the file or asked for
     parameters: int
-    used: int
-    counters: int
-    metadata: Metadata
-    conventions: str
-    logits: np.ndarray
-    probe_shape: tuple[int, ...]
-    difference: float
+    used: int  # number of tensors that went into the network: all but the counters
+    counters: int  # number of `num_batches_tracked`, which only training needs
+    metadata: Metadata  # of the new file
+    conventions: str  # whether the normalization is "published", "given" or "assumed"
+    logits: np.ndarray  # of the probe, `linspace(-1, 1)` in `probe_shape`, after normalizing
+    probe_shape: tuple[int, ...]  # in PyTorch's order: batch, channels, frames, height, width
+    difference: float  # largest one between the outputs of the model and of the file loaded again
 
     def __str__(self) -> str:
         checkpoint, about = self.checkpoint, self.metadata
@@ -139,8 +133,7 @@ def convert(
         raise WeightsError(f"The file to write must end in .keras or .npz. Received: {destination}")
     if destination.exists() and not overwrite:
         raise WeightsError(
-            f"{destination} already exists; choose another name, or pass --overwrite "
-            "(`overwrite=True`)."
+            f"{destination} already exists; choose another name, or pass `overwrite`."
         )
     try:
         if destination.suffix == ".npz":
@@ -158,7 +151,7 @@ def convert(
             warnings.simplefilter("ignore", UserWarning)  # of what is assumed; the result says so
             model = models.get_model(
                 file.network,
-                weights=_report_reading(file, progress or _progress_bar()),
+                weights=_report_reading(file, progress),
                 labels=labels,
                 mean=mean,
                 std=std,
@@ -180,8 +173,7 @@ def convert(
     head = model.get_layer(HEAD)
     both = keras.Model(model.input, [head.input, model.output])
     features, scores = (keras.ops.convert_to_numpy(y) for y in both(clip))
-    logits = features @ keras.ops.convert_to_numpy(head.kernel)
-    logits += keras.ops.convert_to_numpy(head.bias)
+    kernel, bias = head.get_weights()
     with files.atomic(destination) as temporary:
         model.save(temporary)
         again = keras.models.load_model(temporary)
@@ -198,10 +190,10 @@ def convert(
         options={**file.options, **shapeless_options(model)},
         parameters=model.count_params(),
         used=len(file.values),
-        counters=sum(name.endswith("num_batches_tracked") for name in file.checkpoint.tensors),
+        counters=sum(name.endswith(pytorch.IGNORED) for name in file.checkpoint.tensors),
         metadata=about,
         conventions="assumed" if mean is None and file.conventions is None else conventions,
-        logits=logits[0],
+        logits=(features @ kernel + bias)[0],
         probe_shape=shape,
         difference=difference,
     )
@@ -212,39 +204,39 @@ def _write_compact(source: Path, destination: Path) -> CompactFile:
         raise WeightsError(f"A compact file is made of a .keras file. Received: {source}")
     if not source.is_file():
         raise WeightsError(f"There is no file {source}.")
-    try:
-        write_compact(load_network(source), destination)
-    except ValueError as error:
-        raise WeightsError(f"{source}: {error}") from error
+    model = load_network(source)
+    about = read_metadata(model)
+    if about is None:
+        raise WeightsError(f"{source}: The model {model.name} was not built by keras_r3d.")
+    values = {key: getattr(about, key) for key in ("labels", "mean", "std")}
+    frames, size = model.input_shape[1:3]
+    text = json.dumps({**values, **shapeless_options(model), "frames": frames, "size": size})
+    arrays = {COMPACT_ABOUT: np.frombuffer(text.encode(), np.uint8)}
+    for name, variable in named_variables(model).items():
+        array = keras.ops.convert_to_numpy(variable)
+        halved = array.ndim > 1 and np.abs(array).max() < np.finfo(np.float16).max
+        arrays[name] = array.astype(np.float16 if halved else np.float32)
+    with files.atomic(destination) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
     return CompactFile(source, destination)
 
 
-def _report_reading(file: WeightsFile, progress: Callable[[int, int], None]) -> WeightsFile:
+def _report_reading(file: WeightsFile, progress: Callable[[int, int], None] | None) -> WeightsFile:
     """Makes each value that is read report how many bytes have been."""
     total = 4 * sum(math.prod(value.shape) for value in file.values.values())
-    so_far = 0
+    if progress is None and (total < PROGRESS_FROM_BYTES or not sys.stdout.isatty()):
+        return file
+    show, done = progress or Progress("MB", unit=1e6), 0
 
-    def reporting(value: Value) -> Callable[[], np.ndarray]:
-        def read() -> np.ndarray:
-            nonlocal so_far
-            array = value.read()
-            so_far += 4 * array.size
-            progress(so_far, total)
-            return array
+    def read(value: Value) -> np.ndarray:
+        nonlocal done
+        array = value.read()
+        done += 4 * array.size
+        show(done, total)
+        return array
 
-        return read
-
-    values = {k: dataclasses.replace(v, read=reporting(v)) for k, v in file.values.items()}
+    values = {
+        name: dataclasses.replace(value, read=functools.partial(read, value))
+        for name, value in file.values.items()
+    }
     return dataclasses.replace(file, values=values)
-
-
-def _progress_bar() -> Callable[[int, int], None]:
-    bar = None
-
-    def show(so_far: int, total: int) -> None:
-        nonlocal bar
-        if total >= PROGRESS_FROM_BYTES and sys.stdout.isatty():
-            bar = bar or keras.utils.Progbar(total, unit_name="byte", interval=0.5)
-            bar.update(so_far)
-
-    return show

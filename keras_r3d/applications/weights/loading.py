@@ -9,8 +9,7 @@ import numpy as np
 
 from keras_r3d.applications.networks import HEAD
 from keras_r3d.applications.weights import pytorch
-from keras_r3d.applications.weights.compact import named_variables
-from keras_r3d.applications.weights.weights_file import Value, WeightsFile
+from keras_r3d.applications.weights.weights_file import Value, WeightsFile, named_variables
 from keras_r3d.system.errors import WeightsError
 
 _TOP = ("fc6", "fc6_bn", "fc7", "fc7_bn", HEAD)  # C3D has all

@@ -20,41 +20,24 @@ from keras_r3d.system.retrying import retry
 
 @dataclasses.dataclass(frozen=True)
 class Pretrained:
-    """Weights that have a name.
-
-    Attributes:
-        network: its network's name, such as "r3d34".
-        name: what `weights=` calls it, such as "kinetics400".
-        file: its official file name.
-        classes: of its classifier.
-        conventions: how its input is normalized.
-        labels: name of its list of class names; None where their order is not known.
-        source: where its authors publish it.
-        url: address that it can be fetched from, if there is a stable one.
-        packaged: whether it comes with keras_r3d.
-    """
+    """Weights that have a name."""
 
     network: str
-    name: str
-    file: str
+    name: str  # what `weights=` calls it, such as "kinetics400"
+    file: str  # its official file name
     classes: int
     conventions: Conventions
-    labels: str | None
-    source: str
-    url: str | None = None
-    packaged: bool = False
-
-    @property
-    def sha256(self) -> str | None:
-        """First digits of the file's SHA-256, which torchvision writes into the file's name."""
-        digits = re.search(r"-([0-9a-f]{8})\.pth$", self.file)
-        return digits[1] if digits else None
+    labels: str | None  # name of its list of class names; None where their order is not known
+    source: str  # where its authors publish it
+    url: str | None = None  # address that it can be fetched from, if there is a stable one
+    packaged: bool = False  # it comes with keras_r3d
 
 
 _DRIVE = "https://drive.google.com/drive/folders/"
 _AUTHORS_2017 = f"{_DRIVE}1zvl89AgFAApbH0At-gMuZSeQB_LpNP-M"
 _AUTHORS_2020 = f"{_DRIVE}1xbYbZ7rpyjftI_KCk6YuL-XrfQDz7Yd4"
 _PYTORCH = "https://download.pytorch.org/models/"
+_MOTIONS = 67  # of keras_r3d.data.motion
 
 # Kinetics-700 (K), Moments in Time (M), STAIR-Actions (S), and merged.
 _SETS_2020 = {
@@ -69,36 +52,32 @@ _SETS_2020 = {
 
 
 def _of_2017(depth: int) -> Pretrained:
-    file = f"resnet-{depth}-kinetics.pth"
-    return Pretrained(
-        *(f"r3d{depth}", "kinetics400", file, 400, KINETICS_2017, "kinetics400", _AUTHORS_2017)
-    )
+    row = (f"r3d{depth}", "kinetics400", f"resnet-{depth}-kinetics.pth", 400, KINETICS_2017)
+    return Pretrained(*row, "kinetics400", _AUTHORS_2017)
 
 
 def _of_2020(depth: int, letters: str) -> Pretrained:
-    name, classes = _SETS_2020[letters]
     file = f"r3d{depth}_{letters}_200ep.pth"
+    name, classes = _SETS_2020[letters]
     return Pretrained(f"r3d{depth}", name, file, classes, KINETICS_2020, None, _AUTHORS_2020)
 
 
 def _of_torchvision(network: str, digest: str) -> Pretrained:
-    file = f"{network}-{digest}.pth"
-    url = _PYTORCH + file
-    return Pretrained(network, "kinetics400", file, 400, TORCHVISION, "kinetics400", url, url)
-
-
-_MOTIONS = 67  # of keras_r3d.data.motion
+    url = f"{_PYTORCH}{network}-{digest}.pth"
+    row = (network, "kinetics400", url.removeprefix(_PYTORCH), 400, TORCHVISION, "kinetics400")
+    return Pretrained(*row, url, url)
 
 
 def _of_motion(network: str, name: str) -> Pretrained:
-    file = f"{network}_{name}.npz"
-    return Pretrained(*(network, name, file, _MOTIONS, MOTION, None, "keras_r3d"), packaged=True)
+    row = (network, name, f"{network}_{name}.npz", _MOTIONS, MOTION, None, "keras_r3d")
+    return Pretrained(*row, packaged=True)
 
 
+_DEPTHS = (18, 34, 50, 101, 152, 200)
 PRETRAINED = (
-    *(_of_2017(depth) for depth in (18, 34, 50, 101, 152, 200)),
-    *(_of_2020(depth, "K") for depth in (18, 34, 50, 101, 152, 200)),
-    *(_of_2020(depth, "KM") for depth in (18, 34, 50, 101, 152, 200)),
+    *(_of_2017(depth) for depth in _DEPTHS),
+    *(_of_2020(depth, "K") for depth in _DEPTHS),
+    *(_of_2020(depth, "KM") for depth in _DEPTHS),
     *(_of_2020(50, letters) for letters in ("KMS", "KS", "M", "MS", "S")),
     _of_motion("r3d10", "motion"),
     _of_motion("r3d10", "motion_wide"),
@@ -148,14 +127,21 @@ def fetch(row: Pretrained) -> Path:
                 f"publish in a Google Drive folder that programs cannot fetch from: {row.source} . "
                 f"Download it in a browser and put it at {path} (or pass its path as `weights`)."
             )
-        _download(row, row.url, path)  # and compares the hash
-        return path
-    if row.sha256 and not (digest := files.sha256(path)).startswith(row.sha256):
+        _download(row, row.url, path)
+    elif difference := _differs(row, path):
         raise WeightsError(
-            f"{path} is not the published {row.file}: its SHA-256 begins with {digest[:8]}, not "
-            f"{row.sha256}. Remove it, then run again to fetch it from {row.source} ."
+            f"{path} is not the published {row.file}: {difference}. Remove it, then run again to "
+            f"fetch it from {row.source} ."
         )
     return path
+
+
+def _differs(row: Pretrained, path: Path) -> str:
+    """Says how the hash of a file differs from that in the official file name; "" if not."""
+    digits = re.search(r"-([0-9a-f]{8})\.pth$", row.file)  # as torchvision does
+    if digits is None or (digest := files.sha256(path)).startswith(digits[1]):
+        return ""
+    return f"its SHA-256 begins with {digest[:8]}, not {digits[1]}"
 
 
 def _download(row: Pretrained, url: str, path: Path) -> None:
@@ -184,8 +170,7 @@ def _download(row: Pretrained, url: str, path: Path) -> None:
             retry(lambda _: write(temporary), retries=2, deadline_seconds=math.inf, failure=failure)
         except http.HttpError as error:
             raise failure(f"{error}.") from error
-        if row.sha256 and not (digest := files.sha256(temporary)).startswith(row.sha256):
+        if difference := _differs(row, temporary):
             raise WeightsError(
-                f"{url} gave another file than the published one: its SHA-256 begins with "
-                f"{digest[:8]}, not {row.sha256}. {by_hand}"
+                f"{url} gave another file than the published one: {difference}. {by_hand}"
             )

@@ -5,8 +5,10 @@ what they say of the network they belong to.
 """
 
 import dataclasses
+import json
 import os
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,8 +21,7 @@ import numpy as np
 from keras_r3d.applications.labels import read_labels
 from keras_r3d.applications.metadata import read_metadata
 from keras_r3d.applications.networks import NETWORKS, identify_network
-from keras_r3d.applications.weights import checkpoints, compact, pretrained, pytorch
-from keras_r3d.applications.weights.compact import named_variables, shapeless_options
+from keras_r3d.applications.weights import checkpoints, pretrained, pytorch
 from keras_r3d.applications.weights.unpickling import printable
 from keras_r3d.system.errors import WeightsError
 
@@ -187,8 +188,40 @@ def _open_keras(path: Path) -> WeightsFile:
     )
 
 
+def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Returns the variables of a network by `layer/variable`, but not those that normalize."""
+    return {
+        f"{layer.name}/{variable.name}": variable
+        for layer in model.layers
+        if not isinstance(layer, keras.layers.Normalization)
+        for variable in layer.weights
+    }
+
+
+def shapeless_options(model: keras.Model) -> dict[str, Any]:
+    """Reads from a residual network the options that no tensor's shape shows."""
+    names = [layer.name for layer in model.layers]
+    stem = model.get_layer("conv1_temporal" if "conv1_temporal" in names else "conv1")
+    return {"conv1_t_stride": stem.strides[0], "max_pool": "pool1" in names}
+
+
+# A compact file has kernels in float16 and all else in float32, by `layer/variable`, and what they
+# are of as JSON in bytes. Half the size of a `.keras` file, and NumPy alone reads it.
+COMPACT_ABOUT = "about"
+_COMPACT_KEYS = {"labels", "mean", "std", "conv1_t_stride", "max_pool", "frames", "size"}
+
+
 def _open_compact(path: Path) -> WeightsFile:
-    arrays, about = compact.read_compact(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        about = json.loads(arrays.pop(COMPACT_ABOUT).tobytes())
+        if set(about) != _COMPACT_KEYS:
+            raise ValueError(f"it says {sorted(about)} of itself, not {sorted(_COMPACT_KEYS)}")
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"`weights`: {path} is damaged, or is no compact file of weights: {error}"
+        ) from error
     values = {name: Value(name, a.shape, partial(np.asarray, a)) for name, a in arrays.items()}
     network, options = identify_network(values, "hara")
     options |= {name: about[name] for name in ("conv1_t_stride", "max_pool")}
