@@ -57,11 +57,11 @@ def conv_2plus1d(
     strides: Strides = (1, 1, 1),
 ):
     """A convolution in space to `middle` filters, batch norm and ReLU, then one in time."""
-    in_space = {"kernel_size": (1, *kernel_size[1:]), "strides": (1, *strides[1:])}
-    x = conv(x, middle, f"{name}_spatial", **in_space)
+    size, stride = (1, *kernel_size[1:]), (1, *strides[1:])
+    x = conv(x, middle, f"{name}_spatial", kernel_size=size, strides=stride)
     x = relu(batch_norm(x, f"{name}_spatial_bn"), f"{name}_spatial_relu")
-    in_time = {"kernel_size": (kernel_size[0], 1, 1), "strides": (strides[0], 1, 1)}
-    return conv(x, filters, f"{name}_temporal", **in_time)
+    size, stride = (kernel_size[0], 1, 1), (strides[0], 1, 1)
+    return conv(x, filters, f"{name}_temporal", kernel_size=size, strides=stride)
 
 
 def shortcut_a(x, filters: int, strides: Strides, name: str):

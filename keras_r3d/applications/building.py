@@ -79,9 +79,8 @@ def build_network(
         clip: frames, height and width, where they are fixed, unless `input_shape` says otherwise.
     """
     name, include_top, clips = (arguments[key] for key in ("name", "include_top", "clips"))
-    input_tensor, input_shape = arguments["input_tensor"], arguments["input_shape"]
     check_choice("pooling", arguments["pooling"], [None, "avg", "max"])
-    channels = _count_channels(input_tensor, input_shape, arguments["in_channels"])
+    input_tensor, (shape, channels) = arguments["input_tensor"], _read_shape(arguments)
     if file is not None:
         file = loading.adapt_channels(file, channels)
     labels = None if arguments["labels"] is None else read_labels(arguments["labels"])
@@ -92,10 +91,9 @@ def build_network(
     channels = options["in_channels"]
     if labels is None and file is not None and options["classes"] == file.options.get("classes"):
         labels = file.labels
-    if clip is not None and input_shape is None and input_tensor is None:
-        input_shape = (*clip, channels)
-    inputs = _make_input(input_tensor, input_shape, channels, smallest)
-    shape = tuple(inputs.shape[1:])
+    shape = (*(clip or (None, None, None)), channels) if shape is None else shape
+    _check_shape(shape, channels, smallest)
+    inputs = keras.Input(shape, name="clip") if input_tensor is None else input_tensor
     if clip is not None and None in shape:
         raise ValueError(
             f"{name} with its top takes clips of one size: `input_shape` must have frames, height "
@@ -159,18 +157,45 @@ def scale_widths(filters: Sequence[int], width: float) -> list[int]:
     return [max(1, int(count * width)) for count in filters]
 
 
-def _count_channels(input_tensor, input_shape, in_channels: int | None) -> int | None:
-    """Returns the number of channels that the input's shape says, or that was asked for."""
-    shape = input_tensor.shape if keras.utils.is_keras_tensor(input_tensor) else input_shape
-    channels = shape[-1] if np.ndim(np.array(shape, object)) and len(shape) else None
-    if in_channels is not None:
-        check_count("in_channels", in_channels)
-        if channels is not None and channels != in_channels:
+def _read_shape(arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...] | None, int | None]:
+    """Returns the shape of the input that was asked for, of any length, and its channels."""
+    input_tensor, shape = arguments["input_tensor"], arguments["input_shape"]
+    if input_tensor is not None:
+        if not keras.utils.is_keras_tensor(input_tensor):
             raise ValueError(
-                f"`in_channels` is {in_channels}, but the input has {channels}: input_shape={shape}"
+                "`input_tensor` must be a Keras tensor, the output of `keras.Input` or a layer. "
+                f"Received: {type(input_tensor).__name__}"
             )
-        channels = in_channels
-    return int(channels) if isinstance(channels, numbers.Integral) else channels
+        shape = input_tensor.shape[1:]
+    if shape is not None:
+        sizes = np.atleast_1d(np.array(shape, object)).tolist()
+        shape = tuple(int(n) if isinstance(n, numbers.Integral) else n for n in sizes)
+    channels = shape[3] if shape is not None and len(shape) == 4 else None
+    if (asked := arguments["in_channels"]) is not None:
+        check_count("in_channels", asked)
+        if channels not in (None, asked):
+            raise ValueError(
+                f"`in_channels` is {asked}, but the input has {channels}: input_shape={shape}"
+            )
+        channels = int(asked)
+    return shape, channels
+
+
+def _check_shape(shape: tuple[Any, ...], channels: int, smallest: Sequence[int]) -> None:
+    if (
+        len(shape) != 4
+        or shape[3] != channels
+        or any(
+            size is not None and (not isinstance(size, int) or size < least)
+            for size, least in zip(shape, smallest, strict=False)
+        )
+    ):
+        axes = zip(("frames", "height", "width"), smallest, strict=True)
+        needed = ", ".join(f"{axis} of at least {least}" for axis, least in axes)
+        raise ValueError(
+            f"`input_shape` must be (frames, height, width, {channels}): {needed} (None leaves one "
+            f"open). Received: input_shape={shape}"
+        )
 
 
 def _count_classes(
@@ -189,35 +214,6 @@ def _count_classes(
             + ("." if classes or file is None else f" in {file.path}: give `classes` too.")
         )
     return len(names)
-
-
-def _make_input(input_tensor, input_shape, channels: int, smallest: tuple[int, int, int]):
-    """Makes the input of clips, `(batch, frames, height, width, channels)`."""
-    if input_tensor is not None:
-        if not keras.utils.is_keras_tensor(input_tensor):
-            raise ValueError(
-                "`input_tensor` must be a Keras tensor, the output of `keras.Input` or a layer. "
-                f"Received: {type(input_tensor).__name__}"
-            )
-        shape = tuple(input_tensor.shape[1:])
-    else:
-        shape = (None, None, None, channels) if input_shape is None else input_shape
-        shape = tuple(np.atleast_1d(np.array(shape, object)).tolist())
-    if (
-        len(shape) != 4
-        or shape[3] != channels
-        or not all(
-            size is None or (isinstance(size, numbers.Integral) and int(size) >= least)
-            for size, least in zip(shape[:3], smallest, strict=True)
-        )
-    ):
-        axes = zip(("frames", "height", "width"), smallest, strict=True)
-        needed = ", ".join(f"{axis} of at least {least}" for axis, least in axes)
-        raise ValueError(
-            f"`input_shape` must be (frames, height, width, {channels}): {needed} (None leaves one "
-            f"open). Received: input_shape={shape}"
-        )
-    return keras.Input(shape, name="clip") if input_tensor is None else input_tensor
 
 
 def pool(x, pooling: str | None):
@@ -247,11 +243,11 @@ def _settle_normalization(
         # Optical flow and the like are stored as bytes around 128.
         defaults = (128.0,) * channels, (1.0,) * channels
     if file and not stored and arguments["include_preprocessing"] and asked["mean"] is None:
-        mean, std = ([round(value, 2) for value in values] for values in defaults)
+        shown = [[round(value, 2) for value in values] for values in defaults]
         warnings.warn(
             f"{file.path} does not say how its input was normalized. Assumed for pixels of 0-255: "
-            f"mean {mean}, std {std}. If that is wrong, give `mean` and `std`, or normalize "
-            "yourself with include_preprocessing=False.",
+            f"mean {shown[0]}, std {shown[1]}. If that is wrong, give `mean` and `std`, or "
+            "normalize yourself with include_preprocessing=False.",
             stacklevel=4,
         )
     for key, values in asked.items():

@@ -114,4 +114,5 @@ def read_metadata(model: keras.Model) -> Metadata | None:
     if not isinstance(values, dict) or "normalises" not in values:
         return None
     names = [field.name for field in dataclasses.fields(Metadata) if field.name in values]
-    return Metadata(**{n: tuple(v) if isinstance(v := values[n], list) else v for n in names})
+    fields: Any = {n: tuple(v) if isinstance(v := values[n], list) else v for n in names}
+    return Metadata(**fields)

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import json
 import os
+import re
 from pathlib import Path
 
 import tensorflow as tf
@@ -11,27 +12,18 @@ import tensorflow as tf
 from keras_r3d.system.errors import DeviceError
 
 FORMS = "'all', 'cpu', 'cpu:N' (N virtual devices, for trying things out), 'gpu:0,2,…'"
-
-
-_DRIVER = Path("/proc/driver/nvidia/version")
+_DRIVER = Path("/proc/driver/nvidia/version")  # is there where NVIDIA's driver is
 
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """The devices of a run.
+    """The devices of a run."""
 
-    Attributes:
-        strategy: mirrors the model over all of them; the default strategy on a single one.
-        description: in words.
-        on_gpu: whether they are GPUs.
-        worker: number of this process among those that train together.
-        workers: how many they are.
-    """
-
+    # Mirrors the model over all of them; the default strategy on a single one.
     strategy: tf.distribute.Strategy
-    description: str
+    description: str  # in words
     on_gpu: bool = False
-    worker: int = 0
+    worker: int = 0  # number of this process among those that train together
     workers: int = 1
 
     @property
@@ -57,36 +49,28 @@ class Devices:
 
 @functools.cache
 def choose(devices: str = "all") -> Devices:
-    """Takes the devices that a flag names; with `TF_CONFIG` set, those of all its workers.
+    """Takes devices as `FORMS` says; with `TF_CONFIG` set, those of all its workers.
 
-    Once a process: TensorFlow sets its devices up once.
-
-    Args:
-        devices: as `FORMS` says.
-
-    Raises:
-        DeviceError: they are not there, or `TF_CONFIG` is damaged.
+    Once a process: TensorFlow sets its devices up once. DeviceError: they are not there, or
+    `TF_CONFIG` is damaged.
     """
-    gpus = tf.config.list_physical_devices("GPU")
-    kind, colon, number = devices.partition(":")
-    virtual = 0
-    if kind == "cpu":
-        gpus = []
-        virtual = _number(number, devices, least=1) if colon else 0
-        if virtual and os.environ.get("TF_CONFIG"):
+    match = re.fullmatch(r"all|cpu(?::0*([1-9][0-9]*))?|gpu:([0-9]+(?:,[0-9]+)*)", devices)
+    if match is None:
+        raise DeviceError(f"`devices` must be one of {FORMS}. Received: {devices}")
+    virtual = int(match[1] or 0)
+    if virtual and os.environ.get("TF_CONFIG"):
+        raise DeviceError(
+            f"`devices` {devices}: virtual devices are for one machine alone, but the environment "
+            "variable TF_CONFIG is set. Take 'cpu', or unset it."
+        )
+    gpus = [] if devices.startswith("cpu") else tf.config.list_physical_devices("GPU")
+    if match[2]:
+        numbers = sorted({int(number) for number in match[2].split(",")})
+        if missing := [number for number in numbers if number >= len(gpus)]:
             raise DeviceError(
-                f"--devices {devices}: virtual devices are for one machine alone, but the "
-                "environment variable TF_CONFIG is set. Take 'cpu', or unset it."
+                f"`devices` {devices}: GPU {missing[0]} is not there; TensorFlow sees {len(gpus)}."
             )
-    elif kind == "gpu":
-        chosen = sorted({_number(one, devices) for one in number.split(",")})
-        if missing := [one for one in chosen if one >= len(gpus)]:
-            raise DeviceError(
-                f"--devices {devices}: GPU {missing[0]} is not there; TensorFlow sees {len(gpus)}."
-            )
-        gpus = [gpus[one] for one in chosen]
-    elif devices != "all":
-        raise DeviceError(f"--devices must be one of {FORMS}. Received: {devices}")
+        gpus = [gpus[number] for number in numbers]
     try:
         tf.config.set_visible_devices(gpus, "GPU")
         if virtual:
@@ -94,24 +78,21 @@ def choose(devices: str = "all") -> Devices:
             parts = [tf.config.LogicalDeviceConfiguration()] * virtual
             tf.config.set_logical_device_configuration(cpu, parts)
     except RuntimeError as error:
-        raise DeviceError(f"--devices {devices}: TensorFlow is running already: {error}") from error
-    what = f"{len(gpus)} GPU{'s' * (len(gpus) > 1)}" if gpus else f"CPU, {os.cpu_count()} cores"
+        raise DeviceError(f"`devices` {devices}: TensorFlow is running already: {error}") from error
+    text = f"{len(gpus)} GPU{'s' * (len(gpus) > 1)}" if gpus else f"CPU, {os.cpu_count()} cores"
     if virtual:
-        what += f" as {virtual} virtual device{'s' * (virtual > 1)}"
+        text += f" as {virtual} virtual device{'s' * (virtual > 1)}"
     if os.environ.get("TF_CONFIG"):
-        return _several_workers(what, bool(gpus))
+        return _several_workers(text, bool(gpus))
+    strategy = tf.distribute.get_strategy()
     if len(gpus) > 1 or virtual > 1:
         names = [f"GPU:{n}" for n in range(len(gpus))] or [f"CPU:{n}" for n in range(virtual)]
-        return Devices(tf.distribute.MirroredStrategy(names), what, bool(gpus))
-    return Devices(tf.distribute.get_strategy(), what, bool(gpus))
+        strategy = tf.distribute.MirroredStrategy(names)
+    return Devices(strategy, text, bool(gpus))
 
 
 def unused_gpu(driver: Path = _DRIVER) -> str:
-    """Says how to use an NVIDIA GPU that is there, but not for TensorFlow; else "".
-
-    Args:
-        driver: file that is there where NVIDIA's driver is.
-    """
+    """Says how to use an NVIDIA GPU that is there, but not for TensorFlow; else ""."""
     if tf.config.list_physical_devices("GPU") or not driver.exists():
         return ""
     cuda = "it was built without CUDA" if not tf.test.is_built_with_cuda() else "CUDA is missing"
@@ -121,7 +102,7 @@ def unused_gpu(driver: Path = _DRIVER) -> str:
     )
 
 
-def _several_workers(what: str, on_gpu: bool) -> Devices:
+def _several_workers(description: str, on_gpu: bool) -> Devices:
     text = os.environ["TF_CONFIG"]
     try:
         config = json.loads(text)
@@ -140,11 +121,5 @@ def _several_workers(what: str, on_gpu: bool) -> Devices:
             f"the run folder). Received: {text}"
         )
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    what = f"{what}, worker {number} of {len(workers)}"
-    return Devices(strategy, what, on_gpu, number, len(workers))
-
-
-def _number(text: str, devices: str, least: int = 0) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise DeviceError(f"--devices must be one of {FORMS}. Received: {devices}")
-    return int(text)
+    description += f", worker {number} of {len(workers)}"
+    return Devices(strategy, description, on_gpu, number, len(workers))

@@ -18,11 +18,9 @@ from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
 
 _PARTIAL = ".partial-"  # and the number of the process
 _REMEDIES = {
-    errno.ENOSPC: "free some space there",
-    errno.EFBIG: "free some space there",
+    **dict.fromkeys((errno.ENOSPC, errno.EFBIG), "free some space there"),
     errno.EDQUOT: "free some space there (your quota is used up)",
-    errno.EACCES: "choose a folder you may write to",
-    errno.EPERM: "choose a folder you may write to",
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "choose a folder you may write to"),
     errno.EROFS: "choose a folder that is not read-only",
 }
 
@@ -38,21 +36,43 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a temporary path beside `path`, to write a file or folder at; then puts it in place.
 
     If the block fails the temporary is removed and what stood at `path` stays. The temporary keeps
-    the suffixes of `path`, which many writers look at.
-
-    Raises:
-        WriteError: the disk is full, the folder read-only, …
+    the suffixes of `path`, which many writers look at. WriteError: the disk is full, …
     """
     path = Path(path)
     temporary = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
+    with _cleaned(temporary, path):
+        yield temporary
+        if temporary.is_file():
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def together(folder: Path, replaced: Iterable[str] = ()) -> Iterator[Path]:
+    """Gives a temporary folder in `folder`, to write files in; then puts all of them in place.
+
+    If the block fails, `folder` stays as it was: its files are all old, or all new. The files named
+    in `replaced` go where the block writes no new ones. WriteError: the disk is full, …
+    """
+    temporary = folder / f"{_PARTIAL}{os.getpid()}-together"
+    with _cleaned(temporary, folder):
+        temporary.mkdir()
+        yield temporary
+        new = sorted(path.name for path in temporary.iterdir())
+        for name in new:
+            os.replace(temporary / name, folder / name)
+        for name in set(replaced) - set(new):
+            (folder / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _cleaned(temporary: Path, path: Path) -> Iterator[None]:
+    """Removes a temporary before and after a block, whose errors name `path` in its place."""
     try:
         _remove(temporary)  # of a process with this number that was killed
         try:
-            yield temporary
-            if temporary.is_file():
-                with temporary.open("rb") as file:
-                    os.fsync(file.fileno())
-            os.replace(temporary, path)
+            yield
         finally:
             _remove(temporary)
     except WriteError as error:  # names a file that nobody has seen
@@ -62,45 +82,10 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def together(folder: Path, replaced: Iterable[str] = ()) -> Iterator[Path]:
-    """Gives a temporary folder in `folder`, to write files in; then puts all of them in place.
-
-    If the block fails, `folder` stays as it was: its files are all old, or all new.
-
-    Args:
-        replaced: names of files in `folder` that go where the block writes no new ones.
-
-    Raises:
-        WriteError: the disk is full, the folder read-only, …
-    """
-    temporary = folder / f"{_PARTIAL}{os.getpid()}-together"
-    try:
-        _remove(temporary)
-        try:
-            temporary.mkdir()
-            yield temporary
-            for path in sorted(temporary.iterdir()):
-                os.replace(path, folder / path.name)
-                replaced = [name for name in replaced if name != path.name]
-            for name in replaced:
-                (folder / name).unlink(missing_ok=True)
-        finally:
-            _remove(temporary)
-    except WriteError as error:  # names a file that nobody has seen
-        raise WriteError(str(error).replace(str(temporary), str(folder))) from error
-    except OSError as error:
-        raise WriteError(explain(folder, error)) from error
-
-
-@contextlib.contextmanager
 def locked(path: Path, taken: Exception) -> Iterator[None]:
     """Locks a file, which is made if it is not there; the lock ends with the process.
 
-    Args:
-        taken: is raised where another process holds it.
-
-    Raises:
-        WriteError: it cannot be written.
+    Raises `taken` where another process holds it, WriteError where it cannot be written.
     """
     try:
         lock = path.open("a")  # for writing, or NFS does not lock it
@@ -119,11 +104,7 @@ def locked(path: Path, taken: Exception) -> Iterator[None]:
 def check_new(
     path: str | os.PathLike[str], argument: str, error: type[R3DError] = ArgumentError
 ) -> None:
-    """Raises an error if there is something at a path already: nothing of the user's is replaced.
-
-    Args:
-        argument: that would name another path.
-    """
+    """Raises an error, naming `argument`, if something is at a path: nothing is ever replaced."""
     if os.path.lexists(path):
         raise error(f"{path} already exists; choose another `{argument}`.")
 

@@ -40,12 +40,8 @@ def request(
 ) -> Iterator[urllib3.BaseHTTPResponse]:
     """Sends a request; the block gets the answer, whatever its status, and reads its content.
 
-    Args:
-        seconds: how long the server may be silent.
-
-    Raises:
-        PassingError: there is no answer, or not all of it, but there may be the next time.
-        HttpError: there will be none.
+    The server may be silent for `seconds`. Raises PassingError if there is no answer, or not all of
+    it, but there may be the next time; HttpError if there will be none.
     """
     parts = urllib.parse.urlsplit(url)
     timeout = urllib3.Timeout(total=max(seconds, 0.001))
@@ -62,11 +58,7 @@ def request(
 
 
 def read(answer: urllib3.BaseHTTPResponse, until: float = math.inf) -> bytes:
-    """Returns the content of an answer.
-
-    Raises:
-        PassingError: it is not complete at the time `until` of `time.monotonic`.
-    """
+    """Returns the content of an answer, which is complete at `until` of `time.monotonic`."""
     blocks = []
     while block := answer.read(_BLOCK_BYTES, decode_content=False):
         blocks.append(block)
@@ -76,13 +68,9 @@ def read(answer: urllib3.BaseHTTPResponse, until: float = math.inf) -> bytes:
 
 
 def status(answer: urllib3.BaseHTTPResponse) -> str:
-    """Returns the status of an answer, for people.
-
-    Raises:
-        PassingError: it is one that may pass: the server is overloaded or starting, say.
-    """
+    """Returns the status of an answer, for people; PassingError if it may pass."""
     text = f"{answer.status} {answer.reason or ''}".strip()
-    if answer.status in _PASSING:
+    if answer.status in _PASSING:  # overloaded or starting, say
         raise PassingError(f"the server answered {text}")
     return text
 
@@ -103,7 +91,11 @@ def _pool(scheme: str, host: str, process: int) -> urllib3.PoolManager:
 
 def _explained(error: BaseException, seconds: float) -> Exception:
     """Returns the error of a request as a phrase; urllib3's own show the URL with its query."""
-    while inner := _inner(error):
+    while True:  # urllib3 wraps errors in its own
+        candidates = (error.__cause__, getattr(error, "reason", None), *error.args)
+        inner = next((e for e in candidates if isinstance(e, BaseException)), None)
+        if inner is None:
+            break
         error = inner
     if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
         return PassingError(f"no answer in {max(seconds, 0):.3g} s")
@@ -119,9 +111,3 @@ def _explained(error: BaseException, seconds: float) -> Exception:
     if isinstance(error, OSError):
         return PassingError(error.strerror or type(error).__name__)
     return HttpError(type(error).__name__)
-
-
-def _inner(error: BaseException) -> BaseException | None:
-    """Returns the error that one of urllib3's wraps."""
-    candidates = (error.__cause__, getattr(error, "reason", None), *error.args)
-    return next((one for one in candidates if isinstance(one, BaseException)), None)

@@ -22,16 +22,11 @@ def retry(
     deadline_seconds: float,
     failure: Callable[[str], Exception],
 ) -> T:
-    """Calls a function, and calls it again as long as it raises PassingError.
+    """Calls a function with the seconds that are left, up to 1 + `retries` times while it raises
+    PassingError; after the last, raises `failure` of its message.
 
     The pauses double; each is shortened by up to half, by chance, so that clients that failed
     together do not come back together.
-
-    Args:
-        ask: takes the seconds that are left.
-        retries: most times that it is called again.
-        deadline_seconds: for all of it.
-        failure: makes the error that is raised after the last try, of the last one's message.
     """
     until = time.monotonic() + deadline_seconds
     for tries in itertools.count(1):

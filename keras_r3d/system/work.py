@@ -22,11 +22,7 @@ from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """The parts that one of several processes or machines makes: each `count`-th, from `index`.
-
-    Raises:
-        ArgumentError: there is no such share.
-    """
+    """The parts that one of several processes or machines makes: each `count`-th, from `index`."""
 
     index: int = 0
     count: int = 1
@@ -34,8 +30,8 @@ class Share:
     def __post_init__(self) -> None:
         if self.count < 1 or not 0 <= self.index < self.count:
             raise ArgumentError(
-                "--shard_index must be at least 0 and below --shard_count. Received: "
-                f"--shard_index={self.index} --shard_count={self.count}"
+                "`shard_index` must be at least 0 and below `shard_count`. Received: "
+                f"shard_index={self.index}, shard_count={self.count}"
             )
 
     def __str__(self) -> str:
@@ -48,19 +44,12 @@ class Share:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """A folder in which parts are made.
-
-    Attributes:
-        folder: new, empty, or with earlier work of the same request.
-        plan_name: of the file of the plan in the folder.
-        request: JSON values that decide what the parts hold; they begin the plan.
-        error: class of the errors about a folder that holds something else.
-    """
+    """A folder in which parts are made: new, empty, or with earlier work of the same request."""
 
     folder: Path
-    plan_name: str
-    request: dict[str, Any]
-    error: type[R3DError]
+    plan_name: str  # of the file of the plan in the folder
+    request: dict[str, Any]  # JSON values that decide what the parts hold; they begin the plan
+    error: type[R3DError]  # class of the errors about a folder that holds something else
     share: Share = Share()
 
     @property
@@ -69,12 +58,7 @@ class Work:
         return self.folder / f".partial-{self.share}"
 
     def is_begun(self) -> bool:
-        """Whether the folder has a plan.
-
-        Raises:
-            R3DError: `error`, if the plan is of another request or damaged, or if the folder holds
-                something else.
-        """
+        """Whether the folder has a plan; raises `error` if it holds anything but this work."""
         if (self.folder / self.plan_name).is_file():
             self._compare(self._read_plan())
             return True
@@ -95,15 +79,11 @@ class Work:
     def open(self, divide: Callable[[], dict[str, Any]] = dict) -> Iterator[dict[str, Any]]:
         """Keeps a second process from the same share, and gives the plan.
 
-        Args:
-            divide: is called if there is no plan yet; returns what it says beside the request.
-
-        Raises:
-            R3DError: `error`, as `is_begun`, or if another process makes this share.
-            WriteError: the disk is full, the folder read-only, …
+        If there is none yet, `divide` returns what it says beside the request. Raises `error` as
+        `is_begun`, or if another process makes this share, and WriteError.
         """
         self.is_begun()
-        made = not self.folder.exists()
+        is_new = not self.folder.exists()
         taken = self.error(
             f"Another process writes to {self.folder}: wait for its end, or stop it."
         )
@@ -120,7 +100,7 @@ class Work:
                 finally:
                     shutil.rmtree(self.scratch, ignore_errors=True)
                     lock.unlink(missing_ok=True)
-                    if made and not any(self.folder.iterdir()):
+                    if is_new and not any(self.folder.iterdir()):
                         self.folder.rmdir()
         except WriteError:
             raise
@@ -156,22 +136,23 @@ class Work:
 
     def _compare(self, plan: dict[str, Any]) -> None:
         """Raises `error` if a plan is of another request, with what differs."""
-        new = dict(_flat(json.loads(json.dumps(self.request))))
-        old = dict(_flat({key: plan.get(key) for key in self.request}))
-        differing = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-        if differing:
-            lines = "\n".join(
-                f"  {key}: {old.get(key)} then, {new.get(key)} now" for key in differing
-            )
+        new = dict(_flatten(json.loads(json.dumps(self.request))))
+        old = dict(_flatten({key: plan.get(key) for key in self.request}))
+        lines = [
+            f"  {key}: {old.get(key)} then, {new.get(key)} now\n"
+            for key in sorted({*old, *new})
+            if old.get(key) != new.get(key)
+        ]
+        if lines:
             raise self.error(
-                f"{self.folder} was begun with something else, and is left as it is:\n{lines}\n"
-                "Resume with that, choose another --output, or remove the folder."
+                f"{self.folder} was begun with something else, and is left as it is:\n"
+                f"{''.join(lines)}Resume with that, choose another `output`, or remove the folder."
             )
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value

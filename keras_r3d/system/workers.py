@@ -22,13 +22,9 @@ _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """An item that gave no result.
+    """An item that gave no result."""
 
-    Attributes:
-        status: "unreadable", "time limit" or "crash".
-    """
-
-    status: str
+    status: str  # "unreadable", "time limit" or "crash"
     detail: str
 
     def sentence(self, name: str) -> str:
@@ -39,17 +35,10 @@ class Failure:
 def run(
     function: Callable[[Any], Any], items: Sequence[Any], *, workers: int, limit_seconds: float
 ) -> Generator[tuple[int, Any], None, None]:
-    """Calls a function with each item, in parallel.
+    """Calls a function of a module with each item, in parallel processes.
 
-    Args:
-        function: of a module, so that another process can import it. A VideoError that it raises
-            is a `Failure`, "unreadable".
-
-    Yields:
-        Number of an item and its result, or a `Failure`; in the order they are done.
-
-    Raises:
-        WriteError: the function raised it.
+    Yields an item's number and its result, or a `Failure`, in the order they are done; a VideoError
+    is one, "unreadable". A WriteError is raised.
     """
     context = multiprocessing.get_context("spawn")
     idle: list[tuple[Any, connection.Connection]] = []

@@ -269,7 +269,7 @@ def test_machines_share_the_shards(source, whole, tmp_path):
     assert make(finish=True).description.videos == 8
     assert content(store) == whole
     for wrong in ((2, 2), (-1, 2), (0, 0)):
-        with pytest.raises(R3DError, match="--shard_index must be"):
+        with pytest.raises(R3DError, match="`shard_index` must be"):
             Share(*wrong)
 
 
@@ -700,7 +700,7 @@ def test_bad_arguments_are_said(source, tmp_path, arguments, said):
         ({"recipe": "nothing"}, "nothing"),
         ({"overrides": ["clips.sizes=3"]}, "clips.size"),
         ({"annotations": "gone.csv"}, "gone.csv"),
-        ({"shard_index": 3, "shard_count": 3}, "--shard_index must be at least 0 and below"),
+        ({"shard_index": 3, "shard_count": 3}, "`shard_index` must be at least 0 and below"),
         ({"output": None}, r"`output` is missing: the folder of the store"),
     ],
 )

@@ -75,7 +75,7 @@ def test_other_devices_are_refused(choose, flag):
     with pytest.raises(devices.DeviceError) as caught:
         choose(flag)
     assert str(caught.value) == (
-        "--devices must be one of 'all', 'cpu', 'cpu:N' (N virtual devices, for trying things "
+        "`devices` must be one of 'all', 'cpu', 'cpu:N' (N virtual devices, for trying things "
         f"out), 'gpu:0,2,…'. Received: {flag}"
     )
 
@@ -83,7 +83,7 @@ def test_other_devices_are_refused(choose, flag):
 def test_missing_gpus_are_said(choose):
     with pytest.raises(devices.DeviceError) as caught:
         choose("gpu:0,2")
-    assert str(caught.value) == "--devices gpu:0,2: GPU 2 is not there; TensorFlow sees 2."
+    assert str(caught.value) == "`devices` gpu:0,2: GPU 2 is not there; TensorFlow sees 2."
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_chosen_devices_are_made_visible_and_a_refusal_is_said(choose, flag, vis
     with pytest.raises(devices.DeviceError) as caught:
         choose(flag)
     assert str(caught.value) == (
-        f"--devices {flag}: TensorFlow is running already: received ({visible}, 'GPU')"
+        f"`devices` {flag}: TensorFlow is running already: received ({visible}, 'GPU')"
     )
 
 
@@ -136,5 +136,5 @@ def test_a_bad_tf_config_is_refused(choose, monkeypatch, text, message):
 
 def test_virtual_devices_are_for_one_machine(choose, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "{}")
-    with pytest.raises(devices.DeviceError, match=r"^--devices cpu:4: .* TF_CONFIG is set"):
+    with pytest.raises(devices.DeviceError, match=r"^`devices` cpu:4: .* TF_CONFIG is set"):
         choose("cpu:4")
