@@ -47,8 +47,7 @@ class Metadata:
     recipe: Mapping[str, Any] | None = None
 
     def read_recipe(self, where: str) -> Recipe:
-        """Returns `recipe` as a whole recipe; ModelError, of the model `where`, if it is of another
-        version of keras_r3d."""
+        """Returns `recipe` as a whole recipe; raises ModelError, of the model `where`."""
         tables = dict(self.recipe or {})
         try:
             return with_clips(tables) if "clips" in tables else parse(tables)
@@ -71,7 +70,7 @@ class Metadata:
 
     @classmethod
     def from_json(cls, text: str, where: str) -> "Metadata":
-        """Reads the text of `model.json`; ModelError, of the model `where`, if it is damaged."""
+        """Reads the text of `model.json`; raises ModelError, of the model `where`."""
         try:
             values = json.loads(text)
             if (version := values["format"]) != _FORMAT:

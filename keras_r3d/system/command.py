@@ -121,14 +121,14 @@ def run(
         if isinstance(stream, io.TextIOWrapper):  # a name may not be ASCII, a terminal be so
             stream.reconfigure(errors="backslashreplace")
     by_function = {place: read_signature(place) for place in functions}
-    own = read_signature(f"{main.__code__.co_filename}:{main.__name__}")[1:]
+    main_parameters = read_signature(f"{main.__code__.co_filename}:{main.__name__}")[1:]
     parameters: dict[str, Parameter] = {}
     for parameter in itertools.chain(*by_function.values()):
         parameters.setdefault(parameter.name, parameter)
-    parameters |= {parameter.name: parameter for parameter in own}
+    parameters |= {parameter.name: parameter for parameter in main_parameters}
     by_position = [parameters[word] for word in words]
     names = {name: (names or {}).get(name, name) for name in parameters if name not in without}
-    known_as = {n: n.upper() if n in words else f"--{flag}" for n, flag in names.items()}
+    shown_as = {n: n.upper() if n in words else f"--{flag}" for n, flag in names.items()}
     by_flag = {
         flag: parameters[name]
         for name, flag in names.items()
@@ -144,7 +144,7 @@ def run(
             if (value := _flag_value(flag, parameter)) is None:
                 continue
             if flag in by_alias and name in values:
-                raise app.UsageError(f"--{flag} is the same as {known_as[name]}: name one.")
+                raise app.UsageError(f"--{flag} is the same as {shown_as[name]}: name one.")
             values[name] = [value] if name in words and parameter.is_list else value
         for parameter in by_position:
             if parameter.default is REQUIRED and parameter.name not in values:
@@ -155,14 +155,14 @@ def run(
                 raise app.UsageError(text)
         # As a scheduler ends a job: like Ctrl-C, so that what was begun is put away.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        keywords = {p.name: values.pop(p.name) for p in own if p.name in values}
+        keywords = {p.name: values.pop(p.name) for p in main_parameters if p.name in values}
         try:
             sys.exit(main(Arguments(values, by_function), **keywords))
         except BrokenPipeError:  # whoever read it, such as `head`, has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
         except (R3DError, OSError) as error:  # an OSError names its file
-            text = re.sub(r"`(\w+)`", lambda match: known_as.get(match[1], match[0]), str(error))
+            text = re.sub(r"`(\w+)`", lambda match: shown_as.get(match[1], match[0]), str(error))
             sys.exit(f"Error: {text}")
         except KeyboardInterrupt:
             print("Interrupted.", file=sys.stderr)
@@ -177,7 +177,7 @@ def run(
         _define_flag(flag, parameter)
     for alias, parameter in by_alias.items():
         kind = "str" if parameter.name in words else parameter.type
-        text = f"The same as {known_as[parameter.name]}."
+        text = f"The same as {shown_as[parameter.name]}."
         _define_flag(alias, Parameter(alias, kind, REQUIRED, text))
     try:
         app.run(guarded, [sys.argv[0], *_repeat_flags(sys.argv[1:], several)])

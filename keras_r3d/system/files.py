@@ -82,10 +82,10 @@ def _cleaned(temporary: Path, path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, taken: Exception) -> Iterator[None]:
+def locked(path: Path, held: Exception) -> Iterator[None]:
     """Locks a file, which is made if it is not there; the lock ends with the process.
 
-    Raises `taken` where another process holds it, WriteError where it cannot be written.
+    Raises `held` where another process holds it, WriteError where it cannot be written.
     """
     try:
         lock = path.open("a")  # for writing, or NFS does not lock it
@@ -95,7 +95,7 @@ def locked(path: Path, taken: Exception) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise taken from error
+            raise held from error
         except OSError:
             pass  # a file system without locks
         yield

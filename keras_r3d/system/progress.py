@@ -18,12 +18,12 @@ class Progress:
     On a terminal in one line; elsewhere a line for each tenth.
 
     Args:
-        what: what is counted: "videos".
+        noun: what is counted: "videos".
         unit: how many make one of them: of bytes that are shown as "MB", 1e6.
     """
 
-    def __init__(self, what: str, unit: float = 1):
-        self._what, self._unit = what, unit
+    def __init__(self, noun: str, unit: float = 1):
+        self._noun, self._unit = noun, unit
         self._started = time.monotonic()
         self._before: int | None = None
         self._tenths = 0
@@ -35,9 +35,9 @@ class Progress:
             self._before = done if done > 1 else 0
             self._tenths = (done - 1) * 10 // total if total else 0
         new, seconds = done - self._before, time.monotonic() - self._started
-        text = f"{self._number(done)} of {self._number(total)} {self._what}"
+        text = f"{self._number(done)} of {self._number(total)} {self._noun}"
         if not total:
-            text = f"{self._number(done)} {self._what}"
+            text = f"{self._number(done)} {self._noun}"
         elif new > 0 and seconds > 0:
             rate = new / seconds
             text += f", {rate / self._unit:.3g}/s, {duration((total - done) / rate)} left"

@@ -86,11 +86,11 @@ def call(function: Callable[[Any], Any], item: Any) -> Any:
 
 
 def _start(context, function: Callable[[Any], Any]) -> tuple[Any, connection.Connection]:
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(function, theirs), daemon=True)
+    pipe, child_pipe = context.Pipe()
+    process = context.Process(target=_work, args=(function, child_pipe), daemon=True)
     process.start()
-    theirs.close()  # so that the end of the process is the end of the pipe
-    return process, ours
+    child_pipe.close()  # so that the end of the process is the end of the pipe
+    return process, pipe
 
 
 def _work(function: Callable[[Any], Any], pipe: connection.Connection) -> None:

@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from keras_r3d.applications.weights import unpickling
 from keras_r3d.applications.weights.unpickling import (
     DamagedError,
     RefusedError,
-    StorageRecord,
     TensorRecord,
     printable,
 )
@@ -48,12 +47,30 @@ class CheckpointError(WeightsError):
     """A file that is not a PyTorch checkpoint, is damaged, or holds more than tensors."""
 
 
-class _Place(NamedTuple):
-    """Where the bytes of a storage are in the file; their checksum, if the file has one."""
+@dataclasses.dataclass
+class _Storage:
+    """Where the bytes of a storage are in the file, and their checksum until it is compared."""
 
-    start: int
-    size: int
+    path: Path
+    start: int = 0
+    size: int = 0
     checksum: int | None = None
+
+    def read(self, dtype: np.dtype, offset: int, count: int) -> np.ndarray:
+        """Reads `count` values, from number `offset` on."""
+        if self.checksum is not None:
+            checksum, left = 0, self.size
+            with self.path.open("rb") as file:
+                file.seek(self.start)
+                while left and (piece := file.read(min(left, 2**20))):
+                    checksum, left = zlib.crc32(piece, checksum), left - len(piece)
+            if left or checksum != self.checksum:
+                raise DamagedError("a checksum does not agree")
+            self.checksum = None
+        values = np.fromfile(self.path, dtype, count, offset=self.start + offset * dtype.itemsize)
+        if len(values) != count:
+            raise DamagedError("it has become shorter")
+        return values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +80,7 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: str  # PyTorch's name of it, such as "Float" or "Half"
     _record: TensorRecord
-    _file: "_File"
+    _storage: _Storage
 
     def numpy(self) -> np.ndarray:
         """Reads the values, in the file's type (bfloat16 as float32).
@@ -76,11 +93,11 @@ class Tensor:
         steps = zip(shape, strides, strict=True)
         span = 1 + sum((size - 1) * stride for size, stride in steps) if count else 0
         try:
-            run = self._file.read(storage, offset, span)
+            run = self._storage.read(storage.numpy_dtype, storage.offset + offset, span)
         except OSError as error:
             raise CheckpointError(f"A tensor can no longer be read: {error}.") from error
         except DamagedError as error:
-            raise _damaged(self._file.path, error) from error
+            raise _damaged(self._storage.path, error) from error
         strides = tuple(stride * run.itemsize for stride in strides)
         values = np.lib.stride_tricks.as_strided(run, shape, strides, writeable=False)
         if span > count:
@@ -116,10 +133,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             start = file.read(1024)
             _refuse_others(path, start)
             container = "zip" if start.startswith(b"PK") else "legacy"
-            content, places = (_open_zip if container == "zip" else _open_legacy)(path, file)
+            content, storages = (_open_zip if container == "zip" else _open_legacy)(path, file)
         wrapper, records = _find_tensors(path, content)
-        stored = _File(path, places)
-        stored.check_sizes(records.values())
+        tensors = [
+            Tensor(r.shape, r.storage.dtype, r, storages.setdefault(r.storage.key, _Storage(path)))
+            for r in records.values()
+        ]
+        _check_sizes(path, tensors)
     except CheckpointError:
         raise
     except FileNotFoundError:
@@ -138,11 +158,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     prefix = ""
     while all(name.startswith(prefix + PREFIX) for name in records):
         prefix += PREFIX
-    tensors = {
-        name.removeprefix(prefix): Tensor(record.shape, record.storage.dtype, record, stored)
-        for name, record in records.items()
-    }
-    return Checkpoint(path, container, wrapper, prefix, tensors)
+    names = [name.removeprefix(prefix) for name in records]
+    return Checkpoint(path, container, wrapper, prefix, dict(zip(names, tensors, strict=True)))
 
 
 def _damaged(path: Path, reason: Exception) -> CheckpointError:
@@ -153,47 +170,17 @@ def _damaged(path: Path, reason: Exception) -> CheckpointError:
     )
 
 
-class _File:
-    """The stored values of a checkpoint, by the keys of their storages."""
-
-    def __init__(self, path: Path, places: Mapping[str, _Place]):
-        self.path, self.places = path, places
-        self.checked: set[str] = set()
-
-    def check_sizes(self, records: Collection[TensorRecord]) -> None:
-        """Refuses tensors that are not in the file, so that shapes can be believed."""
-        claimed = 0
-        for storage, _, shape, _ in records:
-            width = storage.numpy_dtype.itemsize
-            place = self.places.get(storage.key, _Place(0, 0))
-            if (storage.offset + storage.size) * width > place.size:
-                raise DamagedError(f"storage {storage.key[:20]} is missing or too short")
-            claimed += math.prod(shape) * width
-        if claimed > MAX_SHARING * self.path.stat().st_size:
-            raise DamagedError(f"its tensors claim {claimed:,} bytes")
-
-    def read(self, storage: StorageRecord, offset: int, count: int) -> np.ndarray:
-        """Reads `count` values of a storage, from a tensor's first one on."""
-        place, dtype = self.places[storage.key], storage.numpy_dtype
-        if place.checksum is not None and storage.key not in self.checked:
-            with self.path.open("rb") as file:
-                _check(file, place)
-            self.checked.add(storage.key)
-        start = place.start + (storage.offset + offset) * dtype.itemsize
-        values = np.fromfile(self.path, dtype, count, offset=start)
-        if len(values) != count:
-            raise DamagedError("it has become shorter")
-        return values
-
-
-def _check(file: BinaryIO, place: _Place) -> None:
-    """Compares a checksum, a piece at a time."""
-    file.seek(place.start)
-    checksum, left = 0, place.size
-    while left and (piece := file.read(min(left, 2**20))):
-        checksum, left = zlib.crc32(piece, checksum), left - len(piece)
-    if left or checksum != place.checksum:
-        raise DamagedError("a checksum does not agree")
+def _check_sizes(path: Path, tensors: Collection[Tensor]) -> None:
+    """Refuses tensors that are not in the file, so that shapes can be believed."""
+    claimed = 0
+    for tensor in tensors:
+        storage = tensor._record.storage
+        width = storage.numpy_dtype.itemsize
+        if (storage.offset + storage.size) * width > tensor._storage.size:
+            raise DamagedError(f"storage {storage.key[:20]} is missing or too short")
+        claimed += math.prod(tensor.shape) * width
+    if claimed > MAX_SHARING * path.stat().st_size:
+        raise DamagedError(f"its tensors claim {claimed:,} bytes")
 
 
 def _refuse_others(path: Path, start: bytes) -> None:
@@ -228,7 +215,7 @@ class _SmallReads(io.FileIO):
         return super().read(size)
 
 
-def _open_zip(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
+def _open_zip(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Storage]]:
     try:
         with _SmallReads(path) as small, zipfile.ZipFile(small) as archive:
             members = {member.filename: member for member in archive.infolist()}
@@ -252,7 +239,7 @@ def _open_zip(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
         )
     end = path.stat().st_size
 
-    def find(member: zipfile.ZipInfo, largest: int = end) -> _Place:
+    def find(member: zipfile.ZipInfo, largest: int = end) -> _Storage:
         name, size = member.filename.removeprefix(folder)[:30], member.file_size
         if member.compress_type != zipfile.ZIP_STORED:
             raise CheckpointError(
@@ -268,13 +255,11 @@ def _open_zip(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
         start = member.header_offset + 30 + sum(lengths)
         if signature != b"PK\x03\x04" or start + size > end:
             raise DamagedError(f"{name} is not where the archive says")
-        return _Place(start, size, member.CRC)
+        return _Storage(path, start, size, member.CRC)
 
     def read(name: str, largest: int) -> bytes:
-        place = find(members[folder + name], largest)
-        _check(file, place)
-        file.seek(place.start)
-        return file.read(place.size)
+        storage = find(members[folder + name], largest)
+        return storage.read(np.dtype(np.uint8), 0, storage.size).tobytes()
 
     if f"{folder}byteorder" in members and read("byteorder", 16) != b"little":
         raise CheckpointError(f"{path} was written on a big-endian machine. {_RESAVE}")
@@ -287,7 +272,7 @@ def _open_zip(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
     }
 
 
-def _open_legacy(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
+def _open_legacy(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Storage]]:
     file.seek(0)
     stream = io.BytesIO(file.read(unpickling.MAX_BYTES))
     try:
@@ -314,7 +299,7 @@ def _open_legacy(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
         key, width = record.storage.key, record.storage.numpy_dtype.itemsize
         if widths.setdefault(key, width) != width:
             raise DamagedError(f"storage {key[:20]} is of two types")
-    places: dict[str, _Place] = {}
+    storages: dict[str, _Storage] = {}
     start, end = stream.tell(), path.stat().st_size
     for key in keys:
         if key not in widths:
@@ -325,9 +310,9 @@ def _open_legacy(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Place]]:
         start += 8
         if len(head) < 8 or not 0 <= size <= end - start:
             raise DamagedError(f"storage {key[:20]} ends behind the file")
-        places[key] = _Place(start, size)
+        storages[key] = _Storage(path, start, size)
         start += size
-    return content, places
+    return content, storages
 
 
 def _records(content: Any) -> list[TensorRecord]:

@@ -88,7 +88,7 @@ def _check_fit(
 ) -> None:
     names = pytorch.find_names(file.checkpoint.tensors) if file.checkpoint else None
 
-    def theirs(shape: tuple[int, ...]) -> str:
+    def show(shape: tuple[int, ...]) -> str:
         return str(shape if names is None else pytorch.shape_to_pytorch(shape))
 
     misfit = f"`weights`: {file.path} does not fit {network}"
@@ -100,13 +100,13 @@ def _check_fit(
         if value is None:
             tensor = name if names is None else pytorch.tensor(names, name)
             raise WeightsError(
-                f"{misfit}: it has no {tensor}, which {network} has as {theirs(shape)}."
+                f"{misfit}: it has no {tensor}, which {network} has as {show(shape)}."
             )
         if value.shape != shape:
             raise WeightsError(
-                f"{misfit}: {value.name} is {theirs(value.shape)}, in {network} {theirs(shape)}."
+                f"{misfit}: {value.name} is {show(value.shape)}, in {network} {show(shape)}."
             )
-    extra = [f"{v.name}, {theirs(v.shape)}" for name, v in values.items() if name not in variables]
+    extra = [f"{v.name}, {show(v.shape)}" for name, v in values.items() if name not in variables]
     if not extra and file.unknown:
         extra = [f"{file.unknown[0]} ({len(file.unknown)} such in all)"]
     if extra:
