@@ -67,13 +67,11 @@ def build_network(
     smallest: tuple[int, int, int] = (1, 1, 1),
     clip: tuple[int, int, int] | None = None,
 ) -> keras.Model:
-    """Builds a network between its normalized input and its last layer, and loads its weights.
+    """Builds a network from its builder's arguments, and loads its weights.
 
     Args:
         build_layers: takes the normalized clips and all arguments settled, returns the output.
-        arguments: of the builder, by name.
         defaults: of the arguments that weights can decide.
-        file: weights, opened.
         conventions: normalization where the weights do not say.
         smallest: frames, height and width that the strides need.
         clip: frames, height and width, where they are fixed, unless `input_shape` says otherwise.

@@ -82,14 +82,9 @@ class _Array(Protocol):
 def identify_network(
     arrays: Mapping[str, _Array], family: str
 ) -> tuple[str | None, dict[str, Any]]:
-    """Reads from the shapes of weights which network they belong to.
+    """Returns the network that arrays by `layer/variable` belong to, and its builder's arguments.
 
-    Args:
-        arrays: by `layer/variable`, in the order of Keras's axes.
-        family: of two networks with the same blocks, the one that is preferred.
-
-    Returns:
-        Name of the network (None if it is none of ours), and the builder's arguments.
+    The network is None if it is none of ours; of two with the same blocks that of `family`.
     """
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
     bias = shapes.get(f"{HEAD}/bias", ())

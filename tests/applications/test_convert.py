@@ -106,9 +106,12 @@ def test_unknown_conventions_are_said_in_the_summary(tmp_path, checkpoint):
         *(
             pytest.param(*one, marks=pytest.mark.slow)  # a process each
             for one in (
-                (["page.pth"], "Missing: DEST. Expected: SOURCE DEST"),
+                (["page.pth"], "Missing: DESTINATION. See --help."),
                 (["a", "b", "c"], "Unknown argument 'c'"),
-                (["CHECKPOINT", "m.keras", "--mean=1,x,3"], "--mean must be numbers with commas"),
+                (
+                    ["CHECKPOINT", "m.keras", "--mean=1,x,3"],
+                    "--mean must be numbers. Received: 1,x,3",
+                ),
             )
         ),
     ],

@@ -83,11 +83,7 @@ class Tensor:
     _storage: _Storage
 
     def numpy(self) -> np.ndarray:
-        """Reads the values, in the file's type (bfloat16 as float32).
-
-        Raises:
-            CheckpointError: they are damaged, or cut short.
-        """
+        """Reads the values, in the file's type (bfloat16 as float32). Raises CheckpointError."""
         storage, offset, shape, strides = self._record
         count = math.prod(shape)
         steps = zip(shape, strides, strict=True)
@@ -119,12 +115,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Opens a checkpoint: names, shapes and places of its tensors.
-
-    Raises:
-        CheckpointError: there is no such file, it is something else, is damaged or cut short, or
-            asks for code to be run.
-    """
+    """Opens a checkpoint: names, shapes and places of its tensors. Raises CheckpointError."""
     path = Path(path)
     try:
         if path.exists() and not path.is_file():

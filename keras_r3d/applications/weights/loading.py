@@ -43,12 +43,7 @@ def adapt_channels(file: WeightsFile, channels: int | None) -> WeightsFile:
 
 
 def load_weights(model: keras.Model, file: WeightsFile, include_top: bool) -> None:
-    """Puts the values of a file into a network; a classifier of another size stays in the file.
-
-    Raises:
-        WeightsError: an array is missing, left over or of another shape; values are not finite
-            or no variance.
-    """
+    """Puts the values of a file into a network; a classifier of another size stays in the file."""
     classes, needed = file.options.get("classes"), model.output.shape[-1]
     fits = include_top and classes == needed
     skipped = () if fits else (HEAD,) if include_top else _TOP

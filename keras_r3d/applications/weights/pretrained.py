@@ -112,11 +112,7 @@ def list_names(network: str) -> list[str]:
 
 
 def fetch(row: Pretrained) -> Path:
-    """Returns the path of a checkpoint, downloading it where that can be done.
-
-    Raises:
-        WeightsError: it is not in the cache and has no address, or the download failed.
-    """
+    """Returns the path of a checkpoint, downloading it where that can be done."""
     if row.packaged:
         return Path(__file__).with_name(row.file)
     path = files.cache() / "weights" / row.file

@@ -195,12 +195,8 @@ class _Unpickler(pickle._Unpickler):
 def load(stream: BinaryIO) -> Any:
     """Reads one pickle from a stream of at most `MAX_BYTES`, and leaves the stream behind it.
 
-    Returns:
-        Plain values (dict, list, tuple, str, int, float, bool, None) and records of tensors.
-
-    Raises:
-        RefusedError: it asks for what no checkpoint of tensors needs.
-        DamagedError: it is damaged or cut short.
+    It is of plain values (dict, list, tuple, str, int, float, bool, None) and records of tensors.
+    Raises RefusedError if it asks for more, DamagedError if it is damaged or cut short.
     """
     try:
         return _Unpickler(stream, encoding="latin1").load()

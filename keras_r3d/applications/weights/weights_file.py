@@ -51,16 +51,10 @@ class WeightsFile:
 
 
 def open_weights(network: str, weights: str | os.PathLike[str] | WeightsFile) -> WeightsFile:
-    """Opens what `weights=` names.
+    """Opens what `weights` of a network such as "r3d34" names, or returns what is open already.
 
-    Args:
-        network: name of the network that will take them, such as "r3d34".
-        weights: path of a file, a registered name, an official file name in the cache, or a file
-            that is open already.
-
-    Raises:
-        WeightsError: there is no such file or name, or it could not be downloaded.
-        CheckpointError: the file is damaged or no checkpoint.
+    It is the path of a file, a registered name, or an official file name in the cache. Raises
+    WeightsError, of which CheckpointError is one.
     """
     if isinstance(weights, WeightsFile):
         return weights
@@ -90,9 +84,7 @@ def open_weights(network: str, weights: str | os.PathLike[str] | WeightsFile) ->
 def open_file(path: str | os.PathLike[str]) -> WeightsFile:
     """Opens a file of weights; what is not Keras's is taken for a PyTorch checkpoint.
 
-    Raises:
-        WeightsError: it is no file of weights, or of no residual network.
-        CheckpointError: it is a damaged checkpoint, or none.
+    Raises WeightsError, of which CheckpointError is one.
     """
     path = Path(path)
     for suffix, open_format in _FORMATS.items():
