@@ -78,7 +78,7 @@ def C3D(  # noqa: N802 (builders are written like classes)
     labels: str | os.PathLike[str] | Sequence[str] | None = None,
     clips: Clips | None = None,
 ) -> keras.Model:
-    arguments = locals()
+    arguments = locals()  # by name, before there are other variables
     file = None
     if isinstance(weights, WeightsFile):
         file = weights

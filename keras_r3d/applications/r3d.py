@@ -95,7 +95,7 @@ def _builder(public_name: str, description: str):
         labels: str | os.PathLike[str] | Sequence[str] | None = None,
         clips: Clips | None = None,
     ) -> keras.Model:
-        arguments = locals()
+        arguments = locals()  # by name, before there are other variables
         building.check_choice("shortcut", shortcut, [*blocks.SHORTCUTS, None])
         building.check_choice("max_pool", max_pool, [True, False, None])
         file = None if weights is None else open_weights(network_name, weights)
