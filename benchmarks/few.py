@@ -1,141 +1,68 @@
-"""Training on few videos: whole, and its embedding beside decoding and the network alone."""
+"""Training on few videos: how long it takes, and how many videos of a class are enough."""
 
 import dataclasses
-import os
-import platform
+import math
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from benchmarks.evaluate import decoded
-from benchmarks.process import peak_megabytes
-from benchmarks.timing import interleaved
+from benchmarks.evaluate import one_after_the_other, parts
+from benchmarks.turns import heading, interleaved, peak_megabytes
+from keras_r3d import recipe as recipes
 from keras_r3d.data import demo
+from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.opening import open_source
+from keras_r3d.inference.embeddings import ridge
+from keras_r3d.inference.evaluation import evaluating
+from keras_r3d.inference.evaluation.evaluation import Evaluation
+from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
 from keras_r3d.training import run as training
 from keras_r3d.training.few import embeddings, setup
 
-_DECODING, _NETWORK, _EMBEDDING = "decoding alone", "network alone", "embedding"
+_SCRATCH = "gestures"  # recipe that trains from scratch
 
 
 def run(
-    data_dir: str | None,
-    experiment: Recipe,
-    weights: str | None,
+    data: str | None = None,
     *,
-    rounds: int,
-    json: str | None,
+    recipe: str = "few",
+    overrides: Sequence[str] = (),
+    weights: str | None = None,
+    rounds: int = 5,
 ) -> dict[str, Any]:
-    """Measures and prints.
+    """Measures a whole training, and its embedding beside decoding and the network alone.
 
     Args:
-        data_dir: folder of videos, list of them, or clip store. None: 96 of the demo's videos.
-        experiment: a recipe with [few].
-        weights: in place of the recipe's.
-        json: file that the figures are also written to.
-
-    Returns:
-        The figures.
-
-    Raises:
-        R3DError: the weights cannot be had, or the videos not be trained on.
+        data: folder of videos, list of them, or clip store. None is 96 of the demo's rendered
+            videos.
+        recipe: recipe with [few].
+        overrides: changes of recipe keys: clips.frames=8. May be repeated.
+        weights: in place of the recipe's, such as a .keras file.
+        rounds: turns of each contender.
     """
-    if weights is not None:
-        model = dataclasses.replace(experiment.model, weights=weights)
-        experiment = dataclasses.replace(experiment, model=model)
-    data_dir = data_dir or str(demo.render() / "test")
-    figures: dict[str, Any] = {
-        "benchmark": "few",
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{len(os.sched_getaffinity(0))} cores ({platform.machine()})",
-        "data": data_dir,
+    experiment = _load(recipe, overrides, weights)
+    data = data or str(demo.render() / "test")
+    figures = heading("few") | {
+        "data": data,
         "weights": experiment.model.weights,
         "rounds": rounds,
         "megabytes_before": peak_megabytes(),
-        "trainings": _trained(data_dir, experiment),
+        "trainings": _train_twice(data, experiment),
         "peak_megabytes": peak_megabytes(),
-        **_embedded(data_dir, experiment, rounds),
+        **_time_embedding(data, experiment, rounds),
     }
-    _print(figures)
-    if json:
-        files.write_json(json, figures)
-    return figures
-
-
-def _trained(data_dir: str, experiment: Recipe) -> dict[str, dict[str, float]]:
-    """Trains twice; returns the seconds of each stage, and of all."""
-    found = {}
-    with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as folder:
-        for name in ("first", "again"):  # the second finds the embeddings of the first beside it
-            started = time.monotonic()
-            trained = training.train_network(experiment, data_dir, Path(folder) / name, say=_ignore)
-            seconds = time.monotonic() - started
-            found[name] = {**trained.summary["seconds"], "all": round(seconds, 2)}
-    return found
-
-
-def _ignore(_: str) -> None:
-    """Says nothing."""
-
-
-def _embedded(data_dir: str, experiment: Recipe, rounds: int) -> dict[str, Any]:
-    """Embeds videos, decodes them, and scores as many clips, in turns."""
-    few = setup.prepare(experiment, data_dir, choose(), _ignore)
-    model, request = few.embedder(), few.request()
-    split, batch_size = few.test_split, experiment.eval.batch_size
-    videos = [v for one in ("train", split) if one for v in few.annotations.split(one)]
-
-    def reader() -> Reader:
-        """Opens one that knows no video yet, as that of a training."""
-        return open_source(
-            data_dir, experiment.clips, experiment.videos, seed=experiment.train.seed
-        ).reader
-
-    cut = experiment.clips
-    clips = sum(len(window.pixels) for window in decoded(model, reader(), videos))
-    batch = np.random.default_rng(0).integers(
-        0, 256, (batch_size, cut.frames, cut.size, cut.size, cut.channels), np.uint8
-    )
-
-    def decode() -> None:
-        for _ in decoded(model, reader(), videos):
-            pass
-
-    def compute() -> None:
-        for start in range(0, clips, batch_size):
-            model.score(batch[: min(batch_size, clips - start)])
-
-    def embed() -> None:
-        with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as folder:
-            run = Path(folder) / "run"  # a cache also looks beside it
-            run.mkdir()
-            fresh = reader()
-            cache = embeddings.Cache(run, request, fresh)
-            embeddings.embed(model, fresh, videos, cache)
-
-    steps = {_DECODING: decode, _NETWORK: compute, _EMBEDDING: embed}
-    rates = interleaved(steps, len(videos), rounds)
-    most = 1 / (1 / rates[_DECODING] + 1 / rates[_NETWORK])
-    return {
-        "videos": len(videos),
-        "clips": clips,
-        "videos_per_second": rates,
-        "most_videos_per_second": most,
-        "of_the_most": rates[_EMBEDDING] / most,
-    }
-
-
-def _print(figures: dict[str, Any]) -> None:
     print(
-        f"Training on few videos: {figures['videos']} of {figures['data']}, {figures['clips']} "
-        f"clips, {figures['machine']}, {figures['date']}, median of {figures['rounds']} turns"
+        f"Training on few videos: {figures['videos']} of {data}, {figures['clips']} "
+        f"clips, {figures['machine']}, {figures['date']}, median of {rounds} turns"
     )
     for part, rate in figures["videos_per_second"].items():
         print(f"  {part:18}{rate:9.2f} videos/s{figures['videos'] / rate:9.2f} s")
@@ -150,3 +77,175 @@ def _print(figures: dict[str, Any]) -> None:
         f"  Peak memory of the trainings: {figures['peak_megabytes']:.0f} MB "
         f"({figures['megabytes_before']:.0f} MB before: libraries)"
     )
+    return figures
+
+
+def _load(recipe: str, overrides: Sequence[str], weights: str | None) -> Recipe:
+    experiment = recipes.load(recipe, overrides)
+    if weights is None:
+        return experiment
+    model = dataclasses.replace(experiment.model, weights=weights)
+    return dataclasses.replace(experiment, model=model)
+
+
+def _train_twice(data: str, experiment: Recipe) -> dict[str, dict[str, float]]:
+    """Returns the seconds of each stage, and of all."""
+    trainings = {}
+    with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as folder:
+        for name in ("first", "again"):  # the second finds the embeddings of the first beside it
+            started, place = time.monotonic(), Path(folder) / name
+            trained = training.train_network(experiment, data, place, say=lambda line: None)
+            seconds = time.monotonic() - started
+            trainings[name] = {**trained.summary["seconds"], "all": round(seconds, 2)}
+    return trainings
+
+
+def _time_embedding(data: str, experiment: Recipe, rounds: int) -> dict[str, Any]:
+    """Embeds videos, decodes them, and scores as many clips, in turns."""
+    few = setup.prepare(experiment, data, choose(), lambda line: None)
+    splits = [split for split in ("train", few.test_split) if split]
+    videos = [video for split in splits for video in few.annotations.split(split)]
+
+    def open_reader() -> Reader:
+        """Opens one that knows no video yet, as that of a training."""
+        seed = experiment.train.seed
+        return open_source(data, experiment.clips, experiment.videos, seed=seed).reader
+
+    model = few.embedder()
+    clips, steps = parts(model, open_reader, videos)
+    steps["embedding"] = lambda: _embed(few, model, open_reader(), videos)
+    rates = interleaved(steps, len(videos), rounds)
+    most = one_after_the_other(rates)
+    return {
+        "videos": len(videos),
+        "clips": clips,
+        "videos_per_second": rates,
+        "most_videos_per_second": most,
+        "of_the_most": rates["embedding"] / most,
+    }
+
+
+def _embed(
+    few: setup.Few, model: Classifier, reader: Reader, videos: Sequence[Video]
+) -> list[embeddings.Embedded]:
+    with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as folder:
+        run = Path(folder) / "run"  # a cache also looks beside it
+        run.mkdir()
+        cache = embeddings.Cache(run, few.request(), reader)
+        return embeddings.embed(model, reader, videos, cache)
+
+
+def run_shots(
+    data: str,
+    *,
+    recipe: str = "few",
+    overrides: Sequence[str] = (),
+    weights: str | None = None,
+    per_class: Sequence[float] = (1, 2, 3, 5),
+    draws: int = 30,
+    scratch_draws: int = 0,
+    picture: str | None = None,
+) -> list[dict[str, Any]]:
+    """Draws training videos again and again, trains on them and evaluates the test split.
+
+    Args:
+        data: videos with a train and a test split.
+        recipe: recipe with [few].
+        overrides: changes of recipe keys: clips.frames=8. May be repeated.
+        weights: in place of the recipe's, such as a .keras file.
+        per_class: training videos of each class; by default 1,2,3,5.
+        draws: of each number of videos.
+        scratch_draws: likewise of recipe gestures, a minute each.
+        picture: PNG file to draw the curves into.
+    """
+    experiment = _load(recipe, overrides, weights)
+    points = []
+    for method, count_draws, start in (
+        ("few", draws, lambda: _start_few(data, experiment)),
+        (f"from scratch ({_SCRATCH})", scratch_draws, lambda: _start_scratch(data)),
+    ):
+        if not count_draws:
+            continue
+        labels, train = start()
+        for count in map(int, per_class):
+            chosen = [_draw(labels, count, draw) for draw in range(count_draws)]
+            accuracies = np.array([train(numbers) for numbers in chosen])
+            points.append({"method": method, "per_class": count, "accuracies": accuracies.tolist()})
+            print(
+                f"{method:14}{count:3} a class: {accuracies.mean():6.1%} ± {accuracies.std():.1%} "
+                f"({accuracies.min():.1%} to {accuracies.max():.1%}, {count_draws} draws)"
+            )
+    if picture:
+        with files.atomic(picture) as temporary:
+            _plot(points).savefig(temporary, dpi=110)
+    return points
+
+
+def _draw(labels: Sequence[Any], count: int, draw: int) -> list[int]:
+    """Draws so many videos of each class, the same ones for every method."""
+    rng = np.random.default_rng([draw, count])
+    numbers: list[int] = []
+    for label in sorted(set(labels)):
+        of_class = [number for number, other in enumerate(labels) if other == label]
+        numbers += rng.choice(of_class, min(count, len(of_class)), replace=False).tolist()
+    return numbers
+
+
+# Labels of the training videos, and what trains on some of them and returns its accuracy.
+Training = tuple[Sequence[Any], Callable[[list[int]], float]]
+
+
+def _start_few(data: str, experiment: Recipe) -> Training:
+    """Embeds all videos once; each training fits a classifier."""
+    few = setup.prepare(experiment, data, choose(), print)
+    train, test = few.annotations.split("train"), few.annotations.split("test")
+    rows = _embed(few, few.embedder(), few.source.reader, [*train, *test])
+    labeled = setup.label(few, train, rows[: len(train)], print).labeled
+    tested = list(zip(test, rows[len(train) :], strict=True))
+
+    def accuracy(numbers: list[int]) -> float:
+        chosen = np.isin(np.arange(len(labeled.labels)), numbers)
+        fitted = ridge.fit(labeled.taken(chosen), few.names)
+        scored = [few.score(video, row, fitted) for video, row in tested]
+        return Evaluation(few.annotations.classes, scored).figures()["video_top1"]
+
+    return labeled.labels.tolist(), accuracy
+
+
+def _start_scratch(data: str) -> Training:
+    experiment = recipes.load(_SCRATCH)
+    source = open_source(data, experiment.clips, experiment.videos, seed=1)
+    train, test = source.annotations.split("train"), source.annotations.split("test")
+
+    def accuracy(numbers: list[int]) -> float:
+        # As many steps as with all videos, or there would hardly be any.
+        clips = math.ceil(experiment.train.clips_per_video * len(train) / len(numbers))
+        as_many = recipes.override(experiment, [f"train.clips_per_video={clips}"])
+        rows = [(train[number].path, train[number].label, "train") for number in numbers]
+        rows += [(video.path, video.label, "test") for video in test]
+        with tempfile.TemporaryDirectory() as folder:
+            path, place = Path(folder) / "videos.csv", Path(folder) / "run"
+            files.write_text(path, files.csv_text(["path", "label", "split"], rows))
+            trained = training.train_network(as_many, path, place, say=lambda line: None)
+            return evaluating.evaluate_run(trained).figures()["video_top1"]
+
+    return [video.label for video in train], accuracy
+
+
+def _plot(points: Sequence[dict[str, Any]]) -> Figure:
+    """Draws the mean accuracy over the number of videos, and the spread of the draws."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for method in dict.fromkeys(point["method"] for point in points):
+        curve = [point for point in points if point["method"] == method]
+        counts = [point["per_class"] for point in curve]
+        means = [np.mean(point["accuracies"]) for point in curve]
+        (line,) = axes.plot(counts, means, "o-", label=method)
+        low, high = np.transpose([np.percentile(point["accuracies"], (10, 90)) for point in curve])
+        axes.fill_between(counts, low, high, color=line.get_color(), alpha=0.2)
+    axes.set_xticks(sorted({point["per_class"] for point in points}))
+    axes.set(xlabel="training videos of each class", ylabel="test videos right", ylim=(0, 1.02))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
+    return figure

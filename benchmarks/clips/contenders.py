@@ -1,226 +1,246 @@
-"""What makes clips in the benchmark: our loader, the floor below it, and the shape of any other.
+"""What makes clips in the benchmark: our loader, the floor below it, and other loaders.
 
-A contender is imported and made in a process of its own (process.py), so the libraries it brings
-are imported there only, inside `__init__`.
+A contender starts in a process of its own, so the libraries it brings are imported there only.
+Other libraries seek, decode and convert; the cut is ours. Each opens the file anew for every clip,
+as a loader of a large data set must, decodes in one thread, and must give the very frames that
+were asked for. The loader of the paper's authors, as it worked in 2017, is written anew: their
+tools unpack every video once into JPEG files of 240 rows; a clip is 16 of these, opened with
+Pillow, cut and scaled one by one, made float32 and put together.
+
+Reference:
+    Hara et al., Learning Spatio-Temporal Features with 3D Residual Networks for Action Recognition,
+    ICCVW 2017, https://arxiv.org/abs/1708.07632; code at
+    https://github.com/kenshohara/3D-ResNets-PyTorch. There FFmpeg writes the files, and PyTorch
+    holds the arrays.
 """
 
-import abc
-import dataclasses
+import bisect
 import os
 from collections.abc import Sequence
-from typing import ClassVar
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.clips.draws import Draw, Source
-from keras_r3d.data.annotations import Video
+from benchmarks.clips.draws import Draw, Task
+from benchmarks.turns import Contender, Worker, one_by_one
 from keras_r3d.data.decoding import buffers, decoder
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import Store, StoreReader, jpeg, levels
 from keras_r3d.data.store.reader import compressed
-from keras_r3d.recipe import Clips
+from keras_r3d.system.errors import R3DError
 from keras_r3d.system.opencv import cv2
 
-
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """What a contender is told before the first clip.
-
-    Attributes:
-        sources: the videos that all draws are from.
-        scratch: an empty folder for files it needs.
-        store: path or URL of the clip store, if there is one.
-        balanced: whether as many clips of each class are drawn.
-    """
-
-    sources: Sequence[Source]
-    classes: Sequence[str]
-    clips: Clips
-    batch_size: int
-    seed: int
-    scratch: str
-    store: str = ""
-    balanced: bool = False
+_ROWS = 240
+# Of Pillow, 4:2:0: files about as large as `ffmpeg -q:v 3` writes. (FFmpeg's default aims at a bit
+# rate, and after the first frames its files are a third to a quarter of that.)
+_QUALITY = 80
+_MEAN = np.array([114.7748, 107.7354, 99.4750], np.float32).reshape(3, 1, 1)
 
 
-class Contender(abc.ABC):
-    """Makes clips as fast as it can.
-
-    Attributes:
-        name: as the report shows it.
-        modules: what it imports; the report gives the version of the first.
-        pace: makes so many times more clips in a turn; what is ready beforehand counts for less.
-    """
-
-    name: ClassVar[str]
-    modules: ClassVar[tuple[str, ...]] = ()
-    pace: ClassVar[int] = 1
-
-    @abc.abstractmethod
-    def __init__(self, task: Task):
-        """Opens, indexes, renders: all that is not timed."""
-
-    def ready(self, draws: Sequence[Draw]) -> None:  # noqa: B027 (most need not)
-        """Does what is not timed, before `run` is called with the same draws."""
-
-    @abc.abstractmethod
-    def run(self, draws: Sequence[Draw]) -> None:
-        """Makes the clip of each draw; they are whole batches."""
-
-    def show(self, draw: Draw) -> Frame | None:
-        """Returns the clip of a draw, uint8 `(frames, size, size, 3)`, RGB, if it makes that one.
-
-        It is compared with what our own decoder gives.
-        """
-        return None
-
-
-class ClipByClip(Contender):
-    """A contender that makes the clips of the draws one after the other."""
-
-    def run(self, draws: Sequence[Draw]) -> None:
-        for draw in draws:
-            self.clip(draw)
-
-    @abc.abstractmethod
-    def clip(self, draw: Draw) -> object:
-        """Makes one clip, uint8 `(frames, size, size, 3)`, RGB, unless `show` says otherwise."""
-
-    def show(self, draw: Draw) -> Frame | None:
-        return self.clip(draw)  # type: ignore[return-value]
-
-
-class OurLoader(Contender):
+def _start_ours(task: Task, *, from_store: bool = False, clips_per_pass: int = 1) -> Worker:
     """Our loader as training uses it: batches of `tf.data`.
 
-    It draws its clips itself: those that `draws.plan` gives for its seed.
+    It draws its clips itself: those that `draws.plan` gives, if it makes one a pass.
     """
+    import tensorflow as tf
 
-    modules = ("tensorflow",)
-    clips_per_pass = 1
+    from keras_r3d.data import pipeline
 
-    def __init__(self, task: Task):
-        import tensorflow as tf
-
-        from keras_r3d.data import pipeline
-
-        cores = len(os.sched_getaffinity(0))
-        tf.config.set_visible_devices([], "GPU")
-        tf.config.threading.set_inter_op_parallelism_threads(cores)
-        tf.config.threading.set_intra_op_parallelism_threads(cores)
-        reader, videos = self.source(task)
-        for one in videos:
-            reader.count(one)
-        self._batch_size = task.batch_size
-        self._batches = iter(
-            pipeline.training_clips(
-                reader,
-                videos,
-                task.classes,
-                task.clips,
-                batch_size=task.batch_size,
-                seed=task.seed,
-                balanced=task.balanced,
-                clips_per_pass=self.clips_per_pass,
-            )
-        )
-
-    def source(self, task: Task) -> tuple[Reader, list[Video]]:
-        """Returns the videos and what reads them."""
-        videos = [source.video for source in task.sources]
-        return VideoReader(task.clips.short_side or 0, 0.0), videos
-
-    def run(self, draws: Sequence[Draw]) -> None:
-        for _ in range(len(draws) // self._batch_size):
-            next(self._batches)
-
-
-class FromVideos(OurLoader):
-    """One clip a pass over a video."""
-
-    name = "keras_r3d, from videos"
-
-
-class FromVideosShared(OurLoader):
-    """Sixteen clips a pass: other clips than the draws, as many."""
-
-    name = "the same, 16 clips a pass"
-    pace = 4
-    clips_per_pass = 16
-
-
-class FromStore(OurLoader):
-    """The same clips from a store."""
-
-    name = "keras_r3d, from the store"
-    pace = 16
-
-    def source(self, task: Task) -> tuple[Reader, list[Video]]:
+    cores = len(os.sched_getaffinity(0))
+    tf.config.set_visible_devices([], "GPU")
+    tf.config.threading.set_inter_op_parallelism_threads(cores)
+    tf.config.threading.set_intra_op_parallelism_threads(cores)
+    recipe, videos = task.recipe, [source.video for source in task.sources]
+    reader: Reader = VideoReader(recipe.clips.short_side or 0, 0.0)
+    if from_store:
+        reader = StoreReader(Store(task.store))
         videos = [source.stored for source in task.sources if source.stored is not None]
-        return StoreReader(Store(task.store)), videos
+    for video in videos:
+        reader.count(video)
+    stream = pipeline.training_clips(
+        *(reader, videos, task.classes, recipe.clips),
+        batch_size=task.batch_size,
+        seed=recipe.train.seed,
+        balanced=recipe.videos.balanced,
+        clips_per_pass=clips_per_pass,
+    )
+    batches = iter(stream)
+
+    def run(draws: Sequence[Draw]) -> None:
+        for _ in range(len(draws) // task.batch_size):
+            next(batches)
+
+    return Worker(run)
 
 
-class JpegAlone(Contender):
+def _start_jpegs(task: Task, *, memory_kept: bool = False) -> Worker:
     """The floor of a store: the very JPEGs that our loader cuts, decoded and dropped.
 
     Reading and cutting them is not timed.
     """
+    if memory_kept:  # between clips, as our loader has it
+        buffers.keep_buffers()
+    store, size = Store(task.store), task.recipe.clips.size
+    jpegs: list[tuple[jpeg.Bytes, int]] = []
 
-    name = "decoding those JPEGs alone"
-    modules = ("cv2",)
-    pace = 16
-
-    def __init__(self, task: Task):
-        self._store = Store(task.store)
-        self._size = task.clips.size
-        self._jpegs: list[tuple[jpeg.Bytes, int]] = []
-
-    def ready(self, draws: Sequence[Draw]) -> None:
-        self._jpegs = []
+    def ready(draws: Sequence[Draw]) -> None:
+        jpegs.clear()
         for draw in draws:
             assert draw.source.stored is not None
-            number = self._store.numbers[draw.source.stored]
-            sizes = self._store.sizes(number)
-            place = levels.choose(draw.crop(*sizes[0]), sizes, self._size)
-            wanted = np.unique(draw.numbers - draw.source.first)
-            windows = compressed(self._store, number, wanted, place, sizes[place.level])
-            self._jpegs += [(window.jpeg, place.shrink) for window in windows]
+            number = store.numbers[draw.source.stored]
+            sizes = store.sizes(number)
+            place = levels.choose(draw.crop(*sizes[0]), sizes, size)
+            numbers = np.unique(draw.numbers - draw.source.first)
+            windows = compressed(store, number, numbers, place, sizes[place.level])
+            jpegs.extend((window.jpeg, place.shrink) for window in windows)
 
-    def run(self, draws: Sequence[Draw]) -> None:
-        for data, shrink in self._jpegs:
+    def run(draws: Sequence[Draw]) -> None:
+        for data, shrink in jpegs:
             cv2.imdecode(data, jpeg.SHRUNK[shrink] | cv2.IMREAD_COLOR_RGB)
 
-
-class JpegAloneKept(JpegAlone):
-    """The same with memory kept between clips, as our loader has it."""
-
-    name = "the same, memory kept"
-
-    def __init__(self, task: Task):
-        buffers.keep_buffers()
-        super().__init__(task)
+    return Worker(run, ready)
 
 
-class DecodingAlone(ClipByClip):
-    """The floor without seeking: OpenCV decodes from the start to the clip's last frame.
+def _start_decoding(task: Task) -> Worker:
+    """The floor without seeking: OpenCV decodes from the start to the clip's last frame, BGR."""
 
-    No frame is converted to RGB.
-    """
+    def run(draws: Sequence[Draw]) -> None:
+        for draw in draws:
+            last = draw.numbers.max()
+            for number, _ in enumerate(decoder.Decoder(draw.source.video.path)):
+                if number == last:
+                    break
 
-    name = "decoding alone, OpenCV"
-    modules = ("cv2",)
+    return Worker(run)
 
-    def __init__(self, task: Task):
-        pass
 
-    def clip(self, draw: Draw) -> object:
-        last = draw.numbers.max()
-        for number, _ in enumerate(decoder.Decoder(draw.source.video.path)):
-            if number == last:
-                break
-        return None
+def _start_pyav(task: Task) -> Worker:
+    """Decodes from the last key frame before the clip; times of all frames are known beforehand."""
+    import av
 
-    def show(self, draw: Draw) -> None:
-        return None
+    def time_of(part: Any) -> int:  # AVI has decoding times only
+        return part.dts if part.pts is None else part.pts
+
+    times: dict[str, list[int]] = {}
+    keys: dict[str, list[int]] = {}
+    for source in task.sources:
+        path = source.video.path
+        with av.open(path) as container:
+            packets = [packet for packet in container.demux(video=0) if packet.size]
+        times[path] = sorted(time_of(packet) for packet in packets)
+        keys[path] = sorted(time_of(packet) for packet in packets if packet.is_keyframe)
+        if len(packets) != source.frames_in_file:
+            raise R3DError(
+                f"{path} has {len(packets)} packets, but {source.frames_in_file} frames decode."
+            )
+
+    def clip(draw: Draw) -> Frame:
+        path = draw.source.video.path
+        shown = [times[path][number] for number in draw.numbers]
+        distinct, places = np.unique(shown, return_inverse=True)
+        frames: list[Frame] = []
+        with av.open(path) as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"
+            stream.codec_context.thread_count = 1
+            key = bisect.bisect_right(keys[path], distinct[0]) - 1
+            if key > 0:
+                container.seek(keys[path][key], stream=stream)
+            for frame in container.decode(stream):
+                if time_of(frame) == distinct[len(frames)]:
+                    frames.append(frame.to_ndarray(format="rgb24"))
+                    if len(frames) == len(distinct):
+                        return draw.cut(np.stack(frames)[places], task.recipe.clips.size)
+        raise R3DError(f"{path}: the frame at time {distinct[len(frames)]} did not come.")
+
+    return one_by_one(clip)
+
+
+def _start_decord(task: Task) -> Worker:
+    """`get_batch` of a `VideoReader`, which reads the index of the file when it opens it."""
+    import decord
+
+    def clip(draw: Draw) -> Frame:
+        reader = decord.VideoReader(draw.source.video.path, ctx=decord.cpu(0), num_threads=1)
+        return draw.cut(reader.get_batch(draw.numbers).asnumpy(), task.recipe.clips.size)
+
+    return one_by_one(clip)
+
+
+def _start_torchcodec(task: Task) -> Worker:
+    """`get_frames_at` of a `VideoDecoder` in exact mode, which scans the file when it opens it."""
+    import torch
+    from torchcodec import decoders
+
+    torch.set_num_threads(1)
+    options = {"dimension_order": "NHWC", "num_ffmpeg_threads": 1, "seek_mode": "exact"}
+
+    def clip(draw: Draw) -> Frame:
+        opened = decoders.VideoDecoder(draw.source.video.path, **options)
+        frames = opened.get_frames_at(draw.numbers.tolist()).data.numpy()
+        return draw.cut(frames, task.recipe.clips.size)
+
+    return one_by_one(clip)
+
+
+def _start_authors(task: Task) -> Worker:
+    """Reads one JPEG file for each frame; a clip is float32 `(3, frames, size, size)`."""
+    from PIL import Image
+
+    size = task.recipe.clips.size, task.recipe.clips.size
+    folders: dict[str, Path] = {}
+    for path in dict.fromkeys(source.video.path for source in task.sources):
+        folders[path] = folder = Path(task.scratch) / str(len(folders))
+        folder.mkdir()
+        for number, (_, bgr) in enumerate(decoder.Decoder(path).timed(), start=1):
+            whole = Image.fromarray(np.ascontiguousarray(bgr[..., ::-1]))
+            width = max(1, round(whole.width * _ROWS / whole.height))
+            image = whole.resize((width, _ROWS), Image.Resampling.BICUBIC)
+            image.save(folder / f"image_{number:05}.jpg", quality=_QUALITY)
+
+    def clip(draw: Draw) -> NDArray[np.float32]:
+        frames = []
+        for number in draw.numbers:
+            name = f"image_{number + 1:05}.jpg"
+            with (folders[draw.source.video.path] / name).open("rb") as file:
+                image = Image.open(file).convert("RGB")
+            crop = draw.crop(image.height, image.width)
+            box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
+            image = image.crop(box).resize(size, Image.Resampling.BILINEAR)
+            if crop.flip:
+                image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+            pixels = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+            frames.append(pixels.astype(np.float32) - _MEAN)
+        return np.ascontiguousarray(np.stack(frames).transpose(1, 0, 2, 3))
+
+    def show(draw: Draw) -> Frame:
+        pixels = clip(draw).transpose(1, 0, 2, 3) + _MEAN
+        return np.rint(pixels).astype(np.uint8).transpose(0, 2, 3, 1)
+
+    return Worker(one_by_one(clip).run, show=show)
+
+
+_TENSORFLOW = ("tensorflow",)
+_TORCHCODEC = ("torchcodec", "torchcodec.decoders", "torch")
+_PASSES, _STORE, _KEPT = {"clips_per_pass": 16}, {"from_store": True}, {"memory_kept": True}
+FROM_ITS_VIDEOS = (  # where the videos of a store are at hand
+    Contender("keras_r3d, from videos", _start_ours, _TENSORFLOW),
+    # Other clips than the draws, as many.
+    Contender("the same, 16 clips a pass", _start_ours, _TENSORFLOW, _PASSES, 4),
+    Contender("PyAV", _start_pyav, ("av",)),
+    Contender("decord", _start_decord, ("decord",)),
+    Contender("torchcodec", _start_torchcodec, _TORCHCODEC),
+    Contender("the authors', JPEG files", _start_authors, ("PIL", "PIL.Image")),
+)
+DECODING_ALONE = Contender("decoding alone, OpenCV", _start_decoding, ("cv2",))
+# The first is ours, the second its floor.
+FROM_VIDEOS = (FROM_ITS_VIDEOS[0], DECODING_ALONE, *FROM_ITS_VIDEOS[1:])
+FROM_STORE = (
+    Contender("keras_r3d, from the store", _start_ours, _TENSORFLOW, _STORE, 16),
+    Contender("decoding those JPEGs alone", _start_jpegs, ("cv2",), pace=16),
+    Contender("the same, memory kept", _start_jpegs, ("cv2",), _KEPT, 16),
+)

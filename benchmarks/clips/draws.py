@@ -13,42 +13,30 @@ from keras_r3d.data.decoding import decoder
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.sampling import cropping, order
 from keras_r3d.data.store import Store
-from keras_r3d.recipe.clips import Clips, MultiScale
+from keras_r3d.recipe import Recipe
+from keras_r3d.recipe.clips import MultiScale
 from keras_r3d.system.errors import R3DError, VideoError
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A video, or a segment of one, that has been counted.
-
-    Attributes:
-        first: frame of the file that is the segment's first.
-        count: frames of the segment.
-        frames_in_file: all that decode.
-        width, height: of the upright frames, in pixels.
-        stored: the same in a clip store.
-    """
+    """A video, or a segment of one, that has been counted."""
 
     video: Video
-    first: int
-    count: int
-    frames_in_file: int
-    width: int
+    first: int  # frame of the file that is the segment's first
+    count: int  # frames of the segment
+    frames_in_file: int  # all that decode
+    width: int  # of the upright frames, in pixels
     height: int
-    stored: Video | None = None
+    stored: Video | None = None  # the same in a clip store
 
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """A training clip, whoever makes it.
-
-    Attributes:
-        numbers: int64 `(frames,)`, counted from the first frame of the file.
-        scale, position, flip: as in `cropping.place`.
-    """
+    """A training clip, whoever makes it; it is placed as by `cropping.place`."""
 
     source: Source
-    numbers: NDArray[np.int64]
+    numbers: NDArray[np.int64]  # of its frames, counted from the first one of the file
     scale: float
     position: str
     flip: bool
@@ -58,19 +46,24 @@ class Draw:
         return cropping.place(height, width, self.scale, self.position, self.flip)
 
     def cut(self, frames: Frame, size: int) -> Frame:
-        """Cuts, scales and flips decoded frames of the clip.
-
-        Args:
-            frames: uint8 `(frames, height, width, 3)`.
-
-        Returns:
-            uint8 `(frames, size, size, 3)`.
-        """
+        """Cuts, scales and flips decoded frames of the clip, `(frames, size, size, 3)`."""
         crop = self.crop(*frames.shape[1:3])
         clip = np.empty((len(frames), size, size, 3), np.uint8)
         for frame, out in zip(frames, clip, strict=True):
             decoder.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
         return clip
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a contender is told before the first clip."""
+
+    sources: Sequence[Source]  # the videos that all draws are from
+    classes: Sequence[str]
+    recipe: Recipe  # draws and cuts clips
+    batch_size: int
+    scratch: str  # an empty folder for files that are needed
+    store: str = ""  # path or URL of the clip store, if there is one
 
 
 def in_store(
@@ -79,17 +72,12 @@ def in_store(
     """Takes up to `most` of the videos of a store at random.
 
     Args:
-        folder: of the videos that the store was made of; None if they are not at hand. Those of
-            them that are taken are counted.
-
-    Raises:
-        R3DError: they are not those of the store.
+        folder: of the videos that the store was made of, to count those that are taken; None if
+            they are not at hand.
     """
-    chosen = [
-        videos[place] for place in np.random.default_rng(seed).permutation(len(videos))[:most]
-    ]
     sources = []
-    for stored in chosen:
+    for place in np.random.default_rng(seed).permutation(len(videos))[:most]:
+        stored = videos[place]
         number = store.numbers[stored]
         frames, (height, width) = store.frames(number), store.sizes(number)[0]
         source = Source(stored, 0, frames, frames, width, height)
@@ -98,7 +86,7 @@ def in_store(
             source = _count(dataclasses.replace(stored, path=path))
             if source.count != frames:
                 raise R3DError(
-                    f"{path} has {source.count} frames, {stored.path} {frames}: --videos must be "
+                    f"{path} has {source.count} frames, {stored.path} {frames}: `videos` must be "
                     "the folder that the store was made of, its frame rate kept."
                 )
         sources.append(dataclasses.replace(source, stored=stored))
@@ -107,8 +95,8 @@ def in_store(
 
 def read_frames(path: str, numbers: NDArray[np.int64]) -> Frame:
     """Decodes frames with our own decoder, in order, uint8 `(frames, height, width, 3)`, RGB."""
-    wanted, places = np.unique(numbers, return_inverse=True)
-    frames = [frame[:, :, ::-1] for _, frame in decoder.selected(path, wanted)]
+    distinct, places = np.unique(numbers, return_inverse=True)
+    frames = [frame[:, :, ::-1] for _, frame in decoder.selected(path, distinct)]
     return np.stack(frames)[places]
 
 
@@ -117,9 +105,6 @@ def count(videos: Sequence[Video], most: int, seed: int) -> tuple[list[Source], 
 
     Returns:
         The videos that can be read, and what is wrong with those met that cannot.
-
-    Raises:
-        R3DError: none can be read.
     """
     sources: list[Source] = []
     problems: list[str] = []
@@ -135,44 +120,32 @@ def count(videos: Sequence[Video], most: int, seed: int) -> tuple[list[Source], 
     return sources, problems
 
 
-def plan(
-    sources: Sequence[Source],
-    cut: Clips,
-    seed: int,
-    positions: Iterable[int],
-    balanced: bool = False,
-) -> list[Draw]:
+def plan(sources: Sequence[Source], recipe: Recipe, positions: Iterable[int]) -> list[Draw]:
     """Returns the clips at some positions of the stream of `data.pipeline.training_clips`.
 
     The very same, and not only drawn alike: what a clip costs depends on how far it lies in its
     video, so the means of two sets of 64 draws differ by a tenth.
     """
-    turns = np.array(list(positions), np.int64)
+    turns, seed = np.array(list(positions), np.int64), recipe.train.seed
     labels = [source.video.label for source in sources]
-    crop, draws = cut.crop, []
+    crop, draws = recipe.clips.crop, []
     assert isinstance(crop, MultiScale)  # `pipeline.run` has seen to it
-    numbers = order.videos_at(turns, labels, seed, balanced)
+    numbers = order.videos_at(turns, labels, seed, recipe.videos.balanced)
     for turn, number in zip(turns, numbers, strict=True):
         source = sources[number]
         rng = np.random.default_rng([seed, *divmod(int(turn), len(sources))])
-        frames = clips.training_frames(source.count, cut, rng)
-        where = crop.positions[rng.integers(len(crop.positions))]
+        frames = clips.training_frames(source.count, recipe.clips, rng)
+        position = crop.positions[rng.integers(len(crop.positions))]
         scale = crop.scales[rng.integers(len(crop.scales))]
-        flip = cut.flip and bool(rng.integers(2))
-        draws.append(Draw(source, source.first + frames, scale, where, flip))
+        flip = recipe.clips.flip and bool(rng.integers(2))
+        draws.append(Draw(source, source.first + frames, scale, position, flip))
     return draws
 
 
-def _count(source: Video) -> Source:
-    info = decoder.probe(source.path)
-    shown = (info.seconds >= source.start_seconds) & (info.seconds < source.end_seconds)
+def _count(video: Video) -> Source:
+    info = decoder.probe(video.path)
+    shown = (info.seconds >= video.start_seconds) & (info.seconds < video.end_seconds)
     if not shown.any():
-        raise VideoError(f"{source.name}: no frame is shown in this range.")
-    return Source(
-        source,
-        int(np.argmax(shown)),
-        int(np.count_nonzero(shown)),
-        info.frame_count,
-        info.width,
-        info.height,
-    )
+        raise VideoError(f"{video.name}: no frame is shown in this range.")
+    first, frames = int(np.argmax(shown)), int(np.count_nonzero(shown))
+    return Source(video, first, frames, info.frame_count, info.width, info.height)

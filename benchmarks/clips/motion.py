@@ -1,51 +1,77 @@
 """How many clips of motion are rendered a second, by one thread and by the input pipeline."""
 
+import collections
 import dataclasses
 import os
-import platform
-import statistics
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from benchmarks.turns import Contender, Entry, Worker, heading, in_turns, one_by_one
 from keras_r3d import recipe
-from keras_r3d.data import motion, pipeline
-from keras_r3d.system import files
-from keras_r3d.system.opencv import cv2
+from keras_r3d.data import motion
 
 _BATCH_SIZE = 32
 _FIRST_BATCHES = 3  # not timed: until as many are made ahead as are taken
 
 
-def run(
-    *, clips: int, rounds: int, json: str | None, sizes: Sequence[int] = (64, 112)
-) -> dict[str, Any]:
+def _start_rendering(cut: recipe.Clips) -> Worker:
+    """Renders clips one after the other."""
+    names = motion.CLASSES
+
+    def render(number: int) -> None:
+        rng = np.random.default_rng(number)
+        motion.render(names[number % len(names)], rng, cut.frames, cut.size)
+
+    return one_by_one(render)
+
+
+def _start_pipeline(cut: recipe.Clips) -> Worker:
+    """Takes clips as a training does."""
+    from keras_r3d.data import pipeline
+
+    videos, reader = motion.annotations().split("train"), motion.MotionReader(cut.frames)
+    streams: list[Iterator[Any]] = []
+
+    def ready(numbers: Sequence[int]) -> None:
+        stream = pipeline.training_clips(
+            reader, videos, motion.CLASSES, cut, batch_size=_BATCH_SIZE, seed=0
+        )
+        batches = iter(stream.take(_FIRST_BATCHES + len(numbers) // _BATCH_SIZE))
+        for _ in range(_FIRST_BATCHES):
+            next(batches)
+        streams.append(batches)
+
+    return Worker(lambda numbers: collections.deque(streams.pop(), maxlen=0), ready)
+
+
+def run(*, clips: int = 536, rounds: int = 5, sizes: Sequence[int] = (64, 112)) -> dict[str, Any]:
     """Measures and prints.
 
     Args:
-        clips: of a turn, of all motions one after the other.
-        json: file that the figures are also written to.
+        clips: clips in a turn, of all motions one after the other.
+        rounds: turns of each contender.
         sizes: of the clips, in pixels.
-
-    Returns:
-        The figures.
     """
-    experiment, cores = recipe.load("motion"), len(os.sched_getaffinity(0))
-    frames = experiment.clips.frames
-    rates: dict[str, dict[str, float]] = {}
+    cores, batches = sorted(os.sched_getaffinity(0)), -(-clips // _BATCH_SIZE)
+    one_thread = Contender("one thread", _start_rendering)
+    all_cores = Contender("tf.data", _start_pipeline, ("tensorflow",))
+    entries = [
+        Entry(one_thread, cores[:1], [range(clips)] * (rounds + 1)),
+        Entry(all_cores, cores, [range(batches * _BATCH_SIZE)] * (rounds + 1)),
+    ]
+    rates = {}
     for size in sizes:
-        cut = dataclasses.replace(experiment.clips, size=size)
-        single, all_cores = partial(_rendered, cut, clips), partial(_streamed, cut, clips)
-        name = f"{frames}x{size}x{size}"
-        rates[f"{name}, one thread"] = _rates(single, rounds)
-        rates[f"{name}, tf.data"] = _rates(all_cores, rounds)
-    figures = {
-        "benchmark": "motion",
-        "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{cores} cores ({platform.machine()})",
+        cut = dataclasses.replace(recipe.load("motion").clips, size=size)
+        for name, result in in_turns(entries, cut, ["one thread", "tf.data"]).items():
+            rates[f"{cut.frames}x{size}x{size}, {name}"] = {
+                "median": result.rate,
+                "lowest": 1 / max(result.seconds),
+                "highest": 1 / min(result.seconds),
+                "per_cpu_second": result.cpu_rate,
+            }
+    figures = heading("motion") | {
         "classes": len(motion.CLASSES),
         "clips": clips,
         "rounds": rounds,
@@ -55,58 +81,9 @@ def run(
         f"Rendered motion, {clips} clips of {len(motion.CLASSES)} classes in a turn, "
         f"{figures['machine']}, {figures['date']}, median (lowest-highest) of {rounds} turns"
     )
-    for name, found in rates.items():
+    for name, rate in rates.items():
         print(
-            f"  {name:24}{found['median']:9.1f} clips/s ({found['lowest']:.1f}-"
-            f"{found['highest']:.1f}), {found['per_cpu_second']:.1f} a CPU second"
+            f"  {name:24}{rate['median']:9.1f} clips/s ({rate['lowest']:.1f}-"
+            f"{rate['highest']:.1f}), {rate['per_cpu_second']:.1f} a CPU second"
         )
-    if json:
-        files.write_json(json, figures)
     return figures
-
-
-def _rates(turn: Callable[[], tuple[float, float]], rounds: int) -> dict[str, float]:
-    """Takes turns, one more to warm up.
-
-    Args:
-        turn: gives clips per second and per CPU second.
-    """
-    turn()
-    seconds, cpu_seconds = zip(*(turn() for _ in range(rounds)), strict=True)
-    return {
-        "median": statistics.median(seconds),
-        "lowest": min(seconds),
-        "highest": max(seconds),
-        "per_cpu_second": statistics.median(cpu_seconds),
-    }
-
-
-def _rendered(cut: recipe.Clips, clips: int) -> tuple[float, float]:
-    """Renders clips in this thread; returns how many a second, and a CPU second."""
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    started, cpu_started = time.perf_counter(), time.thread_time()
-    for number in range(clips):
-        name = motion.CLASSES[number % len(motion.CLASSES)]
-        motion.render(name, np.random.default_rng(number), cut.frames, cut.size)
-    seconds, cpu_seconds = time.perf_counter() - started, time.thread_time() - cpu_started
-    cv2.setNumThreads(threads)
-    return clips / seconds, clips / cpu_seconds
-
-
-def _streamed(cut: recipe.Clips, clips: int) -> tuple[float, float]:
-    """Takes clips as a training does, with all cores; returns the same."""
-    videos = motion.annotations().split("train")
-    reader = motion.MotionReader(cut.frames)
-    batches = -(-clips // _BATCH_SIZE)
-    stream = pipeline.training_clips(
-        reader, videos, motion.CLASSES, cut, batch_size=_BATCH_SIZE, seed=0
-    )
-    taken = iter(stream.take(_FIRST_BATCHES + batches))
-    for _ in range(_FIRST_BATCHES):
-        next(taken)
-    started, cpu_started = time.perf_counter(), time.process_time()
-    for _ in taken:
-        pass
-    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-    return batches * _BATCH_SIZE / seconds, batches * _BATCH_SIZE / cpu_seconds

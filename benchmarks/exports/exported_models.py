@@ -1,310 +1,157 @@
 """One network in all its exported forms, each scoring clips in a process of its own."""
 
-import abc
-import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-CLIPS = "clips.npy"
+from benchmarks.turns import Contender, Worker, one_by_one
+
+CLASSES = 400
+CLIPS = "clips.npy"  # uint8 (n, frames, size, size, 3), in the folder of the exported models
+Score = Callable[[np.ndarray], np.ndarray]  # uint8 (1, frames, size, size, 3) -> (1, classes)
 
 
-@dataclasses.dataclass(frozen=True)
-class ExportTask:
-    """What is scored.
-
-    Attributes:
-        model: name of the network.
-        folder: of the exported models, and of `CLIPS`, uint8 `(n, frames, size, size, 3)`.
-        classes: number of them.
-    """
-
-    model: str
-    folder: Path
-    classes: int
+def _start(
+    task: tuple[str, Path], *, load: Callable[..., Score], file: str = "", **options: Any
+) -> Worker:
+    """Loads a network by its name, or its file in the folder, and scores clips one at a time."""
+    model, folder = task
+    clips = np.load(folder / CLIPS)
+    score = load(folder / file if file else model, len(os.sched_getaffinity(0)), **options)
+    return one_by_one(lambda number: score(clips[number % len(clips)][np.newaxis]))
 
 
-class ExportedModel(abc.ABC):
-    """Scores clips one at a time.
-
-    Attributes:
-        name: as the report shows it.
-        modules: what it imports; the report gives the version of the first.
-        file: of the model, in the task's folder; "" if it has none.
-        same: it has the weights of all others, so its scores can be compared.
-    """
-
-    name: ClassVar[str]
-    modules: ClassVar[tuple[str, ...]] = ("tensorflow",)
-    file: ClassVar[str] = ""
-    same: ClassVar[bool] = True
-
-    def __init__(self, task: ExportTask):
-        self._clips = np.load(task.folder / CLIPS)
-        self.open(task, task.folder / self.file, len(os.sched_getaffinity(0)))
-
-    @abc.abstractmethod
-    def open(self, task: ExportTask, path: Path, threads: int) -> None:
-        """Loads the model."""
-
-    @abc.abstractmethod
-    def score(self, clip: np.ndarray) -> np.ndarray:
-        """Scores one clip: uint8 `(1, frames, size, size, 3)` -> float32 `(1, classes)`."""
-
-    def ready(self, clips: Sequence[int]) -> None:  # noqa: B027 (none need)
-        """Has nothing to do."""
-
-    def run(self, clips: Sequence[int]) -> None:
-        """Scores clips, by number."""
-        for number in clips:
-            place = number % len(self._clips)
-            self.score(self._clips[place : place + 1])
-
-    def show(self, clips: Sequence[int]) -> np.ndarray:
-        """Returns the scores of clips, `(len(clips), classes)`."""
-        return np.concatenate([self.score(self._clips[one : one + 1]) for one in clips])
+def exported(
+    name: str, load: Callable[..., Score], modules: tuple[str, ...], file: str, **options: Any
+) -> Contender:
+    """Returns a contender; `load` takes its file, or the network's name if it has none."""
+    return Contender(name, _start, modules, {"load": load, "file": file, **options})
 
 
-class TFLite(ExportedModel):
+def _load_tflite(path: Path, threads: int) -> Score:
     """A `.tflite` file under the interpreter that TensorFlow brings."""
+    import tensorflow as tf
 
-    def open(self, task: ExportTask, path: Path, threads: int) -> None:
-        self._interpreter = self.interpreter(str(path), threads)
-        self._interpreter.allocate_tensors()
-        self._given = self._interpreter.get_input_details()[0]["index"]
-        self._asked = self._interpreter.get_output_details()[0]["index"]
-
-    def interpreter(self, path: str, threads: int) -> Any:
-        """Returns the interpreter of a file."""
-        import tensorflow as tf
-
-        return tf.lite.Interpreter(path, num_threads=threads)
-
-    def score(self, clip: np.ndarray) -> np.ndarray:
-        self._interpreter.set_tensor(self._given, clip)
-        self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._asked)
+    return _interpreted(tf.lite.Interpreter(str(path), num_threads=threads))
 
 
-class Stock(TFLite):
-    """TensorFlow Lite's own conversion."""
-
-    name = "stock TFLite"
-    file = "stock.tflite"
-
-
-class StockDynamic(TFLite):
-    """The same with its "dynamic range quantization"."""
-
-    name = "stock TFLite, dynamic range"
-    file = "stock-dynamic.tflite"
-
-
-class Ours(TFLite):
-    """Our conversion, float32."""
-
-    name = "keras_r3d TFLite, none"
-    file = "none.tflite"
-
-
-class OursFloat16(TFLite):
-    """Our conversion, weights in float16."""
-
-    name = "keras_r3d TFLite, float16"
-    file = "float16.tflite"
-
-
-class OursDynamic(TFLite):
-    """Our conversion, weights in int8."""
-
-    name = "keras_r3d TFLite, dynamic"
-    file = "dynamic.tflite"
-
-
-class OursInt8(TFLite):
-    """Our conversion, all in int8."""
-
-    name = "keras_r3d TFLite, int8"
-    file = "int8.tflite"
-
-
-class LiteRT(TFLite):
+def _load_litert(path: Path, threads: int) -> Score:
     """A `.tflite` file under the interpreter that followed TensorFlow's."""
+    from ai_edge_litert.interpreter import Interpreter
 
-    modules = ("ai_edge_litert", "ai_edge_litert.interpreter")
-
-    def interpreter(self, path: str, threads: int) -> Any:
-        from ai_edge_litert.interpreter import Interpreter
-
-        return Interpreter(path, num_threads=threads)
+    return _interpreted(Interpreter(str(path), num_threads=threads))
 
 
-class StockLiteRT(LiteRT):
-    name = "LiteRT, stock TFLite"
-    file = Stock.file
+def _interpreted(interpreter: Any) -> Score:
+    interpreter.allocate_tensors()
+    clips = interpreter.get_input_details()[0]["index"]
+    scores = interpreter.get_output_details()[0]["index"]
+
+    def score(clip: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(clips, clip)
+        interpreter.invoke()
+        return interpreter.get_tensor(scores)
+
+    return score
 
 
-class OursLiteRT(LiteRT):
-    name = "LiteRT, keras_r3d, none"
-    file = Ours.file
-
-
-class OursFloat16LiteRT(LiteRT):
-    name = "LiteRT, keras_r3d, float16"
-    file = OursFloat16.file
-
-
-class OursDynamicLiteRT(LiteRT):
-    name = "LiteRT, keras_r3d, dynamic"
-    file = OursDynamic.file
-
-
-class OursInt8LiteRT(LiteRT):
-    name = "LiteRT, keras_r3d, int8"
-    file = OursInt8.file
-
-
-class TensorFlow(ExportedModel):
+def load_keras(path: Path, threads: int) -> Score:
     """The Keras model in a `tf.function`, without XLA, which is far slower on CPU."""
+    import keras
 
-    name = "TensorFlow, tf.function"
-    file = "model.keras"
-
-    def open(self, task: ExportTask, path: Path, threads: int) -> None:
-        import tensorflow as tf
-
-        tf.config.set_visible_devices([], "GPU")
-        tf.config.threading.set_inter_op_parallelism_threads(threads)
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        self._constant, self._function = tf.constant, self.function(path)
-
-    def function(self, path: Path) -> Any:
-        """Returns what maps uint8 clips to scores."""
-        import keras
-        import tensorflow as tf
-
-        network = keras.models.load_model(path, compile=False)
-        return tf.function(lambda clip: network(tf.cast(clip, tf.float32), training=False))
-
-    def score(self, clip: np.ndarray) -> np.ndarray:
-        return self._function(self._constant(clip)).numpy()
+    tf = _tensorflow(threads)
+    network = keras.models.load_model(path, compile=False)
+    function = tf.function(lambda clip: network(tf.cast(clip, tf.float32), training=False))
+    return lambda clip: function(tf.constant(clip)).numpy()
 
 
-class SavedModel(TensorFlow):
-    """The signature `serving_default` of our SavedModel."""
+def _load_saved_model(path: Path, threads: int) -> Score:
+    tf = _tensorflow(threads)
+    loaded = tf.saved_model.load(str(path))
 
-    name = "keras_r3d SavedModel"
-    file = "saved_model"
+    def score(clip: np.ndarray) -> np.ndarray:
+        signature = loaded.signatures["serving_default"]  # `loaded` owns the variables
+        return signature(clip=tf.constant(clip))["probabilities"].numpy()
 
-    def function(self, path: Path) -> Any:
-        import tensorflow as tf
-
-        self._loaded = tf.saved_model.load(str(path))  # it owns the variables
-        signature = self._loaded.signatures["serving_default"]
-        return lambda clip: signature(clip=clip)["probabilities"]
+    return score
 
 
-class OnnxRuntime(ExportedModel):
-    """Our ONNX file."""
+def _tensorflow(threads: int) -> Any:
+    import tensorflow as tf
 
-    name = "keras_r3d ONNX, ONNX Runtime"
-    modules = ("onnxruntime",)
-    file = "model.onnx"
-
-    def open(self, task: ExportTask, path: Path, threads: int) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"]
-        )
-
-    def score(self, clip: np.ndarray) -> np.ndarray:
-        return self._session.run(["probabilities"], {"clip": clip})[0]
+    tf.config.set_visible_devices([], "GPU")
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    return tf
 
 
-class OpenVINO(ExportedModel):
-    """Our OpenVINO model, computed in float32."""
+def _load_onnx(path: Path, threads: int) -> Score:
+    import onnxruntime
 
-    name = "keras_r3d OpenVINO, float32"
-    modules = ("openvino",)
-    file = "openvino"
-    hints: ClassVar[dict[str, str]] = {"INFERENCE_PRECISION_HINT": "f32"}
-
-    def open(self, task: ExportTask, path: Path, threads: int) -> None:
-        import openvino
-
-        settings = self.hints | {
-            "INFERENCE_NUM_THREADS": str(threads),
-            "PERFORMANCE_HINT": "LATENCY",
-        }
-        self._compiled = openvino.Core().compile_model(path / "model.xml", "CPU", settings)
-
-    def score(self, clip: np.ndarray) -> np.ndarray:
-        return self._compiled(clip)["probabilities"]
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda clip: session.run(["probabilities"], {"clip": clip})[0]
 
 
-class OpenVINOAsItComes(OpenVINO):
-    """The same in the precision OpenVINO chooses: bfloat16 where the processor has it."""
+def _load_openvino(path: Path, threads: int, **hints: str) -> Score:
+    import openvino
 
-    name = "keras_r3d OpenVINO, default"
-    hints: ClassVar[dict[str, str]] = {}
-
-
-class PyTorch(ExportedModel):
-    """The same network in PyTorch, channels last; weights of its own."""
-
-    name = "PyTorch, channels last"
-    modules = ("torch",)
-    same = False
-    channels_last: ClassVar[bool] = True
-
-    def open(self, task: ExportTask, path: Path, threads: int) -> None:
-        import torch
-
-        from benchmarks.steps.torch_network import BLOCKS, R3D
-
-        if task.model not in BLOCKS:
-            raise ValueError(f"written for {', '.join(BLOCKS)} only")
-        torch.set_num_threads(threads)
-        network = R3D(task.model, task.classes, channels_last=self.channels_last).eval()
-        if self.channels_last:
-            network = network.to(memory_format=torch.channels_last_3d)
-        self._torch, self._network = torch, network
-
-    def score(self, clip: np.ndarray) -> np.ndarray:
-        with self._torch.inference_mode():
-            return self._network(self._torch.from_numpy(clip)).softmax(dim=1).numpy()
+    hints |= {"INFERENCE_NUM_THREADS": str(threads), "PERFORMANCE_HINT": "LATENCY"}
+    compiled = openvino.Core().compile_model(path / "model.xml", "CPU", hints)
+    return lambda clip: compiled(clip)["probabilities"]
 
 
-class PyTorchChannelsFirst(PyTorch):
-    """The same, channels first."""
+def _load_pytorch(model: str, threads: int, *, channels_last: bool) -> Score:
+    import torch
 
-    name = "PyTorch, channels first"
-    channels_last = False
+    from benchmarks.torch_network import BLOCKS, R3D
+
+    if model not in BLOCKS:
+        raise ValueError(f"written for {', '.join(BLOCKS)} only")
+    torch.set_num_threads(threads)
+    network = R3D(model, CLASSES, channels_last=channels_last).eval()
+    if channels_last:
+        network = network.to(memory_format=torch.channels_last_3d)
+
+    def score(clip: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return network(torch.from_numpy(clip)).softmax(dim=1).numpy()
+
+    return score
 
 
-ALL: tuple[type[ExportedModel], ...] = (
-    Stock,
-    StockDynamic,
-    Ours,
-    OursFloat16,
-    OursDynamic,
-    OursInt8,
-    TensorFlow,
-    SavedModel,
-    OnnxRuntime,
-    OpenVINO,
-    OpenVINOAsItComes,
-    PyTorch,
-    PyTorchChannelsFirst,
-    StockLiteRT,
-    OursLiteRT,
-    OursFloat16LiteRT,
-    OursDynamicLiteRT,
-    OursInt8LiteRT,
+_TENSORFLOW, _OPENVINO = ("tensorflow",), ("openvino",)
+_LITERT = ("ai_edge_litert", "ai_edge_litert.interpreter")
+_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
+_TFLITE = {  # by file
+    "stock.tflite": "stock TFLite",
+    "stock-dynamic.tflite": "stock TFLite, dynamic range",
+    "none.tflite": "keras_r3d TFLite, none",
+    "float16.tflite": "keras_r3d TFLite, float16",
+    "dynamic.tflite": "keras_r3d TFLite, dynamic",
+    "int8.tflite": "keras_r3d TFLite, int8",
+}
+_UNDER_LITERT = {
+    "stock.tflite": "LiteRT, stock TFLite",
+    "none.tflite": "LiteRT, keras_r3d, none",
+    "float16.tflite": "LiteRT, keras_r3d, float16",
+    "dynamic.tflite": "LiteRT, keras_r3d, dynamic",
+    "int8.tflite": "LiteRT, keras_r3d, int8",
+}
+ALL = (
+    *(exported(name, _load_tflite, _TENSORFLOW, file) for file, name in _TFLITE.items()),
+    exported("TensorFlow, tf.function", load_keras, _TENSORFLOW, "model.keras"),
+    exported("keras_r3d SavedModel", _load_saved_model, _TENSORFLOW, "saved_model"),
+    exported("keras_r3d ONNX, ONNX Runtime", _load_onnx, ("onnxruntime",), "model.onnx"),
+    exported("keras_r3d OpenVINO, float32", _load_openvino, _OPENVINO, "openvino", **_FLOAT32),
+    # In the precision OpenVINO chooses: bfloat16 where the processor has it.
+    exported("keras_r3d OpenVINO, default", _load_openvino, _OPENVINO, "openvino"),
+    exported("PyTorch, channels last", _load_pytorch, ("torch",), "", channels_last=True),
+    exported("PyTorch, channels first", _load_pytorch, ("torch",), "", channels_last=False),
+    *(exported(name, _load_litert, _LITERT, file) for file, name in _UNDER_LITERT.items()),
 )
+STOCK = ALL[0]

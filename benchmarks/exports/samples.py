@@ -9,10 +9,7 @@ from keras_r3d.system.opencv import cv2
 
 
 def clips(count: int, frames: int, size: int, *, split: str = "train") -> Frame:
-    """Draws clips of the demo's scenes: a shape that moves before a texture.
-
-    Args:
-        split: scenes of the splits differ.
+    """Draws clips of the demo's scenes, which differ by split: a shape moves before a texture.
 
     Returns:
         uint8 `(count, frames, size, size, 3)`, RGB.
@@ -27,19 +24,15 @@ def clips(count: int, frames: int, size: int, *, split: str = "train") -> Frame:
     return out
 
 
-def move_weights(network: keras.Model, of: Frame) -> None:
+def move_weights(network: keras.Model, clips: Frame) -> None:
     """Gives a new network statistics and scores like those of a trained one.
 
     New batch norms multiply by 1 and add 0, and scores of random weights are all alike: mistakes
     would not show, nor would the rounding of int8. After this, each batch norm has the statistics
     of the clips, factors of 0.5-1.5 and offsets of up to 0.3, and logits have a deviation of 1.5.
-
-    Args:
-        network: with the layer `predictions`.
-        of: uint8 clips.
     """
     rng = np.random.default_rng(0)
-    norms = [one for one in network.layers if isinstance(one, keras.layers.BatchNormalization)]
+    norms = [n for n in network.layers if isinstance(n, keras.layers.BatchNormalization)]
     for norm in norms:
         norm.gamma.assign(rng.uniform(0.5, 1.5, norm.gamma.shape))
         norm.beta.assign(rng.uniform(-0.3, 0.3, norm.beta.shape))
@@ -47,11 +40,11 @@ def move_weights(network: keras.Model, of: Frame) -> None:
         momentum = [norm.momentum for norm in norms]
         for norm in norms:
             norm.momentum = 0.0
-        network(of.astype(np.float32), training=True)
+        network(clips.astype(np.float32), training=True)
         for norm, before in zip(norms, momentum, strict=True):
             norm.momentum = before
     last = network.get_layer("predictions")
-    features = keras.Model(network.input, last.input)(of.astype(np.float32))
+    features = keras.Model(network.input, last.input)(clips.astype(np.float32))
     kernel, *bias = last.get_weights()
     logits = keras.ops.convert_to_numpy(features) @ kernel
     last.set_weights([kernel * 1.5 / logits.std(), *bias])

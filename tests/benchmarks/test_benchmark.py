@@ -9,9 +9,8 @@ from conftest import STEP, frame_numbers, write_video
 
 from benchmarks import few
 from benchmarks.clips import draws, motion, pipeline
-from benchmarks.clips.authors import AuthorsLoader
-from benchmarks.clips.contenders import ClipByClip, DecodingAlone, FromVideos, Task
-from benchmarks.clips.peers import Decord, PyAV, TorchCodec
+from benchmarks.clips.contenders import FROM_VIDEOS
+from benchmarks.turns import Contender, Worker, one_by_one
 from keras_r3d import recipe
 from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations
@@ -23,66 +22,52 @@ from keras_r3d.system.errors import R3DError
 SET = ["clips.frames=4", "clips.size=16", "clips.short_side="]
 
 
-class NotInstalled(ClipByClip):
-    name = "not installed"
-    modules = ("keras_r3d_has_no_such_module",)
-
-    def __init__(self, task):
-        pass
-
-    def clip(self, draw):
-        return None
+def _start_nothing(task):
+    return one_by_one(lambda draw: None)
 
 
-class Fails(NotInstalled):
-    name = "fails"
-    modules = ()
-
-    def clip(self, draw):
+def _start_failing(task):
+    def clip(draw):
         raise ValueError("as it was told to\nat length")
 
-
-class Crashes(NotInstalled):
-    name = "crashes"
-    modules = ()
-
-    def clip(self, draw):
-        os._exit(7)
+    return Worker(one_by_one(clip).run)
 
 
-class Late(NotInstalled):
+def _start_crashing(task):
+    return one_by_one(lambda draw: os._exit(7))
+
+
+def _start_late(task):
     """Gives the frame after the one asked for."""
+    size = task.recipe.clips.size
 
-    name = "one frame late"
-    modules = ()
-
-    def __init__(self, task):
-        self.size = task.clips.size
-
-    def clip(self, draw):
+    def clip(draw):
         values = STEP * (draw.numbers + 1)
-        shape = (len(values), self.size, self.size, 3)
+        shape = (len(values), size, size, 3)
         return np.broadcast_to(values[:, None, None, None], shape).astype(np.uint8)
+
+    return one_by_one(clip)
+
+
+NOT_INSTALLED = Contender("not installed", _start_nothing, ("keras_r3d_has_no_such_module",))
+FAILS = Contender("fails", _start_failing)
+CRASHES = Contender("crashes", _start_crashing)
+LATE = Contender("one frame late", _start_late)
 
 
 @pytest.mark.slow
-def test_everyone_is_measured_or_named(class_folders, tmp_path):
+def test_everyone_is_measured_or_named(class_folders, capsys):
     broken = class_folders / "red" / "broken.mp4"
     broken.write_bytes(b"no video")
-    lines: list[str] = []
     figures = pipeline.run(
         str(class_folders),
-        recipe.load("kinetics34", SET),
+        overrides=SET,
         clips=13,
         rounds=1,
-        most_cores=None,
-        gpu_clips_per_second=[],
-        json=str(tmp_path / "p.json"),
-        contenders=(FromVideos, DecodingAlone, NotInstalled, Fails, Crashes, Late),
-        say=lines.append,
+        contenders=(*FROM_VIDEOS[:2], NOT_INSTALLED, FAILS, CRASHES, LATE),
     )
-    assert json.loads((tmp_path / "p.json").read_text()) == json.loads(json.dumps(figures))
-    output = "\n".join(lines)
+    json.dumps(figures, allow_nan=False)
+    output = capsys.readouterr().out
     assert f"Left out: {broken}: OpenCV cannot open it" in output
     assert "not importable: ModuleNotFoundError: No module named 'keras_r3d_has" in output
     assert "failed: ValueError: as it was told to\n" in output
@@ -97,25 +82,25 @@ def test_everyone_is_measured_or_named(class_folders, tmp_path):
     assert set(figures["clips_per_second_by_cores"]) >= {1, len(os.sched_getaffinity(0))}
 
 
-@pytest.mark.parametrize("contender", [PyAV, Decord, TorchCodec, AuthorsLoader])
+PEERS = FROM_VIDEOS[3:]
+
+
+@pytest.mark.parametrize("contender", PEERS, ids=[contender.name for contender in PEERS])
 def test_other_loaders_make_the_clip_asked_for(tmp_path, contender):
     for label in ("a", "b"):
         for number in range(3):  # decord fails where a width is no multiple of 32
             write_video(tmp_path / "data" / label / f"{number}.avi", 12, 64, 96)
-    data = recipe.load("kinetics34", SET).clips
+    experiment = recipe.load("kinetics34", SET)
     found = annotations.read(tmp_path / "data", "folders")
     sources, _ = draws.count(found.split("train"), 3, 1)
     (tmp_path / "scratch").mkdir()
-    task = Task(sources, found.classes, data, 3, 1, str(tmp_path / "scratch"))
-    turns = [draws.plan(sources, data, 1, range(3)) for _ in range(2)]
-    result = pipeline.on_one_core([contender], task, {1: turns}, min(os.sched_getaffinity(0)))[
-        contender
-    ]
-    if result.problem and result.problem.startswith("not importable"):
-        pytest.skip(result.problem)
-    assert result.problem is None
-    assert result.same_frames
-    assert result.levels_off < STEP / 2
+    task = draws.Task(sources, found.classes, experiment, 3, str(tmp_path / "scratch"))
+    (row,) = pipeline.on_one_core([contender], task, 3, 1).values()
+    if row["problem"] and row["problem"].startswith("not importable"):
+        pytest.skip(row["problem"])
+    assert row["problem"] is None
+    assert row["same_frames"]
+    assert row["levels_off"] < STEP / 2
 
 
 def test_the_draws_are_those_of_training(tmp_path):
@@ -123,8 +108,9 @@ def test_the_draws_are_those_of_training(tmp_path):
     videos[2] = Video(videos[2].path, "a", start_seconds=0.5, end_seconds=1.0)
     sources, problems = draws.count(videos, 5, 0)
     assert not problems
-    data = recipe.load("kinetics34", SET).clips
-    plan = draws.plan(sources, data, 0, range(300))
+    experiment = recipe.load("kinetics34", [*SET, "train.seed=0"])
+    data = experiment.clips
+    plan = draws.plan(sources, experiment, range(300))
     assert len(plan) == 300
     for source in sources:
         own = [draw for draw in plan if draw.source is source]
@@ -143,7 +129,7 @@ def test_the_draws_are_those_of_training(tmp_path):
 
 @pytest.mark.parametrize("more", [[], ["videos.balanced=true", "clips.sampling.max_stride=3"]])
 def test_the_draws_give_the_clips_of_training(class_folders, more):
-    experiment = recipe.load("kinetics34", [*SET, *more])
+    experiment = recipe.load("kinetics34", [*SET, "train.seed=3", *more])
     data, balanced = experiment.clips, experiment.videos.balanced
     found = annotations.read(class_folders, "folders")
     sources, _ = draws.count(found.split("train"), 5, 3)
@@ -152,7 +138,7 @@ def test_the_draws_give_the_clips_of_training(class_folders, more):
         VideoReader(0, 0.0), videos, found.classes, data, batch_size=13, seed=3, balanced=balanced
     )
     ((pixels, _),) = stream.take(1)
-    plan = draws.plan(sources, data, 3, range(13), balanced)
+    plan = draws.plan(sources, experiment, range(13))
     clips = [
         draw.cut(draws.read_frames(draw.source.video.path, draw.numbers), data.size)
         for draw in plan
@@ -177,22 +163,17 @@ def test_cores_needed():
 
 
 def test_a_wrong_call_is_one_sentence(class_folders):
-    given = {"clips": 1, "rounds": 1, "gpu_clips_per_second": [], "json": None}
-    with pytest.raises(R3DError, match="--cores must be at most"):
-        pipeline.run(str(class_folders), recipe.load("kinetics34"), most_cores=10**6, **given)
+    data = str(class_folders)
+    with pytest.raises(R3DError, match="`cores` must be at most"):
+        pipeline.run(data, clips=1, rounds=1, cores=10**6)
+    failing = (FAILS, FROM_VIDEOS[1])
     with pytest.raises(R3DError, match="'fails' failed: ValueError"):
-        pipeline.run(
-            str(class_folders),
-            recipe.load("kinetics34", SET),
-            most_cores=1,
-            contenders=(Fails, DecodingAlone),
-            **given,
-        )
+        pipeline.run(data, overrides=SET, clips=1, rounds=1, cores=1, contenders=failing)
 
 
-def test_rendering_motion_is_measured(tmp_path, capsys):
-    figures = motion.run(clips=2, rounds=1, json=str(tmp_path / "m.json"), sizes=(16,))
-    assert json.loads((tmp_path / "m.json").read_text()) == figures
+def test_rendering_motion_is_measured(capsys):
+    figures = motion.run(clips=2, rounds=1, sizes=(16,))
+    assert json.loads(json.dumps(figures)) == figures
     assert set(figures["clips_per_second"]) == {"16x16x16, one thread", "16x16x16, tf.data"}
     for rates in figures["clips_per_second"].values():
         assert 0 < rates["lowest"] <= rates["median"] <= rates["highest"]
@@ -206,12 +187,11 @@ def test_training_on_few_videos_is_measured(class_folders, tmp_path, capsys):
     network.save(tmp_path / "weights.keras")
     figures = few.run(
         str(class_folders),
-        recipe.load("few", [*SET, "few.stages=['conv5']"]),
-        str(tmp_path / "weights.keras"),
+        overrides=[*SET, "few.stages=['conv5']"],
+        weights=str(tmp_path / "weights.keras"),
         rounds=1,
-        json=str(tmp_path / "f.json"),
     )
-    assert json.loads((tmp_path / "f.json").read_text()) == figures
+    assert json.loads(json.dumps(figures)) == figures
     assert figures["videos"] == 12
     assert figures["clips"] == 12 * 6 * 2  # six windows, two views
     rates = figures["videos_per_second"]

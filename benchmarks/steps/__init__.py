@@ -1,1 +1,0 @@
-"""A training step, ours and PyTorch's."""

@@ -1,0 +1,159 @@
+"""One training step of a network: ours beside PyTorch's, and what a saved state costs."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.turns import Contender, Entry, Worker, heading, in_turns, one_by_one
+from keras_r3d import applications
+from keras_r3d.system.errors import R3DError
+
+_SAVE_MINUTES = 10.0  # between two states, as the recipes have it
+# A network for 400 classes, clips uint8 `(batch, frames, size, size, 3)`, and labels int32.
+Task = tuple[str, np.ndarray, np.ndarray]
+
+
+def _start_ours(task: Task, *, precision: str = "float32", compiled: bool = False) -> Worker:
+    """The training's own step, SGD as in the paper."""
+    import tensorflow as tf
+
+    cores = len(os.sched_getaffinity(0))
+    tf.config.threading.set_inter_op_parallelism_threads(cores)
+    tf.config.threading.set_intra_op_parallelism_threads(cores)
+    from keras_r3d import recipe
+    from keras_r3d.system import devices
+    from keras_r3d.training import setup
+    from keras_r3d.training.optimization.step import Steps
+
+    model, clips, labels = task
+    changes = {
+        "model.name": f'"{model}"',
+        "clips.frames": clips.shape[1],
+        "clips.size": clips.shape[2],
+        "train.batch_size": len(clips),
+        "train.precision": f'"{precision}"',
+        "train.optimizer.learning_rate": 0.01,
+    }
+    experiment = recipe.load("kinetics34", [f"{key}={value}" for key, value in changes.items()])
+    hardware = devices.choose("all")
+    classes = [f"{number:03}" for number in range(400)]
+    kept = setup.build_kept(experiment, classes, hardware, say=lambda line: None)
+    network = setup.build_trained(kept, experiment, hardware)
+    steps = Steps(network, experiment.train, hardware, classes=400, compiled=compiled)
+    batch, step, stop = (tf.constant(clips), tf.constant(labels)), tf.constant(0), tf.constant(0.0)
+    return one_by_one(lambda _: steps.train(batch, step, stop).numpy())
+
+
+def _start_pytorch(task: Task, *, precision: str = "float32") -> Worker:
+    """The same network in PyTorch, channels last; bfloat16 is autocast."""
+    import torch
+
+    from benchmarks.torch_network import R3D
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    network = R3D(task[0], 400).to(memory_format=torch.channels_last_3d)
+    clips, labels = torch.from_numpy(task[1]), torch.from_numpy(task[2]).long()
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-3, dampening=0.9
+    )
+
+    def step(_: Any) -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = network(clips)
+            loss = torch.nn.functional.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    return one_by_one(step)
+
+
+_OURS, _BFLOAT16 = "keras_r3d, float32", {"precision": "bfloat16"}
+_CONTENDERS = (
+    Contender(_OURS, _start_ours, ("tensorflow",)),
+    Contender("keras_r3d, bfloat16", _start_ours, ("tensorflow",), _BFLOAT16),
+    Contender(f"{_OURS}, XLA", _start_ours, ("tensorflow",), {"compiled": True}),
+    Contender("PyTorch, float32", _start_pytorch, ("torch",)),
+    Contender("PyTorch, bfloat16", _start_pytorch, ("torch",), _BFLOAT16),
+)
+
+
+def run(
+    *,
+    model: str = "r3d34",
+    batch_size: int = 8,
+    frames: int = 16,
+    size: int = 112,
+    rounds: int = 5,
+    xla: bool = False,
+) -> dict[str, Any]:
+    """Measures and prints.
+
+    Args:
+        model: network.
+        batch_size: clips in a step.
+        frames: of a clip.
+        size: side of a clip in pixels.
+        rounds: turns of each contender.
+        xla: also our step compiled by XLA (slow on CPU).
+    """
+    if model not in applications.list_models():
+        raise R3DError(f"`model` must be one of {applications.list_models()}. Received: {model}")
+    cores, rng = sorted(os.sched_getaffinity(0)), np.random.default_rng(0)
+    clips = rng.integers(0, 256, (batch_size, frames, size, size, 3), np.uint8)
+    task = model, clips, rng.integers(0, 400, batch_size, np.int32)
+    turns = [["a step"]] * (rounds + 1)
+    entries = [Entry(c, cores, turns) for c in _CONTENDERS if xla or "compiled" not in c.options]
+    results = in_turns(entries, task, [_OURS])
+    rates = {name: batch_size * r.rate for name, r in results.items() if not r.problem}
+    figures = heading("train") | {
+        "model": model,
+        "clip": [frames, size, size, 3],
+        "batch_size": batch_size,
+        "rounds": rounds,
+        "versions": {name: results[name].version for name in rates},
+        "clips_per_second": rates,
+        "dropped_out": {name: r.problem for name, r in results.items() if r.problem},
+        "state": _save_state(model, frames, size),
+    }
+    print(
+        f"Training step, {model}, {batch_size} clips of {frames}x{size}x{size}, "
+        f"{figures['machine']}, {figures['date']}, median of {rounds} turns"
+    )
+    for name, result in results.items():
+        if result.problem:
+            print(f"  {name:26}  {result.problem}")
+            continue
+        line = f"  {name:26}{rates[name]:8.2f} clips/s{rates[name] / rates[_OURS]:8.2f} of ours"
+        peer = "PyTorch, bfloat16" if "bfloat16" in name else "PyTorch, float32"
+        if peer in rates and name.startswith("keras_r3d"):
+            ratio = figures.setdefault("against_pytorch", {})[name] = rates[name] / rates[peer]
+            line += f"{ratio:8.2f} of PyTorch's"
+        print(f"{line}  ({result.version})")
+    state = figures["state"]
+    print(
+        f"A saved state: {state['megabytes']:.0f} MB in {state['seconds']:.2f} s; one every "
+        f"{_SAVE_MINUTES:g} minutes is {state['share']:.2%} of the time."
+    )
+    return figures
+
+
+def _save_state(name: str, frames: int, size: int) -> dict[str, float]:
+    """Saves the weights of a network and as many velocities."""
+    from keras_r3d.training import state
+
+    network = applications.get_model(name, input_shape=(frames, size, size, 3))
+    parts = ("weights", "velocities")
+    arrays = {f"{part}/{v.path}": np.array(v) for part in parts for v in network.weights}
+    with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as folder:
+        started = time.monotonic()
+        path = state.save(Path(folder), 1, state.State(arrays, {}))
+        seconds = time.monotonic() - started
+        megabytes = path.stat().st_size / 1e6
+    share = seconds / (60 * _SAVE_MINUTES + seconds)
+    return {"megabytes": megabytes, "seconds": seconds, "share": share}
