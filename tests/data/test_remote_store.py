@@ -16,8 +16,7 @@ from store_batches import batches, stream
 
 from keras_r3d import recipe
 from keras_r3d.data.opening import open_source
-from keras_r3d.data.store import Store
-from keras_r3d.data.store.storage import storage
+from keras_r3d.data.store import Store, storage
 from keras_r3d.inference.evaluation.evaluating import evaluate_videos
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import retrying

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from range_server import RangeServer
 
-from keras_r3d.data.store.storage import disk, is_url, open_storage, storage
+from keras_r3d.data.store import storage
+from keras_r3d.data.store.storage import is_url, open_storage
 from keras_r3d.system import files, retrying
 from keras_r3d.system.errors import StoreError, UnreachableError
 
@@ -255,7 +256,7 @@ def test_local_copy_on_the_disk_is_the_file(folder):
 
 
 def test_few_files_stay_open(folder, monkeypatch):
-    monkeypatch.setattr(disk, "OPEN_FILES", 3)
+    monkeypatch.setattr(storage, "OPEN_FILES", 3)
     for number in range(20):
         (folder / f"{number}.txt").write_text(str(number))
     local = open_storage(folder)
@@ -564,7 +565,8 @@ def in_process(request, tmp_path):
             import numpy as np
             if {request.param!r} == "TensorFlow":
                 sys.modules["fsspec"] = None
-            from keras_r3d.data.store.storage import file_systems, open_storage, storage
+            from keras_r3d.data.store import storage
+            from keras_r3d.data.store.storage import open_storage
             from keras_r3d.system import retrying
             from keras_r3d.system.errors import R3DError
 

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,39 +26,26 @@ _MOST_BYTES = 2**32 - 1  # of a level: frame_end is of 32 bits
 
 @dataclasses.dataclass(frozen=True)
 class StoreSettings:
-    """How videos become frames.
-
-    Attributes:
-        fps: frames a second to resample to; 0 keeps all.
-    """
+    """How videos become frames."""
 
     levels: Levels
     quality: int
-    fps: float
+    fps: float  # frames a second to resample to; 0 keeps all
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """An encoded video, in a folder of its own.
-
-    Attributes:
-        sizes: uint16 `(levels, 2)`, height and width.
-        ends: uint32 `(levels, frames)`, counted from the level's first frame.
-        crc32: uint32 `(levels, frames)`.
-        seconds: float64 `(frames,)`.
-        sha256: of the levels' bytes, one after the other.
-        short: what is wrong with a video that is cut short; "" of others.
-    """
+    """An encoded video, in a folder of its own."""
 
     folder: Path
-    sizes: NDArray[np.uint16]
-    ends: NDArray[np.uint32]
-    crc32: NDArray[np.uint32]
-    seconds: NDArray[np.float64]
-    sha256: str
+    sizes: NDArray[np.uint16]  # (levels, 2), height and width
+    ends: NDArray[np.uint32]  # (levels, frames), counted from the level's first frame
+    crc32: NDArray[np.uint32]  # (levels, frames)
+    seconds: NDArray[np.float64]  # (frames,)
+    sha256: str  # of the levels' bytes, one after the other
     source_bytes: int
     source_sha256: str
-    short: str
+    short: str  # what is wrong with a video that is cut short; "" of others
 
     def level(self, number: int) -> Path:
         """Returns the file of a level."""
@@ -66,26 +53,21 @@ class Part:
 
 
 def encode(source: Video, settings: StoreSettings, folder: Path) -> Part:
-    """Encodes a video into a new folder.
-
-    Raises:
-        VideoError: it gives no frames, or too many.
-        WriteError: the disk is full, …
-    """
+    """Encodes a video into a new folder; VideoError says that it gives no frames, or too many."""
     try:
-        source_bytes, source_sha256 = os.path.getsize(source.path), files.sha256(source.path)
+        identity = os.path.getsize(source.path), files.sha256(source.path)
     except OSError as error:
         raise VideoError(f"{source.path}: cannot be read ({error.strerror}).") from error
     buffers.keep_buffers()
     try:
         folder.mkdir(parents=True)
-        return _encode(source, settings, folder, source_bytes, source_sha256)
+        return _encode(source, settings, folder, identity)
     except OSError as error:
         raise files.WriteError(files.explain(folder, error)) from error
 
 
 def _encode(
-    source: Video, settings: StoreSettings, folder: Path, source_bytes: int, source_sha256: str
+    source: Video, settings: StoreSettings, folder: Path, identity: tuple[int, str]
 ) -> Part:
     sizes: list[tuple[int, int]] = []
     intervals: list[int] = []
@@ -94,15 +76,17 @@ def _encode(
     checksums: list[list[int]] = [[] for _ in settings.levels.sizes]
     most = 0  # bytes of a level
     short: list[str] = []
+    paths = [folder / f"{number}.jpegs" for number in range(len(settings.levels.sizes))]
     with contextlib.ExitStack() as stack:
-        outputs = [
-            stack.enter_context((folder / f"{number}.jpegs").open("wb"))
-            for number in range(len(settings.levels.sizes))
-        ]
+        outputs = [stack.enter_context(path.open("wb")) for path in paths]
         for time, frame in _resampled(_frames(source, short), settings.fps):
             if not sizes:
                 sizes = settings.levels.of(*frame.shape[:2])
-                intervals = [_interval(*size) for size in sizes]
+                limits = [1 if min(size) <= _LARGE else _MOST_INTERVAL for size in sizes]
+                intervals = [
+                    jpeg.best_interval(width, limit)
+                    for (_, width), limit in zip(sizes, limits, strict=True)
+                ]
             seconds.append(time)
             encoded = b""
             for level, (height, width) in enumerate(sizes):
@@ -126,9 +110,8 @@ def _encode(
         np.cumsum(lengths, axis=1).astype(np.uint32),
         np.array(checksums, np.uint32),
         np.array(seconds),
-        files.sha256_of(_blocks(folder, len(sizes))),
-        source_bytes,
-        source_sha256,
+        files.sha256_of(_blocks(paths)),
+        *identity,
         "".join(short),
     )
 
@@ -141,23 +124,15 @@ def _jpeg(source: Video, frame: Frame, quality: int, interval: int) -> bytes:
         raise VideoError(f"{source.name}: a frame of {width}x{height} {error}") from error
 
 
-def _blocks(folder: Path, levels: int) -> Iterator[bytes]:
-    for number in range(levels):
-        with (folder / f"{number}.jpegs").open("rb") as file:
+def _blocks(paths: Sequence[Path]) -> Iterator[bytes]:
+    for path in paths:
+        with path.open("rb") as file:
             while block := file.read(2**20):
                 yield block
 
 
-def _interval(height: int, width: int) -> int:
-    return jpeg.best_interval(width, 1 if min(height, width) <= _LARGE else _MOST_INTERVAL)
-
-
 def _frames(source: Video, short: list[str]) -> Iterator[tuple[float, Frame]]:
-    """Yields times and BGR frames of a video, as far as it decodes.
-
-    Args:
-        short: gets what is wrong with a video that is cut short.
-    """
+    """Yields times and BGR frames of a video as far as it decodes; `short` gets why no further."""
     video = decoder.Decoder(source.path)
     count = 0
     try:

@@ -69,24 +69,15 @@ class File:
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """The content of store.json.
-
-    Attributes:
-        videos: number of videos.
-        frames: number of their frames (each is there once a level).
-        quality: of the JPEGs, as libjpeg counts.
-        fps: frames a second that the videos were resampled to; 0 where they were left.
-        files: the index and the shards.
-        source: what was prepared: its path, and a hash of the list of its videos.
-    """
+    """The content of store.json."""
 
     levels: Levels
-    videos: int
-    frames: int
-    quality: int
-    fps: float
-    files: tuple[File, ...]
-    source: dict[str, Any]
+    videos: int  # number of videos
+    frames: int  # number of their frames (each is there once a level)
+    quality: int  # of the JPEGs, as libjpeg counts
+    fps: float  # frames a second that the videos were resampled to; 0 where they were left
+    files: tuple[File, ...]  # the index and the shards
+    source: dict[str, Any]  # what was prepared: its path, and a hash of the list of its videos
 
     def dumps(self) -> str:
         """Returns the text of store.json."""
@@ -94,11 +85,7 @@ class Description:
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
     def file(self, name: str) -> File:
-        """Returns one of the files.
-
-        Raises:
-            StoreError: there is none of this name.
-        """
+        """Returns one of the files."""
         for file in self.files:
             if file.name == name:
                 return file
@@ -106,11 +93,7 @@ class Description:
 
 
 def loads(text: str, path: str) -> Description:
-    """Reads store.json.
-
-    Raises:
-        StoreError: it is damaged, of something else, or of another version.
-    """
+    """Reads store.json; StoreError says that it is damaged, or of another version."""
     try:
         content = json.loads(text)
         name, version = content.pop("format"), content.pop("version")
@@ -126,14 +109,12 @@ def loads(text: str, path: str) -> Description:
     try:
         levels = Levels(content["levels"]["by"], tuple(content["levels"]["sizes"]))
         files = tuple(File(**file) for file in content["files"])
-        description = Description(**{**content, "levels": levels, "files": files})
-        _check(description)
+        return _checked(Description(**{**content, "levels": levels, "files": files}))
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path} is damaged: {error!r}") from error
-    return description
 
 
-def _check(description: Description) -> None:
+def _checked(description: Description) -> Description:
     """Raises ValueError where something is not what it should be."""
     levels, sizes = description.levels, description.levels.sizes
     if levels.by not in ("short_side", "height") or not sizes or not all(map(_is_count, sizes)):
@@ -155,6 +136,7 @@ def _check(description: Description) -> None:
             or not (_is_count(file.bytes) or file.bytes == 0)
         ):
             raise ValueError(f"files: {file}")
+    return description
 
 
 def _is_count(value: Any) -> bool:

@@ -44,22 +44,15 @@ class JpegError(R3DError, ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Places of the pixels of a frame in its bytes, by its header.
+    """Places of the pixels of a frame in its bytes, by its header."""
 
-    Attributes:
-        header: all bytes before the entropy-coded data, without the table.
-        size_at: offset in `header` of the height, after which comes the width.
-        block_height, block_width: of the smallest coded unit (MCU), in pixels.
-        interval: units between restart markers.
-    """
-
-    header: bytes
+    header: bytes  # all before the entropy-coded data, without the table
     height: int
     width: int
-    size_at: int
-    block_height: int
+    size_at: int  # offset in `header` of the height, after which comes the width
+    block_height: int  # of the smallest coded unit (MCU), in pixels
     block_width: int
-    interval: int
+    interval: int  # units between restart markers
 
     @property
     def segments_in_row(self) -> int:
@@ -76,8 +69,7 @@ class Layout:
 def read_layout(header: bytes) -> Layout:
     """Reads the header of a frame, without its table.
 
-    Raises:
-        JpegError: it is no baseline JPEG, or has no restart marker at the end of every row.
+    JpegError says that it is no baseline JPEG, or has no restart marker at the end of every row.
     """
     interval = 0
     frame = None
@@ -142,19 +134,12 @@ def _table(frame: Bytes) -> tuple[int, int]:
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """A JPEG of the same window of several frames, one below the other.
+    """A JPEG of the same window of several frames, one below the other."""
 
-    Attributes:
-        jpeg: uint8, the file.
-        frames: number of frames.
-        frame_height: rows of pixels of each, before the crop.
-        top, left: of the crop in each.
-    """
-
-    jpeg: Bytes
-    frames: int
-    frame_height: int
-    top: int
+    jpeg: Bytes  # the file
+    frames: int  # number of frames
+    frame_height: int  # rows of pixels of each, before the crop
+    top: int  # of the crop in each
     left: int
 
 
@@ -175,15 +160,10 @@ def cut(
         size: expected height and width of the frames.
         top, left, height, width: the window in pixels.
 
-    Returns:
-        As few JPEGs as the limit of their height allows (16 frames of 4,000 rows fit into one).
-
     Where the window's border is a border of coded units, its outermost row or column of pixels may
     differ slightly from the decoded frame's: the decoder blends colors, kept for 2x2 pixels, with
-    neighbors that were cut off. All others are equal to the bit (tests/data/test_jpeg.py).
-
-    Raises:
-        JpegError: a frame is damaged, is not of `size`, or is not like the first.
+    neighbors that were cut off. All others are equal to the bit (tests/data/test_jpeg.py). There
+    are as few JPEGs as the limit of their height allows (16 frames of 4,000 rows fit into one).
     """
     length, layout = _header(data[: ends[0]])
     pixels = f"{layout.width}x{layout.height} pixels"
@@ -264,18 +244,11 @@ def _join(
 
 
 def decode(windows: Sequence[Window], height: int, width: int, shrink: int = 1) -> Frame:
-    """Decodes windows.
+    """Decodes windows of `height` and `width` pixels of the frame.
 
-    Args:
-        height, width: of the crop, in pixels of the frame.
-        shrink: 1, 2, 4 or 8: factor by which each side is decoded smaller (by averages of
-            squares); the crop must lie on multiples of it.
-
-    Returns:
-        uint8 `(frames, height / shrink, width / shrink, 3)`, RGB: a view of the decoded pixels.
-
-    Raises:
-        JpegError: the data is damaged.
+    Each side is decoded smaller by `shrink`, 1, 2, 4 or 8 (by averages of squares), on multiples of
+    which the crop must lie. Returns uint8 `(frames, height / shrink, width / shrink, 3)`, RGB: a
+    view of the decoded pixels.
     """
     parts = []
     for window in windows:
@@ -289,15 +262,10 @@ def decode(windows: Sequence[Window], height: int, width: int, shrink: int = 1) 
 
 
 def encode(frame: Frame, quality: int, interval: int) -> bytes:
-    """Encodes a frame with restart markers and a table of its segments.
+    """Encodes a frame, BGR, with restart markers and a table of its segments.
 
-    Args:
-        frame: uint8 `(height, width, 3)`, BGR.
-        quality: 1-100, of libjpeg.
-        interval: units of 16x16 pixels between markers; divides the units of a row.
-
-    Raises:
-        JpegError: the table cannot hold its segments: they are too many or too long.
+    There are `interval` units of 16x16 pixels between markers; it divides the units of a row.
+    JpegError says that the segments are too many or too long for the table.
     """
     options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_RST_INTERVAL, interval]
     data = cv2.imencode(".jpg", frame, options)[1]

@@ -10,13 +10,9 @@ Size = tuple[int, int]  # height, width, in pixels
 
 @dataclasses.dataclass(frozen=True)
 class Levels:
-    """The sizes of a store, the largest first.
+    """The sizes of a store in pixels, the largest first."""
 
-    Attributes:
-        by: "short_side" or "height": what `sizes` are, in pixels.
-    """
-
-    by: str
+    by: str  # "short_side" or "height": what `sizes` are
     sizes: tuple[int, ...]
 
     def of(self, height: int, width: int) -> list[Size]:
@@ -29,42 +25,30 @@ class Levels:
 def for_crops(size: int, scales: Sequence[float]) -> Levels:
     """Returns the levels from which crops of these scales are cut without being resized.
 
-    Args:
-        size: side of the crop as the network sees it, in pixels.
-        scales: sides of the crops as shares of the frame's short side.
+    Crops are `size` pixels wide as the network sees them; scales are shares of the short side.
     """
-    return Levels(
-        "short_side", tuple(sorted({round(size / scale) for scale in scales}, reverse=True))
-    )
+    sizes = {round(size / scale) for scale in scales}
+    return Levels("short_side", tuple(sorted(sizes, reverse=True)))
 
 
 @dataclasses.dataclass(frozen=True)
 class LevelCut:
-    """Where a crop lies at a level.
+    """Where a crop lies at a level."""
 
-    Attributes:
-        level: number of the level.
-        shrink: how many times smaller it is decoded, a side.
-    """
-
-    level: int
+    level: int  # its number
     top: int
     left: int
     height: int
     width: int
-    shrink: int
+    shrink: int  # how many times smaller it is decoded, a side
 
 
 def choose(crop: Crop, sizes: Sequence[Size], size: int) -> LevelCut:
-    """Places a crop at the smallest level that needs not be enlarged for it.
+    """Places a crop of the first level at the smallest level that needs not be enlarged for it.
 
-    Where the crop comes out within a pixel of `size` it is cut at exactly that, so that nothing is
-    resized; its share of free rows above and of free columns to the left stays.
-
-    Args:
-        crop: in pixels of the first level.
-        sizes: of the frame at each level, the largest first.
-        size: side of the clip as the network sees it.
+    Where the crop comes out within a pixel of `size`, the clip's side as the network sees it, it is
+    cut at exactly that, so that nothing is resized; its share of free rows above and of free
+    columns to the left stays. `sizes` are those of the frame at each level, the largest first.
     """
     height, width = sizes[0]
     level, best = 0, (crop.height, crop.width)

@@ -20,19 +20,12 @@ from keras_r3d.system.errors import StoreError
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """Frames of a video at one level, in a shard.
+    """Frames of a video at one level, in a shard."""
 
-    Attributes:
-        shard: name of the file.
-        offset: of the first frame.
-        ends: int64 `(frames,)`, where each ends, counted from `offset`.
-        crc32: uint32 `(frames,)`.
-    """
-
-    shard: str
-    offset: int
-    ends: NDArray[np.int64]
-    crc32: NDArray[np.uint32]
+    shard: str  # name of the file
+    offset: int  # of the first frame
+    ends: NDArray[np.int64]  # (frames,), where each ends, counted from `offset`
+    crc32: NDArray[np.uint32]  # (frames,)
 
 
 def is_store(path: str | Path) -> bool:
@@ -66,18 +59,16 @@ class Store:
         self.storage: Storage = storage.open_storage(root)
         self.root = self.storage.root
         if not self.storage.exists(format.DESCRIPTION):
-            unfinished = self.storage.exists(format.PLAN)
-            raise StoreError(
-                f"{self.root} is not finished: run the same `python -m keras_r3d.prepare` again to "
-                "resume."
-                if unfinished
-                else f"{self.root} is no clip store: it has no {format.DESCRIPTION}."
-            )
+            problem = f"is no clip store: it has no {format.DESCRIPTION}."
+            if self.storage.exists(format.PLAN):
+                again = "run the same `python -m keras_r3d.prepare` again to resume."
+                problem = f"is not finished: {again}"
+            raise StoreError(f"{self.root} {problem}")
         path = f"{self.root}/{format.DESCRIPTION}"
         self.description = format.loads(self.storage.text(format.DESCRIPTION), path)
         self.levels = self.description.levels
-        count, levels = self.description.videos, len(self.levels.sizes)
-        frames = self.description.frames
+        count, frames = self.description.videos, self.description.frames
+        levels = len(self.levels.sizes)
         self._frames = self._column("video_frames", (count,))
         self._shard = self._column("video_shard", (count,))
         self._offset = self._column("level_offset", (count, levels))
@@ -87,54 +78,46 @@ class Store:
         self._seconds = self._column("frame_seconds", (frames,))
         # Of each video, in the columns of frames.
         self._first = np.concatenate(([0], np.cumsum(self._frames, dtype=np.int64)))
-        if self._first[-1] != frames:
-            raise StoreError(
-                f"{self.root}: the index counts {self._first[-1]} frames, {format.DESCRIPTION} "
-                f"{frames}: it is damaged{self._where()}."
-            )
-        if not self._frames.all():
-            raise StoreError(
-                f"{self.root}: the index has a video of 0 frames: it is damaged{self._where()}."
-            )
         self._bytes = {file.name: file.bytes for file in self.description.files}
         last = format.shard_name(int(self._shard.max()))
-        if last not in self._bytes:
-            raise StoreError(
-                f"{self.root}: the index names {last}, which is not: it is damaged{self._where()}."
-            )
+        problem = ""
+        if self._first[-1] != frames:
+            problem = f"counts {self._first[-1]} frames, {format.DESCRIPTION} {frames}"
+        elif not self._frames.all():
+            problem = "has a video of 0 frames"
+        elif last not in self._bytes:
+            problem = f"names {last}, which is not"
+        if problem:
+            where = ""  # the index was read, if that is not where the store is
+            if self.storage.remote:
+                where = f", or its copy in {self._copy(format.VIDEOS).parent} is (remove that)"
+            raise StoreError(f"{self.root}: the index {problem}: it is damaged{where}.")
         self._read_videos(count)
         self.short = self._read_short()
 
-    def _where(self) -> str:
-        """Returns where the index was read, if that is not where the store is."""
-        if not self.storage.remote:
-            return ""
-        file = self.description.file(format.VIDEOS)
-        copy = self.storage.local_copy(format.VIDEOS, file.bytes, file.sha256)
-        return f", or its copy in {copy.parent} is (remove that)"
+    def _copy(self, name: str) -> Path:
+        """Returns a file of the index on this machine."""
+        file = self.description.file(name)
+        return self.storage.local_copy(name, file.bytes, file.sha256)
 
     def _column(self, column: str, shape: tuple[int, ...]) -> np.ndarray:
         name, kind = format.column_name(column), format.column_type(column)
-        file = self.description.file(name)
-        expected = int(np.prod(shape)) * kind.itemsize
-        if file.bytes != expected:
+        size, expected = self.description.file(name).bytes, math.prod(shape) * kind.itemsize
+        if size != expected:
             raise StoreError(
                 f"{self.root}/{name} must have {expected} bytes for shape {shape}. "
-                f"{format.DESCRIPTION} says {file.bytes}: it is damaged."
+                f"{format.DESCRIPTION} says {size}: it is damaged."
             )
-        path = self.storage.local_copy(name, file.bytes, file.sha256)
         # Plain arrays over the mapped memory: indexing a memmap takes ten times as long.
-        return np.memmap(path, kind, "r", shape=shape).view(np.ndarray)
+        return np.memmap(self._copy(name), kind, "r", shape=shape).view(np.ndarray)
 
     def _read_videos(self, count: int) -> None:
-        file = self.description.file(format.VIDEOS)
-        path = self.storage.local_copy(format.VIDEOS, file.bytes, file.sha256)
         self.splits: dict[str, list[Video]] = defaultdict(list)
         self.videos: list[Video] = []
         self.names: list[str] = []
         self.sha256: list[str] = []
         try:
-            with path.open(newline="", encoding="utf-8") as text:
+            with self._copy(format.VIDEOS).open(newline="", encoding="utf-8") as text:
                 rows = csv.reader(text)
                 if tuple(next(rows, ())) != format.VIDEO_COLUMNS:
                     raise ValueError(f"its columns must be {','.join(format.VIDEO_COLUMNS)}")
@@ -162,12 +145,11 @@ class Store:
         rows = csv.reader(self.storage.text(format.PROBLEMS).splitlines(keepends=True))
         short = {row[0]: row[2] for row in rows if row[1:2] == ["short"]}
         details: dict[int, str] = {}
-        for number, (name, video) in enumerate(zip(self.names, self.videos, strict=True)):
-            if short:
-                path = os.path.normpath(f"{self.description.source.get('path')}/{name}")
-                detail = short.get(dataclasses.replace(video, path=path).name)
-                if detail is not None:
-                    details[number] = detail
+        for number, video in enumerate(self.videos if short else ()):
+            path = os.path.normpath(f"{self.description.source.get('path')}/{self.names[number]}")
+            name = dataclasses.replace(video, path=path).name
+            if name in short:
+                details[number] = short[name]
         return details
 
     def quarantined(self) -> set[Video]:
@@ -187,11 +169,7 @@ class Store:
         return int(self._frames[number])
 
     def sizes(self, number: int) -> list[Size]:
-        """Returns the size of a video's frames at each level, the largest first.
-
-        Raises:
-            StoreError: the index is damaged.
-        """
+        """Returns the size of a video's frames at each level, the largest first."""
         sizes = [(height, width) for height, width in self._size[number].tolist()]
         if not all(height and width for height, width in sizes):
             raise StoreError(f"the index of the store {self.root} is damaged: it has sizes of 0.")
@@ -213,12 +191,7 @@ class Store:
         )
 
     def read(self, span: Span, first: int, last: int) -> bytes:
-        """Reads frames `first` to `last` of a span, as they lie.
-
-        Raises:
-            StoreError: the index points outside of the shard, or the shard is cut short.
-            UnreachableError: the server does not answer.
-        """
+        """Reads frames `first` to `last` of a span, as they lie."""
         start = span.offset + (int(span.ends[first - 1]) if first else 0)
         end = span.offset + int(span.ends[last])
         if not start < end <= self._bytes[span.shard]:

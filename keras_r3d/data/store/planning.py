@@ -28,15 +28,10 @@ _SAMPLES, _TRIES = 4, 20  # videos encoded at a time to estimate, and at most
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """Videos to prepare.
+    """Videos to prepare."""
 
-    Attributes:
-        root: folder that the videos' names in the store start from.
-        samples: split and video, in the order of the store.
-    """
-
-    root: str
-    samples: Sequence[tuple[str, Video]]
+    root: str  # folder that the videos' names in the store start from
+    samples: Sequence[tuple[str, Video]]  # split and video, in the order of the store
     settings: StoreSettings
 
     def name(self, video: Video) -> str:
@@ -66,51 +61,34 @@ class Job:
         }
 
     def weights(self) -> list[float]:
-        """Returns how large each video is likely to be against the others.
-
-        That is its file's size, which segments of one file share.
-        """
-        segments = Counter(video.path for _, video in self.samples)
-        return [
-            max(1, self.file_bytes[video.path]) / segments[video.path] for _, video in self.samples
-        ]
+        """Returns each video's likely share: its file's size, which segments of one file share."""
+        paths = [video.path for _, video in self.samples]
+        segments = Counter(paths)
+        return [max(1, self.file_bytes[path]) / segments[path] for path in paths]
 
 
 def job(annotations: Annotations, root: str, settings: StoreSettings) -> Job:
     """Returns the job of preparing all videos of some annotations."""
     samples = [(split, video) for split, videos in annotations.splits.items() for video in videos]
-    samples.sort(key=lambda one: (one[0], one[1].path, one[1].start_seconds, one[1].end_seconds))
+    samples.sort(key=lambda s: (s[0], s[1].path, s[1].start_seconds, s[1].end_seconds))
     return Job(root, samples, settings)
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """What preparing will take, as a few videos show.
+    """What preparing will take, as a few videos show."""
 
-    Attributes:
-        bytes: on the disk.
-        seconds: with the processes asked for.
-        samples: videos that were encoded to know it.
-    """
-
-    bytes: int
-    seconds: float
-    samples: int
+    bytes: int  # on the disk
+    seconds: float  # with the processes asked for
+    samples: int  # videos that were encoded to know it
 
 
 def estimate(
     work: Job, *, processes: int, limit_seconds: float, folder: Path | None = None
 ) -> Estimate:
-    """Encodes a few videos, spread over the list, into a temporary folder that is removed.
+    """Encodes a few videos, spread over the list, into a temporary folder inside of `folder`.
 
     The bytes are the same for the same videos: the plan of a store follows from them.
-
-    Args:
-        folder: in which the temporary one is made; None: where the system has such.
-
-    Raises:
-        StoreError: none of them can be read.
-        WriteError: the disk is full, …
     """
     count, weights = len(work.samples), work.weights()
     most = min(_TRIES, count)
@@ -124,8 +102,7 @@ def estimate(
         size, tried = 0, []
         started = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=".keras_r3d-", dir=folder) as scratch:
-            running = encoded(work, chosen, Path(scratch), processes, limit_seconds)
-            for place, result in running:
+            for place, result in encoded(work, chosen, Path(scratch), processes, limit_seconds):
                 if isinstance(result, workers.Failure):
                     reasons.append(result.sentence(work.samples[place][1].name))
                     continue

@@ -89,11 +89,7 @@ def named_problems(problems: Sequence[Problem]) -> list[str]:
 
 
 def folder(work: Job, store: Path, share: Share | None = None) -> Work:
-    """Returns the folder of a store that can be made or resumed.
-
-    Raises:
-        StoreError: the folder holds something else.
-    """
+    """Returns the folder of a store that can be made or resumed; StoreError says why not."""
     if (store / _JOURNAL).exists():
         raise StoreError(
             f"{store} holds an unfinished store of an older keras_r3d, which this one cannot "
@@ -120,23 +116,13 @@ def prepare(
 ) -> PreparedStore:
     """Makes a store, or resumes an earlier call that was interrupted.
 
-    Args:
-        store: folder; must not exist, be empty, or hold an unfinished store of the same job.
-        limit_seconds: for each video.
-        shard_bytes: about the size of a shard.
-        progress: takes the number of videos done, and of all.
-        share: makes the shards of this share only, and joins nothing.
-        finish: makes no shards, but joins those that are there.
-        estimated: takes the estimate that a new store begins with.
-
-    Raises:
-        StoreError: the folder holds something else; no video could be read; with `finish`, shards
-            are missing.
-        WriteError: the disk is full, …; call again to resume.
+    `limit_seconds` is for each video; a shard gets about `shard_bytes`. With a share, only its
+    shards are made and nothing is joined; `finish` makes none, but joins those that are there.
+    `estimated` takes the estimate that a new store begins with.
     """
     place = folder(work, store, share)
     if finish and not place.is_begun():
-        raise StoreError(f"{store} has no shards yet: prepare them before you pass --finish.")
+        raise StoreError(f"{store} has no shards yet: prepare them before you pass `finish`.")
 
     def plan() -> dict[str, Any]:
         expected = estimate(
@@ -166,8 +152,8 @@ def prepare(
             if missing:
                 raise StoreError(
                     f"{store} lacks {len(missing)} of its {len(shards)} shards: "
-                    f"{', '.join(map(str, missing))}. Make them (--shard_index, --shard_count), "
-                    "then pass --finish again."
+                    f"{', '.join(map(str, missing))}. Make them (`shard_index`, `shard_count`), "
+                    "then pass `finish` again."
                 )
             _join(work, store, shards, place)
         shutil.rmtree(store / _PARTS, ignore_errors=True)
@@ -176,11 +162,7 @@ def prepare(
 
 
 class _Shard:
-    """A shard of a store that is being made.
-
-    Args:
-        first, stop: places of its videos in the list.
-    """
+    """A shard of a store that is being made, of the videos from `first` to `stop` in the list."""
 
     def __init__(self, store: Path, number: int, first: int, stop: int):
         self.number, self.places = number, range(first, stop)
@@ -206,7 +188,7 @@ def _make(
     """Makes shards, one after the other; yields after each video."""
     for sub in (format.SHARDS, _PARTS):
         (place.folder / sub).mkdir(exist_ok=True)
-    places = [one for shard in shards for one in shard.places]
+    places = [number for shard in shards for number in shard.places]
     running = encoded(work, places, place.scratch, processes, limit_seconds)
     results: dict[int, Part | workers.Failure] = {}
     with contextlib.closing(running):
@@ -218,8 +200,7 @@ def _make(
             with temporary.open("wb") as output:
                 for number in shard.places:
                     while number not in results:
-                        key, result = next(running)
-                        results[key] = result
+                        results.update([next(running)])
                     result = results.pop(number)
                     split, video = work.samples[number]
                     if isinstance(result, workers.Failure):
@@ -230,36 +211,32 @@ def _make(
                             problems.append(_problem(video.name, "short", result.short))
                         start = output.tell()
                         _append(output, result, shard.number, columns)
+                        end = video.end_seconds if video.end_seconds < float("inf") else ""
                         rows.append(
                             [
-                                *(work.name(video), video.label, split, video.start_seconds),
-                                video.end_seconds if video.end_seconds < float("inf") else "",
+                                *(work.name(video), video.label, split, video.start_seconds, end),
                                 *(result.seconds.size, output.tell() - start, result.sha256),
                                 *(result.source_bytes, result.source_sha256),
                             ]
                         )
                     yield
-                about = {
-                    "bytes": output.tell(),
-                    "rows": rows,
-                    "problems": [dataclasses.astuple(problem) for problem in problems],
-                }
+                about = {"bytes": output.tell(), "rows": rows}
+                about["problems"] = [dataclasses.astuple(problem) for problem in problems]
             place.put(temporary, shard.path)
             index = place.scratch / shard.index_path.name
             text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-            values = {name: np.concatenate(some) for name, some in columns.items() if some}
-            np.savez(index, about=text, **values)
+            arrays = {name: np.concatenate(parts) for name, parts in columns.items() if parts}
+            np.savez(index, about=text, **arrays)
             place.put(index, shard.index_path)
 
 
 def _append(output: Any, part: Part, shard: int, columns: dict[str, list[np.ndarray]]) -> None:
     """Appends a video to a shard, and its rows to the columns of the index."""
-    offset, offsets = output.tell(), []
-    for level, end in enumerate(part.ends[:, -1].tolist()):
-        offsets.append(offset)
+    offsets = []
+    for level in range(len(part.ends)):
+        offsets.append(output.tell())
         with part.level(level).open("rb") as file:
             shutil.copyfileobj(file, output, 2**20)
-        offset += end
     shutil.rmtree(part.folder)
     for column, values in {
         "video_frames": part.seconds.size,
@@ -291,16 +268,19 @@ def _join(work: Job, store: Path, shards: Sequence[_Shard], place: Work) -> None
             f"Nothing is left to prepare: remove {store}."
         )
     (store / format.INDEX).mkdir(exist_ok=True)
+    filled = [(shard, about) for shard, about in zip(shards, abouts, strict=True) if about["rows"]]
+    for shard, about in zip(shards, abouts, strict=True):
+        if not about["rows"]:  # all of its videos are broken
+            shard.path.unlink(missing_ok=True)
     with contextlib.ExitStack() as stack:
         columns = {
             column: stack.enter_context((place.scratch / column).open("wb"))
             for column in format.COLUMNS
         }
-        for shard, about in zip(shards, abouts, strict=True):
-            if about["rows"]:
-                with np.load(shard.index_path) as arrays:
-                    for column, file in columns.items():
-                        file.write(arrays[column].tobytes())
+        for shard, _ in filled:
+            with np.load(shard.index_path) as arrays:
+                for column, file in columns.items():
+                    file.write(arrays[column].tobytes())
     for column in format.COLUMNS:
         place.put(place.scratch / column, store / format.column_name(column))
     classes = sorted({row[1] for row in rows})
@@ -309,43 +289,34 @@ def _join(work: Job, store: Path, shards: Sequence[_Shard], place: Work) -> None
     if problems:
         text = files.csv_text(["video", "status", "detail"], problems)
         files.write_text(store / format.PROBLEMS, text)
-    described = []
-    for name in [format.VIDEOS, format.CLASSES, *map(format.column_name, format.COLUMNS)]:
-        described.append(
-            format.File(name, (store / name).stat().st_size, files.sha256(store / name))
-        )
-    for shard, about in zip(shards, abouts, strict=True):
-        if about["rows"]:
-            described.append(format.File(format.shard_name(shard.number), about["bytes"]))
-        else:  # all of its videos are broken
-            shard.path.unlink(missing_ok=True)
-    settings, request = work.settings, place.request
+    index = [format.VIDEOS, format.CLASSES, *map(format.column_name, format.COLUMNS)]
+    described = [
+        format.File(name, (store / name).stat().st_size, files.sha256(store / name))
+        for name in index
+    ]
+    described += [format.File(format.shard_name(s.number), about["bytes"]) for s, about in filled]
+    source = {"path": work.root, "videos": len(work.samples)}
+    source["sha256"] = place.request["videos_sha256"]
+    frames, settings = sum(row[5] for row in rows), work.settings
     description = format.Description(
-        settings.levels,
-        len(rows),
-        sum(row[5] for row in rows),
-        settings.quality,
-        settings.fps,
-        tuple(described),
-        {"path": work.root, "videos": len(work.samples), "sha256": request["videos_sha256"]},
+        *(settings.levels, len(rows), frames, settings.quality, settings.fps),
+        *(tuple(described), source),
     )
     files.write_text(store / format.DESCRIPTION, description.dumps())
 
 
 def _prepared(work: Job, store: Path, shards: int) -> PreparedStore:
     """Reads what a finished store holds."""
-    path = store / format.DESCRIPTION
-    problems: dict[bool, list[Problem]] = {True: [], False: []}
+    path, problems = store / format.DESCRIPTION, []
     if (store / format.PROBLEMS).is_file():
         with (store / format.PROBLEMS).open(newline="", encoding="utf-8") as file:
-            for row in list(csv.reader(file))[1:]:
-                problems[row[1] == "short"].append(Problem(*row))
+            problems = [Problem(*row) for row in list(csv.reader(file))[1:]]
     kept = (store / format.CLASSES).read_text(encoding="utf-8").splitlines()
     return PreparedStore(
         format.loads(path.read_text(encoding="utf-8"), str(path)),
-        problems[False],
-        problems[True],
+        [problem for problem in problems if problem.status != "short"],
+        [problem for problem in problems if problem.status == "short"],
         shards,
-        [],
-        sorted({video.label for _, video in work.samples} - set(kept)),
+        missing=[],
+        lost_classes=sorted({video.label for _, video in work.samples} - set(kept)),
     )

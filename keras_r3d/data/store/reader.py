@@ -24,11 +24,7 @@ _GAP = 2**16  # bytes between frames that cost less to read than another request
 
 
 class StoreReader(Reader):
-    """Reads clips of a store's videos.
-
-    Attributes:
-        store: that they are in.
-    """
+    """Reads clips of a store's videos; errors are VideoError."""
 
     def __init__(self, store: Store):
         super().__init__()
@@ -38,11 +34,7 @@ class StoreReader(Reader):
         self.store = store
 
     def count(self, video: Video) -> int:
-        """Returns the number of frames of a video.
-
-        Raises:
-            VideoError: it is not in the store.
-        """
+        """Returns the number of frames of a video."""
         return self.store.frames(self._number(video))
 
     def state(self, video: Video) -> str:
@@ -50,11 +42,7 @@ class StoreReader(Reader):
         return self.store.sha256[self._number(video)]
 
     def seconds(self, video: Video) -> Seconds:
-        """Returns when each frame of a video was shown in its source, float64 `(count,)`.
-
-        Raises:
-            VideoError: it is not in the store.
-        """
+        """Returns when each frame of a video was shown in its source, float64 `(count,)`."""
         return self.store.seconds(self._number(video))
 
     def check(self, video: Video) -> None:
@@ -63,11 +51,7 @@ class StoreReader(Reader):
         self.cut(video, [Cut(np.zeros(1, np.int64), center, out)])
 
     def cut(self, video: Video, cuts: Sequence[Cut]) -> list[Crop]:
-        """Cuts clips out of a video, each from the smallest level that serves.
-
-        Raises:
-            VideoError: the video is not in the store, or damaged there.
-        """
+        """Cuts clips out of a video, each from the smallest level that serves."""
         with self._noting(video):
             number = self._number(video)
             try:
@@ -89,13 +73,13 @@ class StoreReader(Reader):
 
     def _cut(self, number: int, sizes: list[levels.Size], cut: Cut, crop: Crop) -> None:
         place = levels.choose(crop, sizes, cut.out.shape[1])
-        wanted, copies = cut.numbers, np.arange(len(cut.numbers))
-        if not (np.diff(wanted) > 0).all():
-            wanted, copies = np.unique(cut.numbers, return_inverse=True)
-        windows = compressed(self.store, number, wanted, place, sizes[place.level])
+        numbers, copies = cut.numbers, np.arange(len(cut.numbers))
+        if not (np.diff(numbers) > 0).all():
+            numbers, copies = np.unique(cut.numbers, return_inverse=True)
+        windows = compressed(self.store, number, numbers, place, sizes[place.level])
         frames = jpeg.decode(windows, place.height, place.width, place.shrink)
         height, width = frames.shape[1:3]
-        if frames.shape == cut.out.shape and wanted is cut.numbers:
+        if frames.shape == cut.out.shape and numbers is cut.numbers:
             cut.out[...] = frames
             if crop.flip:
                 videos.flip(cut.out)
@@ -105,35 +89,29 @@ class StoreReader(Reader):
 
 
 def compressed(
-    store: Store, number: int, wanted: Indices, place: levels.LevelCut, size: levels.Size
+    store: Store, number: int, frames: Indices, place: levels.LevelCut, size: levels.Size
 ) -> list[jpeg.Window]:
-    """Reads frames of a video and cuts a window out of them, not decoded.
+    """Reads frames (in increasing order) of a video and cuts a window out of them, not decoded.
 
-    Args:
-        wanted: int64 `(frames,)`, increasing.
-        size: of the frames at the level.
-
-    Raises:
-        StoreError, JpegError: they are damaged.
+    `size` is that of the frames at the level. StoreError and JpegError say that they are damaged.
     """
-    data, ends = _read(store, number, place.level, wanted)
+    data, ends = _read(store, number, place.level, frames)
     return jpeg.cut(data, ends, size, place.top, place.left, place.height, place.width)
 
 
-def _read(store: Store, number: int, level: int, wanted: Indices) -> tuple[jpeg.Bytes, Indices]:
+def _read(store: Store, number: int, level: int, frames: Indices) -> tuple[jpeg.Bytes, Indices]:
     """Returns the bytes of frames, one after the other, and where each ends."""
     span = store.span(number, level)
-    ends = span.ends[wanted]
-    starts = np.where(wanted > 0, span.ends[wanted - 1], 0)
+    ends = span.ends[frames]
+    starts = np.where(frames > 0, span.ends[frames - 1], 0)
     if (ends <= starts).any():
         raise StoreError(f"the index of the store {store.root} is damaged.")
     # Frames that lie near each other come in one piece.
     breaks = np.flatnonzero(starts[1:] - ends[:-1] > _GAP) + 1
     pieces: list[memoryview] = []
-    for first, stop in itertools.pairwise((0, *breaks.tolist(), len(wanted))):
+    for first, stop in itertools.pairwise((0, *breaks.tolist(), len(frames))):
         group = slice(first, stop)
-        piece = store.read(span, int(wanted[first]), int(wanted[stop - 1]))
-        data = memoryview(piece)
+        data = memoryview(store.read(span, int(frames[first]), int(frames[stop - 1])))
         begin = starts[first]
         if (starts[group][1:] == ends[group][:-1]).all():
             pieces.append(data)
@@ -143,10 +121,10 @@ def _read(store: Store, number: int, level: int, wanted: Indices) -> tuple[jpeg.
     joined = pieces[0] if len(pieces) == 1 else memoryview(b"".join(pieces))
     sums = np.cumsum(ends - starts)
     begin = 0
-    checksums = span.crc32[wanted].tolist()
-    for number, (end, checksum) in enumerate(zip(sums.tolist(), checksums, strict=True)):
+    checksums = span.crc32[frames].tolist()
+    for frame, end, checksum in zip(frames.tolist(), sums.tolist(), checksums, strict=True):
         if _crc32(joined[begin:end]) != checksum:
-            raise StoreError(f"frame {wanted[number]} of level {level} does not have its checksum.")
+            raise StoreError(f"frame {frame} of level {level} does not have its checksum.")
         begin = end
     return np.frombuffer(joined, np.uint8), sums
 

@@ -52,12 +52,7 @@ class Verification:
 
 
 def verify(path: str, *, progress: Callable[[int, int], None]) -> Verification:
-    """Reads all of a store and compares it with its checksums.
-
-    Raises:
-        StoreError: it cannot be opened.
-        UnreachableError: its server does not answer, or refuses.
-    """
+    """Reads all of a store and compares it with its checksums."""
     store = Store(path)
     damage: list[str] = []
     for file in store.description.files:
@@ -90,18 +85,17 @@ def _damage(store: Store, number: int) -> str | None:
     digest = hashlib.sha256()
     for level in range(len(store.levels.sizes)):
         span = store.span(number, level)
+        bounds = [0, *span.ends.tolist()]
         for first in range(0, len(span.ends), _FRAMES):
             last = min(first + _FRAMES, len(span.ends)) - 1
-            begin = int(span.ends[first - 1]) if first else 0
             try:
                 data = memoryview(store.read(span, first, last))
             except StoreError as error:
                 return str(error)
             digest.update(data)
             for frame in range(first, last + 1):
-                end = int(span.ends[frame])
-                start = int(span.ends[frame - 1]) if frame else 0
-                if zlib.crc32(data[start - begin : end - begin]) != span.crc32[frame]:
+                start, end = (place - bounds[first] for place in bounds[frame : frame + 2])
+                if zlib.crc32(data[start:end]) != span.crc32[frame]:
                     return f"frame {frame} of level {level} does not have its checksum"
     if digest.hexdigest() != store.sha256[number]:
         return "does not have its checksum"
