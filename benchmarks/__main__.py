@@ -1,7 +1,10 @@
 """Speed and memory against peers and floors: `python -m benchmarks KIND`."""
 
 import importlib
+import os
+import platform
 import sys
+import time
 
 from keras_r3d.system import command, files
 from keras_r3d.system.errors import R3DError
@@ -34,10 +37,13 @@ def _main(arguments: command.Arguments, *, kind: str, json: str | None = None) -
     for parameter in read_signature(_KINDS[kind]):
         if parameter.default is REQUIRED and parameter.name not in arguments:
             raise R3DError(f"`{parameter.name}` is missing: {parameter.text}")
+    date, cores = time.strftime("%Y-%m-%d"), len(os.sched_getaffinity(0))
+    about = {"benchmark": kind, "date": date, "machine": f"{cores} cores ({platform.machine()})"}
+    print(", ".join(about.values()))
     module, _, function = _KINDS[kind].partition(":")
     figures = getattr(importlib.import_module(module), function)(**arguments.of(_KINDS[kind]))
     if json:
-        files.write_json(json, figures)
+        files.write_json(json, about | figures)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.turns import heading, interleaved
+from benchmarks.turns import interleaved
 from keras_r3d.applications.weights import checkpoints
 
 
@@ -31,15 +31,14 @@ def run(file: str, *, rounds: int = 5) -> dict[str, Any]:
     size = path.stat().st_size / 1e6
     ways = {"plain bytes": lambda: np.fromfile(path, np.uint8), "tensors": read}
     rates = interleaved(ways, size, rounds)
-    figures = heading("checkpoint") | {
+    print(f"Reading {path}, {size:.1f} MB")
+    for kind, rate in rates.items():
+        print(f"  {kind:18}{rate:8.0f} MB/s{rate / rates['plain bytes']:8.2f}x")
+    print(f"  peak memory       {peak:8.1f} MB  {peak / size:8.2f}x the file")
+    return {
         "megabytes": size,
         "megabytes_of_tensors": megabytes,
         "megabytes_per_second": rates,
         "tensors_against_bytes": rates["tensors"] / rates["plain bytes"],
         "peak_memory_against_file": peak / size,
     }
-    print(f"Reading {path}, {size:.1f} MB, {figures['machine']}")
-    for kind, rate in rates.items():
-        print(f"  {kind:18}{rate:8.0f} MB/s{rate / rates['plain bytes']:8.2f}x")
-    print(f"  peak memory       {peak:8.1f} MB  {peak / size:8.2f}x the file")
-    return figures

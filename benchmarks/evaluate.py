@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.turns import heading, interleaved
+from benchmarks.turns import interleaved
 from keras_r3d import applications
 from keras_r3d import recipe as recipes
 from keras_r3d.data.annotations import Video
@@ -59,7 +59,7 @@ def run(
     count, steps = parts(scorer, lambda: source.reader, videos)
     steps["evaluation"] = lambda: list(scoring.score(scorer, source.reader, videos))
     rates = interleaved(steps, count, rounds)
-    figures = heading("evaluate") | {
+    figures = {
         "devices": hardware.description,
         "model": model,
         "data": as_dict(experiment.clips),
@@ -74,7 +74,7 @@ def run(
     }
     print(
         f"Evaluation, {model}, {count} clips of {'x'.join(map(str, shape[:3]))} from "
-        f"{len(videos)} videos, {hardware.description}, {figures['date']}, median of {rounds} turns"
+        f"{len(videos)} videos, {hardware.description}, median of {rounds} turns"
     )
     for part, rate in rates.items():
         print(f"  {part:18}{rate:9.2f} clips/s")

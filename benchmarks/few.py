@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.evaluate import one_after_the_other, parts
-from benchmarks.turns import heading, interleaved, peak_megabytes
+from benchmarks.turns import interleaved, peak_megabytes
 from keras_r3d import recipe as recipes
 from keras_r3d.data import demo
 from keras_r3d.data.annotations import Video
@@ -51,7 +51,7 @@ def run(
     """
     experiment = _load(recipe, overrides, weights)
     data = data or str(demo.render() / "test")
-    figures = heading("few") | {
+    figures = {
         "data": data,
         "weights": experiment.model.weights,
         "rounds": rounds,
@@ -61,8 +61,8 @@ def run(
         **_time_embedding(data, experiment, rounds),
     }
     print(
-        f"Training on few videos: {figures['videos']} of {data}, {figures['clips']} "
-        f"clips, {figures['machine']}, {figures['date']}, median of {rounds} turns"
+        f"Training on few videos: {figures['videos']} of {data}, {figures['clips']} clips, "
+        f"median of {rounds} turns"
     )
     for part, rate in figures["videos_per_second"].items():
         print(f"  {part:18}{rate:9.2f} videos/s{figures['videos'] / rate:9.2f} s")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.turns import Contender, Entry, Worker, heading, in_turns, one_by_one
+from benchmarks.turns import Contender, Entry, Worker, in_turns, one_by_one, print_table
 from keras_r3d import applications
 from keras_r3d.system.errors import R3DError
 
@@ -81,6 +81,7 @@ _CONTENDERS = (
     Contender("PyTorch, float32", _start_pytorch, ("torch",)),
     Contender("PyTorch, bfloat16", _start_pytorch, ("torch",), _BFLOAT16),
 )
+_COLUMNS = {"clips/s": ("rate", ".2f"), "of ours": ("ours", ".2f"), "of peer": ("peer", ".2f")}
 
 
 def run(
@@ -111,7 +112,7 @@ def run(
     entries = [Entry(c, cores, turns) for c in _CONTENDERS if xla or "compiled" not in c.options]
     results = in_turns(entries, task, [_OURS])
     rates = {name: batch_size * r.rate for name, r in results.items() if not r.problem}
-    figures = heading("train") | {
+    figures: dict[str, Any] = {
         "model": model,
         "clip": [frames, size, size, 3],
         "batch_size": batch_size,
@@ -121,20 +122,15 @@ def run(
         "dropped_out": {name: r.problem for name, r in results.items() if r.problem},
         "state": _save_state(model, frames, size),
     }
-    print(
-        f"Training step, {model}, {batch_size} clips of {frames}x{size}x{size}, "
-        f"{figures['machine']}, {figures['date']}, median of {rounds} turns"
-    )
-    for name, result in results.items():
-        if result.problem:
-            print(f"  {name:26}  {result.problem}")
-            continue
-        line = f"  {name:26}{rates[name]:8.2f} clips/s{rates[name] / rates[_OURS]:8.2f} of ours"
+    rows: dict[str, dict[str, float]] = {}
+    for name, rate in rates.items():
+        rows[name] = {"rate": rate, "ours": rate / rates[_OURS]}
         peer = "PyTorch, bfloat16" if "bfloat16" in name else "PyTorch, float32"
         if peer in rates and name.startswith("keras_r3d"):
-            ratio = figures.setdefault("against_pytorch", {})[name] = rates[name] / rates[peer]
-            line += f"{ratio:8.2f} of PyTorch's"
-        print(f"{line}  ({result.version})")
+            rows[name]["peer"] = rate / rates[peer]
+            figures.setdefault("against_pytorch", {})[name] = rate / rates[peer]
+    print(f"Training step, {model}, {batch_size} clips of {frames}x{size}x{size}, {rounds} turns")
+    print_table(results, rows, _COLUMNS)
     state = figures["state"]
     print(
         f"A saved state: {state['megabytes']:.0f} MB in {state['seconds']:.2f} s; one every "

@@ -9,9 +9,9 @@ import dataclasses
 import importlib
 import multiprocessing
 import os
-import platform
 import signal
 import statistics
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection
@@ -20,13 +20,6 @@ from typing import Any, NamedTuple
 
 from keras_r3d.system.errors import R3DError
 from keras_r3d.system.opencv import cv2
-
-
-def heading(benchmark: str, cores: str = "") -> dict[str, Any]:
-    """Returns what all figures begin with: what was measured, when and on which machine."""
-    cores = cores or f"{len(os.sched_getaffinity(0))} cores"
-    machine = f"{cores} ({platform.machine()})"
-    return {"benchmark": benchmark, "date": time.strftime("%Y-%m-%d"), "machine": machine}
 
 
 def interleaved(
@@ -140,6 +133,22 @@ def in_turns(entries: Sequence[Entry], task: Any, required: Sequence[str]) -> di
                     if contender.name in required:
                         raise R3DError(f"'{contender.name}' {error}") from error
     return results
+
+
+def print_table(
+    results: Mapping[str, Result],
+    figures: Mapping[str, Mapping[str, Any]],
+    columns: Mapping[str, tuple[str, str]],
+) -> None:
+    """Prints figures of contenders, or why they dropped out; columns have a key and a format."""
+    print(f"  {'':36}" + "".join(f"{head:>9}" for head in columns))
+    for name, result in results.items():
+        cells = [f"  {textwrap.shorten(result.problem, 150, placeholder=' …')}"]
+        if not result.problem:
+            values = [(figures[name].get(key), form) for key, form in columns.values()]
+            cells = ["" if value is None else f"{value:{form}}" for value, form in values]
+        version = f" ({result.version})" if result.version else ""
+        print(f"  {name + version:36}" + "".join(f"{cell:>9}" for cell in cells))
 
 
 class _DroppedOutError(Exception):

@@ -37,7 +37,7 @@ def _main(
     Predictions(paths, (), **wanted)  # what cannot be written is an error before a server is asked
     server = arguments.of(_SERVED)
     if "url" not in server:
-        raise R3DError("--url is missing: where the server listens, such as http://localhost:8501.")
+        raise R3DError("`url` is missing: where the server listens, such as http://localhost:8501.")
     if bool(workdir) == ("exported_from" in server):
         raise R3DError(
             "Name what the model was exported from, --workdir RUN, or what it was exported to, "

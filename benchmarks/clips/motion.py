@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.turns import Contender, Entry, Worker, heading, in_turns, one_by_one
+from benchmarks.turns import Contender, Entry, Worker, in_turns, one_by_one
 from keras_r3d import recipe
 from keras_r3d.data import motion
 
@@ -71,19 +71,14 @@ def run(*, clips: int = 536, rounds: int = 5, sizes: Sequence[int] = (64, 112)) 
                 "highest": 1 / min(result.seconds),
                 "per_cpu_second": result.cpu_rate,
             }
-    figures = heading("motion") | {
-        "classes": len(motion.CLASSES),
-        "clips": clips,
-        "rounds": rounds,
-        "clips_per_second": rates,
-    }
+    classes = len(motion.CLASSES)
     print(
-        f"Rendered motion, {clips} clips of {len(motion.CLASSES)} classes in a turn, "
-        f"{figures['machine']}, {figures['date']}, median (lowest-highest) of {rounds} turns"
+        f"Rendered motion, {clips} clips of {classes} classes in a turn, median (lowest-highest) "
+        f"of {rounds} turns"
     )
     for name, rate in rates.items():
         print(
             f"  {name:24}{rate['median']:9.1f} clips/s ({rate['lowest']:.1f}-"
             f"{rate['highest']:.1f}), {rate['per_cpu_second']:.1f} a CPU second"
         )
-    return figures
+    return {"classes": classes, "clips": clips, "rounds": rounds, "clips_per_second": rates}

@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks.clips import draws
 from benchmarks.clips.contenders import FROM_ITS_VIDEOS, FROM_STORE, FROM_VIDEOS
 from benchmarks.clips.draws import Draw, Task
-from benchmarks.turns import Contender, Entry, heading, in_turns
+from benchmarks.turns import Contender, Entry, Result, in_turns, print_table
 from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations
 from keras_r3d.data.decoding.decoder import Frame
@@ -30,6 +30,15 @@ _MOST_CLIPS_IN_A_BATCH = 64
 # Rates of GPUs assumed where none is given; not measured.
 _ASSUMED_CLIPS_PER_SECOND = (100.0, 300.0, 1000.0)
 _CLIPS_SHOWN = 8
+_COLUMNS = {
+    **{"clips/s": ("clips_per_second", ".2f"), "/CPU s": ("clips_per_cpu_second", ".2f")},
+    **{"of ours": ("against_ours", ".2f"), "of floor": ("against_floor", ".2f")},
+    **{
+        "peak MB": ("peak_megabytes", ".0f"),
+        "same": ("same_frames", ""),
+        "off by": ("levels_off", ".2f"),
+    },
+}
 
 
 def run(
@@ -78,7 +87,7 @@ def run(
         sources, broken = draws.count(training, clips, seed)
         megabytes = sum(os.path.getsize(source.video.path) for source in sources) / 1e6
         contenders = contenders or FROM_VIDEOS
-    figures = heading("pipeline") | {
+    figures: dict[str, Any] = {
         "data": annotations.absolute(data),
         "videos": len(sources),
         "megabytes": megabytes,
@@ -98,21 +107,20 @@ def run(
         f"{figures['data']}\n({figures['width']:g}x{figures['height']:g}, "
         f"{figures['frames_of_a_video']:.0f} frames, {megabytes / len(sources):.2f} MB on average; "
         "read before, so in the page cache if they fit).\n"
-        f"{figures['date']}, {figures['machine']}, one core each, median of {rounds} turns of "
-        f"{clips} clips; frames are counted beforehand.\n"
+        f"One core each, median of {rounds} turns of {clips} clips; frames are counted before.\n"
         "Others cut, scale and flip; what else the recipe does to a clip, only ours does."
     )
     ours, floor = contenders[:2]
     with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as scratch:
         place = figures["data"] if stored else ""
         task = Task(sources, source.annotations.classes, experiment, batch_size, scratch, place)
-        rows = on_one_core(contenders, task, clips, rounds, [ours.name, floor.name])
+        rows, results = on_one_core(contenders, task, clips, rounds, [ours.name, floor.name])
         figures["contenders"] = rows
         for row in rows.values():
             for key, against in (("against_ours", ours), ("against_floor", floor)):
                 rate, other = (r["clips_per_cpu_second"] for r in (row, rows[against.name]))
                 row[key] = rate and rate / other
-        _print_table(rows)
+        print_table(results, rows, _COLUMNS)  # by CPU time, which others on the machine move less
         turns = _plan_turns(task, clips * ours.pace, rounds)
         by_cores = on_cores(ours, task, turns, available[: cores or len(available)])
     drawn = [draw for turn in turns for draw in turn]
@@ -164,7 +172,7 @@ def on_one_core(
     clips: int,
     rounds: int,
     required: Sequence[str] = (),
-) -> dict[str, dict[str, Any]]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, Result]]:
     """Lets contenders make the same clips on one core; figures are None where one drops out."""
     core = [min(os.sched_getaffinity(0))]
     turns = {pace: _plan_turns(task, clips * pace, rounds) for pace in {c.pace for c in contenders}}
@@ -182,7 +190,7 @@ def on_one_core(
             "same_frames": same,
             "levels_off": off,
         }
-    return rows
+    return rows, results
 
 
 def on_cores(
@@ -229,19 +237,3 @@ def _compare(
         return None, None
     # All clips together: in one where nothing moves, noise decides.
     return sum(off[0]) == min(sum(levels) for levels in off.values()), max(off[0])
-
-
-def _print_table(rows: dict[str, dict[str, Any]]) -> None:
-    """Compares by CPU time: what else runs on the machine moves it less."""
-    heads = ("clips/s", "/CPU s", "of ours", "of floor", "peak MB", "frames", "off by")
-    print(f"  {'':36}" + "".join(f"{head:>9}" for head in heads))
-    for name, row in rows.items():
-        name += f" ({row['version']})" if row["version"] else ""
-        if row["problem"]:
-            print(f"  {name:36}  {row['problem']}")
-            continue
-        keys = ("clips_per_second", "clips_per_cpu_second", "against_ours", "against_floor")
-        line = "".join(f"{row[key]:9.2f}" for key in keys) + f"{row['peak_megabytes']:9.0f}"
-        if row["levels_off"] is not None:
-            line += f"{'same' if row['same_frames'] else 'OTHERS':>9}{row['levels_off']:9.2f}"
-        print(f"  {name:36}{line}")

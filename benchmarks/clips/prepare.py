@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.turns import heading, interleaved
+from benchmarks.turns import interleaved
 from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Annotations
@@ -72,10 +72,10 @@ def run(
 
         rates = interleaved({"bare loop": bare, "prepare": prepare}, frames, rounds)
     sizes = list(settings.levels.sizes)
-    print(f"Preparing {len(videos)} videos, {frames} frames, at {len(sizes)} sizes")
+    print(f"Preparing {len(videos)} videos, {frames} frames, at {len(sizes)} sizes, on one core")
     for kind, rate in rates.items():
         print(f"  {kind:18}{rate:8.1f} frames/s{rate / rates['bare loop']:8.2f}x")
-    return heading("prepare", "one core") | {
+    return {
         "data": os.path.abspath(data),
         "videos": len(videos),
         "frames": frames,

@@ -5,7 +5,6 @@ TensorFlow Lite's own conversion of the same network is what the others are meas
 
 import os
 import tempfile
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import tensorflow as tf
 
 from benchmarks.exports import samples
 from benchmarks.exports.exported_models import ALL, CLASSES, CLIPS, STOCK
-from benchmarks.turns import Contender, Entry, Result, heading, in_turns
+from benchmarks.turns import Contender, Entry, Result, in_turns, print_table
 from keras_r3d import applications, recipe
 from keras_r3d.export.formats import Source, get_format
 from keras_r3d.system.errors import R3DError
@@ -26,6 +25,11 @@ _FORMS = {  # of ours, by file: format and quantization
     **{f"{how}.tflite": ("tflite", how) for how in ("none", "float16", "dynamic", "int8")},
     **{"saved_model": ("saved_model", "none"), "model.onnx": ("onnx", "none")},
     "openvino": ("openvino", "none"),
+}
+_COLUMNS = {
+    **{"s a clip": ("seconds", ".3f"), "CPU s": ("cpu_seconds", ".3f")},
+    **{"faster": ("times_faster", ".2f"), "MB": ("megabytes", ".1f")},
+    **{"smaller": ("times_smaller", ".2f"), "off": ("largest_difference", ".1e")},
 }
 
 
@@ -89,7 +93,16 @@ def run(
             row["times_smaller"] = sizes[file_of[STOCK.name]] / sizes[file]
             row["largest_difference"] = float(np.abs(scores - expected).max())
             row["same_class"] = float((scores.argmax(1) == expected.argmax(1)).mean())
-    figures = heading("export", f"{len(pinned)} of {os.cpu_count()} cores") | {
+    print(
+        f"Exported models, {model}, clips of {frames}x{size}x{size} one at a time on {len(pinned)} "
+        f"of {os.cpu_count()} cores, median of {rounds} turns of {clips} clips; load {load[0]:.1f} "
+        f"before, {load[1]:.1f} after (one is this)\n"
+        "Made-up weights; calibrated and compared on clips of the demo's scenes. Faster, smaller: "
+        "than stock TFLite. Off: largest difference of a probability from Keras."
+    )
+    print_table(results, rows, _COLUMNS)
+    return {
+        "cores": len(pinned),
         "load": load,
         "model": model,
         "clip": [frames, size, size, 3],
@@ -99,8 +112,6 @@ def run(
         "contenders": rows,
         "dropped_out": {name: r.problem for name, r in results.items() if r.problem},
     }
-    _print(figures, list(results))
-    return figures
 
 
 def _write(
@@ -155,30 +166,3 @@ def _megabytes(path: Path) -> float:
     """Returns the size of a file, or of all files in a folder."""
     parts = path.rglob("*") if path.is_dir() else [path]
     return sum(part.stat().st_size for part in parts if part.is_file()) / 1e6
-
-
-def _print(figures: dict[str, Any], names: Sequence[str]) -> None:
-    frames, size = figures["clip"][:2]
-    print(
-        f"Exported models, {figures['model']}, clips of {frames}x{size}x{size} one at a time, "
-        f"{figures['machine']}, {figures['date']}, median of {figures['rounds']} turns of "
-        f"{figures['clips']} clips; load of the machine {figures['load'][0]:.1f} before, "
-        f"{figures['load'][1]:.1f} after (one is this)\n"
-        "Made-up weights; calibrated and compared on clips of the demo's scenes. Faster, smaller: "
-        "than stock TFLite. Off: largest difference of a probability from Keras.\n"
-        f"  {'':32}{'s a clip':>9}{'CPU s':>8}{'faster':>8}{'MB':>8}{'smaller':>8}{'off':>9}"
-    )
-    columns = {
-        **{"seconds": "9.3f", "cpu_seconds": "8.3f", "times_faster": "8.2f", "megabytes": "8.1f"},
-        **{"times_smaller": "8.2f", "largest_difference": "9.1e"},
-    }
-    for name in names:
-        if problem := figures["dropped_out"].get(name):
-            print(f"  {name:32} {textwrap.shorten(problem, 150, placeholder=' …')}")
-            continue
-        row = figures["contenders"][name]
-        cells = (
-            " " * int(form[0]) if row[key] is None else f"{row[key]:{form}}"
-            for key, form in columns.items()
-        )
-        print(f"  {name:32}{''.join(cells)}  ({figures['versions'][name]})")

@@ -68,15 +68,13 @@ def load_keras(path: Path, threads: int) -> Score:
     return lambda clip: function(tf.constant(clip)).numpy()
 
 
-def _load_saved_model(path: Path, threads: int) -> Score:
-    tf = _tensorflow(threads)
-    loaded = tf.saved_model.load(str(path))
+def _load_export(path: Path, threads: int) -> Score:
+    """Our SavedModel, ONNX or OpenVINO model (in float32), as a classifier opens it."""
+    from keras_r3d.inference.models import runtimes
 
-    def score(clip: np.ndarray) -> np.ndarray:
-        signature = loaded.signatures["serving_default"]  # `loaded` owns the variables
-        return signature(clip=tf.constant(clip))["probabilities"].numpy()
-
-    return score
+    if path.name == "saved_model":
+        _tensorflow(threads)
+    return runtimes.load_export(path / "model.xml" if path.name == "openvino" else path).step
 
 
 def _tensorflow(threads: int) -> Any:
@@ -88,21 +86,13 @@ def _tensorflow(threads: int) -> Any:
     return tf
 
 
-def _load_onnx(path: Path, threads: int) -> Score:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda clip: session.run(["probabilities"], {"clip": clip})[0]
-
-
-def _load_openvino(path: Path, threads: int, **hints: str) -> Score:
+def _load_openvino(path: Path, threads: int) -> Score:
+    """The same in the precision that OpenVINO chooses: bfloat16 where the processor has it."""
     import openvino
 
-    hints |= {"INFERENCE_NUM_THREADS": str(threads), "PERFORMANCE_HINT": "LATENCY"}
+    hints = {"INFERENCE_NUM_THREADS": str(threads), "PERFORMANCE_HINT": "LATENCY"}
     compiled = openvino.Core().compile_model(path / "model.xml", "CPU", hints)
-    return lambda clip: compiled(clip)["probabilities"]
+    return lambda clip: np.array(compiled(clip)["probabilities"])
 
 
 def _load_pytorch(model: str, threads: int, *, channels_last: bool) -> Score:
@@ -126,7 +116,6 @@ def _load_pytorch(model: str, threads: int, *, channels_last: bool) -> Score:
 
 _TENSORFLOW, _OPENVINO = ("tensorflow",), ("openvino",)
 _LITERT = ("ai_edge_litert", "ai_edge_litert.interpreter")
-_FLOAT32 = {"INFERENCE_PRECISION_HINT": "f32"}
 _TFLITE = {  # by file
     "stock.tflite": "stock TFLite",
     "stock-dynamic.tflite": "stock TFLite, dynamic range",
@@ -145,10 +134,9 @@ _UNDER_LITERT = {
 ALL = (
     *(exported(name, _load_tflite, _TENSORFLOW, file) for file, name in _TFLITE.items()),
     exported("TensorFlow, tf.function", load_keras, _TENSORFLOW, "model.keras"),
-    exported("keras_r3d SavedModel", _load_saved_model, _TENSORFLOW, "saved_model"),
-    exported("keras_r3d ONNX, ONNX Runtime", _load_onnx, ("onnxruntime",), "model.onnx"),
-    exported("keras_r3d OpenVINO, float32", _load_openvino, _OPENVINO, "openvino", **_FLOAT32),
-    # In the precision OpenVINO chooses: bfloat16 where the processor has it.
+    exported("keras_r3d SavedModel", _load_export, _TENSORFLOW, "saved_model"),
+    exported("keras_r3d ONNX, ONNX Runtime", _load_export, ("onnxruntime",), "model.onnx"),
+    exported("keras_r3d OpenVINO, float32", _load_export, _OPENVINO, "openvino"),
     exported("keras_r3d OpenVINO, default", _load_openvino, _OPENVINO, "openvino"),
     exported("PyTorch, channels last", _load_pytorch, ("torch",), "", channels_last=True),
     exported("PyTorch, channels first", _load_pytorch, ("torch",), "", channels_last=False),

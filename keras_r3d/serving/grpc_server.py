@@ -87,19 +87,18 @@ class GrpcServer(Server):
             raise self._explained(error, seconds) from error
 
     def _explained(self, error: Any, seconds: float) -> Exception:
-        code, reason = error.code(), " ".join((error.details() or "").split())[:300]
-        text = f"{self.address} answers {code.name}: {reason}"
-        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
-            return ServingError(f"{self.address}: no answer in {max(seconds, 0):.3g} s.")
-        if code == grpc.StatusCode.NOT_FOUND:
-            return ServingError(f"{self.address} has no such model '{self.model}': {reason}")
-        if code == grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in reason:
-            return ServingError(f"{text}. Lower --max_message_mib.")
-        if code == grpc.StatusCode.UNAVAILABLE and ("DNS" in reason or "resolving" in reason):
-            return ServingError(f"{self.address}: there is no such host ({reason}).")
-        if code == grpc.StatusCode.UNAVAILABLE and "HTTP/2" in reason:
-            return ServingError(
-                f"{self.address} does not speak gRPC: REST is asked by http://, at another port."
-            )
-        passing = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
-        return PassingError(text) if code in passing else ServingError(text)
+        code, reason = error.code().name, " ".join((error.details() or "").split())[:300]
+        text = f"{self.address} answers {code}: {reason}"
+        if code == "DEADLINE_EXCEEDED":
+            text = f"{self.address}: no answer in {max(seconds, 0):.3g} s."
+        elif code == "NOT_FOUND":
+            text = f"{self.address} has no such model '{self.model}': {reason}"
+        elif code == "RESOURCE_EXHAUSTED" and "larger than max" in reason:
+            text += ". Lower `max_message_mib`."
+        elif code == "UNAVAILABLE" and ("DNS" in reason or "resolving" in reason):
+            text = f"{self.address}: there is no such host ({reason})."
+        elif code == "UNAVAILABLE" and "HTTP/2" in reason:
+            text = f"{self.address} does not speak gRPC: REST is asked by http://, at another port."
+        elif code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED"):
+            return PassingError(text)
+        return ServingError(text)

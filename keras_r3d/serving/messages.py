@@ -10,17 +10,9 @@ MOST_CLIPS = 8  # in a message: a batching server refuses more than its `max_bat
 
 
 def pack(sizes: Sequence[int], most_bytes: int, most_clips: int = MOST_CLIPS) -> list[slice]:
-    """Divides clips into messages of consecutive ones, each as full as it can be.
+    """Divides clips, by their bytes, into messages of consecutive ones, each as full as can be.
 
-    Args:
-        sizes: bytes of each clip in a message.
-        most_bytes: of a message.
-
-    Returns:
-        Slices, one after the other, that cover all.
-
-    Raises:
-        ServingError: a clip is larger than a message may be.
+    Returns slices that cover all; ServingError says that a clip is larger than a message may be.
     """
     messages: list[slice] = []
     start = total = 0
@@ -28,8 +20,8 @@ def pack(sizes: Sequence[int], most_bytes: int, most_clips: int = MOST_CLIPS) ->
         if size > most_bytes:
             raise ServingError(
                 f"One clip is a message of {size / 2**20:.3g} MiB, and messages may have "
-                f"{most_bytes / 2**20:.3g}: raise --max_message_mib if the server takes more, or "
-                "send compressed frames (--signature jpeg)."
+                f"{most_bytes / 2**20:.3g}: raise `max_message_mib` if the server takes more, or "
+                "send compressed frames (`signature` jpeg)."
             )
         if number > start and (total + size > most_bytes or number - start == most_clips):
             messages.append(slice(start, number))

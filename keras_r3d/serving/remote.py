@@ -29,23 +29,14 @@ Shape = tuple[int | None, ...]  # None is any size
 
 @dataclasses.dataclass(frozen=True)
 class Manner:
-    """How a server is asked.
+    """How a server is asked."""
 
-    Attributes:
-        signature: "serving_default" or "jpeg".
-        quality: of JPEGs, 1 to 100.
-        concurrency: requests at a time.
-        deadline_seconds: of a request, with all its retries.
-        retries: most of a request.
-        most_bytes: of a message; None is the protocol's own limit.
-    """
-
-    signature: str = "serving_default"
-    quality: int = 95
-    concurrency: int = 4
-    deadline_seconds: float = 60.0
-    retries: int = 4
-    most_bytes: int | None = None
+    signature: str = "serving_default"  # or "jpeg"
+    quality: int = 95  # of JPEGs, 1 to 100
+    concurrency: int = 4  # requests at a time
+    deadline_seconds: float = 60.0  # of a request, with all its retries
+    retries: int = 4  # most of a request
+    most_bytes: int | None = None  # of a message; None is the protocol's own limit
 
     def patiently(self, ask: Callable[[float], Answer]) -> Answer:
         """Asks with retries; `ask` takes the seconds that are left."""
@@ -62,32 +53,20 @@ def classifier(
     evaluation: recipe.Eval,
     described: str,
 ) -> Classifier:
-    """Returns a served model with all that it takes to score a video.
+    """Returns a served model with all that it takes to score a video; the server is asked for it.
 
-    Args:
-        classes: names, in the order of the scores.
-        clips: how they are cut.
-        evaluation: how windows and views are placed and averaged.
-        described: what `clips` was taken from, in words.
-
-    Raises:
-        ServingError: the server cannot be asked, or its model is another one.
+    `described` says in words what `clips` was taken from.
     """
     if manner.signature == "jpeg" and clips.channels != 3:
-        raise ServingError("Optical flow cannot be sent as JPEGs: --signature serving_default.")
+        raise ServingError("Optical flow cannot be sent as JPEGs: `signature` serving_default.")
     version, protos = manner.patiently(server.describe)
-    shape = clips.shape
-    _check_signature(protos, manner.signature, shape, len(classes), server.model)
-    name = f"{server.address} {server.model}/{version}"
-    score = scorer(server, manner)
+    _check_signature(protos, manner.signature, clips.shape, len(classes), server.model)
+    name, score = f"{server.address} {server.model}/{version}", scorer(server, manner)
     return Classifier(name, KIND, classes, clips, evaluation, score, None, described)
 
 
 def scorer(server: Server, manner: Manner) -> Score:
-    """Returns what sends clips to a server, several messages at a time, and returns their scores.
-
-    It raises ServingError as soon as one message has failed for good.
-    """
+    """Returns what scores clips by a server, several messages at a time, until one has failed."""
     pool = ThreadPoolExecutor(manner.concurrency, "requests")
     most_bytes = (manner.most_bytes or server.most_bytes) - _OVERHEAD_BYTES
 
@@ -157,23 +136,18 @@ def _check_signature(
 def known_of(path: str | os.PathLike[str]) -> tuple[Sequence[str], recipe.Recipe, str]:
     """Returns what a server does not say: classes, recipe, and where they are from in words.
 
-    Args:
-        path: the run that a model was exported from, or the folder NAME/VERSION it was exported to,
-            or its `model.json`.
-
-    Raises:
-        ServingError: it is neither.
-        RunError, ModelError: it is damaged.
+    `path` is the run that a model was exported from, or the folder NAME/VERSION it was exported to,
+    or its `model.json`.
     """
-    if (Path(path) / run_folder.RECIPE).is_file():
+    folder = Path(path)
+    if (folder / run_folder.RECIPE).is_file():
         run = run_folder.open_run(os.fspath(path))
         return run.classes, run.recipe, f"recipe of the run {run.path}"
-    folder = Path(path)
     place = folder / "assets.extra" / JSON_FILE if folder.is_dir() else folder
     if not place.is_file():
         raise ServingError(
             f"{path} must be a run, or the folder NAME/VERSION that `python -m keras_r3d.export` "
             f"wrote, or its {JSON_FILE}. There is no {place}."
         )
-    known = Metadata.from_json(place.read_text(encoding="utf-8", errors="replace"), str(place))
-    return known.labels or (), known.read_recipe(str(place)), f"{JSON_FILE} of {path}"
+    about = Metadata.from_json(place.read_text(encoding="utf-8", errors="replace"), str(place))
+    return about.labels or (), about.read_recipe(str(place)), f"{JSON_FILE} of {path}"

@@ -91,7 +91,7 @@ class RestServer(Server):
             raise PassingError(f"{self.address}: {error}") from error
         except http.HttpError as error:
             raise ServingError(
-                f"{self.address}: {error}. Check --url: REST is asked by http://, gRPC, at another "
+                f"{self.address}: {error}. Check `url`: REST is asked by http://, gRPC, at another "
                 "port, by grpc://."
             ) from error
         try:

@@ -18,30 +18,19 @@ PORTS = {"http": 8501, "https": 443, "grpc": 8500}  # where none is given
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """Where a model server listens: `http://host:8501` or `grpc://host:8500`.
+    """Where a model server listens: `http://host:8501` or `grpc://host:8500`."""
 
-    Attributes:
-        protocol: a key of `PORTS`.
-        place: host and port.
-        path: before "/v1/…", of a proxy; "" or "/…".
-        secret: "user:password" for such a proxy; "" if there is none.
-    """
-
-    protocol: str
-    place: str
-    path: str = ""
-    secret: str = dataclasses.field(default="", repr=False)
+    protocol: str  # a key of `PORTS`
+    place: str  # host and port
+    path: str = ""  # before "/v1/…", of a proxy; "" or "/…"
+    secret: str = dataclasses.field(default="", repr=False)  # "user:password" for such a proxy
 
     def __str__(self) -> str:
         return f"{self.protocol}://{self.place}{self.path}"
 
 
 def parse_address(url: str) -> Address:
-    """Reads an address.
-
-    Raises:
-        ArgumentError: it is none, or of an unknown protocol.
-    """
+    """Reads an address; ArgumentError says that it is none."""
     try:
         parts = urllib.parse.urlsplit(url)
         protocol, host, port = parts.scheme.lower(), parts.hostname, parts.port
@@ -52,13 +41,13 @@ def parse_address(url: str) -> Address:
     shown = f"{before.partition('://')[0]}://{after}" if at and "://" in before else after
     if protocol not in PORTS or not host:
         raise ArgumentError(
-            "--url must be http://HOST:PORT, https://HOST:PORT (TensorFlow Serving's REST) or "
+            "`url` must be http://HOST:PORT, https://HOST:PORT (TensorFlow Serving's REST) or "
             f"grpc://HOST:PORT. Received: {shown}"
         )
     path = parts.path.rstrip("/")
     if parts.query or parts.fragment or path.startswith("/v1") or (path and protocol == "grpc"):
         raise ArgumentError(
-            f"--url ends after the port: the model is named by --model. Received: {shown}"
+            f"`url` ends after the port: the model is named by `model`. Received: {shown}"
         )
     if protocol == "grpc" and at:
         raise ArgumentError(f"grpc:// takes no user and password. Received: {shown}")
@@ -69,13 +58,9 @@ def parse_address(url: str) -> Address:
 
 
 class Server(ABC):
-    """A model on a server. Its methods may be called from several threads.
+    """A model on a server. Its methods may be called from several threads."""
 
-    Attributes:
-        most_bytes: of a message, where nothing else is asked for.
-    """
-
-    most_bytes: int
+    most_bytes: int  # of a message, where nothing else is asked for
 
     def __init__(self, address: Address, model: str, version: int | None):
         self.address, self.model, self.version = address, model, version
@@ -86,36 +71,18 @@ class Server(ABC):
 
     @abstractmethod
     def encode(self, clip: Frame | Sequence[bytes]) -> tuple[Any, int]:
-        """Returns a clip as `predict` takes it, and its bytes in a message.
-
-        Args:
-            clip: uint8 `(frames, height, width, channels)`, or its compressed frames.
-        """
+        """Returns a clip (or its compressed frames) as `predict` takes it, and its bytes there."""
 
     @abstractmethod
     def predict(self, signature: str, clips: Sequence[Any], seconds: float) -> np.ndarray:
-        """Asks within some seconds for the scores of encoded clips.
+        """Asks within some seconds for the scores of encoded clips, float32 `(clips, classes)`.
 
-        Returns:
-            float32 `(clips, classes)`.
-
-        Raises:
-            PassingError: the server may answer the next time.
-            ServingError: it will not, or its answer is of no use.
+        PassingError says that the server may answer the next time, ServingError that it will not.
         """
 
 
 def connect(url: str, model: str, version: int | None) -> Server:
-    """Returns a model on a server; nothing is sent yet.
-
-    Args:
-        url: as `parse_address` takes it.
-        version: None is the newest.
-
-    Raises:
-        ArgumentError: no address.
-        ServingError: gRPC's packages are not installed.
-    """
+    """Returns a model on a server, by default its newest version; nothing is sent yet."""
     address = parse_address(url)
     if address.protocol == "grpc":
         from .grpc_server import GrpcServer  # packages that not everybody has

@@ -95,7 +95,7 @@ def test_other_loaders_make_the_clip_asked_for(tmp_path, contender):
     sources, _ = draws.count(found.split("train"), 3, 1)
     (tmp_path / "scratch").mkdir()
     task = draws.Task(sources, found.classes, experiment, 3, str(tmp_path / "scratch"))
-    (row,) = pipeline.on_one_core([contender], task, 3, 1).values()
+    (row,) = pipeline.on_one_core([contender], task, 3, 1)[0].values()
     if row["problem"] and row["problem"].startswith("not importable"):
         pytest.skip(row["problem"])
     assert row["problem"] is None

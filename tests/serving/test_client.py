@@ -133,7 +133,7 @@ def test_addresses(url, shown):
     ],
 )
 def test_what_is_no_address(url):
-    with pytest.raises(ArgumentError, match=r"--url|grpc://") as raised:
+    with pytest.raises(ArgumentError, match=r"`url`|grpc://") as raised:
         server.parse_address(url)
     assert "secret" not in str(raised.value)
 
