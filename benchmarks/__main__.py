@@ -3,23 +3,29 @@
 import importlib
 import os
 import platform
-import sys
 import time
+from typing import Any
 
+from benchmarks.options import Options
 from keras_r3d.system import command, files
 from keras_r3d.system.errors import R3DError
-from keras_r3d.system.signature import REQUIRED, read_signature
 
-_KINDS = {
-    "train": "benchmarks.train:run",
-    "few": "benchmarks.few:run",
-    "few_shots": "benchmarks.few:run_shots",
-    "evaluate": "benchmarks.evaluate:run",
-    "export": "benchmarks.exports.export:run",
-    "checkpoint": "benchmarks.checkpoint:run",
-    "pipeline": "benchmarks.clips.pipeline:run",
-    "prepare": "benchmarks.clips.prepare:run",
-    "motion": "benchmarks.clips.motion:run",
+_OPTIONS = "benchmarks.options:Options"
+# The function, the option that it cannot do without, and its own defaults.
+_KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "train": ("benchmarks.train:run", "", {}),
+    "few": ("benchmarks.few:run", "", {"recipe": "few"}),
+    "few_shots": ("benchmarks.few:run_shots", "data", {"recipe": "few"}),
+    "evaluate": ("benchmarks.evaluate:run", "data", {}),
+    "export": ("benchmarks.exports.export:run", "", {"model": "r3d18", "clips": 4, "cores": 1}),
+    "checkpoint": ("benchmarks.checkpoint:run", "file", {}),
+    "pipeline": ("benchmarks.clips.pipeline:run", "data", {}),
+    "prepare": ("benchmarks.clips.prepare:run", "data", {}),
+    "motion": ("benchmarks.clips.motion:run", "", {"clips": 536}),
+}
+_MISSING = {
+    "data": "videos: a folder of them, a list, or, but for prepare, a clip store.",
+    "file": "a PyTorch checkpoint.",
 }
 
 
@@ -29,34 +35,32 @@ def _main(arguments: command.Arguments, *, kind: str, json: str | None = None) -
     Args:
         kind: train (a step), few (a whole training on few videos), few_shots (its accuracy by the
             number of videos), evaluate, export, checkpoint (of PyTorch, read), pipeline (training
-            clips), prepare (a store), or motion (rendered clips). KIND --help shows its flags.
+            clips), prepare (a store), or motion (rendered clips).
         json: also writes the figures to this file.
     """
     if kind not in _KINDS:
         raise R3DError(f"`kind` must be one of {list(_KINDS)}. Received: {kind}")
-    for parameter in read_signature(_KINDS[kind]):
-        if parameter.default is REQUIRED and parameter.name not in arguments:
-            raise R3DError(f"`{parameter.name}` is missing: {parameter.text}")
+    place, needed, defaults = _KINDS[kind]
+    options = Options(**defaults | arguments.of(_OPTIONS))
+    if needed and not getattr(options, needed):
+        raise R3DError(f"`{needed}` is missing: {_MISSING[needed]}")
     date, cores = time.strftime("%Y-%m-%d"), len(os.sched_getaffinity(0))
     about = {"benchmark": kind, "date": date, "machine": f"{cores} cores ({platform.machine()})"}
     print(", ".join(about.values()))
-    module, _, function = _KINDS[kind].partition(":")
-    figures = getattr(importlib.import_module(module), function)(**arguments.of(_KINDS[kind]))
+    module, _, function = place.partition(":")
+    figures = getattr(importlib.import_module(module), function)(options)
     if json:
         files.write_json(json, about | figures)
 
 
 def main() -> None:
-    """Entry point of the command; its flags are those of the kind."""
-    kinds = [word for word in sys.argv[1:] if word in _KINDS][:1] or list(_KINDS)
-    functions = [_KINDS[kind] for kind in kinds]
-    has_data = any(p.name == "data" for place in functions for p in read_signature(place))
+    """Entry point of the command."""
     command.run(
         _main,
-        functions,
+        [_OPTIONS],
         words=["kind"],
         names={"overrides": "set"},
-        aliases={"data_dir": "data"} if has_data else {},
+        aliases={"data_dir": "data"},
         example="pipeline --data MY_VIDEOS --json figures.json",
     )
 

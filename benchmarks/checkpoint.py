@@ -6,18 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.options import Options
 from benchmarks.turns import interleaved
 from keras_r3d.applications.weights import checkpoints
 
 
-def run(file: str, *, rounds: int = 5) -> dict[str, Any]:
-    """Measures and prints.
-
-    Args:
-        file: PyTorch checkpoint to read.
-        rounds: turns of each contender.
-    """
-    path = Path(file)
+def run(options: Options) -> dict[str, Any]:
+    """Measures and prints."""
+    path = Path(options.file)
 
     def read() -> list[np.ndarray]:
         return [tensor.numpy() for tensor in checkpoints.read_checkpoint(path).tensors.values()]
@@ -30,7 +26,7 @@ def run(file: str, *, rounds: int = 5) -> dict[str, Any]:
     del kept
     size = path.stat().st_size / 1e6
     ways = {"plain bytes": lambda: np.fromfile(path, np.uint8), "tensors": read}
-    rates = interleaved(ways, size, rounds)
+    rates = interleaved(ways, size, options.rounds)
     print(f"Reading {path}, {size:.1f} MB")
     for kind, rate in rates.items():
         print(f"  {kind:18}{rate:8.0f} MB/s{rate / rates['plain bytes']:8.2f}x")

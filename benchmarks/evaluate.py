@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.options import Options
 from benchmarks.turns import interleaved
-from keras_r3d import applications
-from keras_r3d import recipe as recipes
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.data.opening import open_source
@@ -17,64 +16,46 @@ from keras_r3d.inference.models import classifier
 from keras_r3d.inference.prediction import scoring
 from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system.devices import choose
-from keras_r3d.system.errors import R3DError
 
 DECODING, NETWORK = "decoding alone", "network alone"
 
 
-def run(
-    data: str,
-    *,
-    recipe: str = "kinetics34",
-    overrides: Sequence[str] = (),
-    model: str = "r3d34",
-    clips: int = 64,
-    network_threads: int | None = None,
-    rounds: int = 5,
-) -> dict[str, Any]:
+def run(options: Options) -> dict[str, Any]:
     """Measures and prints.
 
-    Args:
-        data: folder of videos, list of them, or clip store.
-        recipe: recipe that cuts clips.
-        overrides: changes of recipe keys: clips.frames=8. May be repeated.
-        model: network; its weights are random.
-        clips: most videos that are evaluated.
-        network_threads: cores that the network may use; videos are decoded on all. With fewer than
-            all it is like a network on a device of its own, which leaves cores to decode on.
-        rounds: turns of each contender.
+    With fewer threads than all, the network is like one on a device of its own, which leaves cores
+    to decode on.
     """
-    if model not in applications.list_models():
-        raise R3DError(f"`model` must be one of {applications.list_models()}. Received: {model}")
-    if network_threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(network_threads)
-        tf.config.threading.set_inter_op_parallelism_threads(network_threads)
-    experiment = recipes.load(recipe, overrides)
-    source = open_source(data, experiment.clips, experiment.videos)
-    videos = [video for split in source.annotations.splits.values() for video in split][:clips]
-    source.reader.require_readable(videos, "all")
+    if options.network_threads is not None:
+        tf.config.threading.set_intra_op_parallelism_threads(options.network_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(options.network_threads)
+    experiment = options.load_recipe()
     shape, hardware = experiment.clips.shape, choose()
-    network = applications.get_model(model, input_shape=shape)
+    network = options.build_network(shape)
+    source = open_source(options.data, experiment.clips, experiment.videos)
+    videos = [video for split in source.annotations.splits.values() for video in split]
+    videos = videos[: options.clips]
+    source.reader.require_readable(videos, "all")
     scorer = classifier.of_network(network, experiment, hardware=hardware)
     count, steps = parts(scorer, lambda: source.reader, videos)
     steps["evaluation"] = lambda: list(scoring.score(scorer, source.reader, videos))
-    rates = interleaved(steps, count, rounds)
+    rates = interleaved(steps, count, options.rounds)
     figures = {
         "devices": hardware.description,
-        "model": model,
+        "model": options.model,
         "data": as_dict(experiment.clips),
         "eval": dataclasses.asdict(experiment.eval),
         "videos": len(videos),
         "clips": count,
-        "network_threads": network_threads,
-        "rounds": rounds,
+        "network_threads": options.network_threads,
+        "rounds": options.rounds,
         "clips_per_second": rates,
         "of_the_slower": rates["evaluation"] / min(rates[DECODING], rates[NETWORK]),
         "of_one_after_the_other": rates["evaluation"] / one_after_the_other(rates),
     }
     print(
-        f"Evaluation, {model}, {count} clips of {'x'.join(map(str, shape[:3]))} from "
-        f"{len(videos)} videos, {hardware.description}, median of {rounds} turns"
+        f"Evaluation, {options.model}, {count} clips of {'x'.join(map(str, shape[:3]))} from "
+        f"{len(videos)} videos, {hardware.description}, median of {options.rounds} turns"
     )
     for part, rate in rates.items():
         print(f"  {part:18}{rate:9.2f} clips/s")

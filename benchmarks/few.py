@@ -1,6 +1,5 @@
 """Training on few videos: how long it takes, and how many videos of a class are enough."""
 
-import dataclasses
 import math
 import tempfile
 import time
@@ -12,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks.evaluate import one_after_the_other, parts
+from benchmarks.options import Options
 from benchmarks.turns import interleaved, peak_megabytes
 from keras_r3d import recipe as recipes
 from keras_r3d.data import demo
@@ -31,26 +31,10 @@ from keras_r3d.training.few import embeddings, setup
 _SCRATCH = "gestures"  # recipe that trains from scratch
 
 
-def run(
-    data: str | None = None,
-    *,
-    recipe: str = "few",
-    overrides: Sequence[str] = (),
-    weights: str | None = None,
-    rounds: int = 5,
-) -> dict[str, Any]:
-    """Measures a whole training, and its embedding beside decoding and the network alone.
-
-    Args:
-        data: folder of videos, list of them, or clip store. None is 96 of the demo's rendered
-            videos.
-        recipe: recipe with [few].
-        overrides: changes of recipe keys: clips.frames=8. May be repeated.
-        weights: in place of the recipe's, such as a .keras file.
-        rounds: turns of each contender.
-    """
-    experiment = _load(recipe, overrides, weights)
-    data = data or str(demo.render() / "test")
+def run(options: Options) -> dict[str, Any]:
+    """Measures a whole training, and its embedding beside decoding and the network alone."""
+    experiment, rounds = options.load_recipe(), options.rounds
+    data = options.data or str(demo.render() / "test")
     figures = {
         "data": data,
         "weights": experiment.model.weights,
@@ -78,14 +62,6 @@ def run(
         f"({figures['megabytes_before']:.0f} MB before: libraries)"
     )
     return figures
-
-
-def _load(recipe: str, overrides: Sequence[str], weights: str | None) -> Recipe:
-    experiment = recipes.load(recipe, overrides)
-    if weights is None:
-        return experiment
-    model = dataclasses.replace(experiment.model, weights=weights)
-    return dataclasses.replace(experiment, model=model)
 
 
 def _train_twice(data: str, experiment: Recipe) -> dict[str, dict[str, float]]:
@@ -135,39 +111,18 @@ def _embed(
         return embeddings.embed(model, reader, videos, cache)
 
 
-def run_shots(
-    data: str,
-    *,
-    recipe: str = "few",
-    overrides: Sequence[str] = (),
-    weights: str | None = None,
-    per_class: Sequence[float] = (1, 2, 3, 5),
-    draws: int = 30,
-    scratch_draws: int = 0,
-    picture: str | None = None,
-) -> list[dict[str, Any]]:
-    """Draws training videos again and again, trains on them and evaluates the test split.
-
-    Args:
-        data: videos with a train and a test split.
-        recipe: recipe with [few].
-        overrides: changes of recipe keys: clips.frames=8. May be repeated.
-        weights: in place of the recipe's, such as a .keras file.
-        per_class: training videos of each class; by default 1,2,3,5.
-        draws: of each number of videos.
-        scratch_draws: likewise of recipe gestures, a minute each.
-        picture: PNG file to draw the curves into.
-    """
-    experiment = _load(recipe, overrides, weights)
+def run_shots(options: Options) -> dict[str, Any]:
+    """Draws training videos again and again, trains on them and evaluates the test split."""
+    experiment, data = options.load_recipe(), options.data
     points = []
     for method, count_draws, start in (
-        ("few", draws, lambda: _start_few(data, experiment)),
-        (f"from scratch ({_SCRATCH})", scratch_draws, lambda: _start_scratch(data)),
+        ("few", options.draws, lambda: _start_few(data, experiment)),
+        (f"from scratch ({_SCRATCH})", options.scratch_draws, lambda: _start_scratch(data)),
     ):
         if not count_draws:
             continue
         labels, train = start()
-        for count in map(int, per_class):
+        for count in map(int, options.per_class):
             chosen = [_draw(labels, count, draw) for draw in range(count_draws)]
             accuracies = np.array([train(numbers) for numbers in chosen])
             points.append({"method": method, "per_class": count, "accuracies": accuracies.tolist()})
@@ -175,10 +130,10 @@ def run_shots(
                 f"{method:14}{count:3} a class: {accuracies.mean():6.1%} ± {accuracies.std():.1%} "
                 f"({accuracies.min():.1%} to {accuracies.max():.1%}, {count_draws} draws)"
             )
-    if picture:
-        with files.atomic(picture) as temporary:
+    if options.picture:
+        with files.atomic(options.picture) as temporary:
             _plot(points).savefig(temporary, dpi=110)
-    return points
+    return {"points": points}
 
 
 def _draw(labels: Sequence[Any], count: int, draw: int) -> list[int]:

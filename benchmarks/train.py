@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.options import Options
 from benchmarks.turns import Contender, Entry, Worker, in_turns, one_by_one, print_table
-from keras_r3d import applications
-from keras_r3d.system.errors import R3DError
 
 _SAVE_MINUTES = 10.0  # between two states, as the recipes have it
 # A network for 400 classes, clips uint8 `(batch, frames, size, size, 3)`, and labels int32.
@@ -84,32 +83,18 @@ _CONTENDERS = (
 _COLUMNS = {"clips/s": ("rate", ".2f"), "of ours": ("ours", ".2f"), "of peer": ("peer", ".2f")}
 
 
-def run(
-    *,
-    model: str = "r3d34",
-    batch_size: int = 8,
-    frames: int = 16,
-    size: int = 112,
-    rounds: int = 5,
-    xla: bool = False,
-) -> dict[str, Any]:
-    """Measures and prints.
-
-    Args:
-        model: network.
-        batch_size: clips in a step.
-        frames: of a clip.
-        size: side of a clip in pixels.
-        rounds: turns of each contender.
-        xla: also our step compiled by XLA (slow on CPU).
-    """
-    if model not in applications.list_models():
-        raise R3DError(f"`model` must be one of {applications.list_models()}. Received: {model}")
+def run(options: Options) -> dict[str, Any]:
+    """Measures and prints."""
+    model, batch_size, rounds = options.model, options.batch_size, options.rounds
+    frames, size = options.frames, options.size
+    network = options.build_network((frames, size, size, 3))
     cores, rng = sorted(os.sched_getaffinity(0)), np.random.default_rng(0)
     clips = rng.integers(0, 256, (batch_size, frames, size, size, 3), np.uint8)
     task = model, clips, rng.integers(0, 400, batch_size, np.int32)
     turns = [["a step"]] * (rounds + 1)
-    entries = [Entry(c, cores, turns) for c in _CONTENDERS if xla or "compiled" not in c.options]
+    entries = [
+        Entry(c, cores, turns) for c in _CONTENDERS if options.xla or "compiled" not in c.options
+    ]
     results = in_turns(entries, task, [_OURS])
     rates = {name: batch_size * r.rate for name, r in results.items() if not r.problem}
     figures: dict[str, Any] = {
@@ -120,7 +105,7 @@ def run(
         "versions": {name: results[name].version for name in rates},
         "clips_per_second": rates,
         "dropped_out": {name: r.problem for name, r in results.items() if r.problem},
-        "state": _save_state(model, frames, size),
+        "state": _save_state(network),
     }
     rows: dict[str, dict[str, float]] = {}
     for name, rate in rates.items():
@@ -139,11 +124,10 @@ def run(
     return figures
 
 
-def _save_state(name: str, frames: int, size: int) -> dict[str, float]:
+def _save_state(network: Any) -> dict[str, float]:
     """Saves the weights of a network and as many velocities."""
     from keras_r3d.training import state
 
-    network = applications.get_model(name, input_shape=(frames, size, size, 3))
     parts = ("weights", "velocities")
     arrays = {f"{part}/{v.path}": np.array(v) for part in parts for v in network.weights}
     with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as folder:

@@ -148,7 +148,7 @@ def print_table(
             values = [(figures[name].get(key), form) for key, form in columns.values()]
             cells = ["" if value is None else f"{value:{form}}" for value, form in values]
         version = f" ({result.version})" if result.version else ""
-        print(f"  {name + version:36}" + "".join(f"{cell:>9}" for cell in cells))
+        print((f"  {name + version:36}" + "".join(f"{cell:>9}" for cell in cells)).rstrip())
 
 
 class _DroppedOutError(Exception):

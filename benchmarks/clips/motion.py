@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.options import Options
 from benchmarks.turns import Contender, Entry, Worker, in_turns, one_by_one
 from keras_r3d import recipe
 from keras_r3d.data import motion
@@ -46,14 +47,9 @@ def _start_pipeline(cut: recipe.Clips) -> Worker:
     return Worker(lambda numbers: collections.deque(streams.pop(), maxlen=0), ready)
 
 
-def run(*, clips: int = 536, rounds: int = 5, sizes: Sequence[int] = (64, 112)) -> dict[str, Any]:
-    """Measures and prints.
-
-    Args:
-        clips: clips in a turn, of all motions one after the other.
-        rounds: turns of each contender.
-        sizes: of the clips, in pixels.
-    """
+def run(options: Options, sizes: Sequence[int] = (64, 112)) -> dict[str, Any]:
+    """Measures and prints, for each of some sizes in pixels."""
+    clips, rounds = options.clips, options.rounds
     cores, batches = sorted(os.sched_getaffinity(0)), -(-clips // _BATCH_SIZE)
     one_thread = Contender("one thread", _start_rendering)
     all_cores = Contender("tf.data", _start_pipeline, ("tensorflow",))

@@ -16,8 +16,8 @@ import numpy as np
 from benchmarks.clips import draws
 from benchmarks.clips.contenders import FROM_ITS_VIDEOS, FROM_STORE, FROM_VIDEOS
 from benchmarks.clips.draws import Draw, Task
+from benchmarks.options import Options
 from benchmarks.turns import Contender, Entry, Result, in_turns, print_table
-from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations
 from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.data.opening import open_source
@@ -41,47 +41,28 @@ _COLUMNS = {
 }
 
 
-def run(
-    data: str,
-    *,
-    recipe: str = "kinetics34",
-    overrides: Sequence[str] = (),
-    videos: str | None = None,
-    clips: int = 64,
-    rounds: int = 5,
-    cores: int | None = None,
-    gpu_clips_per_second: Sequence[float] = (),
-    contenders: Sequence[Contender] = (),
-) -> dict[str, Any]:
-    """Measures and prints.
+def run(options: Options, contenders: Sequence[Contender] = ()) -> dict[str, Any]:
+    """Measures and prints; contenders are ours, its floor, and others.
 
-    Args:
-        data: folder of videos, list of them, or clip store.
-        recipe: recipe that cuts clips.
-        overrides: changes of recipe keys: clips.frames=8. May be repeated.
-        videos: of a store, the folder it was made of.
-        clips: clips in a turn, made whole batches; also the most videos they are drawn from.
-        rounds: turns of each contender.
-        cores: most cores given to our loader, by default all.
-        gpu_clips_per_second: clips a second that your GPU trains with.
-        contenders: ours, its floor, others; by default all that there are.
+    Turns are of whole batches; videos are as many as clips at most.
     """
-    experiment, available = recipes.load(recipe, overrides), sorted(os.sched_getaffinity(0))
-    _check(experiment, cores, len(available))
+    experiment, available = options.load_recipe(), sorted(os.sched_getaffinity(0))
+    _check(experiment, options.cores, len(available))
+    data, rounds = options.data, options.rounds
     seed = experiment.train.seed
     source = open_source(data, experiment.clips, experiment.videos, seed=seed)
     training = source.annotations.split("train")
-    batch_size = min(clips, _MOST_CLIPS_IN_A_BATCH)
-    clips = math.ceil(clips / batch_size) * batch_size
+    batch_size = min(options.clips, _MOST_CLIPS_IN_A_BATCH)
+    clips = math.ceil(options.clips / batch_size) * batch_size
     broken: list[str] = []
     stored = isinstance(source.reader, StoreReader)
     if isinstance(source.reader, StoreReader):
         store = source.reader.store
-        sources = draws.in_store(store, training, clips, seed, videos)
+        sources = draws.in_store(store, training, clips, seed, options.videos)
         megabytes = sum(file.bytes for file in store.description.files) / 1e6
         megabytes *= len(sources) / len(store.videos)
-        contenders = contenders or (*FROM_STORE, *(FROM_ITS_VIDEOS if videos else ()))
-    elif videos:
+        contenders = contenders or (*FROM_STORE, *(FROM_ITS_VIDEOS if options.videos else ()))
+    elif options.videos:
         raise R3DError(f"`videos` goes with a clip store in `data`. {data} is none.")
     else:
         sources, broken = draws.count(training, clips, seed)
@@ -122,13 +103,13 @@ def run(
                 row[key] = rate and rate / other
         print_table(results, rows, _COLUMNS)  # by CPU time, which others on the machine move less
         turns = _plan_turns(task, clips * ours.pace, rounds)
-        by_cores = on_cores(ours, task, turns, available[: cores or len(available)])
+        by_cores = on_cores(ours, task, turns, available[: options.cores or len(available)])
     drawn = [draw for turn in turns for draw in turn]
     per_clip = frames if stored else statistics.mean(1 + int(d.numbers.max()) for d in drawn)
     floor_frames = per_clip * rows[floor.name]["clips_per_cpu_second"]
     figures["floor_frames_per_cpu_second"] = floor_frames
     figures["clips_per_second_by_cores"] = by_cores
-    gpus = gpu_clips_per_second or _ASSUMED_CLIPS_PER_SECOND
+    gpus = options.gpu_clips_per_second or _ASSUMED_CLIPS_PER_SECOND
     figures["cores_needed"] = {f"{rate:g}": cores_needed(rate, by_cores) for rate in gpus}
     print(f"Decoding alone: {floor_frames:.0f} frames a CPU second.")
     for count, rate in by_cores.items():
@@ -136,7 +117,7 @@ def run(
             f"Our loader on {count} core{'s' if count > 1 else ''}: {rate:.2f} clips/s, "
             f"{rate / count / by_cores[1]:.2f} of one core's rate each."
         )
-    if not gpu_clips_per_second:
+    if not options.gpu_clips_per_second:
         print("Rates of GPUs are assumed here; give yours with --gpu_clips_per_second.")
     place = "from this store" if stored else "straight from these videos"
     for gpu, count in figures["cores_needed"].items():

@@ -3,12 +3,11 @@
 import itertools
 import os
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.options import Options
 from benchmarks.turns import interleaved
-from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Annotations
 from keras_r3d.data.decoding import buffers, decoder
@@ -18,33 +17,18 @@ from keras_r3d.recipe.clips import MultiScale
 from keras_r3d.system.opencv import cv2
 
 
-def run(
-    data: str,
-    *,
-    recipe: str = "kinetics34",
-    overrides: Sequence[str] = (),
-    clips: int = 64,
-    rounds: int = 5,
-) -> dict[str, Any]:
-    """Measures and prints. Both run on one core.
-
-    Args:
-        data: folder of videos, or a list of them.
-        recipe: recipe whose multiscale crops the levels are made for.
-        overrides: changes of recipe keys: clips.frames=8. May be repeated.
-        clips: most videos that are prepared in each turn.
-        rounds: turns of each contender.
-    """
+def run(options: Options) -> dict[str, Any]:
+    """Measures and prints. Both run on one core."""
     buffers.keep_buffers()  # as preparing does
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     cv2.setNumThreads(1)
-    cut = recipes.load(recipe, overrides).clips
+    cut = options.load_recipe().clips
     assert isinstance(cut.crop, MultiScale)
     settings = StoreSettings(levels.for_crops(cut.size, cut.crop.scales), 90, 0.0)
-    listed = annotations.read(data, annotations.AUTO)
-    videos = listed.split("train")[:clips]
+    listed = annotations.read(options.data, annotations.AUTO)
+    videos = listed.split("train")[: options.clips]
     chosen = Annotations({"train": videos}, listed.classes, [])
-    work = planning.job(chosen, annotations.root(data), settings)
+    work = planning.job(chosen, annotations.root(options.data), settings)
     frames, numbers = (
         sum(decoder.probe(video.path).frame_count for video in videos),
         itertools.count(),
@@ -70,13 +54,13 @@ def run(
                 progress=lambda done, of: None,
             )
 
-        rates = interleaved({"bare loop": bare, "prepare": prepare}, frames, rounds)
+        rates = interleaved({"bare loop": bare, "prepare": prepare}, frames, options.rounds)
     sizes = list(settings.levels.sizes)
     print(f"Preparing {len(videos)} videos, {frames} frames, at {len(sizes)} sizes, on one core")
     for kind, rate in rates.items():
         print(f"  {kind:18}{rate:8.1f} frames/s{rate / rates['bare loop']:8.2f}x")
     return {
-        "data": os.path.abspath(data),
+        "data": os.path.abspath(options.data),
         "videos": len(videos),
         "frames": frames,
         "levels": sizes,

@@ -13,12 +13,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.exports import samples
 from benchmarks.exports.exported_models import ALL, CLASSES, CLIPS, STOCK
+from benchmarks.options import Options
 from benchmarks.turns import Contender, Entry, Result, in_turns, print_table
 from keras_r3d import applications, recipe
+from keras_r3d.data import demo
+from keras_r3d.data.decoding.decoder import Frame
 from keras_r3d.export.formats import Source, get_format
-from keras_r3d.system.errors import R3DError
+from keras_r3d.system.opencv import cv2
 
 _CALIBRATION_CLIPS, _CLIPS_COMPARED = 32, 8
 _FORMS = {  # of ours, by file: format and quantization
@@ -33,34 +35,15 @@ _COLUMNS = {
 }
 
 
-def run(
-    *,
-    model: str = "r3d18",
-    frames: int = 16,
-    size: int = 112,
-    clips: int = 4,
-    cores: int = 1,
-    rounds: int = 5,
-    contenders: Sequence[Contender] = ALL,
-) -> dict[str, Any]:
-    """Measures and prints.
-
-    Args:
-        model: network; its weights are made up.
-        frames: of a clip.
-        size: side of a clip in pixels.
-        clips: clips in a turn, scored one after the other.
-        cores: cores that each may use, in as many threads.
-        rounds: turns of each contender.
-        contenders: the stock conversion, and others.
-    """
-    if model not in applications.list_models():
-        raise R3DError(f"`model` must be one of {applications.list_models()}. Received: {model}")
-    pinned = sorted(os.sched_getaffinity(0))[:cores]
-    shown = samples.clips(_CLIPS_COMPARED, frames, size, split="test")
-    network = applications.get_model(model, input_shape=(frames, size, size, 3), classes=CLASSES)
-    calibration = samples.clips(_CALIBRATION_CLIPS, frames, size)
-    samples.move_weights(network, calibration[:_CLIPS_COMPARED])
+def run(options: Options, contenders: Sequence[Contender] = ALL) -> dict[str, Any]:
+    """Measures and prints; the contenders are the stock conversion, and others."""
+    model, clips, rounds = options.model, options.clips, options.rounds
+    frames, size = options.frames, options.size
+    network = options.build_network((frames, size, size, 3), classes=CLASSES)
+    pinned = sorted(os.sched_getaffinity(0))[: options.cores]
+    shown = draw_clips(_CLIPS_COMPARED, frames, size, split="test")
+    calibration = draw_clips(_CALIBRATION_CLIPS, frames, size)
+    move_weights(network, calibration[:_CLIPS_COMPARED])
     expected = network.predict_on_batch(shown.astype(np.float32))
     load = [os.getloadavg()[0]]
     file_of = {contender.name: contender.options["file"] for contender in contenders}
@@ -112,6 +95,48 @@ def run(
         "contenders": rows,
         "dropped_out": {name: r.problem for name, r in results.items() if r.problem},
     }
+
+
+def draw_clips(count: int, frames: int, size: int, *, split: str = "train") -> Frame:
+    """Draws clips of the demo's scenes, which differ by split: a shape moves before a texture.
+
+    Returns:
+        uint8 `(count, frames, size, size, 3)`, RGB.
+    """
+    out = np.empty((count, frames, size, size, 3), np.uint8)
+    for number, clip in enumerate(out):
+        label = demo.CLASSES[number % len(demo.CLASSES)]
+        scene = demo.frames(label, split, np.random.default_rng([0, number]))
+        for place, frame in enumerate(clip):
+            scaled = cv2.resize(scene[place % len(scene)], (size, size))
+            frame[:] = scaled[..., ::-1]  # to RGB
+    return out
+
+
+def move_weights(network: keras.Model, clips: Frame) -> None:
+    """Gives a new network statistics and scores like those of a trained one.
+
+    New batch norms multiply by 1 and add 0, and scores of random weights are all alike: mistakes
+    would not show, nor would the rounding of int8. After this, each batch norm has the statistics
+    of the clips, factors of 0.5-1.5 and offsets of up to 0.3, and logits have a deviation of 1.5.
+    """
+    rng = np.random.default_rng(0)
+    norms = [n for n in network.layers if isinstance(n, keras.layers.BatchNormalization)]
+    for norm in norms:
+        norm.gamma.assign(rng.uniform(0.5, 1.5, norm.gamma.shape))
+        norm.beta.assign(rng.uniform(-0.3, 0.3, norm.beta.shape))
+    if norms:
+        momentum = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+        network(clips.astype(np.float32), training=True)
+        for norm, before in zip(norms, momentum, strict=True):
+            norm.momentum = before
+    last = network.get_layer("predictions")
+    features = keras.Model(network.input, last.input)(clips.astype(np.float32))
+    kernel, *bias = last.get_weights()
+    logits = keras.ops.convert_to_numpy(features) @ kernel
+    last.set_weights([kernel * 1.5 / logits.std(), *bias])
 
 
 def _write(

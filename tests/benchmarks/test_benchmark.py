@@ -10,6 +10,7 @@ from conftest import STEP, frame_numbers, write_video
 from benchmarks import few
 from benchmarks.clips import draws, motion, pipeline
 from benchmarks.clips.contenders import FROM_VIDEOS
+from benchmarks.options import Options
 from benchmarks.turns import Contender, Worker, one_by_one
 from keras_r3d import recipe
 from keras_r3d.applications import R3D10
@@ -60,10 +61,7 @@ def test_everyone_is_measured_or_named(class_folders, capsys):
     broken = class_folders / "red" / "broken.mp4"
     broken.write_bytes(b"no video")
     figures = pipeline.run(
-        str(class_folders),
-        overrides=SET,
-        clips=13,
-        rounds=1,
+        Options(data=str(class_folders), overrides=SET, clips=13, rounds=1),
         contenders=(*FROM_VIDEOS[:2], NOT_INSTALLED, FAILS, CRASHES, LATE),
     )
     json.dumps(figures, allow_nan=False)
@@ -165,14 +163,14 @@ def test_cores_needed():
 def test_a_wrong_call_is_one_sentence(class_folders):
     data = str(class_folders)
     with pytest.raises(R3DError, match="`cores` must be at most"):
-        pipeline.run(data, clips=1, rounds=1, cores=10**6)
-    failing = (FAILS, FROM_VIDEOS[1])
+        pipeline.run(Options(data=data, clips=1, rounds=1, cores=10**6))
+    options = Options(data=data, overrides=SET, clips=1, rounds=1, cores=1)
     with pytest.raises(R3DError, match="'fails' failed: ValueError"):
-        pipeline.run(data, overrides=SET, clips=1, rounds=1, cores=1, contenders=failing)
+        pipeline.run(options, contenders=(FAILS, FROM_VIDEOS[1]))
 
 
 def test_rendering_motion_is_measured(capsys):
-    figures = motion.run(clips=2, rounds=1, sizes=(16,))
+    figures = motion.run(Options(clips=2, rounds=1), sizes=(16,))
     assert json.loads(json.dumps(figures)) == figures
     assert set(figures["clips_per_second"]) == {"16x16x16, one thread", "16x16x16, tf.data"}
     for rates in figures["clips_per_second"].values():
@@ -185,12 +183,14 @@ def test_rendering_motion_is_measured(capsys):
 def test_training_on_few_videos_is_measured(class_folders, tmp_path, capsys):
     network = R3D10(input_shape=(4, 16, 16, 3), width=0.125, labels=["a", "b"])
     network.save(tmp_path / "weights.keras")
-    figures = few.run(
-        str(class_folders),
+    options = Options(
+        data=str(class_folders),
+        recipe="few",
         overrides=[*SET, "few.stages=['conv5']"],
         weights=str(tmp_path / "weights.keras"),
         rounds=1,
     )
+    figures = few.run(options)
     assert json.loads(json.dumps(figures)) == figures
     assert figures["videos"] == 12
     assert figures["clips"] == 12 * 6 * 2  # six windows, two views

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks.exports import export, exported_models, samples
+from benchmarks.exports import export, exported_models
+from benchmarks.options import Options
 from keras_r3d.applications import R3D10
 from keras_r3d.system.errors import R3DError
 
@@ -29,9 +30,8 @@ STOCK, OURS = (
 @pytest.mark.slow
 def test_everyone_is_measured_or_named(capsys):
     contenders = (STOCK, OURS, HALVED, NOT_INSTALLED)
-    figures = export.run(
-        model="r3d10", frames=4, size=16, clips=2, cores=1, rounds=1, contenders=contenders
-    )
+    options = Options(model="r3d10", frames=4, size=16, clips=2, cores=1, rounds=1)
+    figures = export.run(options, contenders)
     json.dumps(figures, allow_nan=False)
     assert "not importable: ModuleNotFoundError" in capsys.readouterr().out
     found = figures["contenders"]
@@ -47,23 +47,23 @@ def test_everyone_is_measured_or_named(capsys):
 
 def test_an_unknown_network_is_named():
     with pytest.raises(R3DError, match=r"must be one of .*r3d18"):
-        export.run(model="r3d19", frames=4, size=16, clips=1, rounds=1)
+        export.run(Options(model="r3d19", frames=4, size=16, clips=1, rounds=1))
 
 
 def test_clips_are_moving_scenes():
-    clips = samples.clips(3, 8, 32)
+    clips = export.draw_clips(3, 8, 32)
     assert clips.shape == (3, 8, 32, 32, 3)
     assert clips.dtype == np.uint8
     for clip in clips.astype(int):
         assert np.abs(np.diff(clip, axis=0)).max() > 30  # something moves
         assert np.abs(np.diff(clip, axis=2)).mean() < 10  # and it is no noise
-    assert (clips[0] != samples.clips(1, 8, 32, split="test")[0]).any()
+    assert (clips[0] != export.draw_clips(1, 8, 32, split="test")[0]).any()
 
 
 def test_moved_weights_have_the_statistics_of_the_clips():
-    clips = samples.clips(3, 8, 32)
+    clips = export.draw_clips(3, 8, 32)
     network = R3D10(input_shape=(8, 32, 32, 3), width=0.125, classes=5)
-    samples.move_weights(network, clips)
+    export.move_weights(network, clips)
     norm = network.get_layer("conv1_bn")
     assert norm.momentum == 0.9
     before = keras.Model(network.input, norm.input)(clips.astype(np.float32))

@@ -137,13 +137,13 @@ def prepare(
         if not (store / format.DESCRIPTION).exists():  # else it was killed when it was all but done
             missing = [shard.number for shard in shards if not shard.is_made()]
             if not finish:
-                own = place.share.of(range(len(shards)))
-                count = sum(len(shards[number].places) for number in own)
-                mine = [shards[number] for number in own if number in set(missing)]
-                done = count - sum(len(shard.places) for shard in mine)
+                numbers = place.share.of(range(len(shards)))
+                count = sum(len(shards[number].places) for number in numbers)
+                unmade = [shards[number] for number in numbers if number in set(missing)]
+                done = count - sum(len(shard.places) for shard in unmade)
                 if done:
                     progress(done, count)
-                for _ in _make(work, mine, place, processes, limit_seconds):
+                for _ in _make(work, unmade, place, processes, limit_seconds):
                     done += 1
                     progress(done, count)
                 missing = [number for number in missing if not shards[number].is_made()]
