@@ -10,7 +10,7 @@ from keras_r3d.system.errors import R3DError
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a benchmark is asked for. Defaults that are not of all kinds are a `field`: no flag's.
+    """What a benchmark is asked for. A default that is a `field` is none of the flag's.
 
     Attributes:
         data: folder of videos, list of them, or clip store. By default the demo's rendered videos
@@ -38,7 +38,7 @@ class Options:
         picture: few_shots: PNG file to draw the curves into.
     """
 
-    data: str = ""
+    data: str = dataclasses.field(default="")
     recipe: str = dataclasses.field(default="kinetics34")
     overrides: Sequence[str] = ()
     weights: str | None = None

@@ -201,3 +201,31 @@ def test_training_on_few_videos_is_measured(class_folders, tmp_path, capsys):
     assert set(first) == set(again) >= {"embedded", "fitted", "all"}
     assert figures["peak_megabytes"] >= figures["megabytes_before"]
     assert "Whole training, again: embedded" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_accuracy_by_the_number_of_videos_is_measured(class_folders, tmp_path, capsys):
+    network = R3D10(input_shape=(4, 16, 16, 3), width=0.125, labels=["a", "b"])
+    network.save(tmp_path / "weights.keras")
+    rows = [
+        f"{class_folders / label / f'{number}.avi'},{label},{'test' if number > 3 else 'train'}"
+        for label in ("red", "green")
+        for number in range(6)
+    ]
+    listed = tmp_path / "videos.csv"
+    listed.write_text("\n".join(["path,label,split", *rows]))
+    options = Options(
+        data=str(listed),
+        recipe="few",
+        overrides=[*SET, "few.stages=['conv5']"],
+        weights=str(tmp_path / "weights.keras"),
+        per_class=[1, 3],
+        draws=2,
+        picture=str(tmp_path / "curves.png"),
+    )
+    figures = few.run_shots(options)
+    assert json.loads(json.dumps(figures)) == figures
+    assert [point["per_class"] for point in figures["points"]] == [1, 3]
+    assert all(len(point["accuracies"]) == 2 for point in figures["points"])
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert "few             3 a class: " in capsys.readouterr().out
