@@ -33,8 +33,8 @@ def _main(
         )
     paths = listing.paths(words, sys.stdin)
     options = arguments.of(_PREDICT) | {"videos": paths, "timeout": timeout}
-    wanted = {name: options[name] for name in ("json", "csv") if name in options}
-    Predictions(paths, (), **wanted)  # what cannot be written is an error before a server is asked
+    outputs = {name: options[name] for name in ("json", "csv") if name in options}
+    Predictions(paths, (), **outputs)  # what cannot be written is an error before a server is asked
     server = arguments.of(_SERVED)
     if "url" not in server:
         raise R3DError("`url` is missing: where the server listens, such as http://localhost:8501.")

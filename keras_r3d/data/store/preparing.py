@@ -269,9 +269,6 @@ def _join(work: Job, store: Path, shards: Sequence[_Shard], place: Work) -> None
         )
     (store / format.INDEX).mkdir(exist_ok=True)
     filled = [(shard, about) for shard, about in zip(shards, abouts, strict=True) if about["rows"]]
-    for shard, about in zip(shards, abouts, strict=True):
-        if not about["rows"]:  # all of its videos are broken
-            shard.path.unlink(missing_ok=True)
     with contextlib.ExitStack() as stack:
         columns = {
             column: stack.enter_context((place.scratch / column).open("wb"))
@@ -295,6 +292,9 @@ def _join(work: Job, store: Path, shards: Sequence[_Shard], place: Work) -> None
         for name in index
     ]
     described += [format.File(format.shard_name(s.number), about["bytes"]) for s, about in filled]
+    for shard, about in zip(shards, abouts, strict=True):
+        if not about["rows"]:  # all of its videos are broken
+            shard.path.unlink(missing_ok=True)
     source = {"path": work.root, "videos": len(work.samples)}
     source["sha256"] = place.request["videos_sha256"]
     frames, settings = sum(row[5] for row in rows), work.settings
