@@ -20,9 +20,10 @@ from keras_r3d import recipe, run_folder
 from keras_r3d.data import annotations, clips, opening, pipeline
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import flow, flow_folder
-from keras_r3d.data.decoding.flow_decoder import FlowDecoder, StoredFlowDecoder, packed, unpacked
 from keras_r3d.data.decoding.flow_folder import FlowSettings
+from keras_r3d.data.decoding.flow_video import FlowVideo, StoredFlow, packed, unpacked
 from keras_r3d.data.decoding.reader import Cut
+from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.opening import open_source
 from keras_r3d.data.sampling import cropping
@@ -75,7 +76,8 @@ def flow_data(data: recipe.Clips, **changes) -> recipe.Clips:
 
 
 def every_frame(video: Video, short_side: int = 0) -> np.ndarray:
-    return np.stack([frame for _, frame in FlowDecoder(video.path, "dis", short_side).timed()])
+    file = FlowVideo(video.path, "dis", short_side)
+    return np.stack([frame for _, frame in file.frames(file.index())])
 
 
 # Bytes
@@ -109,13 +111,13 @@ def test_no_motion_is_128():
 def test_a_stored_frame_is_what_it_was(frame, seconds):
     image = packed(frame, seconds)
     assert not any(side % 2 for side in image.shape)
-    received, when = unpacked(np.repeat(image[..., None], 3, axis=2), "x.mkv")
+    received, when = unpacked(image, "x.mkv")
     assert when == seconds
     assert (received == frame).all()
 
 
 def test_other_pictures_are_not_taken_for_flow():
-    for image in (np.full((34, 32, 3), 77, np.uint8), np.zeros((3, 3, 3), np.uint8)):
+    for image in (np.full((34, 32), 77, np.uint8), np.zeros((3, 3), np.uint8)):
         with pytest.raises(VideoError, match="is not a file of flow"):
             unpacked(image, "x.mkv")
 
@@ -291,44 +293,36 @@ def test_a_mirrored_clip_moves_the_other_way(moving):
     assert mirrored[..., 0].mean() < -1
 
 
-def test_frames_of_other_sizes_and_one_channel(tmp_path, monkeypatch):
-    pictures = [texture(48, 64), texture(40, 40), texture(20, 90)]
-
-    class Images:
-        header_count, count, seconds, ended = 3, 0, 0.0, False
-
-        def __init__(self, path):
-            pass
-
-        def __iter__(self):
-            for self.count in range(1, 4):
-                yield
-            self.ended = True
-
-        def frame(self):
-            return cv2.cvtColor(pictures[self.count - 1], cv2.COLOR_GRAY2BGR)
-
-    monkeypatch.setattr("keras_r3d.data.decoding.flow_decoder.Decoder", Images)
-    frames = every_frame(Video("x", "a"), 24)
-    assert frames.shape == (3, 24, 32, 2)
+def test_flow_of_chosen_frames_is_that_of_all(moving):
+    whole = every_frame(moving)
+    file = FlowVideo(moving.path, "dis", 0)
+    index = file.index()
+    last = len(whole) - 1
+    assert (whole[last] == whole[last - 1]).all()
+    for numbers in ([0], [last], [last - 1, last], [1, 2, 5], [0, 3, last]):
+        found = dict(FlowVideo(moving.path, "dis", 0).frames(index, np.array(numbers)))
+        assert list(found) == numbers
+        assert all((found[number] == whole[number]).all() for number in numbers)
 
 
-def test_what_breaks_in_the_middle_has_as_much_flow_as_frames(moving, monkeypatch):
-    decoder = FlowDecoder(moving.path, "dis", 0)
-    images = decoder._images
-    frame = images.frame
+def test_what_does_not_decode_has_no_flow_and_neither_has_the_frame_before(moving, monkeypatch):
+    whole = every_frame(moving)
+    frames = VideoFile.frames
 
-    def breaks():
-        if images.count > 5:
-            raise VideoError("the frame cannot be converted")
-        return frame()
+    def broken(file, index, numbers=None):
+        return (item for item in frames(file, index, numbers) if item[0] != 5)
 
-    monkeypatch.setattr(images, "frame", breaks)
-    stream = decoder.timed()
-    received = [next(stream)[1] for _ in range(5)]
-    assert (received[4] == received[3]).all()
-    with pytest.raises(VideoError, match="cannot be converted"):
-        next(stream)
+    monkeypatch.setattr(VideoFile, "frames", broken)
+    file = FlowVideo(moving.path, "dis", 0)
+    found = dict(file.frames(file.index()))
+    assert set(range(len(whole))) - set(found) == {4, 5}
+    reader = VideoReader(0, 0, "dis")
+    out = np.empty((2, 16, 16, 2), np.uint8)
+    before = np.empty((1, 16, 16, 2), np.uint8)
+    reader.cut(moving, [Cut(np.array([4, 5]), cropping.center, out)])
+    reader.cut(moving, [Cut(np.array([3]), cropping.center, before)])
+    assert (out == before).all()
+    assert reader.problem(moving).status == "short"
 
 
 # Clips
@@ -474,7 +468,7 @@ def test_a_broken_video_is_in_the_same_split_with_the_same_reason(videos, tmp_pa
             for video in own
             if video.path.endswith("broken.mp4")
         )
-        with pytest.raises(VideoError, match=r"broken.mp4: OpenCV cannot open it as a video"):
+        with pytest.raises(VideoError, match=r"broken.mp4: it cannot be opened as a video"):
             one.reader.count(broken)
         problem = one.reader.problem(broken)
         assert problem.status == "unreadable"
@@ -601,9 +595,10 @@ def test_a_damaged_file_of_flow_is_noted(moving, tmp_path):
 
 def test_stored_frames_come_in_order(moving, tmp_path):
     flow_folder.store((moving.path, FlowSettings("dis", 0), tmp_path / "out.mkv"))
-    decoder = StoredFlowDecoder(str(tmp_path / "out.mkv"))
-    seconds, frames = zip(*decoder.timed(), strict=True)
-    assert list(seconds) == [second for second, _ in FlowDecoder(moving.path, "dis", 0).timed()]
+    stored = StoredFlow(str(tmp_path / "out.mkv"))
+    index = stored.index()
+    assert (index.seconds == VideoFile(moving.path).index().seconds).all()
+    frames = [frame for _, frame in stored.frames(index)]
     assert (np.stack(frames) == every_frame(moving)).all()
 
 

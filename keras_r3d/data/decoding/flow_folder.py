@@ -18,15 +18,15 @@ from typing import Any
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Annotations, Problem
 from keras_r3d.data.decoding import flow
-from keras_r3d.data.decoding.flow_decoder import (
-    FlowDecoder,
-    StoredFlowDecoder,
+from keras_r3d.data.decoding.flow_video import (
+    FlowVideo,
+    StoredFlow,
     packed,
     reason,
     write_reason,
 )
 from keras_r3d.system import files, workers
-from keras_r3d.system.errors import DataError
+from keras_r3d.system.errors import DataError, VideoError
 from keras_r3d.system.opencv import cv2
 from keras_r3d.system.work import Work
 
@@ -179,15 +179,19 @@ def store(task: tuple[str, FlowSettings, Path]) -> None:
     written = 0
     writer = None
     try:
-        for second, frame in FlowDecoder(path, settings.input, settings.short_side).timed():
-            image = packed(frame, second)
+        video = FlowVideo(path, settings.input, settings.short_side)
+        index = video.index()
+        for number, frame in video.frames(index):
+            image = packed(frame, index.seconds[number])
             writer = writer or _writer(output, image.shape)
             writer.write(image)
             written += 1
     finally:
         if writer is not None:
             writer.release()
-    if written != (read := sum(1 for _ in StoredFlowDecoder(str(output)))):
+    if not written:
+        raise VideoError(f"{path}: no frame of it decodes (encrypted or damaged).")
+    if written != (read := len(StoredFlow(str(output)).index().seconds)):
         raise files.WriteError(
             f"Could not write {output}: of {written} frames {read} are in the file. Is the disk "
             "full? Free some space there, then run again."

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_r3d.data.annotations.listing import printable
-from keras_r3d.data.decoding import decoder as videos
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding import pixels
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.sampling import temporal
 from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.system import workers
@@ -106,10 +106,10 @@ def window_pixels(window: Sequence[Held], shape: Shape) -> Frame:
         numbers = temporal.spread(len(window), shape.frames)
     else:
         numbers = np.arange(0, len(window), shape.frame_stride)
-    pixels = np.stack([window[number].pixels for number in numbers.tolist()], axis=1)
-    for frames in pixels:
-        videos.to_rgb(frames)
-    return pixels
+    clip = np.stack([window[number].pixels for number in numbers.tolist()], axis=1)
+    for frames in clip:
+        pixels.to_rgb(frames)
+    return clip
 
 
 class Source:
@@ -239,15 +239,15 @@ class Source:
 
     def _push(self, frame: Frame, captured: float, fresh: bool) -> None:
         shape = self._shape
-        frame = videos.resize(frame, *videos.shrunk(frame, shape.short_side))
+        frame = pixels.resize(frame, *pixels.shrunk(frame, shape.short_side))
         crops = shape.views.crops(*frame.shape[:2])
-        pixels = np.empty((len(crops), shape.size, shape.size, 3), np.uint8)
-        for crop, out in zip(crops, pixels, strict=True):
-            videos.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
+        cropped = np.empty((len(crops), shape.size, shape.size, 3), np.uint8)
+        for crop, out in zip(crops, cropped, strict=True):
+            pixels.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
         with self._changed:
             if fresh:  # it does not follow those before the loss
                 self._held.clear()
-            self._held.append(Held(self.frames, self._losses, captured, pixels))
+            self._held.append(Held(self.frames, self._losses, captured, cropped))
             self.frames += 1
             self._changed.notify_all()
 

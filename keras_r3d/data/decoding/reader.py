@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_r3d.data.annotations import Problem, Video
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.sampling.cropping import Crop, Views
 from keras_r3d.data.sampling.temporal import Indices, loop
 from keras_r3d.system.errors import DataError, VideoError

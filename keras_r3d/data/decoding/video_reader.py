@@ -1,11 +1,10 @@
 """Cuts clips of pictures, or of optical flow, out of video files.
 
-Frames are counted exactly, and kept in memory as far as it allows.
+Where the frames of a file are is read once, from its packets. Frames are kept in memory as far as
+it allows; the others are decoded again each time.
 """
 
 import dataclasses
-import functools
-import itertools
 import os
 import threading
 from collections import defaultdict
@@ -14,39 +13,39 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding import decoder as videos
-from keras_r3d.data.decoding import flow
-from keras_r3d.data.decoding.decoder import Decoder, Frame, Frames, Landmarks
-from keras_r3d.data.decoding.flow_decoder import FlowDecoder, StoredFlowDecoder
+from keras_r3d.data.decoding import flow, pixels
+from keras_r3d.data.decoding.flow_video import FlowVideo, StoredFlow
+from keras_r3d.data.decoding.picture import Cutter, Frame, Picture
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds, Window, span_seconds
+from keras_r3d.data.decoding.video_file import Index, VideoFile
 from keras_r3d.data.sampling.cropping import Crop, Views
 from keras_r3d.data.sampling.temporal import Indices, loop
 from keras_r3d.system.errors import VideoError
 
-# Bytes of a video's frames that are held rather than decoding it again: of one, and of all threads.
-_HELD, _ALL_HELD = 2**28, 2**30
-
 
 @dataclasses.dataclass(frozen=True)
-class _FirstPass:
-    """The frames of a video, or where they are in its file, after a first pass over it.
+class _Frames:
+    """The frames of a video, or of a segment of one.
 
     Attributes:
-        first: number in the file of the first frame.
-        last: greatest number in the file that is read; later frames are replaced by it.
+        index: of the file.
+        numbers: int64 `(count,)`, the frame of the file that stands for each: itself, or the last
+            before it that decodes.
+        decoding: int64 `(n,)`, those that decode, counted from the first; None if not known yet,
+            when all are taken to.
+        seconds: of all.
+        kept: decoded frames, by number in the file.
     """
 
-    first: int
-    last: int
+    index: Index
+    numbers: Indices
+    decoding: Indices | None
     seconds: Seconds
-    frames: Frame | None
-    landmarks: Landmarks
+    kept: dict[int, Picture | Frame] | None = None
 
 
 class VideoReader(Reader):
     """Reads video files.
-
-    The first time a video is read it is decoded once to be counted, and again to be cut.
 
     Args:
         short_side: frames are shrunk to this short side in pixels; 0 keeps them.
@@ -72,214 +71,184 @@ class VideoReader(Reader):
         self.threads = len(os.sched_getaffinity(0))
         self._short_side = short_side
         self._bytes_left = int(cache_gib * 2**30)
-        self._passes: dict[Video, _FirstPass | str] = {}
+        self._videos: dict[Video, _Frames | str] = {}
         self._locks: dict[Video, threading.Lock] = {}
 
     def count(self, video: Video) -> int:
-        return len(self.seconds(video))
-
-    def check(self, video: Video) -> None:
-        with self._noting(video):
-            next(self._open(video.path).timed(video.start_seconds, video.end_seconds))
-
-    def cut(self, video: Video, cuts: Sequence[Cut]) -> list[Crop]:
-        """Cuts clips out of a video in one pass that ends with the last of their frames."""
-        first_pass = self._first_pass(video)
-        frames = first_pass.frames
-        if frames is not None:
-            crops = [cut.crop_of(*frames.shape[1:3]) for cut in cuts]
-            for cut, crop in zip(cuts, crops, strict=True):
-                for number, out in zip(cut.numbers, cut.out, strict=True):
-                    self._fill(out, frames[number], crop)
-            return crops
-        in_file = [np.minimum(first_pass.first + cut.numbers, first_pass.last) for cut in cuts]
-        wanted = np.unique(np.concatenate(in_file))
-        places: dict[int, list[tuple[int, Frame]]] = defaultdict(list)
-        for number, (numbers, cut) in enumerate(zip(in_file, cuts, strict=True)):
-            for place, out in zip(np.searchsorted(wanted, numbers), cut.out, strict=True):
-                places[int(place)].append((number, out))
-        crops = []
-        with self._noting(video):
-            chosen = videos.selected(
-                video.path,
-                wanted,
-                self._short_side,
-                first_pass.landmarks,
-                functools.partial(self._open, sparse=True),
-            )
-            for place, frame in chosen:
-                crops = crops or [cut.crop_of(*frame.shape[:2]) for cut in cuts]
-                for number, out in places[place]:
-                    self._fill(out, frame, crops[number])
-        for cut in cuts:
-            self._finish(cut.out)
-        return crops
+        return len(self._frames(video).numbers)
 
     def seconds(self, video: Video) -> Seconds:
-        return self._first_pass(video).seconds
+        return self._frames(video).seconds
+
+    def check(self, video: Video) -> None:
+        frames = self._frames(video)
+        if next(self._decode(video, frames, frames.numbers[:1]), None) is None:
+            self._examine(video)
+
+    def cut(self, video: Video, cuts: Sequence[Cut]) -> list[Crop]:
+        """Cuts clips out of a video in one pass that ends with the last of their frames.
+
+        A frame that does not decode is replaced by the last before it that does.
+        """
+        while True:
+            frames = self._frames(video)
+            numbers = [frames.numbers[cut.numbers] for cut in cuts]
+            if (crops := self._fill(video, frames, cuts, numbers)) is not None:
+                return crops
+            self._examine(video)
 
     def windows(
         self, video: Video, frames: int, frame_stride: int, views: Views, size: int
     ) -> Iterator[Window]:
-        """Yields all of a video in clips, as `Reader.windows`; decodes it once, uncounted.
+        """Yields all of a video in clips, as `Reader.windows`; decodes it once.
 
-        Only one window is held at a time. A video that breaks in the middle ends there: this is
-        noted, and the frames before are used.
+        Only one window is held at a time. Frames that do not decode are left out.
         """
-        first_pass = self._passes.get(video)
-        if isinstance(first_pass, _FirstPass) and first_pass.frames is not None:
-            yield from super().windows(video, frames, frame_stride, views, size)
-            return
+        known = self._frames(video)
         span = frames * frame_stride
-        numbers: list[int] = []
-        number, first, start, now = 0, 0.0, 0.0, 0.0
+        taken = np.arange(len(known.numbers))
+        taken = taken[taken % span % frame_stride == 0]
+        place = {int(known.numbers[number]): int(number) for number in taken[::-1]}
+        places: list[int] = []
         pixels = np.empty(0, np.uint8)
+        decoded = 0
+        cutter = self._cutter()
 
-        def window(end_seconds: float) -> Window:
-            self._finish(pixels[: len(numbers)].reshape(-1, size, size, self.channels))
-            looped = loop(np.arange(len(numbers)), frames)
-            clips = pixels[looped].swapaxes(0, 1)
-            return Window(clips, np.array(numbers)[looped], start, end_seconds)
+        def window() -> Window:
+            looped = loop(np.arange(len(places)), frames)
+            numbers = np.array(places)
+            seconds = span_seconds(numbers, known.seconds)
+            return Window(pixels[looped].swapaxes(0, 1), numbers[looped], *seconds)
 
-        for number, (now, frame) in enumerate(self._stream(video, span, frame_stride)):
-            if number % span == 0:
-                if number:
-                    yield window(now)
-                numbers, start = [], now
-                first = first if number else now
+        for number, picture in self._decode(video, known, np.array(sorted(place))):
+            if places and place[number] // span != places[0] // span:
+                yield window()
+                places = []
+            if not places:
                 pixels = np.empty((frames, views.count, size, size, self.channels), np.uint8)
-            if frame is not None:
-                crops = views.crops(*frame.shape[:2])
-                for crop, out in zip(crops, pixels[len(numbers)], strict=True):
-                    self._fill(out, frame, crop)
-                numbers.append(number)
-        yield window(now + (now - first) / max(1, number))
+            crops = views.crops(*picture.shape[:2])
+            for crop, out in zip(crops, pixels[len(places)], strict=True):
+                cutter(out, picture, crop)
+            places.append(place[number])
+            decoded += 1
+        if decoded < len(place):
+            self._examine(video)
+        if places:
+            yield window()
 
     def chosen(
         self, video: Video, choose: Callable[[int], list[Indices]], views: Views, size: int
     ) -> Iterator[Window]:
-        """Yields clips of chosen frames, as `Reader.chosen`.
-
-        A video is decoded once if its frames fit into 256 MiB (on many cores less, 1 GiB in all
-        threads), else twice.
-        """
-        held = None if video in self._passes else self._hold(video)
-        if held is None:
-            yield from super().chosen(video, choose, views, size)
+        """Yields clips of chosen frames, as `Reader.chosen`; of those that decode."""
+        windows = list(super().chosen(video, choose, views, size))
+        decoding = self._frames(video).decoding
+        if decoding is None:
+            yield from windows
             return
-        frames, seconds = held
-        crops = views.crops(*frames[0].shape[:2])
-        for numbers in choose(len(frames)):
-            pixels = np.empty((views.count, len(numbers), size, size, self.channels), np.uint8)
-            for crop, clip in zip(crops, pixels, strict=True):
-                for number, out in zip(numbers, clip, strict=True):
-                    self._fill(out, frames[number], crop)
-                self._finish(clip)
-            yield Window(pixels, numbers, *span_seconds(numbers, seconds))
+        yield from super().chosen(
+            video, lambda _: [decoding[part] for part in choose(len(decoding))], views, size
+        )
 
-    def _hold(self, video: Video) -> tuple[list[Frame], Seconds] | None:
-        """Decodes a video into memory, unfinished; None if it does not fit."""
-        frames: list[Frame] = []
-        seconds: list[float] = []
-        for second, frame in self._stream(video, 1, 1):
-            assert frame is not None
-            frames.append(frame)
-            seconds.append(second)
-            if len(frames) * frame.nbytes > min(_HELD, _ALL_HELD // self.threads):
-                return None
-        return frames, np.array(seconds)
+    def _fill(
+        self, video: Video, frames: _Frames, cuts: Sequence[Cut], numbers: Sequence[Indices]
+    ) -> list[Crop] | None:
+        """Fills clips; returns their crops, or None if not all of their frames decode.
 
-    def _stream(
-        self, video: Video, span: int, frame_stride: int
-    ) -> Iterator[tuple[float, Frame | None]]:
-        """Decodes a video in order; yields times, and unfinished frames of the size of the first.
-
-        Every `frame_stride`-th of each `span` frames is decoded; the others are None.
+        Args:
+            numbers: of the clips' frames in the file.
         """
-        size = None
-        with self._noting(video):
-            decoder = self._open(video.path)
-            for number, second in enumerate(decoder.shown(video.start_seconds, video.end_seconds)):
-                frame = None
-                if number % span % frame_stride == 0:
-                    try:
-                        frame = decoder.frame()
-                    except VideoError as error:
-                        if number == 0:
-                            raise
-                        self._note(
-                            video, "short", f"{error} The {number} frames before it are used."
-                        )
-                        return
-                    size = size or videos.shrunk(frame, self._short_side)
-                    frame = videos.resize(frame, *size)
-                yield second, frame
-            if decoder.ended:
-                self._compare_counts(video, decoder.header_count, decoder.count)
+        places: dict[int, list[tuple[int, Frame]]] = defaultdict(list)
+        for clip, (cut, in_file) in enumerate(zip(cuts, numbers, strict=True)):
+            for number, out in zip(in_file.tolist(), cut.out, strict=True):
+                places[number].append((clip, out))
+        crops: list[Crop] = []
+        cutter = self._cutter()
+        for number, picture in self._decode(video, frames, np.array(sorted(places))):
+            crops = crops or [cut.crop_of(*picture.shape[:2]) for cut in cuts]
+            for clip, out in places.pop(number):
+                cutter(out, picture, crops[clip])
+        return None if places else crops
 
-    def _first_pass(self, video: Video) -> _FirstPass:
+    def _frames(self, video: Video) -> _Frames:
         with self._lock:
             lock = self._locks.setdefault(video, threading.Lock())
         with lock:
-            first_pass = self._passes.get(video)
-            if first_pass is None:
+            frames = self._videos.get(video)
+            if frames is None:
                 try:
                     with self._noting(video):
-                        first_pass = self._make_first_pass(video)
+                        frames = self._read_index(video)
                 except VideoError as error:
                     # The text, not the error: raised again and again, an exception grows.
-                    first_pass = str(error)
-                self._passes[video] = first_pass
-        if isinstance(first_pass, str):
-            raise VideoError(first_pass)
-        return first_pass
+                    frames = str(error)
+                self._videos[video] = frames
+        if isinstance(frames, str):
+            raise VideoError(frames)
+        return frames
 
-    def _make_first_pass(self, video: Video) -> _FirstPass:
-        stored = StoredFlowDecoder(video.path) if self._stored else None
-        info = videos.probe(video.path, stored)
-        shown = (info.seconds >= video.start_seconds) & (info.seconds < video.end_seconds)
+    def _read_index(self, video: Video) -> _Frames:
+        file = self._open(video.path)
+        index = file.index()
+        file.close()
+        shown = (index.seconds >= video.start_seconds) & (index.seconds < video.end_seconds)
         if not shown.any():
             raise VideoError(
                 f"{video.name}: no frame is shown in this range; the last is shown at "
-                f"{info.seconds[-1]:g} s."
+                f"{index.seconds[-1]:g} s."
             )
-        self._compare_counts(video, info.header_count, info.frame_count)
-        first, count = int(np.argmax(shown)), int(np.count_nonzero(shown))
-        last = info.frame_count - 1
-        if self._input != "rgb" and not self._stored:
-            last = max(0, last - 1)  # the last frame has the flow of the one before
-        frames = self._keep(video, count)
-        return _FirstPass(first, last, info.seconds[shown], frames, info.landmarks)
+        self._compare_counts(video, index, index.promised, len(index.seconds))
+        numbers = np.flatnonzero(shown)
+        frames = _Frames(index, numbers, None, index.seconds[shown])
+        return dataclasses.replace(frames, kept=self._keep(video, frames))
 
-    def _keep(self, video: Video, count: int) -> Frame | None:
+    def _keep(self, video: Video, frames: _Frames) -> dict[int, Picture | Frame] | None:
         """Decodes a video into memory, unless the memory for it is used up."""
         if self._bytes_left <= 0:
             return None
-        stream = self._open(video.path).timed(video.start_seconds, video.end_seconds)
-        _, frame = next(stream)
-        size = videos.shrunk(frame, self._short_side)
-        frame = videos.resize(frame, *size)
-        with self._lock:
-            if count * frame.nbytes > self._bytes_left:
-                return None
-            self._bytes_left -= count * frame.nbytes
-        frames = np.empty((count, *frame.shape), np.uint8)
-        frames[0], decoded = frame, 1
-        for _, frame in itertools.islice(stream, count - 1):
-            frames[decoded] = videos.resize(frame, *size)
-            decoded += 1
-        if decoded < count:
-            with self._lock:
-                self._bytes_left += frames.nbytes
-            raise VideoError(
-                f"{video.name}: {count} frames decoded the first time, {decoded} the second. Is it "
-                "being written?"
-            )
-        self._finish(frames)
-        return frames
+        kept: dict[int, Picture | Frame] = {}
+        reserved = 0
+        for number, picture in self._decode(video, frames, frames.numbers):
+            if not kept:
+                reserved = len(frames.numbers) * picture.nbytes
+                with self._lock:
+                    if reserved > self._bytes_left:
+                        return None
+                    self._bytes_left -= reserved
+            kept[number] = picture
+        if len(kept) == len(frames.numbers):
+            return kept
+        with self._lock:  # decoded again each time: the clips say what is missing
+            self._bytes_left += reserved
+        return None
 
-    def _compare_counts(self, video: Video, promised: int, decoded: int) -> None:
-        if videos.falls_short(promised, decoded):
+    def _examine(self, video: Video) -> None:
+        """Decodes all of a video that has frames that do not decode, to know which.
+
+        Raises:
+            VideoError: none does.
+        """
+        frames = self._frames(video)
+        decodes = [number for number, _ in self._decode(video, frames, frames.numbers)]
+        with self._noting(video):
+            if frames.decoding is not None:
+                raise VideoError(f"{video.name}: other frames of it decode than before.")
+            if not decodes:
+                self._videos[video] = (
+                    f"{video.path}: it opens as a video, but no frame of it decodes (encrypted or "
+                    "damaged)."
+                )
+                raise VideoError(self._videos[video])
+        self._compare_counts(video, frames.index, len(frames.numbers), len(decodes))
+        numbers = np.array(decodes)
+        before = np.searchsorted(numbers, frames.numbers, side="right") - 1
+        self._videos[video] = dataclasses.replace(
+            frames,
+            numbers=numbers[np.maximum(before, 0)],
+            decoding=np.searchsorted(frames.numbers, numbers),
+        )
+
+    def _compare_counts(self, video: Video, index: Index, promised: int, decoded: int) -> None:
+        if index.falls_short(promised, decoded):
             self._note(
                 video,
                 "short",
@@ -287,19 +256,30 @@ class VideoReader(Reader):
                 "are used.",
             )
 
-    def _open(self, path: str, sparse: bool = False) -> Frames:
+    def _decode(
+        self, video: Video, frames: _Frames, numbers: Indices
+    ) -> Iterator[tuple[int, Picture | Frame]]:
+        """Yields frames that decode, by their numbers in the file."""
+        if frames.kept is not None:
+            yield from ((number, frames.kept[number]) for number in numbers.tolist())
+            return
+        with self._noting(video):
+            file = self._open(video.path)
+            yield from file.frames(frames.index, numbers)
+            file.close()
+
+    def _open(self, path: str) -> VideoFile | FlowVideo | StoredFlow:
         if self._stored:
-            return StoredFlowDecoder(path)
+            return StoredFlow(path)
         if self._input != "rgb":
-            return FlowDecoder(path, self._input, self._short_side, sparse=sparse)
-        return Decoder(path)
+            return FlowVideo(path, self._input, self._short_side)
+        return VideoFile(path, self._short_side)
 
-    def _fill(self, out: Frame, frame: Frame, crop: Crop) -> None:
-        videos.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
-        if crop.flip and self._input != "rgb":
-            flow.turn_back(out)
+    def _cutter(self) -> Callable[..., None]:
+        return Cutter() if self._input == "rgb" else _cut_flow
 
-    def _finish(self, clip: Frame) -> None:
-        """Turns decoded frames `(frames, height, width, channels)` into those of clips."""
-        if self._input == "rgb":
-            videos.to_rgb(clip)
+
+def _cut_flow(out: Frame, frame: Frame, crop: Crop) -> None:
+    pixels.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
+    if crop.flip:
+        flow.turn_back(out)

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from keras_r3d.data.decoding.decoder import Frame, probe
+from keras_r3d.data.decoding.pixels import Frame
+from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.system import files
 from keras_r3d.system.errors import R3DError, VideoError
 from keras_r3d.system.opencv import cv2
@@ -46,7 +47,7 @@ def write(
     assert writer is not None
     writer.release()  # which says nothing of a full disk
     try:
-        written = probe(str(path)).frame_count
+        written = len(VideoFile(str(path)).index().seconds)
     except VideoError:
         written = 0
     if written != count:

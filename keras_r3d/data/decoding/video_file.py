@@ -1,0 +1,290 @@
+"""Decodes video files. This module is the only place that does so.
+
+The packets of a file say which frames there are and when each is shown, without decoding any; so
+frames are numbered in the order they are shown, and found by their time stamps.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+from collections.abc import Collection, Iterator
+
+import av
+import numpy as np
+from av.stream import Disposition
+from av.video.reformatter import Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from keras_r3d.data.decoding.picture import Picture, shown_shape
+from keras_r3d.data.sampling.temporal import Indices
+from keras_r3d.system.errors import VideoError
+
+av.logging.set_level(None)  # FFmpeg's own complaints name no file; ours do
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+    """The frames of a video file, in the order they are shown.
+
+    Attributes:
+        seconds: float64 `(frames,)`, when each is shown, from the start of the file; increasing.
+        promised: frames that the file should have; more than `seconds` has if it is cut off.
+        stamps: int64 `(frames,)`, time stamps; None where they are missing or wrong.
+        keys: int64 `(n,)`, frames at which decoding can begin, increasing.
+        positions: int64 `(n,)`, time stamps to seek them by.
+        sizes: int64 `(n,)`, bytes of their packets, to know them again.
+    """
+
+    seconds: NDArray[np.float64]
+    promised: int
+    stamps: NDArray[np.int64] | None
+    keys: Indices
+    positions: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+    def falls_short(self, promised: int, decoded: int) -> bool:
+        """Tells whether enough frames are missing for the file to be damaged.
+
+        Where packets have no time stamps, or a header counts them, one or two more are the rule.
+        """
+        if self.stamps is not None and promised <= len(self.seconds):
+            return decoded < promised
+        return promised - decoded > max(2, 0.05 * decoded)
+
+
+class VideoFile:
+    """An open video file, for one thread.
+
+    Args:
+        short_side: larger frames are shrunk to this short side in pixels; 0 keeps them.
+
+    Attributes:
+        path: of the file.
+        rate: frames a second that the container states, often wrong; 0 if it states none.
+
+    Raises:
+        VideoError: the file does not exist, is no video, or has a codec that cannot be decoded.
+    """
+
+    def __init__(self, path: str, short_side: int = 0):
+        check_path(path)
+        self.path, self._short_side = path, short_side
+        self._shape: tuple[int, int] | None = None
+        self._shrinker = VideoReformatter()
+        self._open()
+        self.rate = float(self._stream.average_rate or 0)
+
+    def _open(self) -> None:
+        self._begun = False
+        try:
+            # A name like 10:30.mp4 is no protocol; and a playlist reads no other addresses.
+            self._container = av.open(
+                f"file:{os.path.abspath(self.path)}",
+                metadata_errors="ignore",
+                container_options={"protocol_whitelist": "file"},
+            )
+        except (av.FFmpegError, ValueError) as error:
+            raise VideoError(
+                f"{self.path}: it cannot be opened as a video (truncated, or no video)."
+            ) from error
+        streams = [
+            stream
+            for stream in self._container.streams.video
+            if not stream.disposition & Disposition.attached_pic
+        ]
+        if not streams:
+            raise VideoError(
+                f"{self.path}: it cannot be opened as a video (only audio, pictures or text)."
+            )
+        best = self._container.streams.best("video")
+        self._stream = best if best in streams else streams[0]
+        context = self._stream.codec_context
+        if context is None:
+            raise VideoError(
+                f"{self.path}: its codec is not available: convert it, for example with `ffmpeg -i "
+                "VIDEO -c:v libx264 NEW.mp4`."
+            )
+        self._size = context.height, context.width
+        context.thread_type, context.thread_count = "NONE", 1  # several videos at a time instead
+
+    def index(self) -> Index:
+        """Reads which frames there are, without decoding them.
+
+        Raises:
+            VideoError: there are none.
+        """
+        packets: list[
+            tuple[int, int, int, bool]
+        ] = []  # stamps to show and decode, bytes, key frame
+        timed, discarded = True, 0
+        is_hidden = _HIDDEN.get(self._stream.codec_context.name)
+        for packet in self._packets():
+            if not packet.size or (is_hidden and is_hidden(memoryview(packet))):
+                continue
+            if packet.is_discard:  # by an edit list
+                discarded += 1
+                continue
+            decode = len(packets) if packet.dts is None else packet.dts
+            timed &= packet.pts is not None
+            show = decode if packet.pts is None else packet.pts
+            packets.append((show, decode, packet.size, packet.is_keyframe))
+        if not packets:
+            raise VideoError(f"{self.path}: it opens as a video, but has no frames.")
+        context, kind = self._stream.codec_context, self._container.format.name
+        if kind == "avi" and context.has_b_frames:
+            timed = False  # AVI has no times of showing, and those made up are wrong
+        table = np.array(packets, np.int64)
+        table = table[np.argsort(table[:, 0 if timed else 1], kind="stable")]
+        stamps = table[:, 0 if timed else 1]
+        timed &= bool((np.diff(stamps) > 0).all())
+        keys = np.flatnonzero(table[:, 3])
+        if len(keys) == len(table) and not context.codec.intra_only:
+            keys = keys[:1]  # the container does not know
+        promised = self._stream.frames - discarded
+        if kind == "avi" and len(stamps) > 1:  # which counts times at which a frame could be
+            step = float(np.median(np.diff(stamps)))
+            promised = len(stamps) + round((self._stream.frames - stamps[-1]) / step - 1)
+        return Index(
+            self._seconds(stamps),
+            max(len(stamps), promised),
+            stamps if timed else None,
+            keys,
+            table[keys, 0 if "matroska" in kind else 1],
+            table[keys, 2],
+        )
+
+    def frames(self, index: Index, numbers: Indices | None = None) -> Iterator[tuple[int, Picture]]:
+        """Decodes chosen frames, and as few others as can be.
+
+        Args:
+            index: of this file.
+            numbers: int64 `(n,)`, increasing; None is all.
+
+        Yields:
+            Number and picture of each of them that decodes, in order.
+        """
+        numbers = np.arange(len(index.seconds)) if numbers is None else numbers
+        if index.stamps is None:
+            chosen = set(numbers.tolist())
+            for number, frame in enumerate(
+                itertools.islice(self._decoded(self._packets()), numbers[-1] + 1)
+            ):
+                if number in chosen:
+                    yield number, self._picture(frame)
+            return
+        waiting = dict(zip(index.stamps[numbers].tolist(), numbers.tolist(), strict=True))
+        keys = np.searchsorted(index.keys, numbers, side="right") - 1
+        far = np.flatnonzero(np.diff(keys) > 1) + 1  # where the next begins after another key frame
+        for part in np.split(np.arange(len(numbers)), far):
+            left = set(numbers[part].tolist()) & set(waiting.values())
+            for frame in self._decoded_from(index, int(keys[part[0]]), waiting) if left else ():
+                if (number := waiting.pop(frame.pts, None)) is not None:
+                    yield number, self._picture(frame)
+                    left.discard(number)
+                    if not left:
+                        break
+
+    def close(self) -> None:
+        self._container.close()
+
+    def _packets(self) -> Iterator[av.Packet]:
+        """Yields the packets of the video from the start, without the empty one at the end."""
+        if self._begun:
+            self.close()
+            self._open()
+        self._begun = True
+        yield from self._demuxed()
+
+    def _demuxed(self) -> Iterator[av.Packet]:
+        with contextlib.suppress(av.FFmpegError):  # damaged from here on
+            yield from self._container.demux(self._stream)
+
+    def _decoded_from(
+        self, index: Index, key: int, wanted: Collection[int]
+    ) -> Iterator[av.VideoFrame]:
+        """Decodes from a key frame on; from the start, if that cannot be sought."""
+        assert index.stamps is not None
+        if key > 0:
+            self._begun = True
+            known = index.stamps[index.keys[: key + 1]], index.sizes[: key + 1]
+            with contextlib.suppress(av.FFmpegError):
+                self._container.seek(int(index.positions[key]), stream=self._stream)
+                packets = self._demuxed()
+                first = next(packets, None)
+                # One before is as good; a demuxer that lost count gives stamps of others.
+                if first is not None and ((known[0] == first.pts) & (known[1] == first.size)).any():
+                    yield from self._decoded(itertools.chain([first], packets), wanted)
+                    return
+        yield from self._decoded(self._packets(), wanted)
+
+    def _decoded(
+        self, packets: Iterator[av.Packet], wanted: Collection[int] | None = None
+    ) -> Iterator[av.VideoFrame]:
+        """Decodes packets; of those not wanted, by their stamps, only what others refer to."""
+        context = self._stream.codec_context
+        wanted = wanted if context.name in _REFERENCES_TOLD else None
+        for packet in packets:
+            skips = wanted is not None and packet.size and packet.pts not in wanted
+            context.skip_frame = "NONREF" if skips else "DEFAULT"
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:  # damaged; the next may not be
+                continue
+            yield from frames
+
+    def _picture(self, frame: av.VideoFrame) -> Picture:
+        rotation = -frame.rotation % 360
+        rotation = rotation if rotation % 90 == 0 else 0
+        if self._shape is None:
+            aspect = self._stream.sample_aspect_ratio
+            size = self._size if all(self._size) else (frame.height, frame.width)
+            self._full = shown_shape(*size, aspect, rotation, 0)
+            self._shape = shown_shape(*size, aspect, rotation, self._short_side)
+        if self._shape != self._full:
+            rows, columns = self._shape[::-1] if rotation % 180 else self._shape
+            frame = self._shrinker.reformat(
+                frame,
+                columns,
+                rows,
+                frame.format.name if frame.format.name.startswith(_SCALED) else "rgb24",
+                interpolation=Interpolation.AREA,
+                threads=1,
+            )
+        return Picture(frame, self._shape, rotation)
+
+    def _seconds(self, stamps: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Returns times from the start of the file, as players count them."""
+        start = (self._container.start_time or 0) / av.time_base
+        seconds = stamps * float(self._stream.time_base or 1 / av.time_base) - start
+        return seconds - min(0.0, float(seconds[0]))
+
+
+def check_path(path: str) -> None:
+    """Raises VideoError if there is no file to read, or its name is not UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise VideoError(f"{shown}: the file name is not UTF-8: rename the file.") from None
+    if not os.path.isfile(path):
+        raise VideoError(f"{path}: there is no such file.")
+    if os.path.getsize(path) == 0:
+        raise VideoError(f"{path}: the file is empty.")
+
+
+def _vp8_hidden(packet: memoryview) -> bool:
+    return not packet[0] >> 4 & 1  # show_frame
+
+
+def _vp9_hidden(packet: memoryview) -> bool:
+    """Whether a packet shows nothing; one of several frames (a superframe) shows the last."""
+    if packet[-1] & 0b11100000 == 0b11000000 or packet[0] & 0b00110000 == 0b00110000:
+        return False
+    return not packet[0] & 0b1000 and not packet[0] & 0b10  # show_existing_frame, show_frame
+
+
+_HIDDEN = {"vp8": _vp8_hidden, "vp9": _vp9_hidden}
+# Decoders that may leave out a frame that no other refers to, whatever the frame after it.
+_REFERENCES_TOLD = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"}
+_SCALED = ("yuv", "gray", "gbr", "nv12")  # pixel formats that can be scaled as they are
