@@ -171,11 +171,6 @@ def test_a_video_without_frames_is_named(tmp_path, video):
         VideoReader(0, 0).count(Video(str(headers), "a"))
 
 
-def test_a_folder_is_no_video(tmp_path):
-    with pytest.raises(VideoError, match="there is no such file"):
-        VideoReader(0, 0).count(Video(str(tmp_path), "a"))
-
-
 @pytest.mark.parametrize("cache_gib", [0.0, 1.0])
 def test_reader_gives_the_same_frames_from_memory_and_from_the_file(video, cache_gib):
     reader = VideoReader(16, cache_gib)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_r3d.data.decoding import flow
+from keras_r3d.data.decoding.frame_folder import open_pictures
 from keras_r3d.data.decoding.picture import Cutter, Frame
 from keras_r3d.data.decoding.video_file import Index, VideoFile
 from keras_r3d.data.sampling.cropping import whole
@@ -32,13 +33,13 @@ class FlowVideo:
         short_side: frames are shrunk to this short side first, in pixels; 0 keeps them.
 
     Raises:
-        VideoError: as `VideoFile`.
+        VideoError: as `open_pictures`.
         DataError: OpenCV lacks the algorithm.
     """
 
     def __init__(self, path: str, algorithm: str, short_side: int):
         self._compute = flow.algorithm(algorithm)
-        self._file = VideoFile(path, short_side)
+        self._file = open_pictures(path, short_side)
 
     def index(self) -> Index:
         return self._file.index()

@@ -34,6 +34,8 @@ class Index:
         keys: int64 `(n,)`, frames at which decoding can begin, increasing.
         positions: int64 `(n,)`, time stamps to seek them by.
         sizes: int64 `(n,)`, bytes of their packets, to know them again.
+        exact: whether `promised` is; or one or two frames less are the rule: packets without time
+            stamps may show nothing, and headers count wrong.
     """
 
     seconds: NDArray[np.float64]
@@ -43,14 +45,11 @@ class Index:
     positions: NDArray[np.int64]
     sizes: NDArray[np.int64]
 
-    def falls_short(self, promised: int, decoded: int) -> bool:
-        """Tells whether enough frames are missing for the file to be damaged.
+    exact: bool = True
 
-        Where packets have no time stamps, or a header counts them, one or two more are the rule.
-        """
-        if self.stamps is not None and promised <= len(self.seconds):
-            return decoded < promised
-        return promised - decoded > max(2, 0.05 * decoded)
+    def falls_short(self, promised: int, decoded: int) -> bool:
+        """Tells whether enough frames are missing for the file to be damaged."""
+        return promised - decoded > (0 if self.exact else max(2, 0.05 * decoded))
 
 
 class VideoFile:
@@ -152,6 +151,7 @@ class VideoFile:
             keys,
             table[keys, 0 if "matroska" in kind else 1],
             table[keys, 2],
+            timed and promised <= len(stamps),
         )
 
     def frames(self, index: Index, numbers: Indices | None = None) -> Iterator[tuple[int, Picture]]:

@@ -15,6 +15,7 @@ import numpy as np
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import flow, pixels
 from keras_r3d.data.decoding.flow_video import FlowVideo, StoredFlow
+from keras_r3d.data.decoding.frame_folder import FrameFolder, open_pictures
 from keras_r3d.data.decoding.picture import Cutter, Frame, Picture
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds, Window, span_seconds
 from keras_r3d.data.decoding.video_file import Index, VideoFile
@@ -238,7 +239,9 @@ class VideoReader(Reader):
                     "damaged)."
                 )
                 raise VideoError(self._videos[video])
-        self._compare_counts(video, frames.index, len(frames.numbers), len(decodes))
+        is_whole = len(frames.numbers) == len(frames.index.seconds)
+        promised = frames.index.promised if is_whole else len(frames.numbers)
+        self._compare_counts(video, frames.index, promised, len(decodes))
         numbers = np.array(decodes)
         before = np.searchsorted(numbers, frames.numbers, side="right") - 1
         self._videos[video] = dataclasses.replace(
@@ -268,12 +271,12 @@ class VideoReader(Reader):
             yield from file.frames(frames.index, numbers)
             file.close()
 
-    def _open(self, path: str) -> VideoFile | FlowVideo | StoredFlow:
+    def _open(self, path: str) -> VideoFile | FrameFolder | FlowVideo | StoredFlow:
         if self._stored:
             return StoredFlow(path)
         if self._input != "rgb":
             return FlowVideo(path, self._input, self._short_side)
-        return VideoFile(path, self._short_side)
+        return open_pictures(path, self._short_side)
 
     def _cutter(self) -> Callable[..., None]:
         return Cutter() if self._input == "rgb" else _cut_flow

@@ -1,0 +1,156 @@
+"""Videos that are folders of numbered pictures, as published code unpacks them."""
+
+import functools
+import os
+import re
+from collections.abc import Iterator
+
+import av
+import numpy as np
+
+from keras_r3d.data.decoding.picture import Frame, Picture, shown_shape
+from keras_r3d.data.decoding.video_file import Index, VideoFile
+from keras_r3d.data.sampling.temporal import Indices
+from keras_r3d.system.errors import VideoError
+from keras_r3d.system.opencv import cv2
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+_NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)")
+_COUNT = "n_frames"  # a file of the authors' tools that says how many there are
+# JPEG files are decoded at a part of their size: four coefficients of a block for half a side.
+_REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
+_NONE = np.zeros(0, np.int64)
+
+
+def picture_names(path: str) -> dict[int, str]:
+    """Returns the names of the numbered pictures of a folder, by number; none if it has none.
+
+    Of pictures that are named in several ways, those of the most common one.
+    """
+    try:
+        return _names(path, os.stat(path).st_mtime_ns)
+    except OSError:
+        return {}
+
+
+@functools.lru_cache(maxsize=1024)
+def _names(path: str, modified: int) -> dict[int, str]:
+    groups: dict[tuple[str, str], dict[int, str]] = {}
+    with os.scandir(path) as entries:
+        for entry in entries:
+            match = _NUMBERED.fullmatch(entry.name)
+            if match and match[3].lower() in SUFFIXES and not entry.name.startswith("."):
+                groups.setdefault((match[1], match[3]), {})[int(match[2])] = entry.name
+    return max(groups.values(), key=len, default={})
+
+
+@functools.lru_cache(maxsize=1024)
+def _size(path: str, modified: int) -> tuple[int, int] | None:
+    """Returns height and width of a picture, None if it cannot be read."""
+    pixels = cv2.imread(path, cv2.IMREAD_COLOR)
+    return None if pixels is None else pixels.shape[:2]
+
+
+class FrameFolder:
+    """A video whose frames are numbered pictures in a folder; for one thread.
+
+    Pictures that are missing between others, or cannot be read, are frames that do not decode.
+
+    Args:
+        short_side: larger frames are shrunk to this short side in pixels; 0 keeps them.
+        rate: frames a second.
+
+    Raises:
+        VideoError: there is no numbered picture in it, or the first cannot be read.
+    """
+
+    def __init__(self, path: str, short_side: int, rate: float):
+        self.path, self.rate = path, rate
+        self._names = picture_names(path)
+        if not self._names:
+            raise VideoError(
+                f"{path}: it has no numbered pictures, such as image_00001.jpg or 1.png."
+            )
+        first, last = min(self._names), max(self._names)
+        dense = last - first < 2 * len(self._names)  # or every n-th frame was kept
+        self._numbers = list(range(first, last + 1)) if dense else sorted(self._names)
+        example = os.path.join(path, self._names[first])
+        size = _size(example, os.stat(example).st_mtime_ns)
+        if size is None:
+            raise VideoError(f"{example}: it cannot be read as a picture.")
+        self._shape = shown_shape(*size, None, 0, short_side)
+        factor = max((f for f in _REDUCED if min(size) >= f * min(self._shape)), default=1)
+        self._how = _REDUCED.get(factor, cv2.IMREAD_COLOR)
+
+    def index(self) -> Index:
+        count = len(self._numbers)
+        return Index(
+            np.arange(count) / self.rate, max(count, self._promised()), None, _NONE, _NONE, _NONE
+        )
+
+    def frames(self, index: Index, numbers: Indices | None = None) -> Iterator[tuple[int, Picture]]:
+        """Reads chosen frames, as `VideoFile.frames`."""
+        for number in range(len(self._numbers)) if numbers is None else numbers.tolist():
+            if (picture := self._read(self._numbers[number])) is not None:
+                yield number, picture
+
+    def close(self) -> None:
+        pass
+
+    def _read(self, number: int) -> Picture | None:
+        name = self._names.get(number)
+        pixels = cv2.imread(os.path.join(self.path, name), self._how) if name else None
+        if pixels is None:
+            return None
+        if pixels.shape[:2] != self._shape:
+            shrinks = pixels.shape[0] > self._shape[0]
+            how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            pixels = cv2.resize(pixels, self._shape[::-1], interpolation=how)
+        frame = av.VideoFrame.from_numpy_buffer(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), "rgb24")
+        return Picture(frame, self._shape, 0)
+
+    def _promised(self) -> int:
+        try:
+            with open(os.path.join(self.path, _COUNT), encoding="utf-8") as file:
+                return int(float(file.read()))
+        except (OSError, ValueError):
+            return 0
+
+
+def open_pictures(path: str, short_side: int = 0, rate: float = 25.0) -> VideoFile | FrameFolder:
+    """Opens a video: a file, or a folder of pictures.
+
+    Args:
+        short_side: as in `VideoFile`.
+        rate: of a folder, in frames a second.
+
+    Raises:
+        VideoError: as `VideoFile` and `FrameFolder`.
+    """
+    folder = os.path.isdir(path)
+    return FrameFolder(path, short_side, rate) if folder else VideoFile(path, short_side)
+
+
+def timed_frames(
+    path: str, start_seconds: float = 0.0, end_seconds: float = np.inf
+) -> Iterator[tuple[float, Frame]]:
+    """Decodes the frames of a video shown in a range, as far as they decode.
+
+    Yields:
+        Time in seconds, and uint8 `(height, width, 3)`, RGB.
+
+    Raises:
+        VideoError: as `open_pictures`; or none is shown there, or decodes.
+    """
+    file = open_pictures(path)
+    index = file.index()
+    numbers = np.flatnonzero((index.seconds >= start_seconds) & (index.seconds < end_seconds))
+    number = None
+    for number, picture in file.frames(index, numbers) if len(numbers) else ():
+        yield float(index.seconds[number]), picture.rgb()
+    file.close()
+    if number is None:
+        raise VideoError(
+            f"{path}: no frame is shown from {start_seconds:g} to {end_seconds:g} s, or none "
+            f"decodes; the last is shown at {index.seconds[-1]:g} s."
+        )
