@@ -150,6 +150,10 @@ def test_colors_are_right(tmp_path, matrix, full_range, pixel_format):
         half = np.empty((8, 8, 3), np.uint8)
         Cutter()(half, picture, Crop(3, 5, 16, 16))
         assert np.abs(half.mean(axis=(0, 1)) - pictures[number, 0, 0]).max() <= 2
+    file = VideoFile(str(path), 16)
+    for number, picture in file.frames(file.index()):
+        assert picture.shape == (16, 24)
+        assert np.abs(picture.rgb().mean(axis=(0, 1)) - pictures[number, 0, 0]).max() <= 2
 
 
 def quarters(height=48, width=64):

@@ -247,7 +247,7 @@ class VideoFile:
                 frame,
                 columns,
                 rows,
-                frame.format.name if frame.format.name.startswith(_SCALED) else "rgb24",
+                "yuv444p" if frame.format.name.startswith("yuv") else "rgb24",  # all of its color
                 interpolation=Interpolation.AREA,
                 threads=1,
             )
@@ -287,4 +287,3 @@ def _vp9_hidden(packet: memoryview) -> bool:
 _HIDDEN = {"vp8": _vp8_hidden, "vp9": _vp9_hidden}
 # Decoders that may leave out a frame that no other refers to, whatever the frame after it.
 _REFERENCES_TOLD = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"}
-_SCALED = ("yuv", "gray", "gbr", "nv12")  # pixel formats that can be scaled as they are
