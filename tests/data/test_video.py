@@ -365,3 +365,34 @@ def test_a_video_of_which_nothing_decodes_is_named(tmp_path):
             with pytest.raises(VideoError, match="no frame of it decodes"):
                 attempt(reader)
         assert [problem.status for problem in reader.problems] == ["unreadable"]
+
+
+def test_frames_are_resampled_to_a_fixed_rate(tmp_path):
+    path = encode(tmp_path / "v.mp4", moving(40), rate=20)  # 2 s
+    source = Video(str(path), "a")
+    whole = read(VideoReader(0, 0), source, range(40))
+    for fps, expected in ((10, range(0, 40, 2)), (20, range(40)), (40, np.arange(79) / 2)):
+        reader = VideoReader(0, 0, fps=fps)
+        assert reader.count(source) == len(expected)
+        assert reader.seconds(source) == pytest.approx(np.arange(len(expected)) / fps)
+        numbers = range(0, len(expected), 3)
+        taken = np.floor(np.array(expected)[list(numbers)] + 0.49).astype(
+            int
+        )  # at half, the earlier
+        assert (read(reader, source, numbers) == whole[taken]).all()
+        windows = list(reader.windows(source, 8, 1, Views(1), 32))
+        assert sum(len(set(window.frame_numbers)) for window in windows) == len(expected)
+        assert (windows[1].pixels[0] == read(reader, source, range(8, 16))).all()
+
+
+def test_a_segment_of_uneven_times_is_resampled(tmp_path):
+    times = np.array([0, 0.1, 0.5, 0.55, 0.6, 1.4, 1.5])
+    path = encode(tmp_path / "v.mkv", moving(7), seconds=times)
+    reader = VideoReader(0, 0, fps=5)
+    whole = read(VideoReader(0, 0), Video(str(path), "a"), range(7))
+    source = Video(str(path), "a", 0.05, 1.45)  # instants: 0.1, 0.3, 0.5, …, 1.3
+    assert reader.seconds(source) == pytest.approx(0.1 + np.arange(7) / 5)
+    frames = read(reader, source, range(7))
+    assert [int(np.argmax((whole == frame).all((1, 2, 3)))) for frame in frames] == [
+        *(1, 1, 2, 4, 4, 5, 5)
+    ]

@@ -20,7 +20,7 @@ from keras_r3d.data.decoding.picture import Cutter, Frame, Picture
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds, Window, span_seconds
 from keras_r3d.data.decoding.video_file import Index, VideoFile
 from keras_r3d.data.sampling.cropping import Crop, Views
-from keras_r3d.data.sampling.temporal import Indices, loop
+from keras_r3d.data.sampling.temporal import Indices, at_rate, loop
 from keras_r3d.system.errors import VideoError
 
 
@@ -55,16 +55,23 @@ class VideoReader(Reader):
         input: "rgb", or the algorithm of optical flow: one of `flow.ALGORITHMS`. Flow is in pixels
             of the shrunk frames: cropping and scaling move the vectors, but do not scale them.
         stored: the files hold flow that was computed before.
+        fps: frames a second to resample to: of each instant the nearest frame; 0 takes all.
 
     Raises:
         DataError: OpenCV lacks the algorithm.
     """
 
     def __init__(
-        self, short_side: int, cache_gib: float, input: str = "rgb", *, stored: bool = False
+        self,
+        short_side: int,
+        cache_gib: float,
+        input: str = "rgb",
+        *,
+        stored: bool = False,
+        fps: float = 0.0,
     ):
         super().__init__()
-        self._input, self._stored = input, stored
+        self._input, self._stored, self._fps = input, stored, fps
         if input != "rgb":
             self.channels = flow.CHANNELS
             if not stored:
@@ -107,34 +114,35 @@ class VideoReader(Reader):
         """
         known = self._frames(video)
         span = frames * frame_stride
-        taken = np.arange(len(known.numbers))
-        taken = taken[taken % span % frame_stride == 0]
-        place = {int(known.numbers[number]): int(number) for number in taken[::-1]}
-        places: list[int] = []
+        count = len(known.numbers)
+        taken = np.arange(count) if known.decoding is None else known.decoding
+        places: dict[int, list[int]] = defaultdict(list)  # of each frame of the file
+        for place in taken[taken % span % frame_stride == 0].tolist():
+            places[int(known.numbers[place])].append(place)
+        filled: list[int] = []  # places of the window that is being filled
         pixels = np.empty(0, np.uint8)
-        decoded = 0
         cutter = self._cutter()
 
         def window() -> Window:
-            looped = loop(np.arange(len(places)), frames)
-            numbers = np.array(places)
+            looped = loop(np.arange(len(filled)), frames)
+            numbers = np.array(filled)
             seconds = span_seconds(numbers, known.seconds)
             return Window(pixels[looped].swapaxes(0, 1), numbers[looped], *seconds)
 
-        for number, picture in self._decode(video, known, np.array(sorted(place))):
-            if places and place[number] // span != places[0] // span:
-                yield window()
-                places = []
-            if not places:
-                pixels = np.empty((frames, views.count, size, size, self.channels), np.uint8)
+        for number, picture in self._decode(video, known, np.array(sorted(places))):
             crops = views.crops(*picture.shape[:2])
-            for crop, out in zip(crops, pixels[len(places)], strict=True):
-                cutter(out, picture, crop)
-            places.append(place[number])
-            decoded += 1
-        if decoded < len(place):
-            self._examine(video)
+            for place in places.pop(number):
+                if filled and place // span != filled[0] // span:
+                    yield window()
+                    filled = []
+                if not filled:
+                    pixels = np.empty((frames, views.count, size, size, self.channels), np.uint8)
+                for crop, out in zip(crops, pixels[len(filled)], strict=True):
+                    cutter(out, picture, crop)
+                filled.append(place)
         if places:
+            self._examine(video)
+        if filled:
             yield window()
 
     def chosen(
@@ -198,8 +206,11 @@ class VideoReader(Reader):
                 f"{index.seconds[-1]:g} s."
             )
         self._compare_counts(video, index, index.promised, len(index.seconds))
-        numbers = np.flatnonzero(shown)
-        frames = _Frames(index, numbers, None, index.seconds[shown])
+        numbers, seconds = np.flatnonzero(shown), index.seconds[shown]
+        if self._fps:
+            nearest, seconds = at_rate(seconds, self._fps)
+            numbers = numbers[nearest]
+        frames = _Frames(index, numbers, None, seconds)
         return dataclasses.replace(frames, kept=self._keep(video, frames))
 
     def _keep(self, video: Video, frames: _Frames) -> dict[int, Picture | Frame] | None:
@@ -208,15 +219,16 @@ class VideoReader(Reader):
             return None
         kept: dict[int, Picture | Frame] = {}
         reserved = 0
-        for number, picture in self._decode(video, frames, frames.numbers):
+        numbers = np.unique(frames.numbers)
+        for number, picture in self._decode(video, frames, numbers):
             if not kept:
-                reserved = len(frames.numbers) * picture.nbytes
+                reserved = len(numbers) * picture.nbytes
                 with self._lock:
                     if reserved > self._bytes_left:
                         return None
                     self._bytes_left -= reserved
             kept[number] = picture
-        if len(kept) == len(frames.numbers):
+        if len(kept) == len(numbers):
             return kept
         with self._lock:  # decoded again each time: the clips say what is missing
             self._bytes_left += reserved
@@ -229,7 +241,8 @@ class VideoReader(Reader):
             VideoError: none does.
         """
         frames = self._frames(video)
-        decodes = [number for number, _ in self._decode(video, frames, frames.numbers)]
+        asked = np.unique(frames.numbers)
+        decodes = [number for number, _ in self._decode(video, frames, asked)]
         with self._noting(video):
             if frames.decoding is not None:
                 raise VideoError(f"{video.name}: other frames of it decode than before.")
@@ -239,15 +252,15 @@ class VideoReader(Reader):
                     "damaged)."
                 )
                 raise VideoError(self._videos[video])
-        is_whole = len(frames.numbers) == len(frames.index.seconds)
-        promised = frames.index.promised if is_whole else len(frames.numbers)
+        is_whole = len(asked) == len(frames.index.seconds)
+        promised = frames.index.promised if is_whole else len(asked)
         self._compare_counts(video, frames.index, promised, len(decodes))
         numbers = np.array(decodes)
         before = np.searchsorted(numbers, frames.numbers, side="right") - 1
         self._videos[video] = dataclasses.replace(
             frames,
             numbers=numbers[np.maximum(before, 0)],
-            decoding=np.searchsorted(frames.numbers, numbers),
+            decoding=np.flatnonzero(np.isin(frames.numbers, numbers)),
         )
 
     def _compare_counts(self, video: Video, index: Index, promised: int, decoded: int) -> None:

@@ -108,3 +108,22 @@ def spread(frame_count: int, frames: int, rng: Generator | None = None) -> Indic
 def _spread(frame_count: int, frames: int, place: NDArray[np.float64]) -> Indices:
     """Takes the frame at `place`, from 0 to below 1, of each of `frames` equal parts."""
     return ((np.arange(frames) + place) * frame_count / frames).astype(np.int64)
+
+
+def at_rate(seconds: NDArray[np.float64], fps: float) -> tuple[Indices, NDArray[np.float64]]:
+    """Resamples frames to a fixed rate: of each instant, the frame shown nearest to it.
+
+    Args:
+        seconds: when frames are shown, float64 `(count,)`, increasing.
+
+    Returns:
+        Frame numbers, int64 `(n,)`, and their instants from the first frame's to the last's,
+        float64 `(n,)`.
+    """
+    instants = seconds[0] + np.arange(int((seconds[-1] - seconds[0]) * fps + 1.001)) / fps
+    after = np.searchsorted(seconds, instants).clip(1, max(1, len(seconds) - 1))
+    before = after - 1
+    after = np.minimum(after, len(seconds) - 1)
+    return np.where(
+        instants - seconds[before] <= seconds[after] - instants, before, after
+    ), instants
