@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Indices = NDArray[np.int64]  # `(frames,)`, the frame numbers of a clip
 
+_ROUNDED = 1e-4  # seconds, to which containers round their times
+
 
 def loop(indices: Indices, frames: int) -> Indices:
     """Repeats one or more `indices` from their start until there are `frames`; drops the rest."""
@@ -124,6 +126,5 @@ def at_rate(seconds: NDArray[np.float64], fps: float) -> tuple[Indices, NDArray[
     after = np.searchsorted(seconds, instants).clip(1, max(1, len(seconds) - 1))
     before = after - 1
     after = np.minimum(after, len(seconds) - 1)
-    return np.where(
-        instants - seconds[before] <= seconds[after] - instants, before, after
-    ), instants
+    is_before = instants - seconds[before] <= seconds[after] - instants + _ROUNDED
+    return np.where(is_before, before, after), instants
