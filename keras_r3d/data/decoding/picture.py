@@ -20,7 +20,8 @@ Frame = NDArray[np.uint8]
 
 _UPRIGHT = {0: [], 90: [("transpose", "clock")], 180: [("hflip", ""), ("vflip", "")]}
 _UPRIGHT[270] = [("transpose", "cclock")]
-_MATRICES = {0, 1, 4, 5, 6, 7, 9, 10}  # of H.273, that FFmpeg converts; others are left to it
+MATRICES = {1, 2, 4, 5, 6, 7, 9}  # of H.273, that FFmpeg converts YUV by
+UNSPECIFIED = 2  # FFmpeg then takes BT.601, as players do for small pictures
 _KEPT_CHAINS = 64
 
 
@@ -80,9 +81,14 @@ class Cutter:
             crop: in pixels of `picture.shape`.
         """
         frame = picture.frame
-        matrix = frame.colorspace if frame.colorspace in _MATRICES else 2  # unspecified
         key = (
-            *(frame.width, frame.height, frame.format.name, matrix, int(frame.color_range)),
+            *(
+                frame.width,
+                frame.height,
+                frame.format.name,
+                int(frame.colorspace),
+                int(frame.color_range),
+            ),
             *(picture.shape, picture.rotation, crop, out.shape),
         )
         if key not in self._chains:

@@ -16,11 +16,12 @@ from av.stream import Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from keras_r3d.data.decoding.picture import Picture, shown_shape
+from keras_r3d.data.decoding.picture import MATRICES, UNSPECIFIED, Picture, shown_shape
 from keras_r3d.data.sampling.temporal import Indices
 from keras_r3d.system.errors import VideoError
 
 av.logging.set_level(None)  # FFmpeg's own complaints name no file; ours do
+_FAILURES = (av.FFmpegError, OSError)  # the second for codes that PyAV has no class for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +84,7 @@ class VideoFile:
                 metadata_errors="ignore",
                 container_options={"protocol_whitelist": "file"},
             )
-        except (av.FFmpegError, ValueError) as error:
+        except (*_FAILURES, ValueError) as error:
             raise VideoError(
                 f"{self.path}: it cannot be opened as a video (truncated, or no video)."
             ) from error
@@ -197,7 +198,7 @@ class VideoFile:
         yield from self._demuxed()
 
     def _demuxed(self) -> Iterator[av.Packet]:
-        with contextlib.suppress(av.FFmpegError):  # damaged from here on
+        with contextlib.suppress(*_FAILURES):  # damaged from here on
             yield from self._container.demux(self._stream)
 
     def _decoded_from(
@@ -208,7 +209,7 @@ class VideoFile:
         if key > 0:
             self._begun = True
             known = index.stamps[index.keys[: key + 1]], index.sizes[: key + 1]
-            with contextlib.suppress(av.FFmpegError):
+            with contextlib.suppress(*_FAILURES):
                 self._container.seek(int(index.positions[key]), stream=self._stream)
                 packets = self._demuxed()
                 first = next(packets, None)
@@ -229,11 +230,14 @@ class VideoFile:
             context.skip_frame = "NONREF" if skips else "DEFAULT"
             try:
                 frames = packet.decode()
-            except av.FFmpegError:  # damaged; the next may not be
+            except _FAILURES:  # damaged; the next may not be
                 continue
             yield from frames
 
     def _picture(self, frame: av.VideoFrame) -> Picture:
+        frame.color_trc = frame.color_primaries = UNSPECIFIED  # not converted, whatever they are
+        if frame.format.name.startswith("yuv") and frame.colorspace not in MATRICES:
+            frame.colorspace = UNSPECIFIED
         rotation = -frame.rotation % 360
         rotation = rotation if rotation % 90 == 0 else 0
         if self._shape is None:
