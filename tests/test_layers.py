@@ -125,4 +125,4 @@ def test_only_two_modules_open_videos():
         for name, path in modules().items()
         if "VideoCapture" in path.read_text(encoding="utf-8")
     }
-    assert users == {"data.decoding.decoder", "data.decoding.live"}  # files, and what is no file
+    assert users == {"data.decoding.live"}  # cameras and streams; files are read by PyAV

@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 
 from benchmarks.clips.draws import Draw, Task
 from benchmarks.turns import Contender, Worker, one_by_one
-from keras_r3d.data.decoding import buffers, decoder
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding import buffers
+from keras_r3d.data.decoding.frame_folder import timed_frames
+from keras_r3d.data.decoding.video_file import VideoFile
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import Store, StoreReader, jpeg, levels
@@ -106,14 +108,14 @@ def _start_jpegs(task: Task, *, memory_kept: bool = False) -> Worker:
 
 
 def _start_decoding(task: Task) -> Worker:
-    """The floor without seeking: OpenCV decodes from the start to the clip's last frame, BGR."""
+    """The floor without seeking: decodes from the start to the clip's last frame, no conversion."""
 
     def run(draws: Sequence[Draw]) -> None:
         for draw in draws:
-            last = draw.numbers.max()
-            for number, _ in enumerate(decoder.Decoder(draw.source.video.path)):
-                if number == last:
-                    break
+            file = VideoFile(draw.source.video.path)
+            index = dataclasses.replace(file.index(), stamps=None)  # which tell where to seek
+            for _ in file.frames(index, draw.numbers.max(keepdims=True)):
+                pass
 
     return Worker(run)
 
@@ -196,8 +198,8 @@ def _start_authors(task: Task) -> Worker:
     for path in dict.fromkeys(source.video.path for source in task.sources):
         folders[path] = folder = Path(task.scratch) / str(len(folders))
         folder.mkdir()
-        for number, (_, bgr) in enumerate(decoder.Decoder(path).timed(), start=1):
-            whole = Image.fromarray(np.ascontiguousarray(bgr[..., ::-1]))
+        for number, (_, frame) in enumerate(timed_frames(path), start=1):
+            whole = Image.fromarray(frame)
             width = max(1, round(whole.width * _ROWS / whole.height))
             image = whole.resize((width, _ROWS), Image.Resampling.BICUBIC)
             image.save(folder / f"image_{number:05}.jpg", quality=_QUALITY)

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding import decoder
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding import pixels
+from keras_r3d.data.decoding.video_file import VideoFile, no_frame
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.sampling import cropping, order
 from keras_r3d.data.store import Store
 from keras_r3d.recipe import Recipe
@@ -50,7 +51,7 @@ class Draw:
         crop = self.crop(*frames.shape[1:3])
         clip = np.empty((len(frames), size, size, 3), np.uint8)
         for frame, out in zip(frames, clip, strict=True):
-            decoder.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
+            pixels.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
         return clip
 
 
@@ -96,7 +97,8 @@ def in_store(
 def read_frames(path: str, numbers: NDArray[np.int64]) -> Frame:
     """Decodes frames with our own decoder, in order, uint8 `(frames, height, width, 3)`, RGB."""
     distinct, places = np.unique(numbers, return_inverse=True)
-    frames = [frame[:, :, ::-1] for _, frame in decoder.selected(path, distinct)]
+    file = VideoFile(path)
+    frames = [picture.rgb() for _, picture in file.frames(file.index(), distinct)]
     return np.stack(frames)[places]
 
 
@@ -143,9 +145,10 @@ def plan(sources: Sequence[Source], recipe: Recipe, positions: Iterable[int]) ->
 
 
 def _count(video: Video) -> Source:
-    info = decoder.probe(video.path)
-    shown = (info.seconds >= video.start_seconds) & (info.seconds < video.end_seconds)
-    if not shown.any():
-        raise VideoError(f"{video.name}: no frame is shown in this range.")
-    first, frames = int(np.argmax(shown)), int(np.count_nonzero(shown))
-    return Source(video, first, frames, info.frame_count, info.width, info.height)
+    file = VideoFile(video.path)
+    index = file.index()
+    shown = index.shown(video.start_seconds, video.end_seconds, video.name)
+    for _, picture in file.frames(index, shown[:1]):
+        height, width = picture.shape
+        return Source(video, int(shown[0]), len(shown), len(index.seconds), width, height)
+    raise VideoError(no_frame(video.path))

@@ -19,7 +19,7 @@ from benchmarks.clips.draws import Draw, Task
 from benchmarks.options import Options
 from benchmarks.turns import Contender, Entry, Result, in_turns, print_table
 from keras_r3d.data import annotations
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.opening import open_source
 from keras_r3d.data.store import StoreReader
 from keras_r3d.recipe import Recipe

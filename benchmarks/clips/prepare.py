@@ -10,7 +10,10 @@ from benchmarks.options import Options
 from benchmarks.turns import interleaved
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Annotations
-from keras_r3d.data.decoding import buffers, decoder
+from keras_r3d.data.decoding import buffers
+from keras_r3d.data.decoding.picture import Cutter
+from keras_r3d.data.decoding.video_file import VideoFile
+from keras_r3d.data.sampling.cropping import whole
 from keras_r3d.data.store import levels, planning, preparing
 from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.recipe.clips import MultiScale
@@ -30,17 +33,21 @@ def run(options: Options) -> dict[str, Any]:
     chosen = Annotations({"train": videos}, listed.classes, [])
     work = planning.job(chosen, annotations.root(options.data), settings)
     frames, numbers = (
-        sum(decoder.probe(video.path).frame_count for video in videos),
+        sum(len(VideoFile(video.path).index().seconds) for video in videos),
         itertools.count(),
     )
 
     def bare() -> None:
         options = [cv2.IMWRITE_JPEG_QUALITY, settings.quality, cv2.IMWRITE_JPEG_RST_INTERVAL, 1]
         for video in videos:
-            timed = decoder.Decoder(video.path).timed(video.start_seconds, video.end_seconds)
-            for _, frame in timed:
-                for height, width in settings.levels.of(*frame.shape[:2]):
-                    cv2.imencode(".jpg", decoder.resize(frame, height, width), options)
+            file, cutter = VideoFile(video.path), Cutter()
+            index = file.index()
+            shown = index.shown(video.start_seconds, video.end_seconds, video.name)
+            for _, picture in file.frames(index, shown):
+                for size in settings.levels.of(*picture.shape):
+                    scaled = np.empty((*size, 3), np.uint8)
+                    cutter(scaled, picture, whole(*picture.shape))
+                    cv2.imencode(".jpg", scaled, options)
 
     with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as scratch:
 

@@ -18,7 +18,7 @@ from benchmarks.options import Options
 from benchmarks.turns import Contender, Entry, Result, in_turns, print_table
 from keras_r3d import applications, recipe
 from keras_r3d.data import demo
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.export.formats import Source, get_format
 from keras_r3d.system.opencv import cv2
 

@@ -15,7 +15,7 @@ from keras_r3d.recipe import Clips
 MOST_LABELS = 5
 _FRAMES_AT_ONCE = 16  # JPEGs decoded and not yet scaled
 _JPEG_START, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
-_BILINEAR_BELOW = 1.4  # shrunk by less, a side; as in keras_r3d.data.decoding.decoder
+_BILINEAR_BELOW = 1.4  # shrunk by less, a side; as in keras_r3d.data.decoding.pixels
 
 Outputs = dict[str, tf.Tensor]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.random import Generator
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader, Window
 from keras_r3d.data.sampling import augmentation, cropping, temporal
 from keras_r3d.recipe.clips import Augment, Clips, Consecutive, MultiScale, Segments

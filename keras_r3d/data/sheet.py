@@ -20,7 +20,7 @@ from keras_r3d import recipe as recipes
 from keras_r3d.data.annotations import Problem, Video
 from keras_r3d.data.clips import Clip, training_clip
 from keras_r3d.data.decoding import flow
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader
 from keras_r3d.data.opening import Videos, open_source, split_of
 from keras_r3d.pictures import flow_key

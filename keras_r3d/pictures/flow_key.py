@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_r3d.data.decoding import flow
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.pixels import Frame
 
 _BAND = 0.62  # inches, below a figure
 _TEXT = (

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.system.errors import ServingError
 from keras_r3d.system.retrying import PassingError
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.system.errors import ServingError
 from keras_r3d.system.opencv import cv2
 

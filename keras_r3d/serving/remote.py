@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_r3d import recipe, run_folder
 from keras_r3d.applications.metadata import JSON_FILE, Metadata
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.models.runtimes import Score
 from keras_r3d.system.errors import ServingError

@@ -17,7 +17,7 @@ from google.protobuf import json_format
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from keras_r3d.data.annotations.listing import printable
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.system import http
 from keras_r3d.system.errors import ServingError
 from keras_r3d.system.retrying import PassingError

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.system.errors import ArgumentError
 
 INPUTS = {"serving_default": "clip", "jpeg": "jpegs"}  # of the signatures that score clips

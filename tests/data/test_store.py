@@ -19,7 +19,7 @@ from prepared import content, prepare
 
 from keras_r3d.data import annotations, clips, pipeline
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding import decoder as videos
+from keras_r3d.data.decoding import pixels as videos
 from keras_r3d.data.decoding.reader import Cut
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.opening import open_source

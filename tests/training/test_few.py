@@ -10,7 +10,7 @@ import pytest
 from conftest import write_video
 
 from keras_r3d import applications, recipe, run_folder
-from keras_r3d.data.decoding import decoder as videos
+from keras_r3d.data.decoding import pixels as videos
 from keras_r3d.inference.embeddings import ridge
 from keras_r3d.inference.evaluation import evaluating
 from keras_r3d.system.devices import choose

@@ -25,6 +25,7 @@ from keras_r3d.data.decoding.flow_video import (
     reason,
     write_reason,
 )
+from keras_r3d.data.decoding.video_file import no_frame
 from keras_r3d.system import files, workers
 from keras_r3d.system.errors import DataError, VideoError
 from keras_r3d.system.opencv import cv2
@@ -190,7 +191,7 @@ def store(task: tuple[str, FlowSettings, Path]) -> None:
         if writer is not None:
             writer.release()
     if not written:
-        raise VideoError(f"{path}: no frame of it decodes (encrypted or damaged).")
+        raise VideoError(no_frame(path))
     if written != (read := len(StoredFlow(str(output)).index().seconds)):
         raise files.WriteError(
             f"Could not write {output}: of {written} frames {read} are in the file. Is the disk "

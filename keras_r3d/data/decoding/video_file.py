@@ -48,9 +48,24 @@ class Index:
 
     exact: bool = True
 
-    def falls_short(self, promised: int, decoded: int) -> bool:
-        """Tells whether enough frames are missing for the file to be damaged."""
-        return promised - decoded > (0 if self.exact else max(2, 0.05 * decoded))
+    def shown(self, start_seconds: float, end_seconds: float, name: str) -> Indices:
+        """Returns the numbers of the frames shown in a range; VideoError if there are none."""
+        shown = (self.seconds >= start_seconds) & (self.seconds < end_seconds)
+        if not shown.any():
+            raise VideoError(
+                f"{name}: no frame is shown in this range; the last is shown at "
+                f"{self.seconds[-1]:g} s."
+            )
+        return np.flatnonzero(shown)
+
+    def shortage(self, path: str, asked: int, decoded: int) -> str | None:
+        """Returns what is missing if so few of the frames asked for decode that it is damaged."""
+        promised = self.promised if asked == len(self.seconds) else asked
+        if promised - decoded <= (0 if self.exact else max(2, 0.05 * decoded)):
+            return None
+        return (
+            f"{path}: the container promises {promised} frames, {decoded} decode; these are used."
+        )
 
 
 class VideoFile:
@@ -262,6 +277,11 @@ class VideoFile:
         start = (self._container.start_time or 0) / av.time_base
         seconds = stamps * float(self._stream.time_base or 1 / av.time_base) - start
         return seconds - min(0.0, float(seconds[0]))
+
+
+def no_frame(path: str) -> str:
+    """Returns what is wrong with a video of which nothing decodes."""
+    return f"{path}: it opens as a video, but no frame of it decodes (encrypted or damaged)."
 
 
 def check_path(path: str) -> None:

@@ -18,7 +18,7 @@ from keras_r3d.data.decoding.flow_video import FlowVideo, StoredFlow
 from keras_r3d.data.decoding.frame_folder import FrameFolder, open_pictures
 from keras_r3d.data.decoding.picture import Cutter, Frame, Picture
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds, Window, span_seconds
-from keras_r3d.data.decoding.video_file import Index, VideoFile
+from keras_r3d.data.decoding.video_file import Index, VideoFile, no_frame
 from keras_r3d.data.sampling.cropping import Crop, Views
 from keras_r3d.data.sampling.temporal import Indices, at_rate, loop
 from keras_r3d.system.errors import VideoError
@@ -199,14 +199,9 @@ class VideoReader(Reader):
         file = self._open(video.path)
         index = file.index()
         file.close()
-        shown = (index.seconds >= video.start_seconds) & (index.seconds < video.end_seconds)
-        if not shown.any():
-            raise VideoError(
-                f"{video.name}: no frame is shown in this range; the last is shown at "
-                f"{index.seconds[-1]:g} s."
-            )
-        self._compare_counts(video, index, index.promised, len(index.seconds))
-        numbers, seconds = np.flatnonzero(shown), index.seconds[shown]
+        numbers = index.shown(video.start_seconds, video.end_seconds, video.name)
+        self._note_shortage(video, index, len(index.seconds), len(index.seconds))
+        seconds = index.seconds[numbers]
         if self._fps:
             nearest, seconds = at_rate(seconds, self._fps)
             numbers = numbers[nearest]
@@ -247,14 +242,9 @@ class VideoReader(Reader):
             if frames.decoding is not None:
                 raise VideoError(f"{video.name}: other frames of it decode than before.")
             if not decodes:
-                self._videos[video] = (
-                    f"{video.path}: it opens as a video, but no frame of it decodes (encrypted or "
-                    "damaged)."
-                )
-                raise VideoError(self._videos[video])
-        is_whole = len(asked) == len(frames.index.seconds)
-        promised = frames.index.promised if is_whole else len(asked)
-        self._compare_counts(video, frames.index, promised, len(decodes))
+                self._videos[video] = no_frame(video.path)
+                raise VideoError(no_frame(video.path))
+        self._note_shortage(video, frames.index, len(asked), len(decodes))
         numbers = np.array(decodes)
         before = np.searchsorted(numbers, frames.numbers, side="right") - 1
         self._videos[video] = dataclasses.replace(
@@ -263,14 +253,9 @@ class VideoReader(Reader):
             decoding=np.flatnonzero(np.isin(frames.numbers, numbers)),
         )
 
-    def _compare_counts(self, video: Video, index: Index, promised: int, decoded: int) -> None:
-        if index.falls_short(promised, decoded):
-            self._note(
-                video,
-                "short",
-                f"{video.path}: the container promises {promised} frames, {decoded} decode; these "
-                "are used.",
-            )
+    def _note_shortage(self, video: Video, index: Index, asked: int, decoded: int) -> None:
+        if shortage := index.shortage(video.path, asked, decoded):
+            self._note(video, "short", shortage)
 
     def _decode(
         self, video: Video, frames: _Frames, numbers: Indices

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_r3d.data.decoding.picture import Cutter, Picture
+from keras_r3d.data.sampling.cropping import whole
 from keras_r3d.system.opencv import cv2
 
 FRAMES = 5  # of a video, spread over it
@@ -26,56 +28,29 @@ SAYS_NOTHING = 0  # hash of a frame without patterns: black, one color, a slope
 _SIDE, _PATTERNS = 32, 8  # pixels; patterns a direction
 _FAINT = 4.0  # strength of a pattern, of 0 to 255 * _SIDE
 _LEAST = 3  # frames that must say something, in both videos
-_KEPT = 32  # hashes of a video, at least, where it has as many frames
 _BLOCK = 256  # videos that are compared at once with all others
 _ONES = np.array([number.bit_count() for number in range(2**16)], np.uint8)
 
 Hashes = NDArray[np.uint64]
 
 
-def frame_hash(frame: NDArray[np.uint8]) -> int:
-    """Hashes a picture, uint8 `(height, width, 3)`, BGR: 64 bits, or `SAYS_NOTHING`.
+def hashed_frames(count: int) -> list[int]:
+    """Returns the numbers of `FRAMES` frames, from the middle of as many parts of `count`."""
+    return ((np.arange(FRAMES) + 0.5) * count / FRAMES).astype(int).tolist()
 
-    Each bit is of a coarse pattern, and set where it is a strong one.
+
+def frame_hash(picture: Picture) -> int:
+    """Hashes a picture: 64 bits, each of a coarse pattern and set where it is a strong one.
+
+    Or `SAYS_NOTHING`.
     """
-    small = cv2.resize(frame, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY).astype(np.float32)
-    patterns = cv2.dct(gray)[:_PATTERNS, :_PATTERNS]
+    gray = np.empty((_SIDE, _SIDE), np.uint8)
+    Cutter()(gray, picture, whole(*picture.shape))
+    patterns = cv2.dct(gray.astype(np.float32))[:_PATTERNS, :_PATTERNS]
     if np.median(np.abs(patterns)) < _FAINT:
         return SAYS_NOTHING
     bits = np.packbits(patterns > np.median(patterns))
     return int.from_bytes(bits.tobytes(), "big")
-
-
-class Sampler:
-    """Collects hashes evenly over a video whose length shows only at its end.
-
-    It begins with every frame; when it holds too many hashes it drops every second one, and takes
-    half as many frames from then on.
-    """
-
-    def __init__(self) -> None:
-        self._stride = 1
-        self._hashes: list[int] = []
-
-    def wants(self, number: int) -> bool:
-        """Whether `add` shall be called for a frame, counted from 0."""
-        return number % self._stride == 0
-
-    def add(self, value: int) -> None:
-        """Takes the hash of the next frame it wants."""
-        self._hashes.append(value)
-        if len(self._hashes) == 2 * _KEPT:
-            del self._hashes[1::2]
-            self._stride *= 2
-
-    def spread(self, count: int) -> tuple[int, ...]:
-        """Returns the hashes of `FRAMES` frames, from the middle of as many parts of `count`."""
-        if not count:
-            return (SAYS_NOTHING,) * FRAMES
-        numbers = (np.arange(FRAMES) + 0.5) * count / FRAMES
-        last = len(self._hashes) - 1
-        return tuple(self._hashes[min(last, int(n / self._stride + 0.5))] for n in numbers)
 
 
 def near(

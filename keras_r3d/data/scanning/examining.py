@@ -5,13 +5,14 @@ import hashlib
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keras_r3d.data.annotations import Annotations, Video
-from keras_r3d.data.decoding.decoder import Decoder, falls_short, probe
+from keras_r3d.data.decoding.frame_folder import open_pictures
+from keras_r3d.data.decoding.video_file import no_frame
 from keras_r3d.data.scanning import duplicates
 from keras_r3d.system import workers
 from keras_r3d.system.errors import VideoError
@@ -22,7 +23,6 @@ STATUSES = {
     "time limit": "not decoded in time",
     "crash": "the process that decodes it ends",
     "truncated": "fewer frames than the container promises",
-    "wrong count": "another number of frames than the container says",
     "segment": "a labeled segment begins behind the last frame",
     "few frames": "fewer than --min_frames; clips of it repeat",
     "variable rate": "frames come at uneven times",
@@ -45,7 +45,6 @@ class Examination:
     findings: dict[str, str]
     frames: int = 0
     header_frames: int = 0
-    header_rate: float = 0.0
     width: int = 0
     height: int = 0
     seconds: float = 0.0
@@ -108,11 +107,22 @@ def examine_all(
 
 
 def examine(path: str) -> Examination:
-    """Decodes a file to its end, or raises VideoError if no frame of it can be had."""
-    decoder = _HashingDecoder(path)
-    info = probe(path, decoder)
+    """Decodes a video to its end, or raises VideoError if no frame of it can be had."""
+    file = open_pictures(path)
+    index = file.index()
+    hashed = duplicates.hashed_frames(len(index.seconds))
+    hashes: dict[int, int] = {}
+    frames = 0
+    for number, picture in file.frames(index):
+        frames += 1
+        shape, rotation = picture.shape, picture.rotation
+        if number in hashed:
+            hashes[number] = duplicates.frame_hash(picture)
+    file.close()
+    if not frames:
+        raise VideoError(no_frame(path))
     findings = {}
-    intervals = np.diff(info.seconds)
+    intervals = np.diff(index.seconds)
     if len(intervals):
         usual = float(np.median(intervals))
         uneven = float(np.mean(abs(intervals - usual) > 0.5 * usual))
@@ -120,30 +130,23 @@ def examine(path: str) -> Examination:
             findings["variable rate"] = (
                 f"{100 * uneven:.0f} % of the frames are early or late; usually {1 / usual:.2f}/s"
             )
-    if info.rotation:
-        findings["rotated"] = f"by {info.rotation} degrees"
-    first, last = float(info.seconds[0]), float(info.seconds[-1])
-    counts = info.frame_count, info.header_count, info.header_rate
-    hashes = decoder.hashes.spread(info.frame_count)
-    shape = info.width, info.height
-    return Examination(path, findings, *counts, *shape, last - first, last, info.rotation, hashes)
-
-
-class _HashingDecoder(Decoder):
-    """Hashes frames as it goes through them, so that no second pass is needed."""
-
-    def __init__(self, path: str):
-        super().__init__(path)
-        self.hashes = duplicates.Sampler()
-
-    def __iter__(self) -> Iterator[None]:
-        for _ in super().__iter__():
-            if self.hashes.wants(self.count - 1):
-                try:
-                    self.hashes.add(duplicates.frame_hash(self.image()))
-                except VideoError:  # one that cannot be converted; as `probe` does
-                    self.hashes.add(duplicates.SAYS_NOTHING)
-            yield
+    if rotation:
+        findings["rotated"] = f"by {rotation} degrees"
+    if index.shortage(path, len(index.seconds), frames):
+        findings["truncated"] = f"{frames} frames decode, the container promises {index.promised}"
+    first, last = float(index.seconds[0]), float(index.seconds[-1])
+    return Examination(
+        path,
+        findings,
+        frames,
+        index.promised,
+        shape[1],
+        shape[0],
+        last - first,
+        last,
+        rotation,
+        tuple(hashes.get(number, duplicates.SAYS_NOTHING) for number in hashed),
+    )
 
 
 def _judged(file: Examination, min_frames: int, min_side: int) -> Examination:
@@ -151,13 +154,6 @@ def _judged(file: Examination, min_frames: int, min_side: int) -> Examination:
     if file.is_broken:
         return file
     findings = dict(file.findings)
-    counts = f"{file.frames} frames decode, the container says {file.header_frames}"
-    # A container that is wrong about the rate has made up the number of frames.
-    honest = abs(file.rate - file.header_rate) < 0.1 * file.header_rate
-    if falls_short(file.header_frames, file.frames) and (honest or file.frames < 2):
-        findings["truncated"] = counts
-    elif file.header_frames != file.frames:
-        findings["wrong count"] = counts
     if file.frames < min_frames:
         findings["few frames"] = f"{file.frames}, fewer than {min_frames}"
     if min(file.width, file.height) < min_side:

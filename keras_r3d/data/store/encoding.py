@@ -11,12 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding import buffers, decoder
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding import buffers
+from keras_r3d.data.decoding.frame_folder import open_pictures
+from keras_r3d.data.decoding.picture import Cutter, Frame, Picture
+from keras_r3d.data.decoding.video_file import no_frame
+from keras_r3d.data.sampling.cropping import whole
+from keras_r3d.data.sampling.temporal import at_rate
 from keras_r3d.data.store import jpeg
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.system import files
 from keras_r3d.system.errors import VideoError
+from keras_r3d.system.opencv import cv2
 
 # A marker every 16 pixels costs bytes: on larger frames they may stand further apart.
 _LARGE = 224  # pixels of the short side
@@ -79,9 +84,10 @@ def _encode(
     paths = [folder / f"{number}.jpegs" for number in range(len(settings.levels.sizes))]
     with contextlib.ExitStack() as stack:
         outputs = [stack.enter_context(path.open("wb")) for path in paths]
-        for time, frame in _resampled(_frames(source, short), settings.fps):
+        cutter = Cutter()
+        for time, picture in _pictures(source, settings.fps, short):
             if not sizes:
-                sizes = settings.levels.of(*frame.shape[:2])
+                sizes = settings.levels.of(*picture.shape)
                 limits = [1 if min(size) <= _LARGE else _MOST_INTERVAL for size in sizes]
                 intervals = [
                     jpeg.best_interval(width, limit)
@@ -92,7 +98,8 @@ def _encode(
             for level, (height, width) in enumerate(sizes):
                 if level == 0 or sizes[level - 1] != (height, width):
                     # From the source: from level to level a little sharpness would go each time.
-                    scaled = decoder.resize(frame, height, width)
+                    scaled = np.empty((height, width, 3), np.uint8)
+                    cutter(scaled, picture, whole(*picture.shape))
                     encoded = _jpeg(source, scaled, settings.quality, intervals[level])
                 most = max(most, outputs[level].tell() + len(encoded))
                 outputs[level].write(encoded)
@@ -118,7 +125,7 @@ def _encode(
 
 def _jpeg(source: Video, frame: Frame, quality: int, interval: int) -> bytes:
     try:
-        return jpeg.encode(frame, quality, interval)
+        return jpeg.encode(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality, interval)
     except jpeg.JpegError as error:
         height, width = frame.shape[:2]
         raise VideoError(f"{source.name}: a frame of {width}x{height} {error}") from error
@@ -131,44 +138,26 @@ def _blocks(paths: Sequence[Path]) -> Iterator[bytes]:
                 yield block
 
 
-def _frames(source: Video, short: list[str]) -> Iterator[tuple[float, Frame]]:
-    """Yields times and BGR frames of a video as far as it decodes; `short` gets why no further."""
-    video = decoder.Decoder(source.path)
-    count = 0
-    try:
-        for time, frame in video.timed(source.start_seconds, source.end_seconds):
-            yield time, frame
-            count += 1
-    except VideoError as error:
-        if not count:
-            raise
-        short.append(f"{error} The {count} frames before it are used.")
-        return
-    if video.ended and decoder.falls_short(video.header_count, video.count):
-        short.append(
-            f"{source.path}: the container promises {video.header_count} frames, {video.count} "
-            "decode; these are used."
-        )
+def _pictures(source: Video, fps: float, short: list[str]) -> Iterator[tuple[float, Picture]]:
+    """Yields times and pictures of a video as far as it decodes; `short` gets what is missing.
 
-
-def _resampled(frames: Iterator[tuple[float, Frame]], fps: float) -> Iterator[tuple[float, Frame]]:
-    """Yields the frame shown at each time of a frame rate; all frames, if that is 0."""
-    if not fps:
-        yield from frames
-        return
-    start: float | None = None
-    number = 0
-    last: tuple[float, Frame] | None = None
-    for time, frame in frames:
-        start = time if start is None else start
-        while last is not None and start + number / fps < time - _SAME:
-            yield start + number / fps, last[1]
-            number += 1
-        last = time, frame
-    if start is not None and last is not None:
-        while start + number / fps <= last[0] + _SAME:
-            yield start + number / fps, last[1]
-            number += 1
-
-
-_SAME = 1e-4  # seconds; containers round their times
+    With `fps` there is one for each instant of a fixed rate: the one nearest to it.
+    """
+    file = open_pictures(source.path)
+    index = file.index()
+    numbers = index.shown(source.start_seconds, source.end_seconds, source.name)
+    seconds = index.seconds[numbers]
+    if fps:
+        nearest, seconds = at_rate(seconds, fps)
+        numbers = numbers[nearest]
+    distinct = np.unique(numbers)
+    decoded = 0
+    for number, picture in file.frames(index, distinct):
+        for place in range(*np.searchsorted(numbers, [number, number + 1])):
+            yield float(seconds[place]), picture
+        decoded += 1
+    file.close()
+    if not decoded:
+        raise VideoError(no_frame(source.path))
+    if problem := index.shortage(source.path, len(distinct), decoded):
+        short.append(problem)

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import buffers
-from keras_r3d.data.decoding import decoder as videos
+from keras_r3d.data.decoding import pixels as videos
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds
 from keras_r3d.data.sampling.cropping import Crop, center
 from keras_r3d.data.sampling.temporal import Indices

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from keras_r3d.data import opening
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.sampling.cropping import Views

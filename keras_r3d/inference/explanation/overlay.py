@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from keras_r3d.data.decoding import flow, video_writer
-from keras_r3d.data.decoding.decoder import resize
+from keras_r3d.data.decoding.pixels import resize
 from keras_r3d.inference.explanation.heat import Heat
 from keras_r3d.pictures import contact_sheet, flow_key, fonts
 from keras_r3d.pictures.contact_sheet import Cell

@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_r3d.data import clips as cutting
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import Frame
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.models.averaging import average
