@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -16,7 +16,6 @@ from keras_r3d import applications, run_folder
 from keras_r3d import recipe as recipes
 from keras_r3d.applications import metadata
 from keras_r3d.applications.weights import pretrained, weights_file
-from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Video, listing
 from keras_r3d.data.decoding import live
 from keras_r3d.data.opening import file_reader
@@ -27,7 +26,8 @@ from keras_r3d.inference.evaluation.evaluation import Evaluation
 from keras_r3d.inference.evaluation.split import Split, open_split
 from keras_r3d.inference.explanation import explain
 from keras_r3d.inference.explanation.explain import Explanation
-from keras_r3d.inference.models import classifier, opening
+from keras_r3d.inference.models import classifier as classifiers
+from keras_r3d.inference.models import opening
 from keras_r3d.inference.models import protocol as protocols
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.models.opening import Named, Opened
@@ -39,10 +39,9 @@ from keras_r3d.recipe import Clips
 from keras_r3d.recipe.tables import as_dict
 from keras_r3d.run_folder import Run
 from keras_r3d.serving import remote, server
-from keras_r3d.serving.remote import known_of
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
-from keras_r3d.system.errors import ArgumentError, ModelError, VideoError, check_range
+from keras_r3d.system.errors import ArgumentError, DataError, ModelError, VideoError, check_range
 
 if TYPE_CHECKING:
     from keras_r3d.export.exporting import Exported
@@ -52,7 +51,6 @@ Progress = Callable[[int, int], None]
 _WEIGHTS_FILES = (".pth", ".pt", ".npz", ".weights.h5")
 _SERVED = ("http://", "https://", "grpc://")
 _LEAST_SECONDS = 0.1  # that anything is waited for
-_OWN_CLIPS = "`clips` and `recipe` are for a model of no run: a run has its own."
 _FEW = "few"  # the recipe whose clips our own weights were made for
 
 
@@ -105,19 +103,28 @@ class VideoClassifier:
             raise ArgumentError("`clips` and `recipe` both say how clips are cut: pass one.")
         experiment = recipe if clips is None else recipes.with_clips({"clips": as_dict(clips)})
         opened, weights = _open(model, experiment, protocol, exported_from, devices)
-        self._set([opened], [1.0], protocol, devices, weights)
+        if opened.classifier.described == classifiers.AS_THE_PAPER:
+            warnings.warn(
+                f"{opened.classifier.name} does not say how its clips are cut: consecutive frames "
+                "are taken, as in the paper. If it was trained on others, pass `clips`, or give "
+                "them to its builder.",
+                stacklevel=2,
+            )
+        self._set([opened], protocol=protocol, devices=devices, weights=weights)
 
     def _set(
         self,
         members: Sequence[Opened],
-        shares: Sequence[float],
+        shares: Sequence[float] = (1.0,),
+        *,
         protocol: str | None,
-        devices: str,
-        weights: str | None = None,
-    ) -> None:
+        devices: str = "all",
+        weights: str | None = None,  # what `fit` starts from, if not from the network in memory
+    ) -> "VideoClassifier":
         self._members, self._shares, self._weights = members, shares, weights
         self._protocol, self._devices = protocol, devices
         self._opened = members[0] if len(members) == 1 else Opened(_joined(members), None)
+        return self
 
     @classmethod
     def fused(
@@ -150,9 +157,7 @@ class VideoClassifier:
             members.append(model._opened)
         classes = [member.classifier.classes for member in members]
         shares = fusion.check(classes, evaluating.titles(members), weights)
-        made = cls.__new__(cls)
-        made._set(members, shares, protocol, devices)
-        return made
+        return cls.__new__(cls)._set(members, shares, protocol=protocol, devices=devices)
 
     @classmethod
     def served(
@@ -196,32 +201,26 @@ class VideoClassifier:
         check_range(1, 100, jpeg_quality=jpeg_quality)
         check_range(1, 256, concurrency=concurrency)
         check_range(0.001, deadline_seconds=deadline_seconds, max_message_mib=max_message_mib)
-        classes, experiment, described = known_of(exported_from)
+        classes, experiment, described = remote.known_of(exported_from)
         folder = Path(exported_from)
         if model is None and folder.is_dir() and not (folder / run_folder.RECIPE).is_file():
             model = folder.absolute().parent.name
         if not model:
-            raise ModelError("--model is missing: the name of the model on the server.")
+            raise ModelError("`model` is missing: the name of the model on the server.")
         experiment = recipes.override(experiment, protocols.overrides(protocol))
-        options = remote.Manner(
-            signature=signature,
-            quality=jpeg_quality,
-            concurrency=concurrency,
-            deadline_seconds=deadline_seconds,
-            retries=retries,
-            most_bytes=int(max_message_mib * 2**20) if max_message_mib else None,
+        most_bytes = int(max_message_mib * 2**20) if max_message_mib else None
+        manner = remote.Manner(
+            signature, jpeg_quality, concurrency, deadline_seconds, retries, most_bytes
         )
         connected = server.connect(url, model, version)
         opened = remote.classifier(
-            connected, options, classes, experiment.clips, experiment.eval, described
+            connected, manner, classes, experiment.clips, experiment.eval, described
         )
-        made = cls.__new__(cls)
-        made._set([Opened(opened, None)], [1.0], protocol, "all")
-        return made
+        return cls.__new__(cls)._set([Opened(opened, None)], protocol=protocol)
 
     def __repr__(self) -> str:
-        own = self._opened.classifier
-        return f"VideoClassifier({own.name}, {own.kind}: {len(own.classes)} classes)"
+        classifier = self._opened.classifier
+        return f"VideoClassifier({classifier.name}, {classifier.kind}: {len(self.classes)} classes)"
 
     def __str__(self) -> str:
         """Names each model, and says how it cuts and scores videos."""
@@ -250,8 +249,8 @@ class VideoClassifier:
     def described(self) -> str:
         """How videos are cut and scored, in words."""
         return "; ".join(
-            f"{own.described}: {protocols.described(own.clips, own.eval)}"
-            for own in (member.classifier for member in self._members)
+            f"{model.described}: {protocols.described(model.clips, model.eval)}"
+            for model in (member.classifier for member in self._members)
         )
 
     def fit(
@@ -282,24 +281,19 @@ class VideoClassifier:
         """
         from keras_r3d.training.experiment import train
 
+        weights, name = self._weights, self._opened.classifier.name
+        if weights is None and name.endswith(".keras") and os.path.isfile(name):
+            weights = os.path.abspath(name)
         with tempfile.TemporaryDirectory(prefix="keras_r3d_") as folder:
-            weights = self._weights
-            if weights is None and self._opened.classifier.name.endswith(".keras"):
-                weights = os.path.abspath(self._opened.classifier.name)
-            if weights is None or not (os.path.isfile(weights) or weights == self._weights):
-                weights = str(Path(folder) / "weights.keras")
+            if weights is None:
+                weights = os.path.join(folder, "weights.keras")
                 self._network("cannot be trained").save(weights)
+            changes = [f"model.weights={json_text.dumps(weights)}", *overrides]
             run = train(
-                recipe,
-                data,
-                workdir=workdir,
-                overrides=[f"model.weights={json_text.dumps(weights)}", *overrides],
-                devices=self._devices,
-                say=say,
+                recipe, data, workdir=workdir, overrides=changes, devices=self._devices, say=say
             )
         opened = opening.of_run(run, None, self._protocol, self._devices)
-        self._set([opened], [1.0], self._protocol, self._devices)
-        return self
+        return self._set([opened], protocol=self._protocol, devices=self._devices)
 
     def predict(
         self,
@@ -335,20 +329,12 @@ class VideoClassifier:
         """
         check_range(1, top=top)
         check_range(_LEAST_SECONDS, timeout=timeout)
-        single = isinstance(videos, str | os.PathLike) and not _names_several(os.fspath(videos))
-        paths = [os.fspath(videos)] if single else _paths(videos)  # type: ignore[arg-type]
-        streams = [scoring.score_files(one.classifier, paths, timeout) for one in self._members]
-        predictions = Predictions(
-            paths,
-            fusion.fuse(streams, self._shares),
-            json=json,
-            csv=csv,
-            timeline=timeline,
-            annotate=annotate,
-            top=top,
-            timeout=timeout,
-        )
-        if not single:
+        paths = _paths(videos)
+        streams = [scoring.score_files(model.classifier, paths, timeout) for model in self._members]
+        wanted = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate}
+        fused = fusion.fuse(streams, self._shares)
+        predictions = Predictions(paths, fused, **wanted, top=top, timeout=timeout)
+        if _names_several(videos):
             return predictions
         (prediction,) = predictions
         if prediction.status == "error":
@@ -395,13 +381,13 @@ class VideoClassifier:
         check_range(_LEAST_SECONDS, timeout=timeout, seconds=seconds)
         if len(self._members) > 1:
             raise ArgumentError("A live source is scored by one model, not by several fused.")
-        own = self._opened.classifier
-        kept = watching.shape(own, seconds)
-        watching.warm_up(own, kept)
+        classifier = self._opened.classifier
+        kept = watching.shape(classifier, seconds)
+        watching.warm_up(classifier, kept)
         camera = live.Source(source, kept, timeout)
         try:
             for sighting in watching.watch(
-                own, camera, kept, every=every, smooth=smooth, duration=duration, say=say
+                classifier, camera, kept, every=every, smooth=smooth, duration=duration, say=say
             ):
                 if json is not None:
                     sighting.append(json, top)
@@ -528,25 +514,23 @@ class VideoClassifier:
             DataError: there are no such videos.
         """
         if per not in features.PER:
-            raise features.ArgumentError(
-                f"`per` must be one of {list(features.PER)}. Received: {per}"
-            )
-        own, layer = features.embedder(self._opened.classifier, layer, choose(self._devices))
-        if split is not None:
-            if not isinstance(videos, str | os.PathLike):
-                raise annotations.DataError(
-                    "With `split`, `videos` must be a folder of labeled videos, a list or a store."
-                )
+            raise ArgumentError(f"`per` must be one of {list(features.PER)}. Received: {per}")
+        model, layer = features.embedder(self._opened.classifier, layer, choose(self._devices))
+        if split is None:
+            paths = _paths(videos)
+            unlabeled = [Video(path, "") for path in paths]
+            side = Split(unlabeled, file_reader(paths, model.clips), "", "")
+        elif isinstance(videos, str | os.PathLike):
             side = open_split(self._opened, os.fspath(videos), split)
         else:
-            paths = _paths(videos)
-            reader = file_reader(paths, own.clips)
-            side = Split([Video(path, "") for path in paths], reader, "", "")
+            raise DataError(
+                "With `split`, `videos` must be a folder of labeled videos, a list or a store."
+            )
         if output is None:
-            return features.of_videos(own, layer, side, per=per, timeout=timeout)
+            return features.of_videos(model, layer, side, per=per, timeout=timeout)
         path = Path(output)
         feature_file.check_new(path)
-        return features.store(own, layer, side, path, per=per, timeout=timeout, progress=progress)
+        return features.store(model, layer, side, path, per=per, timeout=timeout, progress=progress)
 
     def export(
         self,
@@ -621,42 +605,39 @@ class VideoClassifier:
         if path.suffix != ".keras":
             raise ModelError(f"`path` must end in .keras. Received: {path}")
         files.check_new(path, "path")
-        network, own = self._network("cannot be saved"), self._opened.classifier
+        network, classifier = self._network("cannot be saved"), self._opened.classifier
         about = applications.read_metadata(network)
         if about is not None and about.recipe is None:  # it was said with `clips`, or by its name
-            tables = {"clips": as_dict(own.clips), "eval": as_dict(own.eval)}
+            tables = {"clips": as_dict(classifier.clips), "eval": as_dict(classifier.eval)}
             metadata.record(network, recipe=tables)
         with files.atomic(path) as temporary:
             network.save(temporary)
         return path
 
     def _network(self, lacking: str) -> keras.Model:
-        own = self._opened.classifier
-        if own.network is None:
+        classifier = self._opened.classifier
+        if classifier.network is None:
             remedy = "pass the .keras file that it was exported from, or its run"
             if len(self._members) > 1:
                 remedy = "take one of its models"
-            raise ModelError(f"{own.name} is a {own.kind}, which {lacking}: {remedy}.")
-        return own.network
+            raise ModelError(
+                f"{classifier.name} is a {classifier.kind}, which {lacking}: {remedy}."
+            )
+        return classifier.network
 
 
 def open_named(named: Named, protocol: str | None = None, devices: str = "all") -> VideoClassifier:
     """Opens the model, or the models, that the flags of a command name; errors as of the class."""
+    how: dict[str, Any] = {"protocol": protocol, "devices": devices}
     if named.fuse:
         runs = [run_folder.open_run(path) for path in named.fuse]
-        return VideoClassifier.fused(runs, named.weights, protocol=protocol, devices=devices)
+        return VideoClassifier.fused(runs, named.weights, **how)
     if not named.model:
-        run = run_folder.open_run(str(named.workdir))
-        return VideoClassifier(run, protocol=protocol, devices=devices)
+        return VideoClassifier(run_folder.open_run(str(named.workdir)), **how)
     with warnings.catch_warnings():  # the command says how clips are cut
         warnings.simplefilter("ignore", UserWarning)
-        return VideoClassifier(
-            named.model,
-            recipe=named.recipe,
-            exported_from=named.workdir,
-            protocol=protocol,
-            devices=devices,
-        )
+        how |= {"recipe": named.recipe, "exported_from": named.workdir}
+        return VideoClassifier(named.model, **how)
 
 
 def _joined(members: Sequence[Opened]) -> Classifier:
@@ -665,13 +646,9 @@ def _joined(members: Sequence[Opened]) -> Classifier:
     def score(clips: np.ndarray) -> np.ndarray:
         raise ModelError("Models that are fused have clips of their own: score videos.")
 
-    return dataclasses.replace(
-        members[0].classifier,
-        name=" + ".join(evaluating.titles(members)),
-        kind="fusion of models",
-        score=score,
-        network=None,
-    )
+    name, kind = " + ".join(evaluating.titles(members)), "fusion of models"
+    first = members[0].classifier
+    return dataclasses.replace(first, name=name, kind=kind, score=score, network=None)
 
 
 def _open(
@@ -683,49 +660,47 @@ def _open(
 ) -> tuple[Opened, str | None]:
     """Opens a model of any kind; also returns the file of weights that it is, if it is one."""
     name = os.fspath(model) if isinstance(model, str | os.PathLike) else None
-    changes = protocols.overrides(protocol)
-    path = None if name is None or name.startswith(_SERVED) else _weights(name)
-    is_run = name is not None and (Path(name) / run_folder.RECIPE).is_file()
+    served = name is not None and name.startswith(_SERVED)
+    path = None if name is None or served else _weights(name)
+    is_run = isinstance(model, Run) or bool(name and (Path(name) / run_folder.RECIPE).is_file())
     if exported_from is not None and (name is None or is_run or path is not None):
         raise ModelError("`exported_from` is for a served model, or for the file of a run.")
+    if experiment is not None and not served and (is_run or exported_from is not None):
+        raise ArgumentError("`clips` and `recipe` are for a model of no run: a run has its own.")
     if isinstance(model, Run):
-        if experiment is not None:
-            raise ArgumentError(_OWN_CLIPS)
         return opening.of_run(model, None, protocol, devices), None
-    hardware = choose(devices)
-    if isinstance(model, keras.Model):
-        if isinstance(experiment, str):
-            experiment = recipes.load(experiment)
-        own = classifier.of_network(model, experiment, overrides=changes, hardware=hardware)
-        return _said(Opened(own, None), model.name), None
-    if name is None:
-        raise ModelError(
-            "`model` must be a name of weights, a run, a model file, a keras.Model or an address. "
-            f"Received: {type(model).__name__}"
-        )
-    if name.startswith(_SERVED):
-        return _served(name, exported_from, protocol), None
-    if path is None:
-        if experiment is not None and (is_run or exported_from is not None):
-            raise ArgumentError(_OWN_CLIPS)
+    if served:
+        return _ask_server(str(name), exported_from, protocol), None
+    if name is not None and path is None:
         workdir = None if exported_from is None else os.fspath(exported_from)
-        opened = opening.open_model(name, workdir, experiment, protocol, devices)
-        return (opened if opened.run else _said(opened, name)), None
-    source = weights_file.open_file(path)
-    if source.network is None:
-        raise ModelError(f"{path} does not say of which network it is: build that, and pass it.")
-    if experiment is None:
+        return opening.open_model(name, workdir, experiment, protocol, devices), None
+    if path is not None and experiment is None:
         # Our own, which come with keras_r3d, are for clips that are spread over videos.
         experiment = _FEW if path.suffix == ".npz" else recipes.PAPER
     if isinstance(experiment, str):
         experiment = recipes.load(experiment)
-    shape = experiment.clips.shape
-    with hardware.strategy.scope():
-        network = applications.get_model(source.network, weights=source, input_shape=shape)
-    own = classifier.of_network(network, experiment, overrides=changes, hardware=hardware)
+    changes, hardware = protocols.overrides(protocol), choose(devices)
+    if path is not None:
+        assert experiment is not None
+        source = weights_file.open_file(path)
+        if source.network is None:
+            raise ModelError(
+                f"{path} does not say of which network it is: build that, and pass it."
+            )
+        shape = experiment.clips.shape
+        with hardware.strategy.scope():
+            model = applications.get_model(source.network, weights=source, input_shape=shape)
+    elif not isinstance(model, keras.Model):
+        raise ModelError(
+            "`model` must be a name of weights, a run, a model file, a keras.Model or an address. "
+            f"Received: {type(model).__name__}"
+        )
+    classifier = classifiers.of_network(model, experiment, overrides=changes, hardware=hardware)
+    if name is None:
+        return Opened(classifier, None), None
     packaged = any(row.packaged and row.name == name for row in pretrained.PRETRAINED)
-    weights = name if packaged else str(path)
-    return Opened(dataclasses.replace(own, name=name), None), weights
+    opened = Opened(dataclasses.replace(classifier, name=name), None)
+    return opened, name if packaged else str(path)
 
 
 def _weights(name: str) -> Path | None:
@@ -754,16 +729,19 @@ def _weights(name: str) -> Path | None:
     )
 
 
-def _names_several(word: str) -> bool:
-    """Whether a word is a folder or a glob."""
-    return os.path.isdir(word) or (not os.path.exists(word) and any(c in word for c in "*?["))
+def _names_several(videos: object) -> bool:
+    """Whether these are several videos: a collection, a folder or a glob."""
+    if not isinstance(videos, str | os.PathLike):
+        return True
+    return os.path.isdir(videos) or (
+        not os.path.exists(videos) and any(letter in os.fspath(videos) for letter in "*?[")
+    )
 
 
 def _paths(videos: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> list[str]:
     """Returns the paths of the videos that are named."""
-    if isinstance(videos, str | os.PathLike):
-        return listing.paths([os.fspath(videos)])
-    words = list(videos) if isinstance(videos, Iterable) else [videos]
+    words = [videos] if isinstance(videos, str | os.PathLike) else videos
+    words = list(words) if isinstance(words, Iterable) else [words]
     if not all(isinstance(word, str | os.PathLike) for word in words):
         raise ArgumentError(
             "`videos` must be files, folders or globs. Received: "
@@ -772,7 +750,9 @@ def _paths(videos: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") 
     return listing.paths([os.fspath(word) for word in words])
 
 
-def _served(url: str, exported_from: str | os.PathLike[str] | None, protocol: str | None) -> Opened:
+def _ask_server(
+    url: str, exported_from: str | os.PathLike[str] | None, protocol: str | None
+) -> Opened:
     """Asks a server for a model; its address ends in the model's name."""
     if exported_from is None:
         raise ModelError(
@@ -782,16 +762,6 @@ def _served(url: str, exported_from: str | os.PathLike[str] | None, protocol: st
     address, _, name = url.rstrip("/").rpartition("/")
     if not name or address.endswith("/"):
         raise ModelError(f"{url} must end in the name of the model, as grpc://localhost:8500/NAME.")
-    made = VideoClassifier.served(address, name, exported_from=exported_from, protocol=protocol)
-    return made._opened
-
-
-def _said(opened: Opened, name: str) -> Opened:
-    """Warns of a model that does not know how its clips are cut."""
-    if opened.classifier.described == classifier.AS_THE_PAPER:
-        warnings.warn(
-            f"{name} does not say how its clips are cut: consecutive frames are taken, as in the "
-            "paper. If it was trained on others, pass `clips`, or give them to its builder.",
-            stacklevel=4,
-        )
-    return opened
+    return VideoClassifier.served(
+        address, name, exported_from=exported_from, protocol=protocol
+    )._opened
