@@ -1,17 +1,21 @@
-"""Commands in the process of a test, which takes no seconds to start."""
+"""Runs commands: in the process of a test, which takes no seconds to start, or in their own."""
 
 import contextlib
 import io
 import os
 import signal
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from unittest import mock
 
 from absl import flags
 
 from keras_r3d.system import command
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(main: Callable[[], None], *words: object) -> tuple[int, str]:
@@ -43,3 +47,29 @@ def run(main: Callable[[], None], *words: object) -> tuple[int, str]:
     if isinstance(code, str):
         return 1, said.getvalue() + code
     return code or 0, said.getvalue()
+
+
+def output(main: Callable[[], None], *words: object, code: int = 0) -> str:
+    """Runs a command as `run` does, which must exit with `code`; returns what it prints."""
+    ended, text = run(main, *words)
+    assert ended == code, text
+    return text
+
+
+def process(module: str, *words: object, code: int = 0, **environment: str) -> str:
+    """Runs `python -m MODULE` in the checkout, which must exit with `code` and without traceback.
+
+    Returns:
+        What it prints, errors last.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode == code, text
+    assert code == 0 or "Traceback" not in text, text
+    return text
