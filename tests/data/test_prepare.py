@@ -10,9 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
+import commands
 import cv2
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from conftest import frame_numbers, read, write_video
 from prepared import content, inline, job, prepare, prepare_job
 
 from keras_r3d import data
+from keras_r3d import prepare as prepare_command
 from keras_r3d.data import annotations
 from keras_r3d.data.opening import open_source
 from keras_r3d.data.store import Store, StoreReader, encoding, format, planning
@@ -32,20 +35,8 @@ from keras_r3d.system.work import Share
 ROOT = Path(__file__).parents[2]
 
 
-def command(*arguments, code: int = 0, cwd: Path = ROOT) -> str:
-    """Runs `python -m keras_r3d.prepare`; returns what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "keras_r3d.prepare", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output
-    assert "Traceback" not in output, output
-    return output
+def command(*words, code: int = 0) -> str:
+    return commands.output(prepare_command.main, *words, code=code)
 
 
 @pytest.fixture(scope="module")
@@ -584,19 +575,13 @@ def test_the_command_prepares_and_says_what_is_next(source, tmp_path, whole):
     assert "holds a store already" in command(source, f"--output={store}", *options, code=1)
 
 
-def test_a_dry_run_writes_nothing(source, tmp_path):
+def test_a_dry_run_writes_nothing(source, tmp_path, monkeypatch):
     here, there = tmp_path / "here", tmp_path / "tmp"
     here.mkdir()
     there.mkdir()
-    output = subprocess.run(
-        [sys.executable, "-m", "keras_r3d.prepare", str(source), "--dry_run", "--output=out/store"],
-        cwd=here,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(there)},
-    )
-    assert output.returncode == 0, output.stderr
-    assert re.search(r"\nBy \d of them: about ", output.stdout)
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(tempfile, "tempdir", str(there))
+    assert re.search(r"\nBy \d of them: about ", command(source, "--dry_run", "--output=out/store"))
     assert list(here.iterdir()) == []
     assert list(there.iterdir()) == []
     assert len(content(source)) == 10
@@ -675,11 +660,12 @@ def start(*arguments) -> subprocess.Popen:
         (["--verify=gone"], "gone is no clip store"),
     ],
 )
-def test_bad_arguments_are_said(source, tmp_path, arguments, said):
+def test_bad_arguments_are_said(source, tmp_path, arguments, said, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     words = [str(source) if word == "SOURCE" else word for word in arguments]
     if words and "--verify" not in words[-1]:
         words.append(f"--output={tmp_path / 'store'}")
-    assert said in command(*words, cwd=tmp_path, code=1)
+    assert said in command(*words, code=1)
     assert list(tmp_path.iterdir()) == []
 
 
