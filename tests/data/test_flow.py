@@ -3,10 +3,9 @@
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import cv2
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from matplotlib.figure import Figure
 
+from keras_r3d import flow as flow_command
 from keras_r3d import recipe, run_folder
 from keras_r3d.data import annotations, clips, opening, pipeline
 from keras_r3d.data.annotations import Video
@@ -602,18 +602,8 @@ def test_stored_frames_come_in_order(moving, tmp_path):
     assert (np.stack(frames) == every_frame(moving)).all()
 
 
-def command(*arguments, code: int) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "keras_r3d.flow", *map(str, arguments)],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output
-    assert "Traceback" not in output
-    return output
+def command(*words, code: int) -> str:
+    return commands.output(flow_command.main, *words, code=code)
 
 
 def test_the_command_stores_flow_and_names_what_is_broken(videos, tmp_path):
@@ -637,7 +627,6 @@ def test_the_command_stores_flow_and_names_what_is_broken(videos, tmp_path):
         (["--input", "dis", "--short_side", "32", "--output", "INSIDE"], "lies in"),
     ],
 )
-@pytest.mark.slow
 def test_what_the_command_refuses(videos, arguments, message):
     arguments = [one.replace("INSIDE", str(videos / "flow")) for one in arguments]
     assert message in command(videos, *arguments, code=1)
