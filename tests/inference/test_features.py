@@ -297,18 +297,16 @@ def test_parquet_without_pyarrow_is_said(tmp_path, monkeypatch):
         feature_file.check_suffix(tmp_path / "f.parquet")
 
 
-def run(*arguments, **options) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "keras_r3d.features", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)
+def run(*words, code: int = 0) -> str:
+    return commands.output(features.main, *words, code=code)
 
 
 def test_several_videos_stand_before_the_flags(tmp_path):
-    done = run(tmp_path, "b*.mp4", "--output", tmp_path / "f.npz", "--per", "window")
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"Error: {tmp_path} holds no videos. Known suffixes: .3gp ")
+    words = (tmp_path, "b*.mp4", "--output", tmp_path / "f.npz", "--per", "window")
+    expected = f"Error: {tmp_path} holds no videos. Known suffixes: .3gp "
+    assert run(*words, code=1).startswith(expected)
     write_video(tmp_path / "1.avi")
-    done = run(tmp_path, "b*.mp4", "--output", tmp_path / "f.npz")
-    assert "Name a model: --model RUN or --model FILE." in done.stderr
+    assert "Name a model: --model RUN or --model FILE." in run(*words, code=1)
 
 
 def test_a_model_and_a_run_are_not_mixed_up(tmp_path):
@@ -319,17 +317,12 @@ def test_a_model_and_a_run_are_not_mixed_up(tmp_path):
         (("--workdir", tmp_path), "recipe.toml was expected in it"),
         (("--workdir", tmp_path, "--recipe", "demo"), "--recipe is for a --model without"),
     ):
-        code, out = commands.run(features.main, *given, *named)
-        assert code == 1
-        assert message in out
+        assert message in run(*given, *named, code=1)
 
 
 def test_neighbors_go_by_their_old_name_too(model, videos, tmp_path):
     extract(model, videos, tmp_path / "f.npz")
-    code, out = commands.run(
-        features.main, "--output", tmp_path / "f.npz", "--neighbours", "2", "--devices", "cpu"
-    )
-    assert code == 0, out
+    run("--output", tmp_path / "f.npz", "--neighbours", "2", "--devices", "cpu")
     assert (tmp_path / "f.neighbors.csv").read_text().count("\n") == 1 + 8 * 2
 
 
@@ -342,32 +335,28 @@ def test_the_command(class_folders, tmp_path):
         pass
     output = tmp_path / "f.npz"
     given = ("--model", tmp_path / "m.keras", "--output", output)
-    done = run("--data_dir", class_folders, *given, "--neighbors", 3)
-    assert done.returncode == 1, done.stderr
-    assert "12 embeddings of 12 videos" in done.stdout
-    assert "1 videos without embedding" in done.stdout
-    assert "recall@1" in done.stdout
+    shown = run("--data_dir", class_folders, *given, "--neighbors", 3, code=1)
+    assert "12 embeddings of 12 videos" in shown
+    assert "1 videos without embedding" in shown
+    assert "recall@1" in shown
     found = feature_file.read(output)
     assert found.embedding.shape == (12, 32)
     assert sorted(set(found.label.tolist())) == ["green", "red"]
     assert (tmp_path / "f.neighbors.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "f.neighbors.csv").read_text().count("\n") == 1 + 12 * 3
-    done = run(class_folders, *given)
-    assert done.returncode == 1
-    assert f"{output} already exists; choose another --output." in done.stderr
-    done = run(tmp_path, "--model", tmp_path / "m.keras", "--output", tmp_path / "all.npz")
-    assert done.returncode == 1
-    assert "12 embeddings of 12 videos" in done.stdout
-    assert r"\xff.mp4: its name is not UTF-8: rename it." in done.stdout
+    expected = f"{output} already exists; choose another --output."
+    assert expected in run(class_folders, *given, code=1)
+    given = ("--model", tmp_path / "m.keras", "--output", tmp_path / "all.npz")
+    shown = run(tmp_path, *given, code=1)
+    assert "12 embeddings of 12 videos" in shown
+    assert r"\xff.mp4: its name is not UTF-8: rename it." in shown
     for split in ("train", "test"):
         shutil.copytree(class_folders, tmp_path / "splits" / split)
     given = ("--model", tmp_path / "m.keras", "--output", tmp_path / "s.npz")
-    done = run("--data_dir", tmp_path / "splits", *given)
-    assert "--split is missing: " in done.stderr, "as evaluate says"
-    assert " has ['test', 'train']." in done.stderr
-    done = run("--output", output, "--gallery", output, "--probe")
-    assert done.returncode == 0, done.stderr
-    assert "linear probe:" in done.stdout
+    shown = run("--data_dir", tmp_path / "splits", *given, code=1)
+    assert "--split is missing: " in shown, "as evaluate says"
+    assert " has ['test', 'train']." in shown
+    assert "linear probe:" in run("--output", output, "--gallery", output, "--probe")
 
 
 @pytest.mark.slow
@@ -402,7 +391,7 @@ def test_a_killed_command_goes_on(tmp_path):
     network.save(tmp_path / "m.keras")
     given = (tmp_path / "v", "--model", tmp_path / "m.keras", "--per", "window", "--output")
     command = [sys.executable, "-m", "keras_r3d.features", *map(str, given)]
-    assert run(*given, tmp_path / "whole.npz").returncode == 0
+    run(*given, tmp_path / "whole.npz")
     for number, expected in ((signal.SIGTERM, 75), (signal.SIGKILL, -9)):
         process = subprocess.Popen(
             [*command, str(tmp_path / f"{number.name}.npz")],
@@ -418,9 +407,7 @@ def test_a_killed_command_goes_on(tmp_path):
         assert process.returncode == expected, said
         if number == signal.SIGTERM:
             assert "Run the same command to resume." in said
-    done = run(*given, tmp_path / "SIGTERM.npz")
-    assert done.returncode == 0, done.stderr
-    assert "videos are finished already" in done.stdout
-    assert run(*given, tmp_path / "SIGKILL.npz").returncode == 0
+    assert "videos are finished already" in run(*given, tmp_path / "SIGTERM.npz")
+    run(*given, tmp_path / "SIGKILL.npz")
     for name in ("SIGTERM", "SIGKILL"):
         assert (tmp_path / f"{name}.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
