@@ -1,9 +1,9 @@
-"""The commands as a user runs them: in processes of their own, from folders to exports."""
+"""The commands as a user runs them, from folders to exports."""
 
 import csv
 import importlib
 import json
-import os
+import runpy
 import shlex
 import signal
 import subprocess
@@ -14,49 +14,31 @@ import keras
 import numpy as np
 import pth
 import pytest
+from commands import ROOT, output, process
+from conftest import write_video
 
-from keras_r3d import applications, recipe
+from keras_r3d import applications, evaluate, recipe, train
 from keras_r3d.__main__ import COMMANDS
 from keras_r3d.system import command
-
-ROOT = Path(__file__).parent.parent
-
-
-def run(*arguments, code: int = 0, **environment) -> str:
-    """Runs `python -m …` in the checkout; returns what it prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", *[str(argument) for argument in arguments]],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-        env={**os.environ, **environment},
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output
-    assert code == 0 or "Traceback" not in output, output
-    return output
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, small) -> Path:
     """A run on red and green videos, one of them broken; read by the tests below."""
-    from conftest import write_video
-
     root = tmp_path_factory.mktemp("commands")
     for number in range(8):
         for label, tint in (("red", (1, 0.2, 0.2)), ("green", (0.2, 1, 0.2))):
             write_video(root / "data" / label / f"{number}.avi", 12, tint=tint, base=60)
     (root / "data" / "red" / "broken.mp4").write_bytes(b"no video")
     (root / "recipe.toml").write_text(recipe.dumps(small), encoding="utf-8")
-    output = run(
+    shown = process(
         "keras_r3d.train",
         f"--recipe={root / 'recipe.toml'}",
         f"--data_dir={root / 'data'}",
         f"--workdir={root / 'run'}",
         "--set=train.epochs=3",
     )
-    (root / "output.txt").write_text(output)
+    (root / "output.txt").write_text(shown)
     return root
 
 
@@ -109,11 +91,11 @@ def test_the_output_says_what_to_run_next(trained):
 def test_evaluate_repeats_the_result(trained):
     path = trained / "run" / "evaluation.json"
     before = json.loads(path.read_text())
-    output = run("keras_r3d.evaluate", f"--workdir={trained / 'run'}")
+    shown = process("keras_r3d.evaluate", f"--workdir={trained / 'run'}")
     assert json.loads(path.read_text()) == before
-    assert "clip accuracy           video accuracy" in output
+    assert "clip accuracy           video accuracy" in shown
     # A broken video is among them.
-    run("keras_r3d.evaluate", f"--workdir={trained / 'run'}", "--split=train", code=1)
+    output(evaluate.main, f"--workdir={trained / 'run'}", "--split=train", code=1)
     assert json.loads(path.read_text()) == before
     other = json.loads((trained / "run" / "evaluations" / "train" / "evaluation.json").read_text())
     assert other["split"] == "train"
@@ -125,25 +107,21 @@ def test_evaluate_repeats_the_result(trained):
 )
 def test_exports_agree_with_keras(trained, tmp_path, module):
     run_folder = f"--workdir={trained / 'run'}"
-    output = run(module, run_folder, "--format=saved_model", f"--output={tmp_path / 'served'}")
-    assert f"Written: {tmp_path / 'served' / '1'}" in output
-    assert "largest difference" in output
-    output = run(module, run_folder, "--format=tflite", f"--output={tmp_path / 'm.tflite'}")
-    assert "largest difference" in output
+    shown = process(module, run_folder, "--format=tflite", f"--output={tmp_path / 'm.tflite'}")
+    assert "largest difference" in shown
     assert (tmp_path / "m.tflite").stat().st_size > 1000
+    words = (run_folder, "--format=saved_model", f"--output={tmp_path / 'served'}")
+    shown = output(importlib.import_module("keras_r3d.export.__main__").main, *words)
+    assert f"Written: {tmp_path / 'served' / '1'}" in shown
+    assert "largest difference" in shown
 
 
 def test_a_folder_with_another_run_is_left_alone(trained):
     before = sorted((p, p.stat().st_mtime_ns) for p in (trained / "run").rglob("*"))
-    output = run(
-        "keras_r3d.train",
-        f"--recipe={trained / 'recipe.toml'}",
-        f"--data_dir={trained / 'data'}",
-        f"--workdir={trained / 'run'}",
-        code=1,
-    )
-    assert "holds a run of another recipe:\n  train.epochs: 3 in the run, 2 now\n" in output
-    assert "start over with --fresh (the old run is moved aside)" in output
+    words = (trained / "data", f"--recipe={trained / 'recipe.toml'}")
+    shown = output(train.main, *words, f"--workdir={trained / 'run'}", code=1)
+    assert "holds a run of another recipe:\n  train.epochs: 3 in the run, 2 now\n" in shown
+    assert "start over with --fresh (the old run is moved aside)" in shown
     assert sorted((p, p.stat().st_mtime_ns) for p in (trained / "run").rglob("*")) == before
 
 
@@ -163,64 +141,67 @@ def test_no_space_while_saving_is_one_sentence(trained, tmp_path):
     assert not list((tmp_path / "run").glob("*partial*"))
 
 
-_WRONG = (
-    (["keras_r3d.train"], "--recipe is missing: one of ['c3d', 'demo', "),
-    (["keras_r3d.train", "--recipe=dmo"], "Unknown recipe 'dmo'. Did you mean 'demo'?"),
-    (
-        ["keras_r3d.train", "--recipe=demo", "--set=train.epoch=3"],
-        "Unknown recipe key 'train.epoch'. Did you mean 'epochs'?",
-    ),
-    (
-        ["keras_r3d.train", "--recipe=kinetics34"],
-        "Recipe 'kinetics34' needs videos: pass --data_dir DATA_DIR, where it expects",
-    ),
-    (
-        ["keras_r3d.train", "--recipe=gestures"],
-        "or DATA_DIR/CLASS/video.mp4",
-    ),
-    (
-        ["keras_r3d.train", "--recipe=kinetics34", "--data_dir=/nowhere"],
-        "The data folder /nowhere does not exist",
-    ),
-    (["benchmarks"], "Missing: KIND. See --help."),
-    (["benchmarks", "speed"], "must be one of ['train', 'few', 'few_shots', 'evaluate', 'export'"),
-    (["benchmarks", "checkpoint"], "--file is missing"),
-    (["benchmarks", "checkpoint", "--file=/nowhere"], "There is no file /nowhere"),
-    (["benchmarks", "train", "--model=r3d9"], "--model must be one of"),
-    (["benchmarks", "pipeline"], "--data is missing"),
-    (
-        ["benchmarks", "pipeline", "--data=/nowhere"],
-        "The data folder /nowhere does not exist",
-    ),
-    (["keras_r3d.train", "a", "b"], "Unknown argument 'b': flags start with `--`."),
-    (
-        ["keras_r3d.train", "a", "--data_dir=b", "--recipe=few"],
-        "--data_dir is the same as DATA: name one.",
-    ),
-    (["keras_r3d.evaluate"], "Name a model: --model RUN, --model FILE or --fuse RUN_A RUN_B."),
-    (["keras_r3d.evaluate", "--workdir=/nowhere"], "--workdir /nowhere does not exist"),
-    (["export", "--workdir=/nowhere", "--format=pb"], "--format must be one of"),
-    (["export", "--format=tflite"], "--model is missing: a run, such as runs/demo"),
-)
-
-
-# A process each takes seconds: every fourth is fast.
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("words", "message"),
     [
-        pytest.param(*one, marks=[pytest.mark.slow] if number % 4 else [])
-        for number, one in enumerate(_WRONG)
+        (["keras_r3d.train"], "--recipe is missing: one of ['c3d', 'demo', "),
+        (["keras_r3d.train", "--recipe=dmo"], "Unknown recipe 'dmo'. Did you mean 'demo'?"),
+        (
+            ["keras_r3d.train", "--recipe=demo", "--set=train.epoch=3"],
+            "Unknown recipe key 'train.epoch'. Did you mean 'train.epochs'?",
+        ),
+        (
+            ["keras_r3d.train", "--recipe=kinetics34"],
+            "Recipe 'kinetics34' needs videos: pass --data_dir DATA_DIR, where it expects",
+        ),
+        (
+            ["keras_r3d.train", "--recipe=gestures"],
+            "or DATA_DIR/CLASS/video.mp4",
+        ),
+        (
+            ["keras_r3d.train", "--recipe=kinetics34", "--data_dir=/nowhere"],
+            "The data folder /nowhere does not exist",
+        ),
+        (["benchmarks.__main__"], "Missing: KIND. See --help."),
+        (
+            ["benchmarks.__main__", "speed"],
+            "must be one of ['train', 'few', 'few_shots', 'evaluate', 'export'",
+        ),
+        (["benchmarks.__main__", "checkpoint"], "--file is missing"),
+        (["benchmarks.__main__", "checkpoint", "--file=/nowhere"], "There is no file /nowhere"),
+        (["benchmarks.__main__", "train", "--model=r3d9"], "--model must be one of"),
+        (["benchmarks.__main__", "pipeline"], "--data is missing"),
+        (
+            ["benchmarks.__main__", "pipeline", "--data=/nowhere"],
+            "The data folder /nowhere does not exist",
+        ),
+        (["keras_r3d.train", "a", "b"], "Unknown argument 'b': flags start with `--`."),
+        (
+            ["keras_r3d.train", "a", "--data_dir=b", "--recipe=few"],
+            "--data_dir is the same as DATA: name one.",
+        ),
+        (["keras_r3d.evaluate"], "Name a model: --model RUN, --model FILE or --fuse RUN_A RUN_B."),
+        (["keras_r3d.evaluate", "--workdir=/nowhere"], "--workdir /nowhere does not exist"),
+        (
+            ["keras_r3d.export.__main__", "--workdir=/nowhere", "--format=pb"],
+            "--format must be one of",
+        ),
+        (
+            ["keras_r3d.export.__main__", "--format=tflite"],
+            "--model is missing: a run, such as runs/demo",
+        ),
     ],
 )
-def test_a_wrong_call_ends_in_one_message(arguments, message):
-    assert message in run(*arguments, code=1)
+def test_a_wrong_call_ends_in_one_message(words, message):
+    module, *rest = words
+    assert message in output(importlib.import_module(module).main, *rest, code=1)
 
 
 def test_benchmark_checkpoint_writes_its_figures(tmp_path):
     array = np.zeros((1000, 1000), np.float32)
     path = pth.write_zip(tmp_path / "c.pth", {"w": array})
-    output = run("benchmarks", "checkpoint", f"--file={path}", f"--json={tmp_path / 'c.json'}")
-    assert "peak memory" in output
+    shown = process("benchmarks", "checkpoint", f"--file={path}", f"--json={tmp_path / 'c.json'}")
+    assert "peak memory" in shown
     figures = json.loads((tmp_path / "c.json").read_text())
     assert figures["megabytes_of_tensors"] == pytest.approx(4)
     assert set(figures["megabytes_per_second"]) == {"plain bytes", "tensors"}
@@ -228,7 +209,7 @@ def test_benchmark_checkpoint_writes_its_figures(tmp_path):
 
 @pytest.mark.slow
 def test_benchmark_train_writes_its_figures(tmp_path):
-    output = run(
+    shown = process(
         "benchmarks",
         "train",
         "--model=r3d10",
@@ -238,7 +219,7 @@ def test_benchmark_train_writes_its_figures(tmp_path):
         "--rounds=2",
         f"--json={tmp_path / 'b.json'}",
     )
-    assert "A saved state: " in output
+    assert "A saved state: " in shown
     figures = json.loads((tmp_path / "b.json").read_text())
     ours = {"keras_r3d, float32", "keras_r3d, bfloat16"}
     assert ours <= set(figures["clips_per_second"])
@@ -250,7 +231,7 @@ def test_benchmark_train_writes_its_figures(tmp_path):
 
 @pytest.mark.slow
 def test_benchmark_pipeline_writes_its_figures(trained, tmp_path):
-    output = run(
+    shown = process(
         "benchmarks",
         "pipeline",
         f"--data={trained / 'data'}",
@@ -261,31 +242,28 @@ def test_benchmark_pipeline_writes_its_figures(trained, tmp_path):
         "--gpu_clips_per_second=200",
         f"--json={tmp_path / 'p.json'}",
     )
-    assert "A GPU that trains at 200 clips/s needs" in output
+    assert "A GPU that trains at 200 clips/s needs" in shown
     figures = json.loads((tmp_path / "p.json").read_text())
     assert figures["contenders"]["keras_r3d, from videos"]["clips_per_second"] > 0
     assert list(figures["cores_needed"]) == ["200"]
 
 
 def test_a_missing_split_is_said_before_the_training(trained, tmp_path):
-    output = run(
-        "keras_r3d.train",
+    words = (
+        trained / "data",
         f"--recipe={trained / 'recipe.toml'}",
-        f"--data_dir={trained / 'data'}",
         f"--workdir={tmp_path / 'run'}",
-        "--set=videos.hold_out.test=",
-        code=1,
     )
-    assert "There are no videos in split 'test'" in output
+    shown = output(train.main, *words, "--set=videos.hold_out.test=", code=1)
+    assert "There are no videos in split 'test'" in shown
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.filterwarnings("ignore:.*found in sys.modules")
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_help_is_two_screens_with_an_example(name, monkeypatch, capsys):
-    place = f"keras_r3d.{name}.__main__" if name == "export" else f"keras_r3d.{name}"
-    module = importlib.import_module(place)
     monkeypatch.setattr(sys, "argv", [f"keras_r3d.{name}", "--help"])
-    module.main()
+    runpy.run_module(f"keras_r3d.{name}", run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 48
     assert max(map(len, lines)) <= 100
@@ -304,10 +282,10 @@ def test_a_missing_libgl_is_one_sentence(tmp_path):
     (broken / "__init__.py").write_text(
         "raise ImportError('libGL.so.1: cannot open shared object file: No such file')"
     )
-    output = run("keras_r3d.train", "--recipe=demo", code=1, PYTHONPATH=str(tmp_path))
-    assert "OpenCV could not be loaded (libGL.so.1" in output
-    assert "apt-get install libgl1" in output
-    assert "opencv-python-headless" in output
+    shown = process("keras_r3d.train", "--recipe=demo", code=1, PYTHONPATH=str(tmp_path))
+    assert "OpenCV could not be loaded (libGL.so.1" in shown
+    assert "apt-get install libgl1" in shown
+    assert "opencv-python-headless" in shown
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
