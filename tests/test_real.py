@@ -5,13 +5,12 @@ import dataclasses
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import process
 
 from keras_r3d import recipe
 from keras_r3d.data import annotations, clips
@@ -21,7 +20,6 @@ from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.system.errors import VideoError
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +33,6 @@ def real() -> Path:
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
-
-
-def run(*arguments) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", ["gestures", "interactions"])
@@ -111,7 +101,7 @@ def test_training_and_evaluation_survive_all_odd_files(real, tmp_path, small):
         lines.append(f'"{path}",{"ab"[number // 4 % 2]},{split}')
     (tmp_path / "list.csv").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "recipe.toml").write_text(recipe.dumps(small), encoding="utf-8")
-    output = run(
+    output = process(
         "keras_r3d.train",
         f"--recipe={tmp_path / 'recipe.toml'}",
         f"--data_dir={tmp_path / 'list.csv'}",
@@ -140,7 +130,7 @@ def test_training_and_evaluation_survive_all_odd_files(real, tmp_path, small):
 
 
 def test_gestures_reach_90_percent_and_need_the_order_of_frames(real, tmp_path):
-    run(
+    process(
         "keras_r3d.train",
         "--recipe=gestures",
         f"--data_dir={real / 'gestures'}",
@@ -154,7 +144,7 @@ def test_gestures_reach_90_percent_and_need_the_order_of_frames(real, tmp_path):
 
 
 def test_interactions_train_and_evaluate(real, tmp_path):
-    run(
+    process(
         "keras_r3d.train",
         "--recipe=interactions",
         f"--data_dir={real / 'interactions'}",

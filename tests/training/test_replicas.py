@@ -1,49 +1,36 @@
 """Training on several devices; in processes of their own, as devices are set up once a process."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from commands import process
 
 from keras_r3d import recipe
 from keras_r3d.system import devices
 
-ROOT = Path(__file__).parents[2]
 
-
-def process(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture(autouse=True)
+def one_machine(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
 
 
 @pytest.mark.slow
 def test_on_four_devices():
-    done = process("pytest", "-p", "no:cacheprovider", "tests/helpers/four_devices.py")
-    assert done.returncode == 0, done.stdout + done.stderr
+    process("pytest", "-p", "no:cacheprovider", "tests/helpers/four_devices.py")
 
 
 @pytest.mark.slow
 def test_training_from_the_command_line(class_folders, small, tmp_path):
     (tmp_path / "small.toml").write_text(recipe.dumps(small))
     run = tmp_path / "run"
-    done = process(
+    output = process(
         "keras_r3d.train",
         f"--recipe={tmp_path / 'small.toml'}",
         f"--data_dir={class_folders}",
         f"--workdir={run}",
         "--devices=cpu:4",
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "as 4 virtual devices; 4 replicas; batch 4 clips, 1 each; float32" in done.stdout
+    assert "as 4 virtual devices; 4 replicas; batch 4 clips, 1 each; float32" in output
     summary = json.loads((run / "summary.json").read_text())
     assert summary["status"] == "trained"
     assert summary["replicas"] == 4
@@ -59,7 +46,6 @@ def choose(monkeypatch):
     )
     for name in ("set_visible_devices", "set_logical_device_configuration"):
         monkeypatch.setattr(devices.tf.config, name, refuse)
-    monkeypatch.delenv("TF_CONFIG", raising=False)
     return devices.choose.__wrapped__
 
 
