@@ -11,7 +11,7 @@ import pytest
 from conftest import frame_numbers, write_video
 from hypothesis import given
 from hypothesis import strategies as st
-from mjpeg_server import serving
+from mjpeg_server import Camera
 from odd_videos import write_rotated
 
 from keras_r3d import recipe
@@ -167,7 +167,7 @@ def test_a_file_is_played_at_its_own_speed(tmp_path, small):
 def test_a_camera_that_stops_and_comes_back(small, monkeypatch):
     monkeypatch.setattr(live, "_PAUSES", (0.1, 0.2))
     said = []
-    with serving() as camera:
+    with Camera() as camera:
         source = Source(camera.url, SHAPE, 5.0)
         classifier = brightness(small.clips)
         before = watch(classifier, source, windows=3, say=said.append)
@@ -193,7 +193,7 @@ def test_a_camera_that_stops_and_comes_back(small, monkeypatch):
 
 
 def test_a_slow_model_drops_frames_and_stays_up_to_date(small):
-    with serving(rate=100) as camera:
+    with Camera(rate=100) as camera:
         source = Source(camera.url, SHAPE, 5.0)
         seen = watch(brightness(small.clips, seconds_to_score=0.2), source, windows=5)
         newest = 40 + camera.sent % 200
@@ -210,7 +210,7 @@ def test_a_camera_that_is_not_there():
 
 
 def test_an_address_that_does_not_answer():
-    with serving() as camera:
+    with Camera() as camera:
         camera.silent = True
         source = Source(camera.url, SHAPE, 0.5)
         with pytest.raises(VideoError, match=r"did not answer with a video in 0.5 s"):
@@ -226,7 +226,7 @@ def test_memory_is_flat_over_a_minute(small):
         with open("/proc/self/status", encoding="ascii") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("VmRSS"))
 
-    with serving(rate=60) as camera:
+    with Camera(rate=60) as camera:
         source = Source(camera.url, SHAPE, 5.0)
         classifier = brightness(small.clips)
         watch(classifier, source, windows=50)

@@ -13,13 +13,12 @@ import json
 import re
 import sys
 import threading
-import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
+from local_server import Handler, LocalServer
 from serving_model import ServedModel
 
 _POST = r"/v1/models/([^/:]+)(?:/versions/(\d+))?:predict"
@@ -43,43 +42,46 @@ class Request:
     authorization: str | None
 
 
-class RestServer:
-    """Use as a context manager.
+class _Rest(Handler):
+    def reply(self, fault, body):
+        if fault == "silence":
+            self.owner.stopped.wait(30)
+        if fault in ("silence", "close"):
+            self.close_connection = True
+        elif fault == "html":
+            self.answer(502, b"<html>Bad Gateway</html>", body)
+        elif isinstance(fault, int):
+            self.answer(fault, json.dumps({"error": f"said {fault}"}).encode(), body)
+        elif isinstance(fault, str) and fault != "cut":
+            self.answer(200, fault.encode(), body)
+        else:
+            try:
+                status, answer = 200, self.owner.answer(self.command, self.path, body)
+            except tf.errors.OpError as error:
+                status, answer = _STATUS.get(error.error_code, 500), {"error": error.message}
+            self.answer(status, json.dumps(answer).encode(), body, cut=fault == "cut")
 
-    Attributes:
-        faults: what the next answers are, one each: None (right), a status with an error, "html",
-            "silence", "cut" (the connection ends halfway), "close" (at once), or a text, sent as
-            the body of a 200.
-        always: the same for all that follow.
-        requests: answered so far, in order.
-        connections: accepted so far.
-        busy, busiest: answers under way now, and at most.
+    def answer(self, status, content, body, cut=False):
+        secret = self.headers.get("Authorization")
+        self.owner.requests.append(Request(self.command, self.path, len(body), status, secret))
+        self.begin(status, len(content), **{"Content-Type": "application/json"})
+        self.close_connection |= cut
+        self.wfile.write(content[: len(content) // 2] if cut else content)
+
+
+class RestServer(LocalServer):
+    """Serves a model.
+
+    Its faults: a status with an error, "html", "silence", "cut" (the connection ends halfway),
+    "close" (at once), or a text, sent as the body of a 200.
     """
 
+    handler = _Rest
+
     def __init__(self, model: ServedModel, name: str = "toy", version: int = 3, port: int = 0):
+        super().__init__(port)
         self.model, self.name, self.version = model, name, version
-        self.faults: list[int | str | None] = []
-        self.always: int | str | None = None
-        self.latency_seconds = 0.0
-        self.requests: list[Request] = []
-        self.connections = self.busy = self.busiest = 0
-        self.lock = threading.Lock()
-        self.stopped = threading.Event()
-        self._server = _Server(("127.0.0.1", port), _handler(self))
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> "RestServer":
-        threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.stopped.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-    def fault(self) -> int | str | None:
-        with self.lock:
-            return self.faults.pop(0) if self.faults else self.always
+        self.url = self.address
 
     def answer(self, method: str, path: str, body: bytes) -> dict:
         """Returns the answer to a request.
@@ -179,70 +181,6 @@ def _listed(name: str, value: np.ndarray):
 
 def _invalid(message: str) -> tf.errors.OpError:
     return tf.errors.InvalidArgumentError(None, None, message)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-
-def _handler(server: RestServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1
-        disable_nagle_algorithm = True
-
-        def setup(self):
-            super().setup()
-            server.connections += 1
-
-        def log_message(self, *_):
-            pass
-
-        def do_GET(self):
-            with server.lock:
-                server.busy += 1
-                server.busiest = max(server.busiest, server.busy)
-            try:
-                self.handle_one()
-            finally:
-                with server.lock:
-                    server.busy -= 1
-
-        do_POST = do_GET  # noqa: N815
-
-        def handle_one(self):
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            time.sleep(server.latency_seconds)
-            fault = server.fault()
-            if fault == "silence":
-                server.stopped.wait(30)
-            if fault in ("silence", "close"):
-                self.close_connection = True
-            elif fault == "html":
-                self.answer(502, b"<html>Bad Gateway</html>", body)
-            elif isinstance(fault, int):
-                self.answer(fault, json.dumps({"error": f"said {fault}"}).encode(), body)
-            elif isinstance(fault, str) and fault != "cut":
-                self.answer(200, fault.encode(), body)
-            else:
-                try:
-                    status, answer = 200, server.answer(self.command, self.path, body)
-                except tf.errors.OpError as error:
-                    status, answer = _STATUS.get(error.error_code, 500), {"error": error.message}
-                self.answer(status, json.dumps(answer).encode(), body, cut=fault == "cut")
-
-        def answer(self, status, content, body, cut=False):
-            said = self.headers.get("Authorization")
-            server.requests.append(Request(self.command, self.path, len(body), status, said))
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.close_connection |= cut
-            self.wfile.write(content[: len(content) // 2] if cut else content)
-
-    return Handler
 
 
 if __name__ == "__main__":

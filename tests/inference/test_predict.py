@@ -16,7 +16,7 @@ import numpy as np
 import predictions
 import pytest
 from conftest import write_video
-from mjpeg_server import serving
+from mjpeg_server import Camera
 
 from keras_r3d import VideoClassifier, recipe
 from keras_r3d import predict as predict_command
@@ -335,7 +335,7 @@ def test_what_cannot_be_is_said(runs, folder, words, message):
 
 def test_a_live_source_prints_and_appends_lines(runs, tmp_path):
     (tmp_path / "seen.jsonl").write_text('{"before": 1}\n')
-    with serving() as camera:
+    with Camera() as camera:
         code, out = predict(
             *("--workdir", runs[0], camera.url, "--duration=1.5", "--smooth=2"),
             *("--json", tmp_path / "seen.jsonl"),
