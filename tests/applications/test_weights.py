@@ -2,8 +2,6 @@
 
 import functools
 import hashlib
-import http.server
-import threading
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -13,6 +11,7 @@ import numpy as np
 import pth
 import pytest
 from checkpoint_values import CLIP, LOGITS, logits, moved, state_dict, without_drawing
+from range_server import RangeServer
 
 from keras_r3d import applications
 from keras_r3d.applications import CheckpointError, WeightsError
@@ -464,42 +463,20 @@ def test_what_cannot_be_downloaded_is_explained(cache):
         assert part in str(error.value)
 
 
-class Server(http.server.ThreadingHTTPServer):
-    content = b""
-    claimed: int | None = None
-    status = 200
-    refusals = 0  # answers that are 503 first
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.server.refusals -= 1
-        self.send_response(503 if self.server.refusals >= 0 else self.server.status)
-        claimed = self.server.claimed or len(self.server.content)
-        self.send_header("Content-Length", str(claimed))
-        self.end_headers()
-        self.wfile.write(self.server.content)
-
-    def log_message(self, *_):
-        """Says nothing."""
-
-
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr(retrying, "FIRST_PAUSE_SECONDS", 0.01)
-    with Server(("127.0.0.1", 0), Handler) as one:
-        threading.Thread(target=one.serve_forever, args=[0.02], daemon=True).start()
-        yield one
-        one.shutdown()
+    with RangeServer({}) as running:
+        yield running
 
 
 def publish(server, monkeypatch, content: bytes, digest: str) -> pretrained.Pretrained:
     """Makes r3d_18's weights a file on the server; returns its row."""
-    server.content = content
+    server.files["/r3d_18.pth"] = content
     row = replace(
         pretrained.find("r3d_18", "kinetics400"),
         file=f"r3d_18-{digest[:8]}.pth",
-        url=f"http://127.0.0.1:{server.server_port}/r3d_18.pth",
+        url=f"{server.address}/r3d_18.pth",
     )
     monkeypatch.setattr(pretrained, "PRETRAINED", (row,))
     return row
@@ -520,14 +497,14 @@ def test_torchvision_s_weights_are_downloaded_once(
     row = publish(
         server, monkeypatch, torchvision_file, hashlib.sha256(torchvision_file).hexdigest()
     )
-    server.refusals = 2
+    server.faults = [503, 503]
     model = applications.r3d_18(weights=name)
     assert f"Downloading {row.url}" in capsys.readouterr().out
     assert (cache / row.file).read_bytes() == torchvision_file
     about = applications.read_metadata(model)
     assert about.labels == read_labels("kinetics400")
     assert about.std == pytest.approx((58.14765, 56.46975, 55.332195))
-    server.status = 500
+    server.always = 500
     applications.r3d_18(weights=name)
     (cache / row.file).write_bytes(b"changed")
     with pytest.raises(WeightsError, match=r"is not the published r3d_18-.*Remove it"):
@@ -535,23 +512,18 @@ def test_torchvision_s_weights_are_downloaded_once(
 
 
 @pytest.mark.parametrize(
-    ("status", "claimed", "digest", "message"),
+    ("fault", "message"),
     [
-        (404, None, "0" * 64, "could not be downloaded: the server answered 404 Not Found"),
-        (
-            200,
-            10**9,
-            "0" * 64,
-            r"the connection ended before the answer was complete .Asked 3 times",
-        ),
-        (200, None, "0" * 64, "gave another file than the published one"),
+        (404, "could not be downloaded: the server answered 404 Not Found"),
+        ("cut", r"the connection ended before the answer was complete .Asked 3 times"),
+        (None, "gave another file than the published one"),
     ],
 )
 def test_a_failed_download_leaves_nothing(
-    server, monkeypatch, cache, torchvision_file, status, claimed, digest, message
+    server, monkeypatch, cache, torchvision_file, fault, message
 ):
-    publish(server, monkeypatch, torchvision_file, digest)
-    server.status, server.claimed = status, claimed
+    publish(server, monkeypatch, torchvision_file, "0" * 64)
+    server.always = fault
     with pytest.raises(WeightsError, match=message):
         applications.r3d_18(weights="kinetics400")
     assert list(cache.iterdir()) == []
