@@ -10,12 +10,11 @@ import pytest
 from conftest import write_video
 
 from keras_r3d import applications, recipe, run_folder
-from keras_r3d.data.decoding import pixels as videos
 from keras_r3d.inference.embeddings import ridge
 from keras_r3d.inference.evaluation import evaluating
 from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import DataError, RecipeError, RunError
-from keras_r3d.training import dry_running
+from keras_r3d.training import dry_running, finetune
 from keras_r3d.training import run as training
 from keras_r3d.training.few import embeddings, fitting, setup
 
@@ -109,7 +108,10 @@ def test_the_model_is_stock_keras_and_says_what_the_embeddings_said(
 
 
 def test_unchanged_videos_are_embedded_once(experiment, class_folders, tmp_path, monkeypatch):
-    train(experiment, class_folders, tmp_path / "runs" / "one")
+    few = setup.prepare(experiment, class_folders, choose(), [].append)
+    (tmp_path / "runs" / "one").mkdir(parents=True)
+    cache = embeddings.Cache(tmp_path / "runs" / "one", few.request(), few.source.reader)
+    embeddings.embed(few.embedder(), few.source.reader, few.annotations.split("train"), cache)
     changed, new = class_folders / "green" / "0.avi", class_folders / "red" / "new.avi"
     write_video(changed, 13, tint=(0.2, 1, 0.2))
     write_video(new, 12, tint=(1, 0.2, 0.2))
@@ -127,33 +129,33 @@ def test_unchanged_videos_are_embedded_once(experiment, class_folders, tmp_path,
     assert "11 of 13 videos were embedded before, and are as they were." in said
 
 
+def known(experiment, data, runs) -> int:
+    """Counts the training videos whose embeddings a new run beside others would not compute."""
+    few = setup.prepare(experiment, data, choose(), [].append)
+    cache = embeddings.Cache(runs / "new", few.request(), few.source.reader)
+    return sum(cache.get(video) is not None for video in few.annotations.split("train"))
+
+
 def test_embeddings_of_other_weights_or_clips_are_not_used(weights, first, tmp_path):
-    shutil.copytree(first / "run", tmp_path / "runs" / "one")
-    for number, other in enumerate(
-        (few_recipe(weights[1]), few_recipe(weights[0], "clips.sampling.spans=[1.0]"))
-    ):
-        said = []
-        train(other, first / "data", tmp_path / "runs" / f"other{number}", said)
-        assert not [line for line in said if "embedded before" in line]
+    shutil.copytree(first / "run", tmp_path / "run")
+    assert known(few_recipe(weights[0]), first / "data", tmp_path) == 12
+    assert known(few_recipe(weights[1]), first / "data", tmp_path) == 0
+    other = few_recipe(weights[0], "clips.sampling.spans=[1.0]")
+    assert known(other, first / "data", tmp_path) == 0
 
 
 def test_a_damaged_cache_is_made_again(experiment, first, tmp_path):
-    for content in (lambda whole: whole[:1000], lambda whole: whole):
-        shutil.rmtree(tmp_path / "runs", ignore_errors=True)
-        shutil.copytree(first / "run", tmp_path / "runs" / "one")
-        cache = tmp_path / "runs" / "one" / embeddings.NAME
-        whole = cache.read_bytes()
-        cache.write_bytes(content(whole))
-        said = []
-        train(experiment, first / "data", tmp_path / "runs" / "two", said)
-        reused = [line for line in said if "embedded before" in line]
-        assert bool(reused) == (content(whole) == whole)
+    shutil.copytree(first / "run", tmp_path / "run")
+    cache = tmp_path / "run" / embeddings.NAME
+    cache.write_bytes(cache.read_bytes()[:1000])
+    assert known(experiment, first / "data", tmp_path) == 0
 
 
-def test_a_finished_run_is_left_as_it_is(experiment, class_folders, tmp_path):
-    run = train(experiment, class_folders, tmp_path / "run")
+def test_a_finished_run_is_left_as_it_is(experiment, first, class_folders, tmp_path):
+    shutil.copytree(first / "run", tmp_path / "run")
+    run = run_folder.open_run(tmp_path / "run")
     before = run.model_path().stat().st_mtime_ns
-    train(experiment, class_folders, tmp_path / "run")
+    train(experiment, first / "data", tmp_path / "run")
     assert run.model_path().stat().st_mtime_ns == before
     write_video(class_folders / "red" / "new.avi", 12)
     with pytest.raises(RunError, match="not those that the run"):
@@ -319,9 +321,9 @@ def test_too_many_numbers_are_averaged(experiment, class_folders, tmp_path, monk
     assert run.summary["evaluation"]["video_top1"] == 1.0
 
 
-def test_weights_of_another_clip_size_are_said(weights, class_folders, tmp_path):
+def test_weights_of_another_clip_size_are_said(weights, class_folders):
     said = []
-    train(few_recipe(weights[0], "clips.size=48"), class_folders, tmp_path / "run", said)
+    setup.prepare(few_recipe(weights[0], "clips.size=48"), class_folders, choose(), said.append)
     assert [line for line in said if "trained on clips of 4 frames of 32x32 pixels" in line]
 
 
@@ -384,20 +386,13 @@ def test_a_dry_run_writes_nothing(experiment, class_folders, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_few_model_is_weights_to_start_from(experiment, class_folders, tmp_path, small):
-    from keras_r3d.training import finetune
-
-    run = train(experiment, class_folders, tmp_path / "run")
-    path = str(run.model_path())
+def test_a_few_model_is_weights_to_start_from(first, small):
+    run = run_folder.open_run(first / "run")
     model = dataclasses.replace(
-        small.model, **dict.fromkeys(("name", "shortcut", "width", "mean", "std")), weights=path
+        small.model,
+        **dict.fromkeys(("name", "shortcut", "width", "mean", "std")),
+        weights=str(run.model_path()),
     )
     built = finetune.build_model(model, (FRAMES, SIZE, SIZE, 3), run.classes, [].append)
     before = run.load_model().get_layer("conv5_1_conv1").get_weights()[0]
     assert (built.get_layer("conv5_1_conv1").get_weights()[0] == before).all()
-
-
-def test_a_video_without_a_frame_is_no_traceback(experiment, class_folders, tmp_path):
-    assert issubclass(videos.VideoError, Exception)
-    (class_folders / "green" / "0.avi").write_bytes(b"")
-    assert train(experiment, class_folders, tmp_path / "run").summary["status"] == "trained"
