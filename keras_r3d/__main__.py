@@ -25,8 +25,8 @@ def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("-h", "--help", "--helpfull", "help"):
         print("Usage: python -m keras_r3d COMMAND …; COMMAND --help says more.\n")
-        for known, what in COMMANDS.items():
-            print(f"  {known:10}{what}")
+        for command, text in COMMANDS.items():
+            print(f"  {command:10}{text}")
         print("\nTo begin: python -m keras_r3d train MY_VIDEOS --recipe few")
         return
     if name not in COMMANDS:

@@ -49,12 +49,12 @@ STDLIB_AND_NUMPY = {
 
 
 def modules() -> dict[str, Path]:
-    found = {}
+    paths = {}
     for path in [*ROOT.glob("keras_r3d/**/*.py"), *ROOT.glob("export/**/*.py")]:
         parts = list(path.relative_to(ROOT).with_suffix("").parts)
         name = ".".join(parts[1:] if parts[0] == "keras_r3d" else parts)
-        found[name.removesuffix(".__init__")] = path
-    return found
+        paths[name.removesuffix(".__init__")] = path
+    return paths
 
 
 def imports(path: Path) -> set[str]:
@@ -85,14 +85,14 @@ def test_imports_point_down(name):
         return  # the top: commands may import all
     imported = ours(modules()[name])
     if name in ("", "__init__", "__main__"):
-        assert not {one for one in imported if one.split(".")[0] in COMMANDS}
+        assert not {other for other in imported if other.split(".")[0] in COMMANDS}
         return
     room = room_of(name)
     if room is None:
         assert name == "inference", f"{name} is in no room of the list"
-        assert {one.split(".")[0] for one in imported} <= {"inference"}
+        assert {other.split(".")[0] for other in imported} <= {"inference"}
         return
-    below = {one for one in imported if room_of(one) not in ROOMS[: ROOMS.index(room) + 1]}
+    below = {other for other in imported if room_of(other) not in ROOMS[: ROOMS.index(room) + 1]}
     assert not below, f"{name} may not import {sorted(below)}"
 
 
@@ -100,7 +100,7 @@ def test_imports_point_down(name):
 def test_no_room_is_crowded(folder):
     for path in [ROOT / folder, *(ROOT / folder).rglob("*/")]:
         most = 18 if path == ROOT / "keras_r3d" else 14 if folder == "benchmarks" else 12
-        files = [one.name for one in path.glob("*.py") if one.name != "__init__.py"]
+        files = [file.name for file in path.glob("*.py") if file.name != "__init__.py"]
         assert len(files) <= most, f"{path}: {len(files)} files: {sorted(files)}"
 
 

@@ -48,8 +48,8 @@ def scratch_environment(folder: Path) -> Path:
     outer = run(sys.executable, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))")
     # Not a .pth line: that would run the editable install of the outer environment, too.
     for entry in Path(outer.strip()).iterdir():
-        known = ("keras_r3d", "__editable__", "pip", "setuptools", "_distutils", "distutils")
-        if not entry.name.startswith(known) and not (purelib / entry.name).exists():
+        left_out = ("keras_r3d", "__editable__", "pip", "setuptools", "_distutils", "distutils")
+        if not entry.name.startswith(left_out) and not (purelib / entry.name).exists():
             (purelib / entry.name).symlink_to(entry)
     return purelib
 
@@ -149,9 +149,9 @@ def test_all_commands_have_one_name(capsys, monkeypatch):
 
     monkeypatch.setattr(sys, "argv", ["keras-r3d"])
     every.main()
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for name in every.COMMANDS:
-        assert f"  {name}" in said
+        assert f"  {name}" in printed
         assert (ROOT / "keras_r3d" / f"{name}.py").is_file() or name == "export"
     done = subprocess.run(
         [sys.executable, "-m", "keras_r3d", "trian"], cwd=ROOT, capture_output=True, text=True

@@ -39,10 +39,10 @@ def colors(clips: Clips | None = CLIPS) -> keras.Model:
 @pytest.fixture(scope="module")
 def fitted(videos, tmp_path_factory, cheap_pictures) -> VideoClassifier:
     few = VideoClassifier("motion")
-    said: list[str] = []
+    lines: list[str] = []
     workdir = tmp_path_factory.mktemp("runs") / "few"
-    assert few.fit(videos, workdir=workdir, say=said.append) is few
-    assert any("Cross-validated in 5 folds" in line for line in said)
+    assert few.fit(videos, workdir=workdir, say=lines.append) is few
+    assert any("Cross-validated in 5 folds" in line for line in lines)
     return few
 
 
@@ -52,11 +52,11 @@ def test_few_videos_are_fitted_predicted_and_evaluated(fitted, videos, tmp_path)
         "cross_validation" if "evaluation" not in fitted.run.summary else "evaluation"
     ]
     path = videos / "red" / "0.avi"
-    found = fitted.predict(path)
-    assert found.top(1)[0][0] == "red"
+    prediction = fitted.predict(path)
+    assert prediction.top(1)[0][0] == "red"
     several = list(fitted.predict([path, videos / "green" / "1.avi"]))
-    assert [one.top(1)[0][0] for one in several] == ["red", "green"]
-    assert (several[0].scores == found.scores).all()
+    assert [other.top(1)[0][0] for other in several] == ["red", "green"]
+    assert (several[0].scores == prediction.scores).all()
     assert len(list(fitted.predict(videos))) == 12
     assert len(list(fitted.predict(str(videos / "*" / "1.avi")))) == 2
     evaluation = fitted.evaluate(videos, split="train")
@@ -99,9 +99,9 @@ def test_explanation_and_embeddings(fitted, videos, tmp_path):
     assert explanation.heats["Grad-CAM"].shape == explanation.clip.shape[:3] == (16, 64, 64)
     assert sorted(explanation.save(tmp_path)) == ["mp4", "png"]
     assert "red" in str(explanation)
-    found = fitted.embed(videos, split="train")
-    assert found.embedding.shape[0] == 12
-    assert found.label.tolist() == ["green"] * 6 + ["red"] * 6
+    features = fitted.embed(videos, split="train")
+    assert features.embedding.shape[0] == 12
+    assert features.label.tolist() == ["green"] * 6 + ["red"] * 6
     windows = fitted.embed(videos / "red" / "0.avi", per="window", layer="conv4_1_out")
     assert windows.label is None
     assert len(windows.embedding) == len(windows.window) > 1
@@ -140,17 +140,17 @@ def test_a_model_that_does_not_know_its_clips_says_so(videos, tmp_path):
     assert "consecutive frames" in unknown.described
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        known = VideoClassifier(colors())
+        informed = VideoClassifier(colors())
         told = VideoClassifier(colors(clips=None), clips=CLIPS)
-    assert "whole frame" in known.described
+    assert "whole frame" in informed.described
     assert "whole frame" in told.described
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         saved = VideoClassifier(told.save(tmp_path / "told.keras"))
         motions = VideoClassifier(VideoClassifier("motion").save(tmp_path / "motion.keras"))
-    assert saved.described == known.described
+    assert saved.described == informed.described
     assert "spread over" in motions.described
-    assert len(known.predict(path).window_scores) == 3
+    assert len(informed.predict(path).window_scores) == 3
 
 
 def test_protocols_and_weights_by_name(videos):
@@ -188,8 +188,8 @@ def test_an_empty_folder_and_what_is_no_video(fitted, tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     with pytest.raises(R3DError, match="cannot open it as a video"):
         fitted.predict(tmp_path / "text.mp4")
-    (found,) = fitted.predict([tmp_path / "text.mp4"])
-    assert found.status == "error"
+    (prediction,) = fitted.predict([tmp_path / "text.mp4"])
+    assert prediction.status == "error"
     with pytest.raises(R3DError, match="is of no run folder that names videos"):
         VideoClassifier(colors()).evaluate()
 
@@ -240,20 +240,20 @@ def test_clips_are_values():
 
 
 def test_data_sets_know_their_length_and_shuffle_anew(videos):
-    found = open_videos(videos, test_fraction=0.2, seed=3)
-    assert found.classes == CLASSES
-    assert {name: len(split) for name, split in found.splits.items()} == {"train": 10, "test": 2}
-    train = found.dataset("train", CLIPS, 4)
+    opened = open_videos(videos, test_fraction=0.2, seed=3)
+    assert opened.classes == CLASSES
+    assert {name: len(split) for name, split in opened.splits.items()} == {"train": 10, "test": 2}
+    train = opened.dataset("train", CLIPS, 4)
     assert int(train.cardinality()) == 3
     first, second = ([labels.numpy().tolist() for _, labels in train] for _ in range(2))
     assert [len(labels) for labels in first] == [4, 4, 4]
     assert first != second
-    again = found.dataset("train", CLIPS, 4)
+    again = opened.dataset("train", CLIPS, 4)
     assert [labels.numpy().tolist() for _, labels in again] == first
     assert [
-        labels.numpy().tolist() for _, labels in found.dataset("train", CLIPS, 4, seed=1)
+        labels.numpy().tolist() for _, labels in opened.dataset("train", CLIPS, 4, seed=1)
     ] != first
-    test = found.dataset("test", CLIPS.center(), 16)
+    test = opened.dataset("test", CLIPS.center(), 16)
     ((pixels, labels),) = list(test)
     assert pixels.shape == (2, 4, 16, 16, 3)
     assert sorted(labels.numpy()) == [0, 1]
@@ -263,7 +263,7 @@ def test_data_sets_know_their_length_and_shuffle_anew(videos):
         (("train", "whole", 4), "`clips` must be keras_r3d.data.Clips"),
     ):
         with pytest.raises(R3DError, match=message):
-            found.dataset(*arguments)
+            opened.dataset(*arguments)
     with pytest.raises(R3DError, match=r"`test_fraction` must be from 0 to 0\.9"):
         open_videos(videos, test_fraction=1.5)
 
@@ -273,18 +273,18 @@ def test_broken_videos_are_named_and_a_batch_of_none_is_an_error(videos, tmp_pat
         (tmp_path / "red").mkdir(exist_ok=True)
         (tmp_path / "red" / f"{number}.mp4").write_bytes(b"none")
     write_video(tmp_path / "green" / "0.avi", 12)
-    found = open_videos(tmp_path)
-    ((_, labels),) = list(found.dataset("train", CLIPS.center(), 4))
+    opened = open_videos(tmp_path)
+    ((_, labels),) = list(opened.dataset("train", CLIPS.center(), 4))
     assert labels.numpy().tolist() == [0]
-    assert [Path(one.name).name for one in found.problems] == ["0.mp4", "1.mp4", "2.mp4"]
+    assert [Path(problem.name).name for problem in opened.problems] == ["0.mp4", "1.mp4", "2.mp4"]
     with pytest.raises(Exception, match="None of the videos of a batch can be read"):
-        list(found.dataset("train", CLIPS.center(), 1))
+        list(opened.dataset("train", CLIPS.center(), 1))
 
 
 def test_model_fit_with_callbacks_of_keras(videos, tmp_path):
-    found = open_videos(videos, validation_fraction=0.2)
-    train = found.dataset("train", CLIPS, 4)
-    validation = found.dataset("validation", CLIPS.center(), 4)
+    opened = open_videos(videos, validation_fraction=0.2)
+    train = opened.dataset("train", CLIPS, 4)
+    validation = opened.dataset("validation", CLIPS.center(), 4)
     model = colors()
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=False)
     best = tmp_path / "best.keras"

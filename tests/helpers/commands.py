@@ -24,7 +24,7 @@ def run(main: Callable[[], None], *words: object) -> tuple[int, str]:
     Returns:
         Its exit code, and all that it prints.
     """
-    said = io.StringIO()
+    printed = io.StringIO()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(sys, "argv", ["command", *map(str, words)]))
@@ -32,8 +32,8 @@ def run(main: Callable[[], None], *words: object) -> tuple[int, str]:
         # It would end this process where threads of another test hang.
         stack.enter_context(mock.patch.object(command, "_leave", sys.exit))
         stack.enter_context(warnings.catch_warnings())
-        stack.enter_context(contextlib.redirect_stdout(said))
-        stack.enter_context(contextlib.redirect_stderr(said))
+        stack.enter_context(contextlib.redirect_stdout(printed))
+        stack.enter_context(contextlib.redirect_stderr(printed))
         try:
             main()
             code: int | str | None = 0
@@ -45,8 +45,8 @@ def run(main: Callable[[], None], *words: object) -> tuple[int, str]:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
     if isinstance(code, str):
-        return 1, said.getvalue() + code
-    return code or 0, said.getvalue()
+        return 1, printed.getvalue() + code
+    return code or 0, printed.getvalue()
 
 
 def output(main: Callable[[], None], *words: object, code: int = 0) -> str:

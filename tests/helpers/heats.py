@@ -29,7 +29,7 @@ def widened(mask: NDArray[np.floating], reach: Sequence[int]) -> NDArray[np.floa
         reach: frames, rows and columns.
     """
     for axis, away in enumerate(reach, start=1):
-        width = [(away, away) if one == axis else (0, 0) for one in range(mask.ndim)]
+        width = [(away, away) if number == axis else (0, 0) for number in range(mask.ndim)]
         seen = np.lib.stride_tricks.sliding_window_view(np.pad(mask, width), 2 * away + 1, axis)
         mask = seen.max(axis=-1)
     return mask

@@ -6,14 +6,14 @@ import time
 from keras_r3d.system.errors import VideoError, WriteError
 
 
-def odd_job(what):
+def odd_job(ending):
     """Runs in another process."""
-    if what == "hang":
+    if ending == "hang":
         time.sleep(600)
-    if what == "crash":
+    if ending == "crash":
         os._exit(139)
-    if what == "broken":
+    if ending == "broken":
         raise VideoError("v.avi: it is broken.")
-    if what == "full":
+    if ending == "full":
         raise WriteError("Could not write v.avi.")
-    return what * 2
+    return ending * 2

@@ -20,8 +20,8 @@ def write_rotated(path: Path, frames: int = 12) -> Path:
     writer.release()
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 44  # ISO/IEC 14496-12, 8.3.2
-    one = 1 << 16
-    data[matrix : matrix + 36] = struct.pack(">9i", 0, one, 0, -one, 0, 0, 64 * one, 0, 1 << 30)
+    unit = 1 << 16
+    data[matrix : matrix + 36] = struct.pack(">9i", 0, unit, 0, -unit, 0, 0, 64 * unit, 0, 1 << 30)
     path.write_bytes(data)
     return path
 

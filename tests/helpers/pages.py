@@ -85,8 +85,8 @@ def api() -> str:
         if not name.startswith("_")
     ]
     lines = [_API, "| | |", "| --- | --- |", row("keras_r3d.VideoClassifier", classifier), *methods]
-    for module, what in _MODULES.items():
-        lines += ["", f"## keras_r3d.{module}", "", what, "", "| | |", "| --- | --- |"]
+    for module, text in _MODULES.items():
+        lines += ["", f"## keras_r3d.{module}", "", text, "", "| | |", "| --- | --- |"]
         parts = getattr(keras_r3d, module)
         lines += [row(f"keras_r3d.{module}.{name}", getattr(parts, name)) for name in parts.__all__]
     return "\n".join(lines) + "\n"
@@ -115,9 +115,9 @@ def _tables(table: type, path: str) -> list[str]:
         if rows:
             lines += ["| | | |", "| --- | --- | --- |"]
         for key, default in rows:
-            what = " ".join(texts[key].split()).replace("|", "\\|")
+            text = " ".join(texts[key].split()).replace("|", "\\|")
             extra = "extra" if default is None or default is False else ""
-            lines.append(f"| `{key}` | {extra} | {what} |")
+            lines.append(f"| `{key}` | {extra} | {text} |")
         lines += [""] if rows else []
     for key, hint in hints.items():
         for choice in tables.subtables(hint).values():

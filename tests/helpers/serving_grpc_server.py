@@ -80,8 +80,8 @@ class GrpcServer(prediction_service_pb2_grpc.PredictionServiceServicer):
         answer.model_spec.name = self.name
         answer.model_spec.version.value = self.version
         signatures = get_model_metadata_pb2.SignatureDefMap()
-        for name, one in self.model.signatures.items():
-            signatures.signature_def[name].CopyFrom(one)
+        for name, signature in self.model.signatures.items():
+            signatures.signature_def[name].CopyFrom(signature)
         answer.metadata["signature_def"].Pack(signatures)
         return answer
 

@@ -28,8 +28,8 @@ class _Toy(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec((None, FRAMES), tf.string, "jpegs")])
     def jpeg(self, jpegs):
-        def decoded(one):
-            return tf.reduce_mean(tf.cast(tf.io.decode_jpeg(one, 3), tf.float32), (0, 1))
+        def decoded(jpeg):
+            return tf.reduce_mean(tf.cast(tf.io.decode_jpeg(jpeg, 3), tf.float32), (0, 1))
 
         means = tf.map_fn(decoded, tf.reshape(jpegs, (-1,)), fn_output_signature=tf.float32)
         return self._named(tf.reduce_mean(tf.reshape(means, (-1, FRAMES, 3)), 1))

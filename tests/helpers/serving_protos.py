@@ -46,12 +46,12 @@ def _messages() -> dict[str, type]:
         for number, field, kind in fields:
             repeated = kind.startswith("repeated ")
             kind = kind.removeprefix("repeated ")
-            of = message.field.add(name=field, number=number)
-            of.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
+            described = message.field.add(name=field, number=number)
+            described.label = _Field.LABEL_REPEATED if repeated else _Field.LABEL_OPTIONAL
             if kind.startswith("."):
-                of.type, of.type_name = _Field.TYPE_MESSAGE, kind
+                described.type, described.type_name = _Field.TYPE_MESSAGE, kind
             else:
-                of.type = getattr(_Field, f"TYPE_{kind.upper()}")
+                described.type = getattr(_Field, f"TYPE_{kind.upper()}")
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(wrappers_pb2.DESCRIPTOR.serialized_pb)
     pool.Add(file)

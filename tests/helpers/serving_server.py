@@ -89,26 +89,26 @@ class RestServer(LocalServer):
         Raises:
             tf.errors.OpError: whose code and message the client gets.
         """
-        found = re.fullmatch(_POST if method == "POST" else _GET, path, re.IGNORECASE)
-        if not found:
+        match = re.fullmatch(_POST if method == "POST" else _GET, path, re.IGNORECASE)
+        if not match:
             raise _invalid(f"Malformed request: {method} {path}")
-        if found[1] != self.name or (found[2] and int(found[2]) != self.version):
+        if match[1] != self.name or (match[2] and int(match[2]) != self.version):
             raise tf.errors.NotFoundError(
-                None, None, f"Servable not found for request: Latest({found[1]})"
+                None, None, f"Servable not found for request: Latest({match[1]})"
             )
         if method == "POST":
             return self._predict(body)
-        if found[3]:
+        if match[3]:
             return self._metadata()
         state = {"error_code": "OK", "error_message": ""}
-        of = {"version": str(self.version), "state": "AVAILABLE", "status": state}
-        return {"model_version_status": [of]}
+        newest = {"version": str(self.version), "state": "AVAILABLE", "status": state}
+        return {"model_version_status": [newest]}
 
     def _metadata(self) -> dict:
         spec = {"name": self.name, "signature_name": "", "version": str(self.version)}
         signatures = {
-            name: json_format.MessageToDict(one, preserving_proto_field_name=True)
-            for name, one in self.model.signatures.items()
+            name: json_format.MessageToDict(signature, preserving_proto_field_name=True)
+            for name, signature in self.model.signatures.items()
         }
         return {
             "model_spec": spec,
@@ -117,26 +117,28 @@ class RestServer(LocalServer):
 
     def _predict(self, body: bytes) -> dict:
         try:
-            asked = json.loads(body)
+            request = json.loads(body)
         except ValueError as error:
             raise _invalid(f"JSON Parse error: {error}") from error
-        if not isinstance(asked, dict):
+        if not isinstance(request, dict):
             raise _invalid("JSON Value: Is not object")
-        name = asked.get("signature_name", "serving_default")
+        name = request.get("signature_name", "serving_default")
         if name not in self.model.signatures:
             raise _invalid(f'Serving signature name: "{name}" not found in signature def')
-        of = self.model.signatures[name].inputs
-        if ("instances" in asked) == ("inputs" in asked):
+        parameters = self.model.signatures[name].inputs
+        if ("instances" in request) == ("inputs" in request):
             raise _invalid("Missing 'inputs' or 'instances' key")
-        rows = "instances" in asked
-        given = asked["instances" if rows else "inputs"]
-        if rows and not (isinstance(given, list) and given):
+        rows = "instances" in request
+        values = request["instances" if rows else "inputs"]
+        if rows and not (isinstance(values, list) and values):
             raise _invalid("No values in 'instances' array")
-        if rows and _is_object(given[0]):
-            given = {key: [row[key] for row in given] for key in given[0]}
-        if not _is_object(given):  # the name of a single input may be left out
-            given = {next(iter(of)): given}
-        inputs = {key: _tensor(given[key], of[key].dtype) for key in of if key in given}
+        if rows and _is_object(values[0]):
+            values = {key: [row[key] for row in values] for key in values[0]}
+        if not _is_object(values):  # the name of a single input may be left out
+            values = {next(iter(parameters)): values}
+        inputs = {
+            key: _tensor(values[key], parameters[key].dtype) for key in parameters if key in values
+        }
         outputs = {key: _listed(key, value) for key, value in self.model.run(name, inputs).items()}
         if len(outputs) == 1:
             return {"predictions" if rows else "outputs": next(iter(outputs.values()))}
@@ -157,12 +159,12 @@ def _is_object(value) -> bool:
 
 
 def _tensor(value, dtype: int) -> np.ndarray:
-    def plain(one):
-        if isinstance(one, list):
-            return [plain(inner) for inner in one]
-        if isinstance(one, dict):
-            return base64.b64decode(one["b64"], validate=True)
-        return one.encode() if isinstance(one, str) else one
+    def plain(content):
+        if isinstance(content, list):
+            return [plain(inner) for inner in content]
+        if isinstance(content, dict):
+            return base64.b64decode(content["b64"], validate=True)
+        return content.encode() if isinstance(content, str) else content
 
     kind = tf.as_dtype(dtype)
     try:
@@ -175,8 +177,8 @@ def _listed(name: str, value: np.ndarray):
     if value.dtype != object:
         return value.tolist()
     if name.endswith("_bytes"):
-        return np.vectorize(lambda one: {"b64": base64.b64encode(one).decode()})(value).tolist()
-    return np.vectorize(lambda one: one.decode(), otypes=[object])(value).tolist()
+        return np.vectorize(lambda text: {"b64": base64.b64encode(text).decode()})(value).tolist()
+    return np.vectorize(lambda text: text.decode(), otypes=[object])(value).tolist()
 
 
 def _invalid(message: str) -> tf.errors.OpError:

@@ -33,8 +33,8 @@ def train(optimizer="sgd", **keys) -> recipe.Train:
     kind = {"sgd": SgdOptimizer, "adamw": AdamwOptimizer}[optimizer]
     plain = {"learning_rate": RATE, "momentum": 0.0, "weight_decay": 0.0}
     names = [name for name in field_types(kind) if name in keys or name in plain]
-    own = kind(**{name: keys.pop(name, plain.get(name)) for name in names})
-    return dataclasses.replace(recipe.load("demo").train, optimizer=own, **keys)
+    settings = kind(**{name: keys.pop(name, plain.get(name)) for name in names})
+    return dataclasses.replace(recipe.load("demo").train, optimizer=settings, **keys)
 
 
 def tiny(frozen_statistics=False, dropout=0.0) -> keras.Model:
@@ -64,10 +64,10 @@ def batch(count=8, seed=0) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.constant(clips), tf.constant(labels, tf.int32)
 
 
-def take(of: Steps, number=0, rate=RATE, clips=None) -> np.ndarray:
+def take(steps: Steps, number=0, rate=RATE, clips=None) -> np.ndarray:
     """Takes one step; returns its sums."""
-    of.optimizer.learning_rate = rate
-    sums = of.train(clips or batch(), tf.constant(number, tf.int32), tf.constant(0.0))
+    steps.optimizer.learning_rate = rate
+    sums = steps.train(clips or batch(), tf.constant(number, tf.int32), tf.constant(0.0))
     return sums.numpy()
 
 
@@ -88,10 +88,10 @@ class OneBatch(Setup):
 
 
 def ready(
-    of: Steps, settings: recipe.Train, folder: Path, *, chooses=True
+    steps: Steps, settings: recipe.Train, folder: Path, *, chooses=True
 ) -> tuple[OneBatch, run_folder.Run]:
     """Returns what `Training` takes."""
     experiment = dataclasses.replace(recipe.load("demo"), train=settings)
     source = SimpleNamespace(reader=SimpleNamespace(problems=[]))
     run = run_folder.create(folder, experiment, ["a", "b", "c"], "", {})
-    return OneBatch(experiment, source, HARDWARE, tiny(), of, chooses), run
+    return OneBatch(experiment, source, HARDWARE, tiny(), steps, chooses), run
