@@ -41,6 +41,14 @@ def write_video(
     return path
 
 
+def write_classes(folder: Path, count: int = 6, frames: int = 12, base: int = 0) -> Path:
+    """Writes so many videos of each of two classes, red and green: FOLDER/CLASS/NUMBER.avi."""
+    for number in range(count):
+        for label, tint in (("red", (1, 0.2, 0.2)), ("green", (0.2, 1, 0.2))):
+            write_video(folder / label / f"{number}.avi", frames, tint=tint, base=base)
+    return folder
+
+
 def frame_numbers(clip: np.ndarray) -> list[int]:
     """Reads the frame numbers back from a clip `(frames, height, width, 3)`."""
     return np.rint(clip.mean(axis=(1, 2, 3)) / STEP).astype(int).tolist()
@@ -61,10 +69,7 @@ def video(tmp_path: Path) -> Path:
 @pytest.fixture
 def class_folders(tmp_path: Path) -> Path:
     """Two classes, red and green, with six videos each, in `tmp_path/data`."""
-    for number in range(6):
-        write_video(tmp_path / "data" / "red" / f"{number}.avi", 12, tint=(1, 0.2, 0.2))
-        write_video(tmp_path / "data" / "green" / f"{number}.avi", 12, tint=(0.2, 1, 0.2))
-    return tmp_path / "data"
+    return write_classes(tmp_path / "data")
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import numpy as np
 import pth
 import pytest
 from commands import ROOT, output, process
-from conftest import write_video
+from conftest import write_classes
 
 from keras_r3d import applications, evaluate, recipe, train
 from keras_r3d.__main__ import COMMANDS
@@ -26,9 +26,7 @@ from keras_r3d.system import command
 def trained(tmp_path_factory, small) -> Path:
     """A run on red and green videos, one of them broken; read by the tests below."""
     root = tmp_path_factory.mktemp("commands")
-    for number in range(8):
-        for label, tint in (("red", (1, 0.2, 0.2)), ("green", (0.2, 1, 0.2))):
-            write_video(root / "data" / label / f"{number}.avi", 12, tint=tint, base=60)
+    write_classes(root / "data", 8, base=60)
     (root / "data" / "red" / "broken.mp4").write_bytes(b"no video")
     (root / "recipe.toml").write_text(recipe.dumps(small), encoding="utf-8")
     shown = process(

@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from conftest import write_video
+from conftest import write_classes, write_video
 
 from keras_r3d import applications, recipe, run_folder
 from keras_r3d.inference.embeddings import ridge
@@ -64,9 +64,7 @@ def train(experiment, data, folder, said=None, **options):
 def first(weights, tmp_path_factory, cheap_pictures) -> Path:
     """A folder with "data" and a finished "run" on it; not to be changed."""
     root = tmp_path_factory.mktemp("first")
-    for number in range(6):
-        write_video(root / "data" / "red" / f"{number}.avi", 12, tint=(1, 0.2, 0.2))
-        write_video(root / "data" / "green" / f"{number}.avi", 12, tint=(0.2, 1, 0.2))
+    write_classes(root / "data")
     train(few_recipe(weights[0]), root / "data", root / "run")
     return root
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import write_video
+from conftest import write_classes
 from prepared import prepare
 
 from keras_r3d import run_folder
@@ -25,9 +25,7 @@ pytestmark = pytest.mark.usefixtures("cheap_pictures")
 def places(tmp_path_factory, small, cheap_pictures) -> Path:
     """Videos, a store of them, and a run on each, untrained on the videos; not to be changed."""
     root = tmp_path_factory.mktemp("runs")
-    for number in range(6):
-        for label, tint in (("red", (1, 0.2, 0.2)), ("green", (0.2, 1, 0.2))):
-            write_video(root / "videos" / label / f"{number}.avi", 12, tint=tint, base=60)
+    write_classes(root / "videos", base=60)
     prepare(root / "videos", root / "store", 32, 16)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checks, "LEAST_TO_CHOOSE", 2)  # or none were held out for validation
