@@ -11,49 +11,33 @@ import sys
 from pathlib import Path
 
 import commands
-import keras
-import numpy as np
+import exports
 import predictions
 import pytest
+from color_model import CLASSES, classifier_of, color_model
 from conftest import write_video
 from mjpeg_server import Camera
 
-from keras_r3d import VideoClassifier, recipe
+from keras_r3d import VideoClassifier
 from keras_r3d import predict as predict_command
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import video_writer
 from keras_r3d.data.decoding.decoder import Decoder
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.evaluation.evaluating import evaluate_videos
-from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction import predictions as predictions_module
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.inference.prediction.predictions import Predictions
 from keras_r3d.inference.prediction.scoring import score_files
-from keras_r3d.system import devices
 from keras_r3d.system.errors import R3DError, VideoError, WriteError
 
 ROOT = Path(__file__).parents[2]
-CLASSES = ["green", "red"]
-
-
-def colors(share: float = 0.05) -> keras.Model:
-    """Says "red" with the share of red in red and green."""
-    clip = keras.Input((4, 16, 16, 3))
-    means = keras.layers.GlobalAveragePooling3D()(clip)
-    dense = keras.layers.Dense(2, activation="softmax", name="predictions")
-    model = keras.Model(clip, dense(means))
-    dense.set_weights([np.array([[0, share], [share, 0], [0, 0]]), np.zeros(2)])
-    return model
 
 
 @pytest.fixture(scope="module")
 def opened(small) -> Classifier:
-    of = recipe.Eval("test", 4, "all", 1, "probabilities")
-    model = colors()
-    score = runtimes.of_network(model, devices.choose(), 4)
-    return Classifier("model", "Keras", CLASSES, small.clips, of, score, model, "")
+    return classifier_of(color_model(), small.clips)
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +57,13 @@ def predict(*words) -> tuple[int, str]:
     return commands.run(predict_command.main, *words)
 
 
-def write_run(root: Path, of: recipe.Recipe, share: float) -> Path:
-    root.mkdir()
-    (root / "recipe.toml").write_text(recipe.dumps(of), encoding="utf-8")
-    (root / "classes.txt").write_text("green\nred\n", encoding="utf-8")
-    (root / "summary.json").write_text("{}", encoding="utf-8")
-    colors(share).save(root / "best.keras")
-    return root
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, small) -> list[Path]:
     root = tmp_path_factory.mktemp("runs")
-    return [write_run(root / name, small, share) for name, share in (("a", 0.05), ("b", 0.002))]
+    shares = {"a": 0.05, "b": 0.002}
+    for name, share in shares.items():
+        exports.run_of(color_model(share), root / name, CLASSES, experiment=small)
+    return [root / name for name in shares]
 
 
 def test_scores_are_an_evaluation_s_to_the_bit(opened, folder):

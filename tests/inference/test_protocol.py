@@ -1,38 +1,18 @@
 import json
 
-import keras
-import numpy as np
 import pytest
+from color_model import classifier_of, color_model
 from conftest import write_video
 
-from keras_r3d import recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.evaluation.evaluating import evaluate_videos
-from keras_r3d.inference.models import runtimes
-from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.system import devices
 from keras_r3d.system.errors import DataError
 
-CLASSES = ["green", "red"]
 
-
-@pytest.fixture(scope="module")
-def color_model() -> keras.Model:
-    """Says "red" with the share of red in red and green."""
-    clip = keras.Input((4, 16, 16, 3))
-    means = keras.layers.GlobalAveragePooling3D()(clip)
-    dense = keras.layers.Dense(2, activation="softmax", name="predictions")
-    model = keras.Model(clip, dense(means))
-    dense.set_weights([np.array([[0, 0.05], [0.05, 0], [0, 0]]), np.zeros(2)])
-    return model
-
-
-def evaluated(model, videos, clips, batch_size=3):
-    of = recipe.Eval("test", batch_size, "all", 1, "probabilities")
-    score = runtimes.of_network(model, devices.choose(), batch_size)
-    opened = Classifier("model", "Keras", CLASSES, clips, of, score, model, "")
-    return evaluate_videos(opened, VideoReader(0, 0), videos, split="test")
+def evaluated(videos, clips, batch_size=3):
+    classifier = classifier_of(color_model(), clips, batch_size)
+    return evaluate_videos(classifier, VideoReader(0, 0), videos, split="test")
 
 
 @pytest.fixture
@@ -48,8 +28,8 @@ def videos(tmp_path) -> list[Video]:
     return [*made, Video(str(broken), "green"), Video(str(wrong), "red")]
 
 
-def test_every_video_is_scored_once_and_errors_count_wrong(color_model, videos, small):
-    evaluation = evaluated(color_model, videos, small.clips)
+def test_every_video_is_scored_once_and_errors_count_wrong(videos, small):
+    evaluation = evaluated(videos, small.clips)
     figures = evaluation.figures()
     assert figures["videos"] == 5
     assert figures["errors"] == 1
@@ -68,13 +48,13 @@ def test_every_video_is_scored_once_and_errors_count_wrong(color_model, videos, 
     assert evaluation.confusion().tolist() == [[0, 0], [1, 3]]
 
 
-def test_scores_do_not_depend_on_batches(color_model, videos, small):
-    first, second = (evaluated(color_model, videos, small.clips, n) for n in (1, 4))
+def test_scores_do_not_depend_on_batches(videos, small):
+    first, second = (evaluated(videos, small.clips, n) for n in (1, 4))
     assert first.video_scores == pytest.approx(second.video_scores, abs=1e-6, nan_ok=True)
 
 
-def test_the_report_is_written(color_model, videos, small, tmp_path):
-    evaluation = evaluated(color_model, videos, small.clips)
+def test_the_report_is_written(videos, small, tmp_path):
+    evaluation = evaluated(videos, small.clips)
     text = str(evaluation)
     assert "81.8%" in text
     assert "60.0%" in text
@@ -89,19 +69,19 @@ def test_the_report_is_written(color_model, videos, small, tmp_path):
     assert (tmp_path / "out" / "mistakes.png").is_file()
 
 
-def test_an_unknown_class_is_named(color_model, videos, small):
+def test_an_unknown_class_is_named(videos, small):
     message = r"1 of the 1 videos of split 'test' have .*: 'blue' \(1\); for example, .*r3\.avi"
     with pytest.raises(DataError, match=message):
-        evaluated(color_model, [Video(videos[0].path, "blue")], small.clips)
+        evaluated([Video(videos[0].path, "blue")], small.clips)
 
 
-def test_no_readable_video_is_an_error(color_model, videos, small):
+def test_no_readable_video_is_an_error(videos, small):
     with pytest.raises(DataError, match=r"None of the 1 videos of split .test. can be read"):
-        evaluated(color_model, [videos[3]], small.clips)
+        evaluated([videos[3]], small.clips)
 
 
-def test_a_looped_video_is_said(color_model, videos, small):
-    evaluation = evaluated(color_model, videos[:2], small.clips)
+def test_a_looped_video_is_said(videos, small):
+    evaluation = evaluated(videos[:2], small.clips)
     first, second = evaluation.records()
     assert first["status"] == second["status"] == "ok"
     assert first["detail"].endswith("r3.avi: 3 frames, repeated to the 4 of a clip.")
