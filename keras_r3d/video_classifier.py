@@ -26,10 +26,9 @@ from keras_r3d.inference.evaluation.evaluation import Evaluation
 from keras_r3d.inference.evaluation.split import Split, open_split
 from keras_r3d.inference.explanation import explain
 from keras_r3d.inference.explanation.explain import Explanation
-from keras_r3d.inference.models import classifier as classifiers
 from keras_r3d.inference.models import opening
 from keras_r3d.inference.models import protocol as protocols
-from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.models.classifier import AS_THE_PAPER, Classifier, of_network
 from keras_r3d.inference.models.opening import Named, Opened
 from keras_r3d.inference.prediction import fusion, scoring, watching
 from keras_r3d.inference.prediction.prediction import Prediction
@@ -103,7 +102,7 @@ class VideoClassifier:
             raise ArgumentError("`clips` and `recipe` both say how clips are cut: pass one.")
         experiment = recipe if clips is None else recipes.with_clips({"clips": as_dict(clips)})
         opened, weights = _open(model, experiment, protocol, exported_from, devices)
-        if opened.classifier.described == classifiers.AS_THE_PAPER:
+        if opened.classifier.described == AS_THE_PAPER:
             warnings.warn(
                 f"{opened.classifier.name} does not say how its clips are cut: consecutive frames "
                 "are taken, as in the paper. If it was trained on others, pass `clips`, or give "
@@ -674,6 +673,11 @@ def _open(
     if name is not None and path is None:
         workdir = None if exported_from is None else os.fspath(exported_from)
         return opening.open_model(name, workdir, experiment, protocol, devices), None
+    if path is None and not isinstance(model, keras.Model):
+        raise ModelError(
+            "`model` must be a name of weights, a run, a model file, a keras.Model or an address. "
+            f"Received: {type(model).__name__}"
+        )
     if path is not None and experiment is None:
         # Our own, which come with keras_r3d, are for clips that are spread over videos.
         experiment = _FEW if path.suffix == ".npz" else recipes.PAPER
@@ -681,26 +685,18 @@ def _open(
         experiment = recipes.load(experiment)
     changes, hardware = protocols.overrides(protocol), choose(devices)
     if path is not None:
-        assert experiment is not None
         source = weights_file.open_file(path)
         if source.network is None:
-            raise ModelError(
-                f"{path} does not say of which network it is: build that, and pass it."
-            )
-        shape = experiment.clips.shape
+            raise ModelError(f"{path} does not name its network: build that, and pass it.")
+        shape = experiment.clips.shape  # type: ignore[union-attr]
         with hardware.strategy.scope():
             model = applications.get_model(source.network, weights=source, input_shape=shape)
-    elif not isinstance(model, keras.Model):
-        raise ModelError(
-            "`model` must be a name of weights, a run, a model file, a keras.Model or an address. "
-            f"Received: {type(model).__name__}"
-        )
-    classifier = classifiers.of_network(model, experiment, overrides=changes, hardware=hardware)
+    classifier = of_network(model, experiment, overrides=changes, hardware=hardware)
     if name is None:
         return Opened(classifier, None), None
     packaged = any(row.packaged and row.name == name for row in pretrained.PRETRAINED)
-    opened = Opened(dataclasses.replace(classifier, name=name), None)
-    return opened, name if packaged else str(path)
+    weights = name if packaged else str(path)
+    return Opened(dataclasses.replace(classifier, name=name), None), weights
 
 
 def _weights(name: str) -> Path | None:
@@ -709,12 +705,7 @@ def _weights(name: str) -> Path | None:
         return Path(name)
     if Path(name).exists():
         return None
-    network, slash, rest = name.partition("/")
-    rows = [
-        row
-        for row in pretrained.PRETRAINED
-        if (row.network == network and row.name == rest if slash else row.name == name)
-    ]
+    rows = [row for row in pretrained.PRETRAINED if name in (row.name, f"{row.network}/{row.name}")]
     if len(rows) > 1:
         ways = ", ".join(f"'{row.network}/{row.name}'" for row in rows)
         raise ModelError(f"There are several weights '{name}': say one of {ways}.")
