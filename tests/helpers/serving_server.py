@@ -14,6 +14,7 @@ import re
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import tensorflow as tf
@@ -56,7 +57,10 @@ class _Rest(Handler):
             self.answer(200, fault.encode(), body)
         else:
             try:
-                status, answer = 200, self.owner.answer(self.command, self.path, body)
+                status, answer = (
+                    200,
+                    self.owner.answer(self.command, urlsplit(self.path).path, body),
+                )
             except tf.errors.OpError as error:
                 status, answer = _STATUS.get(error.error_code, 500), {"error": error.message}
             self.answer(status, json.dumps(answer).encode(), body, cut=fault == "cut")

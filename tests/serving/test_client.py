@@ -232,6 +232,14 @@ def test_messages_are_small_and_connections_are_kept(rest, experiment, clips):
     assert rest.connections <= 4  # one for each thread, and that of the beginning
 
 
+def test_a_proxy_is_asked(rest, experiment, clips, monkeypatch):
+    monkeypatch.setenv("http_proxy", rest.url)
+    connected = server.connect("http://model.test", "toy", None)
+    opened = remote.classifier(connected, MANNER, CLASSES, experiment.clips, experiment.eval, "")
+    assert opened.score(clips) == pytest.approx(probabilities(clips), abs=1e-6)
+    assert all(request.path.startswith("http://model.test:8501/v1/") for request in rest.requests)
+
+
 def test_a_version_is_asked_for(running, experiment, clips):
     open_model(running, experiment, version=3).score(clips[:1])
     with pytest.raises(ServingError, match=r"has no such model 'toy': Servable not found"):
