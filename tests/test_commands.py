@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pth
 import pytest
+import tensorflow as tf
 from commands import ROOT, output, process
 from conftest import write_classes
 
@@ -35,6 +36,7 @@ def trained(tmp_path_factory, small) -> Path:
         f"--data_dir={root / 'data'}",
         f"--workdir={root / 'run'}",
         "--set=train.epochs=3",
+        "--histograms",
     )
     (root / "output.txt").write_text(shown)
     return root
@@ -60,10 +62,20 @@ def test_training_fills_the_run_folder(trained):
     with (folder / "log.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    assert {"loss", "clip_top1", "learning_rate"} <= set(rows[0])
+    columns = {"loss", "clip_top1", "learning_rate", "clips_per_second", "data_wait"}
+    assert columns <= set(rows[0])
+    assert all(float(row["clips_per_second"]) > 0 for row in rows)
+    assert all(0 <= float(row["data_wait"]) <= 1 for row in rows)
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["status"] == "trained"
     assert summary["videos"] == {"train": 13, "test": 4}  # 2 more are too few for validation
+
+
+def test_tensorboard_gets_figures_and_histograms(trained):
+    (path,) = (trained / "run" / "tensorboard" / "train").iterdir()
+    events = tf.compat.v1.train.summary_iterator(str(path))
+    tags = {value.tag for event in events for value in event.summary.value}
+    assert {"epoch/loss", "conv1/kernel", "training clips"} <= tags, tags
 
 
 def test_the_model_file_knows_its_classes_and_its_input(trained):
