@@ -20,12 +20,12 @@ _ELSEWHERE = ('"kinetics400"', "downloads/", ".pth", "r3d34.keras", "VideoCaptur
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with MY_VIDEOS, six videos of each of three classes, and some.mp4."""
+    """A folder with MY_VIDEOS, four videos of each of three classes, and some.mp4."""
     root = tmp_path_factory.mktemp("docs")
     source = demo.render() / "train"
     for folder in sorted(source.iterdir())[:3]:
         (root / "MY_VIDEOS" / folder.name).mkdir(parents=True)
-        for video in sorted(folder.iterdir())[:6]:
+        for video in sorted(folder.iterdir())[:4]:
             shutil.copy(video, root / "MY_VIDEOS" / folder.name)
     shutil.copy(video, root / "some.mp4")
     return root
