@@ -11,6 +11,7 @@ from conftest import write_video
 import keras_r3d
 from keras_r3d import R3DError, VideoClassifier, applications, training
 from keras_r3d.data import Clips, Consecutive, Whole, open_videos
+from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.system.errors import ArgumentError
 
 CLASSES = ["green", "red"]
@@ -95,7 +96,9 @@ def test_a_saved_model_cuts_videos_as_it_was_trained(fitted, videos, tmp_path):
 
 
 def test_explanation_and_embeddings(fitted, videos, tmp_path):
-    explanation = fitted.explain(videos / "red" / "0.avi", class_name="red")
+    path = videos / "red" / "0.avi"
+    explanation = fitted.explain(path, class_name="red", output=tmp_path / "out", npz=True)
+    assert {file.suffix for file in (tmp_path / "out").iterdir()} == {".mp4", ".png", ".npz"}
     assert explanation.heats["Grad-CAM"].shape == explanation.clip.shape[:3] == (16, 64, 64)
     assert sorted(explanation.save(tmp_path)) == ["mp4", "png"]
     assert "red" in str(explanation)
@@ -105,6 +108,10 @@ def test_explanation_and_embeddings(fitted, videos, tmp_path):
     windows = fitted.embed(videos / "red" / "0.avi", per="window", layer="conv4_1_out")
     assert windows.label is None
     assert len(windows.embedding) == len(windows.window) > 1
+    stored = fitted.embed(videos / "red" / "0.avi", output=tmp_path / "red.npz")
+    assert (stored.rows, stored.videos, stored.errors) == (1, 1, {})
+    (embedding,) = feature_file.read(tmp_path / "red.npz").embedding
+    assert embedding == pytest.approx(features.embedding[6], abs=1e-5)
     with pytest.raises(R3DError, match="`per` must be one of"):
         fitted.embed(videos, per="clip")
 

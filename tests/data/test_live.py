@@ -244,14 +244,15 @@ def test_memory_is_flat_over_a_minute(small):
     assert traced < 1_000_000
 
 
-def test_a_window_is_cut_as_from_the_file(tmp_path):
+@pytest.mark.parametrize("views", [Views(3), Views(2, whole=True)], ids=["crops", "whole"])
+def test_a_window_is_cut_as_from_the_file(tmp_path, views):
     path = str(write_rotated(tmp_path / "v.mp4"))
-    shape = Shape(frames=4, frame_stride=2, seconds=0.0, short_side=48, size=16, views=Views(3))
+    shape = Shape(frames=4, frame_stride=2, seconds=0.0, short_side=48, size=16, views=views)
     source, window = Source(path, shape, 5.0), []
     while not source.ended:
         window = source.wait(source.frames, 0.5) or window
     source.stop()
     frames = window[-1].number - np.array([6, 4, 2, 0])
-    (expected,) = VideoReader(48, 0).chosen(Video(path, ""), lambda count: [frames], Views(3), 16)
+    (expected,) = VideoReader(48, 0).chosen(Video(path, ""), lambda count: [frames], views, 16)
     assert (window_pixels(window, shape) == expected.pixels).all()
     assert expected.pixels[0, 0, 2, 8] == pytest.approx([200, 0, 0], abs=25)
