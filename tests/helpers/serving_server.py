@@ -57,10 +57,8 @@ class _Rest(Handler):
             self.answer(200, fault.encode(), body)
         else:
             try:
-                status, answer = (
-                    200,
-                    self.owner.answer(self.command, urlsplit(self.path).path, body),
-                )
+                path = urlsplit(self.path).path  # a proxy is asked for a whole address
+                status, answer = 200, self.owner.answer(self.command, path, body)
             except tf.errors.OpError as error:
                 status, answer = _STATUS.get(error.error_code, 500), {"error": error.message}
             self.answer(status, json.dumps(answer).encode(), body, cut=fault == "cut")
