@@ -13,8 +13,7 @@ import keras
 import numpy as np
 
 from keras_r3d.export.formats import Source
-from keras_r3d.inference.models.runtimes.loaded import INPUT, OUTPUT
-from keras_r3d.inference.models.runtimes.onnx import CLASSES, METADATA
+from keras_r3d.inference.models.runtimes.exported import CLASSES, INPUT, ONNX_METADATA, OUTPUT
 from keras_r3d.system.errors import ExportError
 
 
@@ -23,7 +22,7 @@ def write(source: Source, path: Path, quantize: str) -> None:
 
     Its input `clip` is uint8 `(batch, frames, height, width, channels)`, its output
     `probabilities` float32 `(batch, classes)`. Its metadata has the class names as JSON
-    (`CLASSES`) and `model.json` (`METADATA`).
+    (`CLASSES`) and `model.json` (`ONNX_METADATA`).
 
     Args:
         quantize: "none", the only one.
@@ -54,7 +53,7 @@ def write(source: Source, path: Path, quantize: str) -> None:
     for tensor in (inputs[0], outputs[0]):
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
     names = json.dumps(list(source.classes), ensure_ascii=False)
-    onnx.helper.set_model_props(made, {CLASSES: names, METADATA: source.metadata.to_json()})
+    onnx.helper.set_model_props(made, {CLASSES: names, ONNX_METADATA: source.metadata.to_json()})
     onnx.checker.check_model(made)
     path.write_bytes(made.SerializeToString(deterministic=True))
 

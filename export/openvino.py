@@ -12,8 +12,13 @@ import keras
 import tensorflow as tf
 
 from keras_r3d.export.formats import Source
-from keras_r3d.inference.models.runtimes.loaded import INPUT, OUTPUT
-from keras_r3d.inference.models.runtimes.openvino import CLASSES, METADATA, SECTION
+from keras_r3d.inference.models.runtimes.exported import (
+    CLASSES,
+    INPUT,
+    OPENVINO_METADATA,
+    OPENVINO_SECTION,
+    OUTPUT,
+)
 from keras_r3d.system import files
 
 MODEL = "model.xml"  # its weights lie beside it, in model.bin
@@ -24,7 +29,7 @@ def write(source: Source, path: Path, quantize: str) -> None:
 
     The input `clip` is uint8 `(batch, frames, height, width, channels)`, the output
     `probabilities` float32 `(batch, classes)`. The runtime information has, in the section
-    `SECTION`, the class names as JSON (`CLASSES`) and `model.json` (`METADATA`).
+    `OPENVINO_SECTION`, the class names as JSON (`CLASSES`) and `model.json` (`OPENVINO_METADATA`).
 
     Args:
         quantize: "none", the only one.
@@ -50,8 +55,8 @@ def write(source: Source, path: Path, quantize: str) -> None:
     # Otherwise the temporary folder is named in the file.
     made.set_rt_info(model.name, ["conversion_parameters", "input_model"])
     names = json.dumps(list(source.classes), ensure_ascii=False)
-    made.set_rt_info(names, [SECTION, CLASSES])
-    made.set_rt_info(source.metadata.to_json(), [SECTION, METADATA])
+    made.set_rt_info(names, [OPENVINO_SECTION, CLASSES])
+    made.set_rt_info(source.metadata.to_json(), [OPENVINO_SECTION, OPENVINO_METADATA])
     try:
         path.mkdir()
     except OSError as error:

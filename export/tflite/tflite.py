@@ -11,7 +11,8 @@ from keras_r3d.applications.metadata import JSON_FILE
 from keras_r3d.export.formats import Source
 from keras_r3d.export.tflite.folding import fold
 from keras_r3d.export.tflite.lowering import lower
-from keras_r3d.inference.models.runtimes import stderr, tflite_metadata
+from keras_r3d.inference.models.runtimes import stderr
+from keras_r3d.inference.models.runtimes.tflite import LABELS, attach_texts
 from keras_r3d.system import files
 from keras_r3d.system.errors import ExportError
 
@@ -47,11 +48,11 @@ def write(source: Source, path: Path, quantize: str) -> None:
     except Exception as error:  # TensorFlow's own ConverterError is not public
         raise ExportError(f"TensorFlow Lite cannot convert {model.name}: {error}") from error
     texts = {
-        tflite_metadata.LABELS: "".join(f"{name}\n" for name in source.classes),
+        LABELS: "".join(f"{name}\n" for name in source.classes),
         JSON_FILE: source.metadata.to_json(),
     }
     try:
-        path.write_bytes(tflite_metadata.attach(converted, texts))
+        path.write_bytes(attach_texts(converted, texts))
     except OSError as error:
         raise files.WriteError(files.explain(path, error)) from error
 

@@ -74,7 +74,7 @@ def test_onnx_computes_what_keras_computes(model, tmp_path):
     assert (asked.name, asked.shape) == ("probabilities", ["batch", 3])
     said = session.get_modelmeta().custom_metadata_map
     assert json.loads(said[onnx.CLASSES]) == CLASSES
-    assert said[onnx.METADATA] == source.metadata.to_json()
+    assert said[onnx.ONNX_METADATA] == source.metadata.to_json()
     check(model, lambda some: session.run(None, {"clip": some})[0])
 
 
@@ -89,11 +89,11 @@ def test_openvino_computes_what_keras_computes(model, tmp_path):
     assert str(tmp_path) not in (path / openvino.MODEL).read_text(encoding="utf-8")
     read = Core().read_model(path / openvino.MODEL)
     said = {
-        name: read.get_rt_info([openvino.SECTION, name]).astype(str)
-        for name in (openvino.CLASSES, openvino.METADATA)
+        name: read.get_rt_info([openvino.OPENVINO_SECTION, name]).astype(str)
+        for name in (openvino.CLASSES, openvino.OPENVINO_METADATA)
     }
     assert json.loads(said[openvino.CLASSES]) == CLASSES
-    assert said[openvino.METADATA] == source.metadata.to_json()
+    assert said[openvino.OPENVINO_METADATA] == source.metadata.to_json()
     compiled = Core().compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert compiled.input("clip").get_element_type().get_type_name() == "u8"
     assert compiled.input("clip").get_partial_shape().to_string().startswith("[?,")

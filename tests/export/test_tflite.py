@@ -18,7 +18,7 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.export.formats import FORMATS
 from keras_r3d.export.tflite import calibration, tflite
 from keras_r3d.inference.evaluation.split import Split
-from keras_r3d.inference.models.runtimes import tflite_metadata
+from keras_r3d.inference.models.runtimes import tflite as reading
 from keras_r3d.recipe import load
 from keras_r3d.system.errors import ExportError, ModelError, VideoError
 
@@ -154,10 +154,10 @@ def test_logits_become_probabilities(tmp_path):
 
 def test_the_file_carries_names_and_metadata_and_loads_either_way(model, exported):
     for path in exported.values():
-        assert tflite_metadata.read(path) == {
+        assert reading.read_texts(path) == {
             "labels.txt": "clap\nwave\nFußball\n",
             "model.json": source_of(model, NAMES).metadata.to_json(),
-            "model.sha256": tflite_metadata.read(path)["model.sha256"],
+            "model.sha256": reading.read_texts(path)["model.sha256"],
         }
     path = exported["none"]
     with zipfile.ZipFile(path) as archive:
@@ -187,22 +187,22 @@ def test_the_successor_of_tf_lite_reads_it(model, exported):
 def test_files_inside_a_model(tmp_path):
     path = tmp_path / "model.tflite"
     path.write_bytes(b"TFL3" * 100)
-    assert tflite_metadata.read(path) is None
-    packed = tflite_metadata.attach(path.read_bytes(), {"a": "1"})
+    assert reading.read_texts(path) == {}
+    packed = reading.attach_texts(path.read_bytes(), {"a": "1"})
     assert packed.startswith(path.read_bytes())
-    assert packed == tflite_metadata.attach(path.read_bytes(), {"a": "1"})
+    assert packed == reading.attach_texts(path.read_bytes(), {"a": "1"})
     path.write_bytes(packed)
-    assert tflite_metadata.read(path)["a"] == "1"
+    assert reading.read_texts(path)["a"] == "1"
     path.write_bytes(packed.replace(b"TFL3", b"TFL4", 1))
     with pytest.raises(ModelError, match="is damaged: the model inside is not the one that was"):
-        tflite_metadata.read(path)
-    path.write_bytes(tflite_metadata.attach(b"TFL3", {"a": "x" * 2**24, "b": "x"}))
+        reading.read_texts(path)
+    path.write_bytes(reading.attach_texts(b"TFL3", {"a": "x" * 2**24, "b": "x"}))
     with pytest.raises(ModelError, match="16,777,281 bytes inside"):
-        tflite_metadata.read(path)
+        reading.read_texts(path)
     packed = packed.replace(b"a1", b"a2")  # the check sum is of another text
     path.write_bytes(packed)
     with pytest.raises(ModelError, match="is damaged"):
-        tflite_metadata.read(path)
+        reading.read_texts(path)
 
 
 def video(name: str, label: str) -> Video:

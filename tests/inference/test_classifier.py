@@ -18,7 +18,7 @@ from conftest import small_recipe
 
 from keras_r3d import recipe, run_folder
 from keras_r3d.applications import C3D, R3D10, metadata
-from keras_r3d.inference.models import classifier, runtimes
+from keras_r3d.inference.models import classifier, opening, runtimes
 from keras_r3d.inference.models.runtimes import tflite
 from keras_r3d.system import devices
 from keras_r3d.system.errors import ModelError
@@ -46,7 +46,7 @@ ARTEFACTS = ("best.keras", exports.SAVED_MODEL, exports.TFLITE)
 
 @pytest.mark.parametrize("name", ARTEFACTS)
 def test_all_artifacts_score_alike(run, network, name):
-    opened = classifier.of_run(run, run.path / name)
+    opened = classifier.of_file(run.path / name, run)
     expected = keras.ops.convert_to_numpy(network(CLIPS))
     assert opened.classes == list(CLASSES)
     assert opened.score(CLIPS) == pytest.approx(expected, abs=1e-5)
@@ -55,7 +55,7 @@ def test_all_artifacts_score_alike(run, network, name):
 
 @pytest.mark.parametrize("name", ARTEFACTS)
 def test_scores_are_the_same_to_the_bit_whatever_is_scored_together(run, name):
-    opened = classifier.of_run(run, run.path / name, overrides=["eval.batch_size=4"])
+    opened = classifier.of_file(run.path / name, run, overrides=["eval.batch_size=4"])
     together = opened.score(CLIPS)
     one_by_one = np.concatenate([opened.score(clip[None]) for clip in CLIPS])
     reversed_ = opened.score(CLIPS[::-1])[::-1]
@@ -83,9 +83,10 @@ def test_logits_become_probabilities(network):
 
 def test_a_model_is_found_to_be_of_its_run(run):
     for name in ARTEFACTS:
-        opened = classifier.of_file(run.path / name)
-        assert opened.clips == run.recipe.clips
-        assert f"run {run.path}" in opened.described
+        opened = opening.open_model(str(run.path / name))
+        assert opened.run.path == run.path
+        assert opened.classifier.clips == run.recipe.clips
+        assert f"run {run.path}" in opened.classifier.described
 
 
 def test_a_model_alone_says_classes_and_shape(network, tmp_path):
@@ -220,9 +221,9 @@ def test_a_tflite_file_of_others_wants_a_run_for_its_names(run, tmp_path, monkey
     bare = tmp_path / "bare.tflite"
     end = zipfile.ZipFile(run.path / exports.TFLITE).infolist()[0].header_offset
     bare.write_bytes((run.path / exports.TFLITE).read_bytes()[:end])
-    with pytest.raises(ModelError, match="comes without class names: pass --workdir"):
+    with pytest.raises(ModelError, match="comes without class names: pass the run"):
         classifier.of_file(bare)
-    assert classifier.of_run(run, bare).classes == list(CLASSES)
+    assert classifier.of_file(bare, run).classes == list(CLASSES)
 
 
 def test_a_network_that_wants_normalized_pixels_is_refused():
@@ -244,7 +245,7 @@ def test_other_classes_than_the_runs_are_refused(run, tmp_path):
     other = R3D10(input_shape=CLIPS.shape[1:], width=0.125, classes=2)
     other.save(tmp_path / "other.keras")
     with pytest.raises(ModelError, match="has 2 classes, but 3 are named"):
-        classifier.of_run(run, tmp_path / "other.keras")
+        classifier.of_file(tmp_path / "other.keras", run)
 
 
 def test_steps_have_few_sizes():
@@ -269,11 +270,11 @@ def test_steps_have_few_sizes():
 def test_a_model_beside_a_run_keeps_its_own_names(run, tmp_path):
     other = R3D10(input_shape=CLIPS.shape[1:], width=0.125, labels=CLASSES[::-1])
     other.save(tmp_path / "other.keras")
-    assert classifier.of_run(run, tmp_path / "other.keras").classes == list(CLASSES[::-1])
+    assert classifier.of_file(tmp_path / "other.keras", run).classes == list(CLASSES[::-1])
     strange = R3D10(input_shape=CLIPS.shape[1:], width=0.125, labels=("green", "red", "pink"))
     strange.save(tmp_path / "strange.keras")
     with pytest.raises(ModelError, match=r"other classes than the run\. .* has: blue, pink"):
-        classifier.of_run(run, tmp_path / "strange.keras")
+        classifier.of_file(tmp_path / "strange.keras", run)
 
 
 def test_code_in_a_model_is_not_executed(tmp_path):

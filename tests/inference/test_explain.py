@@ -79,7 +79,7 @@ def test_what_cannot_be_explained_is_one_sentence(classifier, tmp_path):
     ]:
         with pytest.raises(R3DError, match=message):
             classifier.explain(**{"video": video, **arguments})
-    with pytest.raises(R3DError, match=r"Name a model: --model RUN or --model FILE\."):
+    with pytest.raises(R3DError, match=r"Name a model: `model` RUN or `model` FILE\."):
         Named()
     with pytest.raises(R3DError, match=r"no such model|damaged"):
         open_named(Named(model=str(tmp_path / "no.keras")))

@@ -6,15 +6,10 @@ _LEAST = 1e-12  # of a probability whose logarithm is taken
 
 
 def average(scores: np.ndarray, quantity: str) -> np.ndarray:
-    """Averages probabilities, or their logarithms.
+    """Averages "probabilities" or "log_probabilities", `(n, classes)`, to float64 `(classes,)`.
 
-    Args:
-        scores: float `(n, classes)`, probabilities.
-        quantity: "probabilities" or "log_probabilities".
-
-    Returns:
-        float64 `(classes,)`. Of logarithms: the geometric mean, scaled so that it sums to 1. It has
-        the order of the mean logarithms.
+    Of logarithms: the geometric mean, scaled so that it sums to 1. It has the order of the mean
+    logarithms.
     """
     exact = scores.astype(np.float64)
     if quantity == "probabilities":

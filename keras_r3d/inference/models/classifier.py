@@ -1,12 +1,13 @@
 """A model with all that it takes to score a video: class names, and how its clips are cut."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import keras
 
-from keras_r3d import recipe, run_folder
+from keras_r3d import recipe
 from keras_r3d.applications import Metadata, read_metadata
 from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.models import runtimes
@@ -17,8 +18,6 @@ from keras_r3d.system.devices import Devices, choose
 from keras_r3d.system.errors import ModelError
 
 AS_THE_PAPER = "consecutive frames, as in the paper"  # `described`, where nothing says otherwise
-
-_DEPTH = 4  # RUN/export/NAME/VERSION
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,30 +46,23 @@ class Classifier:
     described: str
 
 
-def of_run(
-    run: Run,
-    model: Path | None = None,
-    *,
-    overrides: Iterable[str] = (),
-    hardware: Devices | None = None,
-) -> Classifier:
-    """Opens the best model of a run, or another one with the run's recipe.
+@dataclasses.dataclass(frozen=True)
+class _Context:
+    """What is known of a model beside what it says itself.
 
-    Args:
-        model: of the same network, as `runtimes.kind` takes it; None is the best.
-        overrides: changes of the recipe, "section.key=value".
-
-    Raises:
-        ModelError, RunError: there is no model, it is damaged, or does not fit the recipe.
-        RecipeError: an override that cannot be.
+    A recipe that comes before the model's own, if there is one, and what it is in words; changes of
+    the recipe that counts; the classes of the model's run, if it is of one.
     """
-    outside = _Outside(run.recipe, f"recipe of the run {run.path}", overrides, run.classes)
-    return _open(model or run.model_path(), outside, hardware)
+
+    recipe: Recipe | None
+    described: str
+    overrides: Iterable[str]
+    classes: Sequence[str] | None = None
 
 
 def of_file(
-    path: str | Path,
-    experiment: str | Recipe | None = None,
+    path: Path,
+    experiment: str | Recipe | Run | None = None,
     *,
     overrides: Iterable[str] = (),
     hardware: Devices | None = None,
@@ -79,31 +71,35 @@ def of_file(
 
     Args:
         path: as `runtimes.kind` takes it.
-        experiment: recipe that says how clips are cut. None: of the run folder that the model lies
-            in, if it does; else the one that the file carries; else consecutive frames, as the
-            paper, as many and as large as the model takes.
+        experiment: says how clips are cut, a run also what its classes are. None: the recipe that
+            the file carries; else consecutive frames, as the paper, as many and as large as the
+            model takes.
         overrides: changes of the recipe, "section.key=value".
 
     Raises:
         ModelError: there is no model, it is damaged, or does not fit the recipe.
         RecipeError: the recipe cannot be found or read, or an override that cannot be.
     """
-    path = Path(path)
-    runtimes.kind(path)  # or it is an error, before anything is searched
-    if experiment is None and (run := run_of(path)) is not None:
-        return of_run(run, path, overrides=overrides, hardware=hardware)
-    words = "as it was asked for"
-    if isinstance(experiment, str):
-        words, experiment = f"recipe {experiment}", recipe.load(experiment)
-    return _open(path, _Outside(experiment, words, overrides), hardware)
-
-
-def run_of(path: Path) -> Run | None:
-    """Returns the run in whose folder a model lies, or one of its exports; None if it does not."""
-    for folder in list(path.absolute().parents)[:_DEPTH]:
-        if (folder / run_folder.RECIPE).is_file():
-            return run_folder.open_run(folder)
-    return None
+    if isinstance(experiment, Run):
+        described = f"recipe of the run {experiment.path}"
+        context = _Context(experiment.recipe, described, overrides, experiment.classes)
+    elif isinstance(experiment, str):
+        context = _Context(recipe.load(experiment), f"recipe {experiment}", overrides)
+    else:
+        context = _Context(experiment, "as it was asked for", overrides)
+    kind, hardware = runtimes.kind(path), hardware or choose()
+    if kind == runtimes.KERAS:
+        with hardware.strategy.scope():
+            network = runtimes.load_network(path)
+        return _of_network(network, str(path), context, hardware)
+    export = runtimes.load_export(path)
+    if export.metadata is None and context.classes is None:
+        raise ModelError(
+            f"{path} comes without class names: pass the run it was exported from, `workdir` (of a "
+            "VideoClassifier `exported_from`)."
+        )
+    shape, count = export.shape, export.classes
+    return _settled(str(path), kind, export.metadata, context, shape, count, export.score)
 
 
 def of_network(
@@ -113,59 +109,16 @@ def of_network(
     overrides: Iterable[str] = (),
     hardware: Devices | None = None,
 ) -> Classifier:
-    """Takes a model that is in memory.
+    """Takes a model in memory that gives probabilities or logits; arguments as of `of_file`.
 
-    Args:
-        network: gives probabilities or logits; its class names are kept in it, else numbers.
-        experiment: recipe that says how clips are cut; None as in `of_file`.
-        overrides: changes of the recipe, "section.key=value".
-
-    Raises:
-        ModelError: it does not fit the recipe.
-        RecipeError: an override that cannot be.
+    Its class names are those kept in it, else numbers.
     """
-    outside = _Outside(experiment, "recipe", overrides)
-    return _of_network(network, network.name, outside, hardware or choose())
-
-
-@dataclasses.dataclass(frozen=True)
-class _Outside:
-    """What is known of a model beside what it says itself.
-
-    Attributes:
-        recipe: comes before the model's own; None if there is none.
-        words: what `recipe` is.
-        overrides: changes of the one that counts.
-        classes: of the model's run; None where it is of none.
-    """
-
-    recipe: Recipe | None
-    words: str
-    overrides: Iterable[str]
-    classes: Sequence[str] | None = None
-
-
-def _open(path: Path, outside: _Outside, hardware: Devices | None) -> Classifier:
-    kind = runtimes.kind(path)
-    hardware = hardware or choose()
-    if kind == runtimes.KERAS:
-        with hardware.strategy.scope():
-            network = runtimes.load_network(path)
-        return _of_network(network, str(path), outside, hardware)
-    export = runtimes.load_export(path)
-    if export.metadata is None and outside.classes is None:
-        raise ModelError(
-            f"{path} comes without class names: pass --workdir, the run it was exported from."
-        )
-    classes, clips, evaluation, described = _settle(
-        str(path), export.metadata, outside, export.shape, export.classes
-    )
-    score = export.score(evaluation.batch_size)
-    return Classifier(str(path), kind, classes, clips, evaluation, score, None, described)
+    context = _Context(experiment, "recipe", overrides)
+    return _of_network(network, network.name, context, hardware or choose())
 
 
 def _of_network(
-    network: keras.Model, name: str, outside: _Outside, hardware: Devices
+    network: keras.Model, name: str, context: _Context, hardware: Devices
 ) -> Classifier:
     metadata = read_metadata(network)
     shape, outputs = network.input_shape, network.output_shape
@@ -179,58 +132,59 @@ def _of_network(
             f"{name} does not normalize its input itself (include_preprocessing=False), so pixels "
             "of 0-255 are of no use to it. Build it with include_preprocessing=True."
         )
-    classes, clips, evaluation, described = _settle(name, metadata, outside, shape[1:], outputs[-1])
-    score = runtimes.of_network(network, hardware, evaluation.batch_size)
-    kind = runtimes.KERAS
-    return Classifier(name, kind, classes, clips, evaluation, score, network, described)
+    score = functools.partial(runtimes.of_network, network, hardware)
+    return _settled(
+        *(name, runtimes.KERAS, metadata, context, shape[1:], outputs[-1], score), network=network
+    )
 
 
-def _settle(
+def _settled(
     name: str,
+    kind: str,
     metadata: Metadata | None,
-    outside: _Outside,
+    context: _Context,
     shape: Sequence[int | None],
     count: int | None,
-) -> tuple[list[str], recipe.Clips, recipe.Eval, str]:
+    score: Callable[[int], Score],
+    network: keras.Model | None = None,
+) -> Classifier:
     """Settles what counts of a model: what it says itself, or what is known from outside.
 
     Args:
         metadata: what the model says of itself.
         shape: of its clips, `(frames, height, width, channels)`.
         count: number of its classes; None if that is not known.
-
-    Returns:
-        Class names, how clips are cut, how windows are placed, and what that was taken from.
+        score: batch size -> what scores clips.
 
     Raises:
         ModelError: the model has other classes or takes other clips than it should.
     """
     metadata = metadata or Metadata()
-    labels, known = metadata.labels, outside.classes
-    if labels and known and (others := sorted(set(labels) ^ set(known))):
+    labels, run_labels = metadata.labels, context.classes
+    if labels and run_labels and (others := sorted(set(labels) ^ set(run_labels))):
         raise ModelError(
             f"{name} has other classes than the run. Only one of them has: {some(others)}"
         )
-    classes = list(labels or known or map(str, range(count or 0)))
+    classes = list(labels or run_labels or map(str, range(count or 0)))
     if count not in (None, len(classes)):
         raise ModelError(f"{name} has {count} classes, but {len(classes)} are named.")
     frames, height, width, _ = shape
     if height != width:
         raise ModelError(f"{name} must take square clips. Received: {height}x{width} pixels")
-    if outside.recipe is not None:
-        experiment, described = outside.recipe, outside.words
+    if context.recipe is not None:
+        experiment, described = context.recipe, context.described
     elif metadata.recipe is not None:
         experiment, described = metadata.read_recipe(name), "recipe in the model"
     else:
         experiment, described = recipe.load(recipe.PAPER), AS_THE_PAPER
-    experiment = recipe.override(experiment, list(outside.overrides))
-    clips = experiment.clips
+    experiment = recipe.override(experiment, list(context.overrides))
+    clips, evaluation = experiment.clips, experiment.eval
     if described == AS_THE_PAPER:
-        frames, size = frames or clips.frames, height or clips.size
-        clips = dataclasses.replace(clips, frames=frames, size=size)
+        clips = dataclasses.replace(clips, frames=frames or clips.frames, size=height or clips.size)
     if any(size not in (None, ours) for size, ours in zip(shape, clips.shape, strict=True)):
         raise ModelError(
             f"{name} takes clips of {tuple(shape)} (frames, height, width, channels), but its "
             f"recipe cuts {clips.shape}: pass the recipe it was trained with."
         )
-    return classes, clips, experiment.eval, described
+    scored = score(evaluation.batch_size)
+    return Classifier(name, kind, classes, clips, evaluation, scored, network, described)

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from keras_r3d.recipe import Recipe
 
 
+_DEPTH = 4  # RUN/export/NAME/VERSION
+
+
 @dataclasses.dataclass(frozen=True)
 class Named:
-    """What flags name a model by.
+    """What names a model, or several, in a command.
 
     Attributes:
         model: folder of a run, whose best model is taken, or a file: .keras, .tflite, .onnx, .xml
@@ -39,13 +42,13 @@ class Named:
 
     def __post_init__(self) -> None:
         if bool(self.workdir or self.model) == bool(self.fuse):
-            ways = ["--model RUN", "--model FILE"]
-            ways += [] if self.fuse is None else ["--fuse RUN_A RUN_B"]
+            ways = ["`model` RUN", "`model` FILE"]
+            ways += [] if self.fuse is None else ["`fuse` RUN_A RUN_B"]
             raise ArgumentError(f"Name a model: {', '.join(ways[:-1])} or {ways[-1]}.")
         if self.weights and not self.fuse:
-            raise ArgumentError("--weights is for --fuse.")
+            raise ArgumentError("`weights` is for `fuse`.")
         if self.recipe and (self.workdir or not self.model):
-            raise ArgumentError("--recipe is for a --model without --workdir: a run has its own.")
+            raise ArgumentError("`recipe` is for a `model` without `workdir`: a run has its own.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,40 +75,40 @@ def open_model(
     """Opens a model by its place; `model`, `workdir` and `recipe` as in `Named`.
 
     Args:
-        protocol: as `--protocol` takes it; None is that of the recipe.
-        devices: as `--devices` takes them.
+        protocol: as `protocol.overrides` takes it; None is that of the recipe.
+        devices: as `system.devices.choose` takes them.
 
     Raises:
         RunError, ModelError, RecipeError, ArgumentError: it cannot be opened.
         DeviceError: the devices are not there.
     """
-    from keras_r3d.inference.models import classifier
-    from keras_r3d.inference.models import protocol as protocols
-    from keras_r3d.system.devices import choose
-
     path = Path(model) if model else None
     if path is not None and (path / run_folder.RECIPE).is_file():
         return of_run(run_folder.open_run(path), None, protocol, devices)
     if workdir:
         return of_run(run_folder.open_run(workdir), path, protocol, devices)
     assert path is not None  # `Named` sees to it
-    # With a recipe of its own it is of no run; `of_file` refuses what is no model.
-    run = None if recipe else classifier.run_of(path)
-    if run is not None:
-        return of_run(run, path, protocol, devices)
-    changes = protocols.overrides(protocol)
-    opened = classifier.of_file(path, recipe, overrides=changes, hardware=choose(devices))
-    return Opened(opened, None)
+    # The run in whose folder the model lies; with a recipe of its own it is of none.
+    for folder in () if recipe else list(path.absolute().parents)[:_DEPTH]:
+        if (folder / run_folder.RECIPE).is_file():
+            return of_run(run_folder.open_run(folder), path, protocol, devices)
+    return Opened(_open(path, recipe, protocol, devices), None)
 
 
 def of_run(
     run: Run, model: Path | None = None, protocol: str | None = None, devices: str = "all"
 ) -> Opened:
     """Opens the best model of a run, or another one of it; arguments as of `open_model`."""
+    opened = _open(model or run.model_path(), run, protocol, devices)
+    return Opened(opened, run, best=model is None)
+
+
+def _open(
+    path: Path, experiment: "str | Recipe | Run | None", protocol: str | None, devices: str
+) -> "Classifier":
     from keras_r3d.inference.models import classifier
     from keras_r3d.inference.models import protocol as protocols
     from keras_r3d.system.devices import choose
 
     changes = protocols.overrides(protocol)
-    opened = classifier.of_run(run, model, overrides=changes, hardware=choose(devices))
-    return Opened(opened, run, best=model is None)
+    return classifier.of_file(path, experiment, overrides=changes, hardware=choose(devices))

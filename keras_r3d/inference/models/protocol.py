@@ -16,21 +16,14 @@ FORMS = "'paper', 'torch7', 'follow_up', or NxV: N evenly placed windows of V = 
 
 
 def overrides(protocol: str | None) -> list[str]:
-    """Returns a protocol as changes of a recipe; None changes nothing.
-
-    Args:
-        protocol: as `FORMS` says.
-
-    Raises:
-        ArgumentError: there is no such protocol.
-    """
+    """Returns a protocol as changes of a recipe, none of None; ArgumentError if it is unknown."""
     if protocol is None:
         return []
     windows, views, average = _NAMED.get(protocol, ("all", 0, "probabilities"))
     if numbers := re.fullmatch(r"([1-9]\d*)x(1|2|3|10)", protocol):
         windows, views = numbers[1], int(numbers[2])
     if not views:
-        raise ArgumentError(f"--protocol must be one of {FORMS}. Received: {protocol}")
+        raise ArgumentError(f"`protocol` must be one of {FORMS}. Received: {protocol}")
     return [f"eval.windows={windows}", f"eval.views={views}", f'eval.average="{average}"']
 
 

@@ -7,47 +7,31 @@ clips are scored with it.
 
 from pathlib import Path
 
-from keras_r3d.inference.models.runtimes import onnx, openvino, saved_model, tflite
-from keras_r3d.inference.models.runtimes.keras_file import load_network, of_network
-from keras_r3d.inference.models.runtimes.loaded import Export, Score, in_steps
+from keras_r3d.inference.models.runtimes import exported, tflite
+from keras_r3d.inference.models.runtimes.exported import Export as Export
+from keras_r3d.inference.models.runtimes.exported import Score as Score
+from keras_r3d.inference.models.runtimes.exported import in_steps as in_steps
+from keras_r3d.inference.models.runtimes.keras_file import load_network as load_network
+from keras_r3d.inference.models.runtimes.keras_file import of_network as of_network
 from keras_r3d.system.errors import ModelError
 
-__all__ = [
-    "KERAS",
-    "Export",
-    "ModelError",
-    "Score",
-    "in_steps",
-    "kind",
-    "load_export",
-    "load_network",
-    "of_network",
-]
-
-KERAS, SAVED_MODEL = "Keras", "SavedModel"
+KERAS = "Keras"
+_SAVED_MODEL = "SavedModel"
 _SUFFIXES = {".keras": KERAS, ".tflite": "TFLite", ".onnx": "ONNX", ".xml": "OpenVINO"}
 _LOADERS = {
-    SAVED_MODEL: saved_model.load,
+    _SAVED_MODEL: exported.load_saved_model,
     "TFLite": tflite.load,
-    "ONNX": onnx.load,
-    "OpenVINO": openvino.load,
+    "ONNX": exported.load_onnx,
+    "OpenVINO": exported.load_openvino,
 }
 
 
 def kind(path: Path) -> str:
-    """Returns which kind of model a path is: "Keras", "SavedModel", "TFLite", "ONNX", "OpenVINO".
-
-    Args:
-        path: a .keras, .tflite or .onnx file, an .xml file of OpenVINO (its .bin beside it), or the
-            folder of a SavedModel.
-
-    Raises:
-        ModelError: there is no model at `path`, or one of another kind.
-    """
+    """Returns "Keras", "SavedModel", "TFLite", "ONNX" or "OpenVINO"; ModelError if it is none."""
     expected = "a .keras, .tflite or .onnx file, an .xml file of OpenVINO, or the folder of a "
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
-            return SAVED_MODEL
+            return _SAVED_MODEL
         raise ModelError(
             f"{path} is a folder without saved_model.pb. Expected: {expected}SavedModel with its "
             "version, such as NAME/1."
@@ -66,6 +50,7 @@ def load_export(path: Path) -> Export:
     """Loads a model that was exported from Keras.
 
     Raises:
-        ModelError: it is damaged, does not take clips, or what it says of itself cannot be read.
+        ModelError: it is damaged, its library is missing, it does not take clips, or what it says
+            of itself cannot be read.
     """
     return _LOADERS[kind(path)](path)

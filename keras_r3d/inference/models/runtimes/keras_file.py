@@ -6,17 +6,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.inference.models.runtimes.loaded import Score, in_steps
+from keras_r3d.inference.models.runtimes.exported import Score, in_steps
 from keras_r3d.system.devices import Devices
 from keras_r3d.system.errors import ModelError
 
 
 def load_network(path: Path) -> keras.Model:
-    """Loads a `.keras` file; nothing in it is executed.
-
-    Raises:
-        ModelError: the file is damaged.
-    """
+    """Loads a `.keras` file; nothing in it is executed. Raises ModelError if it is damaged."""
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras, zipfile and h5py raise many kinds
@@ -29,9 +25,7 @@ def load_network(path: Path) -> keras.Model:
 def of_network(network: keras.Model, hardware: Devices, batch_size: int) -> Score:
     """Returns what scores clips with a Keras model that gives probabilities, or logits.
 
-    Args:
-        hardware: its strategy is that under which the model was loaded.
-        batch_size: clips in a step, over all replicas.
+    The model was loaded under the strategy of `hardware`; `batch_size` is over all replicas.
     """
     logits = getattr(network.layers[-1], "activation", None) is keras.activations.linear
 

@@ -15,16 +15,14 @@ def dropped() -> Iterator[None]:
     For chatter that no setting turns off, where a failure is an exception that says what it was.
     """
     kept, nowhere = os.dup(2), _nowhere()
+    sys.stderr.flush()
+    os.dup2(nowhere.fileno(), 2)
     try:
-        sys.stderr.flush()
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            with contextlib.redirect_stderr(nowhere):  # also where it is not of file 2
-                yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
+        with contextlib.redirect_stderr(nowhere):  # also where it is not of file 2
+            yield
     finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
         os.close(kept)
 
 
