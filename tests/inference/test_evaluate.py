@@ -59,6 +59,11 @@ def evaluated(run) -> list[str]:
     return lines
 
 
+def evaluate_to(run, output=None, *, model=None, protocol=None, **options) -> None:
+    classifier = VideoClassifier(model or run.path, protocol=protocol)
+    evaluating.report(classifier.evaluate(**options), output, print)
+
+
 def read(path):
     return json.loads((path / run_folder.EVALUATION).read_text())
 
@@ -80,7 +85,7 @@ def test_a_run_is_evaluated_into_its_folder(run, evaluated):
 @pytest.mark.usefixtures("evaluated")
 def test_every_artifact_has_the_same_protocol(run, name):
     before = (run.path / run_folder.EVALUATION).read_bytes()
-    evaluating.evaluate_run(run, model=run.path / name)
+    evaluate_to(run, model=run.path / name)
     assert (run.path / run_folder.EVALUATION).read_bytes() == before
     (folder,) = (run.path / run_folder.EVALUATIONS).glob(f"test-{name.replace('/', '_')}")
     ours, theirs = (
@@ -93,14 +98,14 @@ def test_every_artifact_has_the_same_protocol(run, name):
 
 
 def test_another_protocol_does_not_replace_the_first(run, tmp_path):
-    evaluating.evaluate_run(run, protocol="2x3", split="train")
+    evaluate_to(run, protocol="2x3", split="train")
     found = read(run.path / run_folder.EVALUATIONS / "train-2x3")
     assert found["videos"] == 4  # the recipe holds a video of each class out
     assert found["windows"] == 4 * 2
-    evaluating.evaluate_run(run, output=tmp_path / "mine")
+    evaluate_to(run, tmp_path / "mine")
     assert read(tmp_path / "mine")["videos"] == 7
     with pytest.raises(R3DError, match="mine already exists"):
-        evaluating.evaluate_run(run, output=tmp_path / "mine")
+        evaluate_to(run, tmp_path / "mine")
 
 
 def test_protocols_by_name():
@@ -151,9 +156,9 @@ def test_a_model_in_no_run_needs_videos_and_its_results_a_folder(run, data, tmp_
     alone = tmp_path / "alone.keras"
     alone.write_bytes((run.path / run_folder.BEST_MODEL).read_bytes())
     classifier = VideoClassifier(alone, recipe=str(run.path / run_folder.RECIPE))
-    with pytest.raises(R3DError, match="--data_dir is missing"):
+    with pytest.raises(R3DError, match="`data` is missing"):
         classifier.evaluate()
-    with pytest.raises(R3DError, match=r"--split is missing: .* has \['test', 'train'\]"):
+    with pytest.raises(R3DError, match=r"`split` is missing: .* has \['test', 'train'\]"):
         VideoClassifier(alone, clips=Clips(frames=4, size=16)).evaluate(data)
     evaluating.report(classifier.evaluate(data / "test"), None, print)  # has no splits
     assert "Nothing was written: pass --output FOLDER" in capsys.readouterr().out
@@ -196,7 +201,7 @@ def test_runs_are_fused(run, tmp_path):
 def test_a_subset_of_the_classes_is_evaluated(run, data, tmp_path, layout):
     """Also a single class, and what has no training videos."""
     shutil.copytree(data / "test" / "red", tmp_path / "data" / layout.format("red"))
-    evaluating.evaluate_run(run, data=str(tmp_path / "data"), output=tmp_path / "out")
+    evaluate_to(run, tmp_path / "out", data=tmp_path / "data")
     found, whole = read(tmp_path / "out"), read(run.path)
     assert (found["videos"], found["errors"], found["classes"]) == (4, 1, list(CLASSES))
     ours, theirs = (
@@ -213,7 +218,7 @@ def test_classes_that_the_model_does_not_know_are_named(run, data, tmp_path):
         shutil.copytree(data / "test" / "red", tmp_path / "data" / label)
     message = r"8 of the 12 videos of split 'test' .*: 'blue' \(4\), 'white' \(4\); for ex.*as"
     with pytest.raises(R3DError, match=message):
-        evaluating.evaluate_run(run, data=str(tmp_path / "data"), output=tmp_path / "out")
+        evaluate_to(run, tmp_path / "out", data=tmp_path / "data")
     assert not (tmp_path / "out").exists()
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -90,7 +89,7 @@ class Evaluation:
     def window_scores(self) -> np.ndarray:
         """Probabilities, float32 `(windows, classes)`."""
         nothing = np.empty((0, len(self.classes)), np.float32)
-        return np.concatenate([nothing, *(one.window_scores for one in self.predictions)])
+        return np.concatenate([nothing, *(video.window_scores for video in self.predictions)])
 
     @functools.cached_property
     def window_videos(self) -> np.ndarray:
@@ -98,27 +97,17 @@ class Evaluation:
         counts = [len(prediction.window_scores) for prediction in self.predictions]
         return np.repeat(np.arange(len(counts)), counts)
 
-    @functools.cached_property
-    def window_seconds(self) -> np.ndarray:
-        """Start and end of each window, float64 `(windows, 2)`."""
-        return np.concatenate([np.empty((0, 2)), *(one.window_seconds for one in self.predictions)])
-
     @property
     def errors(self) -> dict[int, str]:
         """Video number -> why it has no score."""
-        return self._details("error")
+        return self.details("error")
 
-    @property
-    def partial(self) -> dict[int, str]:
-        """Video number -> what was lacking; its score is of what decoded."""
-        return self._details("partial")
+    def details(self, status: str) -> dict[int, str]:
+        """Returns what there is to say of the videos of a status, by their numbers.
 
-    @property
-    def notes(self) -> dict[int, str]:
-        """Video number -> what else there is to say, such as that its frames were repeated."""
-        return self._details("ok")
-
-    def _details(self, status: str) -> dict[int, str]:
+        Of "error" why it has no score; of "partial" what was lacking, the score is of what decoded;
+        of "ok" what else there is to say, such as that its frames were repeated.
+        """
         return {
             number: prediction.detail
             for number, prediction in enumerate(self.predictions)
@@ -145,11 +134,7 @@ class Evaluation:
         return all(len(prediction.window_scores) <= 1 for prediction in self.predictions)
 
     def floor(self) -> str:
-        """Warns where the interval of the accuracy reaches down to a simple guess.
-
-        Returns:
-            A sentence, or "".
-        """
+        """Returns a warning where the accuracy's interval reaches down to a simple guess, or ""."""
         figures = self.figures()
         interval = figures["video_top1_interval"]
         guesses = {
@@ -194,7 +179,7 @@ class Evaluation:
         figures: dict[str, Any] = {
             "videos": len(self.videos),
             "errors": len(self.errors),
-            "partial": len(self.partial),
+            "partial": len(self.details("partial")),
             "windows": len(self.window_scores),
             "top5_places": self.top_places,
         }
@@ -204,12 +189,12 @@ class Evaluation:
         for number, name in enumerate(shares):
             total = counted[:, number].sum()
             figures[name] = float(right[:, number].sum() / total) if total else None
-            figures[f"{name}_interval"] = _numbers(bounds[number])
+            figures[f"{name}_interval"] = _json(bounds[number])
         correct = metrics.topk_correct(self.video_scores, self.labels, 1)
-        figures["mean_class_accuracy"] = _number(metrics.mean_class_accuracy(correct, self.labels))
+        figures["mean_class_accuracy"] = _json(metrics.mean_class_accuracy(correct, self.labels))
         interval = intervals.class_mean_interval(correct, self.labels)
-        figures["mean_class_accuracy_interval"] = _numbers(interval)
-        figures["ece"] = _number(self.calibration().error)
+        figures["mean_class_accuracy_interval"] = _json(interval)
+        figures["ece"] = _json(self.calibration().error)
         sizes = np.bincount(self.labels, minlength=len(self.classes))
         figures["largest_class"] = self.classes[int(sizes.argmax())]
         figures["largest_class_share"] = float(sizes.max() / max(1, len(self.labels)))
@@ -252,9 +237,6 @@ class Evaluation:
         return records
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
-def _numbers(interval: np.ndarray) -> list[float] | None:
-    return None if np.isnan(interval).any() else [float(value) for value in interval]
+def _json(value: float | np.ndarray) -> Any:
+    """Returns a number or numbers as JSON has them; None of NaN."""
+    return None if np.isnan(value).any() else np.asarray(value, float).tolist()

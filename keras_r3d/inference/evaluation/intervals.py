@@ -30,14 +30,9 @@ def wilson(share: float, observations: float) -> tuple[float, float]:
 
 
 def ratio_intervals(right: NDArray, counted: NDArray) -> Shares:
-    """Returns intervals of shares, of sums over videos divided by sums over videos.
+    """Returns intervals of sums over videos divided by sums over videos, `(videos, shares)`.
 
-    Args:
-        right: `(videos, shares)`, what counts for a share.
-        counted: `(videos, shares)`, of how many.
-
-    Returns:
-        float64 `(shares, 2)`, low and high; NaN where nothing was counted.
+    They are `(shares, 2)`, low and high; NaN where nothing was counted.
     """
     intervals = np.full((right.shape[1], 2), np.nan)
     for number, (part, whole) in enumerate(zip(right.T, counted.T, strict=True)):
@@ -55,17 +50,10 @@ def ratio_intervals(right: NDArray, counted: NDArray) -> Shares:
 
 
 def class_mean_interval(correct: NDArray[np.bool_], labels: NDArray[np.integer]) -> Shares:
-    """Returns the interval of the mean class accuracy.
+    """Returns the interval of the mean class accuracy, low and high; NaN without videos.
 
     It is as certain as the accuracy of as many videos as the harmonic mean of the classes' sizes,
     times the number of classes.
-
-    Args:
-        correct: bool `(videos,)`.
-        labels: int `(videos,)`.
-
-    Returns:
-        float64 `(2,)`, low and high; NaN without videos.
     """
     if not len(labels):
         return np.full(2, np.nan)

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-Scores = NDArray[np.floating]
-Labels = NDArray[np.integer]
+Scores = NDArray[np.floating]  # (rows, classes)
+Labels = NDArray[np.integer]  # (rows,)
 Shares = NDArray[np.float64]
 
 BINS = 15  # of confidence, as Guo et al. take
@@ -16,14 +16,7 @@ def topk_correct(scores: Scores, labels: Labels, k: int) -> NDArray[np.bool_]:
     """Tells for each row whether its label is among the `k` highest scores.
 
     A label that shares its score with others takes the worst place among them, so a constant
-    output earns nothing.
-
-    Args:
-        scores: float `(rows, classes)`; a row of NaN is never correct.
-        labels: int `(rows,)`.
-
-    Returns:
-        bool `(rows,)`.
+    output earns nothing. A row of NaN is never correct.
     """
     label_scores = scores[np.arange(len(labels)), labels]
     not_below = (scores >= label_scores[:, None]).sum(axis=1)
@@ -31,17 +24,10 @@ def topk_correct(scores: Scores, labels: Labels, k: int) -> NDArray[np.bool_]:
 
 
 def predicted(scores: Scores, labels: Labels) -> NDArray[np.int64]:
-    """Returns the class of the highest score of each row.
+    """Returns the class of the highest score of each row, which has no NaN.
 
     As in `topk_correct`, a label that shares the highest score is not the predicted one: the
     first of the others is.
-
-    Args:
-        scores: float `(rows, classes)`, without NaN.
-        labels: int `(rows,)`.
-
-    Returns:
-        int64 `(rows,)`.
     """
     best = scores.argmax(axis=1)
     tied = np.flatnonzero((best == labels) & ~topk_correct(scores, labels, 1))
@@ -52,11 +38,7 @@ def predicted(scores: Scores, labels: Labels) -> NDArray[np.int64]:
 
 
 def confusion(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
-    """Counts videos by true class (row) and predicted class (column).
-
-    Returns:
-        int64 `(classes, classes)`.
-    """
+    """Counts videos by true class (row) and predicted class (column)."""
     matrix = np.zeros((classes, classes), np.int64)
     np.add.at(matrix, (labels, predicted), 1)
     return matrix
@@ -64,44 +46,26 @@ def confusion(labels: Labels, predicted: Labels, classes: int) -> NDArray[np.int
 
 @dataclasses.dataclass(frozen=True)
 class ByClass:
-    """Precision and recall of each class; every array is `(classes,)`.
+    """Precision and recall of each class; every array is `(classes,)`."""
 
-    Attributes:
-        videos: int, with this label, scored or not.
-        precision: float64, NaN of a class that is never predicted.
-        recall: float64, NaN of a class without videos.
-        f1: float64, NaN of a class without videos that is never predicted.
-    """
-
-    videos: NDArray[np.int64]
-    precision: Shares
-    recall: Shares
-    f1: Shares
+    videos: NDArray[np.int64]  # with this label, scored or not
+    precision: Shares  # NaN of a class that is never predicted
+    recall: Shares  # NaN of a class without videos
+    f1: Shares  # NaN of a class without videos that is never predicted
 
 
 def by_class(matrix: NDArray[np.integer], videos: NDArray[np.int64]) -> ByClass:
-    """Returns precision and recall of each class.
+    """Returns precision and recall of each class from `confusion`.
 
-    Args:
-        matrix: int `(classes, classes)`, as `confusion` gives it.
-        videos: int64 `(classes,)`; those that are not in the matrix count as missed.
+    `videos` is `(classes,)`: those that are not in the matrix count as missed.
     """
     right, taken = matrix.diagonal(), matrix.sum(axis=0)
-    return ByClass(
-        videos=videos,
-        precision=_ratio(right, taken),
-        recall=_ratio(right, videos),
-        f1=_ratio(2 * right, videos + taken),
-    )
+    f1 = _ratio(2 * right, videos + taken)
+    return ByClass(videos, _ratio(right, taken), _ratio(right, videos), f1)
 
 
 def mean_class_accuracy(correct: NDArray[np.bool_], labels: Labels) -> float:
-    """Averages the recall of the classes that have videos; NaN without any.
-
-    Args:
-        correct: bool `(videos,)`.
-        labels: int `(videos,)`.
-    """
+    """Averages the recall of the classes that have videos; NaN without any."""
     if not len(labels):
         return float("nan")
     videos = np.bincount(labels)
@@ -113,26 +77,18 @@ def mean_class_accuracy(correct: NDArray[np.bool_], labels: Labels) -> float:
 class Calibration:
     """Confidence against accuracy; every array is `(bins,)`, bins of equal width from 0 to 1.
 
-    Attributes:
-        counts: int64, rows whose highest score lies in the bin.
-        confidence: float64, mean of these scores; NaN of an empty bin.
-        accuracy: float64, share of these rows that are right; NaN of an empty bin.
-        error: the expected calibration error, the mean over all rows of the distance between
-            the accuracy and the confidence of their bin; NaN without rows.
+    The error is the expected calibration error, the mean over all rows of the distance between the
+    accuracy and the confidence of their bin; NaN without rows.
     """
 
-    counts: NDArray[np.int64]
-    confidence: Shares
-    accuracy: Shares
+    counts: NDArray[np.int64]  # rows whose highest score lies in the bin
+    confidence: Shares  # mean of these scores; NaN of an empty bin
+    accuracy: Shares  # share of these rows that are right; NaN of an empty bin
     error: float
 
 
 def calibration(scores: Scores, labels: Labels, bins: int = BINS) -> Calibration:
-    """Compares the confidence of predictions with their accuracy.
-
-    Args:
-        scores: float `(rows, classes)`, probabilities, without NaN.
-        labels: int `(rows,)`.
+    """Compares the confidence of predictions, probabilities without NaN, with their accuracy.
 
     Reference:
         Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 2,
@@ -145,12 +101,8 @@ def calibration(scores: Scores, labels: Labels, bins: int = BINS) -> Calibration
     counts = np.bincount(place, minlength=bins)
     sure = np.bincount(place, weights=confidence, minlength=bins)
     right = np.bincount(place, weights=correct, minlength=bins)
-    return Calibration(
-        counts=counts,
-        confidence=_ratio(sure, counts),
-        accuracy=_ratio(right, counts),
-        error=float(np.abs(right - sure).sum() / len(labels)) if len(labels) else float("nan"),
-    )
+    error = float(np.abs(right - sure).sum() / len(labels)) if len(labels) else float("nan")
+    return Calibration(counts, _ratio(sure, counts), _ratio(right, counts), error)
 
 
 def _ratio(part: NDArray, whole: NDArray) -> Shares:

@@ -80,10 +80,8 @@ def _strip(reader: Reader, video: Video) -> np.ndarray:
     (window,) = reader.chosen(
         video, lambda count: [temporal.spread(count, _FRAMES)], Views(1), _SIZE
     )
-    frames = window.pixels[0]
-    if reader.channels == flow.CHANNELS:
-        return contact_sheet.strip(flow.colors(frames), flow=True)
-    return contact_sheet.strip(frames)
+    frames, of_flow = window.pixels[0], reader.channels == flow.CHANNELS
+    return contact_sheet.strip(flow.colors(frames) if of_flow else frames, flow=of_flow)
 
 
 def _title(evaluation: "Evaluation", mistake: Mistake) -> str:

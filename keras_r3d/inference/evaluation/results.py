@@ -31,9 +31,6 @@ def folder_of(
 
     What the recipe asks for goes beside the model; another evaluation into a folder
     `evaluations/NAME` of the (first) run, so that it does not replace the first.
-
-    Args:
-        protocol, data: as they were given.
     """
     first, run = models[0], models[0].run
     if run is None:
@@ -62,31 +59,26 @@ def _short(path: str | Path, root: Path) -> str:
 
 
 def write(evaluation: "Evaluation", folder: Path) -> list[str]:
-    """Writes all files of an evaluation, or none: those of an earlier one then stay.
+    """Writes all files of an evaluation, or none, and returns their names.
 
     The evaluation that the recipe of a run asks for is also noted in the run's summary.
-
-    Returns:
-        Names of the files.
-
-    Raises:
-        WriteError: the disk is full, …
     """
     run_folder.make(folder)
-    calibration = evaluation.calibration()
     # An earlier evaluation may have mistakes, and this one none.
     with files.together(folder, (run_folder.MISTAKES,)) as new:
-        _write_figures(evaluation, new / run_folder.EVALUATION)
+        values = {
+            "split": evaluation.split,
+            **evaluation.described,
+            **evaluation.figures(),
+            "warning": evaluation.floor() or None,
+            "classes": list(evaluation.classes),
+            "records": evaluation.records(),
+        }
+        files.write_json(new / run_folder.EVALUATION, values)
         _write_classes(evaluation, new / run_folder.PER_CLASS)
         matrix = confusion.figure(evaluation.confusion(), evaluation.classes, "scored videos")
         fonts.save(matrix, new / run_folder.CONFUSION)
-        diagram = reliability.figure(
-            calibration.counts,
-            calibration.confidence,
-            calibration.accuracy,
-            calibration.error,
-            "scored videos",
-        )
+        diagram = reliability.figure(**vars(evaluation.calibration()), what="scored videos")
         fonts.save(diagram, new / run_folder.RELIABILITY)
         if (sheet := mistakes.sheet(evaluation)) is not None:
             fonts.save(sheet, new / run_folder.MISTAKES)
@@ -96,21 +88,6 @@ def write(evaluation: "Evaluation", folder: Path) -> list[str]:
             run.summary["evaluation"] = {"split": evaluation.split, **evaluation.figures()}
             files.write_json(new / run_folder.SUMMARY, run.summary)
     return names
-
-
-def _write_figures(evaluation: "Evaluation", path: Path) -> None:
-    """Writes figures and one record a video."""
-    files.write_json(
-        path,
-        {
-            "split": evaluation.split,
-            **evaluation.described,
-            **evaluation.figures(),
-            "warning": evaluation.floor() or None,
-            "classes": list(evaluation.classes),
-            "records": evaluation.records(),
-        },
-    )
 
 
 def _write_classes(evaluation: "Evaluation", path: Path) -> None:

@@ -10,17 +10,12 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.annotations.video import some
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.models.opening import Opened
-from keras_r3d.run_folder import Run
 from keras_r3d.system.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The videos of a split, and what reads them.
-
-    Attributes:
-        data: folder, file or store that names them.
-    """
+    """The videos of a split, what reads them, and the folder, file or store that names them."""
 
     videos: Sequence[Video]
     reader: Reader
@@ -40,7 +35,9 @@ def open_split(opened: Opened, data: str | None, name: str | None) -> Split:
     """
     model, run = opened.classifier, opened.run
     if run is not None:
-        if name is None and data is None and _held_nothing_out(run):
+        evaluated = run.recipe.eval.split
+        few = run.recipe.few is not None  # then it may have been trained on all videos
+        if name is None and data is None and few and not run.summary["videos"].get(evaluated):
             raise DataError(
                 f"{run.path} held no videos out: its cross-validated accuracy is in "
                 f"{run.path / run_folder.EVALUATION}. Name other videos (`data`), or those it was "
@@ -55,38 +52,28 @@ def open_split(opened: Opened, data: str | None, name: str | None) -> Split:
             )
         return Split(videos, reader, name, str(data or run.summary["data_dir"]))
     if data is None:
-        raise DataError(
-            f"--data_dir is missing: {model.name} is of no run folder that names videos."
-        )
+        raise DataError(f"`data` is missing: {model.name} is of no run folder that names videos.")
     source = opening.open_source(data, model.clips)
     splits = source.annotations.splits
     if name is None:
         if model.eval.split not in splits and len(splits) > 1:
-            raise DataError(f"--split is missing: {source.path} has {sorted(splits)}.")
+            raise DataError(f"`split` is missing: {source.path} has {sorted(splits)}.")
         name = model.eval.split if model.eval.split in splits else next(iter(splits))
     return Split(source.annotations.split(name), source.reader, name, source.path)
 
 
-def _held_nothing_out(run: Run) -> bool:
-    """Whether a run was trained on few videos, all of them."""
-    return run.recipe.few is not None and not run.summary["videos"].get(run.recipe.eval.split)
-
-
-def check_classes(videos: Sequence[Video], classes: Sequence[str], where: str) -> None:
-    """Raises DataError if videos have classes that are not among those of a model.
-
-    Args:
-        where: the videos are, for the message.
-    """
-    known = set(classes)
-    strange = [video for video in videos if video.label not in known]
-    if not strange:
+def check_classes(side: Split, classes: Sequence[str]) -> None:
+    """Raises DataError if videos have classes that are not among those of a model."""
+    known_labels = set(classes)
+    foreign = [video for video in side.videos if video.label not in known_labels]
+    if not foreign:
         return
-    counts = Counter(video.label for video in strange)
+    counts = Counter(video.label for video in foreign)
     labels = some([f"'{label}' ({count})" for label, count in sorted(counts.items())], 10)
+    where = f" in {side.data}" if side.data else ""
     raise DataError(
-        f"{len(strange)} of the {len(videos)} videos of {where} have classes that the model was "
-        f"not trained on: {labels}; for example, {strange[0].name}. Name them as the model does, "
-        "or leave them out (a folder or a CSV file of the others as --data_dir). Its "
-        f"{len(classes)} classes: {some(list(classes), 20)}."
+        f"{len(foreign)} of the {len(side.videos)} videos of split '{side.name}'{where} have "
+        f"classes that the model was not trained on: {labels}; for example, {foreign[0].name}. "
+        "Name them as the model does, or leave them out (a folder or a CSV file of the others as "
+        f"`data`). Its {len(classes)} classes: {some(list(classes), 20)}."
     )

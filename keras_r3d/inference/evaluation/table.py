@@ -17,58 +17,51 @@ def table(evaluation: "Evaluation") -> str:
     What says the same twice is left out: clips, where every video is one; top-5 of few classes.
     """
     figures = evaluation.figures()
-    clips, top5 = not evaluation.one_window_each, len(evaluation.classes) > figures["top5_places"]
-
-    def line(title: str, clip: str | None, video: str) -> str:
-        cells = [_accuracy(figures, name) if name else "" for name in (clip, video)]
-        return _line(title, *cells[not clips :])
-
-    def only(title: str, text: str) -> str:
-        return _line(title, *[""] * clips, text)
-
-    lines = [_line("", *["clip accuracy"] * clips, "video accuracy")]
-    lines.append(line("top-1", "clip_top1", "video_top1"))
-    if top5:
-        lines.append(line("top-5", "clip_top5", "video_top5"))
-        lines.append(line("mean of top-1, top-5", "clip_mean", "video_mean"))
-    lines.append(line("mean of classes", None, "mean_class_accuracy"))
-    if evaluation.errors:
-        lines.append(line("top-1 without errors", None, "readable_video_top1"))
-        if top5:
-            lines.append(line("top-5 without errors", None, "readable_video_top5"))
-            lines.append(line("mean without errors", None, "readable_video_mean"))
+    clips, errors = not evaluation.one_window_each, bool(figures["errors"])
+    top5 = len(evaluation.classes) > figures["top5_places"]
+    shares = [
+        ("top-1", "clip_top1", "video_top1", True),
+        ("top-5", "clip_top5", "video_top5", top5),
+        ("mean of top-1, top-5", "clip_mean", "video_mean", top5),
+        ("mean of classes", "", "mean_class_accuracy", True),
+        ("top-1 without errors", "", "readable_video_top1", errors),
+        ("top-5 without errors", "", "readable_video_top5", errors and top5),
+        ("mean without errors", "", "readable_video_mean", errors and top5),
+    ]
     largest = f"{figures['largest_class_share']:6.1%} ({figures['largest_class']})"
-    lines += [only("largest class", largest), only("chance", f"{figures['chance']:6.1%}")]
     windows = f"{figures['windows']} window{'s' * (figures['windows'] != 1)}"
     scored = f"{len(evaluation.scored)} of {figures['videos']} videos"
-    lines.append(_line("scored", *[windows] * clips, scored))
-    if figures["errors"]:
-        lines.append(only("errors", f"{figures['errors']}, counted as wrong"))
+    rows = [
+        ("", "clip accuracy", "video accuracy"),
+        *((title, _share(figures, c), _share(figures, v)) for title, c, v, show in shares if show),
+        ("largest class", "", largest),
+        ("chance", "", f"{figures['chance']:6.1%}"),
+        ("scored", windows, scored),
+    ]
+    if errors:
+        rows.append(("errors", "", f"{figures['errors']}, counted as wrong"))
     if figures["partial"]:
-        lines.append(only("partial", f"{figures['partial']}, scored as far as they decode"))
+        rows.append(("partial", "", f"{figures['partial']}, scored as far as they decode"))
     if figures["ece"] is not None:
-        lines.append(only("calibration error", f"{figures['ece']:.3f} (ECE, 0 is best)"))
-    lines.append("")
+        rows.append(("calibration error", "", f"{figures['ece']:.3f} (ECE, 0 is best)"))
+    lines = [f"{title:22}{f'{c:24}' if clips else ''}{v}".rstrip() for title, c, v in rows]
     explained = "In brackets: 95 % intervals (Wilson's), in which videos are the independent units."
     if clips:
         explained += (
             " Clip accuracy judges every window by itself; video accuracy judges each video once, "
             "by all its windows. They are not to be compared with each other."
         )
-    lines += textwrap.wrap(explained, _WIDTH)
-    lines += textwrap.wrap(evaluation.floor(), _WIDTH)
-    lines += _listed("Without a score", evaluation, evaluation.errors)
-    lines += _listed("Scored in part", evaluation, evaluation.partial)
-    lines += _listed("Shorter than a clip", evaluation, evaluation.notes)
+    lines += ["", *textwrap.wrap(explained, _WIDTH), *textwrap.wrap(evaluation.floor(), _WIDTH)]
+    lines += _listed("Without a score", evaluation, "error")
+    lines += _listed("Scored in part", evaluation, "partial")
+    lines += _listed("Shorter than a clip", evaluation, "ok")
     return "\n".join(lines)
 
 
-def _line(title: str, *cells: str) -> str:
-    return f"{title:22}{''.join(f'{cell:24}' for cell in cells)}".rstrip()
-
-
-def _accuracy(figures: Mapping[str, Any], name: str) -> str:
-    """Returns an accuracy with its interval, both in percent."""
+def _share(figures: Mapping[str, Any], name: str) -> str:
+    """Returns an accuracy with its interval, both in percent; "" without a name."""
+    if not name:
+        return ""
     if figures[name] is None:
         return "     -"
     text = f"{figures[name]:6.1%}"
@@ -77,15 +70,12 @@ def _accuracy(figures: Mapping[str, Any], name: str) -> str:
     return text
 
 
-def _listed(title: str, evaluation: "Evaluation", reasons: Mapping[int, str]) -> list[str]:
-    if not reasons:
-        return []
-    lines = ["", f"{title}:"]
-    for number in sorted(reasons)[:_MOST_LISTED]:
+def _listed(title: str, evaluation: "Evaluation", status: str) -> list[str]:
+    """Returns a line for each video that there is something to say of, however long."""
+    lines = []
+    for number, reason in evaluation.details(status).items():
         video = evaluation.videos[number]
-        named = video.path in reasons[number]
-        # A line each, however long: to be searched and copied.
-        lines.append(f"  {reasons[number]}" if named else f"  {video.name}: {reasons[number]}")
-    if len(reasons) > _MOST_LISTED:
-        lines.append(f"  … and {len(reasons) - _MOST_LISTED} more")
-    return lines
+        lines.append(f"  {reason}" if video.path in reason else f"  {video.name}: {reason}")
+    if len(lines) > _MOST_LISTED:
+        lines[_MOST_LISTED:] = [f"  … and {len(lines) - _MOST_LISTED} more"]
+    return ["", f"{title}:", *lines] if lines else []

@@ -22,42 +22,26 @@ AS_THE_PAPER = "consecutive frames, as in the paper"  # `described`, where nothi
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """A model that scores clips.
+    """A model that scores clips."""
 
-    Attributes:
-        name: path of the model.
-        kind: as `runtimes.kind` names it.
-        classes: names, in the order of the scores.
-        clips: how clips are cut.
-        eval: how windows and views are placed and averaged.
-        score: uint8 clips `(n, frames, size, size, channels)` -> probabilities, float32 `(n,
-            classes)`.
-        network: the Keras model; None of other kinds.
-        described: what `clips` was taken from, in words.
-    """
-
-    name: str
-    kind: str
-    classes: Sequence[str]
+    name: str  # path of the model
+    kind: str  # as `runtimes.kind` names it
+    classes: Sequence[str]  # names, in the order of the scores
     clips: recipe.Clips
     eval: recipe.Eval
-    score: Score
-    network: keras.Model | None
-    described: str
+    score: Score  # uint8 clips -> probabilities, as `runtimes` says
+    network: keras.Model | None  # None of other kinds than Keras
+    described: str  # what `clips` was taken from, in words
 
 
 @dataclasses.dataclass(frozen=True)
 class _Context:
-    """What is known of a model beside what it says itself.
+    """What is known of a model beside what it says itself."""
 
-    A recipe that comes before the model's own, if there is one, and what it is in words; changes of
-    the recipe that counts; the classes of the model's run, if it is of one.
-    """
-
-    recipe: Recipe | None
-    described: str
-    overrides: Iterable[str]
-    classes: Sequence[str] | None = None
+    recipe: Recipe | None  # comes before the model's own
+    described: str  # what `recipe` is, in words
+    overrides: Iterable[str]  # of the recipe that counts
+    classes: Sequence[str] | None = None  # of the model's run, if it is of one
 
 
 def of_file(

@@ -53,16 +53,11 @@ class Named:
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-    """A model, and where it comes from.
-
-    Attributes:
-        run: the one that the model is of; None if it is of none.
-        best: it is that run's best.
-    """
+    """A model, and where it comes from."""
 
     classifier: "Classifier"
-    run: Run | None
-    best: bool = False
+    run: Run | None  # that the model is of, if it is of one
+    best: bool = False  # it is that run's best
 
 
 def open_model(

@@ -57,23 +57,14 @@ def in_steps(step: Score, batch_size: int, least: int) -> Score:
 
 @dataclasses.dataclass(frozen=True)
 class Export:
-    """A model that was exported from Keras.
+    """A model that was exported from Keras."""
 
-    Attributes:
-        step: scores uint8 clips `(n, frames, size, size, channels)`; not every `n` alike.
-        shape: of a clip, `(frames, height, width, channels)`; None where any will do.
-        classes: how many scores a clip gets; None where the model does not say.
-        metadata: what the model says of itself; None if nothing.
-        signatures: name -> its "inputs" and "outputs", `Tensors`.
-        one_at_a_time: whether `step` takes a single clip, rather than any number.
-    """
-
-    step: Score
-    shape: tuple[int | None, ...]
-    classes: int | None
-    metadata: Metadata | None
-    signatures: Mapping[str, Mapping[str, Tensors]]
-    one_at_a_time: bool
+    step: Score  # not of every number of clips alike
+    shape: tuple[int | None, ...]  # (frames, height, width, channels); None where any will do
+    classes: int | None  # how many; None where the model does not say
+    metadata: Metadata | None  # what the model says of itself
+    signatures: Mapping[str, Mapping[str, Tensors]]  # by name, their "inputs" and "outputs"
+    one_at_a_time: bool  # `step` takes a single clip, rather than any number
 
     def score(self, batch_size: int) -> Score:
         """Returns what scores any number of clips, in steps of at most `batch_size`."""
