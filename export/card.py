@@ -1,4 +1,7 @@
-"""The model card: one page for people about an exported model, `card.md` filled in."""
+"""The model card: one page for people about an exported model.
+
+`card.md` is filled in; how a format is used is in `card.FORMAT.md`.
+"""
 
 import string
 from pathlib import Path
@@ -11,81 +14,40 @@ from keras_r3d.inference.models import protocol
 from keras_r3d.inference.models.opening import Opened
 
 _MOST_CLASSES = 60
-_USE = {
-    "saved_model": """\
-TensorFlow Serving loads the folder above this one's version; the files for it and examples are in
-`docs/serving.md` of keras_r3d. Without keras and keras_r3d:
-
-```python
-import tensorflow as tf
-
-model = tf.saved_model.load("$path")
-answer = model.signatures["serving_default"](clip=clips)  # uint8 (batch, $shape)
-```""",
-    "tflite": """\
-```python
-import tensorflow as tf  # or: from ai_edge_litert.interpreter import Interpreter
-
-interpreter = tf.lite.Interpreter("$path")
-interpreter.allocate_tensors()
-interpreter.set_tensor(interpreter.get_input_details()[0]["index"], clip)  # uint8 (1, $shape)
-interpreter.invoke()
-scores = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-```
-
-Class names and how clips are cut are in the file: `unzip -p $path labels.txt`, `model.json`.""",
-    "onnx": """\
-```python
-import onnxruntime
-
-session = onnxruntime.InferenceSession("$path")
-(scores,) = session.run(["probabilities"], {"clip": clips})  # uint8 (batch, $shape)
-```""",
-    "openvino": """\
-```python
-import openvino
-
-model = openvino.Core().compile_model("$path/model.xml", "CPU")
-scores = model(clips)["probabilities"]  # uint8 (batch, $shape)
-```""",
-}
 
 
 def text(opened: Opened, source: Source, record: dict[str, Any], split: str, path: str) -> str:
     """Returns the card as Markdown.
 
-    Args:
-        record: what `export.json` says.
-        split: of the videos that the export was compared on.
-        path: name of the export, for the example.
+    `record` is what `export.json` says, `split` of the videos that the export was compared on,
+    `path` the name of the export, for the example.
     """
-    own, run, parity = opened.classifier, opened.run, record["parity"]
-    clips, summary = own.clips, {} if run is None else run.summary
+    model, run, parity = opened.classifier, opened.run, record["parity"]
+    clips, summary = model.clips, {} if run is None else run.summary
     name = "" if run is None else f"{run.name}: "
     quantized = "" if record["quantize"] == "none" else f" ({record['quantize']})"
     flow = f"Optical flow ({clips.input}), x and y as bytes around 128"
-    shape = f"{', '.join(map(str, clips.shape))}"
     left = len(source.classes) - _MOST_CLASSES
-    shares = [
-        (title, *(f"{parity[model][key]:.1%}" for model in ("keras", "export")))
+    rows = [
+        (title, *(f"{parity[side][key]:.1%}" for side in ("keras", "export")))
         for key, title in ACCURACIES.items()
     ]
     sizes = (f"{size / 1e6:.1f} MB" for size in (record["source"]["model_bytes"], record["bytes"]))
-    template = string.Template(Path(__file__).with_name("card.md").read_text(encoding="utf-8"))
-    return template.substitute(
+    use = _template(f"card.{record['format']}.md")
+    return _template("card.md").substitute(
         title=f"{name}{source.network.name}, {record['format']}{quantized}",
         count=len(source.classes),
         version=record["versions"]["keras_r3d"],
         pixels=flow if clips.input in ALGORITHMS else "RGB",
         frames=clips.frames,
         size=clips.size,
-        scored=protocol.described(clips, own.eval),
-        use=string.Template(_USE[record["format"]]).substitute(path=path, shape=shape),
+        scored=protocol.described(clips, model.eval),
+        use=use.substitute(path=path, shape=", ".join(map(str, clips.shape))).rstrip(),
         path=path,
         evaluation=_evaluation(summary.get("evaluation")),
         videos=parity["videos"],
         split=split,
-        accuracies="\n".join(map(_row, (*shares, ("size", *sizes)))),
+        accuracies="\n".join(map(_row, (*rows, ("size", *sizes)))),
         same_windows=parity["same_windows"],
         windows=parity["windows"],
         difference=f"{parity['largest_difference']:.1e}",
@@ -93,6 +55,10 @@ def text(opened: Opened, source: Source, record: dict[str, Any], split: str, pat
         classes=", ".join(source.classes[:_MOST_CLASSES])
         + (f", … and {left} more" if left > 0 else ""),
     )
+
+
+def _template(name: str) -> string.Template:
+    return string.Template(Path(__file__).with_name(name).read_text(encoding="utf-8"))
 
 
 def _row(cells: tuple[str, ...]) -> str:

@@ -34,30 +34,19 @@ _TOLERANCE = 1e-4
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """A finished export; printed, it is a report of a few lines.
+    """A finished export; printed, it is a report of a few lines."""
 
-    Attributes:
-        path: file or folder.
-        parity: how it agrees with Keras.
-        record: what `export.json` says.
-        described: paths of `export.json` and of the model card.
-        notes: what else there is to say, in sentences.
-    """
-
-    path: Path
+    path: Path  # file or folder
     parity: Parity
-    record: dict[str, Any]
-    described: tuple[Path, Path]
-    notes: Sequence[str]
+    record: dict[str, Any]  # what `export.json` says
+    described: tuple[Path, Path]  # `export.json` and the model card
+    notes: Sequence[str]  # what else there is to say, in sentences
 
     def __str__(self) -> str:
         size, keras_size = self.record["bytes"], self.record["source"]["model_bytes"]
-        lines = [
-            f"Written: {self.path} ({size / 1e6:.1f} MB; Keras {keras_size / 1e6:.1f} MB)",
-            str(self.parity),
-            f"Described in {self.described[0]}, {self.described[1]}",
-        ]
-        return "\n".join([*lines, *self.notes])
+        written = f"Written: {self.path} ({size / 1e6:.1f} MB; Keras {keras_size / 1e6:.1f} MB)"
+        described = f"Described in {self.described[0]}, {self.described[1]}"
+        return "\n".join([written, str(self.parity), described, *self.notes])
 
 
 def export(
@@ -72,41 +61,22 @@ def export(
     min_agreement: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
-    """Exports a model, loads it again and compares it with Keras.
+    """Exports a Keras model, loads it again and keeps it only if it agrees with Keras on videos.
 
-    Nothing is kept of an export that does not agree.
-
-    Args:
-        opened: a Keras model, and its run if it has one.
-        form: name of the format, as in `formats.FORMATS`.
-        output: file or folder; None is a place in the folder of the run.
-        quantize: what weights and activations become, as the format lists.
-        data: labeled videos to compare and calibrate on, as `keras_r3d.data.open_videos` takes
-            them; None is those of the run.
-        split: of these videos; None is the evaluated one ("train" of a run without any other).
-        videos: most videos to compare on, evenly chosen; 0 is all.
-        min_agreement: least share of windows in which the export must see the class that Keras
-            sees; None is the format's own.
-        progress: takes the number of videos done, and of all: each counts twice.
-
-    Raises:
-        ExportError: the model is of no run and `data` or `output` is missing, the place is taken,
-            the format cannot hold the model, or the export differs from Keras by more than it may.
-        R3DError: there are no such videos, or none can be read.
-        WriteError: it cannot be written.
+    Arguments and errors are those of `VideoClassifier.export`.
     """
     chosen = formats.get_format(form, quantize)
-    own, run = opened.classifier, opened.run
+    model, run = opened.classifier, opened.run
     if run is None and (data is None or output is None):
         raise ExportError(
-            f"{own.name} is of no run: pass `data`, labeled videos to compare the export with "
+            f"{model.name} is of no run: pass `data`, labeled videos to compare the export with "
             "Keras on, and `output`, where it goes."
         )
     path = _place(opened, chosen, quantize, None if output is None else Path(output))
     # What would be an error in the end is one before videos are looked for.
     run_folder.make(path.parent)
     files.check_writable(path.parent)
-    network, metadata = _described(opened)
+    network, metadata = _network(opened)
     data_dir = None if data is None else os.fspath(data)
     if split is None and run is not None and data is None:
         split = run.compared_split
@@ -114,16 +84,16 @@ def export(
     side = dataclasses.replace(side, videos=parity.choose_evenly(side.videos, videos))
 
     def calibration() -> list[np.ndarray]:
-        return example_clips(open_split(opened, data_dir, "train"), own.clips, CLIPS, print)
+        return example_clips(open_split(opened, data_dir, "train"), model.clips, CLIPS, print)
 
-    example = example_clips(side, own.clips, 1, lambda _: None)[0]
+    example = example_clips(side, model.clips, 1, lambda _: None)[0]
     source = Source(network, metadata, example, calibration)
     with files.atomic(path) as written:
         chosen.write(source, written, quantize)
         loaded = runtimes.load_export(written / chosen.model)
-        score = loaded.score(own.eval.batch_size)
-        exported = dataclasses.replace(own, name=str(path), score=score, network=None)
-        measured = parity.measure(own, exported, side, progress)
+        score = loaded.score(model.eval.batch_size)
+        exported = dataclasses.replace(model, name=str(path), score=score, network=None)
+        measured = parity.measure(model, exported, side, progress)
         _check(measured, chosen, quantize, min_agreement)
         record = {
             "format": form,
@@ -131,9 +101,7 @@ def export(
             "source": _origin(opened, network),
             "versions": {
                 "keras_r3d": __version__,
-                "tensorflow": tf.__version__,
-                "keras": keras.__version__,
-                "numpy": np.__version__,
+                **{module.__name__: module.__version__ for module in (tf, keras, np)},
                 "python": platform.python_version(),
             },
             **_contents(written),
@@ -149,15 +117,10 @@ def export(
 
 
 def _place(opened: Opened, form: Format, quantize: str, output: Path | None) -> Path:
-    """Returns where an export goes.
-
-    Raises:
-        ExportError: it has the wrong suffix, something is there already, or a server could not
-            serve it by this name.
-    """
-    variant = "" if quantize == "none" else f"-{quantize}"
+    """Returns where an export goes; raises ExportError if it cannot be there, or is already."""
     if output is None:
         assert opened.run is not None  # `export` has seen to it
+        variant = "" if quantize == "none" else f"-{quantize}"
         name = opened.run.name if form.versioned else "model" if form.suffix else form.name
         output = opened.run.path / run_folder.EXPORT / f"{name}{variant}{form.suffix}"
     if form.versioned:
@@ -165,12 +128,12 @@ def _place(opened: Opened, form: Format, quantize: str, output: Path | None) -> 
             output = Path(os.path.abspath(output))
         serving.check_name(output.name)
         if output.exists() and not output.is_dir():
-            raise ExportError(f"--output {output} is a file; choose a folder.")
+            raise ExportError(f"`output` {output} is a file; choose a folder.")
         names = [file.name for file in output.iterdir()] if output.is_dir() else []
         # The next free version, as TensorFlow Serving counts.
         return output / str(max((int(name) for name in names if name.isdecimal()), default=0) + 1)
     if output.suffix != form.suffix and form.suffix:
-        raise ExportError(f"--output must end in {form.suffix}. Received: {output}")
+        raise ExportError(f"`output` must end in {form.suffix}. Received: {output}")
     for taken in (output, *_descriptions(form, output, output)):
         files.check_new(taken, "output", ExportError)
     return output
@@ -179,9 +142,7 @@ def _place(opened: Opened, form: Format, quantize: str, output: Path | None) -> 
 def _descriptions(form: Format, path: Path, written: Path) -> tuple[Path, Path]:
     """Returns where `export.json` and the model card of an export go.
 
-    Args:
-        path: of the export.
-        written: where the export is at the moment, which is put at `path` when it is complete.
+    It is at `written` at the moment, and is put at `path` when it is complete.
     """
     if form.suffix:
         return path.with_name(f"{path.name}.export.json"), path.with_name(f"{path.name}.md")
@@ -189,23 +150,19 @@ def _descriptions(form: Format, path: Path, written: Path) -> tuple[Path, Path]:
     return folder / "export.json", folder / "README.md"
 
 
-def _described(opened: Opened) -> tuple[keras.Model, Metadata]:
-    """Returns the network, and what its export is to say of itself.
-
-    Raises:
-        ExportError: the model was not built by keras_r3d, or wants normalized pixels.
-    """
-    own = opened.classifier
-    metadata = read_metadata(own.network) if own.network is not None else None
-    if own.network is None or metadata is None or not metadata.normalises:
+def _network(opened: Opened) -> tuple[keras.Model, Metadata]:
+    """Returns the network, if it can be exported, and what its export is to say of itself."""
+    model = opened.classifier
+    metadata = read_metadata(model.network) if model.network is not None else None
+    if model.network is None or metadata is None or not metadata.normalises:
         raise ExportError(
-            f"{own.name} must be a network of keras_r3d that normalizes its input itself "
+            f"{model.name} must be a network of keras_r3d that normalizes its input itself "
             "(include_preprocessing=True), as a training writes it."
         )
     tables = metadata.recipe if opened.run is None else to_dict(opened.run.recipe)
-    clips = {"clips": as_dict(own.clips), "eval": as_dict(own.eval)}
+    clips = {"clips": as_dict(model.clips), "eval": as_dict(model.eval)}
     tables = {**(tables or {}), **clips}
-    return own.network, dataclasses.replace(metadata, labels=tuple(own.classes), recipe=tables)
+    return model.network, dataclasses.replace(metadata, labels=tuple(model.classes), recipe=tables)
 
 
 def _check(measured: Parity, form: Format, quantize: str, least: float | None) -> None:
@@ -216,7 +173,7 @@ def _check(measured: Parity, form: Format, quantize: str, least: float | None) -
     if not measured.agreement >= least:
         raise ExportError(
             f"The export sees the same class as Keras in {measured.agreement:.1%} of the windows, "
-            f"and must in {least:.1%} (--min_agreement): it is not kept.\n{measured}"
+            f"and must in {least:.1%} (`min_agreement`): it is not kept.\n{measured}"
         )
     if quantize == "none" and not measured.largest_difference <= _TOLERANCE:
         raise ExportError(

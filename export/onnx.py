@@ -18,17 +18,11 @@ from keras_r3d.system.errors import ExportError
 
 
 def write(source: Source, path: Path, quantize: str) -> None:
-    """Writes an `.onnx` file.
+    """Writes an `.onnx` file; `quantize` is "none", the only way.
 
     Its input `clip` is uint8 `(batch, frames, height, width, channels)`, its output
     `probabilities` float32 `(batch, classes)`. Its metadata has the class names as JSON
     (`CLASSES`) and `model.json` (`ONNX_METADATA`).
-
-    Args:
-        quantize: "none", the only one.
-
-    Raises:
-        ExportError: the network does not become a graph of that one input.
     """
     import onnx
 
@@ -37,25 +31,25 @@ def write(source: Source, path: Path, quantize: str) -> None:
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it logs each step of its optimizer
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
-        _with_constants(model).export(
-            str(path), format="onnx", verbose=False, input_signature=[clip]
-        )
-    made = onnx.load(str(path))
-    inputs, outputs = list(made.graph.input), list(made.graph.output)
-    if [tensor.name for tensor in inputs] != [INPUT] or len(outputs) != 1:
+        plain = _with_constants(model)
+        plain.export(str(path), format="onnx", verbose=False, input_signature=[clip])
+    exported = onnx.load(str(path))
+    graph = exported.graph
+    inputs, outputs = ([tensor.name for tensor in side] for side in (graph.input, graph.output))
+    if inputs != [INPUT] or len(outputs) != 1:
         raise ExportError(
             f"The ONNX graph must have one input '{INPUT}' and one output. Received: inputs "
-            f"{[tensor.name for tensor in inputs]}, outputs {[tensor.name for tensor in outputs]}. "
-            "`--format saved_model` exports this model."
+            f"{inputs}, outputs {outputs}. The format saved_model can hold this model."
         )
-    _name(made.graph)
-    made.graph.name = model.name
-    for tensor in (inputs[0], outputs[0]):
+    _name(graph)
+    graph.name = model.name
+    for tensor in (graph.input[0], graph.output[0]):
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
     names = json.dumps(list(source.classes), ensure_ascii=False)
-    onnx.helper.set_model_props(made, {CLASSES: names, ONNX_METADATA: source.metadata.to_json()})
-    onnx.checker.check_model(made)
-    path.write_bytes(made.SerializeToString(deterministic=True))
+    properties = {CLASSES: names, ONNX_METADATA: source.metadata.to_json()}
+    onnx.helper.set_model_props(exported, properties)
+    onnx.checker.check_model(exported)
+    path.write_bytes(exported.SerializeToString(deterministic=True))
 
 
 def _with_constants(model: keras.Model) -> keras.Model:

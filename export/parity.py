@@ -18,24 +18,14 @@ ACCURACIES = {"video_top1": "video top-1", "clip_top1": "clip top-1"}
 
 @dataclasses.dataclass(frozen=True)
 class Parity:
-    """How an export agrees with Keras.
+    """How an export agrees with Keras."""
 
-    Attributes:
-        videos: how many have a score.
-        same_videos: in how many of them the best class is the same.
-        windows: how many these videos have.
-        same_windows: in how many of them the best class is the same.
-        largest_difference: between the probabilities of a window.
-        keras: accuracies (0-1) of the Keras model by the names in `ACCURACIES`.
-        export: accuracies of the export.
-    """
-
-    videos: int
-    same_videos: int
-    windows: int
+    videos: int  # that have a score
+    same_videos: int  # in how many of them the best class is the same
+    windows: int  # of these videos
     same_windows: int
-    largest_difference: float
-    keras: dict[str, float]
+    largest_difference: float  # between the probabilities of a window
+    keras: dict[str, float]  # accuracies (0-1) by the names in `ACCURACIES`
     export: dict[str, float]
 
     @property
@@ -51,14 +41,12 @@ class Parity:
         rows = [f"{'':14}{'Keras':>9}{'export':>9}"]
         for name, title in ACCURACIES.items():
             rows.append(f"{title:14}{self.keras[name]:9.1%}{self.export[name]:9.1%}")
-        same = f"{self.same_videos} of {self.videos} videos"
-        return "\n".join(
-            [
-                *rows,
-                f"Same class in {same} and {self.same_windows} of {self.windows} windows; largest "
-                f"difference of a probability {self.largest_difference:.1e}.",
-            ]
+        rows.append(
+            f"Same class in {self.same_videos} of {self.videos} videos and {self.same_windows} of "
+            f"{self.windows} windows; largest difference of a probability "
+            f"{self.largest_difference:.1e}."
         )
+        return "\n".join(rows)
 
 
 def measure(
@@ -67,34 +55,23 @@ def measure(
     side: Split,
     progress: Callable[[int, int], None] | None = None,
 ) -> Parity:
-    """Evaluates both on the same videos.
+    """Evaluates both on the same videos; each counts twice for `progress`."""
+    total = len(side.videos)
+    evaluations = []
+    for done, model in ((0, keras), (total, export)):
 
-    Args:
-        progress: takes the number of videos done, and of all: each counts twice.
-
-    Raises:
-        DataError: no video can be read.
-        ExportError: not one window was scored.
-        ModelError: the export gives something else than probabilities.
-    """
-    videos, split = side.videos, side.name
-
-    def evaluate(model: Classifier, before: int) -> Evaluation:
-        def done(count: int, _: int) -> None:
+        def report(count: int, _: int, done: int = done) -> None:
             if progress is not None:
-                progress(before + count, 2 * len(videos))
+                progress(done + count, 2 * total)
 
-        return evaluate_videos(model, side.reader, videos, split=split, progress=done)
-
-    return compare(evaluate(keras, 0), evaluate(export, len(videos)))
+        evaluations.append(
+            evaluate_videos(model, side.reader, side.videos, split=side.name, progress=report)
+        )
+    return compare(*evaluations)
 
 
 def compare(expected: Evaluation, received: Evaluation) -> Parity:
-    """Compares two evaluations of the same videos.
-
-    Raises:
-        ExportError: not one window was scored by both.
-    """
+    """Compares two evaluations of the same videos; raises ExportError if they cannot be."""
     ours, theirs = expected.window_scores, received.window_scores
     if len(ours) != len(theirs):
         raise ExportError(

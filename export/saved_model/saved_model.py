@@ -25,15 +25,9 @@ _WITH_KERNEL = (layers.Conv3D, layers.Dense)
 def write(source: Source, path: Path, quantize: str) -> None:
     """Writes a SavedModel with the signatures of `Signatures`, batch norms folded.
 
-    Beside it, in `assets.extra`, lie `model.json` and requests to warm up a server.
-
-    Args:
-        path: NAME/VERSION, which does not exist.
-        quantize: precision of weights and computation: "none" is float32, "bfloat16", "float16";
-            what goes in and comes out is the same.
-
-    Raises:
-        WriteError: it cannot be written.
+    Beside it, in `assets.extra`, lie `model.json` and requests to warm up a server. `path` is
+    NAME/VERSION; `quantize` the precision of weights and computation: "none" is float32,
+    "bfloat16", "float16". What goes in and comes out is the same.
     """
     model, classes = source.network, source.classes
     clips = source.metadata.read_recipe(model.name).clips
@@ -45,25 +39,21 @@ def write(source: Source, path: Path, quantize: str) -> None:
         signatures = served.functions()
         try:
             tf.saved_model.save(served, str(path), signatures=signatures)
+            (path / EXTRA).mkdir(exist_ok=True)
+            files.write_text(path / EXTRA / JSON_FILE, source.metadata.to_json())
+            serving.write_warm_up(path, path.parent.name, source.example, signatures)
         except tf.errors.OpError as error:
             raise files.WriteError(
                 f"Could not write {path} ({error.message.splitlines()[0]}): if the disk is full, "
                 "free some space there, then run again."
             ) from error
-    (path / EXTRA).mkdir(exist_ok=True)
-    files.write_text(path / EXTRA / JSON_FILE, source.metadata.to_json())
-    serving.write_warm_up(path, path.parent.name, source.example, signatures)
 
 
 def narrowed(model: keras.Model, precision: str) -> keras.Model:
-    """Returns the network with weights and computation in half the bytes.
+    """Returns the network with weights and computation in half the bytes; `precision` as `write`'s.
 
     Float32 stay: what comes before the first convolution (a mean has more digits than bfloat16),
     the average over the last feature map, and the classifier with its softmax.
-
-    Args:
-        model: functional, float32; it is not changed.
-        precision: as `quantize` of `write`.
     """
     if precision == "none":
         return model

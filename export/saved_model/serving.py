@@ -41,48 +41,25 @@ _FILES = ("models.config", "batching.config", "serving.md")
 def write_warm_up(version: Path, name: str, clip: Frame, signatures: Iterable[str]) -> None:
     """Writes one request for each signature, which the server sends itself when it loads a model.
 
-    Args:
-        version: the folder of a SavedModel, also before it has its number for a name.
-        name: of the model on the server.
-        clip: a real one, uint8 `(frames, height, width, channels)`.
-        signatures: names, as in `Signatures`.
-
-    Raises:
-        WriteError: the file cannot be written.
+    `version` is the folder of a SavedModel, `name` that of the model on the server, `clip` a real
+    one, uint8 `(frames, height, width, channels)`.
     """
-    logs = []
-    for signature in sorted(signatures):
-        inputs: dict[str, Any] = {"clip": clip[np.newaxis]}
-        if signature == "jpeg":
-            inputs = {"jpegs": [messages.compressed(clip, _QUALITY)]}
-        logs.append(prediction_log(name, signature, inputs))
     path = version / EXTRA / WARM_UP
     run_folder.make(path.parent)
-    with files.atomic(path) as temporary:
-        try:
-            with tf.io.TFRecordWriter(str(temporary)) as writer:
-                for log in logs:
-                    writer.write(log)
-        except tf.errors.OpError as error:
-            raise files.WriteError(f"Could not write {path}: {error.message}") from error
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for signature in sorted(signatures):
+            inputs: dict[str, Any] = {"clip": clip[np.newaxis]}
+            if signature == "jpeg":
+                inputs = {"jpegs": [messages.compressed(clip, _QUALITY)]}
+            writer.write(prediction_log(name, signature, inputs))
 
 
 def write_beside(folder: Path, name: str) -> list[str]:
     """Writes what is for all versions of a model: its configuration, and how the server is run.
 
     It lies beside the versions, where the server looks for folders with a number for a name, and
-    for nothing else. What is there already is left as it is.
-
-    Args:
-        folder: NAME, where the versions are.
-        name: of the model on the server.
-
-    Returns:
-        A sentence for each file that differs from what would have been written, and was kept.
-
-    Raises:
-        ExportError: no address can have such a name.
-        WriteError: a file cannot be written.
+    for nothing else. What is there already is left as it is: returns a sentence for each file that
+    differs from what would have been written.
     """
     check_name(name)
     place = f"/models/{name}"  # in the container
@@ -121,11 +98,7 @@ def check_name(name: str) -> None:
 
 
 def prediction_log(model: str, signature: str, inputs: Mapping[str, Any]) -> bytes:
-    """Returns a serialized `PredictionLog` of one request, the same bytes for the same values.
-
-    Args:
-        inputs: arrays by name: uint8, or nested lists of bytes.
-    """
+    """Returns a serialized `PredictionLog` of one request, the same bytes for the same values."""
     request = _field(1, _field(1, model.encode()) + _field(3, signature.encode()))
     for name in sorted(inputs):
         tensor = tf.make_tensor_proto(inputs[name]).SerializeToString(deterministic=True)

@@ -23,12 +23,8 @@ Outputs = dict[str, tf.Tensor]
 class Signatures(tf.Module):
     """A network with what it takes to serve it, ready for `tf.saved_model.save`.
 
-    It is kept as graphs and variables: nothing of Keras goes with it.
-
-    Args:
-        model: gives probabilities or logits, of clips `(frames, size, size, channels)` of 0-255.
-        clips: how clips are cut.
-        labels: file with a class name a line; becomes an asset.
+    It is kept as graphs and variables: nothing of Keras goes with it. `labels` is a file with a
+    class name a line, which becomes an asset.
     """
 
     def __init__(self, model: keras.Model, classes: Sequence[str], clips: Clips, labels: Path):
@@ -41,8 +37,8 @@ class Signatures(tf.Module):
         logits = getattr(model.layers[-1], "activation", None) is keras.activations.linear
 
         # Functions of their own, which the signatures share.
-        pixels = self._spec("clips", (None, *self._shape(clips.size)))
-        frames = self._spec("frames", (None, None, None, clips.channels))
+        pixels = tf.TensorSpec((None, *self._shape(clips.size)), tf.uint8, "clips")
+        frames = tf.TensorSpec((None, None, None, clips.channels), tf.uint8, "frames")
 
         @tf.function(input_signature=[pixels], autograph=False)
         def network(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -61,12 +57,9 @@ class Signatures(tf.Module):
     def _shape(self, size: int | None) -> tuple[int | None, ...]:
         return (self._clips.frames, size, size, self._clips.channels)
 
-    def _spec(self, name: str, shape: Sequence[int | None]) -> tf.TensorSpec:
-        return tf.TensorSpec(shape, tf.uint8, name=name)
-
     def functions(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """Returns the signatures by name; `jpeg` is one where clips are RGB."""
-        clip = self._spec("clip", (None, *self._shape(None)))
+        clip = tf.TensorSpec((None, *self._shape(None)), tf.uint8, "clip")
         jpegs = tf.TensorSpec((None, self._clips.frames), tf.string, name="jpegs")
         inputs = {
             "serving_default": (self.score_clips, clip),
@@ -76,9 +69,7 @@ class Signatures(tf.Module):
         if self._clips.input != "rgb":
             del inputs["jpeg"]
         return {
-            name: tf.function(
-                function, input_signature=[spec], autograph=False
-            ).get_concrete_function()
+            name: tf.function(function, autograph=False).get_concrete_function(spec)
             for name, (function, spec) in inputs.items()
         }
 
@@ -164,13 +155,8 @@ def cut_frames(frames: tf.Tensor, clips: Clips) -> tf.Tensor:
     """Cuts frames as an evaluation does with one view: shrinks, crops and scales them.
 
     The arithmetic is TensorFlow's: a few pixels are a gray level beside those of OpenCV, which an
-    evaluation uses. Frames of the model's size stay as they are.
-
-    Args:
-        frames: uint8 `(n, height, width, channels)`.
-
-    Returns:
-        uint8 `(n, size, size, channels)`.
+    evaluation uses. Frames of the model's size stay as they are. uint8 `(n, height, width,
+    channels)` become `(n, size, size, channels)`.
     """
     height, width = tf.shape(frames)[1], tf.shape(frames)[2]
     if clips.input == "rgb" and clips.short_side:  # flow is that of frames that were shrunk before
@@ -232,8 +218,7 @@ def _fits(shape: tf.Tensor, wanted: Sequence[int | None]) -> tf.Tensor:
 def _checked(value: tf.Tensor, condition: tf.Tensor, message: str, *received: tf.Tensor):
     """Returns a value that nobody gets before a check has passed.
 
-    Args:
-        message: of the error, with `{}` for each of `received`.
+    The error's message has a `{}` for each of `received`.
     """
     text = tf.strings.format(message, received)
     with tf.control_dependencies([tf.debugging.Assert(condition, [text])]):

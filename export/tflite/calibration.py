@@ -18,19 +18,11 @@ CLIPS = 100  # docs/export.md has what fewer and more of them do
 def example_clips(
     side: Split, clips: Clips, count: int, say: Callable[[str], None]
 ) -> list[np.ndarray]:
-    """Cuts clips of videos as in evaluation: of all classes alike, evenly.
+    """Cuts clips of videos, uint8 `(frames, size, size, channels)` each, as an evaluation does.
 
-    The same videos give the same clips. A video that cannot be read is replaced by the next.
-
-    Args:
-        count: how many, if there are as many; several of each video where there are fewer videos.
-        say: takes a line about videos that cannot be read.
-
-    Returns:
-        uint8 `(frames, size, size, channels)` each.
-
-    Raises:
-        ExportError: none of the videos can be read.
+    At most `count`, of all classes alike, evenly; several of each video where there are fewer. The
+    same videos give the same clips. A video that cannot be read is replaced by the next; `say`
+    takes a line about these. ExportError if none can be read.
     """
     broken: list[str] = []
 
@@ -47,7 +39,7 @@ def example_clips(
     if not examples:
         raise ExportError(
             f"None of the {len(side.videos)} videos of split '{side.name}' can be read, "
-            f"for clips to calibrate on or to try: {broken[:1]} Pass --data_dir with their place."
+            f"for clips to calibrate on or to try: {broken[:1]} Pass `data` with their place."
         )
     if broken:
         say(f"{len(broken)} videos cannot be read to calibrate on, and are left out: {broken[0]}")

@@ -17,9 +17,6 @@ def fold(model: keras.Model) -> keras.Model:
 
     A batch norm stays if the layer before it is none that is linear, has an activation, or gives
     its values to other layers, too.
-
-    Args:
-        model: functional; it is not changed.
     """
     norms = _foldable(model)
     gone = {norm.name for norm in norms.values()}
@@ -50,7 +47,7 @@ def _foldable(model: keras.Model) -> dict[str, layers.BatchNormalization]:
     uses = [id(tensor) for tensor in model.outputs]
     for layer in model.layers:
         uses += [id(tensor) for tensor in keras.tree.flatten(layer.input)]
-    found = {}
+    foldable = {}
     for norm in model.layers:
         if not isinstance(norm, layers.BatchNormalization):
             continue
@@ -63,8 +60,8 @@ def _foldable(model: keras.Model) -> dict[str, layers.BatchNormalization]:
             and norm.axis in (-1, len(norm.input.shape) - 1)
             and getattr(before, "data_format", "channels_last") == "channels_last"
         ):
-            found[before.name] = norm
-    return found
+            foldable[before.name] = norm
+    return foldable
 
 
 def _merged(weights: list[np.ndarray], norm: layers.BatchNormalization) -> list[np.ndarray]:

@@ -13,7 +13,6 @@ from keras_r3d.export.tflite.folding import fold
 from keras_r3d.export.tflite.lowering import lower
 from keras_r3d.inference.models.runtimes import stderr
 from keras_r3d.inference.models.runtimes.tflite import LABELS, attach_texts
-from keras_r3d.system import files
 from keras_r3d.system.errors import ExportError
 
 
@@ -24,13 +23,8 @@ def write(source: Source, path: Path, quantize: str) -> None:
     float32 `(1, classes)`, whatever the numbers are inside. `model.json` and the class names, as
     `labels.txt`, are in the file.
 
-    Args:
-        quantize: "none"; "float16"; "dynamic", int8 weights alone, activations on the fly; or
-            "int8", weights and activations.
-
-    Raises:
-        ExportError: a layer that cannot be exported; no clips to calibrate on.
-        WriteError: it cannot be written.
+    `quantize` is "none"; "float16"; "dynamic", int8 weights alone, activations on the fly; or
+    "int8", weights and activations.
     """
     model = source.network
     clips = list(source.calibration()) if quantize == "int8" else []
@@ -51,10 +45,7 @@ def write(source: Source, path: Path, quantize: str) -> None:
         LABELS: "".join(f"{name}\n" for name in source.classes),
         JSON_FILE: source.metadata.to_json(),
     }
-    try:
-        path.write_bytes(attach_texts(converted, texts))
-    except OSError as error:
-        raise files.WriteError(files.explain(path, error)) from error
+    path.write_bytes(attach_texts(converted, texts))
 
 
 def _converter(lowered: keras.Model, logits: bool) -> tf.lite.TFLiteConverter:
