@@ -29,21 +29,17 @@ Pads = tuple[tuple[int, int], ...]  # before and behind, of each axis
 
 _NONE: Pads = ((0, 0), (0, 0), (0, 0))
 
+_OTHER = "The format saved_model can hold this model."
 _FEW_CHANNELS = 4  # that are slow to copy pixel by pixel
 _MOST = 15 / 16  # of the products, for several convolutions to be worth their weights
 
 
 @dataclasses.dataclass(frozen=True)
 class _Images:
-    """A clip as images, and zeros that are still to be put around it: the next layer may do it.
+    """A clip as images, and zeros that are still to be put around it: the next layer may do it."""
 
-    Attributes:
-        x: `(frames, height, width, channels)`.
-        pads: of frames, height and width.
-    """
-
-    x: Any
-    pads: Pads = _NONE
+    x: Any  # (frames, height, width, channels)
+    pads: Pads = _NONE  # of frames, height and width
 
     def padded(self, axes: Sequence[int] = (0, 1, 2)) -> "_Images":
         """Puts the zeros there, along some of the axes."""
@@ -54,29 +50,19 @@ class _Images:
 
 @dataclasses.dataclass(frozen=True)
 class _Joined:
-    """Vectors that stand for one: int8 then keeps a scale of each, and not of the largest alone.
+    """Vectors that stand for one: int8 then keeps a scale of each, and not of the largest alone."""
 
-    Attributes:
-        parts: `(1, d)` each.
-    """
-
-    parts: Sequence[Any]
+    parts: Sequence[Any]  # (1, d) each
 
 
 def lower(model: keras.Model, *, skip_zeros: bool = False) -> keras.Model:
-    """Returns a network of the same function for one clip at a time, of 2D layers.
+    """Returns a network of the same function for one clip, float32, at a time, of 2D layers.
 
     Args:
-        model: functional, of the layers that `keras_r3d.applications` uses; takes one clip size.
+        model: functional, of the layers that `keras_r3d.applications` uses, else ExportError.
         skip_zeros: makes first and last frames with convolutions of their own, which leave out what
             reads zeros before and behind the clip: 9 % less to compute for an R3D-18, for a quarter
             more weights. Not for int8, whose converter leaves some of them in float.
-
-    Returns:
-        `(1, frames, height, width, channels)` -> what the model gives for it; float32.
-
-    Raises:
-        ExportError: the model has a layer this does not know, or takes clips of any size.
     """
     shape = model.input_shape
     if len(shape) != 5 or None in shape[1:]:
@@ -95,12 +81,12 @@ def lower(model: keras.Model, *, skip_zeros: bool = False) -> keras.Model:
         if rule is None or None in inputs or len(layer._inbound_nodes) > 1:
             raise ExportError(
                 f"TFLite export does not know the layer {layer.name} ({type(layer).__name__}) as "
-                "it is used here. `--format saved_model` exports this model."
+                f"it is used here. {_OTHER}"
             )
+        if rule is not _zero_padding and getattr(layer, "data_format", "") == "channels_first":
+            raise ExportError(f"TFLite export does not know channels first: {layer.name} has them.")
         values[id(layer.output)] = rule(layer, *inputs)
-    outputs = [
-        ops.reshape(_whole(values[id(tensor)]), (1, *tensor.shape[1:])) for tensor in model.outputs
-    ]
+    outputs = [ops.reshape(_whole(values[id(y)]), (1, *y.shape[1:])) for y in model.outputs]
     return keras.Model(clip, outputs[0] if len(outputs) == 1 else outputs, name=model.name)
 
 
@@ -118,8 +104,7 @@ def _pad(x, pads: Pads):
 def same_pads(size: int, window: int, stride: int) -> tuple[int, int]:
     """Returns how TensorFlow pads an axis for 'same': the odd value comes behind.
 
-    Args:
-        window: values from the first to the last that a kernel reads.
+    `window` counts the values from the first to the last that a kernel reads.
     """
     total = max((-(-size // stride) - 1) * stride + window - size, 0)
     return total // 2, total - total // 2
@@ -131,16 +116,13 @@ def _sizes(images: _Images) -> list[int]:
 
 
 def _convolution(layer: layers.Conv3D, images: _Images, skip_zeros: bool = False) -> _Images:
-    if layer.groups != 1 or layer.data_format != "channels_last":
+    if layer.groups != 1:
         raise ExportError(
-            f"TFLite export does not know grouped convolutions, nor channels first: {layer.name} "
-            f"has groups={layer.groups}, data_format='{layer.data_format}'. `--format saved_model` "
-            "exports this model."
+            f"TFLite export does not know grouped convolutions: {layer.name} has "
+            f"groups={layer.groups}. {_OTHER}"
         )
-    windows = [
-        (n - 1) * dilation + 1
-        for n, dilation in zip(layer.kernel_size, layer.dilation_rate, strict=True)
-    ]
+    spans = zip(layer.kernel_size, layer.dilation_rate, strict=True)
+    windows = [(n - 1) * dilation + 1 for n, dilation in spans]
     if layer.padding == "same":
         more = map(same_pads, _sizes(images), windows, layer.strides)
         pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(images.pads, more, strict=True))
@@ -165,16 +147,11 @@ def _convolution(layer: layers.Conv3D, images: _Images, skip_zeros: bool = False
     return _Images(layer.activation(_joined(parts, axis=0)))
 
 
-def _conv2d(
-    layer: layers.Conv3D, axes, x, pads: Pads, kernel: np.ndarray, bias: list[np.ndarray], name
-):
-    """Calls a convolution along two of its three axes.
+def _conv2d(layer: layers.Conv3D, axes, x, pads: Pads, kernel, bias: list[np.ndarray], name: str):
+    """Calls a convolution along two of its three axes, on `(batch, axis, axis, channels)`.
 
-    Args:
-        axes: 0 is time, 1 and 2 space, None one that it does not look along.
-        x: `(batch, axis, axis, channels)`.
-        pads: zeros still to be put around the two axes.
-        kernel: `(axis, axis, in, out)`.
+    Of `axes` 0 is time, 1 and 2 space, None one that it does not look along; `pads` are zeros still
+    to be put around them; `kernel` is `(axis, axis, in, out)`.
     """
 
     def along(values: Sequence[int]) -> tuple[int, ...]:
@@ -208,16 +185,11 @@ def _count(images: _Images, layer: layers.Conv3D) -> int:
 
 
 def _runs(layer: layers.Conv3D, images: _Images, skip_zeros: bool) -> list[tuple[range, list[int]]]:
-    """Divides the frames of the result into those that one 2D convolution makes.
+    """Divides the frames of the result into those that one 2D convolution makes, with which taps.
 
-    Args:
-        images: padded in time for the kernel.
-        skip_zeros: the first and last frames, whose kernels read zeros before and behind the clip,
-            get convolutions with fewer taps, where that saves much.
-
-    Returns:
-        Numbers of frames, and the taps that they are made with. A tap that falls on zeros for every
-        frame is left out: of a single frame only the middle of three is read.
+    A tap that falls on zeros for every frame is left out: of a single frame only the middle of
+    three is read. With `skip_zeros` the first and last frames, whose kernels read zeros before and
+    behind the clip, get convolutions with fewer taps, where that saves much.
     """
     frames, size, stride = images.x.shape[0], layer.kernel_size[0], layer.strides[0]
     dilation, before = layer.dilation_rate[0], images.pads[0][0]
@@ -242,11 +214,7 @@ def _runs(layer: layers.Conv3D, images: _Images, skip_zeros: bool) -> list[tuple
 
 
 def _neighbors(layer: layers.Conv3D, images: _Images, run: range, taps: Sequence[int]) -> _Images:
-    """Puts the images that taps read for one image into the channels of one image.
-
-    Args:
-        run: numbers of the images of the result.
-    """
+    """Puts the images that taps read for one image of the result into the channels of one image."""
     stride, dilation = layer.strides[0], layer.dilation_rate[0]
     first = run.start * stride - images.pads[0][0]
     parts = [_frames(images.x, first + tap * dilation, len(run), stride) for tap in taps]
@@ -310,9 +278,8 @@ def _all_frames(layer: layers.Conv3D, images: _Images, kernel: np.ndarray, bias:
             taps[:, :, frame, :, image] = kernel[tap]
     taps = taps.reshape(*kernel.shape[1:3], frames * channels, count * layer.filters)
     bias = [np.tile(values, count) for values in bias]
-    y = _conv2d(
-        layer, (1, 2), _time_into_channels(images.x), images.pads[1:], taps, bias, layer.name
-    )
+    x = _time_into_channels(images.x)
+    y = _conv2d(layer, (1, 2), x, images.pads[1:], taps, bias, layer.name)
     _, height, width, _ = y.shape
     y = ops.transpose(ops.reshape(y, (height * width, count, layer.filters)), (1, 0, 2))
     return ops.reshape(y, (count, height, width, layer.filters))
@@ -332,7 +299,6 @@ def _pooling(pool: type[layers.Layer]):
     """
 
     def rule(layer: layers.Layer, images: _Images) -> _Images:
-        _refuse_channels_first(layer)
         (size, *sizes), (stride, *strides) = layer.pool_size, layer.strides
         images = images.padded()
         if sizes == [1, 1]:
@@ -363,19 +329,16 @@ def _every(images: _Images, strides: Sequence[int]) -> _Images:
         x = _chosen(x, range(0, x.shape[0], stride))
     if strides != [1, 1]:
         # In space a slice with a stride is an operator that XNNPACK leaves to others.
-        x = layers.DepthwiseConv2D(
-            1, strides, use_bias=False, depthwise_initializer="ones", dtype="float32"
-        )(x)
+        options = {"use_bias": False, "depthwise_initializer": "ones", "dtype": "float32"}
+        x = layers.DepthwiseConv2D(1, strides, **options)(x)
     return _Images(x)
 
 
 def _global_pooling(pool: type[layers.Layer]):
     def rule(layer: layers.Layer, images: _Images):
-        _refuse_channels_first(layer)
         x = _whole(images)
         frames, height, width, channels = x.shape
-        x = ops.reshape(x, (1, frames * height, width, channels))
-        x = pool(dtype="float32")(x)
+        x = pool(dtype="float32")(ops.reshape(x, (1, frames * height, width, channels)))
         return ops.reshape(x, (1, *layer.output.shape[1:]))
 
     return rule
@@ -405,15 +368,11 @@ def _normalization(layer: layers.Normalization, images: _Images) -> _Images:
     return _Images(ops.reshape(x, (frames, height, width, channels)))
 
 
-def _flatten(layer: layers.Flatten, value: Any):
-    return ops.reshape(_whole(value), (1, -1))
-
-
 def _concatenate(layer: layers.Concatenate, *values: Any):
     if len(layer.output.shape) != 2 or layer.axis not in (-1, 1):
         raise ExportError(
             f"TFLite export joins vectors only: {layer.name} joins {layer.input[0].shape} and "
-            "others. `--format saved_model` exports this model."
+            f"others. {_OTHER}"
         )
     return _Joined([part for value in values for part in getattr(value, "parts", [value])])
 
@@ -444,15 +403,6 @@ def _same(layer: layers.Layer, *values: Any):
     return _Images(y) if isinstance(values[0], _Images) else y
 
 
-def _nothing(layer: layers.Layer, value: Any):
-    return value
-
-
-def _refuse_channels_first(layer: layers.Layer) -> None:
-    if layer.data_format != "channels_last":
-        raise ExportError(f"TFLite export does not know channels first, as {layer.name} has them.")
-
-
 _RULES: dict[type[layers.Layer], Callable[..., Any]] = {
     layers.Conv3D: _convolution,
     layers.MaxPooling3D: _pooling(layers.MaxPooling2D),
@@ -461,9 +411,9 @@ _RULES: dict[type[layers.Layer], Callable[..., Any]] = {
     layers.GlobalMaxPooling3D: _global_pooling(layers.GlobalMaxPooling2D),
     layers.ZeroPadding3D: _zero_padding,
     layers.Normalization: _normalization,
-    layers.Flatten: _flatten,
+    layers.Flatten: lambda layer, value: ops.reshape(_whole(value), (1, -1)),
     layers.Concatenate: _concatenate,
     layers.Dense: _dense,
-    **dict.fromkeys((layers.Dropout, layers.Identity), _nothing),
+    **dict.fromkeys((layers.Dropout, layers.Identity), lambda layer, value: value),
     **dict.fromkeys((layers.ReLU, layers.Activation, layers.Add, layers.BatchNormalization), _same),
 }
