@@ -22,7 +22,7 @@ from keras_r3d.export.tflite.calibration import CLIPS, example_clips
 from keras_r3d.inference.evaluation.split import open_split
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.opening import Opened
-from keras_r3d.inference.models.runtimes.exported import EXTRA
+from keras_r3d.inference.models.runtimes.loaders import EXTRA
 from keras_r3d.recipe import to_dict
 from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system import files

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_r3d.export.formats import Source
-from keras_r3d.inference.models.runtimes.exported import CLASSES, INPUT, ONNX_METADATA, OUTPUT
+from keras_r3d.inference.models.runtimes.loaders import CLASSES, INPUT, ONNX_METADATA, OUTPUT
 from keras_r3d.system.errors import ExportError
 
 

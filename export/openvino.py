@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from keras_r3d.export.formats import Source
-from keras_r3d.inference.models.runtimes import exported
+from keras_r3d.inference.models.runtimes import loaders
 
 MODEL = "model.xml"  # its weights lie beside it, in model.bin
 
@@ -26,13 +26,13 @@ def write(source: Source, path: Path, quantize: str) -> None:
     """
     import openvino
 
-    model, section = source.network, exported.OPENVINO_SECTION
-    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name=exported.INPUT)
+    model, section = source.network, loaders.OPENVINO_SECTION
+    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.uint8, name=loaders.INPUT)
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(
         "serving_default",
-        lambda clip: {exported.OUTPUT: model(tf.cast(clip, tf.float32), training=False)},
+        lambda clip: {loaders.OUTPUT: model(tf.cast(clip, tf.float32), training=False)},
         input_signature=[spec],
     )
     with tempfile.TemporaryDirectory(prefix="keras_r3d-openvino-") as folder:
@@ -42,8 +42,8 @@ def write(source: Source, path: Path, quantize: str) -> None:
     # Otherwise the temporary folder is named in the file.
     converted.set_rt_info(model.name, ["conversion_parameters", "input_model"])
     names = json.dumps(list(source.classes), ensure_ascii=False)
-    converted.set_rt_info(names, [section, exported.CLASSES])
-    converted.set_rt_info(source.metadata.to_json(), [section, exported.OPENVINO_METADATA])
+    converted.set_rt_info(names, [section, loaders.CLASSES])
+    converted.set_rt_info(source.metadata.to_json(), [section, loaders.OPENVINO_METADATA])
     path.mkdir()
     # Otherwise it would save the weights in float16.
     openvino.save_model(converted, path / MODEL, compress_to_fp16=False)

@@ -12,7 +12,7 @@ from keras_r3d.export.formats import Source
 from keras_r3d.export.saved_model import serving
 from keras_r3d.export.saved_model.signatures import Signatures
 from keras_r3d.export.tflite.folding import fold
-from keras_r3d.inference.models.runtimes.exported import EXTRA
+from keras_r3d.inference.models.runtimes.loaders import EXTRA
 from keras_r3d.system import files
 
 # What gives sums over the whole clip, or numbers that others read.

@@ -27,7 +27,7 @@ import tensorflow as tf
 
 from keras_r3d import run_folder
 from keras_r3d.data.decoding.pixels import Frame
-from keras_r3d.inference.models.runtimes.exported import EXTRA
+from keras_r3d.inference.models.runtimes.loaders import EXTRA
 from keras_r3d.serving import messages
 from keras_r3d.system import files
 from keras_r3d.system.errors import ExportError

@@ -12,7 +12,7 @@ from folded import moved
 
 from keras_r3d.applications import C3D, R3D18
 from keras_r3d.export import formats, onnx, openvino
-from keras_r3d.inference.models.runtimes import exported
+from keras_r3d.inference.models.runtimes import loaders
 from keras_r3d.system.errors import ExportError
 
 CLASSES = ["a\nb", "<&\"'>;", "naïve 日本"]
@@ -74,8 +74,8 @@ def test_onnx_computes_what_keras_computes(model, tmp_path):
     assert given.shape == ["batch", *model.input_shape[1:]]
     assert (asked.name, asked.shape) == ("probabilities", ["batch", 3])
     said = session.get_modelmeta().custom_metadata_map
-    assert json.loads(said[exported.CLASSES]) == CLASSES
-    assert said[exported.ONNX_METADATA] == source.metadata.to_json()
+    assert json.loads(said[loaders.CLASSES]) == CLASSES
+    assert said[loaders.ONNX_METADATA] == source.metadata.to_json()
     check(model, lambda some: session.run(None, {"clip": some})[0])
 
 
@@ -90,11 +90,11 @@ def test_openvino_computes_what_keras_computes(model, tmp_path):
     assert str(tmp_path) not in (path / openvino.MODEL).read_text(encoding="utf-8")
     read = Core().read_model(path / openvino.MODEL)
     said = {
-        name: read.get_rt_info([exported.OPENVINO_SECTION, name]).astype(str)
-        for name in (exported.CLASSES, exported.OPENVINO_METADATA)
+        name: read.get_rt_info([loaders.OPENVINO_SECTION, name]).astype(str)
+        for name in (loaders.CLASSES, loaders.OPENVINO_METADATA)
     }
-    assert json.loads(said[exported.CLASSES]) == CLASSES
-    assert said[exported.OPENVINO_METADATA] == source.metadata.to_json()
+    assert json.loads(said[loaders.CLASSES]) == CLASSES
+    assert said[loaders.OPENVINO_METADATA] == source.metadata.to_json()
     compiled = Core().compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert compiled.input("clip").get_element_type().get_type_name() == "u8"
     assert compiled.input("clip").get_partial_shape().to_string().startswith("[?,")

@@ -1,7 +1,7 @@
 """A contact sheet of the worst mistakes: the wrong answers that were given with most confidence."""
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -27,22 +27,17 @@ _MOST_LETTERS = 28  # of a class
 _MOST_FILE_LETTERS = 36
 
 
-class Mistake(NamedTuple):
-    """A wrong answer: numbers of the video and of the class it was taken for, and its score."""
+def worst(evaluation: "Evaluation") -> list[tuple[int, int, float]]:
+    """Returns the videos that were taken for another class, the surest mistake first.
 
-    video: int
-    predicted: int
-    score: float
-
-
-def worst(evaluation: "Evaluation") -> list[Mistake]:
-    """Returns the videos that were taken for another class, the surest mistake first."""
+    Each is the number of the video, of the class it was taken for, and the score of that.
+    """
     mistakes = [
-        Mistake(int(video), int(taken_for), float(evaluation.video_scores[video, taken_for]))
-        for video, taken_for in zip(evaluation.scored, evaluation.predicted(), strict=True)
-        if taken_for != evaluation.labels[video]
+        (int(video), int(predicted), float(evaluation.video_scores[video, predicted]))
+        for video, predicted in zip(evaluation.scored, evaluation.predicted(), strict=True)
+        if predicted != evaluation.labels[video]
     ]
-    return sorted(mistakes, key=lambda mistake: -mistake.score)  # stable: then by number
+    return sorted(mistakes, key=lambda mistake: -mistake[2])  # stable: then by number
 
 
 def sheet(evaluation: "Evaluation") -> Figure | None:
@@ -56,12 +51,12 @@ def sheet(evaluation: "Evaluation") -> Figure | None:
         return None
     cells: list[Cell] = []
     skipped = 0
-    for mistake in mistakes:
+    for number, predicted, score in mistakes:
         if len(cells) == _MOST:
             break
+        video, taken_for = evaluation.videos[number], evaluation.classes[predicted]
         try:
-            pixels = _strip(reader, evaluation.videos[mistake.video])
-            cells.append(Cell(pixels, _title(evaluation, mistake)))
+            cells.append(Cell(_strip(reader, video), _title(video, taken_for, score)))
         except VideoError:
             skipped += 1
     heading = f"Wrong videos, the surest mistake first: {len(cells)} of {len(mistakes)}"
@@ -84,10 +79,7 @@ def _strip(reader: Reader, video: Video) -> np.ndarray:
     return contact_sheet.strip(flow.colors(frames) if of_flow else frames, flow=of_flow)
 
 
-def _title(evaluation: "Evaluation", mistake: Mistake) -> str:
-    video = evaluation.videos[mistake.video]
-    true = shortened(video.label, _MOST_LETTERS)
-    taken_for = shortened(evaluation.classes[mistake.predicted], _MOST_LETTERS)
+def _title(video: Video, taken_for: str, score: float) -> str:
+    true, taken_for = (shortened(name, _MOST_LETTERS) for name in (video.label, taken_for))
     file = shortened(os.path.basename(video.path), _MOST_FILE_LETTERS)
-    segment = video.name[len(video.path) :]
-    return f"{true} → {taken_for} ({mistake.score:.2f}) · {file}{segment}"
+    return f"{true} → {taken_for} ({score:.2f}) · {file}{video.name[len(video.path) :]}"

@@ -1,17 +1,16 @@
 """A model with all that it takes to score a video: class names, and how its clips are cut."""
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
 
 from keras_r3d import recipe
-from keras_r3d.applications import Metadata, read_metadata
+from keras_r3d.applications import Metadata
 from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.models import runtimes
-from keras_r3d.inference.models.runtimes import Score
+from keras_r3d.inference.models.runtimes import Loaded, Score
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
 from keras_r3d.system.devices import Devices, choose
@@ -71,19 +70,12 @@ def of_file(
         context = _Context(recipe.load(experiment), f"recipe {experiment}", overrides)
     else:
         context = _Context(experiment, "as it was asked for", overrides)
-    kind, hardware = runtimes.kind(path), hardware or choose()
+    kind = runtimes.kind(path)
     if kind == runtimes.KERAS:
-        with hardware.strategy.scope():
-            network = runtimes.load_network(path)
-        return _of_network(network, str(path), context, hardware)
-    export = runtimes.load_export(path)
-    if export.metadata is None and context.classes is None:
-        raise ModelError(
-            f"{path} comes without class names: pass the run it was exported from, `workdir` (of a "
-            "VideoClassifier `exported_from`)."
-        )
-    shape, count = export.shape, export.classes
-    return _settled(str(path), kind, export.metadata, context, shape, count, export.score)
+        loaded = runtimes.load_network(path, hardware or choose())
+    else:
+        loaded = runtimes.load_export(path)
+    return _settle(str(path), kind, loaded, context)
 
 
 def of_network(
@@ -97,53 +89,22 @@ def of_network(
 
     Its class names are those kept in it, else numbers.
     """
+    loaded = runtimes.take_network(network, network.name, hardware or choose())
     context = _Context(experiment, "recipe", overrides)
-    return _of_network(network, network.name, context, hardware or choose())
+    return _settle(network.name, runtimes.KERAS, loaded, context)
 
 
-def _of_network(
-    network: keras.Model, name: str, context: _Context, hardware: Devices
-) -> Classifier:
-    metadata = read_metadata(network)
-    shape, outputs = network.input_shape, network.output_shape
-    if len(shape) != 5 or len(outputs) != 2 or outputs[-1] is None:
-        raise ModelError(
-            f"{name} must take clips (batch, frames, height, width, channels) and give (batch, "
-            f"classes). Received: {shape} -> {outputs}"
-        )
-    if metadata is not None and not metadata.normalises:
-        raise ModelError(
-            f"{name} does not normalize its input itself (include_preprocessing=False), so pixels "
-            "of 0-255 are of no use to it. Build it with include_preprocessing=True."
-        )
-    score = functools.partial(runtimes.of_network, network, hardware)
-    return _settled(
-        *(name, runtimes.KERAS, metadata, context, shape[1:], outputs[-1], score), network=network
-    )
-
-
-def _settled(
-    name: str,
-    kind: str,
-    metadata: Metadata | None,
-    context: _Context,
-    shape: Sequence[int | None],
-    count: int | None,
-    score: Callable[[int], Score],
-    network: keras.Model | None = None,
-) -> Classifier:
+def _settle(name: str, kind: str, loaded: Loaded, context: _Context) -> Classifier:
     """Settles what counts of a model: what it says itself, or what is known from outside.
 
-    Args:
-        metadata: what the model says of itself.
-        shape: of its clips, `(frames, height, width, channels)`.
-        count: number of its classes; None if that is not known.
-        score: batch size -> what scores clips.
-
-    Raises:
-        ModelError: the model has other classes or takes other clips than it should.
+    Raises ModelError if it has other classes or takes other clips than it should.
     """
-    metadata = metadata or Metadata()
+    if loaded.metadata is None and loaded.network is None and context.classes is None:
+        raise ModelError(
+            f"{name} comes without class names: pass the run it was exported from, `workdir` (of a "
+            "VideoClassifier `exported_from`)."
+        )
+    metadata, shape, count = loaded.metadata or Metadata(), loaded.shape, loaded.classes
     labels, run_labels = metadata.labels, context.classes
     if labels and run_labels and (others := sorted(set(labels) ^ set(run_labels))):
         raise ModelError(
@@ -170,5 +131,5 @@ def _settled(
             f"{name} takes clips of {tuple(shape)} (frames, height, width, channels), but its "
             f"recipe cuts {clips.shape}: pass the recipe it was trained with."
         )
-    scored = score(evaluation.batch_size)
-    return Classifier(name, kind, classes, clips, evaluation, scored, network, described)
+    score = loaded.score(evaluation.batch_size)
+    return Classifier(name, kind, classes, clips, evaluation, score, loaded.network, described)

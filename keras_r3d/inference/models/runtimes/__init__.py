@@ -7,22 +7,23 @@ clips are scored with it.
 
 from pathlib import Path
 
-from keras_r3d.inference.models.runtimes import exported, tflite
-from keras_r3d.inference.models.runtimes.exported import Export as Export
-from keras_r3d.inference.models.runtimes.exported import Score as Score
-from keras_r3d.inference.models.runtimes.exported import in_steps as in_steps
-from keras_r3d.inference.models.runtimes.keras_file import load_network as load_network
-from keras_r3d.inference.models.runtimes.keras_file import of_network as of_network
+from keras_r3d.inference.models.runtimes import loaders, tflite
+from keras_r3d.inference.models.runtimes.loaders import Loaded as Loaded
+from keras_r3d.inference.models.runtimes.loaders import Score as Score
+from keras_r3d.inference.models.runtimes.loaders import in_steps as in_steps
+from keras_r3d.inference.models.runtimes.loaders import load_network as load_network
+from keras_r3d.inference.models.runtimes.loaders import of_network as of_network
+from keras_r3d.inference.models.runtimes.loaders import take_network as take_network
 from keras_r3d.system.errors import ModelError
 
 KERAS = "Keras"
 _SAVED_MODEL = "SavedModel"
 _SUFFIXES = {".keras": KERAS, ".tflite": "TFLite", ".onnx": "ONNX", ".xml": "OpenVINO"}
 _LOADERS = {
-    _SAVED_MODEL: exported.load_saved_model,
+    _SAVED_MODEL: loaders.load_saved_model,
     "TFLite": tflite.load,
-    "ONNX": exported.load_onnx,
-    "OpenVINO": exported.load_openvino,
+    "ONNX": loaders.load_onnx,
+    "OpenVINO": loaders.load_openvino,
 }
 
 
@@ -46,7 +47,7 @@ def kind(path: Path) -> str:
     )
 
 
-def load_export(path: Path) -> Export:
+def load_export(path: Path) -> Loaded:
     """Loads a model that was exported from Keras.
 
     Raises:

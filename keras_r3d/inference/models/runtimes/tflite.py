@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from keras_r3d.applications.metadata import JSON_FILE
 from keras_r3d.inference.models.runtimes import stderr
-from keras_r3d.inference.models.runtimes.exported import Export, checked, loading
+from keras_r3d.inference.models.runtimes.loaders import Loaded, checked, loading
 from keras_r3d.system.errors import ModelError
 
 LABELS = "labels.txt"
@@ -36,7 +36,7 @@ interpreter.invoke()
 """
 
 
-def load(path: Path) -> Export:
+def load(path: Path) -> Loaded:
     """Loads a file that takes one clip at a time."""
     texts = read_texts(path)
     interpreter_class = find_interpreter()

@@ -1,21 +1,21 @@
-"""Models that were exported from Keras, each loaded by the library of its format.
-
-TFLite, which has more to it, is in a file of its own.
-"""
+"""Models of all kinds, each loaded by its library; TFLite, which has more to it, is in `tflite`."""
 
 import contextlib
 import dataclasses
+import functools
 import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_r3d.applications import Metadata
+from keras_r3d.applications import Metadata, read_metadata
 from keras_r3d.applications.metadata import JSON_FILE
+from keras_r3d.system.devices import Devices
 from keras_r3d.system.errors import ModelError
 
 INPUT, OUTPUT = "clip", "probabilities"
@@ -56,19 +56,61 @@ def in_steps(step: Score, batch_size: int, least: int) -> Score:
 
 
 @dataclasses.dataclass(frozen=True)
-class Export:
-    """A model that was exported from Keras."""
+class Loaded:
+    """A model of any kind, which scores any number of clips."""
 
-    step: Score  # not of every number of clips alike
-    shape: tuple[int | None, ...]  # (frames, height, width, channels); None where any will do
+    score: Callable[[int], Score]  # takes the most clips in a step
+    shape: Sequence[int | None]  # (frames, height, width, channels); None where any will do
     classes: int | None  # how many; None where the model does not say
     metadata: Metadata | None  # what the model says of itself
-    signatures: Mapping[str, Mapping[str, Tensors]]  # by name, their "inputs" and "outputs"
-    one_at_a_time: bool  # `step` takes a single clip, rather than any number
+    network: keras.Model | None = None  # None of other kinds than Keras
+    # Of an export: name -> "inputs" and "outputs".
+    signatures: Mapping[str, Mapping[str, Tensors]] = dataclasses.field(default_factory=dict)
 
-    def score(self, batch_size: int) -> Score:
-        """Returns what scores any number of clips, in steps of at most `batch_size`."""
-        return in_steps(self.step, *((1, 1) if self.one_at_a_time else (batch_size, 2)))
+
+def take_network(network: keras.Model, name: str, hardware: Devices) -> Loaded:
+    """Takes a Keras model that gives probabilities or logits of clips, else raises ModelError."""
+    metadata = read_metadata(network)
+    shape, outputs = network.input_shape, network.output_shape
+    if len(shape) != 5 or len(outputs) != 2 or outputs[-1] is None:
+        raise ModelError(
+            f"{name} must take clips (batch, frames, height, width, channels) and give (batch, "
+            f"classes). Received: {shape} -> {outputs}"
+        )
+    if metadata is not None and not metadata.normalises:
+        raise ModelError(
+            f"{name} does not normalize its input itself (include_preprocessing=False), so pixels "
+            "of 0-255 are of no use to it. Build it with include_preprocessing=True."
+        )
+    score = functools.partial(of_network, network, hardware)
+    return Loaded(score, shape[1:], outputs[-1], metadata, network)
+
+
+def of_network(network: keras.Model, hardware: Devices, batch_size: int) -> Score:
+    """Returns what scores clips with a Keras model that gives probabilities, or logits.
+
+    The model was loaded under the strategy of `hardware`; `batch_size` is over all replicas.
+    """
+    logits = getattr(network.layers[-1], "activation", None) is keras.activations.linear
+
+    @tf.function(reduce_retracing=True, jit_compile=hardware.jit_compile is not False)
+    def forward(clips: tf.Tensor) -> tf.Tensor:
+        scores = network(tf.cast(clips, tf.float32), training=False)
+        return tf.nn.softmax(scores) if logits else scores
+
+    replicas, strategy = hardware.replicas, hardware.strategy
+
+    def step(clips: np.ndarray) -> np.ndarray:
+        if replicas == 1:
+            return forward(tf.constant(clips)).numpy()
+        parts = np.split(clips, replicas)
+        distributed = strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+        )
+        scores = strategy.experimental_local_results(strategy.run(forward, (distributed,)))
+        return np.concatenate([part.numpy() for part in scores])
+
+    return in_steps(step, batch_size, least=2 * replicas)
 
 
 def checked(
@@ -80,12 +122,11 @@ def checked(
     signature: str = "",
     names: tuple[str, str] = (INPUT, OUTPUT),
     one_at_a_time: bool = False,
-) -> Export:
-    """Returns a loaded model; raises ModelError if it is none that scores clips.
+) -> Loaded:
+    """Returns an exported model; raises ModelError if it is none that scores clips.
 
-    Args:
-        metadata_text: `model.json`; None if the model has none.
-        signature: the one that `step` computes; `names` are those of its input and output.
+    `metadata_text` is `model.json`, if it has one; `signature` the one that `step` computes, of any
+    number of clips or `one_at_a_time`; `names` are those of its input and output.
     """
     clip = signatures[signature]["inputs"].get(names[0], {})
     scores = signatures[signature]["outputs"].get(names[1], {})
@@ -101,12 +142,16 @@ def checked(
             f"it. Received: {received}"
         )
     metadata = None if metadata_text is None else Metadata.from_json(metadata_text, str(path))
+
+    def score(batch_size: int) -> Score:
+        return in_steps(step, *((1, 1) if one_at_a_time else (batch_size, 2)))
+
     shape, classes = tuple(clip["shape"][1:]), scores["shape"][-1]
-    return Export(step, shape, classes, metadata, signatures, one_at_a_time)
+    return Loaded(score, shape, classes, metadata, signatures=signatures)
 
 
 @contextlib.contextmanager
-def loading(path: Path, library: str) -> Iterator[None]:
+def loading(path: Path | str, library: str) -> Iterator[None]:
     """Raises ModelError where a library cannot load a file; each has its own kinds of errors."""
     try:
         yield
@@ -114,7 +159,15 @@ def loading(path: Path, library: str) -> Iterator[None]:
         raise ModelError(f"{path}: {library} cannot load it: {error}") from error
 
 
-def load_saved_model(path: Path) -> Export:
+def load_network(path: Path, hardware: Devices) -> Loaded:
+    """Loads a `.keras` file; nothing in it is executed."""
+    place = f"{path} is damaged, or holds code, which is never executed"
+    with loading(place, "Keras"), hardware.strategy.scope():
+        network = keras.models.load_model(path, compile=False, safe_mode=True)
+    return take_network(network, str(path), hardware)
+
+
+def load_saved_model(path: Path) -> Loaded:
     """Loads the folder of a SavedModel with TensorFlow."""
     with loading(path, "TensorFlow"):
         loaded = tf.saved_model.load(str(path))
@@ -151,7 +204,7 @@ def load_saved_model(path: Path) -> Export:
     return checked(path, step, signatures, text, signature=_SERVED)
 
 
-def load_onnx(path: Path) -> Export:
+def load_onnx(path: Path) -> Loaded:
     """Loads an `.onnx` file with ONNX Runtime, on CPU."""
     onnxruntime = _import(path, "onnxruntime", "onnx")
     options = onnxruntime.SessionOptions()
@@ -176,7 +229,7 @@ def load_onnx(path: Path) -> Export:
     return checked(path, step, {"": {"inputs": inputs, "outputs": outputs}}, text)
 
 
-def load_openvino(path: Path) -> Export:
+def load_openvino(path: Path) -> Loaded:
     """Loads an OpenVINO model, `model.xml` with `model.bin` beside it, on CPU in float32."""
     openvino = _import(path, "openvino", "openvino")
     # Otherwise it computes in bfloat16 where the processor has it.
