@@ -1,9 +1,11 @@
 """Exporting a model: written, loaded again, compared with Keras on videos, and described."""
 
 import dataclasses
+import itertools
+import math
 import os
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +16,22 @@ import tensorflow as tf
 from keras_r3d import run_folder
 from keras_r3d._version import __version__
 from keras_r3d.applications import Metadata, read_metadata
+from keras_r3d.data.annotations import Video
+from keras_r3d.data.clips import windows as cut_windows
 from keras_r3d.export import card, formats, parity
 from keras_r3d.export.formats import Format, Source
 from keras_r3d.export.parity import Parity
-from keras_r3d.export.saved_model import serving
-from keras_r3d.export.tflite.calibration import CLIPS, example_clips
-from keras_r3d.inference.evaluation.split import open_split
+from keras_r3d.export.saved_model import saved_model
+from keras_r3d.inference.evaluation.split import Split, open_split
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.opening import Opened
 from keras_r3d.inference.models.runtimes.loaders import EXTRA
-from keras_r3d.recipe import to_dict
+from keras_r3d.recipe import Clips, to_dict
 from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system import files
-from keras_r3d.system.errors import ExportError
+from keras_r3d.system.errors import ExportError, VideoError
 
+_CALIBRATION_CLIPS = 100  # docs/export.md has what fewer and more of them do
 # Largest difference of a probability that counts as the same (float32, another order of sums).
 _TOLERANCE = 1e-4
 
@@ -84,7 +88,8 @@ def export(
     side = dataclasses.replace(side, videos=parity.choose_evenly(side.videos, videos))
 
     def calibration() -> list[np.ndarray]:
-        return example_clips(open_split(opened, data_dir, "train"), model.clips, CLIPS, print)
+        train = open_split(opened, data_dir, "train")
+        return example_clips(train, model.clips, _CALIBRATION_CLIPS, print)
 
     example = example_clips(side, model.clips, 1, lambda _: None)[0]
     source = Source(network, metadata, example, calibration)
@@ -112,7 +117,7 @@ def export(
         json_path, card_path = _descriptions(chosen, path, written)
         files.write_json(json_path, record)
         files.write_text(card_path, card.text(opened, source, record, side.name, name))
-    notes = serving.write_beside(path.parent, path.parent.name) if chosen.versioned else []
+    notes = saved_model.write_beside(path.parent, path.parent.name) if chosen.versioned else []
     return Exported(path, measured, record, _descriptions(chosen, path, path), notes)
 
 
@@ -126,7 +131,7 @@ def _place(opened: Opened, form: Format, quantize: str, output: Path | None) -> 
     if form.versioned:
         if output.name in ("", ".."):
             output = Path(os.path.abspath(output))
-        serving.check_name(output.name)
+        saved_model.check_name(output.name)
         if output.exists() and not output.is_dir():
             raise ExportError(f"`output` {output} is a file; choose a folder.")
         names = [file.name for file in output.iterdir()] if output.is_dir() else []
@@ -134,8 +139,8 @@ def _place(opened: Opened, form: Format, quantize: str, output: Path | None) -> 
         return output / str(max((int(name) for name in names if name.isdecimal()), default=0) + 1)
     if output.suffix != form.suffix and form.suffix:
         raise ExportError(f"`output` must end in {form.suffix}. Received: {output}")
-    for taken in (output, *_descriptions(form, output, output)):
-        files.check_new(taken, "output", ExportError)
+    for path in (output, *_descriptions(form, output, output)):
+        files.check_new(path, "output", ExportError)
     return output
 
 
@@ -205,3 +210,53 @@ def _contents(path: Path) -> dict[str, Any]:
         for file in (sorted(filter(Path.is_file, path.rglob("*"))) if folder else [path])
     }
     return {"bytes": sum(file["bytes"] for file in contents.values()), "files": contents}
+
+
+def example_clips(
+    side: Split, clips: Clips, count: int, say: Callable[[str], None]
+) -> list[np.ndarray]:
+    """Cuts clips of videos, uint8 `(frames, size, size, channels)` each, as an evaluation does.
+
+    At most `count`, of all classes alike, evenly; several of each video where there are fewer. The
+    same videos give the same clips. A video that cannot be read is replaced by the next; `say`
+    takes a line about these. ExportError if none can be read.
+    """
+    broken: list[str] = []
+
+    def windows() -> Iterator[np.ndarray]:
+        each = math.ceil(count / max(1, len(side.videos)))
+        for video in spread(side.videos):
+            try:
+                for window in cut_windows(side.reader, video, clips, each):
+                    yield window.pixels[0]
+            except VideoError as error:
+                broken.append(str(error))
+
+    examples = list(itertools.islice(windows(), count))
+    if not examples:
+        raise ExportError(
+            f"None of the {len(side.videos)} videos of split '{side.name}' can be read, "
+            f"for clips to calibrate on or to try: {broken[:1]} Pass `data` with their place."
+        )
+    if broken:
+        say(f"{len(broken)} videos cannot be read to calibrate on, and are left out: {broken[0]}")
+    return examples
+
+
+def spread(videos: Sequence[Video]) -> list[Video]:
+    """Returns the videos so ordered that the first few are of all classes, far apart in each."""
+    by_class: dict[str, list[Video]] = {}
+    for video in videos:
+        by_class.setdefault(video.label, []).append(video)
+    ranked = [
+        (rank, label, members[place])
+        for label, members in by_class.items()
+        for rank, place in enumerate(_far_apart(len(members)))
+    ]
+    return [video for _, _, video in sorted(ranked, key=lambda row: row[:2])]
+
+
+def _far_apart(count: int) -> list[int]:
+    """Returns 0, …, count - 1 ordered by their binary digits read backwards: 0 4 2 6 1 5 3 7."""
+    digits = max(1, (count - 1).bit_length())
+    return sorted(range(count), key=lambda place: f"{place:0{digits}b}"[::-1])

@@ -72,21 +72,21 @@ def measure(
 
 def compare(expected: Evaluation, received: Evaluation) -> Parity:
     """Compares two evaluations of the same videos; raises ExportError if they cannot be."""
-    ours, theirs = expected.window_scores, received.window_scores
-    if len(ours) != len(theirs):
+    keras_scores, export_scores = expected.window_scores, received.window_scores
+    if len(keras_scores) != len(export_scores):
         raise ExportError(
-            f"Keras scored {len(ours)} windows of the videos, the export {len(theirs)}: "
-            f"{sorted(received.errors.values())[:1]}"
+            f"Keras scored {len(keras_scores)} windows of the videos, the export "
+            f"{len(export_scores)}: {sorted(received.errors.values())[:1]}"
         )
-    if not len(ours):
+    if not len(keras_scores):
         reason = next(iter(expected.errors.values()), "")
         raise ExportError(f"None of the videos to compare with could be scored: {reason}")
     return Parity(
         videos=len(expected.scored),
         same_videos=int((expected.predicted() == received.predicted()).sum()),
-        windows=len(ours),
-        same_windows=int((ours.argmax(axis=1) == theirs.argmax(axis=1)).sum()),
-        largest_difference=float(np.abs(ours - theirs).max()),
+        windows=len(keras_scores),
+        same_windows=int((keras_scores.argmax(axis=1) == export_scores.argmax(axis=1)).sum()),
+        largest_difference=float(np.abs(keras_scores - export_scores).max()),
         keras={name: expected.figures()[name] for name in ACCURACIES},
         export={name: received.figures()[name] for name in ACCURACIES},
     )

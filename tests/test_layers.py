@@ -43,7 +43,7 @@ STDLIB_AND_NUMPY = {
     "data.sampling.order",
     "data.sampling.cropping",
     "data.motion.paths",
-    "inference.evaluation.intervals",
+    "inference.evaluation.metrics",
     "inference.embeddings.ridge",
 }
 

@@ -1,19 +1,50 @@
-"""Export to a SavedModel that TensorFlow Serving loads, and TensorFlow without Keras."""
+"""Export to a SavedModel that TensorFlow Serving loads, and TensorFlow without Keras.
 
+Beside it lies what a server wants: requests to warm up, and its configuration.
+
+The warm-up file holds `PredictionLog` messages. Their stubs are in `tensorflow-serving-api`, which
+not everybody has; but all that is written of them are texts and messages in messages, so a few
+lines write them, and a test holds them against the stubs:
+
+    PredictionLog  { 6: PredictLog }
+    PredictLog     { 1: PredictRequest }
+    PredictRequest { 1: ModelSpec, 2: map of inputs { 1: name, 2: TensorProto } }
+    ModelSpec      { 1: name of the model, 3: name of the signature }
+
+Reference:
+    Protocol Buffers, Encoding. https://protobuf.dev/programming-guides/encoding/
+    TensorFlow Serving, SavedModel Warmup. https://www.tensorflow.org/tfx/serving/saved_model_warmup
+"""
+
+import json
+import shlex
+import string
 import tempfile
+import urllib.parse
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from keras_r3d import run_folder
 from keras_r3d.applications.metadata import JSON_FILE
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.export.formats import Source
-from keras_r3d.export.saved_model import serving
 from keras_r3d.export.saved_model.signatures import Signatures
 from keras_r3d.export.tflite.folding import fold
 from keras_r3d.inference.models.runtimes.loaders import EXTRA
+from keras_r3d.serving import messages
 from keras_r3d.system import files
+from keras_r3d.system.errors import ExportError
+
+WARM_UP = "tf_serving_warmup_requests"  # in assets.extra; TensorFlow Serving gives the names
+_QUALITY = 90  # of the JPEGs of the warm-up
+# Written beside the versions; the templates lie beside this file.
+_FILES = ("models.config", "batching.config", "serving.md")
 
 # What gives sums over the whole clip, or numbers that others read.
 _EXACT = (layers.GlobalAveragePooling3D, layers.GlobalMaxPooling3D, layers.Softmax)
@@ -41,7 +72,7 @@ def write(source: Source, path: Path, quantize: str) -> None:
             tf.saved_model.save(served, str(path), signatures=signatures)
             (path / EXTRA).mkdir(exist_ok=True)
             files.write_text(path / EXTRA / JSON_FILE, source.metadata.to_json())
-            serving.write_warm_up(path, path.parent.name, source.example, signatures)
+            write_warm_up(path, path.parent.name, source.example, signatures)
         except tf.errors.OpError as error:
             raise files.WriteError(
                 f"Could not write {path} ({error.message.splitlines()[0]}): if the disk is full, "
@@ -72,3 +103,85 @@ def narrowed(model: keras.Model, precision: str) -> keras.Model:
     copy = keras.models.clone_model(model, clone_function=clone)
     copy.set_weights(model.get_weights())
     return copy
+
+
+def write_warm_up(version: Path, name: str, clip: Frame, signatures: Iterable[str]) -> None:
+    """Writes one request for each signature, which the server sends itself when it loads a model.
+
+    `version` is the folder of a SavedModel, `name` that of the model on the server, `clip` a real
+    one, uint8 `(frames, height, width, channels)`.
+    """
+    path = version / EXTRA / WARM_UP
+    run_folder.make(path.parent)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for signature in sorted(signatures):
+            inputs: dict[str, Any] = {"clip": clip[np.newaxis]}
+            if signature == "jpeg":
+                inputs = {"jpegs": [messages.compressed(clip, _QUALITY)]}
+            writer.write(prediction_log(name, signature, inputs))
+
+
+def write_beside(folder: Path, name: str) -> list[str]:
+    """Writes what is for all versions of a model: its configuration, and how the server is run.
+
+    It lies beside the versions, where the server looks for folders with a number for a name, and
+    for nothing else. What is there already is left as it is: returns a sentence for each file that
+    differs from what would have been written.
+    """
+    check_name(name)
+    place = f"/models/{name}"  # in the container
+    sizes = [size for size in (1, 2, 4, 8, 16, 32) if size <= messages.MOST_CLIPS]
+    values = {
+        "name": name,
+        "quoted_name": json.dumps(name, ensure_ascii=False),  # the escapes of text protos
+        "quoted_path": json.dumps(place, ensure_ascii=False),
+        "most": messages.MOST_CLIPS,
+        "allowed": "\n".join(f"allowed_batch_sizes: {size}" for size in sizes),
+        "mount": shlex.quote(f"{place}:ro"),
+        "models": shlex.quote(f"{place}/models.config"),
+        "batching": shlex.quote(f"{place}/batching.config"),
+        "in_url": urllib.parse.quote(name),
+        "flag": shlex.quote(name),
+    }
+    notes = []
+    for file in _FILES:
+        template = Path(__file__).with_name(file).read_text(encoding="utf-8")
+        text = string.Template(template).substitute(values)
+        path = folder / file
+        if not path.exists():
+            files.write_text(path, text)
+        elif path.read_text(encoding="utf-8", errors="replace") != text:
+            notes.append(f"{path} exists and is kept; this export would write another one.")
+    return notes
+
+
+def check_name(name: str) -> None:
+    """Raises ExportError if no address can have the name of a model."""
+    if not name or set(name) & set("/:"):
+        raise ExportError(
+            f"The name of a served model stands in its address, so it has no '/' and no ':'. "
+            f"Received: {name!r}"
+        )
+
+
+def prediction_log(model: str, signature: str, inputs: Mapping[str, Any]) -> bytes:
+    """Returns a serialized `PredictionLog` of one request, the same bytes for the same values."""
+    request = _field(1, _field(1, model.encode()) + _field(3, signature.encode()))
+    for name in sorted(inputs):
+        tensor = tf.make_tensor_proto(inputs[name]).SerializeToString(deterministic=True)
+        request += _field(2, _field(1, name.encode()) + _field(2, tensor))
+    return _field(6, _field(1, request))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """Returns a field of a message: its number, marked as of bytes (2), their count, the bytes."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(number: int) -> bytes:
+    """Returns a number in groups of 7 bits, the lowest first; all but the last have the top bit."""
+    groups = bytearray()
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*groups, number))

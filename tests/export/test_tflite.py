@@ -15,8 +15,9 @@ from folded import moved, output
 
 from keras_r3d.applications import C3D, R3D10, R3D50, r2plus1d_18
 from keras_r3d.data.annotations import Video
+from keras_r3d.export import exporting
 from keras_r3d.export.formats import FORMATS
-from keras_r3d.export.tflite import calibration, tflite
+from keras_r3d.export.tflite import tflite
 from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.inference.models.runtimes import tflite as reading
 from keras_r3d.recipe import load
@@ -211,10 +212,10 @@ def video(name: str, label: str) -> Video:
 
 def test_the_first_clips_are_of_all_classes_and_far_apart():
     videos = [video(f"{label}{n}", label) for label in "ab" for n in range(8)]
-    found = [one.name for one in calibration.spread(videos)]
+    found = [one.name for one in exporting.spread(videos)]
     assert found[:6] == ["a0", "b0", "a4", "b4", "a2", "b2"]
     assert sorted(found) == sorted(one.name for one in videos)
-    assert calibration.spread([video("x", "c")]) == [video("x", "c")]
+    assert exporting.spread([video("x", "c")]) == [video("x", "c")]
 
 
 def split_of(*names: str) -> Split:
@@ -232,11 +233,11 @@ def windows(monkeypatch):
         window = dataclasses.make_dataclass("Window", ["pixels"])(pixels)
         return itertools.repeat(window, count)
 
-    monkeypatch.setattr(calibration, "cut_windows", cut)
+    monkeypatch.setattr(exporting, "cut_windows", cut)
 
 
 def numbers(*names: str, count: int, say=print) -> list[int]:
-    found = calibration.example_clips(split_of(*names), load("demo").clips, count, say)
+    found = exporting.example_clips(split_of(*names), load("demo").clips, count, say)
     return [int(clip.mean()) for clip in found]
 
 

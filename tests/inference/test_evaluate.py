@@ -16,7 +16,7 @@ from keras_r3d import VideoClassifier, evaluate, run_folder
 from keras_r3d.applications import R3D10
 from keras_r3d.data import Clips, annotations
 from keras_r3d.data.opening import open_source
-from keras_r3d.inference.evaluation import evaluating, mistakes
+from keras_r3d.inference.evaluation import evaluating, results
 from keras_r3d.inference.models import opening, protocol
 from keras_r3d.system import command, files
 from keras_r3d.system.errors import R3DError
@@ -236,11 +236,11 @@ def test_a_full_disk_leaves_the_old_results_whole(run, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     evaluation = evaluating.evaluate([opened])
-    monkeypatch.setattr(mistakes, "sheet", full)
+    monkeypatch.setattr(results, "draw_mistakes", full)
     with pytest.raises(files.WriteError, match=rf"Could not write {run.path}.*No space left"):
         evaluation.save()
     assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before
-    monkeypatch.setattr(mistakes, "sheet", lambda evaluation: None)
+    monkeypatch.setattr(results, "draw_mistakes", lambda evaluation: None)
     evaluation.save()
     assert (run.path / run_folder.EVALUATION).read_bytes() != before[
         run.path / run_folder.EVALUATION

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_r3d.inference.evaluation import intervals
+from keras_r3d.inference.evaluation import metrics
 
 SIX = [f"class {number}" for number in range(6)]
 
@@ -51,10 +51,10 @@ def test_figures_of_a_hand_computed_case(evaluation):
     }
     assert {name: figures[name] for name in expected} == pytest.approx(expected)
     assert {f"{name}_interval" for name in expected} < set(figures)
-    assert figures["video_top1_interval"] == pytest.approx(intervals.wilson(1 / 3, 3))
-    assert figures["readable_video_top1_interval"] == pytest.approx(intervals.wilson(1 / 2, 2))
+    assert figures["video_top1_interval"] == pytest.approx(metrics.wilson(1 / 3, 3))
+    assert figures["readable_video_top1_interval"] == pytest.approx(metrics.wilson(1 / 2, 2))
     # Classes of two videos and of one: as certain as 4 / (1 / 2 + 1) of them.
-    assert figures["mean_class_accuracy_interval"] == pytest.approx(intervals.wilson(1 / 4, 8 / 3))
+    assert figures["mean_class_accuracy_interval"] == pytest.approx(metrics.wilson(1 / 4, 8 / 3))
     assert (figures["largest_class"], figures["largest_class_share"]) == ("class 0", 2 / 3)
     assert figures["chance"] == 1 / 6
     confidence = np.array([(6 + 6 + 5) / 21 / 3, 6 / 21])  # both in (4/15, 5/15], one is right

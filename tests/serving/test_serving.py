@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from serving_model import FRAMES, SIZE, ServedModel, probabilities, write_model
 from tensorflow.core.framework import tensor_pb2
 
-from keras_r3d.export.saved_model import serving
+from keras_r3d.export.saved_model import saved_model as serving
 from keras_r3d.serving import messages
 from keras_r3d.system.errors import ExportError
 

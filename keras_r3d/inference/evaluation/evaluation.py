@@ -11,7 +11,7 @@ import numpy as np
 from keras_r3d import run_folder
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.inference.evaluation import intervals, metrics, results, table
+from keras_r3d.inference.evaluation import metrics, results, table
 from keras_r3d.inference.prediction.prediction import Prediction, named
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError
@@ -185,14 +185,14 @@ class Evaluation:
         }
         shares = self._shares()
         right, counted = (np.stack(part, axis=1) for part in zip(*shares.values(), strict=True))
-        bounds = intervals.ratio_intervals(right, counted)
+        bounds = metrics.ratio_intervals(right, counted)
         for number, name in enumerate(shares):
             total = counted[:, number].sum()
             figures[name] = float(right[:, number].sum() / total) if total else None
             figures[f"{name}_interval"] = _json(bounds[number])
         correct = metrics.topk_correct(self.video_scores, self.labels, 1)
         figures["mean_class_accuracy"] = _json(metrics.mean_class_accuracy(correct, self.labels))
-        interval = intervals.class_mean_interval(correct, self.labels)
+        interval = metrics.class_mean_interval(correct, self.labels)
         figures["mean_class_accuracy_interval"] = _json(interval)
         figures["ece"] = _json(self.calibration().error)
         sizes = np.bincount(self.labels, minlength=len(self.classes))

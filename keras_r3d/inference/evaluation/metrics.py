@@ -1,4 +1,16 @@
-"""Accuracy of clips and of videos, by class, and calibration: NumPy only."""
+"""Accuracy of clips and of videos, by class, their 95 % intervals, and calibration: NumPy only.
+
+Intervals are Wilson's, which have a width even where all are right or all wrong. Videos are the
+independent units, never windows: the windows of one video are alike. A share that counts several
+things of a video has as many observations as independent ones that would be as certain:
+`p (1 - p)` over the variance between videos, and no more than were counted. Where there is no
+variance, as where all are right or all wrong, it is the number of videos.
+
+References:
+    Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927. For
+    clusters: Dean & Pagano, Evaluating confidence interval methods for binomial proportions in
+    clustered surveys, Journal of Survey Statistics and Methodology 2015.
+"""
 
 import dataclasses
 
@@ -10,6 +22,7 @@ Labels = NDArray[np.integer]  # (rows,)
 Shares = NDArray[np.float64]
 
 BINS = 15  # of confidence, as Guo et al. take
+_Z = 1.959963984540054  # 97.5 % of the normal distribution
 
 
 def topk_correct(scores: Scores, labels: Labels, k: int) -> NDArray[np.bool_]:
@@ -59,9 +72,9 @@ def by_class(matrix: NDArray[np.integer], videos: NDArray[np.int64]) -> ByClass:
 
     `videos` is `(classes,)`: those that are not in the matrix count as missed.
     """
-    right, taken = matrix.diagonal(), matrix.sum(axis=0)
-    f1 = _ratio(2 * right, videos + taken)
-    return ByClass(videos, _ratio(right, taken), _ratio(right, videos), f1)
+    right, predicted = matrix.diagonal(), matrix.sum(axis=0)
+    f1 = _ratio(2 * right, videos + predicted)
+    return ByClass(videos, _ratio(right, predicted), _ratio(right, videos), f1)
 
 
 def mean_class_accuracy(correct: NDArray[np.bool_], labels: Labels) -> float:
@@ -108,3 +121,47 @@ def calibration(scores: Scores, labels: Labels, bins: int = BINS) -> Calibration
 def _ratio(part: NDArray, whole: NDArray) -> Shares:
     """Divides; NaN where `whole` is 0."""
     return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def wilson(share: float, observations: float) -> tuple[float, float]:
+    """Returns the interval of a share of independent observations, low and high."""
+    square = _Z**2 / observations
+    middle = (share + square / 2) / (1 + square)
+    half = (
+        _Z / (1 + square) * np.sqrt(share * (1 - share) / observations + square / observations / 4)
+    )
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def ratio_intervals(right: NDArray, counted: NDArray) -> Shares:
+    """Returns intervals of sums over videos divided by sums over videos, `(videos, shares)`.
+
+    They are `(shares, 2)`, low and high; NaN where nothing was counted.
+    """
+    intervals = np.full((right.shape[1], 2), np.nan)
+    for number, (part, whole) in enumerate(zip(right.T, counted.T, strict=True)):
+        total = whole.sum()
+        if not total:
+            continue
+        share = part.sum() / total
+        if np.allclose(part, share * whole):  # but for roundings
+            observations = float(np.count_nonzero(whole))
+        else:
+            variance = ((part - share * whole) ** 2).sum() / total**2
+            observations = min(total, share * (1 - share) / variance)
+        intervals[number] = wilson(float(share), float(observations))
+    return intervals
+
+
+def class_mean_interval(correct: NDArray[np.bool_], labels: NDArray[np.integer]) -> Shares:
+    """Returns the interval of the mean class accuracy, low and high; NaN without videos.
+
+    It is as certain as the accuracy of as many videos as the harmonic mean of the classes' sizes,
+    times the number of classes.
+    """
+    if not len(labels):
+        return np.full(2, np.nan)
+    sizes = np.bincount(labels)
+    present = sizes > 0
+    recalls = np.bincount(labels, weights=correct)[present] / sizes[present]
+    return np.array(wilson(float(recalls.mean()), present.sum() ** 2 / (1 / sizes[present]).sum()))
