@@ -37,7 +37,7 @@ class Signatures(tf.Module):
         logits = getattr(model.layers[-1], "activation", None) is keras.activations.linear
 
         # Functions of their own, which the signatures share.
-        pixels = tf.TensorSpec((None, *self._shape(clips.size)), tf.uint8, "clips")
+        pixels = tf.TensorSpec((None, *clips.shape), tf.uint8, "clips")
         frames = tf.TensorSpec((None, None, None, clips.channels), tf.uint8, "frames")
 
         @tf.function(input_signature=[pixels], autograph=False)
@@ -54,13 +54,11 @@ class Signatures(tf.Module):
         self._network, self._cut = network, cut
         self._variables = [variable.value for variable in both.weights]
 
-    def _shape(self, size: int | None) -> tuple[int | None, ...]:
-        return (self._clips.frames, size, size, self._clips.channels)
-
     def functions(self) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """Returns the signatures by name; `jpeg` is one where clips are RGB."""
-        clip = tf.TensorSpec((None, *self._shape(None)), tf.uint8, "clip")
-        jpegs = tf.TensorSpec((None, self._clips.frames), tf.string, name="jpegs")
+        count, channels = self._clips.frames, self._clips.channels
+        clip = tf.TensorSpec((None, count, None, None, channels), tf.uint8, "clip")
+        jpegs = tf.TensorSpec((None, count), tf.string, name="jpegs")
         inputs = {
             "serving_default": (self.score_clips, clip),
             "features": (self.embed_clips, clip),
@@ -82,10 +80,7 @@ class Signatures(tf.Module):
         return {"features": self._network(self._prepared(clip))[1]}
 
     def score_jpegs(self, jpegs: tf.Tensor) -> Outputs:
-        """Scores clips whose frames are JPEGs, string `(batch, frames)`.
-
-        Frames of a clip are of one size, clips of a batch need not be.
-        """
+        """Scores clips whose frames are JPEGs, string `(batch, frames)`, of one size in a clip."""
         return self._named(self._network(self._decoded(jpegs))[0])
 
     def _prepared(self, clip: tf.Tensor) -> tf.Tensor:
@@ -100,7 +95,7 @@ class Signatures(tf.Module):
             shape,
         )
         frames = tf.reshape(clip, tf.concat([[-1], tf.shape(clip)[2:]], axis=0))
-        return tf.reshape(self._cut(frames), (-1, *self._shape(self._clips.size)))
+        return tf.reshape(self._cut(frames), (-1, *self._clips.shape))
 
     def _decoded(self, jpegs: tf.Tensor) -> tf.Tensor:
         """Decodes JPEGs and cuts each frame as an evaluation."""
@@ -126,14 +121,9 @@ class Signatures(tf.Module):
             frame = tf.io.decode_jpeg(file, 3, dct_method="INTEGER_ACCURATE")  # as OpenCV
             return self._cut(frame[tf.newaxis])[0], tf.shape(frame)[:2]
 
+        kinds = (tf.TensorSpec(self._clips.shape[1:], tf.uint8), tf.TensorSpec((2,), tf.int32))
         frames, sizes = tf.map_fn(
-            decoded,
-            files,
-            parallel_iterations=_FRAMES_AT_ONCE,
-            fn_output_signature=(
-                tf.TensorSpec(self._shape(self._clips.size)[1:], tf.uint8),
-                tf.TensorSpec((2,), tf.int32),
-            ),
+            decoded, files, parallel_iterations=_FRAMES_AT_ONCE, fn_output_signature=kinds
         )
         same = tf.reduce_all(sizes == tf.repeat(sizes[::count], count, axis=0), axis=1)
         message = (
@@ -141,7 +131,7 @@ class Signatures(tf.Module):
             "size."
         )
         frames = each_checked(frames, same, message, sizes)
-        return tf.reshape(frames, (-1, *self._shape(self._clips.size)))
+        return tf.reshape(frames, (-1, *self._clips.shape))
 
     def _named(self, probabilities: tf.Tensor) -> Outputs:
         """Adds names and scores of the most probable classes."""
@@ -187,10 +177,7 @@ def _scaled(
         return tf.cast(tf.round(tf.image.resize(frames, target, method)), tf.uint8)
 
     return tf.case(
-        [
-            (tf.reduce_all(sizes == target), lambda: frames),
-            (bilinear, lambda: resized("bilinear")),
-        ],
+        [(tf.reduce_all(sizes == target), lambda: frames), (bilinear, lambda: resized("bilinear"))],
         default=lambda: resized("area"),
     )
 

@@ -33,10 +33,8 @@ def evaluate(
 ) -> Evaluation:
     """Scores labeled videos by a model, or by several whose scores are fused, each exactly once.
 
-    Args:
-        weights: of the models; none if there is one.
-        protocol: by which the models were opened, for the name of the folder.
-        data, split, timeout, progress: as of `VideoClassifier.evaluate`; so are the errors.
+    `protocol` is that by which the models were opened, for the name of the folder; the rest is as
+    of `VideoClassifier.evaluate`.
     """
     classifiers = [opened.classifier for opened in models]
     first = classifiers[0]
@@ -102,9 +100,7 @@ def evaluate_run(
 ) -> Evaluation:
     """Evaluates the best model of a run and writes the results into its folder.
 
-    Args:
-        devices: as `keras_r3d.system.devices.choose` takes them.
-        say: takes lines of text: the model, a table, what was written.
+    `say` takes lines of text: the model, a table, what was written.
     """
     opened = opening.of_run(run, devices=devices)
     say(headline(opened.classifier))

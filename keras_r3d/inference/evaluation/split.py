@@ -24,14 +24,9 @@ class Split:
 
 
 def open_split(opened: Opened, data: str | None, name: str | None) -> Split:
-    """Opens the videos of a split.
+    """Opens the videos of a split, those of the run or others, which `data` names.
 
-    Args:
-        data: other videos than those of the run.
-        name: None is that of the recipe; of videos that are of no run, the only one there is.
-
-    Raises:
-        DataError: neither run nor `data` names videos, or there is no such split.
+    Without a name it is that of the recipe; of videos that are of no run, the only one there is.
     """
     model, run = opened.classifier, opened.run
     if run is not None:

@@ -58,10 +58,6 @@ def of_file(
             the file carries; else consecutive frames, as the paper, as many and as large as the
             model takes.
         overrides: changes of the recipe, "section.key=value".
-
-    Raises:
-        ModelError: there is no model, it is damaged, or does not fit the recipe.
-        RecipeError: the recipe cannot be found or read, or an override that cannot be.
     """
     if isinstance(experiment, Run):
         described = f"recipe of the run {experiment.path}"

@@ -69,13 +69,7 @@ def open_model(
 ) -> Opened:
     """Opens a model by its place; `model`, `workdir` and `recipe` as in `Named`.
 
-    Args:
-        protocol: as `protocol.overrides` takes it; None is that of the recipe.
-        devices: as `system.devices.choose` takes them.
-
-    Raises:
-        RunError, ModelError, RecipeError, ArgumentError: it cannot be opened.
-        DeviceError: the devices are not there.
+    `protocol` is as `protocol.overrides` takes it, `devices` as `system.devices.choose`.
     """
     path = Path(model) if model else None
     if path is not None and (path / run_folder.RECIPE).is_file():

@@ -48,10 +48,5 @@ def kind(path: Path) -> str:
 
 
 def load_export(path: Path) -> Loaded:
-    """Loads a model that was exported from Keras.
-
-    Raises:
-        ModelError: it is damaged, its library is missing, it does not take clips, or what it says
-            of itself cannot be read.
-    """
+    """Loads a model that was exported from Keras; raises ModelError if it cannot be of use."""
     return _LOADERS[kind(path)](path)

@@ -109,9 +109,7 @@ def attach_texts(model: bytes, files: Mapping[str, str]) -> bytes:
 def read_texts(path: Path) -> dict[str, str]:
     """Returns the texts inside a model by the names of their files, none if it has no archive.
 
-    Raises:
-        ModelError: they are damaged, no text, or too large; or the model is another than when they
-            were attached.
+    Raises ModelError if they are damaged, or the model is another than when they were attached.
     """
     if not zipfile.is_zipfile(path):
         return {}
