@@ -28,13 +28,17 @@ def text(opened: Opened, source: Source, record: dict[str, Any], split: str, pat
     quantized = "" if record["quantize"] == "none" else f" ({record['quantize']})"
     flow = f"Optical flow ({clips.input}), x and y as bytes around 128"
     left = len(source.classes) - _MOST_CLASSES
+    more = f", … and {left} more" if left > 0 else ""
     rows = [
         (title, *(f"{parity[side][key]:.1%}" for side in ("keras", "export")))
         for key, title in ACCURACIES.items()
     ]
     sizes = (f"{size / 1e6:.1f} MB" for size in (record["source"]["model_bytes"], record["bytes"]))
     use = _template(f"card.{record['format']}.md")
-    return _template("card.md").substitute(
+    return _template(
+        "card.md"
+    ).substitute(
+        parity,  # videos, windows and same_windows
         title=f"{name}{source.network.name}, {record['format']}{quantized}",
         count=len(source.classes),
         version=record["versions"]["keras_r3d"],
@@ -45,15 +49,11 @@ def text(opened: Opened, source: Source, record: dict[str, Any], split: str, pat
         use=use.substitute(path=path, shape=", ".join(map(str, clips.shape))).rstrip(),
         path=path,
         evaluation=_evaluation(summary.get("evaluation")),
-        videos=parity["videos"],
         split=split,
         accuracies="\n".join(map(_row, (*rows, ("size", *sizes)))),
-        same_windows=parity["same_windows"],
-        windows=parity["windows"],
         difference=f"{parity['largest_difference']:.1e}",
         training=_training(source, summary),
-        classes=", ".join(source.classes[:_MOST_CLASSES])
-        + (f", … and {left} more" if left > 0 else ""),
+        classes=", ".join(source.classes[:_MOST_CLASSES]) + more,
     )
 
 

@@ -70,14 +70,13 @@ def write(source: Source, path: Path, quantize: str) -> None:
         signatures = served.functions()
         try:
             tf.saved_model.save(served, str(path), signatures=signatures)
-            (path / EXTRA).mkdir(exist_ok=True)
-            files.write_text(path / EXTRA / JSON_FILE, source.metadata.to_json())
             write_warm_up(path, path.parent.name, source.example, signatures)
         except tf.errors.OpError as error:
             raise files.WriteError(
                 f"Could not write {path} ({error.message.splitlines()[0]}): if the disk is full, "
                 "free some space there, then run again."
             ) from error
+    files.write_text(path / EXTRA / JSON_FILE, source.metadata.to_json())
 
 
 def narrowed(model: keras.Model, precision: str) -> keras.Model:

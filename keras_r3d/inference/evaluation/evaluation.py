@@ -114,11 +114,6 @@ class Evaluation:
             if prediction.status == status and (prediction.detail or status != "ok")
         }
 
-    @property
-    def top_places(self) -> int:
-        """The k of the figures called top-5: 5, or all classes where there are fewer."""
-        return min(_TOP, len(self.classes))
-
     @functools.cached_property
     def scored(self) -> np.ndarray:
         """Numbers of the videos that have a score, int64 `(scored,)`."""
@@ -181,9 +176,9 @@ class Evaluation:
             "errors": len(self.errors),
             "partial": len(self.details("partial")),
             "windows": len(self.window_scores),
-            "top5_places": self.top_places,
+            "top5_places": min(_TOP, len(self.classes)),
         }
-        shares = self._shares()
+        shares = self._shares(figures["top5_places"])
         right, counted = (np.stack(part, axis=1) for part in zip(*shares.values(), strict=True))
         bounds = metrics.ratio_intervals(right, counted)
         for number, name in enumerate(shares):
@@ -201,14 +196,14 @@ class Evaluation:
         figures["chance"] = 1 / len(self.classes)
         return figures
 
-    def _shares(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def _shares(self, top5_places: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Returns, by name, what each video adds to the right ones and to all, `(videos,)`."""
         count = len(self.videos)
         windows = np.bincount(self.window_videos, minlength=count)
         readable = np.isin(np.arange(count), self.scored).astype(int)
         window_labels = self.labels[self.window_videos]
         shares: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for top, places in (("top1", 1), ("top5", self.top_places)):
+        for top, places in (("top1", 1), ("top5", top5_places)):
             clips = metrics.topk_correct(self.window_scores, window_labels, places)
             right = metrics.topk_correct(self.video_scores, self.labels, places).astype(int)
             clips_right = np.bincount(self.window_videos, weights=clips, minlength=count)

@@ -162,6 +162,6 @@ def class_mean_interval(correct: NDArray[np.bool_], labels: NDArray[np.integer])
     if not len(labels):
         return np.full(2, np.nan)
     sizes = np.bincount(labels)
-    present = sizes > 0
-    recalls = np.bincount(labels, weights=correct)[present] / sizes[present]
-    return np.array(wilson(float(recalls.mean()), present.sum() ** 2 / (1 / sizes[present]).sum()))
+    sizes = sizes[sizes > 0]
+    mean = mean_class_accuracy(correct, labels)
+    return np.array(wilson(mean, len(sizes) ** 2 / (1 / sizes).sum()))
