@@ -179,7 +179,7 @@ def test_protocols_and_weights_by_name(videos):
         (3, {}, r"must be a name of weights, a run.*Received: int"),
         ("grpc://localhost:8500/m", {}, "pass `exported_from`"),
         ("motion", {"exported_from": "x"}, "`exported_from` is for a served model"),
-        ("motion", {"protocol": "3x4"}, "protocol must be one of"),
+        ("motion", {"protocol": "3x4"}, "`protocol` must be one of"),
         ("motion", {"devices": "tpu"}, "devices"),
     ],
 )
