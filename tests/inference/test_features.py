@@ -15,7 +15,7 @@ from conftest import write_video
 from keras_r3d import applications, features, recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference.embeddings import feature_file, feature_parts
+from keras_r3d.inference.embeddings import feature_file, journal
 from keras_r3d.inference.embeddings import features as embeddings
 from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.inference.models import runtimes
@@ -180,11 +180,11 @@ def stop(model, videos, output) -> None:
             extract(model, videos, output)
 
 
-@pytest.mark.parametrize("of_part", [1, 2, 64])
+@pytest.mark.parametrize("of_batch", [1, 2, 64])
 def test_new_videos_are_added_in_their_place_and_gone_ones_left_out(
-    model, videos, tmp_path, monkeypatch, of_part
+    model, videos, tmp_path, monkeypatch, of_batch
 ):
-    monkeypatch.setattr(feature_parts, "_VIDEOS", of_part)
+    monkeypatch.setattr(journal, "_VIDEOS", of_batch)
     output, lines = tmp_path / "f.npz", []
     stop(model, [videos[0], videos[3]], output)
     extract(model, videos[1:], output, say=lines.append)
@@ -233,10 +233,30 @@ def test_two_at_once_are_refused(model, videos, tmp_path):
 
 def test_a_damaged_part_is_said(model, videos, tmp_path):
     stop(model, videos, tmp_path / "f.npz")
-    path = next((tmp_path / "f.npz.parts").glob("*.npz"))
-    path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(embeddings.ArgumentError, match="holds a damaged part"):
+    rows = tmp_path / "f.npz.parts" / "rows.bin"
+    rows.write_bytes(rows.read_bytes()[:-50])
+    with pytest.raises(embeddings.ArgumentError, match=r"damaged part \(rows.bin is cut short\)"):
         extract(model, videos, tmp_path / "f.npz")
+
+
+def test_what_a_kill_left_half_written_does_not_count(model, videos, tmp_path):
+    extract(model, videos, tmp_path / "whole.npz")
+    stop(model, videos, tmp_path / "f.npz")
+    lines = tmp_path / "f.npz.parts" / "videos.jsonl"
+    lines.write_bytes(lines.read_bytes()[:-20])
+    said = []
+    extract(model, videos, tmp_path / "f.npz", say=said.append)
+    assert "2 of 4 videos are finished already" in said[0]
+    assert (tmp_path / "f.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+def test_embeddings_in_memory_are_those_of_the_file(model, videos, tmp_path):
+    stored = extract(model, videos, tmp_path / "f.npz")
+    side = Split(videos, VideoReader(0, 0), "test", "")
+    kept = embeddings.of_videos(model, "avg_pool", side, per="window")
+    for name in feature_file.COLUMNS:
+        np.testing.assert_array_equal(getattr(kept, name), getattr(stored, name))
+    assert kept.metadata == stored.metadata
 
 
 def test_no_readable_video_is_an_error_and_leaves_no_output(model, videos, tmp_path):

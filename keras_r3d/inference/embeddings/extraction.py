@@ -95,24 +95,28 @@ def extract_features(
     check_range(1, neighbors=neighbors)
     check_range(0.1, timeout=timeout)
     if not output:
-        raise ArgumentError("--output is missing: the file of embeddings, .npz or .parquet.")
+        raise ArgumentError("`output` is missing: the file of embeddings, .npz or .parquet.")
     path, other = Path(output), Path(gallery) if gallery else None
     feature_file.check_suffix(path)
     if other and not (neighbors or probe):
-        raise ArgumentError("--gallery is for --neighbors K or --probe: name what to do with it.")
+        raise ArgumentError("`gallery` is for `neighbors` or `probe`: name what to do with it.")
     if probe and not other:
-        raise ArgumentError("--probe needs the embeddings to fit to: --gallery TRAIN.npz.")
+        raise ArgumentError("`probe` needs the embeddings to fit to: pass `gallery`, TRAIN.npz.")
     name = f"{path.stem}.neighbors" + (f"_in_{other.stem}" if other else "")
-    reports = [path.with_name(f"{name}{suffix}") for suffix in (".csv", ".png")]
-    for report in reports if neighbors else ():
+    reports = [path.with_name(f"{name}{suffix}") for suffix in (".csv", ".png") if neighbors]
+    for report in reports:
         files.check_new(report, "output")
-    labeled, stored = bool(data_dir or split), None
+    labeled = bool(data_dir or split)
     if videos and labeled:
-        raise ArgumentError("Name VIDEOs, or labeled ones with --data_dir and --split; not both.")
+        raise ArgumentError("Name `videos`, or labeled ones by `data_dir` and `split`; not both.")
+    if not (videos or labeled or neighbors or probe):
+        raise ArgumentError("Name `videos` (files, folders, globs), or labeled ones by `data_dir`.")
+    stored = None
     if videos or labeled:
         feature_file.check_new(path)
-        listed = listing.paths(videos, sys.stdin)
-        paths = list(dict.fromkeys(os.path.abspath(one) for one in listed))
+        words = dict.fromkeys(map(os.path.abspath, listing.paths(videos, sys.stdin)))
+        paths = [word for word in words if annotations.is_text(word)]
+        nameless = [listing.printable(word) for word in words if not annotations.is_text(word)]
         named = opening.Named(model=model, workdir=workdir, recipe=recipe)
 
         from keras_r3d.data.opening import file_reader
@@ -122,42 +126,38 @@ def extract_features(
         from keras_r3d.system.devices import choose
 
         opened = opening.open_model(named.model, named.workdir, named.recipe, protocol, devices)
-        nameless = [listing.printable(one) for one in paths if not annotations.is_text(one)]
-        paths = [one for one in paths if annotations.is_text(one)]
         if labeled:
             side = open_split(opened, data_dir, split)
         else:
             reader = file_reader(paths, opened.classifier.clips)
-            side = Split([Video(one, "") for one in paths], reader, "", "")
+            side = Split([Video(name, "") for name in paths], reader, "", "")
         embedder, layer = features.embedder(opened.classifier, layer, choose(devices))
-        of_one = {"window": "each window", "video": "the mean of its windows"}[per]
+        rows = {"window": "each window", "video": "the mean of its windows"}[per]
         placed = described(embedder.clips, embedder.eval).rpartition("; ")[0]
         dimension = len(embedder.classes)
-        say(f"{embedder.name}: layer '{layer}', {dimension} numbers, {of_one}; {placed}")
+        say(f"{embedder.name}: layer '{layer}', {dimension} numbers, {rows}; {placed}")
+        unreadable = {name: f"{name}: its name is not UTF-8: rename it." for name in nameless}
         stored = features.store(
             *(embedder, layer, side, path),
             per=per,
             timeout=timeout,
-            unreadable={one: f"{one}: its name is not UTF-8: rename it." for one in nameless},
+            unreadable=unreadable,
             progress=progress,
             say=say,
         )
-    elif not (neighbors or probe):
-        raise ArgumentError("Name VIDEOs (files, folders, globs), or labeled ones with --data_dir.")
     if not (neighbors or probe):
         return Extraction(stored, None, (), None)
 
     from keras_r3d.inference.embeddings import neighbor_sheet
     from keras_r3d.inference.embeddings import neighbors as searching
     from keras_r3d.inference.embeddings import probe as probing
+    from keras_r3d.pictures import fonts
 
     queries = feature_file.read(path)
     others = feature_file.read(other) if other else queries
     nearest = searching.find(queries, others, neighbors) if neighbors else None
     if nearest is not None:
         searching.write_csv(nearest, reports[0])
-        figure = neighbor_sheet.sheet(nearest)
-        with files.atomic(reports[1]) as temporary:
-            figure.savefig(temporary, dpi=100)
+        fonts.save(neighbor_sheet.sheet(nearest), reports[1])
     probed = probing.probe(others, queries) if probe else None
-    return Extraction(stored, nearest, reports if nearest else (), probed)
+    return Extraction(stored, nearest, reports, probed)

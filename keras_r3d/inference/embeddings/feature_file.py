@@ -23,7 +23,6 @@ Batches = Callable[[Sequence[str]], Iterable[Batch]]
 
 TEXTS = ("video", "path", "status", "label")
 COLUMNS = ("embedding", *TEXTS, "window", "start_seconds", "end_seconds")
-_DTYPES = {"embedding": np.float32, "window": np.int64}  # of others float64, or text
 _METADATA = "metadata"
 _ROWS = 4096  # of a group in a Parquet file
 _WHEN = (1980, 1, 1, 0, 0, 0)  # a zip file's first; equal embeddings make equal files
@@ -61,10 +60,16 @@ class Features:
         return f"Features({rows} x {numbers} by {self.source})"
 
 
+def row_dtype(dimension: int) -> np.dtype:
+    """Returns the columns of numbers, as a row has them."""
+    seconds = [("start_seconds", np.float64), ("end_seconds", np.float64)]
+    return np.dtype([("embedding", np.float32, (dimension,)), ("window", np.int64), *seconds])
+
+
 def check_suffix(path: Path) -> None:
     """Raises ArgumentError if a file of that name cannot be written or read here."""
     if path.suffix not in (".npz", ".parquet"):
-        raise ArgumentError(f"--output must end in .npz or .parquet. Received: {path}")
+        raise ArgumentError(f"`output` must end in .npz or .parquet. Received: {path}")
     if path.suffix == ".parquet":
         _pyarrow(path)
 
@@ -74,19 +79,13 @@ def check_new(path: Path) -> None:
     check_suffix(path)
     files.check_new(path, "output")
     if not path.parent.is_dir():
-        raise ArgumentError(f"--output {path}: there is no folder {path.parent}.")
+        raise ArgumentError(f"`output` {path}: there is no folder {path.parent}.")
 
 
 def write(path: Path, batches: Batches, dimension: int, labeled: bool, metadata: Any) -> int:
-    """Writes embeddings, atomically, and returns how many; few batches are held at a time.
+    """Writes embeddings `(n, dimension)`, atomically, and returns n.
 
-    Args:
-        batches: is called more than once, and yields the same each time.
-        dimension: numbers of an embedding.
-        labeled: whether there is a column `label`.
-
-    Raises:
-        WriteError: the disk is full, …
+    `batches` is called more than once, and yields the same each time.
     """
     columns = [name for name in COLUMNS if labeled or name != "label"]
     text = json.dumps(metadata, ensure_ascii=False, sort_keys=True)
@@ -95,16 +94,12 @@ def write(path: Path, batches: Batches, dimension: int, labeled: bool, metadata:
         if path.suffix == ".parquet":
             _write_parquet(temporary, batches(columns), columns, dimension, text)
         else:
-            _write_npz(temporary, batches, columns, (rows, dimension), text)
+            _write_npz(temporary, batches, columns, rows, dimension, text)
     return rows
 
 
 def read(path: Path) -> Features:
-    """Reads a file that `write` wrote.
-
-    Raises:
-        ArgumentError: it is not there, damaged, or something else.
-    """
+    """Reads a file that `write` wrote; ArgumentError if it is not there, damaged, or another."""
     if not path.is_file():
         raise ArgumentError(f"{path}: there is no such file of embeddings.")
     check_suffix(path)
@@ -119,27 +114,24 @@ def read(path: Path) -> Features:
 
 
 def _write_npz(
-    path: Path, batches: Batches, columns: Sequence[str], shape: tuple[int, int], text: str
+    path: Path, batches: Batches, columns: Sequence[str], rows: int, dimension: int, text: str
 ) -> None:
+    dtypes = row_dtype(dimension)
     with zipfile.ZipFile(path, "w") as archive:
         for name in columns:
-            dtype: np.dtype = np.dtype(_DTYPES.get(name, np.float64))
             if name in TEXTS:
                 longest = max((batch[name].dtype.itemsize for batch in batches([name])), default=4)
                 dtype = np.dtype(f"<U{max(1, longest // 4)}")
-            full = shape if name == "embedding" else shape[:1]
-            pieces = (batch[name].astype(dtype) for batch in batches([name]))
-            _write_member(archive, name, dtype, full, pieces)
-        whole = np.array(text)
-        _write_member(archive, _METADATA, whole.dtype, (), [whole])
+            else:
+                dtype = dtypes[name]
+            pieces = (batch[name].astype(dtype.base) for batch in batches([name]))
+            _write_array(archive, name, dtype.base, (rows, *dtype.shape), pieces)
+        metadata = np.array(text)
+        _write_array(archive, _METADATA, metadata.dtype, (), [metadata])
 
 
-def _write_member(
-    archive: zipfile.ZipFile,
-    name: str,
-    dtype: np.dtype,
-    shape: tuple[int, ...],
-    pieces: Iterable[np.ndarray],
+def _write_array(
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype, shape: tuple[int, ...], pieces: Iterable
 ) -> None:
     entry = zipfile.ZipInfo(f"{name}.npy", _WHEN)
     # Texts are as wide as the longest, four bytes a letter; embeddings do not get any smaller.
@@ -163,9 +155,8 @@ def _write_parquet(
     arrow = _pyarrow(path)
     types = {name: arrow.string() for name in TEXTS}
     types |= {"embedding": arrow.list_(arrow.float32(), dimension), "window": arrow.int64()}
-    schema = arrow.schema(
-        [(name, types.get(name, arrow.float64())) for name in columns], {_METADATA: text}
-    )
+    fields = [(name, types.get(name, arrow.float64())) for name in columns]
+    schema = arrow.schema(fields, {_METADATA: text})
     waiting = []
     with arrow.parquet.ParquetWriter(path, schema) as writer:
         for batch in batches:

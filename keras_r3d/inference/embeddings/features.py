@@ -2,10 +2,9 @@
 
 import dataclasses
 import difflib
-import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,9 @@ import tensorflow as tf
 from keras import layers
 
 from keras_r3d._version import __version__
-from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.embeddings import feature_file
-from keras_r3d.inference.embeddings.feature_file import Batch, Features
-from keras_r3d.inference.embeddings.feature_parts import PLAN, Parts
+from keras_r3d.inference.embeddings.feature_file import Features
+from keras_r3d.inference.embeddings.journal import Journal
 from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
@@ -51,34 +48,28 @@ def embedding_layer(network: keras.Model) -> str:
 
 
 def embedding_network(network: keras.Model, layer: str) -> keras.Model:
-    """Returns the network up to a layer; a feature map is averaged over frames and places.
+    """Returns the network up to a layer: clips -> float32 `(batch, d)`.
 
-    Args:
-        layer: name of a layer whose output is `(batch, d)` or `(batch, frames, height, width, d)`.
-
-    Returns:
-        Clips -> float32 `(batch, d)`.
-
-    Raises:
-        ArgumentError: there is no such layer, or its output is of another shape.
+    A feature map is averaged over frames and places. ArgumentError: there is no such layer, or its
+    output is neither `(batch, d)` nor `(batch, frames, height, width, d)`.
     """
-    names = [one.name for one in network.layers]
+    names = [part.name for part in network.layers]
     if layer not in names:
         near = difflib.get_close_matches(layer, names, n=1)
         meant = f" Did you mean '{near[0]}'?" if near else ""
         raise ArgumentError(
-            f"--layer: {network.name} has no layer '{layer}'.{meant} The last of its "
+            f"`layer`: {network.name} has no layer '{layer}'.{meant} The last of its "
             f"{len(names)}: {', '.join(names[-8:])}."
         )
     output = network.get_layer(layer).output
+    # In float32, whatever the precision of the network.
     if len(output.shape) == 5:
-        # In float32, whatever the precision of the network.
         output = layers.GlobalAveragePooling3D(dtype="float32", name="embedding")(output)
     elif len(output.shape) == 2:
         output = layers.Identity(dtype="float32", name="embedding")(output)
     else:
         raise ArgumentError(
-            f"--layer {layer} must give (batch, d) or (batch, frames, height, width, d). "
+            f"`layer` {layer} must give (batch, d) or (batch, frames, height, width, d). "
             f"Received: {output.shape}"
         )
     return keras.Model(network.inputs, output, name=f"{network.name}_{layer}")
@@ -89,12 +80,8 @@ def embedder(
 ) -> tuple[Classifier, str]:
     """Makes a model that gives embeddings instead of probabilities, and names its layer.
 
-    Args:
-        layer: as `embedding_network` takes it; None is that of `embedding_layer`.
-        hardware: the one that `classifier` was opened with.
-
-    Raises:
-        ArgumentError: it is no Keras model, or `layer` is none of its layers.
+    None is the layer of `embedding_layer`, and all devices. ArgumentError: it is no Keras model, or
+    has no such layer.
     """
     if classifier.network is None:
         raise ArgumentError(
@@ -112,38 +99,6 @@ def embedder(
         score=runtimes.of_network(network, hardware, classifier.eval.batch_size),
         network=network,
     ), layer
-
-
-def of_videos(
-    model: Classifier, layer: str, side: Split, *, per: str, timeout: float = TIMEOUT
-) -> Features:
-    """Computes the embeddings of videos, all in memory.
-
-    Args:
-        model, layer: as `embedder` gives them.
-        side: the videos; where its split is "" their labels are not known.
-        per: one of `PER`.
-        timeout: seconds after which a video that gives no more window is given up.
-
-    Raises:
-        ArgumentError: no video can be read.
-        ModelError: the model gives numbers that are not finite.
-    """
-    errors: dict[str, str] = {}
-    details: dict[str, dict[str, str]] = {"ok": {}, "partial": {}}
-    batches = []
-    for scored in _scored(model, side.reader, side.videos, timeout, errors):
-        if scored.status != "error":
-            batches.append(_rows(scored, per))
-            if scored.detail:
-                details[scored.status][scored.source.name] = scored.detail
-    if not batches:
-        raise _nothing(side, errors)
-    columns = {name: np.concatenate([one[name] for one in batches]) for name in batches[0]}
-    if not side.name:
-        columns["label"] = None
-    metadata = _metadata(model, layer, per, side, len(batches), errors, details)
-    return Features(source=Path(model.name), **columns, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,19 +120,21 @@ class StoredFeatures:
 
     def __str__(self) -> str:
         lines = [f"Written: {self.path}: {self.rows} embeddings of {self.videos} videos"]
-        for kind, details in (
-            ("partial, what decodes is used", self.partial),
-            ("without embedding", self.errors),
-        ):
-            if details:
-                lines.append(named(kind, details))
-        return "\n".join(lines)
+        lines += _listed("partial, what decodes is used", self.partial)
+        return "\n".join([*lines, *_listed("without embedding", self.errors)])
 
 
-def named(kind: str, details: dict[str, str]) -> str:
-    """Counts videos of a kind, and names the first of them."""
-    lines = [f"  {detail or name}" for name, detail in details.items()]
-    return "\n".join([f"{len(details)} videos {kind}:", *first_of(lines, 10)])
+def of_videos(
+    model: Classifier, layer: str, side: Split, *, per: str, timeout: float = TIMEOUT
+) -> Features:
+    """Computes the embeddings of videos, all in memory; arguments and errors as of `store`."""
+    journal = Journal(side.videos, len(model.classes))
+    request = _request(model, layer, per)
+    metadata = request | _embed(model, side, journal, per, timeout, {}, None)
+    columns = [name for name in feature_file.COLUMNS if side.name or name != "label"]
+    batches = list(journal.batches(columns))
+    values = {name: np.concatenate([batch[name] for batch in batches]) for name in columns}
+    return Features(Path(model.name), label=values.pop("label", None), **values, metadata=metadata)
 
 
 def store(
@@ -197,7 +154,10 @@ def store(
     What is finished is kept beside `output` until all is: interrupted, the same call resumes.
 
     Args:
-        model, layer, side, per, timeout: as in `of_videos`.
+        model, layer: as `embedder` gives them.
+        side: the videos; where its split is "" their labels are not known.
+        per: one of `PER`.
+        timeout: seconds after which a video that gives no more window is given up.
         unreadable: further videos that cannot be read, by name: why.
         progress: takes the number of videos done, and of all.
         say: takes what there is to say of an earlier call.
@@ -208,72 +168,82 @@ def store(
         ModelError: the model gives numbers that are not finite.
         WriteError: the disk is full, …
     """
-    errors: dict[str, str] = {}
     request = _request(model, layer, per)
-    work = Work(output.with_name(f"{output.name}.parts"), PLAN, request, ArgumentError)
+    work = Work(output.with_name(f"{output.name}.parts"), "request.json", request, ArgumentError)
     with work.open():
-        parts = Parts(work, side.videos)
-        if parts.finished:
-            say(
-                f"{len(parts.finished)} of {len(side.videos)} videos are finished already, in "
-                f"{work.folder}."
-            )
-        if parts.gone:
-            gone = dict.fromkeys(sorted(parts.gone), "")
-            say(named("finished by an earlier call, but no longer named: left out", gone))
-        remaining = [video for video in side.videos if video.name not in parts.finished]
-        total = len(side.videos)
-        numbers = itertools.count(total - len(remaining) + 1)
-        try:
-            for scored in _scored(model, side.reader, remaining, timeout, errors):
-                if scored.status != "error":
-                    parts.add(scored.source.name, _rows(scored, per), scored.detail)
-                if progress is not None:
-                    progress(next(numbers), total)
-        finally:  # of Ctrl-C and SIGTERM, too
-            parts.flush()
-        errors |= unreadable or {}
-        if not parts.finished:
-            raise _nothing(side, errors)
-        details = parts.details()
-        metadata = _metadata(model, layer, per, side, len(parts.finished), errors, details)
-        dimension = len(model.classes)
-        rows = feature_file.write(output, parts.batches, dimension, bool(side.name), metadata)
+        journal = Journal(side.videos, len(model.classes), work.folder)
+        videos = journal.entries
+        if videos:
+            count = f"{len(videos)} of {len(side.videos)} videos"
+            say(f"{count} are finished already, in {work.folder}.")
+        if journal.gone:
+            gone = dict.fromkeys(journal.gone, "")
+            kind = "finished by an earlier call, but no longer named: left out"
+            say("\n".join(_listed(kind, gone)))
+        rest = _embed(model, side, journal, per, timeout, unreadable or {}, progress)
+        labeled, dimension = bool(side.name), len(model.classes)
+        rows = feature_file.write(output, journal.batches, dimension, labeled, request | rest)
     shutil.rmtree(work.folder)
-    return StoredFeatures(output, rows, len(parts.finished), errors, details["partial"])
+    return StoredFeatures(output, rows, len(videos), rest["errors"], rest["partial"])
 
 
-def _scored(
+def _listed(kind: str, details: dict[str, str]) -> list[str]:
+    """Counts videos of a kind, if there are any, and names the first of them."""
+    lines = [f"  {detail or name}" for name, detail in details.items()]
+    return [f"{len(details)} videos {kind}:", *first_of(lines, 10)] if details else []
+
+
+def _embed(
     model: Classifier,
-    reader: Reader,
-    videos: Sequence[Video],
+    side: Split,
+    journal: Journal,
+    per: str,
     timeout: float,
-    errors: dict[str, str],
-) -> Iterator[Prediction]:
-    """Yields the embedded videos in their order; `errors` gets why some are not."""
-    for scored in score(model, reader, videos, timeout=timeout, probabilities=False):
-        if scored.status == "error":
-            errors[scored.source.name] = scored.detail
-        yield scored
+    unreadable: dict[str, str],
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, Any]:
+    """Embeds the videos that are not in the journal; returns what metadata say of all of them."""
+    errors: dict[str, str] = {}
+    remaining = [video for video in side.videos if video.name not in journal.entries]
+    done, total = len(side.videos) - len(remaining), len(side.videos)
+    scores = score(model, side.reader, remaining, timeout=timeout, probabilities=False)
+    try:
+        for number, scored in enumerate(scores, done + 1):
+            if scored.status == "error":
+                errors[scored.source.name] = scored.detail
+            else:
+                rows = _rows(scored, per)
+                journal.add(scored.source.name, rows, scored.status, scored.detail)
+            if progress is not None:
+                progress(number, total)
+    finally:  # of Ctrl-C and SIGTERM, too
+        journal.flush()
+    errors |= unreadable
+    if not journal.entries:
+        reasons = "\n".join(f"  {detail}" for detail in list(errors.values())[:5])
+        raise ArgumentError(f"None of the {total} videos can be read. The first:\n{reasons}")
+    return {
+        "model": os.path.abspath(model.name),
+        "data_dir": side.data or None,
+        "split": side.name or None,
+        "videos": len(journal.entries),
+        "errors": errors,
+        "partial": journal.details("partial"),
+        "notes": journal.details("ok"),
+    }
 
 
-def _rows(scored: Prediction, per: str) -> Batch:
+def _rows(scored: Prediction, per: str) -> np.ndarray:
     """Returns what is kept of a video: an embedding of each window, or their mean."""
     embeddings, seconds = scored.window_scores, scored.window_seconds
     numbers = np.arange(len(embeddings))
     if per == "video":
-        embeddings = scored.scores[np.newaxis].astype(np.float32)
+        embeddings, numbers = scored.scores[np.newaxis], np.array([-1])
         seconds = np.array([[seconds[:, 0].min(), seconds[:, 1].max()]])
-        numbers = np.array([-1])
-    video = scored.source
-    texts = {"video": video.name, "path": video.path, "status": scored.status, "label": video.label}
-    return {
-        "embedding": embeddings,
-        **{name: np.full(len(numbers), text) for name, text in texts.items()},
-        "window": numbers,
-        "start_seconds": seconds[:, 0],
-        "end_seconds": seconds[:, 1],
-    }
+    rows = np.empty(len(numbers), feature_file.row_dtype(embeddings.shape[1]))
+    rows["embedding"], rows["window"] = embeddings, numbers
+    rows["start_seconds"], rows["end_seconds"] = seconds.T
+    return rows
 
 
 def _request(model: Classifier, layer: str, per: str) -> dict[str, Any]:
@@ -293,30 +263,3 @@ def _request(model: Classifier, layer: str, per: str) -> dict[str, Any]:
             "tensorflow": tf.__version__,
         },
     }
-
-
-def _metadata(
-    model: Classifier,
-    layer: str,
-    per: str,
-    side: Split,
-    videos: int,
-    errors: dict[str, str],
-    details: dict[str, dict[str, str]],
-) -> dict[str, Any]:
-    return _request(model, layer, per) | {
-        "model": os.path.abspath(model.name),
-        "data_dir": side.data or None,
-        "split": side.name or None,
-        "videos": videos,
-        "errors": errors,
-        "partial": details["partial"],
-        "notes": details["ok"],
-    }
-
-
-def _nothing(side: Split, errors: dict[str, str]) -> ArgumentError:
-    reasons = "\n".join(f"  {detail}" for detail in list(errors.values())[:5])
-    return ArgumentError(
-        f"None of the {len(side.videos)} videos can be read. The first:\n{reasons}"
-    )

@@ -1,6 +1,5 @@
 """A contact sheet of nearest neighbors: queries on the left, the most similar beside them."""
 
-import itertools
 import os
 from collections.abc import Callable
 
@@ -28,8 +27,6 @@ _SIZE = 160  # pixels of a frame
 # Told apart by the color-blind too; a mark says the same.
 _RIGHT, _WRONG = "#0072b2", "#d55e00"
 
-MiddleFrame = Callable[[int], Frame | None]
-
 
 def sheet(neighbors: Neighbors) -> Figure:
     """Draws the middle frames of up to 8 queries and of their up to 5 nearest.
@@ -38,32 +35,45 @@ def sheet(neighbors: Neighbors) -> Figure:
     center square. A video that can no longer be read is a gray field.
     """
     queries, gallery = neighbors.queries, neighbors.gallery
-    of_queries = middle_frames(queries)
-    of_gallery = of_queries if gallery.source == queries.source else middle_frames(gallery)
+    frame_of_query = frame_in_gallery = middle_frames(queries)
+    if gallery.source != queries.source:
+        frame_in_gallery = middle_frames(gallery)
     rows: list[list[Cell | None]] = []
     for query in _chosen(queries):
-        title = "query\n" + _named(queries, query)
-        rows.append([Cell(of_queries(query), title, "black")])
-        similar = zip(neighbors.numbers[query].tolist(), neighbors.similarities[query], strict=True)
-        for number, similarity in itertools.islice(similar, _MOST_NEIGHBORS):
+        rows.append([Cell(frame_of_query(query), f"query\n{_title(queries, query)}", "black")])
+        for number, similarity in zip(
+            neighbors.numbers[query, :_MOST_NEIGHBORS].tolist(),
+            neighbors.similarities[query],
+            strict=False,
+        ):
             if number < 0:
                 rows[-1].append(None)
                 continue
-            mark, color = _mark(neighbors, query, number)
-            title = f"{similarity:.3f}{mark}\n{_named(gallery, number)}"
-            rows[-1].append(Cell(of_gallery(number), title, color))
+            mark, color = "", "black"
+            if queries.label is not None and gallery.label is not None:
+                right = queries.label[query] == gallery.label[number]
+                mark, color = ("  ✓", _RIGHT) if right else ("  ✗", _WRONG)
+            title = f"{similarity:.3f}{mark}\n{_title(gallery, number)}"
+            rows[-1].append(Cell(frame_in_gallery(number), title, color))
     heading = "Nearest by cosine similarity"
     if queries.label is not None and gallery.label is not None:
         heading += "\n✓ same label, ✗ another"
     return contact_sheet.figure(rows, (1.75, 2.25), heading, font_size=7)
 
 
-def middle_frames(features: Features) -> MiddleFrame:
+def middle_frames(features: Features) -> Callable[[int], Frame | None]:
     """Returns what reads the middle frame of a row, uint8 `(160, 160, 3)`, RGB."""
-    reader, videos = _opened(features)
+    data_dir = features.metadata["data_dir"]
+    reader: Reader = VideoReader(0, 0)
+    stored: dict[str, Video] | None = None
+    if data_dir and opening.is_store(data_dir):
+        store = Store(data_dir)
+        stored = {video.name: video for videos in store.splits.values() for video in videos}
+        reader = StoreReader(store)
 
     def middle_frame(row: int) -> Frame | None:
-        video = videos(row)
+        path, name = str(features.path[row]), str(features.video[row])
+        video = Video(path, "") if stored is None else stored.get(name)
         if video is None:
             return None
         middle = (features.start_seconds[row] + features.end_seconds[row]) / 2
@@ -79,36 +89,17 @@ def middle_frames(features: Features) -> MiddleFrame:
     return middle_frame
 
 
-def _opened(features: Features) -> tuple[Reader, Callable[[int], Video | None]]:
-    """Opens what the videos of a file of embeddings lie in: a clip store, or files."""
-    data_dir = features.metadata["data_dir"]
-    if data_dir and opening.is_store(data_dir):
-        store = Store(data_dir)
-        known = {video.name: video for videos in store.splits.values() for video in videos}
-        return StoreReader(store), lambda row: known.get(str(features.video[row]))
-    return VideoReader(0, 0), lambda row: Video(str(features.path[row]), "")
-
-
 def _chosen(queries: Features) -> list[int]:
     """Chooses the queries to show: one of each label, or evenly placed ones."""
-    if queries.label is None:
-        places = np.linspace(0, len(queries.video) - 1, min(_MOST_QUERIES, len(queries.video)))
-        return places.round().astype(int).tolist()
-    labels = np.unique(queries.label)
-    places = np.linspace(0, len(labels) - 1, min(_MOST_QUERIES, len(labels))).round().astype(int)
-    rows = [np.flatnonzero(queries.label == labels[place]) for place in places]
+    keys = np.arange(len(queries.video)) if queries.label is None else queries.label
+    groups = np.unique(keys)
+    places = np.linspace(0, len(groups) - 1, min(_MOST_QUERIES, len(groups))).round().astype(int)
+    rows = [np.flatnonzero(keys == groups[place]) for place in places]
     # Not the first of each: they may be of one scene.
-    return [int(one[number * len(one) // len(rows)]) for number, one in enumerate(rows)]
+    return [int(same[place * len(same) // len(rows)]) for place, same in enumerate(rows)]
 
 
-def _mark(neighbors: Neighbors, query: int, number: int) -> tuple[str, str]:
-    if neighbors.queries.label is None or neighbors.gallery.label is None:
-        return "", "black"
-    right = neighbors.queries.label[query] == neighbors.gallery.label[number]
-    return ("  ✓", _RIGHT) if right else ("  ✗", _WRONG)
-
-
-def _named(features: Features, row: int) -> str:
+def _title(features: Features, row: int) -> str:
     folder, file = os.path.split(str(features.path[row]))
     # Without a label the folder often is one.
     above = os.path.basename(folder) if features.label is None else str(features.label[row])

@@ -46,20 +46,16 @@ class Probed:
 def probe(train: Features, test: Features) -> Probed:
     """Fits a linear classifier to some embeddings and classifies the videos of others.
 
-    Of several windows of a video the scores are averaged.
-
-    Raises:
-        ArgumentError: labels are not known, there are too few videos, or the files do not fit.
+    Of several windows of a video the scores are averaged. ArgumentError: labels are not known,
+    there are too few videos, or the files do not fit.
     """
     check_alike(test, train)
-    for one in (train, test):
-        if one.label is None:
-            raise ArgumentError(
-                f"{one.source} has no labels, which a linear probe needs: extract it with "
-                "--data_dir or --split."
-            )
-    assert train.label is not None
-    assert test.label is not None
+    if train.label is None or test.label is None:
+        source = train.source if train.label is None else test.source
+        raise ArgumentError(
+            f"{source} has no labels, which a linear probe needs: extract it with `data_dir` or "
+            "`split`."
+        )
     classes = np.unique(train.label)
     _, first, videos = np.unique(train.video, return_index=True, return_inverse=True)
     files = np.unique(train.path[first], return_inverse=True)[1]
@@ -70,14 +66,14 @@ def probe(train: Features, test: Features) -> Probed:
     labels = np.searchsorted(classes, train.label[first])
     labeled = ridge.Labeled([train.embedding], videos, labels, files, len(classes))
     fitted = ridge.fit(labeled, [""])
-    _, tested, numbers = np.unique(test.video, return_index=True, return_inverse=True)
-    scores = ridge.means(fitted.logits([test.embedding]), numbers)
-    truth = test.label[tested]
-    most = classes[np.bincount(labels).argmax()]
+    _, first, videos = np.unique(test.video, return_index=True, return_inverse=True)
+    scores = ridge.means(fitted.logits([test.embedding]), videos)
+    truth = test.label[first]
+    most_frequent = classes[np.bincount(labels).argmax()]
     return Probed(
         described=fitted.described,
         validated=fitted.right,
         right=int((classes[scores.argmax(axis=1)] == truth).sum()),
-        videos=len(tested),
-        chance=float((truth == most).mean()),
+        videos=len(first),
+        chance=float((truth == most_frequent).mean()),
     )

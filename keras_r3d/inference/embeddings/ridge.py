@@ -28,12 +28,7 @@ _TEMPERATURES = np.geomspace(0.5, 60, 80)
 
 
 class Ridge:
-    """Ridge regression of standardized rows, of all strengths at the cost of one.
-
-    Args:
-        rows: float `(n, d)`.
-        targets: float `(n, classes)`.
-    """
+    """Ridge regression of standardized rows `(n, d)`, of all strengths at the cost of one."""
 
     def __init__(self, rows: NDArray, targets: NDArray):
         rows = rows.astype(np.float64)
@@ -43,22 +38,14 @@ class Ridge:
         rows = (rows - self._mean) / self._scale
         self._shift = targets.mean(axis=0)
         self._residual = targets - self._shift
-        count, size = rows.shape
+        self._rows, self._count = rows, len(rows)
         # The smaller of two matrices has the same eigenvalues.
-        if count <= size:
-            squares, left = np.linalg.eigh(rows @ rows.T)
-        else:
-            squares, right = np.linalg.eigh(rows.T @ rows)
+        wide = rows.shape[0] <= rows.shape[1]
+        squares, vectors = np.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
         kept = squares > 1e-10 * max(1e-30, float(squares[-1]))
-        self._squares = squares[kept]
-        singular = np.sqrt(self._squares)
-        if count <= size:
-            self._left = left[:, kept]
-        else:
-            self._left = rows @ (right[:, kept] / singular)
-        self._rows = rows
+        self._squares, vectors = squares[kept], vectors[:, kept]
+        self._left = vectors if wide else rows @ (vectors / np.sqrt(self._squares))
         self._projected = self._left.T @ self._residual
-        self._count = count
 
     def _shrunk(self, strength: float) -> Floats:
         return self._squares / (self._squares + strength * self._count)
@@ -86,10 +73,10 @@ class Ridge:
         _, numbers, counts = np.unique(groups, return_inverse=True, return_counts=True)
         order = np.argsort(numbers, kind="stable")
         for count in np.unique(counts):  # all groups of as many rows at a time
-            own = order[counts[numbers[order]] == count].reshape(-1, count)
-            left = self._left[own]
+            members = order[counts[numbers[order]] == count].reshape(-1, count)
+            left = self._left[members]
             hats = 1 / self._count + (left * shrunk) @ left.transpose(0, 2, 1)
-            scores[own] -= np.linalg.solve(np.eye(count) - hats, errors[own])
+            scores[members] -= np.linalg.solve(np.eye(count) - hats, errors[members])
         return scores
 
 
@@ -112,14 +99,10 @@ class Labeled:
     classes: int
 
     def taken(self, chosen: NDArray[np.bool_]) -> "Labeled":
-        """Returns some of the videos.
-
-        Args:
-            chosen: bool `(videos,)`.
-        """
+        """Returns some of the videos; `chosen` is bool `(videos,)`."""
         rows = chosen[self.videos]
         return Labeled(
-            [one[rows] for one in self.features],
+            [features[rows] for features in self.features],
             np.unique(self.videos[rows], return_inverse=True)[1],
             self.labels[chosen],
             self.groups[chosen],
@@ -128,11 +111,9 @@ class Labeled:
 
 
 def means(values: NDArray, members: Numbers) -> Floats:
-    """Returns the mean of the values of each member, float64 `(members, …)`.
+    """Returns the mean of the values `(rows, …)` of each member, float64 `(members, …)`.
 
-    Args:
-        values: `(rows, …)`.
-        members: int64 `(rows,)`, counted from 0 without gaps.
+    `members` is int64 `(rows,)`, counted from 0 without gaps.
     """
     counts = np.bincount(members)
     sums = np.zeros((len(counts), *values.shape[1:]))
@@ -188,38 +169,33 @@ def fit(labeled: Labeled, names: Sequence[str]) -> Fitted:
     """Fits a classifier: to one network's embeddings, or to the mean of several networks' logits.
 
     Whether clips are fitted to one by one or the mean of each video is, the strengths, and which
-    networks are taken: all is what gives held-out videos the lowest cross-entropy.
-
-    Args:
-        names: of the networks.
+    networks are taken: all is what gives held-out videos the lowest cross-entropy. `names` are
+    those of the networks.
     """
-    labels, best = labeled.labels, [_best(labeled, one) for one in labeled.features]
-    count = len(best)
-    shares = [tuple(float(place == number) for place in range(count)) for number in range(count)]
-    if count > 1:
-        shares.append((1 / count,) * count)
-    loss = right = math.nan
-    if best[0].logits is None:
-        kept, factor = shares[-1], 1.0
-    else:
-        logits = np.stack([one.logits for one in best if one.logits is not None])
+    labels = labeled.labels
+    candidates = [_best(labeled, features) for features in labeled.features]
+    count = len(candidates)
+    choices = [tuple(map(float, row)) for row in np.eye(count)]
+    choices += [(1 / count,) * count] if count > 1 else []
+    loss, shares, factor, right = math.nan, choices[-1], 1.0, math.nan
+    logits = [candidate.logits for candidate in candidates if candidate.logits is not None]
+    if logits:
         ranked = []
-        for choice in shares:
-            scores = np.tensordot(choice, logits, axes=1)
+        for choice in choices:
+            scores = np.tensordot(choice, np.stack(logits), axes=1)
             factor, loss = _temperature(scores, labels)
-            right = float((scores.argmax(axis=1) == labels).mean())
-            ranked.append((loss, choice, factor, right))
-        loss, kept, factor, right = min(ranked)
-    kernels: list[Floats | None] = []
+            ranked.append((loss, choice, factor, float((scores.argmax(axis=1) == labels).mean())))
+        loss, shares, factor, right = min(ranked)
+    kernels: list[Floats | None] = [None] * count
     bias: Floats = np.zeros(labeled.classes)
     words = []
-    for one, share, name in zip(best, kept, names, strict=True):
-        kernel, shift = one.ridge.linear(one.strength)
-        scale = factor * share * one.temperature
-        kernels.append(scale * kernel if share else None)
+    for place, (candidate, share) in enumerate(zip(candidates, shares, strict=True)):
         if share:
-            bias = bias + scale * shift
-            words.append(f"{name} fitted to {one.rows} at strength {one.strength:.3g}".strip())
+            kernel, shift = candidate.ridge.linear(candidate.strength)
+            scale = factor * share * candidate.temperature
+            kernels[place], bias = scale * kernel, bias + scale * shift
+            fitted = f"fitted to {candidate.rows} at strength {candidate.strength:.3g}"
+            words.append(f"{names[place]} {fitted}".strip())
     return Fitted(kernels, bias, loss, right, "; ".join(words))
 
 
@@ -228,27 +204,19 @@ def _best(labeled: Labeled, features: NDArray[np.float32]) -> _Candidate:
     labels, groups = labeled.labels, labeled.groups
     targets = 2 * np.eye(labeled.classes)[labels] - 1
     of_means = Ridge(means(features, labeled.videos), targets)
-    if not _can_hold_out(labeled):
+    # Where no class has videos in two groups, none is left when the other is held out.
+    if not any(len(set(groups[labels == label])) > 1 for label in set(labels.tolist())):
         return _Candidate(of_means, "means of videos", _STRENGTH)
     candidates = []
-    each = np.arange(len(labels))
-    for words, ridge, owners in (
-        ("means of videos", of_means, each),
+    for rows, ridge, videos in (
+        ("means of videos", of_means, np.arange(len(labels))),
         ("single clips", Ridge(features, targets[labeled.videos]), labeled.videos),
     ):
         for strength in STRENGTHS:
-            scores = means(ridge.held_out(groups[owners], strength), owners)
+            scores = means(ridge.held_out(groups[videos], strength), videos)
             scale, loss = _temperature(scores, labels)
-            candidates.append(_Candidate(ridge, words, strength, scale * scores, scale, loss))
-    return min(candidates, key=lambda one: one.loss)
-
-
-def _can_hold_out(labeled: Labeled) -> bool:
-    """Whether a class has videos in two groups, so that one is left when the other is held out."""
-    return any(
-        len(np.unique(labeled.groups[labeled.labels == label])) > 1
-        for label in np.unique(labeled.labels)
-    )
+            candidates.append(_Candidate(ridge, rows, strength, scale * scores, scale, loss))
+    return min(candidates, key=lambda candidate: candidate.loss)
 
 
 def _temperature(scores: Floats, labels: Numbers) -> tuple[float, float]:
@@ -262,37 +230,29 @@ def _temperature(scores: Floats, labels: Numbers) -> tuple[float, float]:
         logits = logits - logits.max(axis=1, keepdims=True)
         logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         right = logs[np.arange(len(labels)), labels]
-        losses.append((-(right.sum() + logs.mean()) / (len(labels) + 1), -right.mean()))
-    best = min(range(len(losses)), key=lambda place: losses[place][0])
-    return float(_TEMPERATURES[best]), float(losses[best][1])
+        smoothed = -(right.sum() + logs.mean()) / (len(labels) + 1)
+        losses.append((smoothed, float(temperature), float(-right.mean())))
+    return min(losses)[1:]
 
 
 def folds(labeled: Labeled, count: int) -> Numbers:
     """Deals groups out to folds, so that each has about as many videos of each class.
 
-    Returns:
-        int64 `(videos,)`, at most `count` different numbers.
+    Returns the fold of each video, int64 `(videos,)`: at most `count` different numbers.
     """
     members = [np.flatnonzero(labeled.groups == group) for group in np.unique(labeled.groups)]
-    counts = [np.bincount(labeled.labels[own], minlength=labeled.classes) for own in members]
     totals = np.bincount(labeled.labels, minlength=labeled.classes)
     dealt = np.zeros((min(count, len(members)), labeled.classes))
     fold = np.zeros(len(labeled.labels), np.int64)
     # The largest first; each goes where its classes are rarest yet, and few videos are.
-    for place in sorted(range(len(members)), key=lambda n: -len(members[n])):
-        share = counts[place] / np.maximum(totals, 1)
-        costs = dealt @ share + 1e-6 * dealt.sum(axis=1)
-        best = int(costs.argmin())
-        dealt[best] += counts[place]
-        fold[members[place]] = best
+    for videos in sorted(members, key=len, reverse=True):
+        counts = np.bincount(labeled.labels[videos], minlength=labeled.classes)
+        costs = dealt @ (counts / np.maximum(totals, 1)) + 1e-6 * dealt.sum(axis=1)
+        fold[videos] = costs.argmin()
+        dealt[costs.argmin()] += counts
     return fold
 
 
 def fit_without(labeled: Labeled, fold: Numbers, names: Sequence[str]) -> list[Fitted]:
-    """Fits a classifier for each fold, which sees nothing of it.
-
-    Args:
-        fold: int64 `(videos,)`, from 0 on.
-        names: as in `fit`.
-    """
+    """Fits a classifier for each fold, from 0 on, which sees nothing of it."""
     return [fit(labeled.taken(fold != number), names) for number in range(fold.max() + 1)]
