@@ -144,10 +144,10 @@ def test_scores_are_smoothed_but_not_over_a_lost_connection(small):
 
 def test_a_spread_recipe_asks_for_seconds(small):
     spread = brightness(dataclasses.replace(small.clips, sampling=Uniform()))
-    with pytest.raises(watching.ArgumentError, match="pass --seconds N"):
+    with pytest.raises(watching.ArgumentError, match="pass `seconds` N"):
         watching.shape(spread, None)
     assert watching.shape(spread, 3.0).seconds == 3.0
-    with pytest.raises(watching.ArgumentError, match="--seconds is of no use"):
+    with pytest.raises(watching.ArgumentError, match="`seconds` is of no use"):
         watching.shape(brightness(small.clips), 3.0)
 
 

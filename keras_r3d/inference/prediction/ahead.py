@@ -1,6 +1,5 @@
 """Takes the items of an iterator in a thread, a few ahead, and gives up one that hangs."""
 
-import dataclasses
 import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -13,18 +12,13 @@ Item = TypeVar("Item")
 _PATIENCE = 2.0  # seconds for a thread to end
 
 
-@dataclasses.dataclass(frozen=True)
-class _End:
-    reason: BaseException
-
-
 class Ahead(Generic[Item], Iterator[Item]):
     """Yields items that a thread of its own produces.
 
     The thread is a daemon: a decoder that hangs does not keep the process from ending.
 
     Args:
-        produce: returns the items; called in the thread.
+        produce: returns the items; called in the thread. What it raises, `next` raises.
         name: of the thread.
         most: items that are held.
         timeout: seconds after which `next` raises `queue.Empty` if no item has come.
@@ -34,7 +28,7 @@ class Ahead(Generic[Item], Iterator[Item]):
         self, produce: Callable[[], Iterable[Item]], *, name: str, most: int, timeout: float
     ):
         self._produce, self._timeout = produce, timeout
-        self._queue: queue.Queue[Item | _End] = queue.Queue(most)
+        self._queue: queue.Queue[Item | BaseException] = queue.Queue(most)
         self._stopped = threading.Event()
         self._thread = workers.start_thread(self._run, name)
 
@@ -44,9 +38,9 @@ class Ahead(Generic[Item], Iterator[Item]):
         except queue.Empty:
             self.stop()
             raise
-        if isinstance(item, _End):
+        if isinstance(item, BaseException):
             self._queue.put(item)  # for whoever asks again
-            raise item.reason
+            raise item
         return item
 
     def stop(self) -> None:
@@ -63,11 +57,11 @@ class Ahead(Generic[Item], Iterator[Item]):
             for item in self._produce():
                 if not self._put(item):
                     return
-        except BaseException as error:  # raised where the next item is waited for
+        except BaseException as error:
             end = error
-        self._put(_End(end))
+        self._put(end)
 
-    def _put(self, item: Item | _End) -> bool:
+    def _put(self, item: Item | BaseException) -> bool:
         while not self._stopped.is_set():
             try:
                 self._queue.put(item, timeout=0.5)

@@ -48,11 +48,6 @@ def write(
         seconds: float64 `(windows, 2)`, start and end of each window, at least one.
         captions: label and score of each window.
         timeout: seconds after which a video that gives no more frame ends there.
-
-    Raises:
-        VideoError: no frame of the video decodes.
-        R3DError: OpenCV cannot write it.
-        WriteError: the disk is full, …
     """
     decoder = Decoder(video)
     decoded = _decoded(decoder, timeout)
@@ -65,11 +60,7 @@ def write(
 
 
 def _decoded(decoder: Decoder, timeout: float) -> Iterator[tuple[float, Frame]]:
-    """Decodes a video as far as it can be, frames BGR.
-
-    Raises:
-        VideoError: no frame of it decodes.
-    """
+    """Decodes a video as far as it can be, BGR; VideoError if no frame of it decodes."""
     name = f"frames of {decoder.path}"
     frames = Ahead(decoder.timed, name=name, most=_FRAMES_AHEAD, timeout=timeout)
     count = 0
@@ -92,32 +83,26 @@ def _captioned(
     seconds: np.ndarray,
     captions: Sequence[tuple[str, float]],
 ) -> Iterator[Frame]:
-    size, window, strip = (0, 0), -1, np.empty((0, 0, 3), np.uint8)
+    height = width = 0
+    window, strip = -1, np.empty((0, 0, 3), np.uint8)
     for second, frame in frames:
-        size = size if any(size) else _size(*frame.shape[:2])
+        if not height:
+            factor = -(-_LEAST_WIDTH // frame.shape[1])
+            # Even, for the codec halves the sides of colors.
+            height, width = (-(-size * factor // 2) * 2 for size in frame.shape[:2])
         number = window_at(seconds, second)
         if number != window:
-            window, strip = number, caption(*captions[number], *size)
-        image = resize(frame, *size)
+            window, strip = number, caption(*captions[number], height, width)
+        image = resize(frame, height, width)
         # What is behind is darkened to a quarter: white is legible on it, whatever it shows.
         behind = image[-len(strip) :] // 4
         yield np.concatenate([image[: -len(strip)], np.maximum(behind, strip)])
 
 
-def _size(height: int, width: int) -> tuple[int, int]:
-    """Returns the size of the copy of a video: a multiple of its own, and even."""
-    factor = -(-_LEAST_WIDTH // width)
-    # The codec halves the sides of colors.
-    return -(-height * factor // 2) * 2, -(-width * factor // 2) * 2
-
-
 def window_at(seconds: np.ndarray, moment: float) -> int:
-    """Returns the number of the window of a moment: of those that show it, the most centered one.
+    """Returns the number of the window that shows a moment most centered; if none, the nearest.
 
-    Where none shows it, the nearest.
-
-    Args:
-        seconds: float64 `(windows, 2)`, start and end, at least one.
+    `seconds` are starts and ends, float64 `(windows, 2)`, of at least one.
     """
     starts, ends = seconds.T
     elsewhere = (moment < starts) | (moment >= ends)
@@ -132,13 +117,8 @@ def at_constant_rate(
     """Repeats and leaves out frames by their times, so that there are `rate` in a second.
 
     Each place takes the last frame that is shown at its middle; a frame of a constant rate thus
-    keeps its place, however its time is rounded.
-
-    Args:
-        frames: times in seconds, increasing, and frames.
-
-    Yields:
-        Time, as in the video, and frame.
+    keeps its place, however its time is rounded. Times are in seconds, increasing, and come as
+    they are.
     """
     elapsed, count, place = 0.0, 0, 0
     held: tuple[float, Frame] | None = None
@@ -171,17 +151,13 @@ def _rate(header: float, seconds: Sequence[float]) -> float:
 
 @fonts.any_script()
 def caption(label: str, score: float, height: int, width: int) -> Frame:
-    """Draws a label and its score white on black, as a strip for a frame of that size.
-
-    Returns:
-        uint8 `(rows, width, 3)`.
-    """
+    """Draws a label and its score white on black, for a frame of that size: `(rows, width, 3)`."""
     rows = min(height, max(_LEAST_STRIP, round(min(height, width) * _STRIP)))
     margin = 0.3 * rows
     figure = Figure(figsize=(width / 100, rows / 100), dpi=100, facecolor="black")
     canvas = FigureCanvasAgg(figure)
     style: dict[str, Any] = {"color": "white", "fontsize": 0.36 * rows, "va": "center"}
-    style["parse_math"] = False
+    style |= {"parse_math": False}
     number = figure.text(1 - margin / width, 0.5, f"{score:.0%}", ha="right", **style)
     end = number.get_window_extent(canvas.get_renderer()).x0 - margin
     name = printable(label)

@@ -15,8 +15,7 @@ def check(
 ) -> list[float]:
     """Returns the weights of models, 1 each if none are given.
 
-    Raises:
-        ArgumentError: models have other classes, or there is not a weight for each.
+    ArgumentError: models have other classes, or there is not a weight for each.
     """
     if len(names) < 2:
         raise ArgumentError(f"Fusion takes at least two models. Received: {' '.join(names)}")
@@ -29,15 +28,15 @@ def check(
     try:
         numbers = [float(weight) for weight in weights] or [1.0] * len(names)
     except ValueError:
-        given = " ".join(map(str, weights))
-        raise ArgumentError(f"--weights must be numbers. Received: {given}") from None
+        words = " ".join(map(str, weights))
+        raise ArgumentError(f"`weights` must be numbers. Received: {words}") from None
     if len(numbers) != len(names):
         raise ArgumentError(
-            f"--weights must have a number for each of the {len(names)} models. Received: "
+            f"`weights` must have a number for each of the {len(names)} models. Received: "
             f"{len(numbers)}"
         )
     if not all(np.isfinite(number) and number >= 0 for number in numbers) or not sum(numbers):
-        raise ArgumentError(f"--weights must be 0 or more, and not all 0. Received: {numbers}")
+        raise ArgumentError(f"`weights` must be 0 or more, and not all 0. Received: {numbers}")
     return numbers
 
 
@@ -45,10 +44,8 @@ def aligned(videos: Sequence[Sequence[Video]], names: Sequence[str]) -> list[lis
     """Returns the videos of each model in the order of the first's.
 
     Two are the same if their paths below the videos' common folder are, and their segments. Flow
-    that was stored ahead lies in files of its own: then suffixes do not count.
-
-    Raises:
-        ArgumentError: a model lacks some, or has others, or names differ in their suffix only.
+    that was stored ahead lies in files of its own: then suffixes do not count. ArgumentError: a
+    model lacks some, or has others, or names differ in their suffix only.
     """
     keyed = [_by_key(listed, suffix=True) for listed in videos]
     if any(set(keys) != set(keyed[0]) for keys in keyed[1:]):
@@ -57,7 +54,7 @@ def aligned(videos: Sequence[Sequence[Video]], names: Sequence[str]) -> list[lis
         if different := sorted(set(keyed[0]) ^ set(keys)):
             raise ArgumentError(
                 f"{names[0]} and {name} must have the same videos. Only one of them has "
-                f"{different[0][0]} (and {len(different) - 1} more): pass --data_dir or --split."
+                f"{different[0][0]} (and {len(different) - 1} more): pass `data` or `split`."
             )
         if len(keys) != len(listed) or len(keys) != len(videos[0]):
             raise ArgumentError(
@@ -69,28 +66,25 @@ def aligned(videos: Sequence[Sequence[Video]], names: Sequence[str]) -> list[lis
 
 def _by_key(videos: Sequence[Video], suffix: bool) -> dict[tuple[str, float, float], Video]:
     root = os.path.commonpath([os.path.dirname(video.path) for video in videos])
-
-    def key(video: Video) -> tuple[str, float, float]:
+    by_key = {}
+    for video in videos:
         path = os.path.relpath(video.path, root)
         name = path if suffix else os.path.splitext(path)[0]
-        return name, video.start_seconds, video.end_seconds
-
-    return {key(video): video for video in videos}
+        by_key[name, video.start_seconds, video.end_seconds] = video
+    return by_key
 
 
 def fuse(streams: Sequence[Iterator[Prediction]], weights: Sequence[float]) -> Iterator[Prediction]:
     """Yields the weighted means of several models' scores of the same videos.
 
     Windows are fused if all models have the same number of them in a video, in their order; else
-    the fused video has none, and only its own score. Videos and classes are in the first's order.
+    the fused video has none, and only its own score. Classes are in the first's order. A video is
+    an error if it is one of any model, and partial likewise.
 
     Args:
         streams: the videos' scores by each model, in the same order; of one model, these are
             returned.
         weights: one a model, as `check` returns them.
-
-    Yields:
-        A video is an error if it is one of any model, and partial likewise.
     """
     if len(streams) == 1:
         yield from streams[0]
@@ -104,13 +98,11 @@ def fuse(streams: Sequence[Iterator[Prediction]], weights: Sequence[float]) -> I
             yield Prediction.error(first.source, first.labels, detail)
             continue
         places = [[list(part.labels).index(label) for label in first.labels] for part in parts]
-        windows = np.empty((0, len(first.labels)), np.float32)
-        seconds = np.empty((0, 2))
+        windows, seconds = np.empty((0, len(first.labels)), np.float32), np.empty((0, 2))
+        by_model = list(zip(parts, places, strict=True))
         if len({len(part.window_scores) for part in parts}) == 1:
-            own = [p.window_scores[:, place] for p, place in zip(parts, places, strict=True)]
-            windows = np.tensordot(shares, own, 1).astype(np.float32)
+            window_scores = [part.window_scores[:, place] for part, place in by_model]
+            windows = np.tensordot(shares, window_scores, 1).astype(np.float32)
             seconds = first.window_seconds
-        scores = np.tensordot(
-            shares, [p.scores[place] for p, place in zip(parts, places, strict=True)], 1
-        )
-        yield Prediction(*(first.source, status, detail, first.labels, scores, windows, seconds))
+        scores = np.tensordot(shares, [part.scores[place] for part, place in by_model], 1)
+        yield Prediction(first.source, status, detail, first.labels, scores, windows, seconds)

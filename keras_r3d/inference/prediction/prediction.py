@@ -105,11 +105,22 @@ class Prediction:
             files.write_json(path, self.record(k))
         elif suffix == ".csv":
             self._require_windows()
-            files.write_text(path, self._windows_csv())
+            rows = [
+                [*(f"{second:.6f}" for second in seconds), *(f"{x:.{_EXACT}g}" for x in scores)]
+                for seconds, scores in zip(self.window_seconds, self.window_scores, strict=True)
+            ]
+            header = ["start_seconds", "end_seconds", *self.labels]
+            files.write_text(path, files.csv_text(header, rows))
         elif suffix == ".png":
             fonts.save(self.timeline(k), path)
         elif suffix in annotated_copy.CODECS:
-            self._annotate(path, timeout)
+            if self.status == "error":
+                raise ArgumentError(f"{self.video} has no score: {self.detail}")
+            seconds, scores = over_time(self.window_seconds, self.window_scores)
+            if not len(scores):  # of models whose windows differ
+                seconds, scores = np.array([[0, np.inf]]), self.scores[None]
+            captions = [best(self.labels, row, 1)[0] for row in scores]
+            annotated_copy.write(path, self.video, seconds, captions, timeout)
         else:
             kinds = [".json", ".csv", ".png", *annotated_copy.CODECS]
             raise ArgumentError(f"`path` must end in one of {kinds}. Received: {path}")
@@ -117,37 +128,15 @@ class Prediction:
 
     def _require_windows(self) -> None:
         if not len(self.window_scores):
-            raise ArgumentError(
-                f"{self.video} has no scores of windows: "
-                + (self.detail or "the fused models have other windows each.")
-            )
-
-    def _windows_csv(self) -> str:
-        rows = (
-            [*(f"{second:.6f}" for second in seconds), *(f"{x:.{_EXACT}g}" for x in scores)]
-            for seconds, scores in zip(self.window_seconds, self.window_scores, strict=True)
-        )
-        return files.csv_text(["start_seconds", "end_seconds", *self.labels], rows)
-
-    def _annotate(self, path: Path, timeout: float) -> None:
-        if self.status == "error":
-            raise ArgumentError(f"{self.video} has no score: {self.detail}")
-        seconds, scores = over_time(self.window_seconds, self.window_scores)
-        if not len(scores):  # of models whose windows differ
-            seconds, scores = np.array([[0, np.inf]]), self.scores[None]
-        captions = [best(self.labels, row, 1)[0] for row in scores]
-        annotated_copy.write(path, self.video, seconds, captions, timeout)
+            detail = self.detail or "the fused models have other windows each."
+            raise ArgumentError(f"{self.video} has no scores of windows: {detail}")
 
 
 def over_time(seconds: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns scores in the order of time where windows lie in others, as of clips that are spread.
 
-    Each stretch between the starts and ends of windows then has the mean of the windows that show
-    it. Other windows are returned as they are.
-
-    Args:
-        seconds: float `(windows, 2)`.
-        scores: float `(windows, classes)`.
+    Each stretch between the starts and ends of windows, `(windows, 2)`, then has the mean of the
+    windows that show it. Other windows are returned as they are.
     """
     starts, ends = seconds.T
     inside = (starts[:, None] <= starts) & (ends <= ends[:, None])

@@ -18,9 +18,9 @@ from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
 
-UNFINISHED = ".unfinished"
+_UNFINISHED = ".unfinished"
 
-_SUFFIXES = {"timeline": {".png", ".csv"}, "annotate": {".mp4"}}  # of files in these folders
+_SUFFIXES = {"timeline": (".csv", ".png"), "annotate": (".mp4",)}  # of files in these folders
 _SECONDS = 10.0  # between two writings of what is done
 _LEAST_PAUSE = 20  # times as long as a writing took
 
@@ -70,12 +70,12 @@ class Predictions(Iterator[Prediction]):
         wanted = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate}
         self._paths = {kind: Path(path) for kind, path in wanted.items() if path is not None}
         for kind, path in self._paths.items():
-            _check_free(kind, path)
+            files.check_new(path, kind)
         self._copy: Path | None = None
         if annotate is not None and _is_copy(Path(annotate), len(videos)):
             self._copy = self._paths.pop("annotate")
         for kind, path in self._paths.items():
-            _check_unfinished(kind, path)
+            _check_place(kind, path)
 
     def __next__(self) -> Prediction:
         if not self._records:
@@ -119,36 +119,30 @@ class Predictions(Iterator[Prediction]):
         name = next(self._names)
         self._records.append(prediction.record(self._top))
         self.statuses.append(prediction.status)
-        self.lacking = []
-        if prediction.status != "error":
-            if folder := self._paths.get("timeline"):
-                stem = _unfinished(folder) / name
-                self._save(prediction, stem, ".csv") and self._save(prediction, stem, ".png")
-            if folder := self._paths.get("annotate"):
-                self._save(prediction, _unfinished(folder) / name, ".mp4")
-            elif self._copy is not None:
-                self._save(prediction, self._copy.with_suffix(""), self._copy.suffix)
+        wanted = [
+            (kind, _unfinished(self._paths[kind]) / f"{name}{suffix}")
+            for kind, suffixes in _SUFFIXES.items()
+            for suffix in suffixes
+            if kind in self._paths
+        ]
+        wanted += [("annotate", self._copy)] if self._copy is not None else []
+        failures: dict[str, str] = {}
+        for kind, path in wanted if prediction.status != "error" else ():
+            if kind in failures:
+                continue
+            try:
+                prediction.save(path, self._top, self._timeout)
+            except R3DError as error:
+                if isinstance(error, WriteError) and kind == "timeline":
+                    raise
+                failures[kind] = f"no {'copy' if kind == 'annotate' else kind}: {error}"
+        self.lacking = list(failures.values())
+        self.complete = self.complete and not failures
         if time.monotonic() >= self._next_save:
             self.keep()
 
-    def _save(self, prediction: Prediction, stem: Path, suffix: str) -> bool:
-        try:
-            prediction.save(stem.with_name(stem.name + suffix), self._top, self._timeout)
-        except R3DError as error:
-            if isinstance(error, WriteError) and suffix not in annotated_copy.CODECS:
-                raise
-            what = "copy" if suffix in annotated_copy.CODECS else "timeline"
-            self.lacking, self.complete = [f"no {what}: {error}"], False
-            return False
-        return True
-
     def _finish(self) -> None:
-        """Gives all files their names.
-
-        Raises:
-            ArgumentError: meanwhile another file has such a name.
-            WriteError: the disk is full, …
-        """
+        """Gives all files their names; ArgumentError if meanwhile another file has one."""
         if self.written:
             return
         self.keep()
@@ -166,60 +160,51 @@ class Predictions(Iterator[Prediction]):
 def _csv(records: Sequence[dict[str, Any]], top: int) -> str:
     """Returns the text of a CSV file with a row for each of `Prediction.record`."""
     plain = ["video", "status", "detail", "windows", "seconds"]
-    header = [*plain, *(f"{what}_{n}" for n in range(1, top + 1) for what in ("label", "score"))]
-    rows = []
-    for record in records:
-        classes = [value for best in record["top"] for value in (best["label"], best["score"])]
-        rows.append([*(record[name] for name in plain), *classes])
-    return files.csv_text(header, rows)
+    header = [*plain, *(f"{key}_{n}" for n in range(1, top + 1) for key in ("label", "score"))]
+    rows = (
+        [*(record[key] for key in plain), *(x for best in record["top"] for x in best.values())]
+        for record in records
+    )
+    return files.csv_text(header, list(rows))
 
 
 def _unfinished(path: Path) -> Path:
     """Returns what a file or folder is called until it is complete."""
-    return path.with_name(path.name + UNFINISHED)
+    return path.with_name(path.name + _UNFINISHED)
 
 
 def _is_copy(path: Path, videos: int) -> bool:
-    """Whether `--annotate` names a file."""
+    """Whether `annotate` names a file."""
     suffix = path.suffix.lower()
     if suffix in annotated_copy.CODECS:
         if videos != 1:
             raise ArgumentError(
-                f"--annotate {path} is a file, but there are {videos} videos: name a folder."
+                f"`annotate` {path} is a file, but there are {videos} videos: name a folder."
             )
         return True
     if suffix and videos == 1:
         raise ArgumentError(
-            f"--annotate must end in .mp4 or .avi, or name a folder. Received: {path}"
+            f"`annotate` must end in .mp4 or .avi, or name a folder. Received: {path}"
         )
     return False
 
 
-def _check_free(kind: str, path: Path) -> None:
-    """Refuses what is there, or has no folder to lie in, before hours of work."""
-    files.check_new(path, kind)
-    if kind not in _SUFFIXES and not path.absolute().parent.is_dir():
-        raise ArgumentError(f"--{kind} {path}: there is no such folder.")
-
-
-def _check_unfinished(kind: str, path: Path) -> None:
-    """Refuses to replace what no prediction left behind."""
-    left = _unfinished(path)
-    if not os.path.lexists(left):
-        return
-    suffixes = _SUFFIXES.get(kind)
-    if suffixes is None:
-        strange = [] if left.is_file() else [left]
-    elif left.is_dir() and not left.is_symlink():
+def _check_place(kind: str, path: Path) -> None:
+    """Refuses what has no folder, or replaces what no prediction left, before hours of work."""
+    left, suffixes = _unfinished(path), _SUFFIXES.get(kind)
+    if suffixes is None and not path.absolute().parent.is_dir():
+        raise ArgumentError(f"`{kind}` {path}: there is no such folder.")
+    strange = [left] if os.path.lexists(left) else []
+    if suffixes is None and left.is_file():
+        strange = []
+    elif suffixes is not None and left.is_dir() and not left.is_symlink():
         strange = [
             file
             for file in left.iterdir()
             if not file.is_file() or not (file.suffix in suffixes or files.is_leftover(file))
         ]
-    else:
-        strange = [left]
     if strange:
         raise ArgumentError(
-            f"--{kind} {path}: {strange[0]} is in the way, which no prediction has left behind. "
+            f"`{kind}` {path}: {strange[0]} is in the way, which no prediction has left behind. "
             "Choose another name."
         )

@@ -23,13 +23,7 @@ def terminal_columns() -> int | None:
 
 
 class Table:
-    """A table of videos and their classes.
-
-    Args:
-        videos: all paths.
-        labels: names of all classes.
-        columns: of the terminal; None cuts nothing.
-    """
+    """A table of videos and their classes, as wide as a terminal; None cuts nothing."""
 
     def __init__(self, videos: Iterable[str], labels: Iterable[str], columns: int | None):
         video, label = (
@@ -49,19 +43,14 @@ class Table:
         return self._row("video", "class", f"{'score':>{_SCORE}}")
 
     def rows(self, prediction: Prediction, top: int) -> list[str]:
-        """Returns the lines of a video: its best classes one below the other, then what is wrong.
-
-        What is wrong is never cut.
-        """
+        """Returns the lines of a video: its best classes, then, never cut, what is wrong."""
         name = printable(prediction.video)
-        if self._cuts:
-            name = shortened_path(name, self._video)
+        name = shortened_path(name, self._video) if self._cuts else name
         lines: list[str] = []
         for label, score in prediction.top(top):
-            shown = printable(label)
-            if self._cuts:
-                shown = shortened(shown, self._label)
-            lines.append(self._row("" if lines else name, shown, f"{score:.3f}"))
+            label = printable(label)
+            label = shortened(label, self._label) if self._cuts else label
+            lines.append(self._row("" if lines else name, label, f"{score:.3f}"))
         detail = printable(prediction.detail.removeprefix(f"{prediction.video}: "))
         if prediction.status != "ok":
             detail = f"{prediction.status}: {detail}"
@@ -70,15 +59,15 @@ class Table:
         return lines
 
     def _row(self, video: str, label: str, score: str = "") -> str:
-        cells = [_padded(video, self._video), _padded(label, self._label), score]
-        return (" " * _GAP).join(cells).rstrip()
+        video += " " * (self._video - width(video))
+        label += " " * (self._label - width(label))
+        return (" " * _GAP).join([video, label, score]).rstrip()
 
 
 def show(predictions: Prediction | Predictions, labels: Sequence[str], top: int) -> int:
-    """Prints predictions of several videos as they come.
+    """Prints predictions of several videos as they come, and returns the exit code.
 
-    Returns:
-        Exit code: 1 if a video has no score, or something that was wanted could not be written.
+    That is 1 if a video has no score, or something that was wanted could not be written.
     """
     assert isinstance(predictions, Predictions)  # of several videos, as commands ask
     table = Table(predictions.videos, labels, terminal_columns())
@@ -122,7 +111,3 @@ def total(statuses: Sequence[str]) -> str:
     parts = [f"{statuses.count(status)} {status}" for status in ("ok", "partial", "error")]
     number = len(statuses)
     return f"{number} video{'s' if number != 1 else ''}: {', '.join(parts)}."
-
-
-def _padded(text: str, columns: int) -> str:
-    return text + " " * (columns - width(text))

@@ -7,10 +7,11 @@ each video that is being decoded, then the next of each.
 
 import collections
 import dataclasses
+import functools
 import itertools
 import queue
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -33,11 +34,7 @@ _WINDOWS_AHEAD = 4  # of each
 def score_files(
     classifier: Classifier, paths: Sequence[str], timeout: float = TIMEOUT
 ) -> Iterator[Prediction]:
-    """Scores video files, as `score` does.
-
-    Yields:
-        The same scores, to the bit on CPU, as an evaluation gives the same videos.
-    """
+    """Scores video files: to the bit on CPU as an evaluation scores the same videos."""
     videos = [Video(path, "") for path in paths]
     return score(classifier, file_reader(paths, classifier.clips), videos, timeout=timeout)
 
@@ -63,7 +60,8 @@ def score(
     """
     parts: dict[int, _Parts] = {}
     following = 0
-    with _Network(classifier, probabilities, keep_views) as network:
+    with ThreadPoolExecutor(1, "network") as thread:
+        network = _Network(classifier, probabilities, keep_views, thread)
         for number, item in windows(classifier, reader, videos, timeout):
             part = parts.setdefault(number, _Parts())
             if isinstance(item, Window):
@@ -75,7 +73,8 @@ def score(
             while following in parts and parts[following].complete:
                 yield _result(classifier, reader, videos[following], parts.pop(following))
                 following += 1
-        network.finish()
+        network.step()  # the one with what is left
+        network.step()
     for number in sorted(parts):
         yield _result(classifier, reader, videos[number], parts[number])
 
@@ -103,59 +102,42 @@ class _Parts:
 class _Network:
     """Scores windows in a thread of its own, while the next are collected."""
 
-    def __init__(self, classifier: Classifier, probabilities: bool, keep_views: bool):
-        self._classifier = classifier
+    def __init__(
+        self, classifier: Classifier, probabilities: bool, keep_views: bool, thread: Executor
+    ):
+        self._classifier, self._thread = classifier, thread
         self._probabilities, self._keep_views = probabilities, keep_views
-        self._thread = ThreadPoolExecutor(1, "network")
+        # Each window's views, and the list that gets its scores.
         self._collected: list[tuple[Frame, list[np.ndarray]]] = []
-        self._scoring: Future[list[np.ndarray]] | None = None
-        self._waiting: list[list[np.ndarray]] = []  # for these scores
-
-    def __enter__(self) -> "_Network":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.shutdown()
+        self._taken = self._collected
+        self._scores: Future[list[np.ndarray]] | None = None
 
     def take(self, window: Window, scores: list[np.ndarray]) -> None:
-        """Takes a window; begins a step once there are enough.
-
-        Args:
-            scores: gets those of the window, later.
-        """
+        """Takes a window, whose scores are appended later; begins a step when there are enough."""
         self._collected.append((window.pixels, scores))
         if sum(len(views) for views, _ in self._collected) >= self._classifier.eval.batch_size:
-            self._begin()
+            self.step()
 
-    def finish(self) -> None:
-        """Scores what is left."""
-        if self._collected:
-            self._begin()
-        self._wait()
+    def step(self) -> None:
+        """Waits for the scores of the step that is taken, and begins one with what is collected."""
+        if self._scores is not None:
+            for (_, scores), value in zip(self._taken, self._scores.result(), strict=True):
+                scores.append(value)
+        self._taken, self._collected = self._collected, []
+        windows = [views for views, _ in self._taken]
+        self._scores = self._thread.submit(self._score, windows) if windows else None
 
-    def _begin(self) -> None:
-        self._wait()
-        self._scoring = self._thread.submit(self._step, [views for views, _ in self._collected])
-        self._waiting = [scores for _, scores in self._collected]
-        self._collected = []
-
-    def _wait(self) -> None:
-        if self._scoring is not None:
-            for scores, own in zip(self._waiting, self._scoring.result(), strict=True):
-                scores.append(own)
-        self._scoring = None
-
-    def _step(self, windows: list[Frame]) -> list[np.ndarray]:
-        kind = self._classifier.eval.average
-        pixels = np.concatenate(windows)
-        scores = _checked(self._classifier, self._classifier.score(pixels), self._probabilities)
+    def _score(self, windows: list[Frame]) -> list[np.ndarray]:
+        scores = self._classifier.score(np.concatenate(windows))
+        _check(self._classifier, scores, self._probabilities)
         parts = np.split(scores, np.cumsum([len(views) for views in windows])[:-1])
         if self._keep_views:
             return parts
+        kind = self._classifier.eval.average
         return [average(views, kind).astype(np.float32) for views in parts]
 
 
-def _checked(classifier: Classifier, scores: np.ndarray, probabilities: bool) -> np.ndarray:
+def _check(classifier: Classifier, scores: np.ndarray, probabilities: bool) -> None:
     wrong = None
     if scores.shape[1] != len(classifier.classes):
         wrong = f"{scores.shape[1]} scores for {len(classifier.classes)} classes"
@@ -165,7 +147,6 @@ def _checked(classifier: Classifier, scores: np.ndarray, probabilities: bool) ->
         wrong = f"scores from {scores.min():.3g} to {scores.max():.3g}, no probabilities"
     if wrong:
         raise ModelError(f"The model {classifier.name} gives {wrong}.")
-    return scores
 
 
 def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts) -> Prediction:
@@ -184,46 +165,38 @@ def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts)
             count += f" at a stride of {stride}"
         detail = f"{video.name}: {count}, repeated to the {frames} of a clip."
     scores = np.stack(parts.scores)
-    return Prediction(
-        source=video,
-        status=status,
-        detail=detail,
-        labels=classes,
-        scores=average(scores.reshape(-1, len(classes)), classifier.eval.average),
-        window_scores=scores,
-        window_seconds=np.array(parts.seconds),
-    )
+    mean = average(scores.reshape(-1, len(classes)), classifier.eval.average)
+    return Prediction(video, status, detail, classes, mean, scores, np.array(parts.seconds))
 
 
 def windows(
     classifier: Classifier, reader: Reader, videos: Sequence[Video], timeout: float
 ) -> Iterator[tuple[int, Window | str]]:
-    """Yields the windows of videos in turns.
-
-    Yields:
-        Number of a video and a window of it; after the last of each, "" or what went wrong.
-    """
-    protocol = classifier.eval
+    """Yields number and window of videos in turns; after the last of each, "" or what is wrong."""
+    clips, protocol = classifier.clips, classifier.eval
 
     def start(number: int) -> tuple[int, Ahead[Window]]:
-        video = videos[number]
-
-        def decode() -> Iterator[Window]:
-            return cutting.windows(
-                reader, video, classifier.clips, protocol.window_count, protocol.views
-            )
-
-        name = f"windows of {video.name}"
+        arguments = reader, videos[number], clips, protocol.window_count, protocol.views
+        decode = functools.partial(cutting.windows, *arguments)
+        name = f"windows of {videos[number].name}"
         return number, Ahead(decode, name=name, most=_WINDOWS_AHEAD, timeout=timeout)
 
     numbers = iter(range(len(videos)))
-    running = collections.deque(
-        start(number) for number in itertools.islice(numbers, min(reader.threads, _MOST_VIDEOS))
-    )
+    most = min(reader.threads, _MOST_VIDEOS)
+    running = collections.deque(start(number) for number in itertools.islice(numbers, most))
     try:
         while running:
             number, stream = running.popleft()
-            item = _next(stream, videos[number], timeout)
+            item: Window | str
+            try:
+                item = next(stream, "")
+            except VideoError as error:
+                item = str(error)
+            except queue.Empty:
+                item = (
+                    f"{videos[number].name}: nothing decoded in {timeout:g} s: it was given up. A "
+                    "slow disk or a very long video? Raise the timeout."
+                )
             if isinstance(item, Window):
                 running.append((number, stream))
             elif (following := next(numbers, None)) is not None:
@@ -234,15 +207,3 @@ def windows(
             stream.stop()
         for _, stream in running:  # a process that ends while they decode is aborted
             stream.join()
-
-
-def _next(stream: Ahead[Window], video: Video, timeout: float) -> Window | str:
-    try:
-        return next(stream, "")
-    except VideoError as error:
-        return str(error)
-    except queue.Empty:
-        return (
-            f"{video.name}: nothing decoded in {timeout:g} s: it was given up. A slow disk or a "
-            "very long video? Raise --timeout."
-        )

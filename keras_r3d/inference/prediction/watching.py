@@ -71,12 +71,8 @@ class Sighting:
 def shape(classifier: Classifier, seconds: float | None) -> Shape:
     """Returns the frames of a source that are kept.
 
-    Args:
-        seconds: that a clip is spread over, of a recipe that spreads clips over whole videos.
-
-    Raises:
-        ArgumentError: they are missing, or the recipe takes consecutive frames; or the model takes
-            optical flow.
+    `seconds` are what a clip is spread over, of a recipe that spreads clips over whole videos.
+    ArgumentError: they are missing, or of no use; or the model takes optical flow.
     """
     clips = classifier.clips
     if clips.input != "rgb":
@@ -87,14 +83,14 @@ def shape(classifier: Classifier, seconds: float | None) -> Shape:
     if not clips.is_spread:
         if seconds is not None:
             raise ArgumentError(
-                f"--seconds is of no use: this model takes {clips.frames} consecutive frames. "
+                f"`seconds` is of no use: this model takes {clips.frames} consecutive frames. "
                 "Leave it out."
             )
     elif seconds is None:
         raise ArgumentError(
             f"This model was trained on {clips.frames} frames spread over whole videos, and a live "
-            "source has no end: pass --seconds N, about as long as its training videos, and the "
-            "newest N seconds are scored."
+            "source has no end: pass `seconds` N, about as long as its training videos, and "
+            "the newest N seconds are scored."
         )
     return Shape(
         frames=clips.frames,
@@ -130,13 +126,9 @@ def watch(
         smooth: newest windows over which scores are averaged; not over a lost connection.
         duration: seconds after which it ends; None: never.
         say: takes what there is to say of the connection.
-
-    Raises:
-        VideoError: the source cannot be connected to, or ends before a window is full.
     """
     newest: collections.deque[np.ndarray] = collections.deque(maxlen=smooth)
-    if every is None and kept.seconds:
-        every = kept.seconds
+    every = every if every is not None else kept.seconds or None
     began = time.monotonic()
     seen, dropped, first = 0, 0, 0.0
     last: Held | None = None
@@ -150,10 +142,15 @@ def watch(
                 break
             continue
         seen = window[-1].number + 1
-        if last is not None and not _due(last, window, every, kept.span):
+        if last is None:
+            due = True
+        elif every is None:
+            due = window[-1].number >= last.number + kept.span
+        else:
+            due = window[-1].captured >= last.captured + every
+        if not due:
             continue
-        pixels = window_pixels(window, kept)
-        scores = average(classifier.score(pixels), classifier.eval.average)
+        scores = average(classifier.score(window_pixels(window, kept)), classifier.eval.average)
         latency = time.monotonic() - window[-1].captured
         if last is None:
             first = window[0].captured
@@ -166,7 +163,7 @@ def watch(
         yield Sighting(
             time=datetime.datetime.now().astimezone(),
             start_seconds=window[0].captured - first,
-            end_seconds=window[-1].captured - first,
+            end_seconds=last.captured - first,
             latency_seconds=latency,
             frames=source.frames,
             dropped=dropped,
@@ -174,13 +171,5 @@ def watch(
             labels=classifier.classes,
         )
     if last is None:
-        seconds = time.monotonic() - began
-        raise VideoError(
-            f"{source.name}: no window was scored: {source.frames} frames came in {seconds:.1f} s."
-        )
-
-
-def _due(last: Held, window: list[Held], every: float | None, span: int) -> bool:
-    if every is None:
-        return window[-1].number >= last.number + span
-    return window[-1].captured >= last.captured + every
+        came = f"{source.frames} frames came in {time.monotonic() - began:.1f} s"
+        raise VideoError(f"{source.name}: no window was scored: {came}.")
