@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from keras_r3d import run_folder
 from keras_r3d.data import clips as cutting
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.explanation import feature_maps, gradcam, heat, overlay
 from keras_r3d.inference.explanation.feature_maps import Stage
@@ -83,14 +82,12 @@ class Explanation:
         paths = paths_of(self.video, folder, npz)
         run_folder.make(Path(folder))
         fonts.save(self.figure(), paths["png"])
-        hottest = self.heats["Grad-CAM"]
-        overlay.write_video(paths["mp4"], self.clip, hottest, self.seconds, self._title())
+        clip, hottest = self.clip, self.heats["Grad-CAM"]
+        overlay.write_video(paths["mp4"], clip, hottest, self.seconds, self._title())
         if npz:
             values: dict[str, Any] = {"clip": self.clip, "seconds": self.seconds}
             values |= {"class": self.label, "score": self.score, "layer": self.stage.layer}
-            values |= {
-                name.lower().replace("-", "_"): values for name, values in self.heats.items()
-            }
+            values |= {name.lower().replace("-", "_"): h for name, h in self.heats.items()}
             with files.atomic(paths["npz"]) as temporary:
                 np.savez_compressed(temporary, **values)
         return paths
@@ -121,11 +118,7 @@ class Explanation:
 
 
 def paths_of(video: str, folder: str | os.PathLike[str], npz: bool) -> dict[str, Path]:
-    """Returns the files that an explanation is written to, by kind.
-
-    Raises:
-        ArgumentError: one of them exists already.
-    """
+    """Returns the files that an explanation is written to, by kind; ArgumentError if one exists."""
     kinds = ("mp4", "png", *(["npz"] if npz else []))
     paths = {kind: Path(folder) / f"{Path(video).stem}.explain.{kind}" for kind in kinds}
     for path in paths.values():
@@ -144,21 +137,7 @@ def explain(
     occlusion: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
-    """Explains what in a video speaks for a class.
-
-    Args:
-        class_name: None is the class that the video is taken for.
-        window: its number, or a time in it ("2.5s"); None is the one with the class's highest
-            score.
-        layer, method: as `gradcam.grad_cam` takes them.
-        occlusion: also covers parts of the clip, to check (takes longer).
-        progress: takes the number of parts covered, and of all.
-
-    Raises:
-        ArgumentError: the model is no Keras model, has no map that could be drawn or no such layer,
-            or there is no such class or window.
-        VideoError: the video gives no frames.
-    """
+    """Explains what in a video speaks for a class: see `VideoClassifier.explain`."""
     network, clips = model.network, model.clips
     if network is None:
         raise ArgumentError(
@@ -167,16 +146,17 @@ def explain(
         )
     stage = feature_maps.choose(network, clips.shape[:3], layer)
     index = None if class_name is None else _class_index(class_name, model.classes)
-    source, reader = Video(video, label=""), file_reader([video], clips)
+    source, reader, protocol = Video(video, label=""), file_reader([video], clips), model.eval
+    place = source, clips, protocol.window_count, protocol.views
     scores, spans = [], []
-    for part in _windows(model, reader, source):
-        scores.append(average(model.score(part.pixels), model.eval.average))
+    for part in cutting.windows(reader, *place):
+        scores.append(average(model.score(part.pixels), protocol.average))
         spans.append((part.start_seconds, part.end_seconds))
-    whole = average(np.array(scores), model.eval.average)
-    predicted = int(whole.argmax())
+    video_scores = average(np.array(scores), protocol.average)
+    predicted = int(video_scores.argmax())
     index = predicted if index is None else index
     number = _window_number(window, spans, [float(score[index]) for score in scores])
-    chosen = next(itertools.islice(_windows(model, reader, source), number, None))
+    chosen = next(itertools.islice(cutting.windows(reader, *place), number, None))
     notes = []
     if (problem := reader.problem(source)) is not None:
         notes.append(problem.detail)
@@ -185,18 +165,18 @@ def explain(
             f"the window has {different} frames of its own; they are looped to the "
             f"{len(chosen.frame_numbers)} that the model takes."
         )
-    clip = chosen.pixels[cutting.views_of(clips, model.eval.views).middle]
+    clip = chosen.pixels[cutting.views_of(clips, protocol.views).middle]
     heats = {"Grad-CAM": gradcam.grad_cam(network, clip[None], index, stage.layer, method)[0]}
     if not heats["Grad-CAM"].any():
         notes.append(f"nothing in this window speaks for '{model.classes[index]}'.")
     if occlusion:
-        heats["occlusion"] = cover(model.score, clip[None], index, progress=progress)[0]
+        heats["occlusion"] = cover(model.score, clip, index, progress)
     return Explanation(
         video=video,
         label=model.classes[index],
         predicted=model.classes[predicted],
         score=float(scores[number][index]),
-        video_score=float(whole[index]),
+        video_score=float(video_scores[index]),
         window=number,
         windows=len(scores),
         span=spans[number],
@@ -209,27 +189,18 @@ def explain(
     )
 
 
-def _windows(model: Classifier, reader: Reader, video: Video) -> Iterator[Window]:
-    protocol = model.eval
-    return cutting.windows(reader, video, model.clips, protocol.window_count, protocol.views)
-
-
 def _class_index(name: str, classes: Sequence[str]) -> int:
     if name in classes:
         return list(classes).index(name)
     near = difflib.get_close_matches(name, classes, 1)
     hint = f"Did you mean '{near[0]}'?" if near else f"Its classes: {', '.join(classes[:20])}"
-    raise ArgumentError(f"--class: the model does not know '{name}'. {hint}")
+    raise ArgumentError(f"`class_name`: the model does not know '{name}'. {hint}")
 
 
 def _window_number(
     text: str | None, spans: Sequence[tuple[float, float]], scores: Sequence[float]
 ) -> int:
-    """Returns the number of the window that is meant.
-
-    Raises:
-        ArgumentError: there is none.
-    """
+    """Returns the number of the window that is meant; ArgumentError if there is none."""
     if text is None:
         return int(np.argmax(scores))
     try:
@@ -237,14 +208,14 @@ def _window_number(
             second = float(text[:-1])
             numbers = [n for n, (start, end) in enumerate(spans) if start <= second < end]
         else:
-            numbers = [number for number in [int(text)] if 0 <= number < len(spans)]
+            numbers = [int(text)] if int(text) in range(len(spans)) else []
     except ValueError as error:
         raise ArgumentError(
-            f"--window must be a number, such as 3, or a time, such as 2.5s. Received: {text}"
+            f"`window` must be a number, such as 3, or a time, such as 2.5s. Received: {text}"
         ) from error
     if not numbers:
         raise ArgumentError(
-            f"--window {text}: the video has no such window. It has {len(spans)}, the last ends at "
+            f"`window` {text}: the video has no such window. It has {len(spans)}, the last ends at "
             f"{spans[-1][1]:.2f} s."
         )
     return numbers[0]

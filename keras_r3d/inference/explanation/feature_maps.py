@@ -10,7 +10,7 @@ from keras_r3d.system.errors import ArgumentError
 
 _POOLINGS = (layers.MaxPooling3D, layers.AveragePooling3D)
 # The cells on a side of the map that Grad-CAM was published with: conv5_3 of VGG-16 at 224 pixels.
-FINE_ENOUGH = 14
+_FINE_ENOUGH = 14
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,32 +31,22 @@ class Stage:
 
 
 def stages(model: keras.Model, shape: Sequence[int]) -> list[Stage]:
-    """Lists the last layer of each size of map, from the input on.
+    """Lists the last layer of each size of map of a clip `(frames, height, width)`, in order.
 
     Only layers that all of the network's paths lead through: what a shortcut goes around is only
-    part of what the network computes.
-
-    Args:
-        model: functional or sequential.
-        shape: of the clip, `(frames, height, width)`.
-
-    Raises:
-        ArgumentError: the network has no 3D convolution.
+    part of what the network computes. ArgumentError: the network has no 3D convolution.
     """
     by_size: dict[tuple[int, ...], Stage] = {}
-    convolved = False
     for layer in _on_all_paths(model):
         path = _path(model, layer)
-        convolved = convolved or any(isinstance(one, layers.Conv3D) for one in path)
-        if not convolved or len(layer.output.shape) != 5:
-            continue
-        if not isinstance(layer, (*_POOLINGS, layers.ZeroPadding3D)):
+        is_map = len(layer.output.shape) == 5 and any(isinstance(p, layers.Conv3D) for p in path)
+        if is_map and not isinstance(layer, (*_POOLINGS, layers.ZeroPadding3D)):
             stage = _stage(layer.name, path, shape)
             by_size[stage.cells[1:]] = stage
     if not by_size:
         raise ArgumentError(
             f"The model {model.name} has no 3D convolution whose map could be drawn over the clip: "
-            f"explaining needs one. Its layers: {[one.name for one in model.layers[:8]]}, …"
+            f"explaining needs one. Its layers: {[layer.name for layer in model.layers[:8]]}, …"
         )
     return list(by_size.values())
 
@@ -64,18 +54,14 @@ def stages(model: keras.Model, shape: Sequence[int]) -> list[Stage]:
 def choose(model: keras.Model, shape: Sequence[int], name: str | None = None) -> Stage:
     """Returns the deepest stage with 14 cells or more a side, else the finest; or a named one.
 
-    Args:
-        shape: of the clip, `(frames, height, width)`.
-        name: of a layer with a map.
-
-    Raises:
-        ArgumentError: there is no such layer, or it has no map.
+    `shape` is that of the clip, `(frames, height, width)`. ArgumentError: there is no layer of that
+    name, or it has no map.
     """
     candidates = stages(model, shape)
     if name is None:
-        fine = [stage for stage in candidates if min(stage.cells[1:]) >= FINE_ENOUGH]
+        fine = [stage for stage in candidates if min(stage.cells[1:]) >= _FINE_ENOUGH]
         return fine[-1] if fine else max(candidates, key=lambda stage: min(stage.cells[1:]))
-    layer = next((one for one in model.layers if one.name == name), None)
+    layer = next((layer for layer in model.layers if layer.name == name), None)
     if layer is None or len(getattr(layer.output, "shape", ())) != 5:
         raise ArgumentError(
             f"The model {model.name} has no layer '{name}' with a map of the clip. Sensible ones: "
@@ -84,24 +70,13 @@ def choose(model: keras.Model, shape: Sequence[int], name: str | None = None) ->
     return _stage(name, _path(model, layer), shape)
 
 
-def _producers(model: keras.Model) -> dict[int, keras.Layer]:
-    """Returns the layer that makes a tensor, by the tensor's id."""
-    return {id(layer.output): layer for layer in model.layers}
-
-
-def _inputs(layer: keras.Layer) -> list[keras.KerasTensor]:
-    tensors = layer.input
-    return list(tensors) if isinstance(tensors, (list, tuple)) else [tensors]
-
-
 def _on_all_paths(model: keras.Model) -> list[keras.Layer]:
     """Lists the layers that every path from input to output leads through, in order."""
     places = {id(layer.output): place for place, layer in enumerate(model.layers)}
     last_use = list(range(len(model.layers)))
     for place, layer in enumerate(model.layers):
-        for tensor in _inputs(layer):
-            if id(tensor) in places and places[id(tensor)] != place:
-                last_use[places[id(tensor)]] = place
+        for tensor in keras.tree.flatten(layer.input):
+            last_use[places.get(id(tensor), place)] = place
     shared, reach = [], 0
     for place, layer in enumerate(model.layers):
         if reach <= place:  # nothing from before goes past it
@@ -112,10 +87,10 @@ def _on_all_paths(model: keras.Model) -> list[keras.Layer]:
 
 def _path(model: keras.Model, layer: keras.Layer) -> list[keras.Layer]:
     """Lists the layers from the input to this one; where paths meet, those of the first."""
-    producers = _producers(model)
+    producers = {id(layer.output): layer for layer in model.layers}
     path = [layer]
     while True:
-        before = [producers.get(id(tensor)) for tensor in _inputs(path[0])[:1]]
+        before = [producers.get(id(tensor)) for tensor in keras.tree.flatten(path[0].input)[:1]]
         if not before or before[0] in (None, path[0]):
             return path
         path.insert(0, before[0])
@@ -141,23 +116,20 @@ def _stage(name: str, path: Sequence[keras.Layer], shape: Sequence[int]) -> Stag
 def _window(layer: keras.Layer, cells: Sequence[int]) -> list[tuple[int, int, int, int]]:
     """Returns size, stride and padding before and after of a layer's window along each axis."""
     if isinstance(layer, layers.ZeroPadding3D):
-        padding = [tuple(one) for one in layer.padding]
+        padding = [tuple(sides) for sides in layer.padding]
         if layer.data_format == "channels_first":  # pads height, width, channels: see blocks.py
             padding = [(0, 0), *padding[:2]]
         return [(1, 1, before, after) for before, after in padding]
     if isinstance(layer, layers.Conv3D):
-        sizes = [
-            (size - 1) * rate + 1
-            for size, rate in zip(layer.kernel_size, layer.dilation_rate, strict=True)
-        ]
+        dilated = zip(layer.kernel_size, layer.dilation_rate, strict=True)
+        sizes = [(size - 1) * rate + 1 for size, rate in dilated]
     elif isinstance(layer, _POOLINGS):
         sizes = list(layer.pool_size)
     else:
         return [(1, 1, 0, 0)] * 3
     window = []
     for size, stride, count in zip(sizes, layer.strides, cells, strict=True):
-        lacking = max(0, (-(-count // stride) - 1) * stride + size - count)
-        if layer.padding == "valid":
-            lacking = 0
+        same = layer.padding != "valid"
+        lacking = max(0, (-(-count // stride) - 1) * stride + size - count) if same else 0
         window.append((size, stride, lacking // 2, lacking - lacking // 2))
     return window

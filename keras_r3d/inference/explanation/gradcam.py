@@ -57,9 +57,8 @@ def grad_cam(
         raise ArgumentError(f"`method` must be one of {list(METHODS)}. Received: method={method}")
     shape = clips.shape[1:4]
     stage = feature_maps.choose(model, shape, layer)
-    parts = keras.Model(
-        model.inputs[0], [model.get_layer(stage.layer).output, _before_softmax(model)]
-    )
+    outputs = [model.get_layer(stage.layer).output, _before_softmax(model)]
+    parts = keras.Model(model.inputs[0], outputs)
     maps = []
     for start in range(0, len(clips), _BATCH):
         pixels = clips[start : start + _BATCH].astype(np.float32)
@@ -76,33 +75,30 @@ def _maps(
     model: keras.Model, parts: keras.Model, pixels: np.ndarray, classes: np.ndarray, method: str
 ) -> np.ndarray:
     """Returns the weighted maps of clips, float32 `(clips, frames, height, width)`, at least 0."""
-    if method == "integrated":
-        # From the clip's mean color to the clip. The gradient is that at the end of each step: at
-        # the start of the first, of one flat color, all maxima are ties and it is of no use.
-        flat = np.broadcast_to(pixels.mean(axis=(1, 2, 3), keepdims=True), pixels.shape)
-        before = parts(flat, training=False)[0].numpy().astype(np.float32)
-        weighted = np.zeros_like(before)
-        for step in range(1, _STEPS + 1):
-            point = flat + np.float32(step / _STEPS) * (pixels - flat)
-            activation, gradient = _activation(model, parts, point, classes)
-            weighted += (activation - before) * gradient.mean(axis=(1, 2, 3), keepdims=True)
-            before = activation
-    else:
+    if method != "integrated":
         activation, gradient = _activation(model, parts, pixels, classes)
         if method == "layer_cam":
             weighted = activation * np.maximum(gradient, 0)
         else:
             weighted = activation * gradient.mean(axis=(1, 2, 3), keepdims=True)
+        return np.maximum(weighted.sum(axis=-1), 0)
+    # From the clip's mean color to the clip. The gradient is that at the end of each step: at the
+    # start of the first, of one flat color, all maxima are ties and it is of no use.
+    flat = np.broadcast_to(pixels.mean(axis=(1, 2, 3), keepdims=True), pixels.shape)
+    before = parts(flat, training=False)[0].numpy().astype(np.float32)
+    weighted = np.zeros_like(before)
+    for step in range(1, _STEPS + 1):
+        point = flat + np.float32(step / _STEPS) * (pixels - flat)
+        activation, gradient = _activation(model, parts, point, classes)
+        weighted += (activation - before) * gradient.mean(axis=(1, 2, 3), keepdims=True)
+        before = activation
     return np.maximum(weighted.sum(axis=-1), 0)
 
 
 def _activation(
     model: keras.Model, parts: keras.Model, pixels: np.ndarray, classes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns clips' maps and the scores' gradients by them, both float32.
-
-    `(clips, frames, height, width, channels)`, in cells.
-    """
+    """Returns clips' maps and the scores' gradients by them, float32 `(clips, …, channels)`."""
     clips = tf.constant(pixels)
     with tf.GradientTape() as tape:
         tape.watch(clips)  # or nothing is recorded of a model that is frozen

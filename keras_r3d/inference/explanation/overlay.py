@@ -1,5 +1,6 @@
 """Draws heat over a clip: a strip of frames as a figure, and a video."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,15 +30,7 @@ _LETTER = 12  # width of one in the video, in pixels
 
 
 def blend(frames: np.ndarray, heat: Heat) -> np.ndarray:
-    """Lays the heat over a gray copy of frames, the clearer the hotter.
-
-    Args:
-        frames: uint8 `(frames, height, width, 3)`, RGB.
-        heat: `(frames, height, width)`, 0-1.
-
-    Returns:
-        uint8 `(frames, height, width, 3)`, RGB.
-    """
+    """Lays the heat, 0-1, over a gray copy of frames, uint8 RGB, the clearer the hotter."""
     gray = frames.mean(axis=-1, keepdims=True)
     color = 255 * matplotlib.colormaps[_COLORS](heat)[..., :3]
     share = _STRONGEST * heat[..., None] ** _FADING
@@ -79,17 +72,8 @@ def write_video(
 ) -> None:
     """Writes the clip beside itself under the heat as MP4, at the pace of the video.
 
-    It is repeated until it lasts 4 seconds. Optical flow has the disc of directions in it.
-
-    Args:
-        clip: uint8 `(frames, height, width, channels)`, RGB, or flow x and y.
-        heat: `(frames, height, width)`, 0-1.
-        seconds: float `(frames,)`, of each in the video.
-        lines: stand above the pictures.
-
-    Raises:
-        WriteError: the file cannot be written.
-        R3DError: OpenCV cannot write videos.
+    It is repeated until it lasts 4 seconds; `lines` stand above the pictures, the rest is as in
+    `strip`. Optical flow has the disc of directions in it.
     """
     colored = _colored(clip)
     panels = [_enlarged(frames) for frames in (colored, blend(colored, heat))]
@@ -101,13 +85,12 @@ def write_video(
         foot = _lettered([f"{second:.2f} s"], width, _FOOT)
         if clip.shape[-1] == flow.CHANNELS:
             foot[2:-2, 2 : _FOOT - 2] = flow_key.wheel(_FOOT - 4)
-        frames.append(np.concatenate([head, picture, foot])[..., ::-1])
-    between = np.diff(seconds)
-    pace = 1 / between.mean() if len(between) and between.mean() > 0 else 10.0
-    pace = float(np.clip(pace, 1, 60))
-    times = max(1, int(np.ceil(_LEAST_SECONDS * pace / len(frames))))
+        frames.append(np.ascontiguousarray(np.concatenate([head, picture, foot])[..., ::-1]))
+    lasts = seconds[-1] - seconds[0]
+    pace = float(np.clip((len(seconds) - 1) / lasts, 1, 60)) if lasts > 0 else 10.0
+    times = max(1, math.ceil(_LEAST_SECONDS * pace / len(frames)))
     with files.atomic(path) as temporary:
-        video_writer.write(temporary, [np.ascontiguousarray(one) for one in frames] * times, pace)
+        video_writer.write(temporary, frames * times, pace)
 
 
 def _colored(clip: np.ndarray) -> np.ndarray:
