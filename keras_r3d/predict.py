@@ -34,10 +34,10 @@ def _main(
     words: Sequence[str] = arguments["videos"]
     live = live or any(listing.is_live(word) for word in words)
     unfit = _FILES_ONLY if live else _LIVE_ONLY
-    given = {name for name in unfit if arguments.get(name) not in (None, _UNSAID.get(name))}
-    if wrong := [name for name in unfit if name in given]:
-        kind = "files, not for live sources" if live else "live sources, not for files"
-        raise R3DError(f"--{wrong[0]} is for {kind}.")
+    for name in unfit:
+        if arguments.get(name) not in (None, _UNSAID.get(name)):
+            kind = "files, not for live sources" if live else "live sources, not for files"
+            raise R3DError(f"--{name} is for {kind}.")
     patience = {} if timeout is None else {"timeout": timeout}
     if not live:
         return _predict(arguments, listing.paths(words, sys.stdin), patience)
@@ -67,8 +67,8 @@ def _predict(arguments: command.Arguments, paths: Sequence[str], patience: dict[
     from keras_r3d.inference.prediction.predictions import Predictions
 
     options = arguments.of(_PREDICT) | patience | {"videos": paths}
-    wanted = {name: options[name] for name in ("json", *_FILES_ONLY) if name in options}
-    Predictions(paths, (), **wanted)  # what cannot be written is an error before the model is open
+    outputs = {name: options[name] for name in ("json", *_FILES_ONLY) if name in options}
+    Predictions(paths, (), **outputs)  # what cannot be written is an error before the model is open
     classifier = _open(arguments)
     return result_table.show(classifier.predict(**options), classifier.classes, options["top"])
 

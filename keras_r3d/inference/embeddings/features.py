@@ -157,16 +157,12 @@ def store(
         model, layer: as `embedder` gives them.
         side: the videos; where its split is "" their labels are not known.
         per: one of `PER`.
-        timeout: seconds after which a video that gives no more window is given up.
         unreadable: further videos that cannot be read, by name: why.
-        progress: takes the number of videos done, and of all.
-        say: takes what there is to say of an earlier call.
 
     Raises:
         ArgumentError: no video can be read, or what an earlier call finished is of another model,
             recipe or layer, or damaged; or another process writes the same.
         ModelError: the model gives numbers that are not finite.
-        WriteError: the disk is full, …
     """
     request = _request(model, layer, per)
     work = Work(output.with_name(f"{output.name}.parts"), "request.json", request, ArgumentError)
@@ -177,9 +173,8 @@ def store(
             count = f"{len(videos)} of {len(side.videos)} videos"
             say(f"{count} are finished already, in {work.folder}.")
         if journal.gone:
-            gone = dict.fromkeys(journal.gone, "")
             kind = "finished by an earlier call, but no longer named: left out"
-            say("\n".join(_listed(kind, gone)))
+            say("\n".join(_listed(kind, dict.fromkeys(journal.gone, ""))))
         rest = _embed(model, side, journal, per, timeout, unreadable or {}, progress)
         labeled, dimension = bool(side.name), len(model.classes)
         rows = feature_file.write(output, journal.batches, dimension, labeled, request | rest)

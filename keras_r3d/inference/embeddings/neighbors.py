@@ -128,10 +128,10 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 def _nearest(similarities: np.ndarray, k: int) -> np.ndarray:
     """Returns the columns of the k largest of each row, int64, the largest first."""
-    chosen = np.sort(np.argpartition(-similarities, k - 1, axis=1)[:, :k], axis=1)
-    values = np.take_along_axis(similarities, chosen, axis=1)
+    columns = np.sort(np.argpartition(-similarities, k - 1, axis=1)[:, :k], axis=1)
+    values = np.take_along_axis(similarities, columns, axis=1)
     order = np.argsort(-values, axis=1, kind="stable")
-    return np.take_along_axis(chosen, order, axis=1)
+    return np.take_along_axis(columns, order, axis=1)
 
 
 def _measure(right: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -156,16 +156,15 @@ def explain(
     predicted = int(video_scores.argmax())
     index = predicted if index is None else index
     number = _window_number(window, spans, [float(score[index]) for score in scores])
-    chosen = next(itertools.islice(cutting.windows(reader, *place), number, None))
-    notes = []
-    if (problem := reader.problem(source)) is not None:
-        notes.append(problem.detail)
-    if (different := len(np.unique(chosen.frame_numbers))) < len(chosen.frame_numbers):
+    part = next(itertools.islice(cutting.windows(reader, *place), number, None))
+    problem = reader.problem(source)
+    notes = [] if problem is None else [problem.detail]
+    if (different := len(np.unique(part.frame_numbers))) < len(part.frame_numbers):
         notes.append(
             f"the window has {different} frames of its own; they are looped to the "
-            f"{len(chosen.frame_numbers)} that the model takes."
+            f"{len(part.frame_numbers)} that the model takes."
         )
-    clip = chosen.pixels[cutting.views_of(clips, protocol.views).middle]
+    clip = part.pixels[cutting.views_of(clips, protocol.views).middle]
     heats = {"Grad-CAM": gradcam.grad_cam(network, clip[None], index, stage.layer, method)[0]}
     if not heats["Grad-CAM"].any():
         notes.append(f"nothing in this window speaks for '{model.classes[index]}'.")
@@ -181,7 +180,7 @@ def explain(
         windows=len(scores),
         span=spans[number],
         clip=clip,
-        seconds=reader.seconds(source)[chosen.frame_numbers],
+        seconds=reader.seconds(source)[part.frame_numbers],
         heats=heats,
         method=method,
         stage=stage,

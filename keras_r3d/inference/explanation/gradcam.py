@@ -63,10 +63,10 @@ def grad_cam(
     for start in range(0, len(clips), _BATCH):
         pixels = clips[start : start + _BATCH].astype(np.float32)
         if class_index is None:
-            chosen = _score(model, parts(pixels, training=False)[1]).numpy().argmax(axis=1)
+            classes = _score(model, parts(pixels, training=False)[1]).numpy().argmax(axis=1)
         else:
-            chosen = np.broadcast_to(class_index, len(clips))[start : start + _BATCH]
-        maps.append(_maps(model, parts, pixels, chosen, method))
+            classes = np.broadcast_to(class_index, len(clips))[start : start + _BATCH]
+        maps.append(_maps(model, parts, pixels, classes, method))
     # Normalized only after it is spread: a clip's hottest pixel may lie between the cells.
     return heat.normalized(heat.enlarge(np.concatenate(maps), shape, stage.first, stage.steps))
 

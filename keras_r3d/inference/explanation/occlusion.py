@@ -22,16 +22,9 @@ def occlusion(
     """Covers one box of a clip after the other with its mean color and scores what is left.
 
     The heat of a pixel is the mean fall of the class's probability over the boxes that cover it.
-    It asks nothing of the model but scores, so it checks what was read off its gradients.
-
-    Args:
-        score: a Keras model or any other function, clips -> probabilities `(n, classes)`.
-        clip: uint8 or float `(frames, height, width, channels)`.
-        progress: takes the number of boxes done, and of all.
-
-    Returns:
-        float32 `(frames, height, width)`: 0-1, 1 the hottest pixel; all 0 where no box lowers the
-        score.
+    It asks nothing of the model but scores, clips -> probabilities `(n, classes)`, so it checks
+    what was read off its gradients. `clip` is `(frames, height, width, channels)`, the heat
+    `(frames, height, width)`: 1 is the hottest pixel; all are 0 where no box lowers the score.
 
     Reference:
         Zeiler & Fergus, Visualizing and Understanding Convolutional Networks, ECCV 2014, section
@@ -48,8 +41,8 @@ def occlusion(
         covered = np.repeat(clip[None], len(part), axis=0)
         for copy, place in zip(covered, part, strict=True):
             copy[place] = color
-        left = np.asarray(score(covered))[:, class_index]
-        for place, probability in zip(part, left, strict=True):
+        probabilities = np.asarray(score(covered))[:, class_index]
+        for place, probability in zip(part, probabilities, strict=True):
             falls[place] += before - float(probability)
             counts[place] += 1
         if progress is not None:

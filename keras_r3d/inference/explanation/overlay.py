@@ -48,16 +48,16 @@ def strip(
         seconds: float `(frames,)`, of each in the video.
         lines: title.
     """
-    shown = np.linspace(0, len(clip) - 1, min(_MOST_FRAMES, len(clip))).round().astype(int)
+    numbers = np.linspace(0, len(clip) - 1, min(_MOST_FRAMES, len(clip))).round().astype(int)
     frames, of_flow = _colored(clip), clip.shape[-1] == flow.CHANNELS
     rows = {"clip": frames, **{name: blend(frames, heat) for name, heat in heats.items()}}
     color = "0.6" if of_flow else ""  # flow is white where nothing moves
     sheet = contact_sheet.figure(
-        [[Cell(pixels[number], color=color) for number in shown] for pixels in rows.values()],
-        (max(1.6, 7.0 / len(shown)), 1.7),
+        [[Cell(pixels[number], color=color) for number in numbers] for pixels in rows.values()],
+        (max(1.6, 7.0 / len(numbers)), 1.7),
         "\n".join(shortened(line, _MOST_LETTERS) for line in lines),
         row_names=list(rows),
-        column_names=[f"{seconds[number]:.2f} s" for number in shown],
+        column_names=[f"{seconds[number]:.2f} s" for number in numbers],
     )
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), _COLORS)
     bar = sheet.colorbar(scale, ax=sheet.axes, ticks=[0, 1], fraction=0.03, pad=0.01)

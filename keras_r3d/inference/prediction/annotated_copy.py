@@ -41,13 +41,8 @@ def write(
 
     The frame rate is constant: that of the video where it has one. Frames of a variable rate are
     repeated or left out by their time stamps, so that it lasts as long. A video that breaks in the
-    middle ends there.
-
-    Args:
-        path: of the copy, with one of the suffixes of `CODECS`.
-        seconds: float64 `(windows, 2)`, start and end of each window, at least one.
-        captions: label and score of each window.
-        timeout: seconds after which a video that gives no more frame ends there.
+    middle, or gives no more frame for `timeout` seconds, ends there. Windows have their start and
+    end in `seconds`, `(windows, 2)`, and their label and score in `captions`.
     """
     decoder = Decoder(video)
     decoded = _decoded(decoder, timeout)
@@ -141,12 +136,9 @@ def at_constant_rate(
 
 def _rate(header: float, seconds: Sequence[float]) -> float:
     """Returns the frames a second that a container promises, if it can be so; else of the first."""
-    least, most = _RATES
-    if least <= header <= most:
+    if _RATES[0] <= header <= _RATES[1]:
         return header
-    if len(seconds) < 2:
-        return 25.0
-    return float(np.clip(1 / np.median(np.diff(seconds)), least, most))
+    return float(np.clip(1 / np.median(np.diff(seconds)), *_RATES)) if len(seconds) > 1 else 25.0
 
 
 @fonts.any_script()

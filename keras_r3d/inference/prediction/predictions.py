@@ -30,13 +30,7 @@ class Predictions(Iterator[Prediction]):
 
     Args:
         videos: paths.
-        predictions: of these videos.
-        json: file for a list of the records; None writes none, here and below.
-        csv: file for a row of each video.
-        timeline: new folder for the scores over time of each video, PNG and CSV.
-        annotate: new folder for copies with the label burnt in; or a file, of a single video.
-        top: classes that are named.
-        timeout: seconds after which a video that gives no more frame ends there in a copy.
+        predictions: of these videos; the other arguments are those of `VideoClassifier.predict`.
 
     Attributes:
         videos: paths.
@@ -67,8 +61,8 @@ class Predictions(Iterator[Prediction]):
         self._top, self._timeout = top, timeout
         self._records: list[dict[str, Any]] = []
         self._saved, self._next_save = 0, time.monotonic() + _SECONDS
-        wanted = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate}
-        self._paths = {kind: Path(path) for kind, path in wanted.items() if path is not None}
+        outputs = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate}
+        self._paths = {kind: Path(path) for kind, path in outputs.items() if path is not None}
         for kind, path in self._paths.items():
             files.check_new(path, kind)
         self._copy: Path | None = None
@@ -79,7 +73,11 @@ class Predictions(Iterator[Prediction]):
 
     def __next__(self) -> Prediction:
         if not self._records:
-            self._empty_folders()
+            for kind in self._paths.keys() & _SUFFIXES.keys():
+                folder = _unfinished(self._paths[kind])
+                run_folder.make(folder)
+                for file in folder.iterdir():
+                    file.unlink()
         try:
             prediction = next(self._predictions)
             self._add(prediction)
@@ -107,27 +105,20 @@ class Predictions(Iterator[Prediction]):
         self._next_save = ended + max(_SECONDS, _LEAST_PAUSE * (ended - began))
         return [path for path in paths.values() if path.exists()]
 
-    def _empty_folders(self) -> None:
-        for kind in self._paths.keys() & _SUFFIXES.keys():
-            folder = _unfinished(self._paths[kind])
-            run_folder.make(folder)
-            for file in folder.iterdir():
-                file.unlink()
-
     def _add(self, prediction: Prediction) -> None:
         """Writes what is wanted of the next video."""
         name = next(self._names)
         self._records.append(prediction.record(self._top))
         self.statuses.append(prediction.status)
-        wanted = [
+        outputs = [
             (kind, _unfinished(self._paths[kind]) / f"{name}{suffix}")
             for kind, suffixes in _SUFFIXES.items()
             for suffix in suffixes
             if kind in self._paths
         ]
-        wanted += [("annotate", self._copy)] if self._copy is not None else []
+        outputs += [("annotate", self._copy)] if self._copy is not None else []
         failures: dict[str, str] = {}
-        for kind, path in wanted if prediction.status != "error" else ():
+        for kind, path in outputs if prediction.status != "error" else ():
             if kind in failures:
                 continue
             try:
@@ -176,17 +167,16 @@ def _unfinished(path: Path) -> Path:
 def _is_copy(path: Path, videos: int) -> bool:
     """Whether `annotate` names a file."""
     suffix = path.suffix.lower()
-    if suffix in annotated_copy.CODECS:
-        if videos != 1:
-            raise ArgumentError(
-                f"`annotate` {path} is a file, but there are {videos} videos: name a folder."
-            )
-        return True
-    if suffix and videos == 1:
+    is_copy = suffix in annotated_copy.CODECS
+    if is_copy and videos != 1:
+        raise ArgumentError(
+            f"`annotate` {path} is a file, but there are {videos} videos: name a folder."
+        )
+    if suffix and not is_copy and videos == 1:
         raise ArgumentError(
             f"`annotate` must end in .mp4 or .avi, or name a folder. Received: {path}"
         )
-    return False
+    return is_copy
 
 
 def _check_place(kind: str, path: Path) -> None:

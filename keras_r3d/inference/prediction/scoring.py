@@ -52,11 +52,8 @@ def score(
 
     Args:
         timeout: seconds after which a video that gives no more window is given up.
-        probabilities: what the model must give; else any finite numbers, such as embeddings.
+        probabilities: what the model must give (else ModelError); or any finite numbers.
         keep_views: gives the scores of each view, not their average.
-
-    Raises:
-        ModelError: the model gives something else.
     """
     parts: dict[int, _Parts] = {}
     following = 0
@@ -70,7 +67,7 @@ def score(
                 network.take(item, part.scores)
             else:
                 part.expected, part.error = len(part.seconds), item
-            while following in parts and parts[following].complete:
+            while (p := parts.get(following)) is not None and len(p.scores) == p.expected:
                 yield _result(classifier, reader, videos[following], parts.pop(following))
                 following += 1
         network.step()  # the one with what is left
@@ -93,10 +90,6 @@ class _Parts:
     expected: int = -1
     frames: int = 0
     error: str = ""
-
-    @property
-    def complete(self) -> bool:
-        return len(self.scores) == self.expected
 
 
 class _Network:
