@@ -57,11 +57,6 @@ class Ridge:
         kernel /= self._scale[:, None]
         return kernel, self._shift - self._mean @ kernel
 
-    def scores(self, rows: NDArray, strength: float) -> Floats:
-        """Returns scores `(n, classes)`, near 1 for the class."""
-        kernel, bias = self.linear(strength)
-        return rows @ kernel + bias
-
     def held_out(self, groups: Numbers, strength: float) -> Floats:
         """Returns the scores of each row by a fit without the rows of its group, `(n, classes)`.
 
@@ -111,10 +106,7 @@ class Labeled:
 
 
 def means(values: NDArray, members: Numbers) -> Floats:
-    """Returns the mean of the values `(rows, …)` of each member, float64 `(members, …)`.
-
-    `members` is int64 `(rows,)`, counted from 0 without gaps.
-    """
+    """Returns the mean of the values of each member, which are counted from 0 without gaps."""
     counts = np.bincount(members)
     sums = np.zeros((len(counts), *values.shape[1:]))
     for number, value in zip(members, values, strict=True):  # np.add.at takes 7 times as long
@@ -169,8 +161,7 @@ def fit(labeled: Labeled, names: Sequence[str]) -> Fitted:
     """Fits a classifier: to one network's embeddings, or to the mean of several networks' logits.
 
     Whether clips are fitted to one by one or the mean of each video is, the strengths, and which
-    networks are taken: all is what gives held-out videos the lowest cross-entropy. `names` are
-    those of the networks.
+    of the named networks are taken: all is what gives held-out videos the lowest cross-entropy.
     """
     labels = labeled.labels
     candidates = [_best(labeled, features) for features in labeled.features]

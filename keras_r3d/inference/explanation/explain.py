@@ -19,11 +19,11 @@ from keras_r3d.inference.explanation import feature_maps, gradcam, heat, overlay
 from keras_r3d.inference.explanation.feature_maps import Stage
 from keras_r3d.inference.explanation.heat import Heat
 from keras_r3d.inference.explanation.occlusion import occlusion as cover
-from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction.scoring import score
 from keras_r3d.pictures import fonts
 from keras_r3d.system import files
-from keras_r3d.system.errors import ArgumentError
+from keras_r3d.system.errors import ArgumentError, VideoError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -147,18 +147,16 @@ def explain(
     stage = feature_maps.choose(network, clips.shape[:3], layer)
     index = None if class_name is None else _class_index(class_name, model.classes)
     source, reader, protocol = Video(video, label=""), file_reader([video], clips), model.eval
-    place = source, clips, protocol.window_count, protocol.views
-    scores, spans = [], []
-    for part in cutting.windows(reader, *place):
-        scores.append(average(model.score(part.pixels), protocol.average))
-        spans.append((part.start_seconds, part.end_seconds))
-    video_scores = average(np.array(scores), protocol.average)
-    predicted = int(video_scores.argmax())
+    (prediction,) = score(model, reader, [source])
+    if prediction.status == "error":
+        raise VideoError(prediction.detail)
+    predicted = int(prediction.scores.argmax())
     index = predicted if index is None else index
-    number = _window_number(window, spans, [float(score[index]) for score in scores])
-    part = next(itertools.islice(cutting.windows(reader, *place), number, None))
-    problem = reader.problem(source)
-    notes = [] if problem is None else [problem.detail]
+    scores, seconds = prediction.window_scores[:, index], prediction.window_seconds
+    number = _window_number(window, seconds, scores)
+    windows = cutting.windows(reader, source, clips, protocol.window_count, protocol.views)
+    part = next(itertools.islice(windows, number, None))
+    notes = [prediction.detail] if prediction.status == "partial" else []
     if (different := len(np.unique(part.frame_numbers))) < len(part.frame_numbers):
         notes.append(
             f"the window has {different} frames of its own; they are looped to the "
@@ -174,11 +172,11 @@ def explain(
         video=video,
         label=model.classes[index],
         predicted=model.classes[predicted],
-        score=float(scores[number][index]),
-        video_score=float(video_scores[index]),
+        score=float(scores[number]),
+        video_score=float(prediction.scores[index]),
         window=number,
         windows=len(scores),
-        span=spans[number],
+        span=(float(seconds[number, 0]), float(seconds[number, 1])),
         clip=clip,
         seconds=reader.seconds(source)[part.frame_numbers],
         heats=heats,
@@ -196,25 +194,23 @@ def _class_index(name: str, classes: Sequence[str]) -> int:
     raise ArgumentError(f"`class_name`: the model does not know '{name}'. {hint}")
 
 
-def _window_number(
-    text: str | None, spans: Sequence[tuple[float, float]], scores: Sequence[float]
-) -> int:
+def _window_number(text: str | None, seconds: np.ndarray, scores: np.ndarray) -> int:
     """Returns the number of the window that is meant; ArgumentError if there is none."""
     if text is None:
         return int(np.argmax(scores))
     try:
         if text.endswith("s"):
-            second = float(text[:-1])
-            numbers = [n for n, (start, end) in enumerate(spans) if start <= second < end]
+            moment = float(text[:-1])
+            numbers = [n for n, (start, end) in enumerate(seconds) if start <= moment < end]
         else:
-            numbers = [int(text)] if int(text) in range(len(spans)) else []
+            numbers = [int(text)] if int(text) in range(len(seconds)) else []
     except ValueError as error:
         raise ArgumentError(
             f"`window` must be a number, such as 3, or a time, such as 2.5s. Received: {text}"
         ) from error
     if not numbers:
         raise ArgumentError(
-            f"`window` {text}: the video has no such window. It has {len(spans)}, the last ends at "
-            f"{spans[-1][1]:.2f} s."
+            f"`window` {text}: the video has no such window. It has {len(seconds)}, the last ends "
+            f"at {seconds[-1, 1]:.2f} s."
         )
     return numbers[0]
