@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers
+from keras import layers, ops
 
 from keras_r3d.inference.explanation import feature_maps, heat
 from keras_r3d.inference.explanation.heat import Heat
@@ -57,26 +57,23 @@ def grad_cam(
         raise ArgumentError(f"`method` must be one of {list(METHODS)}. Received: method={method}")
     shape = clips.shape[1:4]
     stage = feature_maps.choose(model, shape, layer)
-    outputs = [model.get_layer(stage.layer).output, _before_softmax(model)]
-    parts = keras.Model(model.inputs[0], outputs)
+    parts = keras.Model(model.inputs[0], [model.get_layer(stage.layer).output, _logits(model)])
     maps = []
     for start in range(0, len(clips), _BATCH):
         pixels = clips[start : start + _BATCH].astype(np.float32)
         if class_index is None:
-            classes = _score(model, parts(pixels, training=False)[1]).numpy().argmax(axis=1)
+            classes = parts(pixels, training=False)[1].numpy().argmax(axis=1)
         else:
             classes = np.broadcast_to(class_index, len(clips))[start : start + _BATCH]
-        maps.append(_maps(model, parts, pixels, classes, method))
+        maps.append(_maps(parts, pixels, classes, method))
     # Normalized only after it is spread: a clip's hottest pixel may lie between the cells.
     return heat.normalized(heat.enlarge(np.concatenate(maps), shape, stage.first, stage.steps))
 
 
-def _maps(
-    model: keras.Model, parts: keras.Model, pixels: np.ndarray, classes: np.ndarray, method: str
-) -> np.ndarray:
+def _maps(parts: keras.Model, pixels: np.ndarray, classes: np.ndarray, method: str) -> np.ndarray:
     """Returns the weighted maps of clips, float32 `(clips, frames, height, width)`, at least 0."""
     if method != "integrated":
-        activation, gradient = _activation(model, parts, pixels, classes)
+        activation, gradient = _activation(parts, pixels, classes)
         if method == "layer_cam":
             weighted = activation * np.maximum(gradient, 0)
         else:
@@ -89,36 +86,31 @@ def _maps(
     weighted = np.zeros_like(before)
     for step in range(1, _STEPS + 1):
         point = flat + np.float32(step / _STEPS) * (pixels - flat)
-        activation, gradient = _activation(model, parts, point, classes)
+        activation, gradient = _activation(parts, point, classes)
         weighted += (activation - before) * gradient.mean(axis=(1, 2, 3), keepdims=True)
         before = activation
     return np.maximum(weighted.sum(axis=-1), 0)
 
 
 def _activation(
-    model: keras.Model, parts: keras.Model, pixels: np.ndarray, classes: np.ndarray
+    parts: keras.Model, pixels: np.ndarray, classes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns clips' maps and the scores' gradients by them, float32 `(clips, …, channels)`."""
     clips = tf.constant(pixels)
     with tf.GradientTape() as tape:
         tape.watch(clips)  # or nothing is recorded of a model that is frozen
-        activation, last = parts(clips, training=False)
-        scores = tf.gather(_score(model, last), classes, axis=1, batch_dims=1)
+        activation, logits = parts(clips, training=False)
+        scores = tf.gather(logits, classes, axis=1, batch_dims=1)
     gradient = tape.gradient(scores, activation, unconnected_gradients="zero")
     return tf.cast(activation, tf.float32).numpy(), tf.cast(gradient, tf.float32).numpy()
 
 
-def _before_softmax(model: keras.Model):
-    """Returns the tensor that `_score` makes scores of: what the last layer is given, or gives."""
-    last = model.layers[-1]
-    stripped = (layers.Dense, layers.Softmax, layers.Activation)
-    return last.input if isinstance(last, stripped) else model.outputs[0]
-
-
-def _score(model: keras.Model, features: tf.Tensor) -> tf.Tensor:
+def _logits(model: keras.Model) -> keras.KerasTensor:
     """Returns the scores before any softmax, float32 `(batch, classes)`."""
-    last, features = model.layers[-1], tf.cast(features, tf.float32)
+    last = model.layers[-1]
+    if isinstance(last, layers.Softmax | layers.Activation):
+        return ops.cast(last.input, "float32")
     if not isinstance(last, layers.Dense):
-        return features
-    scores = features @ tf.cast(last.kernel, tf.float32)
-    return scores + tf.cast(last.bias, tf.float32) if last.use_bias else scores
+        return ops.cast(model.outputs[0], "float32")
+    scores = ops.matmul(ops.cast(last.input, "float32"), ops.cast(last.kernel, "float32"))
+    return ops.add(scores, ops.cast(last.bias, "float32")) if last.use_bias else scores

@@ -49,9 +49,9 @@ def strip(
         lines: title.
     """
     numbers = np.linspace(0, len(clip) - 1, min(_MOST_FRAMES, len(clip))).round().astype(int)
-    frames, of_flow = _colored(clip), clip.shape[-1] == flow.CHANNELS
+    frames, is_flow = _colored(clip), clip.shape[-1] == flow.CHANNELS
     rows = {"clip": frames, **{name: blend(frames, heat) for name, heat in heats.items()}}
-    color = "0.6" if of_flow else ""  # flow is white where nothing moves
+    color = "0.6" if is_flow else ""  # flow is white where nothing moves
     sheet = contact_sheet.figure(
         [[Cell(pixels[number], color=color) for number in numbers] for pixels in rows.values()],
         (max(1.6, 7.0 / len(numbers)), 1.7),
@@ -62,7 +62,7 @@ def strip(
     scale = matplotlib.cm.ScalarMappable(matplotlib.colors.Normalize(0, 1), _COLORS)
     bar = sheet.colorbar(scale, ax=sheet.axes, ticks=[0, 1], fraction=0.03, pad=0.01)
     bar.ax.set_yticklabels(["none", "most"], fontsize=8)
-    if of_flow:
+    if is_flow:
         flow_key.add(sheet)
     return sheet
 
