@@ -189,10 +189,7 @@ def write_csv(neighbors: Neighbors, path: Path) -> None:
     header += ["neighbor", "neighbor_window", "neighbor_start_seconds"]
     header += ["label"] if neighbors.queries.label is not None else []
     header += ["neighbor_label"] if neighbors.gallery.label is not None else []
-    with (
-        files.atomic(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
+    with files.atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(header)
         lines.writerows(_rows(neighbors))
