@@ -87,7 +87,7 @@ def test_the_model_file_knows_its_classes_and_its_input(trained):
 
 def test_the_broken_video_is_named_wherever_it_fell(trained):
     output = (trained / "output.txt").read_text()
-    assert "broken.mp4: OpenCV cannot open it as a video" in output
+    assert "broken.mp4: it cannot be opened as a video" in output
     assert "broken.mp4,unreadable" in (trained / "run" / "problems.csv").read_text()
 
 

@@ -27,9 +27,9 @@ from benchmarks.clips.draws import Draw, Task
 from benchmarks.turns import Contender, Worker, one_by_one
 from keras_r3d.data.decoding import buffers
 from keras_r3d.data.decoding.frame_folder import timed_frames
-from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import Store, StoreReader, jpeg, levels
 from keras_r3d.data.store.reader import compressed

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from keras_r3d.data import clips
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import pixels
-from keras_r3d.data.decoding.video_file import VideoFile, no_frame
 from keras_r3d.data.decoding.pixels import Frame
+from keras_r3d.data.decoding.video_file import VideoFile, no_frame
 from keras_r3d.data.sampling import cropping, order
 from keras_r3d.data.store import Store
 from keras_r3d.recipe import Recipe

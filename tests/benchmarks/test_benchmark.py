@@ -66,7 +66,7 @@ def test_everyone_is_measured_or_named(class_folders, capsys):
     )
     json.dumps(figures, allow_nan=False)
     output = capsys.readouterr().out
-    assert f"Left out: {broken}: OpenCV cannot open it" in output
+    assert f"Left out: {broken}: it cannot be opened" in output
     assert "not importable: ModuleNotFoundError: No module named 'keras_r3d_has" in output
     assert "failed: ValueError: as it was told to\n" in output
     assert "crashed: its process ended with code 7" in output

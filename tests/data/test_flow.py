@@ -543,7 +543,7 @@ def test_storing_goes_on_where_it_was_left(videos, tmp_path):
         *("flow.json", "manifest.csv", "problems.csv"),
     ]
     assert not (folder / ".partial-0-of-1").exists()
-    assert "broken.mp4: OpenCV cannot open it" in (folder / "b" / "broken.mp4").read_text()
+    assert "broken.mp4: it cannot be opened" in (folder / "b" / "broken.mp4").read_text()
     flow_folder.check(folder, "dis", 32)
     rows = (folder / "manifest.csv").read_text().splitlines()
     assert rows == [
@@ -609,7 +609,7 @@ def command(*words, code: int) -> str:
 def test_the_command_stores_flow_and_names_what_is_broken(videos, tmp_path):
     output = command(videos, "--output", tmp_path / "f", "--recipe", "gestures_flow", code=1)
     assert "1 videos gave no flow" in output
-    assert "broken.mp4: OpenCV cannot open it" in output
+    assert "broken.mp4: it cannot be opened" in output
     assert flow_folder.read_settings(tmp_path / "f") == FlowSettings("dis", 80)
     assert (tmp_path / "f" / "b" / "1.mp4.avi").is_file()
 

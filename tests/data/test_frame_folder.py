@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from helpers.encoding import moving
+from video_files import moving
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.frame_folder import FrameFolder, open_pictures

@@ -6,7 +6,7 @@ import signal
 
 import numpy as np
 import pytest
-from helpers.encoding import encode, moving
+from video_files import encode, moving
 
 from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.system.errors import VideoError

@@ -9,7 +9,7 @@ from shuffling import video_top1
 
 from keras_r3d import recipe, run_folder
 from keras_r3d.data import demo
-from keras_r3d.data.decoding.decoder import Decoder
+from keras_r3d.data.decoding.frame_folder import timed_frames
 from keras_r3d.training import run as training
 
 CHANCE = 1 / len(demo.CLASSES)
@@ -36,7 +36,7 @@ def test_a_model_of_the_demo_is_near_chance_on_shuffled_frames(videos, tmp_path)
 def rewrite(source: Path, target: Path, order) -> None:
     """Writes the demo videos again, with `order(frames)` as the frame numbers of each."""
     for path in sorted(source.rglob("*.mp4")):
-        frames = [frame for _, frame in Decoder(str(path)).timed()]
+        frames = [frame for _, frame in timed_frames(str(path))]
         out = target / path.relative_to(source)
         out.parent.mkdir(parents=True, exist_ok=True)
         size = frames[0].shape[1::-1]

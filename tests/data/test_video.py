@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import STEP, frame_numbers, read, write_video
-from helpers.encoding import encode, moving
+from video_files import encode, moving
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import pixels

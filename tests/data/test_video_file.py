@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from helpers.encoding import encode, moving
+from video_files import encode, moving
 
 from keras_r3d.data.decoding.picture import Cutter
 from keras_r3d.data.decoding.video_file import VideoFile

@@ -4,7 +4,6 @@ import numpy as np
 
 from keras_r3d import recipe
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding import pixels
 from keras_r3d.data.decoding.flow import turn_back
 from keras_r3d.data.decoding.reader import Reader
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from odd_videos import write_jpegs, write_rotated
 
-from keras_r3d.data.decoding.decoder import Decoder
+from keras_r3d.data.decoding.frame_folder import timed_frames
+from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.inference.prediction import annotated_copy
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.system.errors import VideoError, WriteError
@@ -23,7 +24,7 @@ def predicted(path: Path, seconds: list[list[float]], scores: list[list[float]])
 
 def frames(path: Path) -> list[np.ndarray]:
     """Decodes a video, RGB."""
-    return [frame[..., ::-1] for _, frame in Decoder(str(path)).timed()]
+    return [frame for _, frame in timed_frames(str(path))]
 
 
 def times(seconds: list[float], rate: float) -> list[float]:
@@ -87,7 +88,7 @@ def test_a_copy_has_the_video_s_colors_and_the_label_of_the_moment(tmp_path, suf
     copy = frames(tmp_path / f"copy{suffix}")
     assert len(copy) == 20
     assert copy[0].shape == (240, 322, 3)
-    assert Decoder(str(tmp_path / f"copy{suffix}")).header_rate == pytest.approx(10)
+    assert VideoFile(str(tmp_path / f"copy{suffix}")).rate == pytest.approx(10)
     assert copy[3][:200].mean(axis=(0, 1)) == pytest.approx([148, 74, 0], abs=8)
     below = [frame[-22:].astype(int) for frame in copy]
     assert below[0].max() > 200  # the letters
@@ -116,15 +117,15 @@ def test_a_decoder_that_hangs_is_given_up(tmp_path, monkeypatch):
 
     video = write_video(tmp_path / "v.avi", 20, 240, 320)
     forever = threading.Event()
-    timed = Decoder.timed
+    decoded = VideoFile.frames
 
-    def hanging(self):
-        for number, item in enumerate(timed(self)):
+    def hanging(self, *arguments):
+        for number, item in enumerate(decoded(self, *arguments)):
             if number == 12:
                 forever.wait()
             yield item
 
-    monkeypatch.setattr(Decoder, "timed", hanging)
+    monkeypatch.setattr(VideoFile, "frames", hanging)
     predicted(video, [[0, 1]], [[0.9, 0.1]]).save(tmp_path / "c.mp4", timeout=0.3)
     forever.set()
     monkeypatch.undo()
@@ -133,7 +134,7 @@ def test_a_decoder_that_hangs_is_given_up(tmp_path, monkeypatch):
 
 def test_what_is_no_video_leaves_no_copy(tmp_path):
     (tmp_path / "v.mp4").write_bytes(b"no video")
-    with pytest.raises(VideoError, match="cannot open"):
+    with pytest.raises(VideoError, match="cannot be opened"):
         predicted(tmp_path / "v.mp4", [[0, 1]], [[1, 0]]).save(tmp_path / "c.mp4", timeout=9)
     assert not list(tmp_path.glob("*c.mp4"))
 

@@ -17,7 +17,8 @@ from demo_shapes import shape_masks
 from keras_r3d import applications, explain, recipe
 from keras_r3d.data import clips, demo
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding.decoder import probe, resize
+from keras_r3d.data.decoding.pixels import resize
+from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.explanation import feature_maps, gradcam, overlay
 from keras_r3d.inference.models.opening import Named
@@ -58,8 +59,8 @@ def test_a_video_is_explained(model, tmp_path):
     with np.load(output / "film.explain.npz") as saved:
         assert saved["grad_cam"].shape == saved["occlusion"].shape == (4, 32, 32)
         assert saved["class"] == "ein_Wort"
-    info = probe(str(output / "film.explain.mp4"))
-    assert info.frame_count / info.header_rate >= 4
+    film = VideoFile(str(output / "film.explain.mp4"))
+    assert len(film.index().seconds) / film.rate >= 4
 
 
 def test_what_cannot_be_explained_is_one_sentence(classifier, tmp_path):

@@ -22,7 +22,7 @@ from keras_r3d import VideoClassifier
 from keras_r3d import predict as predict_command
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import video_writer
-from keras_r3d.data.decoding.decoder import Decoder
+from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.evaluation.evaluating import evaluate_videos
 from keras_r3d.inference.models.classifier import Classifier
@@ -105,7 +105,7 @@ def test_a_folder_is_predicted_and_a_broken_file_is_the_exit_code(runs, folder, 
     assert code == 1
     assert "5 videos: 3 ok, 1 partial, 1 error." in out
     (line,) = [line for line in out.splitlines() if "none.mp4" in line]
-    assert line.endswith("error: OpenCV cannot open it as a video (truncated, audio only, or no "
+    assert line.endswith("error: it cannot be opened as a video (truncated, or no "
                          "video).")  # fmt: skip
     records = json.loads((tmp_path / "all.json").read_text())
     by_name = {Path(record["video"]).stem: record for record in records}
@@ -124,7 +124,7 @@ def test_a_folder_is_predicted_and_a_broken_file_is_the_exit_code(runs, folder, 
         found = VideoClassifier(runs[0]).predict(by_name[name]["video"])
         label, score = found.top(1)[0]
         assert by_name[name]["top"] == [{"label": label, "score": score}]
-        assert len(list(Decoder(str(tmp_path / "copies" / f"{name}.mp4")))) >= 3
+        assert len(VideoFile(str(tmp_path / "copies" / f"{name}.mp4")).index().seconds) >= 3
     with (tmp_path / "all.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["video"] for row in rows] == [record["video"] for record in records]
@@ -174,7 +174,7 @@ def test_python_writes_what_the_command_writes(runs, folder, tmp_path):
     assert found.scores == pytest.approx(expected)
     (record,) = json.loads((tmp_path / "a.json").read_text())
     assert record == found.record(1)
-    assert len(list(Decoder(str(tmp_path / "copy.mp4")))) == 18
+    assert len(VideoFile(str(tmp_path / "copy.mp4")).index().seconds) == 18
     coming = fused.predict([path, folder / "none.mp4"], csv=tmp_path / "a.csv")
     assert [one.status for one in coming] == coming.statuses == ["ok", "error"]
     assert coming.written == [tmp_path / "a.csv"]
@@ -199,7 +199,7 @@ def test_a_copy_of_one_video_is_a_file(runs, folder, tmp_path):
     )
     assert code == 0
     assert f"Written: {tmp_path / 'copy.mp4'}" in out
-    assert len(list(Decoder(str(tmp_path / "copy.mp4")))) == 18
+    assert len(VideoFile(str(tmp_path / "copy.mp4")).index().seconds) == 18
 
 
 def test_an_interrupted_prediction_keeps_what_is_done_and_begins_anew(
@@ -334,13 +334,13 @@ def test_a_decoder_that_hangs_does_not_keep_the_process(runs, folder):
     script = (
         "import sys, threading\n"
         "from keras_r3d import predict\n"
-        "from keras_r3d.data.decoding.decoder import Decoder\n"
-        "iterate = Decoder.__iter__\n"
-        "def hang(self):\n"
+        "from keras_r3d.data.decoding.video_file import VideoFile\n"
+        "frames = VideoFile.frames\n"
+        "def hang(self, *arguments):\n"
         "    if 'short' in self.path:\n"
         "        threading.Event().wait()\n"
-        "    yield from iterate(self)\n"
-        "Decoder.__iter__ = hang\n"
+        "    yield from frames(self, *arguments)\n"
+        "VideoFile.frames = hang\n"
         "predict.main()\n"
     )
     given = [str(folder / "short.avi"), str(folder / "long.avi"), f"--workdir={runs[0]}"]

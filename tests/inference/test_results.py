@@ -68,14 +68,14 @@ def test_the_table_warns_of_what_a_simple_guess_reaches():
 
 
 def test_the_table_names_errors_and_partial_videos():
-    errors = {0: "/videos/0.avi: OpenCV cannot open it", **dict.fromkeys(range(1, 25), "gone")}
+    errors = {0: "/videos/0.avi: it cannot be opened", **dict.fromkeys(range(1, 25), "gone")}
     evaluation = by_labels(TEN, [0] * 30, [0] * 30, errors=errors, partial={29: "121 of 300"})
     text = str(evaluation)
     assert "16.7% (" in row(text, "top-1 ")
     assert "100.0% (56.6-100.0%)" in row(text, "top-1 without errors")
     assert "5 of 30 videos" in row(text, "scored")
     assert "25, counted as wrong" in row(text, "errors")
-    assert "\n  /videos/0.avi: OpenCV cannot open it\n  /videos/1.avi: gone\n" in text
+    assert "\n  /videos/0.avi: it cannot be opened\n  /videos/1.avi: gone\n" in text
     assert "/videos/19.avi: gone\n  … and 5 more" in text
     assert "1, scored as far as they decode" in row(text, "partial")
     assert text.endswith("Scored in part:\n  /videos/29.avi: 121 of 300")

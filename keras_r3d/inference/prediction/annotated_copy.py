@@ -1,6 +1,6 @@
 """A copy of a video with the class of the moment burnt in."""
 
-import itertools
+import functools
 import queue
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding import video_writer
-from keras_r3d.data.decoding.decoder import Decoder, Frame, resize
+from keras_r3d.data.decoding.frame_folder import open_pictures, timed_frames
+from keras_r3d.data.decoding.pixels import Frame, resize
 from keras_r3d.inference.prediction.ahead import Ahead
 from keras_r3d.pictures import fonts
 from keras_r3d.system import files
@@ -25,7 +26,6 @@ _LEAST_WIDTH = 320  # pixels; smaller videos are enlarged, or no name could be r
 _STRIP = 0.09  # of the short side
 _LEAST_STRIP = 22  # pixels
 _RATES = (1.0, 120.0)  # frames a second that are believed
-_FRAMES_OF_RATE = 8  # that are looked at where it is not
 _FRAMES_AHEAD = 8
 _LONGEST = 60.0  # seconds that a frame is held: time stamps can be broken
 
@@ -44,28 +44,27 @@ def write(
     middle, or gives no more frame for `timeout` seconds, ends there. Windows have their start and
     end in `seconds`, `(windows, 2)`, and their label and score in `captions`.
     """
-    decoder = Decoder(video)
-    decoded = _decoded(decoder, timeout)
-    first = list(itertools.islice(decoded, _FRAMES_OF_RATE))
-    rate = _rate(decoder.header_rate, [second for second, _ in first])
-    frames = at_constant_rate(itertools.chain(first, decoded), rate)
+    file = open_pictures(video)
+    rate = _rate(file.rate, file.index().seconds)
+    file.close()
+    frames = at_constant_rate(_decoded(video, timeout), rate)
     with files.atomic(path) as temporary:
         codec = CODECS[path.suffix.lower()]
         video_writer.write(temporary, _captioned(frames, seconds, captions), rate, codec=codec)
 
 
-def _decoded(decoder: Decoder, timeout: float) -> Iterator[tuple[float, Frame]]:
+def _decoded(video: str, timeout: float) -> Iterator[tuple[float, Frame]]:
     """Decodes a video as far as it can be, BGR; VideoError if no frame of it decodes."""
-    name = f"frames of {decoder.path}"
-    frames = Ahead(decoder.timed, name=name, most=_FRAMES_AHEAD, timeout=timeout)
+    decode = functools.partial(timed_frames, video)
+    frames = Ahead(decode, name=f"frames of {video}", most=_FRAMES_AHEAD, timeout=timeout)
     count = 0
     try:
-        for item in frames:
+        for second, frame in frames:
             count += 1
-            yield item
+            yield second, frame[..., ::-1]
     except queue.Empty:
         if not count:
-            raise VideoError(f"{decoder.path}: nothing decoded in {timeout:g} s.") from None
+            raise VideoError(f"{video}: nothing decoded in {timeout:g} s.") from None
     except VideoError:
         if not count:
             raise
