@@ -15,6 +15,7 @@ Reference:
 """
 
 import bisect
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.options import Options
 from benchmarks.turns import interleaved
 from keras_r3d.data import annotations

@@ -74,7 +74,7 @@ def _load_export(path: Path, threads: int) -> Score:
 
     if path.name == "saved_model":
         _tensorflow(threads)
-    return runtimes.load_export(path / "model.xml" if path.name == "openvino" else path).step
+    return runtimes.load_export(path / "model.xml" if path.name == "openvino" else path).score(1)
 
 
 def _tensorflow(threads: int) -> Any:

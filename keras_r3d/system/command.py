@@ -306,9 +306,9 @@ def _leave(code: int | str | None) -> None:
 def read_signature(place: str) -> list[Parameter]:
     """Reads the parameters of a function, in their order; LookupError if there is none.
 
-    `place` is "keras_r3d.data.scanning.report:scan", or "module:Class.method"; of `__init__`, the docstring of
-    the class counts. "module:Class" is a dataclass, whose fields are meant. The module may also be
-    the path of a file.
+    `place` is "keras_r3d.data.scanning.report:scan", or "module:Class.method"; of `__init__`, the
+    docstring of the class counts. "module:Class" is a dataclass, whose fields are meant. The module
+    may also be the path of a file.
     """
     module, _, name = place.rpartition(":")
     path = Path(module) if module.endswith(".py") else _module_path(module)

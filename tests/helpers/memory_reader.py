@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_r3d import recipe
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.decoding import pixels
 from keras_r3d.data.decoding.flow import turn_back
 from keras_r3d.data.decoding.reader import Reader
 
@@ -17,8 +18,8 @@ class MemoryReader(Reader):
         super().__init__()
         self.channels = frames.shape[-1]
         if clips.input == "rgb":
-            size = decoder.shrunk(frames[0], clips.short_side or 0)
-            frames = np.stack([decoder.resize(frame, *size) for frame in frames])
+            size = pixels.shrunk(frames[0], clips.short_side or 0)
+            frames = np.stack([pixels.resize(frame, *size) for frame in frames])
         self._frames = frames
 
     def count(self, video):
@@ -35,7 +36,7 @@ class MemoryReader(Reader):
         for cut, c in zip(cuts, crops, strict=True):
             for number, out in zip(cut.numbers, cut.out, strict=True):
                 frame = self._frames[number]
-                decoder.fill(out, frame, c.top, c.left, c.height, c.width, c.flip)
+                pixels.fill(out, frame, c.top, c.left, c.height, c.width, c.flip)
                 if c.flip and self.channels == 2:
                     turn_back(out)
         return crops

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding import buffers
-from keras_r3d.data.decoding import pixels as videos
+from keras_r3d.data.decoding import buffers, pixels
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds
 from keras_r3d.data.sampling.cropping import Crop, center
 from keras_r3d.data.sampling.temporal import Indices
@@ -82,10 +81,10 @@ class StoreReader(Reader):
         if frames.shape == cut.out.shape and numbers is cut.numbers:
             cut.out[...] = frames
             if crop.flip:
-                videos.flip(cut.out)
+                pixels.flip(cut.out)
             return
         for copy, out in zip(copies.tolist(), cut.out, strict=True):
-            videos.fill(out, frames[copy], 0, 0, height, width, crop.flip)
+            pixels.fill(out, frames[copy], 0, 0, height, width, crop.flip)
 
 
 def compressed(

@@ -133,8 +133,8 @@ def at_constant_rate(
             place += 1
 
 
-def _rate(header: float, seconds: Sequence[float]) -> float:
-    """Returns the frames a second that a container promises, if it can be so; else of the first."""
+def _rate(header: float, seconds: np.ndarray) -> float:
+    """Returns the frames a second that a container promises, if it can be so; else of most."""
     if _RATES[0] <= header <= _RATES[1]:
         return header
     return float(np.clip(1 / np.median(np.diff(seconds)), *_RATES)) if len(seconds) > 1 else 25.0
