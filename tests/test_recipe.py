@@ -73,8 +73,7 @@ def test_finetune_takes_all_from_the_weights():
         recipe.load("finetune")
     assert str(error.value) == (
         "Recipe key 'model.weights' is absent, but the recipe leaves ['name', 'shortcut', 'width', "
-        "'mean', 'std'] to the weights: pass --weights FILE, a checkpoint or the best.keras of a "
-        "run."
+        "'mean', 'std'] to the weights: pass `weights`, a checkpoint or the best.keras of a run."
     )
 
 
@@ -119,12 +118,12 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         ),
         ("model.mean=[1, 2, nan]", "Recipe key 'model.mean' must be finite. Received: nan"),
         ("model.mean=[1, 2]", "Recipe key 'model.mean' must hold 3 numbers (red, green, blue)."),
-        ("model.mean=", "is absent, but the recipe leaves ['mean'] to the weights: pass --weights"),
+        ("model.mean=", "is absent, but the recipe leaves ['mean'] to the weights: pass `weights`"),
         ("model.width=0.01", "Recipe key 'model.width' must be at least 0.015625. Received: 0.01"),
         (
             "model.freeze='conv1'",
             "Recipe key 'model.freeze' is 'conv1', but `weights` is absent: what is random would "
-            "stay random. Either pass --weights FILE",
+            "stay random. Either pass `weights`",
         ),
         ("clips.crop.scales=[]", "Recipe key 'clips.crop.scales' must not be empty"),
         ("clips.crop.scales=1", "Recipe key 'clips.crop.scales' must be a list. Received: 1"),
@@ -169,7 +168,7 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         ("clips.sampling.spans=[1.0, 0.5]", "belongs to segments; this sampling is consecutive"),
         ("clips.input=dis", "Recipe key 'clips.augment' changes colors or turns pictures"),
         ("tran.epochs=1", "Unknown recipe key 'tran.epochs'. It stands at 'train.epochs'."),
-        ("train.epochs", "`--set` takes section.key=value"),
+        ("train.epochs", "`overrides` takes section.key=value"),
         ("train.epochs=many", "the value must be a number, true or false, or a list in brackets"),
         ("model.name=r3d35", "Recipe key 'model.name' must be one of ['r3d10', 'r3d18', "),
         ("train.schedule.warmup_epochs=100", "must be below `train.epochs`, 25. Received: 100"),

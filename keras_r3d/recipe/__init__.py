@@ -7,7 +7,7 @@ devices, caches), are flags of the commands.
 import copy
 import importlib.resources
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +62,7 @@ def override(recipe: Recipe, overrides: Iterable[str]) -> Recipe:
 
 
 def with_clips(values: Mapping[str, Any]) -> Recipe:
-    """Returns the paper's recipe with other tables, such as [clips] and [eval] of a model.
-
-    Raises:
-        RecipeError: as `load`.
-    """
+    """Returns the paper's recipe with other tables, such as [clips] and [eval] of a model."""
     if "data" in values:
         raise RecipeError(f"The recipe {_FORMAT_1}")
     whole = _load_toml(PAPER) | dict(values)
@@ -76,12 +72,7 @@ def with_clips(values: Mapping[str, Any]) -> Recipe:
 
 
 def parse(values: Mapping[str, Any]) -> Recipe:
-    """Checks the tables of a recipe and freezes them.
-
-    Raises:
-        RecipeError: unknown, missing or ill-typed keys, values out of range or at odds; all of
-            them, one a line if there are several.
-    """
+    """Checks the tables of a recipe and freezes them; one RecipeError says all that is wrong."""
     if "data" in values and "clips" not in values:
         raise RecipeError(f"The recipe {_FORMAT_1}")
     return read(Recipe, values)
@@ -136,10 +127,10 @@ def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     """Returns the base with the changes; a table of another `kind` replaces that of the base."""
     whole = copy.deepcopy(dict(base))
     for key, value in changes.items():
-        known = whole.get(key)
-        if isinstance(value, Mapping) and isinstance(known, Mapping):
-            same_kind = value.get("kind", known.get("kind")) == known.get("kind")
-            value = _merged(known, value) if same_kind else value
+        table = whole.get(key)
+        if isinstance(value, Mapping) and isinstance(table, Mapping):
+            same_kind = value.get("kind", table.get("kind")) == table.get("kind")
+            value = _merged(table, value) if same_kind else value
         whole[key] = value
     return whole
 
@@ -148,25 +139,26 @@ def _overridden(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, A
     if isinstance(overrides, str):
         raise RecipeError(f"Changes of a recipe are a list of texts. Received: {overrides!r}")
     for change in overrides:
-        path, equals, text = change.partition("=")
-        *sections, key = path.strip().split(".")
+        path, equals, text = (part.strip() for part in change.partition("="))
+        *sections, key = path.split(".")
         if not equals or not sections:
-            raise RecipeError(f"`--set` takes section.key=value. Received: {change}")
+            raise RecipeError(f"`overrides` takes section.key=value. Received: {change}")
         table = _table_at(values, sections)
-        if not text.strip():
+        if not text:
             table.pop(key, None)
             continue
+        tables = _tables_at(sections)
         try:
             table[key] = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError as error:
-            if not _takes_text(sections, key):
+            if not _takes_text(tables.values(), key):
                 raise RecipeError(
-                    f"`--set {change}`: the value must be a number, true or false, or a list in "
-                    "brackets, of texts in quotes."
+                    f"`overrides` {change}: the value must be a number, true or false, or a list "
+                    "in brackets, of texts in quotes."
                 ) from error
-            table[key] = text.strip()
-        if key == "kind" and (chosen := _tables_at(sections).get(table[key])):
-            for name in [name for name in table if name not in ("kind", *field_types(chosen))]:
+            table[key] = text
+        if key == "kind" and (chosen := tables.get(table[key])):
+            for name in set(table) - {"kind", *field_types(chosen)}:
                 del table[name]  # belongs to the kind before
     return values
 
@@ -189,8 +181,7 @@ def _tables_at(path: Iterable[str]) -> dict[str, type[Table]]:
     return tables
 
 
-def _takes_text(sections: Sequence[str], key: str) -> bool:
-    """Whether a value may be a text, which needs no quotes in `--set`."""
-    tables = _tables_at(sections).values()
+def _takes_text(tables: Iterable[type[Table]], key: str) -> bool:
+    """Whether a value may be a text, which needs no quotes in `overrides`."""
     hints = [str(field_types(table).get(key)) for table in tables]
     return key == "kind" or any("str" in hint or "Literal['" in hint for hint in hints)

@@ -12,6 +12,8 @@ Fraction = Annotated[float, Between(0, 0.9)]
 Count = Annotated[int, Between(1)]
 Positive = Annotated[float, Between(0)]
 
+_SHORT_TRY = "For a short try: `overrides` 'train.schedule.warmup_epochs='"
+
 
 @dataclasses.dataclass(frozen=True)
 class Model(Table):
@@ -44,19 +46,20 @@ class Model(Table):
     freeze: str | None = None
 
     def _at_odds(self) -> Iterator[str]:
-        of_c3d = (self.name or "").startswith("c3d")
-        if of_c3d and self.shortcut:
-            yield f"`shortcut` must be absent: `name` is '{self.name}', which has no shortcuts."
+        keys = ["name", "shortcut", "width", "mean", "std"]
+        if (self.name or "").startswith("c3d"):
+            keys.remove("shortcut")
+            if self.shortcut:
+                yield f"`shortcut` must be absent: `name` is '{self.name}', which has no shortcuts."
         if self.weights:
             return
-        remedy = "pass --weights FILE, a checkpoint or the best.keras of a run"
-        keys = [k for k in ("name", "shortcut", "width", "mean", "std") if getattr(self, k) is None]
-        if left := [key for key in keys if not (key == "shortcut" and of_c3d)]:
+        remedy = "pass `weights`, a checkpoint or the best.keras of a run"
+        if left := [key for key in keys if getattr(self, key) is None]:
             yield f"`weights` is absent, but the recipe leaves {left} to the weights: {remedy}."
         elif self.freeze:
             yield (
                 f"`freeze` is '{self.freeze}', but `weights` is absent: what is random would stay "
-                f"random. Either {remedy}, or --set model.freeze="
+                f"random. Either {remedy}, or `overrides` 'model.freeze='"
             )
 
 
@@ -264,19 +267,14 @@ class Train(Table):
     patience: Count | None = None
 
     def _at_odds(self) -> Iterator[str]:
+        below = f"must be below `train.epochs`, {self.epochs}. Received:"
         warmup = self.schedule.warmup_epochs
         if warmup and warmup >= self.epochs:
-            yield (
-                f"`schedule.warmup_epochs` must be below `train.epochs`, {self.epochs}. Received: "
-                f"{warmup}. For a short try: --set train.schedule.warmup_epochs="
-            )
+            yield f"`schedule.warmup_epochs` {below} {warmup}. {_SHORT_TRY}"
         # After the last epoch there is nothing left to train at a lower rate.
         milestones = getattr(self.schedule, "milestones", ())
         if late := [number for number in milestones if number >= self.epochs]:
-            yield (
-                f"`schedule.milestones` must be below `train.epochs`, {self.epochs}. Received: "
-                f"{late[0]}"
-            )
+            yield f"`schedule.milestones` {below} {late[0]}"
         for key in ("mixup", "cutmix"):
             if getattr(self, key) and self.batch_size == 1:
                 yield f"`{key}` blends clips of a batch: `batch_size` must be above 1. Received: 1"
@@ -343,10 +341,9 @@ class Recipe(Table):
     few: Few | None = None
 
     def _at_odds(self) -> Iterator[str]:
-        clips = self.clips
-        channels = (
-            "red, green, blue" if clips.channels == 3 else f"x, y: clips.input is '{clips.input}'"
-        )
+        clips, few = self.clips, self.few
+        rgb = clips.channels == 3
+        channels = "red, green, blue" if rgb else f"x, y: clips.input is '{clips.input}'"
         for key in ("mean", "std"):
             values = getattr(self.model, key)
             if values is not None and len(values) != clips.channels:
@@ -372,16 +369,15 @@ class Recipe(Table):
                 "`eval.views` is 10, half of them mirrored, but `clips.flip` is false: mirrored "
                 "videos are of other classes, or were never trained on. Take 1 or 3."
             )
-        if self.few is not None:
-            epochs, warmup = self.few.finetune_epochs, self.train.schedule.warmup_epochs
+        if few is not None:
+            epochs, warmup = few.finetune_epochs, self.train.schedule.warmup_epochs
             if epochs and warmup and epochs <= warmup:
                 yield (
                     "`few.finetune_epochs` must be above `train.schedule.warmup_epochs`, "
-                    f"{warmup}. Received: {epochs}. For a short try: "
-                    "--set train.schedule.warmup_epochs="
+                    f"{warmup}. Received: {epochs}. {_SHORT_TRY}"
                 )
             if not self.model.weights:
                 yield (
                     "`model.weights` is absent, but [few] embeds videos by weights: name some, "
-                    "such as --set model.weights=motion"
+                    "such as `overrides` 'model.weights=motion'"
                 )

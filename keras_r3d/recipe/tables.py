@@ -23,11 +23,8 @@ class Between(NamedTuple):
     high: float = math.inf
 
     def __str__(self) -> str:
-        return (
-            f"at least {self.low:g}"
-            if self.high == math.inf
-            else f"from {self.low:g} to {self.high:g}"
-        )
+        bounded = math.isfinite(self.high)
+        return f"from {self.low:g} to {self.high:g}" if bounded else f"at least {self.low:g}"
 
 
 class TableError(RecipeError):
@@ -75,11 +72,11 @@ def field_types(table: type[Table]) -> dict[str, Any]:
 _types: dict[type[Table], dict[str, Any]] = {}
 
 
-def listed(what: str, problems: Sequence[str]) -> str:
+def listed(subject: str, problems: Sequence[str]) -> str:
     """Returns the text of an error: the only problem, or all of them, one a line."""
     if len(problems) == 1:
         return problems[0]
-    return "\n  ".join([f"{what} has {len(problems)} problems:", *problems])
+    return "\n  ".join([f"{subject} has {len(problems)} problems:", *problems])
 
 
 def subtables(hint: Any) -> dict[str, type[Table]]:
@@ -89,14 +86,9 @@ def subtables(hint: Any) -> dict[str, type[Table]]:
 
 
 def read(root: type[Table], values: Mapping[str, Any]) -> Any:
-    """Reads nested tables.
-
-    Raises:
-        RecipeError: all that is wrong: unknown, missing and ill-typed keys, values out of range or
-            at odds.
-    """
+    """Reads nested tables; one RecipeError says all that is wrong with them."""
     reader = _Reader(root)
-    table = reader.table(root, values, "")
+    table = reader.read_table(root, values, "")
     if reader.problems:
         raise RecipeError(listed("The recipe", reader.problems))
     return table
@@ -109,7 +101,7 @@ class _Reader:
         self.problems: list[str] = []
         self._places = key_places(root)
 
-    def table(self, table: type[Table], values: Any, path: str) -> Table | None:
+    def read_table(self, table: type[Table], values: Any, path: str) -> Table | None:
         """Reads a table at a path such as "train."; None if something is wrong in it."""
         if not isinstance(values, Mapping):
             self.problems.append(f"Recipe section [{path[:-1]}] must be a table.")
@@ -118,60 +110,58 @@ class _Reader:
         extras = {f.name for f in dataclasses.fields(table) if f.default in (None, False)}
         for key in values:
             if key not in hints and not (key == "kind" and table.kind):
-                self._unknown(key, values[key], path, hints)
+                self._note_unknown(key, values[key], path, hints)
         arguments: dict[str, Any] = {}
         for key, hint in hints.items():
             tables = subtables(hint)
             if key in values:
                 value = values[key]
-                arguments[key] = self._choice(tables, value, path + key) if tables else value
+                arguments[key] = self._read_choice(tables, value, path + key) if tables else value
             elif key not in extras:
-                what = f"section [{path}{key}]" if tables else f"key '{path}{key}'"
-                self.problems.append(f"Recipe {what} is missing.")
+                missing = f"section [{path}{key}]" if tables else f"key '{path}{key}'"
+                self.problems.append(f"Recipe {missing} is missing.")
         # Values are checked also where keys are missing, so that all problems come at once.
         reported = {k for k in hints if arguments.get(k) is None and k not in extras - set(values)}
         try:
-            found = table(**dict.fromkeys(reported) | arguments)
+            made = table(**dict.fromkeys(reported) | arguments)
         except TableError as error:
             for problem in error.problems:
                 _, key, text = problem.split("`", 2)
                 if key not in reported:
                     self.problems.append(f"Recipe key '{path}{key}'{text}")
             return None
-        return found if len(self.problems) == problems_before else None
+        return made if len(self.problems) == problems_before else None
 
-    def _choice(self, tables: dict[str, type[Table]], values: Any, path: str) -> Table | None:
+    def _read_choice(self, tables: dict[str, type[Table]], values: Any, path: str) -> Table | None:
         """Reads the one of several tables that `kind` names."""
         if "" in tables or not isinstance(values, Mapping):
-            return self.table(next(iter(tables.values())), values, f"{path}.")
+            return self.read_table(next(iter(tables.values())), values, f"{path}.")
         kind = values.get("kind")
         if kind not in tables:
             self.problems.append(
                 f"Recipe key '{path}.kind' must be one of {list(tables)}. Received: {kind!r}"
             )
             return None
-        own = field_types(tables[kind])
+        keys, kept = field_types(tables[kind]), dict(values)
         others = {key: name for name in tables for key in field_types(tables[name])}
-        wrong = [key for key in values if key in others and key not in own]
-        self.problems += [
-            f"Recipe key '{path}.{key}' belongs to {others[key]}; this "
-            f"{path.rpartition('.')[2]} is {kind}: leave it out."
-            for key in wrong
-        ]
-        kept = {key: value for key, value in values.items() if key not in wrong}
-        return self.table(tables[kind], kept, f"{path}.")
+        for key in values:
+            if key in others and key not in keys:
+                del kept[key]
+                self.problems.append(
+                    f"Recipe key '{path}.{key}' belongs to {others[key]}; this "
+                    f"{path.rpartition('.')[2]} is {kind}: leave it out."
+                )
+        return self.read_table(tables[kind], kept, f"{path}.")
 
-    def _unknown(self, key: str, value: Any, path: str, siblings: Iterable[str]) -> None:
+    def _note_unknown(self, key: str, value: Any, path: str, siblings: Iterable[str]) -> None:
         """Notes an unknown key, or each key of an unknown table."""
         if isinstance(value, Mapping) and value:
             for name in value:
-                self._unknown(name, value[name], f"{path}{key}.", ())
-        elif key in self._places:
-            place = self._places[key]
-            self.problems.append(f"Unknown recipe key '{path}{key}'. It stands at '{place}'.")
-        else:
-            hint = suggest(key, siblings, path) or suggest(key, self._places)
-            self.problems.append(f"Unknown recipe key '{path}{key}'.{hint}")
+                self._note_unknown(name, value[name], f"{path}{key}.", ())
+            return
+        hint = f" It stands at '{self._places[key]}'." if key in self._places else ""
+        hint = hint or suggest(key, siblings, path) or suggest(key, self._places)
+        self.problems.append(f"Unknown recipe key '{path}{key}'.{hint}")
 
 
 def key_places(table: type[Table], path: str = "") -> dict[str, str]:
@@ -187,11 +177,12 @@ def key_places(table: type[Table], path: str = "") -> dict[str, str]:
 def as_dict(table: Table) -> dict[str, Any]:
     """Returns a table as TOML and JSON can hold it, without extras that are not done."""
     values: dict[str, Any] = {"kind": table.kind} if table.kind else {}
+    defaults = {field.name: field.default for field in dataclasses.fields(table)}
     for key in field_types(type(table)):
         value = getattr(table, key)
         if isinstance(value, Table):
             values[key] = as_dict(value)
-        elif value is not None and not (value is False and _default(table, key) is False):
+        elif value is not None and not (value is False and defaults[key] is False):
             values[key] = list(value) if isinstance(value, tuple) else value
     return values
 
@@ -212,10 +203,6 @@ def suggest(word: str, choices: Iterable[str], prefix: str = "") -> str:
     return f" Did you mean '{prefix}{close[0]}'?" if close else ""
 
 
-def _default(table: Table, key: str) -> Any:
-    return next(f.default for f in dataclasses.fields(table) if f.name == key)
-
-
 def _is_union(hint: Any) -> bool:
     return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
@@ -224,31 +211,33 @@ def _convert(hint: Any, value: Any) -> Any:
     """Returns a value as the type that a field states, or raises ValueError."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
-        number = _convert(arguments[0], value)
-        if not arguments[1].low <= number <= arguments[1].high or not math.isfinite(number):
-            raise ValueError(f"must be {arguments[1]}. Received: {value!r}")
-        return number
-    if _is_union(hint):
-        return _convert_union([a for a in arguments if a is not types.NoneType], hint, value)
-    if origin is Literal:
-        if value not in arguments or isinstance(value, bool):
-            choices = f"one of {list(arguments)}" if len(arguments) > 1 else repr(arguments[0])
-            raise ValueError(f"must be {choices}. Received: {value!r}")
-        return value
-    if origin is tuple:
+        number, between = _convert(arguments[0], value), arguments[1]
+        if between.low <= number <= between.high and math.isfinite(number):
+            return number
+        problem = str(between)
+    elif _is_union(hint):
+        return _convert_union(arguments, value)
+    elif origin is Literal:
+        if value in arguments and not isinstance(value, bool):
+            return value
+        problem = f"one of {list(arguments)}" if len(arguments) > 1 else repr(arguments[0])
+    elif origin is tuple:
         return _convert_tuple(arguments, value)
-    if hint is float and type(value) is int:
-        return float(value)
-    if hint is float and type(value) is float and not math.isfinite(value):
-        raise ValueError(f"must be finite. Received: {value!r}")
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError(f"must be {hint.__name__}. Received: {value!r}")
-    return value
+    elif hint is float and type(value) in (int, float):
+        if math.isfinite(value):
+            return float(value)
+        problem = "finite"
+    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
+        return value
+    else:
+        problem = hint.__name__
+    raise ValueError(f"must be {problem}. Received: {value!r}")
 
 
-def _convert_union(options: list[Any], hint: Any, value: Any) -> Any:
-    if value is None and types.NoneType in typing.get_args(hint):
+def _convert_union(options: Sequence[Any], value: Any) -> Any:
+    if value is None and types.NoneType in options:
         return None
+    options = [option for option in options if option is not types.NoneType]
     if len(options) == 1:
         return _convert(options[0], value)
     problems = []
@@ -256,12 +245,10 @@ def _convert_union(options: list[Any], hint: Any, value: Any) -> Any:
         try:
             return _convert(option, value)
         except ValueError as error:
-            problems.append(str(error))
+            problems.append(str(error).partition(". Received")[0].removeprefix("must be "))
     if all(isinstance(option, type) for option in options):
-        names = [option.__name__ for option in options]
-        raise ValueError(f"must be one of {names}. Received: {value!r}")
-    wanted = [p.partition(". Received")[0].removeprefix("must be ") for p in problems]
-    raise ValueError(f"must be {' or '.join(wanted)}. Received: {value!r}")
+        problems = [f"one of {[option.__name__ for option in options]}"]
+    raise ValueError(f"must be {' or '.join(problems)}. Received: {value!r}")
 
 
 def _convert_tuple(arguments: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
@@ -270,12 +257,12 @@ def _convert_tuple(arguments: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
     hints = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
     if len(hints) != len(value):
         raise ValueError(f"must hold {len(hints)} values. Received: {value!r}")
-    return tuple(_convert(hint, item) for hint, item in zip(hints, value, strict=True))
+    return tuple(map(_convert, hints, value))
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return str(value).lower()
     if isinstance(value, str):
         # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
