@@ -129,9 +129,7 @@ class Run:
         try:
             recorded = annotations.read(self.path / VIDEOS, "", must_exist=must_exist)
         except DataError as error:
-            raise DataError(
-                f"{error} If they moved, pass --data_dir with their new place."
-            ) from error
+            raise DataError(f"{error} If they moved, pass their new place as `data`.") from error
         if must_exist:
             return recorded.split(split), opening.video_reader(trained_on, self.recipe.clips)
         source = opening.open_source(data_dir or trained_on, self.recipe.clips, self.recipe.videos)
@@ -225,15 +223,15 @@ def _ended(path: Path) -> bool:
 def check_free(path: Path) -> None:
     """Raises RunError if a new run cannot be made at `path`."""
     if path.exists() and not path.is_dir():
-        raise RunError(f"--workdir {path} is a file: choose a folder that does not exist yet.")
+        raise RunError(f"`workdir` {path} is a file: choose a folder that does not exist yet.")
     if (path / RECIPE).exists():
         raise RunError(
-            f"--workdir {path} already holds a run, which is left as it is: choose another folder, "
+            f"`workdir` {path} already holds a run, which is left as it is: choose another folder, "
             "or remove this one first."
         )
     if path.is_dir() and any(path.iterdir()) and not _broken_off(path):
         raise RunError(
-            f"--workdir {path} is not empty and is left as it is: choose a folder that does not "
+            f"`workdir` {path} is not empty and is left as it is: choose a folder that does not "
             "exist yet."
         )
 
@@ -300,7 +298,7 @@ def held(path: Path) -> Iterator[None]:
     """
     make(path / STATE)
     taken = RunError(
-        f"Another process trains in {path}: wait for its end, or choose another --workdir."
+        f"Another process trains in {path}: wait for its end, or choose another `workdir`."
     )
     with files.locked(path / STATE / _LOCK, taken):
         for folder in (path, path / STATE):
@@ -337,7 +335,7 @@ def open_run(path: str | Path) -> Run:
     if not (path / RECIPE).is_file():
         there = "is not the folder of a run" if path.is_dir() else "does not exist"
         raise RunError(
-            f"--workdir {path} {there}: {RECIPE} was expected in it. Train first with "
+            f"`workdir` {path} {there}: {RECIPE} was expected in it. Train first with "
             f"`python -m keras_r3d.train --recipe … --workdir {path}`."
         )
     try:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from keras_r3d.training import finetune
 Say = Callable[[str], None]
 
 LEAST_TO_CHOOSE = 30  # validation videos: with fewer the best epoch is luck
-_REMEDY = "Else choose another --workdir, or start over with --fresh (the old run is moved aside)."
+_REMEDY = "Else choose another `workdir`, or start over with `fresh` (the old run is moved aside)."
 
 
 def open_source(
@@ -39,23 +39,17 @@ def open_source(
 ) -> tuple[Source, list[recipes.Model]]:
     """Opens the weights and the videos of a recipe, without reading any video.
 
-    Args:
-        cache_gib: memory for decoded frames.
-
-    Returns:
-        The videos, and for each of the weights the recipe's [model] with what they decide.
-
-    Raises:
-        R3DError: all that is wrong with the recipe, the weights, the devices and the videos.
+    Returns the videos, and for each of the weights the recipe's [model] with what they decide. All
+    that is wrong with recipe, weights, devices and videos is one R3DError.
     """
     few = recipe.few is not None
     errors: list[R3DError] = [] if few else _device_errors(recipe, devices)
-    named = [recipe.model]
-    if few:  # which may have several weights
-        names = (recipe.model.weights or "").split(",")
-        named = [dataclasses.replace(recipe.model, weights=name.strip()) for name in names]
+    # Of few videos there may be several weights to choose from.
+    weights = recipe.model.weights
+    names = [name.strip() for name in (weights or "").split(",")] if few else [weights]
     models = []
-    for model in named:
+    for name in names:
+        model = dataclasses.replace(recipe.model, weights=name)
         try:
             models.append(finetune.settle(model, say, in_channels=recipe.clips.channels))
         except R3DError as error:
@@ -83,34 +77,33 @@ def open_source(
 def _device_errors(recipe: Recipe, devices: Devices) -> list[R3DError]:
     """Finds what a recipe asks of devices that they cannot do."""
     train, replicas, problems = recipe.train, devices.replicas, []
-    each = train.batch_size // replicas
-    if train.batch_size % replicas:
+    each, rest = divmod(train.batch_size, replicas)
+    if rest:
         problems.append(
-            f"Recipe key 'train.batch_size' must be divisible by the {replicas} replicas. "
+            f"'train.batch_size' must be divisible by the {replicas} replicas. "
             f"Received: {train.batch_size}"
         )
-    else:
-        if each % (train.accumulate or 1):
-            problems.append(
-                f"Recipe key 'train.accumulate' must divide the {each} clips of a replica. "
-                f"Received: {train.accumulate}"
-            )
-        problems += [
-            f"Recipe key 'train.{key}' blends clips of a replica, and each has only one: "
-            f"'train.batch_size' must be above {replicas}. Received: {train.batch_size}"
-            for key in ("mixup", "cutmix")
-            if each == 1 and getattr(train, key)
-        ]
+    elif each % (train.accumulate or 1):
+        problems.append(
+            f"'train.accumulate' must divide the {each} clips of a replica. "
+            f"Received: {train.accumulate}"
+        )
+    problems += [
+        f"'train.{key}' blends clips of a replica, and each has only one: 'train.batch_size' must "
+        f"be above {replicas}. Received: {train.batch_size}"
+        for key in ("mixup", "cutmix")
+        if each == 1 and not rest and getattr(train, key)
+    ]
     if recipe.eval.batch_size % devices.workers:
         problems.append(
-            f"Recipe key 'eval.batch_size' must be divisible by the {devices.workers} workers. "
+            f"'eval.batch_size' must be divisible by the {devices.workers} workers. "
             f"Received: {recipe.eval.batch_size}"
         )
     if train.precision == "float16" and not devices.on_gpu:
         problems.append(
-            'Recipe key \'train.precision\' is "float16", which needs a GPU; on CPU use "bfloat16".'
+            '\'train.precision\' is "float16", which needs a GPU; on CPU use "bfloat16".'
         )
-    return [RecipeError(problem) for problem in problems]
+    return [RecipeError(f"Recipe key {problem}") for problem in problems]
 
 
 def split_errors(videos: Annotations, recipe: Recipe) -> list[R3DError]:
@@ -125,7 +118,8 @@ def split_errors(videos: Annotations, recipe: Recipe) -> list[R3DError]:
         errors.append(
             DataError(
                 "The validation split has no videos. Add some, or remove the split: without one "
-                "the last epoch is kept (--set videos.hold_out.validation=0 where it is held out)."
+                "the last epoch is kept (`overrides` 'videos.hold_out.validation=0' where it is "
+                "held out)."
             )
         )
     return errors
@@ -134,8 +128,7 @@ def split_errors(videos: Annotations, recipe: Recipe) -> list[R3DError]:
 def find_run(workdir: Path, recipe: Recipe, fresh: bool, say: Say) -> Run | None:
     """Opens the run that is in a folder, to resume it; None if a new one is to be made there.
 
-    Raises:
-        RunError: it is of another recipe, or damaged, or the folder holds something else.
+    Raises RunError if it is of another recipe, or damaged, or the folder holds something else.
     """
     if not (workdir / run_folder.RECIPE).is_file():
         run_folder.check_free(workdir)
@@ -150,7 +143,7 @@ def find_run(workdir: Path, recipe: Recipe, fresh: bool, say: Say) -> Run | None
         ) from error
     # A run has what its weights decided.
     settled = dataclasses.replace(recipe, model=finetune.as_settled(recipe.model, run.recipe.model))
-    before, now = _values(run.recipe), _values(settled)
+    before, now = (_values(recipes.to_dict(values)) for values in (run.recipe, settled))
     changed = [
         f"{key}: {before.get(key, 'absent')} in the run, {now.get(key, 'absent')} now"
         for key in sorted({*before, *now})
@@ -162,21 +155,19 @@ def find_run(workdir: Path, recipe: Recipe, fresh: bool, say: Say) -> Run | None
             + f"\nTo resume it, use that recipe. {_REMEDY}"
         )
     if run.trained:
-        say(f"{workdir} holds a finished run of this recipe; --fresh starts over.")
+        say(f"{workdir} holds a finished run of this recipe; `fresh` starts over.")
     return dataclasses.replace(run, recipe=settled)
 
 
-def _values(recipe: Recipe) -> dict[str, str]:
-    """Returns the values of a recipe, as text, by "section.key"."""
-
-    def flat(table: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
-        for key, value in table.items():
-            if isinstance(value, Mapping):
-                yield from flat(value, f"{path}{key}.")
-            else:
-                yield f"{path}{key}", repr(value)
-
-    return dict(flat(recipes.to_dict(recipe), ""))
+def _values(table: Mapping[str, Any], path: str = "") -> dict[str, str]:
+    """Returns the values of nested tables, as text, by "section.key"."""
+    values: dict[str, str] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            values |= _values(value, f"{path}{key}.")
+        else:
+            values[f"{path}{key}"] = repr(value)
+    return values
 
 
 def check_finished(run: Run, data: str | Path) -> None:
@@ -205,8 +196,8 @@ def check_videos(run: Run, source: Source) -> None:
         return
     missing, new = sorted(set(before) - set(now)), sorted(set(now) - set(before))
     changes = "; ".join(
-        f"{len(lines)} {what}, such as {lines[0]}"
-        for what, lines in (("no longer there", missing), ("new", new))
+        f"{len(lines)} {state}, such as {lines[0]}"
+        for state, lines in (("no longer there", missing), ("new", new))
         if lines
     )
     raise RunError(
@@ -243,7 +234,7 @@ def check_together(devices: Devices, recipe: Recipe, source: Source, step: int) 
         )
     if _sum(devices, step) != devices.replicas * step:
         raise TrainingError(
-            f"Worker {devices.worker} starts at step {step}, others at another one: --workdir must "
+            f"Worker {devices.worker} starts at step {step}, others at another one: `workdir` must "
             "be a folder that all workers share."
         )
 

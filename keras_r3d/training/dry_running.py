@@ -4,8 +4,6 @@ import collections
 import math
 import resource
 import time
-from collections.abc import Callable
-from pathlib import Path
 
 import tensorflow as tf
 
@@ -14,10 +12,10 @@ from keras_r3d.recipe import Recipe, dumps
 from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import TrainingError
 from keras_r3d.system.progress import duration
-from keras_r3d.training import errors, run
+from keras_r3d.training import run
 from keras_r3d.training.few import embeddings
 from keras_r3d.training.few.setup import Few
-from keras_r3d.training.optimization.schedule import Schedule
+from keras_r3d.training.optimization.schedule import learning_rate
 from keras_r3d.training.setup import Setup
 
 _STEPS = 3  # timed; the first one, which compiles, is not
@@ -25,22 +23,11 @@ _VIDEOS = 4  # embedded, of few
 
 
 def try_out(
-    recipe: Recipe,
-    data: str | Path,
-    devices: str = "all",
-    *,
-    xla: bool = False,
-    cache_gib: float = 2.0,
-    say: Callable[[str], None] = print,
+    recipe: Recipe, data: str, devices: str, xla: bool, cache_gib: float, say: run.Say
 ) -> None:
-    """Says what a training would do: recipe, videos by class and split, memory and time.
-
-    Raises:
-        R3DError: anything in the recipe, the data or the devices that keeps it from being done.
-    """
-    hardware = choose(devices)
-    with errors.as_sentences(None):
-        ready = run.prepare(recipe, data, hardware, say, xla=xla, cache_gib=cache_gib)
+    """Says what a training would do: recipe, videos by class and split, memory and time."""
+    with run.errors_as_sentences(None):
+        ready = run.prepare(recipe, data, choose(devices), say, cache_gib=cache_gib, xla=xla)
         for line in [dumps(ready.recipe), *_counts(ready.annotations), *ready.describe()]:
             say(line)
         say(_embed_few(ready) if isinstance(ready, Few) else _take_steps(ready, cache_gib))
@@ -49,13 +36,12 @@ def try_out(
 
 def _take_steps(ready: Setup, cache_gib: float) -> str:
     train, waits, steps = ready.recipe.train, [], []
-    schedule = Schedule(train, ready.steps_per_epoch)
     batches = ready.batches(0)
     for step in range(1 + _STEPS):
         started = time.monotonic()
         batch = next(batches)
         waited = time.monotonic()
-        ready.steps.optimizer.learning_rate = schedule.rate(step)
+        ready.steps.optimizer.learning_rate = learning_rate(train, ready.steps_per_epoch, step)
         sums = ready.steps.train(batch, tf.constant(step), tf.constant(0.0)).numpy()
         waits.append(waited - started)
         steps.append(time.monotonic() - started)

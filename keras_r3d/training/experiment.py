@@ -154,7 +154,7 @@ def _resolve(
         experiment, name = recipes.load(str(recipe), overrides), Path(recipe).stem
     if folds is not None:
         if experiment.few is None:
-            raise RecipeError(f"--folds is for recipes with [few], such as few; '{name}' has none.")
+            raise RecipeError(f"`folds` is for recipes with [few], such as few; '{name}' has none.")
         experiment = recipes.override(experiment, [f"few.folds={folds}"])
     if data is None and not experiment.videos.rendered:
         raise RecipeError(_no_data(experiment, name))

@@ -23,7 +23,6 @@ from keras_r3d.applications.networks import (
     HEAD,
     KINETICS_2017,
     NETWORKS,
-    Conventions,
     identify_network,
 )
 from keras_r3d.applications.weights import loading, pretrained, weights_file
@@ -33,7 +32,13 @@ from keras_r3d.system.errors import RecipeError, WeightsError
 Say = Callable[[str], None]
 
 
-def settle(model: recipe.Model, say: Say = print, *, in_channels: int = 3) -> recipe.Model:
+def settle(
+    model: recipe.Model,
+    say: Say = print,
+    *,
+    in_channels: int = 3,
+    source: WeightsFile | None = None,
+) -> recipe.Model:
     """Fills in what a recipe leaves to its weights, and refuses what cannot be built.
 
     Opens the weights, or downloads them, but builds no network. A settled recipe is returned as it
@@ -42,6 +47,7 @@ def settle(model: recipe.Model, say: Say = print, *, in_channels: int = 3) -> re
     Args:
         say: takes a note where the weights do not say how their input was normalized.
         in_channels: of the clips.
+        source: what `open_source` gave for it.
 
     Returns:
         The recipe with `name`, `shortcut`, `width`, `mean` and `std`; the path of weights absolute.
@@ -50,10 +56,11 @@ def settle(model: recipe.Model, say: Say = print, *, in_channels: int = 3) -> re
         RecipeError: the recipe and its weights disagree, or `freeze` names no stages.
         WeightsError: the weights cannot be found or read, or are of no network here.
     """
-    settled = _settle(model, open_source(model), in_channels, say)
-    assert settled.name is not None  # the recipe says it, or its weights do
-    _select(stages(settled.name), settled.freeze or "", settled.name)
-    return settled
+    if (source := source or open_source(model)) is not None:
+        model = _settle(model, source, in_channels, say)
+    assert model.name is not None  # the recipe says it, or its weights do
+    _select(stages(model.name), model.freeze or "", model.name)
+    return model
 
 
 def as_settled(model: recipe.Model, settled: recipe.Model) -> recipe.Model:
@@ -82,20 +89,11 @@ def build_model(
     """Builds the network of a recipe and loads its weights; `freeze` is a separate step.
 
     The classifier of the weights is kept if its class names are known to be `classes`, in this
-    order; else it is new.
-
-    Args:
-        input_shape: `(frames, height, width, channels)`.
-        classes: names, in the order of the outputs.
-        say: takes a line on what was loaded.
-        source: what `open_source` gave for it.
-
-    Raises:
-        RecipeError, WeightsError: as `settle`.
+    order; else it is new. `source` is what `open_source` gave for the recipe.
     """
     source = source or open_source(model)
     in_channels = input_shape[-1]
-    model = _settle(model, source, in_channels, say)
+    model = settle(model, say, in_channels=in_channels, source=source)
     if source is not None:
         kept = source.labels == tuple(classes)
         fate = "kept: the classes are the same" if kept else f"new, for {len(classes)} classes"
@@ -108,35 +106,21 @@ def build_model(
             source = loading.adapt_channels(source, in_channels)
         source = source if kept else _without_classifier(source)
     assert model.name is not None
-    shortcut = {} if _is_c3d(model.name) else {"shortcut": model.shortcut}
+    options: dict[str, Any] = {
+        "labels": classes,
+        "width": model.width,
+        "dropout": model.dropout or 0.0,
+        "mean": model.mean,
+        "std": model.std,
+    }
+    if not _is_c3d(model.name):
+        options["shortcut"] = model.shortcut
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # of the new classifier, which a line above reports
+        # Of the new classifier, which a line above reports.
+        warnings.simplefilter("ignore", UserWarning)
         return applications.get_model(
-            model.name,
-            weights=source,
-            input_shape=input_shape,
-            labels=classes,
-            width=model.width,
-            dropout=model.dropout or 0.0,
-            mean=model.mean,
-            std=model.std,
-            **shortcut,
+            model.name, weights=source, input_shape=input_shape, **options
         )
-
-
-def clip_note(source: WeightsFile | None, clips: recipe.Clips) -> str:
-    """Says that weights were trained on clips of another size, if it is known; else ""."""
-    if source is None or source.clip in (None, (clips.frames, clips.size)):
-        return ""
-    assert source.clip is not None
-    frames, size = source.clip
-    return (
-        f"these weights were trained on clips of {frames} frames of {size}x{size} pixels, and the "
-        f"recipe's have {clips.frames} of {clips.size}x{clips.size}. As they were trained: --set "
-        f"clips.frames={frames} --set clips.size={size}"
-    )
 
 
 def stages(name: str) -> list[str]:
@@ -146,19 +130,11 @@ def stages(name: str) -> list[str]:
 
 
 def freeze(model: keras.Model, text: str) -> list[str]:
-    """Freezes stages of a network; to be done before it is compiled.
+    """Freezes stages of a network that is not compiled yet; returns their names.
 
-    A frozen batch norm normalizes by its moving statistics, also in training, and does not update
+    `text` is a stage, "conv1"; the first and the last of several, "conv1..conv4"; "" for none. A
+    frozen batch norm normalizes by its moving statistics, also in training, and does not update
     them. (The authors' code gives frozen layers a rate of 0, but updates their statistics.)
-
-    Args:
-        text: a stage, "conv1"; the first and the last of several, "conv1..conv4"; "" for none.
-
-    Returns:
-        Names of the frozen stages.
-
-    Raises:
-        RecipeError: the network has no such stages.
     """
     names = sorted({stage for layer in model.layers if (stage := _stage(layer.name))})
     frozen = _select(names, text, model.name)
@@ -197,11 +173,7 @@ def _select(names: list[str], text: str, network: str) -> list[str]:
 
 
 def open_source(model: recipe.Model) -> WeightsFile | None:
-    """Opens the weights of a recipe; None without.
-
-    Raises:
-        RecipeError, WeightsError: as `settle`.
-    """
+    """Opens the weights of a recipe; None without. Raises as `settle`."""
     if not model.weights:
         return None
     weights = os.path.expanduser(model.weights)
@@ -223,11 +195,7 @@ def open_source(model: recipe.Model) -> WeightsFile | None:
     return weights_file.open_weights(network, weights)
 
 
-def _settle(
-    model: recipe.Model, source: WeightsFile | None, in_channels: int, say: Say
-) -> recipe.Model:
-    if source is None:
-        return model
+def _settle(model: recipe.Model, source: WeightsFile, in_channels: int, say: Say) -> recipe.Model:
     decided = _decided(model, source, in_channels)
     wrong = [
         key
@@ -239,16 +207,17 @@ def _settle(
             f"{key} is {_toml(getattr(model, key))}, of the weights {_toml(decided[key]) or 'none'}"
             for key in wrong
         )
-        changes = " ".join(f"--set 'model.{key}={_toml(decided[key])}'" for key in wrong)
+        changes = " ".join(f"`overrides` 'model.{key}={_toml(decided[key])}'" for key in wrong)
         raise RecipeError(
             f"The recipe's [model] and its weights {source.path} disagree: {both}. To take those "
             f"of the weights: {changes}"
         )
     if source.conventions is None and not (model.mean and model.std):
         # A checkpoint of a relative, as R3D18's in r3d_18, is normalized as that is.
-        conventions = _conventions((source.checkpoint and source.network) or decided["name"])
-        assumed = dict(zip(("mean", "std"), conventions.to_bytes(), strict=True))
-        assumed = {key: value for key, value in assumed.items() if not getattr(model, key)}
+        name = (source.checkpoint and source.network) or decided["name"]
+        conventions = KINETICS_2017 if _is_c3d(name) else NETWORKS[name].conventions
+        pairs = zip(("mean", "std"), conventions.to_bytes(), strict=True)
+        assumed = {key: value for key, value in pairs if not getattr(model, key)}
         say(
             f"Note: {source.path} does not say how its input was normalized. Assumed for pixels of "
             f"0-255: {', '.join(f'{key} {_toml(value)}' for key, value in assumed.items())}. If "
@@ -259,10 +228,6 @@ def _settle(
     if pretrained.find(decided["name"], weights) is None and Path(weights).is_file():
         decided["weights"] = os.path.abspath(weights)
     return dataclasses.replace(model, **decided)
-
-
-def _conventions(name: str) -> Conventions:
-    return KINETICS_2017 if _is_c3d(name) else NETWORKS[name].conventions
 
 
 def _decided(model: recipe.Model, source: WeightsFile, in_channels: int) -> dict[str, Any]:
@@ -282,17 +247,14 @@ def _decided(model: recipe.Model, source: WeightsFile, in_channels: int) -> dict
             f"Recipe key 'model.weights': {source.path} is of a network for {depth} channels; "
             f"clips have {in_channels} (clips.input)."
         )
-    values = {
-        "name": name,
-        "shortcut": source.options.get("shortcut"),
-        "width": source.options["width"],
-    }
+    width, shortcut = source.options["width"], source.options.get("shortcut")
+    values = {"name": name, "shortcut": shortcut, "width": width}
     if depth != in_channels:
         if not (model.mean and model.std):
             raise RecipeError(
                 f"Recipe keys 'model.mean' and 'model.std' must hold {in_channels} numbers: the "
                 f"weights {source.path} are of an RGB network and say nothing of flow. To begin "
-                "with: --set 'model.mean=[128.0, 128.0]' --set 'model.std=[3.0, 3.0]'"
+                "with: `overrides` 'model.mean=[128.0, 128.0]' `overrides` 'model.std=[3.0, 3.0]'"
             )
     elif source.conventions is not None:
         values |= dict(zip(("mean", "std"), source.conventions, strict=True))

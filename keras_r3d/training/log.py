@@ -4,7 +4,7 @@ import io
 import math
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -19,18 +19,10 @@ from keras_r3d.system import files
 from keras_r3d.system.progress import duration, show
 from keras_r3d.training.loop import Observer, Progress
 from keras_r3d.training.optimization.step import SUMS
-from keras_r3d.training.setup import Setup
+from keras_r3d.training.setup import Say, Setup
 
-COLUMNS = (
-    "epoch",
-    *SUMS,
-    *(f"val_{name}" for name in SUMS),
-    "learning_rate",
-    "clips_per_second",
-    "data_wait",
-    "seconds",
-    "validation_seconds",
-)
+COLUMNS = ("epoch", *SUMS, *(f"val_{name}" for name in SUMS), "learning_rate")
+COLUMNS += ("clips_per_second", "data_wait", "seconds", "validation_seconds")
 _MOST_DRAWING_SHARE = 0.005  # of the time; the last epoch is always drawn
 _SAY_SECONDS = 60.0  # between two lines of an epoch, where there is no terminal
 _BAR_SECONDS = 0.2
@@ -48,14 +40,10 @@ class Callbacks(Observer):
     """
 
     def __init__(self, callbacks: Sequence[keras.callbacks.Callback], setup: Setup):
-        train, self._steps = setup.recipe.train, setup.steps_per_epoch
-        self._batch_size = train.batch_size
+        self._steps, self._batch_size = setup.steps_per_epoch, setup.recipe.train.batch_size
+        parameters = {"epochs": setup.recipe.train.epochs, "steps": self._steps, "verbose": 0}
         self._callbacks = keras.callbacks.CallbackList(
-            list(callbacks),
-            model=setup.steps.network,
-            epochs=train.epochs,
-            steps=self._steps,
-            verbose=0,
+            list(callbacks), model=setup.steps.network, **parameters
         )
         self._epoch: int | None = None
         self._callbacks.on_train_begin()
@@ -73,27 +61,17 @@ class Callbacks(Observer):
         self._callbacks.on_epoch_end(progress.epoch - 1, dict(progress.log[-1]))
 
     def close(self) -> None:
-        """Tells that the training has ended."""
         self._callbacks.on_train_end()
 
 
 class Report(Observer):
-    """Prints, and writes into the run folder.
+    """Says lines, and writes into the run folder.
 
-    Args:
-        clips: picture of training clips, for TensorBoard.
-        histograms: of all trainable weights, for TensorBoard at the end of each epoch.
-        say: takes each line.
+    TensorBoard gets the picture of training `clips`, and at the end of each epoch `histograms` of
+    all trainable weights, if asked for.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        setup: Setup,
-        clips: Figure,
-        histograms: bool,
-        say: Callable[[str], None],
-    ):
+    def __init__(self, folder: Path, setup: Setup, clips: Figure, histograms: bool, say: Say):
         self._folder, self._say = folder, say
         self._network, self._classes = setup.steps.network, setup.annotations.classes
         self._epochs, self._batch_size = setup.recipe.train.epochs, setup.recipe.train.batch_size
@@ -121,11 +99,7 @@ class Report(Observer):
         if now - self._shown < (_BAR_SECONDS if self._terminal else _SAY_SECONDS):
             return
         self._shown = now
-        line = self._line(progress, step, now)
-        if self._terminal:
-            show(line)
-        else:
-            self._say(line)
+        (show if self._terminal else self._say)(self._line(progress, step, now))
 
     def validating(self, progress: Progress, clips: int) -> None:
         now = time.monotonic()
@@ -134,7 +108,6 @@ class Report(Observer):
             show(f"Epoch {progress.epoch + 1}/{self._epochs}, validation: {clips} clips")
 
     def close(self) -> None:
-        """Removes the bar, closes the files for TensorBoard and draws the last curves."""
         show("")
         self._draw()
         self._train.close()
@@ -156,7 +129,9 @@ class Report(Observer):
             text += "; best so far"
         show("")
         self._say(text)
-        rows = [[_rounded(one.get(name)) for name in COLUMNS] for one in progress.log]
+        rows = [
+            [f"{row[name]:.6g}" if name in row else "" for name in COLUMNS] for row in progress.log
+        ]
         files.write_text(self._folder / run_folder.LOG, files.csv_text(COLUMNS, rows))
         started = time.monotonic()
         since = started - self._drawn
@@ -179,8 +154,8 @@ class Report(Observer):
         clips = done * self._batch_size
         loss, right = progress.sums[0] / clips, progress.sums[1] / clips
         assert self._rate_since is not None
-        since, first = self._rate_since
-        rate = (step - first) / max(now - since, 1e-9)
+        since, first_step = self._rate_since
+        rate = (step - first_step) / max(now - since, 1e-9)
         left = (self._epochs * self._steps_per_epoch - step - 1) / rate if rate else math.inf
         filled = round(_BAR * done / self._steps_per_epoch)
         return (
@@ -208,10 +183,6 @@ class Report(Observer):
                 tf.summary.image("confusion", _pixels(picture))
         self._train.flush()
         self._validation.flush()
-
-
-def _rounded(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
 
 
 def _pixels(figure: Figure) -> np.ndarray:

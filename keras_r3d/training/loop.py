@@ -7,18 +7,19 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from keras_r3d import run_folder
+from keras_r3d.recipe.schema import PlateauSchedule
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
 from keras_r3d.system.errors import InterruptedTraining, RunError, TrainingError
 from keras_r3d.training import state
-from keras_r3d.training.optimization.schedule import Schedule
+from keras_r3d.training.optimization.schedule import PlateauCounters, learning_rate
 from keras_r3d.training.optimization.step import SUMS
 from keras_r3d.training.setup import Setup
 from keras_r3d.training.state import State
@@ -39,6 +40,7 @@ class Progress:
         bookkeeping: seconds of the whole training that observers and saved states took.
         best: loss of the epoch that is kept: the lowest so far, or the last.
         best_epoch: its number, counted from 1; 0: none.
+        schedule: counts the drops of the learning rate at plateaus.
         log: figures of each epoch.
     """
 
@@ -50,6 +52,7 @@ class Progress:
     bookkeeping: float = 0.0
     best: float = math.inf
     best_epoch: int = 0
+    schedule: PlateauCounters = dataclasses.field(default_factory=PlateauCounters)
     log: list[dict[str, float]] = dataclasses.field(default_factory=list)
 
 
@@ -65,18 +68,16 @@ class Observer:
     def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
         """Takes the progress at the end of an epoch, and the validation's confusion matrix."""
 
+    def close(self) -> None:
+        """Takes the end of the training, however it came."""
+
 
 class Training:
-    """A training under way.
+    """A training under way, whose `progress` its `observers` are told of, in their order.
 
     Args:
         run: whose folder the models and states are saved in; None: none are.
-        save_minutes: time between two saved states; 0 saves them at the ends of epochs only.
-        save_steps: steps between two saved states; 0 saves them by time only.
-
-    Attributes:
-        progress: where it is.
-        observers: are told of the progress, in this order.
+        save_minutes, save_steps: as of `keras_r3d.training.train`.
     """
 
     def __init__(
@@ -92,14 +93,11 @@ class Training:
         self._save_minutes, self._save_steps = save_minutes, save_steps
         self._setup, self._steps, self._train = setup, setup.steps, setup.recipe.train
         self._run, self._writes = run, setup.devices.chief
-        self._schedule = Schedule(setup.recipe.train, setup.steps_per_epoch)
         self._pending: tuple[int, tf.Tensor, float] | None = None
         self._signal: str | None = None  # name of the one that asked to stop
         self._stopping = False
         self._best: list[np.ndarray] | None = None  # weights that are still to be kept
-        self._saved = time.monotonic()
-        self._save_took = 0.0
-        self._steps_unsaved = 0
+        self._saved, self._save_took, self._steps_unsaved = time.monotonic(), 0.0, 0
 
     @property
     def step(self) -> int:
@@ -107,30 +105,22 @@ class Training:
         return self.progress.epoch * self._setup.steps_per_epoch + self.progress.position
 
     def resume(self, saved: State) -> None:
-        """Takes a saved state.
-
-        Raises:
-            RunError: it is not of this training.
-        """
-        progress = dict(saved.progress)
-        counters = progress.pop("schedule", None)
-        names = {field.name for field in dataclasses.fields(Progress)}
-        if set(progress) != names or set(counters or ()) != set(self._schedule.state):
+        """Takes a saved state; raises RunError if it is not of this training."""
+        progress, fields = saved.progress, dataclasses.asdict(Progress())
+        counters = progress.get("schedule", {})
+        if progress.keys() != fields.keys() or counters.keys() != fields["schedule"].keys():
             raise RunError(
                 "The saved state was written by another version of keras_r3d: resume with that "
-                "one, or start over with --fresh."
+                "one, or start over with `fresh`."
             )
         state.restore(self._variables(), saved.arrays)
-        self._schedule.restore(counters)
-        self.progress = Progress(**progress)
+        self.progress = Progress(**{**progress, "schedule": PlateauCounters(**counters)})
 
     def fit(self) -> Progress:
         """Trains to the end; `setup.kept` then has the weights of the best epoch, or the last.
 
-        Raises:
-            InterruptedTraining: SIGTERM or SIGINT came; the state was saved.
-            TrainingError: the loss is not finite.
-            WriteError: a file cannot be written; the last state is intact.
+        Raises InterruptedTraining on SIGTERM or SIGINT, when the state is saved, and TrainingError
+        if the loss is not finite.
         """
         with self._signals():
             try:
@@ -152,8 +142,12 @@ class Training:
         """Whether all epochs were trained, or `train.patience` ends the training."""
         progress, patience = self.progress, self._train.patience
         waited = progress.epoch - progress.best_epoch
-        given_up = self._setup.chooses and patience and progress.best_epoch and waited >= patience
-        return bool(given_up) or progress.epoch >= self._train.epochs
+        gives_up = self._setup.chooses and patience and progress.best_epoch and waited >= patience
+        return bool(gives_up) or progress.epoch >= self._train.epochs
+
+    def _rate(self, step: int) -> float:
+        drops = self.progress.schedule.drops
+        return learning_rate(self._train, self._setup.steps_per_epoch, step, drops)
 
     def _keep_best(self) -> None:
         if self._best is not None:
@@ -173,7 +167,7 @@ class Training:
                 started = time.monotonic()
                 batch = next(batches)
                 waited = time.monotonic() - started
-                rate = self._schedule.rate(self.step)
+                rate = self._rate(self.step)
                 self._steps.optimizer.learning_rate = rate
                 sums = self._steps.train(
                     batch, tf.constant(self.step, tf.int32), tf.constant(float(bool(self._signal)))
@@ -196,14 +190,11 @@ class Training:
     def _end_epoch(self) -> None:
         progress = self.progress
         clips = self._setup.steps_per_epoch * self._train.batch_size
-        row: dict[str, float] = {
-            "epoch": progress.epoch + 1,
-            **{name: total / clips for name, total in zip(SUMS, progress.sums, strict=True)},
-        }
+        row: dict[str, float] = {"epoch": progress.epoch + 1}
+        row |= {name: total / clips for name, total in zip(SUMS, progress.sums, strict=True)}
         confusion = None
         started = time.monotonic()
-        batches = self._setup.validation()
-        if batches is not None:
+        if (batches := self._setup.validation()) is not None:
             sums, confusion = self._validate(batches)
             row |= {f"val_{name}": sums[n] / sums[-1] for n, name in enumerate(SUMS)}
             row["validation_seconds"] = time.monotonic() - started
@@ -211,12 +202,13 @@ class Training:
         if not math.isfinite(loss):
             raise TrainingError(self._not_finite(f"The validation loss became {loss}"))
         row |= {
-            "learning_rate": self._schedule.rate(self.step - 1),
+            "learning_rate": self._rate(self.step - 1),
             "clips_per_second": clips / max(progress.seconds, 1e-9),
             "data_wait": progress.waited / max(progress.seconds, 1e-9),
             "seconds": progress.seconds,
         }
-        self._schedule.end_epoch(loss)
+        if isinstance(self._train.schedule, PlateauSchedule):
+            progress.schedule.end_epoch(loss, self._train.schedule)
         started = time.monotonic()
         if loss < progress.best or not self._setup.chooses:
             progress.best, progress.best_epoch = loss, progress.epoch + 1
@@ -263,10 +255,7 @@ class Training:
     @contextmanager
     def _averaged(self) -> Iterator[None]:
         """Puts the running averages, if there are any, in the place of the weights."""
-        if not self._steps.averages:
-            yield
-            return
-        variables = self._steps.network.trainable_variables
+        variables = self._steps.network.trainable_variables if self._steps.averages else []
         weights = [np.asarray(variable) for variable in variables]
         for variable, average in zip(variables, self._steps.averages, strict=True):
             variable.assign(np.asarray(average))
@@ -307,24 +296,22 @@ class Training:
             observer.step(self.progress, step, np.array(sums), rate)
         self.progress.bookkeeping += time.monotonic() - started
 
-    def _not_finite(self, what: str, step: int | None = None, where: str = "") -> str:
+    def _not_finite(self, problem: str, step: int | None = None, where: str = "") -> str:
         step = self.step - 1 if step is None else step
         epoch, position = divmod(step, self._setup.steps_per_epoch)
         saved = state.latest(self._run.path / run_folder.STATE) if self._run else None
         return (
-            f"{what} in epoch {epoch + 1}, step {position + 1}: lower "
+            f"{problem} in epoch {epoch + 1}, step {position + 1}: lower "
             "`train.optimizer.learning_rate`, or add `train.schedule.warmup_epochs` or "
-            f"`train.clip_norm`, and start over with --fresh or in another --workdir.{where} "
+            f"`train.clip_norm`, and start over with `fresh` or in another `workdir`.{where} "
             + (f"The last good state is {saved}." if saved else "No state was saved yet.")
         )
 
     def _due(self) -> bool:
-        if self._run is None:
-            return False
-        if self._save_steps and self._steps_unsaved >= self._save_steps:
-            return True
-        since = time.monotonic() - self._saved
-        return bool(self._save_minutes) and since > 60 * self._save_minutes
+        minutes = (time.monotonic() - self._saved) / 60
+        by_steps = bool(self._save_steps) and self._steps_unsaved >= self._save_steps
+        by_time = bool(self._save_minutes) and minutes > self._save_minutes
+        return self._run is not None and (by_steps or by_time)
 
     def _save(self) -> None:
         self._flush()
@@ -334,8 +321,8 @@ class Training:
             self._keep_best()  # before the state that says so
             if self._run is not None:
                 self._run.report_problems(self._setup.source.reader.problems)
-                saved = {**dataclasses.asdict(self.progress), "schedule": self._schedule.state}
-                state.save(self._run.path / run_folder.STATE, self.step, State(arrays, saved))
+                saved = State(arrays, dataclasses.asdict(self.progress))
+                state.save(self._run.path / run_folder.STATE, self.step, saved)
             self._save_took = time.monotonic() - started
             self.progress.bookkeeping += self._save_took
         self._saved, self._steps_unsaved = time.monotonic(), 0
@@ -358,14 +345,15 @@ class Training:
         )
 
     def _variables(self) -> dict[str, Any]:
-        network = self._steps.network.variables
-        optimizer = self._steps.optimizer.variables
-        names = [
-            *(f"network/{number:04}/{_lasting(v.path)}" for number, v in enumerate(network)),
-            *(f"optimizer/{number:04}/{_lasting(v.path)}" for number, v in enumerate(optimizer)),
-            *(f"average/{number:04}" for number, _ in enumerate(self._steps.averages)),
-        ]
-        return dict(zip(names, [*network, *optimizer, *self._steps.averages], strict=True))
+        """Returns all that is saved, by name."""
+        parts = {"network": self._steps.network, "optimizer": self._steps.optimizer}
+        named = {
+            # Without Keras's numbers, which count what else a process has built.
+            f"{part}/{number:04}/{re.sub(r'_[0-9]+(?=/|$)', '', variable.path)}": variable
+            for part, owner in parts.items()
+            for number, variable in enumerate(owner.variables)
+        }
+        return named | {f"average/{n:04}": v for n, v in enumerate(self._steps.averages)}
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -373,24 +361,12 @@ class Training:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        with ExitStack() as handlers:
 
-        def restore() -> None:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            def ask(number: int, _: Any) -> None:
+                self._signal = signal.Signals(number).name
+                handlers.close()
 
-        def ask(number: int, _: Any) -> None:
-            self._signal = signal.Signals(number).name
-            restore()
-
-        try:
-            for number in before:
-                signal.signal(number, ask)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                handlers.callback(signal.signal, number, signal.signal(number, ask))
             yield
-        finally:
-            restore()
-
-
-def _lasting(path: str) -> str:
-    """Returns a name without Keras's numbers, which count what else a process has built."""
-    return re.sub(r"_\d+(?=/|$)", "", path)

@@ -2,29 +2,29 @@
 
 import contextlib
 import datetime
+import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
 from keras_r3d._version import __version__
-from keras_r3d.data import annotations
+from keras_r3d.data import annotations, pipeline
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
 from keras_r3d.system.devices import Devices, choose, unused_gpu
-from keras_r3d.system.errors import DeviceError, InterruptedTraining, R3DError
-from keras_r3d.training import checks, errors, log, setup, state
+from keras_r3d.system.errors import DeviceError, InterruptedTraining, R3DError, TrainingError
+from keras_r3d.training import checks, log, setup, state
 from keras_r3d.training.few import fitting
 from keras_r3d.training.few import setup as few_setup
 from keras_r3d.training.few.setup import Few
-from keras_r3d.training.loop import Progress, Training
+from keras_r3d.training.loop import Observer, Progress, Training
 from keras_r3d.training.setup import Opened, Setup
 
 Say = Callable[[str], None]
@@ -47,14 +47,7 @@ def train_network(
     say: Say = print,
     progress: Callable[[int, int], None] | None = None,
 ) -> Run:
-    """Trains as `keras_r3d.training.train`, whose arguments these are, without the evaluation.
-
-    Returns:
-        The run. Its folder holds the best model (of the lowest validation loss, or the last where
-        there are too few validation videos to choose by), the last one, the log, the curves, a
-        sheet of training clips and the list of broken videos. Of a recipe with [few] it holds the
-        model, the embeddings, the sheet, and evaluations.
-    """
+    """Trains as `keras_r3d.training.train`, whose arguments these are, without the evaluation."""
     workdir = Path(os.path.abspath(workdir)) if fresh else workdir  # what is here may be moved
     run = checks.find_run(workdir, recipe, fresh, say)
     few = recipe.few is not None
@@ -64,11 +57,11 @@ def train_network(
     hardware = choose(devices)
     if few and hardware.workers > 1:
         raise R3DError("A recipe with [few] is trained on one machine: unset TF_CONFIG.")
-    with contextlib.ExitStack() as stack, errors.as_sentences(workdir):
+    with contextlib.ExitStack() as stack, errors_as_sentences(workdir):
         if run is not None and not run.trained and hardware.chief:
             stack.enter_context(run_folder.held(workdir))
         recipe = recipe if run is None else run.recipe
-        options = {"xla": xla, "deterministic": deterministic, "cache_gib": cache_gib}
+        options = {"cache_gib": cache_gib, "xla": xla, "deterministic": deterministic}
         ready = prepare(recipe, data, hardware, say, **options)
         if run is not None:
             checks.check_videos(run, ready.source)
@@ -87,103 +80,82 @@ def train_network(
             run = Run(workdir, ready.recipe, ready.annotations.classes, {})
         elif run is None:
             run = start_run(ready, workdir, fresh, say, stack)
-        for line in [*ready.describe_data(), *ready.describe(), *_notes(ready, deterministic)]:
+        notes = [] if isinstance(ready, Few) else _notes(ready, deterministic)
+        for line in [*ready.describe_data(), *ready.describe(), *notes]:
             say(line)
         say(f"Run folder: {run.path} (training clips as the network sees them: {run_folder.CLIPS})")
         if isinstance(ready, Few):
             fitting.Fitting(ready, run, say).run_all(progress)
             return run
-        assert clips is not None
         checks.wait_for_all(hardware)  # what the first worker writes is there for the others
-        training = Training(ready, run, save_minutes=save_minutes, save_steps=save_steps)
-        return _train(training, ready, run, clips, histograms, callbacks, say)
+        saved = state.load(run.path / run_folder.STATE)
+        observers: list[Observer] = []
+        if hardware.chief:
+            assert clips is not None
+            with files.atomic(run.path / run_folder.CLIPS) as temporary:
+                clips.savefig(temporary, dpi=100)
+            observers += [log.Callbacks(callbacks, ready)] if callbacks else []
+            observers.append(log.Report(run.path, ready, clips, histograms, say))
+        training = Training(ready, run, observers, save_minutes=save_minutes, save_steps=save_steps)
+        if saved is not None:
+            training.resume(saved)
+            at = training.progress
+            say(f"Resuming after epoch {at.epoch}, step {at.position}/{ready.steps_per_epoch}.")
+        elif run.summary.get("status") in ("interrupted", "stopped"):
+            say("Note: no state was saved before: it starts over.")
+        checks.check_together(hardware, ready.recipe, ready.source, training.step)
+        if hardware.chief:
+            _fit(training, ready, run, observers, say)
+        else:
+            training.fit()
+            checks.wait_for_all(hardware)
+        return run
 
 
 def prepare(
     recipe: Recipe, data: str | Path, devices: Devices, say: Say, **options: Any
 ) -> Setup | Few:
-    """Opens, builds and checks all that a recipe needs; writes nothing.
-
-    Args:
-        options: of `setup.prepare`, for a recipe without [few].
-    """
+    """Opens, builds and checks all that a recipe needs; `options` are those of `setup.prepare`."""
     if recipe.few is not None:
         return few_setup.prepare(recipe, data, devices, say)
-    return setup.prepare(recipe, data, devices, say=say, **options)
+    return setup.prepare(recipe, data, devices, say, **options)
 
 
 def start_run(
     opened: Opened, workdir: Path, fresh: bool, say: Say, stack: contextlib.ExitStack
 ) -> Run:
-    """Makes the folder of a new run and locks it; a run that is there is moved aside.
-
-    Args:
-        stack: holds the lock.
-
-    Raises:
-        RunError: another process trains there, or the folder holds something else.
-        WriteError: it cannot be written.
-    """
+    """Makes the folder of a new run, whose lock `stack` holds; a run there is moved aside."""
     if fresh:
         run_folder.move_aside(workdir, say)
     stack.enter_context(run_folder.held(workdir))
     videos, devices = opened.annotations, opened.devices
-    return run_folder.create(
-        workdir,
-        opened.recipe,
-        videos.classes,
-        annotations.to_csv(videos),
-        {
-            "status": "training",
-            "data_dir": opened.source.path,
-            "video_root": opened.source.root,
-            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "devices": devices.description,
-            "replicas": devices.replicas,
-            "keras_r3d": __version__,
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-            "videos": {name: len(split) for name, split in videos.splits.items()},
-        },
-    )
+    summary = {
+        "status": "training",
+        "data_dir": opened.source.path,
+        "video_root": opened.source.root,
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "devices": devices.description,
+        "replicas": devices.replicas,
+        "keras_r3d": __version__,
+        "keras": keras.__version__,
+        "tensorflow": tf.__version__,
+        "videos": {name: len(split) for name, split in videos.splits.items()},
+    }
+    text = annotations.to_csv(videos)
+    return run_folder.create(workdir, opened.recipe, videos.classes, text, summary)
 
 
-def _train(
-    training: Training,
-    ready: Setup,
-    run: Run,
-    clips: Figure,
-    histograms: bool,
-    callbacks: Sequence[keras.callbacks.Callback],
-    say: Say,
-) -> Run:
-    saved = state.load(run.path / run_folder.STATE)
+def _fit(
+    training: Training, ready: Setup, run: Run, observers: Sequence[Observer], say: Say
+) -> None:
+    """Trains to the end, as the only worker that writes, and notes how it ended."""
     devices, reader = ready.devices, ready.source.reader
-    observers: list[log.Report | log.Callbacks] = []
-    if devices.chief:
-        with files.atomic(run.path / run_folder.CLIPS) as temporary:
-            clips.savefig(temporary, dpi=100)
-        observers.append(log.Report(run.path, ready, clips, histograms, say))
-        if callbacks:
-            observers.insert(0, log.Callbacks(callbacks, ready))
-    training.observers = observers
-    if saved is not None:
-        training.resume(saved)
-        at = training.progress
-        say(f"Resuming after epoch {at.epoch}, step {at.position}/{ready.steps_per_epoch}.")
-    elif run.summary.get("status") in ("interrupted", "stopped"):
-        say("Note: no state was saved before: it starts over.")
-    checks.check_together(devices, ready.recipe, ready.source, training.step)
-    if not devices.chief:
-        training.fit()
-        checks.wait_for_all(devices)
-        return run
     run.summary.pop("evaluation", None)  # of an earlier model
     run.update_summary(status="training", devices=devices.description, replicas=devices.replicas)
     try:
         with contextlib.ExitStack() as stack:
             for observer in reversed(observers):
-                stack.enter_context(contextlib.closing(observer))
+                stack.callback(observer.close)
             progress = training.fit()
     except BaseException as error:
         asked = isinstance(error, InterruptedTraining | KeyboardInterrupt | SystemExit)
@@ -204,7 +176,6 @@ def _train(
         + (", the lowest validation loss." if ready.chooses else ", the last.")
     )
     run.report_problems(reader.problems, say)
-    return run
 
 
 def _note_results(run: Run, progress: Progress) -> None:
@@ -225,9 +196,7 @@ def _note_results(run: Run, progress: Progress) -> None:
     )
 
 
-def _notes(ready: Setup | Few, deterministic: bool) -> list[str]:
-    if isinstance(ready, Few):
-        return []
+def _notes(ready: Setup, deterministic: bool) -> list[str]:
     videos, train = ready.annotations, ready.recipe.train
     lines = [f"Note: {note}"] if (note := unused_gpu()) else []
     clips = len(videos.split("train")) * train.clips_per_video
@@ -251,3 +220,51 @@ def _notes(ready: Setup | Few, deterministic: bool) -> list[str]:
 
 def _ignore(_: str) -> None:
     """Says nothing: the first worker does."""
+
+
+@contextlib.contextmanager
+def errors_as_sentences(folder: Path | None) -> Iterator[None]:
+    """Turns errors of TensorFlow and of the system into sentences that say what to do.
+
+    They name the last state of the run in `folder`, if there is one.
+    """
+    try:
+        yield
+    except R3DError:
+        raise
+    except (tf.errors.OpError, MemoryError, OSError) as error:
+        if (sentence := _explain(error, folder)) is None:
+            raise
+        raise sentence from error
+
+
+def _explain(error: Exception, folder: Path | None) -> R3DError | None:
+    place, last_state = folder or "files for TensorBoard", ""
+    if folder is not None:
+        saved = state.latest(folder / run_folder.STATE)
+        last_state = f" The last good state is {saved}." if saved else " No state was saved yet."
+    if isinstance(error, OSError):
+        outside = folder is None or (
+            error.filename
+            and not os.path.abspath(str(error.filename)).startswith(os.path.abspath(folder))
+        )
+        return None if outside else files.WriteError(files.explain(place, error))
+    if isinstance(error, tf.errors.OpError):
+        if detail := pipeline.reason(error):
+            return TrainingError(f"The training stopped: {detail}")
+        for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES):
+            if os.strerror(code) in error.message:  # of the files for TensorBoard
+                cause = OSError(code, os.strerror(code))
+                return files.WriteError(files.explain(place, cause))
+        if isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError):
+            return TrainingError(
+                "Another worker has gone. Start all of them again with the same commands: the "
+                f"training resumes from its last state.{last_state}"
+            )
+        if not isinstance(error, tf.errors.ResourceExhaustedError):
+            line = next((line for line in error.message.splitlines() if line.strip()), str(error))
+            return TrainingError(f"TensorFlow stopped the training: {line}{last_state}")
+    return TrainingError(
+        "The memory is used up: lower `train.batch_size`, or raise `train.accumulate`, and start "
+        f"over with `fresh` or in another `workdir`.{last_state}"
+    )

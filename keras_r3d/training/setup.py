@@ -31,11 +31,7 @@ _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mix
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-    """What is trained on what, and where.
-
-    Attributes:
-        recipe: with all that its weights decide.
-    """
+    """What is trained on what, and where; the recipe has all that its weights decide."""
 
     recipe: Recipe
     source: Source
@@ -84,21 +80,17 @@ class Setup(Opened):
 
     def batches(self, first_step: int) -> Iterator[Any]:
         """Gives this worker's batches from a step on, without end, one part a replica."""
-        train, videos = self.recipe.train, self.annotations
+        train, here = self.annotations.split("train"), self.devices.replicas_here
 
         def clips(_: Any) -> tf.data.Dataset:
             return pipeline.training_clips(
                 self.source.reader,
-                videos.split("train"),
-                videos.classes,
+                train,
+                self.annotations.classes,
                 self.recipe.clips,
-                batch_size=train.batch_size // self.devices.replicas,
-                seed=train.seed,
-                balanced=self.recipe.videos.balanced,
                 broken_share=self.recipe.videos.broken_share,
-                clips_per_pass=train.clips_per_pass or 1,
-                start=first_step * self.devices.replicas_here,
-                shard=(self.devices.worker, self.devices.workers),
+                start=first_step * here,
+                **self._order,
             )
 
         if self.devices.replicas == 1:
@@ -108,22 +100,22 @@ class Setup(Opened):
     def names_of_batch(self, step: int) -> list[str]:
         """Returns the names of the videos of this worker's part of a step."""
         here, videos = self.devices.replicas_here, self.annotations.split("train")
-        train = self.recipe.train
         labels = [video.label for video in videos]
-        numbers = [
-            number
-            for batch in range(step * here, (step + 1) * here)
-            for number in order.batch_videos(
-                batch,
-                labels,
-                batch_size=train.batch_size // self.devices.replicas,
-                seed=train.seed,
-                balanced=self.recipe.videos.balanced,
-                clips_per_pass=train.clips_per_pass or 1,
-                shard=(self.devices.worker, self.devices.workers),
-            )
-        ]
+        batches = range(step * here, (step + 1) * here)
+        numbers = {n for b in batches for n in order.batch_videos(b, labels, **self._order)}
         return sorted({videos[number].name for number in numbers})
+
+    @property
+    def _order(self) -> dict[str, Any]:
+        """What decides which videos are in which batch."""
+        train, devices = self.recipe.train, self.devices
+        return {
+            "batch_size": train.batch_size // devices.replicas,
+            "seed": train.seed,
+            "balanced": self.recipe.videos.balanced,
+            "clips_per_pass": train.clips_per_pass or 1,
+            "shard": (devices.worker, devices.workers),
+        }
 
     def validation(self) -> Iterator[Any] | None:
         """Gives the batches of this worker's share of the validation videos, once; None without."""
@@ -162,46 +154,41 @@ def prepare(
     recipe: Recipe,
     data: str | Path,
     devices: Devices,
+    say: Say = print,
     *,
     xla: bool = False,
     deterministic: bool = False,
     cache_gib: float = 0.0,
-    say: Say = print,
 ) -> Setup:
-    """Opens the data and builds the networks of a recipe.
+    """Opens the data and builds the networks of a recipe; raises R3DError if that cannot be done.
 
-    Raises:
-        R3DError: anything in the recipe, the data or the devices that keeps it from being done; all
-            that can be found before a video is opened, at once.
+    All that can be found wrong before a video is opened is said at once.
     """
     source, (model,) = checks.open_source(recipe, data, devices, say, cache_gib)
-    opened = Opened(dataclasses.replace(recipe, model=model), source, devices)
+    recipe, splits = dataclasses.replace(recipe, model=model), source.annotations.splits
     for split in ("train", "validation"):
-        if videos := source.annotations.splits.get(split):
-            source.reader.require_readable(videos, split)
+        if splits.get(split):
+            source.reader.require_readable(splits[split], split)
     keras.utils.set_random_seed(recipe.train.seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    kept = build_kept(opened.recipe, source.annotations.classes, devices, say)
-    chooses = len(source.annotations.splits.get("validation", ())) >= checks.LEAST_TO_CHOOSE
-    return assemble(opened, kept, chooses=chooses, xla=xla)
+    kept = build_kept(recipe, source.annotations.classes, devices, say)
+    chooses = len(splits.get("validation", ())) >= checks.LEAST_TO_CHOOSE
+    return assemble(Opened(recipe, source, devices), kept, chooses=chooses, xla=xla)
 
 
 def assemble(opened: Opened, kept: keras.Model, *, chooses: bool, xla: bool = False) -> Setup:
     """Makes the steps of a training that begins with the weights of a network."""
-    recipe, devices, videos = opened.recipe, opened.devices, opened.annotations
+    recipe, devices, classes = opened.recipe, opened.devices, opened.annotations.classes
     train, network = recipe.train, build_trained(kept, recipe, devices)
-    counts = collections.Counter(video.label for video in videos.split("train"))
-    mean = len(videos.split("train")) / len(counts)
-    weights = [mean / counts[name] if counts[name] else 1.0 for name in videos.classes]
+    weights = None
+    if train.class_weights:
+        counts = collections.Counter(v.label for v in opened.annotations.split("train"))
+        mean = counts.total() / len(counts)
+        weights = [mean / counts[name] if counts[name] else 1.0 for name in classes]
+    head, number = finetune.head(network), len(classes)
     steps = Steps(
-        network,
-        train,
-        devices,
-        classes=len(videos.classes),
-        head=finetune.head(network),
-        class_weights=weights if train.class_weights else None,
-        compiled=xla,
+        network, train, devices, classes=number, head=head, class_weights=weights, compiled=xla
     )
     return Setup(recipe, opened.source, devices, kept, steps, chooses)
 
@@ -209,11 +196,7 @@ def assemble(opened: Opened, kept: keras.Model, *, chooses: bool, xla: bool = Fa
 def build_kept(
     recipe: Recipe, classes: Sequence[str], devices: Devices, say: Say = print
 ) -> keras.Model:
-    """Builds the network of a recipe, with the weights it starts from.
-
-    Raises:
-        RecipeError, WeightsError: as `finetune.build_model`.
-    """
+    """Builds the network of a recipe, with the weights it starts from."""
     with tf.device("CPU:0"):
         kept = finetune.build_model(recipe.model, recipe.clips.shape, classes, say)
         complete(kept, recipe, classes, devices)
@@ -223,12 +206,8 @@ def build_kept(
 def complete(kept: keras.Model, recipe: Recipe, classes: Sequence[str], devices: Devices) -> None:
     """Records in a network what it classifies and how; compiles it, so that Keras evaluates it."""
     metadata.record(kept, labels=list(classes), recipe=recipes.to_dict(recipe))
-    kept.compile(
-        optimizer="sgd",
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        jit_compile=devices.jit_compile,
-    )
+    loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]
+    kept.compile("sgd", loss, metrics=metrics, jit_compile=devices.jit_compile)
 
 
 def build_trained(kept: keras.Model, recipe: Recipe, devices: Devices) -> keras.Model:

@@ -31,33 +31,20 @@ class State:
     progress: dict[str, Any]
 
 
-def save(folder: Path, step: int, state: State) -> Path:
-    """Writes a state; the two last are kept.
-
-    A file is complete, and on the disk, before it has its name.
-
-    Raises:
-        WriteError: the disk is full, …; the states that were there are untouched.
-    """
-    path = folder / f"step_{step:010}.npz"
+def save(folder: Path, step: int, state: State) -> None:
+    """Writes a state, which has its name only when it is complete and on the disk; keeps two."""
     run_folder.make(folder)
     about = {"names": list(state.arrays), "progress": state.progress}
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    with files.atomic(path) as temporary, temporary.open("wb") as file:
+    with files.atomic(folder / f"step_{step:010}.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, **{_ABOUT: text}, **state.arrays)
     for old in _list(folder)[:-_KEPT]:
         old.unlink(missing_ok=True)
-    return path
 
 
 def load(folder: Path) -> State | None:
-    """Reads the newest state of a run; None if there is none.
-
-    Raises:
-        RunError: it is damaged.
-    """
-    states = _list(folder)
-    if not states:
+    """Reads the newest state of a run, None if there is none; raises RunError if it is damaged."""
+    if not (states := _list(folder)):
         return None
     path = states[-1]
     try:
@@ -85,15 +72,11 @@ def _list(folder: Path) -> list[Path]:
 
 
 def restore(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Writes variables.
-
-    Raises:
-        RunError: they are others, or of other shapes.
-    """
-    if missing := sorted(set(variables) ^ set(arrays)):
+    """Assigns saved arrays to variables; raises RunError if these are others."""
+    if differing := sorted(set(variables) ^ set(arrays)):
         raise RunError(
-            f"The saved state is of another network or optimizer: only one of them has "
-            f"'{missing[0]}'. Was it written by another version? --fresh starts over."
+            "The saved state is of another network or optimizer: only one of them has "
+            f"'{differing[0]}'. Was it written by another version? `fresh` starts over."
         )
     for name, variable in variables.items():
         if tuple(variable.shape) != arrays[name].shape:

@@ -99,7 +99,7 @@ def test_statistics_of_a_part_are_of_that_part_on_all_replicas():
 def test_xla_cannot_synchronize():
     with FOUR.strategy.scope():
         network = tiny()
-    with pytest.raises(devices.DeviceError, match=r"^--xla and 'train.synchronized_batch_norm'"):
+    with pytest.raises(devices.DeviceError, match=r"^`xla` and 'train.synchronized_batch_norm'"):
         Steps(network, train(synchronized_batch_norm=True), FOUR, classes=CLASSES, compiled=True)
 
 

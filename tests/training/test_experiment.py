@@ -9,7 +9,7 @@ import pytest
 
 from keras_r3d import recipe, run_folder, training
 from keras_r3d.system.errors import RecipeError, RunError
-from keras_r3d.training import summary
+from keras_r3d.train import closing_lines
 
 
 def test_wrong_arguments_are_found_before_tensorflow_is_imported():
@@ -31,7 +31,7 @@ def test_wrong_arguments_are_found_before_tensorflow_is_imported():
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Unknown recipe 'dmo'. Did you mean 'demo'?")
     assert lines[1].startswith("Recipe 'kinetics34' needs videos: pass --data_dir DATA_DIR")
-    assert lines[2] == "--folds is for recipes with [few], such as few; 'demo' has none."
+    assert lines[2] == "`folds` is for recipes with [few], such as few; 'demo' has none."
     assert "Unknown recipe key 'train.epoch'. Did you mean 'train.epochs'?" in lines[3]
     assert lines[4] == "False"
 
@@ -63,7 +63,7 @@ def test_every_argument_is_described():
 def test_without_an_evaluation_it_comes_next(name, figures, expected):
     """Of several workers only the first knows the figures, and none evaluates."""
     run = run_folder.Run(Path("RUN"), recipe.load(name), [], figures)
-    assert summary.closing_lines(run) == expected
+    assert closing_lines(run) == expected
 
 
 def test_few_videos_close_with_their_stages_and_accuracy():
@@ -75,7 +75,7 @@ def test_few_videos_close_with_their_stages_and_accuracy():
     }
     figures = {"seconds": {"embedded": 1.25}, "cross_validation": scores}
     run = run_folder.Run(Path("RUN"), recipe.load("few"), [], figures)
-    lines = summary.closing_lines(run)
+    lines = closing_lines(run)
     assert "  embedded          1.2 s" in lines
     assert "  cross-validation  90.0% of 10 videos (60.0-98.0%)" in lines
     assert any(line.endswith(" -m keras_r3d.predict VIDEO --model RUN") for line in lines)

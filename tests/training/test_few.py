@@ -14,7 +14,7 @@ from keras_r3d.inference.embeddings import ridge
 from keras_r3d.inference.evaluation import evaluating
 from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import DataError, RecipeError, RunError
-from keras_r3d.training import dry_running, finetune
+from keras_r3d.training import dry_run, finetune
 from keras_r3d.training import run as training
 from keras_r3d.training.few import embeddings, fitting, setup
 
@@ -379,7 +379,7 @@ def test_without_weights_there_is_nothing_to_embed_by():
 
 def test_a_dry_run_writes_nothing(experiment, class_folders, tmp_path):
     said = []
-    dry_running.try_out(experiment, class_folders, say=said.append)
+    dry_run(experiment, class_folders, say=said.append)
     assert "No run folder was made." in said[-1]
     assert not (tmp_path / "runs").exists()
 

@@ -185,7 +185,7 @@ def test_a_recipe_that_says_otherwise_is_refused(run_file, said, asked, message)
     beginning = f"The recipe's [model] and its weights {run_file} disagree: {message}. To take"
     assert text.startswith(beginning)
     # What it tells to do, helps.
-    changes = text.split("--set '")[1:]
+    changes = text.split("`overrides` '")[1:]
     demo = recipe.load("demo", [change.partition("'")[0] for change in changes]).model
     mended = dataclasses.replace(wrong, **{key: getattr(demo, key) for key in asked})
     assert finetune.settle(mended, said.append).name == "r3d10"

@@ -29,7 +29,7 @@ from keras_r3d.system.errors import (
     RunError,
     TrainingError,
 )
-from keras_r3d.training import checks, dry_running, state
+from keras_r3d.training import checks, dry_run, state
 from keras_r3d.training import run as training
 from keras_r3d.training.loop import Training
 from keras_r3d.training.optimization.step import Steps
@@ -270,7 +270,7 @@ def test_a_finished_run_is_not_trained_again(ended):
     before = {path: path.stat().st_mtime_ns for path in (ended.root / "run").rglob("*")}
     said = go_on(ended, ended.root / "run")
     assert said == [
-        f"{ended.root / 'run'} holds a finished run of this recipe; --fresh starts over."
+        f"{ended.root / 'run'} holds a finished run of this recipe; `fresh` starts over."
     ]
     assert {p: p.stat().st_mtime_ns for p in (ended.root / "run").rglob("*")} == before
 
@@ -283,7 +283,7 @@ def test_another_recipe_is_refused_by_what_differs(ended, copied):
         "  model.dropout: absent in the run, 0.25 now\n"
         "  train.epochs: 2 in the run, 7 now\n"
         "  train.mixup: absent in the run, 0.2 now\n"
-        "To resume it, use that recipe. Else choose another --workdir, or start over with --fresh "
+        "To resume it, use that recipe. Else choose another `workdir`, or start over with `fresh` "
         "(the old run is moved aside)."
     )
 
@@ -319,7 +319,7 @@ def test_other_videos_are_refused(ended, copied):
 
 def test_a_damaged_run_is_refused_and_can_be_started_over(ended, copied):
     (copied / "summary.json").write_text("{")
-    with pytest.raises(RunError, match=r"(?s)cannot be resumed: .* is damaged.*--fresh"):
+    with pytest.raises(RunError, match=r"(?s)cannot be resumed: .* is damaged.*`fresh`"):
         go_on(ended, copied)
     go_on(ended, copied, "train.epochs=1", fresh=True)
     assert run_folder.open_run(copied).summary["status"] == "trained"
@@ -414,7 +414,7 @@ def test_a_rehearsal_writes_nothing(ended, tmp_path, monkeypatch):
     said: list[str] = []
     experiment = recipe.load(str(ended.root / "small.toml"))
     before = sorted(ended.root.rglob("*"))
-    dry_running.try_out(experiment, ended.root / "data", say=said.append)
+    dry_run(experiment, ended.root / "data", say=said.append)
     text = "\n".join(said)
     assert "videos       train        test  validation\ngreen           4" in text
     assert "\nAn epoch has 4 steps and takes about " in text
@@ -486,7 +486,7 @@ def test_a_full_disk_leaves_the_last_state(ended, copied, monkeypatch):
         (
             tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"),
             r"The memory is used up: lower `train.batch_size`, or raise `train.accumulate`, and "
-            r"start over with --fresh or in another --workdir. The last good state is "
+            r"start over with `fresh` or in another `workdir`. The last good state is "
             r".*step_\d+.npz\.",
         ),
         (MemoryError(), r"The memory is used up: .* The last good state is "),

@@ -285,7 +285,7 @@ def test_splits_stay_what_they_were_in_training(class_folders, small, tmp_path):
     assert run.open_split("test")[0] == test
     # The same videos in another place: the new ones are scored, those of the training are not.
     moved = class_folders.rename(tmp_path / "moved")
-    with pytest.raises(DataError, match="pass --data_dir with their new place"):
+    with pytest.raises(DataError, match="pass their new place as `data`"):
         run.open_split("test")[0]
     names = {os.path.relpath(video.path, moved) for video in run.open_split("test", moved)[0]}
     expected = {os.path.relpath(video.path, class_folders) for video in test}
@@ -310,8 +310,8 @@ def test_a_loss_that_is_no_number_stops_the_run(class_folders, small, tmp_path, 
         training.train_network(experiment, class_folders, tmp_path / "run", say=said.append)
     found = re.fullmatch(
         r"The .* in epoch \d+, step \d+: lower `train.optimizer.learning_rate`, or add "
-        r"`train.schedule.warmup_epochs` or `train.clip_norm`, and start over with --fresh or in "
-        r"another --workdir. The videos of its batch: (.*)\. (The last "
+        r"`train.schedule.warmup_epochs` or `train.clip_norm`, and start over with `fresh` or in "
+        r"another `workdir`. The videos of its batch: (.*)\. (The last "
         r"good state is .*|No state was saved yet)\.",
         str(error.value),
     )

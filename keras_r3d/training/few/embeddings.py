@@ -1,5 +1,6 @@
 """Embeddings of the videos of a training, kept in its folder: each video is embedded once."""
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -54,10 +55,14 @@ class Cache:
         self._rows: dict[str, Embedded] = {}
         paths = folder.parent.glob(f"*/{NAME}")
         for path in sorted(paths, key=lambda path: (path == self._path, path)):  # its own the last
-            self._rows |= self._read(path)
+            # One that is damaged is made again.
+            with contextlib.suppress(
+                *(OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+            ):
+                self._rows |= self._read(path)
 
     def get(self, video: Video) -> Embedded | None:
-        """Returns the embedding of a video, if it is known and its file is as it was."""
+        """Returns the embedding of a video, if it is there and the file is as it was."""
         return self._rows.get(self._key(video))
 
     def add(self, video: Video, row: Embedded) -> None:
@@ -65,32 +70,24 @@ class Cache:
         self._rows[self._key(video)] = row
 
     def save(self, videos: Sequence[Video]) -> None:
-        """Writes the embeddings of these videos, as far as they are known and no errors.
-
-        Raises:
-            WriteError: the disk is full, …
-        """
-        keys = [
-            key
-            for key in dict.fromkeys(map(self._key, videos))
-            if key in self._rows and self._rows[key].status != "error"  # which may pass
-        ]
-        rows = [self._rows[key] for key in keys]
+        """Writes the embeddings of these videos that are there, but for errors, which may pass."""
+        rows = {key: self._rows.get(key) for key in map(self._key, videos)}
+        kept = {key: row for key, row in rows.items() if row is not None and row.status != "error"}
         about = {
             "request": self._request,
-            "keys": keys,
-            "status": [row.status for row in rows],
-            "detail": [row.detail for row in rows],
-            "shapes": [row.features.shape for row in rows],
+            "keys": list(kept),
+            "status": [row.status for row in kept.values()],
+            "detail": [row.detail for row in kept.values()],
+            "shapes": [row.features.shape for row in kept.values()],
         }
+        features = [np.empty(0, np.float32), *(row.features.ravel() for row in kept.values())]
+        seconds = [np.empty((0, 2)), *(row.seconds for row in kept.values())]
         with files.atomic(self._path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
                 about=np.frombuffer(json.dumps(about).encode(), np.uint8),
-                features=np.concatenate(
-                    [np.empty(0, np.float32), *(row.features.ravel() for row in rows)]
-                ),
-                seconds=np.concatenate([np.empty((0, 2)), *(row.seconds for row in rows)]),
+                features=np.concatenate(features),
+                seconds=np.concatenate(seconds),
             )
 
     def _key(self, video: Video) -> str:
@@ -99,27 +96,22 @@ class Cache:
         return f"{path} {video.start_seconds} {video.end_seconds} {state}"
 
     def _read(self, path: Path) -> dict[str, Embedded]:
-        """Returns what a file holds; nothing, if it is damaged or of another request."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                about = json.loads(file["about"].tobytes())
-                if about["request"] != self._request:
-                    return {}
-                features, seconds = file["features"], file["seconds"]
-            columns = [about[name] for name in ("keys", "status", "detail", "shapes")]
-            rows, at, window = {}, 0, 0
-            for key, status, detail, shape in zip(*columns, strict=True):
-                size, windows = int(np.prod(shape)), shape[0]
-                rows[key] = Embedded(
-                    status,
-                    detail,
-                    features[at : at + size].reshape(shape),
-                    seconds[window : window + windows],
-                )
-                at, window = at + size, window + windows
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-            return {}  # it is made again
-        return rows
+        """Returns what a file holds; nothing, if it is of another request."""
+        with np.load(path, allow_pickle=False) as file:
+            about = json.loads(file["about"].tobytes())
+            if about["request"] != self._request:
+                return {}
+            features, seconds = file["features"], file["seconds"]
+        shapes = np.array(about["shapes"], int).reshape(-1, 3)
+        parts = np.split(features, np.cumsum(shapes.prod(axis=1))[:-1])
+        times = np.split(seconds, np.cumsum(shapes[:, 0])[:-1])
+        columns = [about[name] for name in ("keys", "status", "detail", "shapes")]
+        return {
+            key: Embedded(status, detail, part.reshape(shape), window_seconds)
+            for key, status, detail, shape, part, window_seconds in zip(
+                *columns, parts, times, strict=True
+            )
+        }
 
 
 def embed(
@@ -134,9 +126,6 @@ def embed(
     Args:
         model: its scores are the embeddings.
         progress: takes the number of videos done, and of all that had to be embedded.
-
-    Returns:
-        Of each video in their order.
     """
     remaining = [video for video in videos if cache.get(video) is None]
     saved = time.monotonic()
@@ -150,9 +139,9 @@ def embed(
                 saved = time.monotonic()
     finally:
         cache.save(videos)
-    rows = [cache.get(video) for video in videos]
-    assert None not in rows
-    return [row for row in rows if row is not None]
+    rows = list(filter(None, map(cache.get, videos)))
+    assert len(rows) == len(videos)
+    return rows
 
 
 def compute(

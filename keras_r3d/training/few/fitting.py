@@ -7,8 +7,8 @@ it, and the classifier that is kept is fitted to all of them.
 
 import contextlib
 import dataclasses
+import itertools
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,7 @@ class Fitting:
         """Fits a classifier to embeddings, evaluates it and writes all into the run folder.
 
         Embeddings of unchanged videos that this run or runs beside it hold are not computed again.
-
-        Args:
-            progress: takes the number of videos embedded so far, and of all.
+        `progress` takes the number of videos embedded so far, and of all.
         """
         few, run, reader = self._few, self._run, self._few.source.reader
         for name in ("evaluation", "cross_validation"):  # of an earlier model
@@ -60,13 +58,14 @@ class Fitting:
         run.update_summary(status="training")
         split, train = few.test_split, few.annotations.split("train")
         test = few.annotations.split(split) if split else []
+        videos = [*train, *test]
         with self._stage("embedded"):
             cache = embeddings.Cache(run.path, few.request(), reader)
-            known = sum(cache.get(video) is not None for video in [*train, *test])
-            if known:
-                count = len(train) + len(test)
-                self._say(f"{known} of {count} videos were embedded before, and are as they were.")
-            rows = embeddings.embed(few.embedder(), reader, [*train, *test], cache, progress)
+            if ready := sum(cache.get(video) is not None for video in videos):
+                self._say(
+                    f"{ready} of {len(videos)} videos were embedded before, and are as they were."
+                )
+            rows = embeddings.embed(few.embedder(), reader, videos, cache, progress)
         examples = label(few, train, rows[: len(train)], self._say)
         with self._stage("fitted"):
             fitted = ridge.fit(examples.labeled, few.names)
@@ -75,12 +74,10 @@ class Fitting:
             evaluation, folds = self._cross_validate(examples)
         tuned = self._finetune(examples, fitted)
         with self._stage("kept"):
-            clips = few.draw_clips()
             with files.atomic(run.path / run_folder.CLIPS) as temporary:
-                clips.savefig(temporary, dpi=100)
-            kept = tuned or few.build_model(fitted)
+                few.draw_clips().savefig(temporary, dpi=100)
             with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
-                kept.save(temporary)
+                (tuned or few.build_model(fitted)).save(temporary)
         if evaluation is not None:
             folder = run.path / run_folder.EVALUATIONS / _CROSS_VALIDATION if split else run.path
             how = {"protocol": "each video by a classifier that did not see it", "folds": folds}
@@ -88,12 +85,11 @@ class Fitting:
                 self._write(evaluation, folder, _CROSS_VALIDATION, how)
         if split:
             with self._stage("evaluated"):
-                tested = zip(test, rows[len(train) :], strict=True)
-                scored = (
-                    [few.score(video, row, fitted) for video, row in tested]
-                    if tuned is None
-                    else self._score(tuned, test)
-                )
+                if tuned is None:
+                    pairs = zip(test, rows[len(train) :], strict=True)
+                    scored = [few.score(video, row, fitted) for video, row in pairs]
+                else:
+                    scored = self._score(tuned, test)
                 self._write(Evaluation(few.annotations.classes, scored), run.path, split, {})
         run.update_summary(status="trained", seconds=self._seconds)
         run.report_problems(reader.problems, self._say)
@@ -111,20 +107,18 @@ class Fitting:
         labeled, classes = examples.labeled, self._few.annotations.classes
         grouped = any(video.group for video in examples.videos)
         units = len(np.unique(labeled.groups))
-        default = min(units, _MOST_GROUPS) if grouped else _FOLDS
-        if max(Counter(labeled.labels.tolist()).values()) < 2 or units < 2:
+        if np.bincount(labeled.labels).max() < 2 or units < 2:
             self._say(
                 "Note: no accuracy can be cross-validated: it needs a class with two videos"
                 + (" of different groups." if grouped else ".")
             )
             return None, 0
+        default = min(units, _MOST_GROUPS) if grouped else _FOLDS
         fold = ridge.folds(labeled, self._few.settings.folds or default)
-        count = int(fold.max()) + 1
         fits = ridge.fit_without(labeled, fold, self._few.names)
-        for number in range(count):
-            others = np.unique(labeled.labels[fold != number])
-            lacking = [name for place, name in enumerate(classes) if place not in others]
-            if lacking:
+        for number in range(len(fits)):
+            others = labeled.labels[fold != number]
+            if lacking := [name for place, name in enumerate(classes) if place not in others]:
                 self._say(
                     f"Note: fold {number + 1} holds all videos of {some(lacking)}: they cannot be "
                     "predicted by the others, and count as wrong."
@@ -134,12 +128,12 @@ class Fitting:
                 "Note: without a column 'group' (scene, person, camera) in a CSV file, neighboring "
                 "clips of one recording may be on both sides of a fold, which inflates the figure."
             )
-        numbers = iter(fold.tolist())
-        by = [fits[next(numbers)] if good else fits[0] for good in examples.readable]
-        triples = zip(examples.videos, examples.rows, by, strict=True)
-        scored = [self._few.score(*triple) for triple in triples]
-        self._say(f"Cross-validated in {count} folds" + (", by group." if grouped else "."))
-        return Evaluation(classes, scored), count
+        folds = np.zeros(len(examples.videos), int)
+        folds[examples.readable] = fold
+        triples = zip(examples.videos, examples.rows, folds, strict=True)
+        scored = [self._few.score(video, row, fits[number]) for video, row, number in triples]
+        self._say(f"Cross-validated in {len(fits)} folds" + (", by group." if grouped else "."))
+        return Evaluation(classes, scored), len(fits)
 
     def _finetune(self, examples: Examples, fitted: ridge.Fitted) -> keras.Model | None:
         """Trains the network from the classifier on, if that is asked for and pays; None if not.
@@ -152,30 +146,33 @@ class Fitting:
             Kumar et al., Fine-Tuning can Distort Pretrained Features and Underperform
             Out-of-Distribution, ICLR 2022.
         """
-        few, labeled = self._few, examples.labeled
-        if not few.settings.finetune_epochs:
+        few, labeled, epochs = self._few, examples.labeled, self._few.settings.finetune_epochs
+        if not epochs:
             return None
-        fold, good = ridge.folds(labeled, _FOLDS), np.flatnonzero(examples.readable).tolist()
-        videos, rows = [examples.videos[n] for n in good], [examples.rows[n] for n in good]
-        others = set(labeled.labels[fold != 0].tolist())
-        held = [n for n in np.flatnonzero(fold == 0).tolist() if labeled.labels[n] in others]
-        if not held:
+        pairs = list(zip(examples.videos, examples.rows, strict=True))
+        pairs = list(itertools.compress(pairs, examples.readable))
+        videos = [video for video, _ in pairs]
+        kept = ridge.folds(labeled, _FOLDS) != 0
+        # Of a class that is held out as a whole nothing can be learned.
+        judged = ~kept & np.isin(labeled.labels, labeled.labels[kept])
+        if not judged.any():
             self._say(
                 "Note: nothing is trained further: no video can be held out to see whether it pays."
             )
             return None
         with self._stage("fine-tuned"):
-            first = ridge.fit(labeled.taken(fold != 0), few.names)
-            linear = [few.score(videos[n], rows[n], first) for n in held]
-            kept, out = [videos[n] for n in np.flatnonzero(fold != 0)], [videos[n] for n in held]
-            model, epoch = train_from(
-                few.build_model(first), few, kept, out, few.settings.finetune_epochs, self._say
+            first = ridge.fit(labeled.taken(kept), few.names)
+            linear = [few.score(*pair, first) for pair in itertools.compress(pairs, judged)]
+            trained_on, held_out = (
+                list(itertools.compress(videos, chosen)) for chosen in (kept, judged)
             )
-            before, after = self._loss(linear), self._loss(self._score(model, out))
+            start = few.build_model(first)
+            model, epoch = train_from(start, few, trained_on, held_out, epochs, self._say)
+            before, after = self._loss(linear), self._loss(self._score(model, held_out))
             pays = after < before
             self._say(
-                f"Fine-tuning: loss of {len(held)} held-out videos {before:.3f} -> {after:.3f} "
-                f"after {epoch} epochs: the "
+                f"Fine-tuning: loss of {len(held_out)} held-out videos {before:.3f} -> "
+                f"{after:.3f} after {epoch} epochs: the "
                 + ("network is trained on all videos." if pays else "linear classifier is kept.")
             )
             if not pays:
@@ -191,18 +188,17 @@ class Fitting:
     def _loss(self, scored: Sequence[Prediction]) -> float:
         """Returns the mean cross-entropy of videos; one without scores is as bad as a guess."""
         classes = self._few.annotations.classes
-        right = [one.scores[classes.index(one.source.label)] for one in scored]
+        right = [video.scores[classes.index(video.source.label)] for video in scored]
         shares = np.maximum(np.nan_to_num(right, nan=1 / len(classes)), 1e-12)
         return float(-np.log(shares).mean())
 
     def _write(
         self, evaluation: Evaluation, folder: Path, split: str, how: Mapping[str, Any]
     ) -> None:
-        run = self._run
+        run, reader = self._run, self._few.source.reader
         self._say(f"\nEvaluation: {split}\n{evaluation}")
         name = "evaluation" if folder == run.path else "cross_validation"
         run.summary[name] = {"split": split, **evaluation.figures()}
-        reader = self._few.source.reader
         described = dataclasses.replace(evaluation, split=split, reader=reader, described=how)
         results.write(described, folder)
         run.update_summary()
@@ -216,30 +212,18 @@ def train_from(
     epochs: int,
     say: Say,
 ) -> tuple[keras.Model, int]:
-    """Trains a network as the recipe's [train] says.
+    """Trains a network as the recipe's [train] says; nothing is saved if it is interrupted.
 
-    Args:
-        kept: gets the weights of the epoch with the lowest loss of the held-out videos, or of the
-            last one.
-        held_out: may be empty.
-        say: takes a line an epoch.
-
-    Returns:
-        The network, and the number of epochs its weights had.
-
-    Raises:
-        InterruptedTraining: SIGTERM or SIGINT came; nothing of it is kept.
-        TrainingError: the loss is not finite.
+    Returns the network with the weights of the epoch with the lowest loss of the held-out videos,
+    or of the last one if there are none, and that epoch.
     """
     train = _Train(**{**vars(few.recipe.train), "epochs": epochs, "patience": None})
     splits = {"train": list(videos), **({"validation": list(held_out)} if held_out else {})}
     annotations = Annotations(splits, few.annotations.classes, [])
-    opened = setup.Opened(
-        dataclasses.replace(few.recipe, train=train),
-        dataclasses.replace(few.source, annotations=annotations),
-        few.devices,
-    )
+    source = dataclasses.replace(few.source, annotations=annotations)
+    recipe = dataclasses.replace(few.recipe, train=train)
     keras.utils.set_random_seed(train.seed)
+    opened = setup.Opened(recipe, source, few.devices)
     ready = setup.assemble(opened, kept, chooses=bool(held_out))
     progress = Training(ready, observers=[_EpochLines(epochs, say)]).fit()
     return kept, progress.best_epoch
@@ -252,13 +236,14 @@ class _Train(recipes.Train):
         yield from ()
 
 
+@dataclasses.dataclass
 class _EpochLines(Observer):
     """Says a line an epoch."""
 
-    def __init__(self, epochs: int, say: Say):
-        self._epochs, self._say = epochs, say
+    epochs: int
+    say: Say
 
     def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
         row = progress.log[-1]
         held_out = f"; held out {row['val_loss']:.4f}" if "val_loss" in row else ""
-        self._say(f"Epoch {progress.epoch}/{self._epochs}: loss {row['loss']:.4f}{held_out}")
+        self.say(f"Epoch {progress.epoch}/{self.epochs}: loss {row['loss']:.4f}{held_out}")

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,10 +36,8 @@ _MOST_NUMBERS = 2**26  # of all embeddings; 2 GiB while it is fitted
 class Few(setup.Opened):
     """A training on few videos: everything is opened, built and checked, nothing is written.
 
-    Attributes:
-        names: of the weights.
-        networks: one for each of the weights; their classifiers are of no use.
-        embedders: embed clips by each network; all have the same input.
+    Each of the weights, by `names`, has a network, whose classifier is of no use, and an embedder
+    of clips; all embedders have the same input.
     """
 
     names: Sequence[str]
@@ -59,9 +56,14 @@ class Few(setup.Opened):
         split = self.recipe.eval.split
         return split if split != "train" and self.annotations.splits.get(split) else None
 
+    @property
+    def sizes(self) -> list[int]:
+        """How many numbers each network makes of a clip."""
+        return [embedder.output_shape[-1] for embedder in self.embedders]
+
     def describe(self) -> list[str]:
         """Returns lines on devices and networks."""
-        sizes = ", ".join(str(one.output_shape[-1]) for one in self.embedders)
+        sizes = ", ".join(map(str, self.sizes))
         windows = protocol.described(self.recipe.clips, self.recipe.eval).rpartition("; ")[0]
         threads = self.source.reader.threads
         return [
@@ -71,28 +73,22 @@ class Few(setup.Opened):
 
     def embedder(self) -> Classifier:
         """Returns a model whose scores are the embeddings: of all networks, and mirrored clips."""
-        cut, protocol = self.recipe.clips, self.recipe.eval
-        outputs = [one.outputs[0] for one in self.embedders]
+        cut = self.recipe.clips
+        plain_mean = dataclasses.replace(self.recipe.eval, average="probabilities")
+        outputs = [embedder.outputs[0] for embedder in self.embedders]
         joined = keras.layers.Concatenate()(outputs) if len(outputs) > 1 else outputs[0]
         network = keras.Model(self.embedders[0].inputs, joined)
-        score = runtimes.of_network(network, self.devices, protocol.batch_size)
+        score = runtimes.of_network(network, self.devices, plain_mean.batch_size)
 
-        def both(clips: np.ndarray) -> np.ndarray:
+        def score_both(clips: np.ndarray) -> np.ndarray:
             mirrored = np.ascontiguousarray(clips[:, :, :, ::-1])
             if cut.input != "rgb":
                 flow.turn_back(mirrored)
             return np.concatenate([score(clips), score(mirrored)], axis=1)
 
-        return Classifier(
-            name=" and ".join(self.names),
-            kind=runtimes.KERAS,
-            classes=[str(number) for number in range((1 + cut.flip) * network.output_shape[-1])],
-            clips=cut,
-            eval=dataclasses.replace(protocol, average="probabilities"),  # the plain mean
-            score=both if cut.flip else score,
-            network=network,
-            described="",
-        )
+        name, scores = " and ".join(self.names), score_both if cut.flip else score
+        numbers = [str(number) for number in range((1 + cut.flip) * sum(self.sizes))]
+        return Classifier(name, runtimes.KERAS, numbers, cut, plain_mean, scores, network, "")
 
     def request(self) -> Mapping[str, Any]:
         """Returns what embeddings depend on, beside the videos."""
@@ -108,20 +104,20 @@ class Few(setup.Opened):
 
     def score(self, video: Video, row: Embedded, fitted: ridge.Fitted) -> Prediction:
         """Returns the scores of a video as a model with this classifier gives them."""
-        how, classes = self.recipe.eval.average, len(self.annotations.classes)
+        average_kind, classes = self.recipe.eval.average, self.annotations.classes
         if row.status == "error":
-            return Prediction.error(video, self.annotations.classes, row.detail)
+            return Prediction.error(video, classes, row.detail)
         logits = fitted.logits(self.split(row.features.reshape(-1, row.features.shape[-1])))
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)
-        views = shares.reshape(*row.features.shape[:2], classes)
-        windows = np.stack([average(window, how) for window in views]).astype(np.float32)
-        labels, scores = self.annotations.classes, average(windows, how)
-        return Prediction(video, row.status, row.detail, labels, scores, windows, row.seconds)
+        views = shares.reshape(*row.features.shape[:2], len(classes))
+        windows = np.stack([average(view, average_kind) for view in views]).astype(np.float32)
+        scores = average(windows, average_kind)
+        return Prediction(video, row.status, row.detail, classes, scores, windows, row.seconds)
 
     def split(self, features: np.ndarray) -> list[np.ndarray]:
         """Returns the embeddings by each network, without those of mirrored clips at the end."""
-        ends = np.cumsum([one.output_shape[-1] for one in self.embedders])
+        ends = np.cumsum(self.sizes)
         return np.split(features[:, : ends[-1]], ends[:-1], axis=1)
 
     def build_model(self, fitted: ridge.Fitted) -> keras.Model:
@@ -136,26 +132,27 @@ class Few(setup.Opened):
 
 
 def prepare(recipe: Recipe, data: str | Path, devices: Devices, say: Say) -> Few:
-    """Opens the data and builds the networks of a recipe with [few].
-
-    Raises:
-        R3DError: anything in the recipe or the data that keeps it from being done.
-    """
+    """Opens the data and builds the networks of a recipe with [few]; raises R3DError."""
     source, models = checks.open_source(recipe, data, devices, say)
     source = dataclasses.replace(source, annotations=_all_trained_on(source.annotations, recipe))
     source.reader.require_readable(source.annotations.split("train"), "train")
-    classes = source.annotations.classes
+    classes, clips, few = source.annotations.classes, recipe.clips, recipe.few
     names = [name.strip() for name in (recipe.model.weights or "").split(",")]
     networks = []
     for name, model in zip(names, models, strict=True):
         weights = finetune.open_source(model)
-        if note := finetune.clip_note(weights, recipe.clips):
-            say(f"Note: {name}: {note}")
-        shape = recipe.clips.shape
-        networks.append(finetune.build_model(model, shape, classes, lambda _: None, weights))
-    assert recipe.few is not None
+        if weights is not None and weights.clip not in (None, (clips.frames, clips.size)):
+            frames, size = weights.clip
+            say(
+                f"Note: {name}: these weights were trained on clips of {frames} frames of "
+                f"{size}x{size} pixels, and the recipe's have {clips.frames} of "
+                f"{clips.size}x{clips.size}. As they were trained: clips.frames={frames} and "
+                f"clips.size={size}."
+            )
+        networks.append(finetune.build_model(model, clips.shape, classes, lambda _: None, weights))
+    assert few is not None
     try:
-        embedders = embedding.join(networks, recipe.few.stages)
+        embedders = embedding.join(networks, few.stages)
     except ValueError as error:
         raise RecipeError(f"Recipe key 'few.stages': {error}") from error
     if len(models) == 1:
@@ -187,13 +184,7 @@ def _digest(network: keras.Model) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """Embedded training videos.
-
-    Attributes:
-        videos, rows: all of them.
-        readable: bool, which of them are in `labeled`.
-        labeled: what is fitted to.
-    """
+    """Embedded training videos; those that are `readable` are in `labeled`, which is fitted to."""
 
     videos: Sequence[Video]
     rows: Sequence[Embedded]
@@ -204,53 +195,50 @@ class Examples:
 def label(few: Few, videos: Sequence[Video], rows: Sequence[Embedded], say: Say) -> Examples:
     """Puts labels, groups and embeddings together.
 
-    Raises:
-        DataError: too many videos are broken, or all of a class, or all look the same.
+    Raises DataError if too many videos are broken, or all of a class, or if all look the same.
     """
     _check_broken(few, videos, rows)
     readable = np.array([row.status != "error" for row in rows])
-    size = sum(one.output_shape[-1] for one in few.embedders)
     # Mirrored clips, which follow in a row, are clips as others.
+    size = sum(few.sizes)
     clips = [row.features.reshape(-1, size) for row in itertools.compress(rows, readable)]
-    numbers = sum(one.size for one in clips)
+    numbers = sum(rows_of_video.size for rows_of_video in clips)
     if numbers > _MOST_NUMBERS:
-        clips = [one.mean(axis=0, keepdims=True) for one in clips]
+        clips = [rows_of_video.mean(axis=0, keepdims=True) for rows_of_video in clips]
         say(
             f"Note: {numbers:,} numbers are too many to fit to at a time: each video's mean is "
             "taken instead of its clips."
         )
-    means = np.stack([one.mean(axis=0) for one in clips])
+    means = np.stack([rows_of_video.mean(axis=0) for rows_of_video in clips])
     if means.std(axis=0).max() <= 1e-6 * max(1e-30, float(np.abs(means).max())):
         raise DataError(
             f"All {len(clips)} training videos look the same to the network: are they copies of "
             "one file, or all black?"
         )
-    classes = few.annotations.classes
-    places = {name: number for number, name in enumerate(classes)}
-    readable_videos = list(itertools.compress(videos, readable))
+    numbers_of = {name: number for number, name in enumerate(few.annotations.classes)}
+    chosen = list(itertools.compress(videos, readable))
     labeled = ridge.Labeled(
         features=few.split(np.concatenate(clips)),
-        videos=np.repeat(np.arange(len(clips)), [len(one) for one in clips]),
-        labels=np.array([places[video.label] for video in readable_videos]),
-        groups=np.unique([video.unit for video in readable_videos], return_inverse=True)[1],
-        classes=len(classes),
+        videos=np.repeat(np.arange(len(clips)), [len(rows_of_video) for rows_of_video in clips]),
+        labels=np.array([numbers_of[video.label] for video in chosen]),
+        groups=np.unique([video.unit for video in chosen], return_inverse=True)[1],
+        classes=len(numbers_of),
     )
     return Examples(videos, rows, readable, labeled)
 
 
 def _check_broken(few: Few, videos: Sequence[Video], rows: Sequence[Embedded]) -> None:
-    broken = [number for number, row in enumerate(rows) if row.status == "error"]
+    broken = {number: row.detail for number, row in enumerate(rows) if row.status == "error"}
     share = few.recipe.videos.broken_share
     if len(broken) > max(1, int(share * len(videos))):
         raise DataError(
             f"{len(broken)} of {len(videos)} training videos are broken, more than "
-            f"videos.broken_share = {share:g} allows; the first: {rows[broken[0]].detail} "
+            f"videos.broken_share = {share:g} allows; the first: {next(iter(broken.values()))} "
             "`python -m keras_r3d.scan` finds them all."
         )
-    left = Counter(v.label for v, row in zip(videos, rows, strict=True) if row.status != "error")
-    lost = [name for name in few.annotations.classes if not left[name]]
-    if lost:
-        example = next(rows[number].detail for number in broken if videos[number].label in lost)
+    readable = {video.label for number, video in enumerate(videos) if number not in broken}
+    if lost := [name for name in few.annotations.classes if name not in readable]:
+        example = next(detail for n, detail in broken.items() if videos[n].label in lost)
         raise DataError(
             f"None of the videos of {some(lost)} can be read: {example} Repair or replace them, or "
             "remove the class."

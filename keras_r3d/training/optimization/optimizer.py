@@ -58,10 +58,8 @@ class SGD(keras.optimizers.Optimizer):
             )
         # Not given to the base class, which would decouple it.
         super().__init__(learning_rate=learning_rate, weight_decay=None, name=name, **kwargs)
-        self.momentum = momentum
-        self.l2 = weight_decay
-        self.dampening = dampening
-        self.nesterov = nesterov
+        self.momentum, self.l2 = momentum, weight_decay
+        self.dampening, self.nesterov = dampening, nesterov
 
     def build(self, variables: Any) -> None:
         if self.built:
@@ -78,8 +76,7 @@ class SGD(keras.optimizers.Optimizer):
             velocity = self.velocities[self._get_variable_index(variable)]
             taken = step
             if self.dampening:
-                first = ops.equal(self.iterations, 0)
-                share = ops.where(first, 1.0, 1 - self.dampening)
+                share = ops.where(ops.equal(self.iterations, 0), 1.0, 1 - self.dampening)
                 taken = ops.multiply(step, ops.cast(share, variable.dtype))
             kept = ops.add(ops.multiply(velocity, self.momentum), taken)
             self.assign(velocity, kept)
@@ -87,21 +84,13 @@ class SGD(keras.optimizers.Optimizer):
         self.assign_sub(variable, ops.multiply(step, rate))
 
     def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "momentum": self.momentum,
-            "weight_decay": self.l2,
-            "dampening": self.dampening,
-            "nesterov": self.nesterov,
-        }
+        names = ("momentum", "dampening", "nesterov")
+        settings = {name: getattr(self, name) for name in names}
+        return super().get_config() | settings | {"weight_decay": self.l2}
 
 
 def build_optimizer(train: Train, head: Sequence[Any] = ()) -> keras.optimizers.Optimizer:
-    """Builds the optimizer of a recipe; its rate is set step by step.
-
-    Args:
-        head: variables whose rate is multiplied by `train.head_rate`.
-    """
+    """Builds the optimizer of a recipe; `head` are variables that `train.head_rate` is of."""
     kind: type[keras.optimizers.Optimizer] = keras.optimizers.AdamW
     settings: dict[str, Any] = dataclasses.asdict(train.optimizer)
     if isinstance(train.optimizer, SgdOptimizer):
@@ -127,7 +116,7 @@ def _with_head_rate(
             super().build(variables)
 
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            own = self._factors[self._get_variable_index(variable)]
-            super().update_step(gradient, variable, ops.multiply(learning_rate, own))
+            factor = self._factors[self._get_variable_index(variable)]
+            super().update_step(gradient, variable, ops.multiply(learning_rate, factor))
 
     return WithHeadRate

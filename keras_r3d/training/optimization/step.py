@@ -31,14 +31,9 @@ class Steps:
         compiled: whether XLA compiles the computation of the gradient.
 
     Attributes:
-        classes: how many.
-        compiled: as passed.
         optimizer: built for the trainable weights of the network.
         averages: float32 variables, the running averages of the trainable weights (of the first
             steps with a decay of `(1 + n) / (10 + n)`, if that is less); none without `train.ema`.
-
-    Raises:
-        DeviceError: XLA cannot do what the recipe asks.
     """
 
     def __init__(
@@ -52,12 +47,9 @@ class Steps:
         class_weights: Sequence[float] | None = None,
         compiled: bool = False,
     ):
-        self.network, self.compiled = network, compiled
-        self._train = train
-        self._strategy = hardware.strategy
-        self._replicas = hardware.replicas
-        self._replicas_here = hardware.replicas_here
-        self.classes = classes
+        self.network, self.classes, self.compiled = network, classes, compiled
+        self._train, self._strategy = train, hardware.strategy
+        self._replicas, self._replicas_here = hardware.replicas, hardware.replicas_here
         self._weights = tf.constant(class_weights or [1.0] * classes, tf.float32)
         self.averages: list[tf.Variable] = []
         with hardware.strategy.scope():
@@ -65,16 +57,13 @@ class Steps:
             self.optimizer.build(network.trainable_variables)
             if train.ema:
                 self.averages = [tf.Variable(v.value) for v in network.trainable_variables]
-        norms = [one for one in network.layers if isinstance(one, keras.layers.BatchNormalization)]
-        for layer in norms:
-            layer.synchronized = train.synchronized_batch_norm
-        # A frozen one is left out: also a mean of equal values may differ from them.
-        self._statistics = [
-            v.value
-            for one in norms
-            if one.trainable
-            for v in (one.moving_mean, one.moving_variance)
-        ]
+        # Of frozen ones they are left out: also a mean of equal values may differ from them.
+        self._statistics: list[tf.Variable] = []
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = train.synchronized_batch_norm
+                if layer.trainable:
+                    self._statistics += [layer.moving_mean.value, layer.moving_variance.value]
         self._seeds = [
             layer.seed_generator.state.value
             for layer in network.layers
@@ -84,24 +73,19 @@ class Steps:
         self._meeting = train.synchronized_batch_norm and self._replicas > 1
         if compiled and self._meeting:
             raise DeviceError(
-                "--xla and 'train.synchronized_batch_norm' do not go together on several devices: "
+                "`xla` and 'train.synchronized_batch_norm' do not go together on several devices: "
                 "leave either out."
             )
-        self._gradient = self._of_part
-        if compiled:
-            self._gradient = tf.function(self._of_part, jit_compile=True)
+        self._gradient = tf.function(self._of_part, jit_compile=True) if compiled else self._of_part
 
     @tf.function(reduce_retracing=True)
     def train(self, batch: Batch, step: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        """Takes one step.
+        """Takes one step, and returns `SUMS` over all replicas and the sum of `stop`, float32.
 
         Args:
             batch: of each replica: uint8 clips and int32 labels.
             step: int32 `()`, number of the step: randomness is a pure function of it.
             stop: float32 `()`, above 0 where this worker was asked to stop.
-
-        Returns:
-            float32 `(4,)`: `SUMS` of all clips of all replicas, and the sum of `stop`.
         """
         on_replica = functools.partial(self._on_replica, step=step, stop=stop)
         sums = self._strategy.run(on_replica, args=(batch,))
@@ -109,23 +93,22 @@ class Steps:
             # The first steps forget the random start sooner.
             count = tf.cast(step, tf.float32) + 1
             decay = tf.minimum(self._train.ema, (1 + count) / (10 + count))
-            for average, variable in zip(
-                self.averages, self.network.trainable_variables, strict=True
-            ):
-                self._strategy.extended.update(
-                    average,
-                    lambda a, v: a.assign(decay * a + (1 - decay) * tf.cast(v, a.dtype)),
-                    args=(variable.value,),
-                )
+
+            def move(average, value):
+                value = tf.cast(value, average.dtype)
+                return average.assign(decay * average + (1 - decay) * value)
+
+            variables = self.network.trainable_variables
+            for average, variable in zip(self.averages, variables, strict=True):
+                self._strategy.extended.update(average, move, args=(variable.value,))
         return self._strategy.reduce("SUM", sums, axis=None)
 
     @tf.function(reduce_retracing=True)
     def validate(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores clips; no step is taken, and workers need not keep pace.
 
-        Returns:
-            Of each replica: float32 `(4,)`, `SUMS` and the number of clips; and int64 `(classes,
-            classes)`, clips by true and predicted class.
+        Returns of each replica `SUMS` and the number of clips, float32; and int64 `(classes,
+        classes)`, clips by true and predicted class.
         """
         return self._strategy.run(self._scores, args=(batch,))
 
@@ -134,16 +117,12 @@ class Steps:
         if self._replicas_here == 1:
             return batch
         size = -(-batch[0].shape[0] // self._replicas_here)
-        return self._strategy.experimental_distribute_values_from_function(
-            lambda context: self._part(
-                batch, context.replica_id_in_sync_group % self._replicas_here, size
-            )
-        )
 
-    @staticmethod
-    def _part(batch: Batch, number: int, size: int) -> Batch:
-        part = slice(number * size, (number + 1) * size)
-        return batch[0][part], batch[1][part]
+        def part(context: tf.distribute.ReplicaContext) -> Batch:
+            start = context.replica_id_in_sync_group % self._replicas_here * size
+            return batch[0][start : start + size], batch[1][start : start + size]
+
+        return self._strategy.experimental_distribute_values_from_function(part)
 
     def local_results(self, value: Any) -> tuple[tf.Tensor, ...]:
         """Returns the results of the replicas of this worker."""
@@ -154,11 +133,11 @@ class Steps:
         if self._replicas == 1:
             return value
         nothing = tf.zeros_like(value)
-        values = self._strategy.experimental_distribute_values_from_function(
-            lambda context: (
-                nothing if context.replica_id_in_sync_group % self._replicas_here else value
-            )
-        )
+
+        def of_first(context: tf.distribute.ReplicaContext) -> tf.Tensor:
+            return nothing if context.replica_id_in_sync_group % self._replicas_here else value
+
+        values = self._strategy.experimental_distribute_values_from_function(of_first)
         return self._strategy.reduce("SUM", values, axis=None)
 
     def _on_replica(self, batch: Batch, *, step: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
@@ -168,14 +147,12 @@ class Steps:
         replica = tf.distribute.get_replica_context()
         number = step * self._replicas + replica.replica_id_in_sync_group
         for state in self._seeds:  # a layer's own seed, and a number that counts up with the parts
-            state.assign(
-                tf.stack([state[0], tf.cast(number * (train.accumulate or 1), state.dtype)])
-            )
+            first_part = tf.cast(number * (train.accumulate or 1), state.dtype)
+            state.assign(tf.stack([state[0], first_part]))
         if train.mixup or train.cutmix:
+            mixup, cutmix = train.mixup or 0.0, train.cutmix or 0.0
             seed = tf.stack([train.seed, 8 * number])
-            clips, targets = mix(
-                clips, targets, mixup=train.mixup or 0.0, cutmix=train.cutmix or 0.0, seed=seed
-            )
+            clips, targets = mix(clips, targets, mixup=mixup, cutmix=cutmix, seed=seed)
         share = 1 / (clips.shape[0] * self._replicas)
         gradients, sums = self._in_parts(clips, targets, share)
         if self._replicas > 1 and (train.clip_norm or train.precision == "float16"):
@@ -197,16 +174,16 @@ class Steps:
         if parts == 1:
             return self._gradient(clips, targets, share)
         clips, targets = (
-            tf.reshape(one, (parts, one.shape[0] // parts, *one.shape[1:]))
-            for one in (clips, targets)
+            tf.reshape(whole, (parts, whole.shape[0] // parts, *whole.shape[1:]))
+            for whole in (clips, targets)
         )
         variables = self.network.trainable_variables
         so_far = ([tf.zeros(v.shape, v.dtype) for v in variables], tf.zeros(len(SUMS)))
 
         def add(number, gradients, sums):
-            more, found = self._gradient(clips[number], targets[number], share)
+            more, sums_of_part = self._gradient(clips[number], targets[number], share)
             added = [a + b for a, b in zip(gradients, more, strict=True)]
-            return number + 1, added, sums + found
+            return number + 1, added, sums + sums_of_part
 
         if self._meeting:  # which cannot be in a loop of TensorFlow's
             gradients, sums = so_far
