@@ -7,15 +7,17 @@ about frames, size, mean, labels or which video belongs to which split.
 import contextlib
 import csv
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from keras_r3d import recipe
+from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Problem, Video
+from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError, RunError
 
@@ -53,7 +55,7 @@ class Run:
     """
 
     path: Path
-    recipe: recipe.Recipe
+    recipe: Recipe
     classes: list[str]
     summary: dict[str, Any]
 
@@ -68,11 +70,7 @@ class Run:
         return self.summary.get("status") == "trained"
 
     def model_path(self) -> Path:
-        """Returns the path of the best model.
-
-        Raises:
-            RunError: the training has not kept one.
-        """
+        """Returns the path of the best model; raises RunError if the training has kept none."""
         path = self.path / BEST_MODEL
         if not path.is_file():
             raise RunError(
@@ -80,20 +78,6 @@ class Run:
                 "ended. Run the command that trained it again to resume."
             )
         return path
-
-    def load_model(self):
-        """Loads the best model with Keras.
-
-        Raises:
-            RunError: there is none, or its file is damaged.
-        """
-        import keras  # takes seconds, and most of this module needs none of it
-
-        path = self.model_path()
-        try:
-            return keras.models.load_model(path)
-        except Exception as error:  # Keras, zipfile and h5py raise many kinds
-            raise RunError(f"{path} is damaged, Keras cannot load it: {error}") from error
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.summary.get('status', 'unknown')})"
@@ -117,64 +101,59 @@ class Run:
                 the run knows, by their path inside the data folder, to be of another split.
 
         Raises:
-            DataError: there is no such split, or videos are gone.
-            DataError, StoreError, UnreachableError: as `keras_r3d.data.opening.open_source`.
+            DataError, StoreError, UnreachableError: there is no such split, videos are gone, or as
+                `keras_r3d.data.opening.open_source`.
         """
         # Needs OpenCV and more, which most of this module does not.
         from keras_r3d.data import opening
 
         trained_on = self.summary["data_dir"]
-        of_store = opening.is_store(trained_on)
-        must_exist = data_dir is None and not of_store
+        as_recorded = data_dir is None and not opening.is_store(trained_on)
         try:
-            recorded = annotations.read(self.path / VIDEOS, "", must_exist=must_exist)
+            recorded = annotations.read(self.path / VIDEOS, "", must_exist=as_recorded)
         except DataError as error:
             raise DataError(f"{error} If they moved, pass their new place as `data`.") from error
-        if must_exist:
+        if as_recorded:
             return recorded.split(split), opening.video_reader(trained_on, self.recipe.clips)
         source = opening.open_source(data_dir or trained_on, self.recipe.clips, self.recipe.videos)
+        splits = source.annotations.splits
         if data_dir is None:
             # The store's own, not those written down: the reader knows them.
-            own = {_key(v): v for videos in source.annotations.splits.values() for v in videos}
+            stored = {_key(video): video for videos in splits.values() for video in videos}
             videos = recorded.split(split)
-            missing = [video.name for video in videos if _key(video) not in own]
-            if missing:
+            if missing := [video.name for video in videos if _key(video) not in stored]:
                 raise DataError(
                     f"{len(missing)} videos of the run are no longer in {source.path}: "
                     f"{missing[0]}, …"
                 )
-            return [own[_key(video)] for video in videos], source.reader
-        if set(source.annotations.splits) != {"train"}:
+            return [stored[_key(video)] for video in videos], source.reader
+        if set(splits) != {"train"}:
             return source.annotations.split(split), source.reader
-        splits = {
+        split_of = {
             os.path.relpath(video.path, self.summary["video_root"]): name
             for name, videos in recorded.splits.items()
             for video in videos
         }
-        return [
-            video
-            for video in source.annotations.splits["train"]
-            if splits.get(os.path.relpath(video.path, source.root), split) == split
-        ], source.reader
+        pairs = ((video, os.path.relpath(video.path, source.root)) for video in splits["train"])
+        return [v for v, path in pairs if split_of.get(path, split) == split], source.reader
 
     def report_problems(
         self, problems: Sequence[Problem], say: Callable[[str], None] | None = None
     ) -> None:
         """Adds broken videos to `problems.csv` and the summary; names ten of them, if `say` is."""
         path = self.path / PROBLEMS
-        rows: dict[str, tuple[str, ...]] = {}
+        rows: dict[str, list[str]] = {}
         if path.is_file():
             with path.open(newline="", encoding="utf-8") as file:
-                rows = {row[0]: tuple(row) for row in list(csv.reader(file))[1:]}
+                rows = {row[0]: row for row in list(csv.reader(file))[1:]}
         for problem in problems:
             name = annotations.absolute(problem.name)  # however the data folder was named
-            rows[name] = (name, problem.status, problem.detail)
+            rows[name] = [name, problem.status, problem.detail]
         self.update_summary(broken_videos=len(rows))
-        if not problems:
-            return
-        header = ["video", "status", "detail"]
-        files.write_text(path, files.csv_text(header, [rows[name] for name in sorted(rows)]))
-        if say is None:
+        if problems:
+            header = ["video", "status", "detail"]
+            files.write_text(path, files.csv_text(header, [rows[name] for name in sorted(rows)]))
+        if not problems or say is None:
             return
         say(f"{len(problems)} broken videos ({path}):")
         for problem in problems[:10]:
@@ -194,18 +173,18 @@ def _key(video: Video) -> tuple[str, float, float]:
 
 def next_free(root: Path, name: str) -> Path:
     """Returns `root/name`, or the first of `root/name-2`, `root/name-3`, … that does not exist."""
-    path, number = root / name, 2
-    while path.exists():
-        path, number = root / f"{name}-{number}", number + 1
-    return path
+    return next(path for path in _numbered(root, name) if not path.exists())
 
 
 def default_path(root: Path, name: str) -> Path:
     """Returns the last of `root/NAME`, `root/NAME-2`, … if it has not ended, else a new one."""
-    path, last, number = root / name, None, 2
-    while path.exists():
-        last, path, number = path, root / f"{name}-{number}", number + 1
-    return path if last is None or _ended(last) else last
+    runs = list(itertools.takewhile(Path.exists, _numbered(root, name)))
+    return runs[-1] if runs and not _ended(runs[-1]) else next_free(root, name)
+
+
+def _numbered(root: Path, name: str) -> Iterator[Path]:
+    yield root / name
+    yield from (root / f"{name}-{number}" for number in itertools.count(2))
 
 
 def _ended(path: Path) -> bool:
@@ -246,42 +225,26 @@ def _broken_off(path: Path) -> bool:
     """Whether a training was killed while it made this folder, which holds nothing else."""
     if not (path / STATE / _LOCK).is_file() or any((path / STATE).glob("*.npz")):
         return False
-    known = {STATE, SUMMARY, CLASSES, VIDEOS}
-    return all(file.name in known or files.is_leftover(file) for file in path.iterdir())
+    made = {STATE, SUMMARY, CLASSES, VIDEOS}
+    return all(file.name in made or files.is_leftover(file) for file in path.iterdir())
 
 
 def create(
-    path: Path,
-    experiment: recipe.Recipe,
-    classes: Sequence[str],
-    videos: str,
-    summary: dict[str, Any],
+    path: Path, experiment: Recipe, classes: Sequence[str], videos: str, summary: dict[str, Any]
 ) -> Run:
-    """Makes the folder of a new run.
-
-    Args:
-        videos: text of `videos.csv`, all videos with their splits.
-
-    Raises:
-        RunError: the folder holds something already.
-        WriteError: it cannot be written.
-    """
+    """Makes the folder of a new run; `videos` is the text of `videos.csv`, with their splits."""
     check_free(path)
     make(path)
     run = Run(path, experiment, list(classes), {})
     files.write_text(path / CLASSES, "".join(f"{name}\n" for name in classes))
     files.write_text(path / VIDEOS, videos)
     run.update_summary(**summary)
-    files.write_text(path / RECIPE, recipe.dumps(experiment))  # the last: now it is a run
+    files.write_text(path / RECIPE, recipes.dumps(experiment))  # the last: now it is a run
     return run
 
 
 def make(path: Path) -> None:
-    """Makes a folder, if it is not there, and those above it.
-
-    Raises:
-        WriteError: it cannot be made.
-    """
+    """Makes a folder, if it is not there, and those above it; raises WriteError."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -292,9 +255,7 @@ def make(path: Path) -> None:
 def held(path: Path) -> Iterator[None]:
     """Locks a run against other trainings, and removes what a killed one left half written.
 
-    Raises:
-        RunError: another process trains in it.
-        WriteError: it cannot be written.
+    Raises RunError if another process trains in it.
     """
     make(path / STATE)
     taken = RunError(
@@ -307,12 +268,7 @@ def held(path: Path) -> Iterator[None]:
 
 
 def move_aside(path: Path, say: Callable[[str], None]) -> None:
-    """Renames the folder of a run; one that holds none is left as it is.
-
-    Raises:
-        RunError: another process trains in it.
-        WriteError: it cannot be renamed.
-    """
+    """Renames the folder of a run; one that holds none is left as it is."""
     if not (path / RECIPE).is_file():
         return
     aside = next_free(path.parent, f"{path.name}-before")
@@ -325,12 +281,7 @@ def move_aside(path: Path, say: Callable[[str], None]) -> None:
 
 
 def open_run(path: str | Path) -> Run:
-    """Opens the folder of an earlier training.
-
-    Raises:
-        RunError: the folder is missing or is not a run.
-        RecipeError: its recipe was changed to something that cannot be read.
-    """
+    """Opens the folder of an earlier training; raises RunError if it is no run."""
     path = Path(path)
     if not (path / RECIPE).is_file():
         there = "is not the folder of a run" if path.is_dir() else "does not exist"
@@ -345,4 +296,4 @@ def open_run(path: str | Path) -> Run:
         raise RunError(
             f"The run folder {path} is damaged: {CLASSES} or {SUMMARY} cannot be read ({error})."
         ) from error
-    return Run(path, recipe.load(str(path / RECIPE)), classes, summary)
+    return Run(path, recipes.load(str(path / RECIPE)), classes, summary)

@@ -53,6 +53,6 @@ def write(run: Run, form: str, name: str, quantize: str = "none") -> Path:
     """Writes an export into the folder of a run, without comparing it."""
     path = run.path / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    source = source_of(run.load_model(), run.classes, run.recipe)
+    source = source_of(keras.models.load_model(run.model_path()), run.classes, run.recipe)
     formats.get_format(form, quantize).write(source, path, quantize)
     return path

@@ -69,10 +69,7 @@ def test_a_run_is_made_once_and_opened_again(tmp_path):
     with pytest.raises(RunError, match="already holds a run, which is left as it is"):
         run_folder.create(path, demo, ["a", "b"], "", {})
     with pytest.raises(RunError, match=r"has no best\.keras"):
-        again.load_model()
-    (path / "best.keras").write_bytes(b"PK")
-    with pytest.raises(RunError, match=r"best\.keras is damaged"):
-        again.load_model()
+        again.model_path()
 
 
 def test_problems_are_added_up(tmp_path):

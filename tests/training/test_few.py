@@ -335,7 +335,7 @@ def test_fine_tuning_is_kept_where_it_lowers_the_loss(weights, class_folders, tm
     (line,) = [line for line in said if line.startswith("Fine-tuning: loss of")]
     assert ("all videos" in line) or ("linear classifier is kept" in line)
     assert "fine-tuned" in run.summary["seconds"]
-    assert run.load_model().output_shape == (None, 2)
+    assert keras.models.load_model(run.model_path()).output_shape == (None, 2)
 
 
 @pytest.mark.slow
@@ -392,5 +392,6 @@ def test_a_few_model_is_weights_to_start_from(first, small):
         weights=str(run.model_path()),
     )
     built = finetune.build_model(model, (FRAMES, SIZE, SIZE, 3), run.classes, [].append)
-    before = run.load_model().get_layer("conv5_1_conv1").get_weights()[0]
+    kept = keras.models.load_model(path)
+    before = kept.get_layer("conv5_1_conv1").get_weights()[0]
     assert (built.get_layer("conv5_1_conv1").get_weights()[0] == before).all()
