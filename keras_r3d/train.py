@@ -60,45 +60,31 @@ def closing_lines(run: Run) -> list[str]:
     python = os.path.relpath(sys.executable)
     python = os.path.normpath(sys.executable) if python.startswith("..") else python
     picture = run.path / (run_folder.CLIPS if few else run_folder.CURVES)
-    commands = [
-        f"{python} -m keras_r3d.export --model {path} --format saved_model",
-        f"{python} -m keras_r3d.export --model {path} --format tflite",
-    ]
-    if few:
-        commands.insert(0, f"{python} -m keras_r3d.predict VIDEO --model {path}")
-    else:
-        board = f"{path}/{run_folder.TENSORBOARD}"
-        commands.insert(0, f"{python} -m tensorboard.main --logdir {board}")
-        commands.insert(1, f"{python} -m keras_r3d.evaluate --model {path}")
-    lines = [
-        "",
-        *(f"  {name:18}{value}" for name, value in rows),
-        "",
-        f"Look at {picture} and {run.path / run_folder.CONFUSION}. Next:",
-        *(f"  {command}" for command in commands),
-    ]
+    commands = [f"keras_r3d.predict VIDEO --model {path}"]
+    if not few:
+        board = f"tensorboard.main --logdir {path}/{run_folder.TENSORBOARD}"
+        commands = [board, f"keras_r3d.evaluate --model {path}"]
+    formats = ("saved_model", "tflite")
+    commands += [f"keras_r3d.export --model {path} --format {name}" for name in formats]
+    lines = ["", *(f"  {name:18}{value}" for name, value in rows), ""]
+    lines.append(f"Look at {picture} and {run.path / run_folder.CONFUSION}. Next:")
+    lines += [f"  {python} -m {arguments}" for arguments in commands]
     if run.recipe.videos.rendered:
-        lines += [
-            "With videos of your own, a folder for each class:",
-            f"  {python} -m keras_r3d.train YOUR_VIDEOS --recipe few",
-        ]
+        lines.append("With videos of your own, a folder for each class:")
+        lines.append(f"  {python} -m keras_r3d.train YOUR_VIDEOS --recipe few")
     return lines
 
 
 def _rows(summary: Mapping[str, Any], epochs: int) -> list[tuple[str, str]]:
-    rows = [
+    scores, validation = summary["evaluation"], summary.get("best_clip_top1")
+    return [
         ("best epoch", f"{summary['best_epoch']} of {epochs}"),
+        *([] if validation is None else [("validation clips", f"top-1 {validation:.1%}")]),
         ("training", f"{summary['training_minutes']:.1f} minutes"),
         ("clips a second", f"{summary['clips_per_second']:.1f}"),
         ("waiting for data", f"{summary['data_wait']:.1%} of the steps' time"),
         ("logs and states", f"{summary['bookkeeping']:.1%} of the time"),
         ("broken videos", str(summary.get("broken_videos", 0))),
-    ]
-    if summary.get("best_clip_top1") is not None:
-        rows.insert(1, ("validation clips", f"top-1 {summary['best_clip_top1']:.1%}"))
-    scores = summary["evaluation"]
-    return [
-        *rows,
         (f"{scores['split']} clips", f"top-1 {scores['clip_top1']:.1%}"),
         (f"{scores['split']} videos", f"top-1 {scores['video_top1']:.1%}"),
     ]

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,7 @@ from keras_r3d.system.errors import (
     TrainingError,
 )
 from keras_r3d.training import finetune
-
-Say = Callable[[str], None]
+from keras_r3d.training.finetune import Say
 
 LEAST_TO_CHOOSE = 30  # validation videos: with fewer the best epoch is luck
 _REMEDY = "Else choose another `workdir`, or start over with `fresh` (the old run is moved aside)."
@@ -155,7 +154,7 @@ def find_run(workdir: Path, recipe: Recipe, fresh: bool, say: Say) -> Run | None
             + f"\nTo resume it, use that recipe. {_REMEDY}"
         )
     if run.trained:
-        say(f"{workdir} holds a finished run of this recipe; `fresh` starts over.")
+        say(f"{workdir} holds a finished run of this recipe; pass `fresh` to start over.")
     return dataclasses.replace(run, recipe=settled)
 
 

@@ -52,11 +52,9 @@ def _take_steps(ready: Setup, cache_gib: float) -> str:
             f"The loss of step {_STEPS + 1} is {loss}: lower `train.optimizer.learning_rate`, or "
             "add `train.schedule.warmup_epochs` or `train.clip_norm`."
         )
-    epoch = later = seconds * ready.steps_per_epoch
-    cached = ""
-    if cache_gib:
-        later = epoch * (1 - waiting)
-        cached = f", later ones {duration(later)} if their frames are in the cache"
+    epoch = seconds * ready.steps_per_epoch
+    later = epoch * (1 - waiting) if cache_gib else epoch
+    cached = f", later ones {duration(later)} if their frames are in the cache" if cache_gib else ""
     return (
         f"Steps: {_STEPS} tried after the first, {seconds:.3g} s each, {waiting:.0%} of it waiting "
         f"for data; the loss is {loss:.4f}.\n"

@@ -134,8 +134,7 @@ def dry_run(
 
     from keras_r3d.training import dry_running
 
-    place = _place_of(experiment, data, say)
-    dry_running.try_out(experiment, place, devices, xla=xla, cache_gib=cache_gib, say=say)
+    dry_running.try_out(experiment, _place_of(experiment, data, say), devices, xla, cache_gib, say)
 
 
 def _resolve(
@@ -159,17 +158,16 @@ def _resolve(
     if data is None and not experiment.videos.rendered:
         raise RecipeError(_no_data(experiment, name))
     if experiment.model.weights is not None:
-        best = ",".join(map(_best_of_run, experiment.model.weights.split(",")))
-        model = dataclasses.replace(experiment.model, weights=best)
+        # The folder of a run stands for its best model.
+        places = [
+            str(run_folder.open_run(place).model_path())
+            if place and (Path(place) / run_folder.RECIPE).is_file()
+            else place
+            for place in experiment.model.weights.split(",")
+        ]
+        model = dataclasses.replace(experiment.model, weights=",".join(places))
         experiment = dataclasses.replace(experiment, model=model)
     return experiment, name
-
-
-def _best_of_run(weights: str) -> str:
-    """Returns the best model of a run, where the folder of one stands for weights."""
-    if weights and (Path(weights) / run_folder.RECIPE).is_file():
-        return str(run_folder.open_run(weights).model_path())
-    return weights
 
 
 def _place_of(experiment: Recipe, data: str | PathLike[str] | None, say: Say) -> str:

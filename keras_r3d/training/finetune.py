@@ -39,22 +39,10 @@ def settle(
     in_channels: int = 3,
     source: WeightsFile | None = None,
 ) -> recipe.Model:
-    """Fills in what a recipe leaves to its weights, and refuses what cannot be built.
+    """Fills in what a recipe leaves to its weights, and makes their path absolute.
 
-    Opens the weights, or downloads them, but builds no network. A settled recipe is returned as it
-    is.
-
-    Args:
-        say: takes a note where the weights do not say how their input was normalized.
-        in_channels: of the clips.
-        source: what `open_source` gave for it.
-
-    Returns:
-        The recipe with `name`, `shortcut`, `width`, `mean` and `std`; the path of weights absolute.
-
-    Raises:
-        RecipeError: the recipe and its weights disagree, or `freeze` names no stages.
-        WeightsError: the weights cannot be found or read, or are of no network here.
+    Raises RecipeError if recipe and weights disagree or `freeze` names no stages, WeightsError if
+    the weights cannot be had or are of no network here. `source` is what `open_source` gives.
     """
     if (source := source or open_source(model)) is not None:
         model = _settle(model, source, in_channels, say)
@@ -89,7 +77,7 @@ def build_model(
     """Builds the network of a recipe and loads its weights; `freeze` is a separate step.
 
     The classifier of the weights is kept if its class names are known to be `classes`, in this
-    order; else it is new. `source` is what `open_source` gave for the recipe.
+    order; else it is new. `source` is what `open_source` gives for the recipe.
     """
     source = source or open_source(model)
     in_channels = input_shape[-1]
@@ -106,20 +94,13 @@ def build_model(
             source = loading.adapt_channels(source, in_channels)
         source = source if kept else _without_classifier(source)
     assert model.name is not None
-    options: dict[str, Any] = {
-        "labels": classes,
-        "width": model.width,
-        "dropout": model.dropout or 0.0,
-        "mean": model.mean,
-        "std": model.std,
-    }
-    if not _is_c3d(model.name):
-        options["shortcut"] = model.shortcut
+    keys = ("width", "mean", "std") if _is_c3d(model.name) else ("width", "mean", "std", "shortcut")
+    options = {key: getattr(model, key) for key in keys} | {"dropout": model.dropout or 0.0}
     with warnings.catch_warnings():
         # Of the new classifier, which a line above reports.
         warnings.simplefilter("ignore", UserWarning)
         return applications.get_model(
-            model.name, weights=source, input_shape=input_shape, **options
+            model.name, weights=source, input_shape=input_shape, labels=classes, **options
         )
 
 
@@ -180,31 +161,26 @@ def open_source(model: recipe.Model) -> WeightsFile | None:
     network: str = model.name or ""
     if not network and not Path(weights).exists():
         networks = [name for name in NETWORKS if pretrained.find(name, weights)]
-        if len(networks) == 1:
-            network = networks[0]
-        elif networks:
-            raise RecipeError(
-                f"Recipe key 'model.weights' is {weights!r}, a name that does not say the network: "
-                f"set 'model.name' to one of {networks}."
-            )
-        else:
+        if not networks:
             raise WeightsError(
                 "Recipe key 'model.weights' must be a file, as 'model.name' is absent. There is no "
                 f"file {weights}."
             )
+        if len(networks) > 1:
+            raise RecipeError(
+                f"Recipe key 'model.weights' is {weights!r}, a name that does not say the network: "
+                f"set 'model.name' to one of {networks}."
+            )
+        (network,) = networks
     return weights_file.open_weights(network, weights)
 
 
 def _settle(model: recipe.Model, source: WeightsFile, in_channels: int, say: Say) -> recipe.Model:
     decided = _decided(model, source, in_channels)
-    wrong = [
-        key
-        for key, value in decided.items()
-        if getattr(model, key) and not _agree(key, getattr(model, key), value)
-    ]
-    if wrong:
+    asked = {key: value for key in decided if (value := getattr(model, key))}
+    if wrong := [key for key, value in asked.items() if not _agree(key, value, decided[key])]:
         both = "; ".join(
-            f"{key} is {_toml(getattr(model, key))}, of the weights {_toml(decided[key]) or 'none'}"
+            f"{key} is {_toml(asked[key])}, of the weights {_toml(decided[key]) or 'none'}"
             for key in wrong
         )
         changes = " ".join(f"`overrides` 'model.{key}={_toml(decided[key])}'" for key in wrong)
@@ -277,9 +253,6 @@ def _toml(value: Any) -> str:
 
 
 def _without_classifier(source: WeightsFile) -> WeightsFile:
-    return dataclasses.replace(
-        source,
-        values={k: v for k, v in source.values.items() if k.partition("/")[0] != HEAD},
-        options={k: v for k, v in source.options.items() if k != "classes"},
-        labels=None,
-    )
+    values = {k: v for k, v in source.values.items() if k.partition("/")[0] != HEAD}
+    options = {k: v for k, v in source.options.items() if k != "classes"}
+    return dataclasses.replace(source, values=values, options=options, labels=None)

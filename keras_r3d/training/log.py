@@ -17,9 +17,10 @@ from keras_r3d.pictures import confusion as confusions
 from keras_r3d.pictures import curves
 from keras_r3d.system import files
 from keras_r3d.system.progress import duration, show
+from keras_r3d.training.finetune import Say
 from keras_r3d.training.loop import Observer, Progress
 from keras_r3d.training.optimization.step import SUMS
-from keras_r3d.training.setup import Say, Setup
+from keras_r3d.training.setup import Setup
 
 COLUMNS = ("epoch", *SUMS, *(f"val_{name}" for name in SUMS), "learning_rate")
 COLUMNS += ("clips_per_second", "data_wait", "seconds", "validation_seconds")
@@ -114,28 +115,24 @@ class Report(Observer):
         self._validation.close()
 
     def epoch(self, progress: Progress, confusion: np.ndarray | None) -> None:
-        row = progress.log[-1]
-        text = (
-            f"Epoch {int(row['epoch'])}/{self._epochs}: loss {row['loss']:.4f}, "
-            f"top-1 {row['clip_top1']:.1%}"
-        )
+        row, validation, best = progress.log[-1], "", ""
         if "val_loss" in row:
-            text += f"; validation {row['val_loss']:.4f}, {row['val_clip_top1']:.1%}"
-        text += (
-            f"; rate {row['learning_rate']:.3g}, {row['clips_per_second']:.1f} clips/s, "
-            f"{row['data_wait']:.0%} waiting for data, {duration(row['seconds'])}"
-        )
-        if progress.best_epoch == row["epoch"] and "val_loss" in row:
-            text += "; best so far"
+            validation = f"; validation {row['val_loss']:.4f}, {row['val_clip_top1']:.1%}"
+            best = "; best so far" if progress.best_epoch == row["epoch"] else ""
         show("")
-        self._say(text)
+        self._say(
+            f"Epoch {int(row['epoch'])}/{self._epochs}: loss {row['loss']:.4f}, top-1 "
+            f"{row['clip_top1']:.1%}{validation}; rate {row['learning_rate']:.3g}, "
+            f"{row['clips_per_second']:.1f} clips/s, {row['data_wait']:.0%} waiting for data, "
+            f"{duration(row['seconds'])}{best}"
+        )
         rows = [
             [f"{row[name]:.6g}" if name in row else "" for name in COLUMNS] for row in progress.log
         ]
         files.write_text(self._folder / run_folder.LOG, files.csv_text(COLUMNS, rows))
         started = time.monotonic()
-        since = started - self._drawn
-        draw = since * _MOST_DRAWING_SHARE >= self._drawing_took or progress.epoch == self._epochs
+        allowed = (started - self._drawn) * _MOST_DRAWING_SHARE
+        draw = allowed >= self._drawing_took or progress.epoch == self._epochs
         self._summarize(row, confusion if draw else None)
         self._undrawn = progress
         if draw:
@@ -175,9 +172,8 @@ class Report(Observer):
                 for variable in self._network.trainable_variables:
                     tf.summary.histogram(variable.path, np.asarray(variable))
         with self._validation.as_default(step=epoch):
-            if "val_loss" in row:
-                for name in SUMS:
-                    tf.summary.scalar(f"epoch/{name}", row[f"val_{name}"])
+            for name in SUMS if "val_loss" in row else ():
+                tf.summary.scalar(f"epoch/{name}", row[f"val_{name}"])
             if confusion is not None:
                 picture = confusions.figure(confusion, self._classes, "validation clips")
                 tf.summary.image("confusion", _pixels(picture))

@@ -29,31 +29,18 @@ _MOST_SAVING_SHARE = 0.01  # of the time, at the ends of epochs
 
 @dataclasses.dataclass
 class Progress:
-    """Where a training is; with the variables, all that is saved.
+    """Where a training is; with the variables, all that is saved."""
 
-    Attributes:
-        epoch: epochs that have ended.
-        position: steps of the epoch that have ended.
-        sums: of the clips of these steps (`step.SUMS`).
-        seconds: of these steps.
-        waited: of them, the seconds that input was waited for.
-        bookkeeping: seconds of the whole training that observers and saved states took.
-        best: loss of the epoch that is kept: the lowest so far, or the last.
-        best_epoch: its number, counted from 1; 0: none.
-        schedule: counts the drops of the learning rate at plateaus.
-        log: figures of each epoch.
-    """
-
-    epoch: int = 0
-    position: int = 0
-    sums: list[float] = dataclasses.field(default_factory=lambda: [0.0] * len(SUMS))
-    seconds: float = 0.0
-    waited: float = 0.0
-    bookkeeping: float = 0.0
-    best: float = math.inf
-    best_epoch: int = 0
+    epoch: int = 0  # epochs that have ended
+    position: int = 0  # steps of the epoch that have ended
+    sums: list[float] = dataclasses.field(default_factory=lambda: [0.0] * len(SUMS))  # of them
+    seconds: float = 0.0  # that these steps took
+    waited: float = 0.0  # of them, for input
+    bookkeeping: float = 0.0  # seconds of the whole training for observers and saved states
+    best: float = math.inf  # loss of the epoch that is kept: the lowest so far, or the last
+    best_epoch: int = 0  # its number, counted from 1; 0: none
     schedule: PlateauCounters = dataclasses.field(default_factory=PlateauCounters)
-    log: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    log: list[dict[str, float]] = dataclasses.field(default_factory=list)  # figures of each epoch
 
 
 class Observer:
@@ -200,13 +187,11 @@ class Training:
             row["validation_seconds"] = time.monotonic() - started
         loss = row.get("val_loss", row["loss"])
         if not math.isfinite(loss):
-            raise TrainingError(self._not_finite(f"The validation loss became {loss}"))
-        row |= {
-            "learning_rate": self._rate(self.step - 1),
-            "clips_per_second": clips / max(progress.seconds, 1e-9),
-            "data_wait": progress.waited / max(progress.seconds, 1e-9),
-            "seconds": progress.seconds,
-        }
+            raise self._not_finite(f"The validation loss became {loss}")
+        row["learning_rate"] = self._rate(self.step - 1)
+        row["clips_per_second"] = clips / max(progress.seconds, 1e-9)
+        row["data_wait"] = progress.waited / max(progress.seconds, 1e-9)
+        row["seconds"] = progress.seconds
         if isinstance(self._train.schedule, PlateauSchedule):
             progress.schedule.end_epoch(loss, self._train.schedule)
         started = time.monotonic()
@@ -288,7 +273,7 @@ class Training:
             names = self._setup.names_of_batch(step)
             more = f", … ({len(names)} in all)" if len(names) > 8 else ""
             where = f" The videos of its batch: {', '.join(names[:8])}{more}."
-            raise TrainingError(self._not_finite(f"The loss became {sums[0]}", step, where))
+            raise self._not_finite(f"The loss became {sums[0]}", step, where)
         self._stopping = self._stopping or stops > 0
         self.progress.sums = [a + b for a, b in zip(self.progress.sums, sums, strict=True)]
         started = time.monotonic()
@@ -296,11 +281,11 @@ class Training:
             observer.step(self.progress, step, np.array(sums), rate)
         self.progress.bookkeeping += time.monotonic() - started
 
-    def _not_finite(self, problem: str, step: int | None = None, where: str = "") -> str:
+    def _not_finite(self, problem: str, step: int | None = None, where: str = "") -> TrainingError:
         step = self.step - 1 if step is None else step
         epoch, position = divmod(step, self._setup.steps_per_epoch)
         saved = state.latest(self._run.path / run_folder.STATE) if self._run else None
-        return (
+        return TrainingError(
             f"{problem} in epoch {epoch + 1}, step {position + 1}: lower "
             "`train.optimizer.learning_rate`, or add `train.schedule.warmup_epochs` or "
             f"`train.clip_norm`, and start over with `fresh` or in another `workdir`.{where} "
@@ -317,7 +302,10 @@ class Training:
         self._flush()
         if self._writes:
             started = time.monotonic()
-            arrays = self._finite_arrays()
+            arrays = {name: np.asarray(variable) for name, variable in self._variables().items()}
+            for name, array in arrays.items():
+                if not np.isfinite(array).all():
+                    raise self._not_finite(f"The variable {name} is no longer finite")
             self._keep_best()  # before the state that says so
             if self._run is not None:
                 self._run.report_problems(self._setup.source.reader.problems)
@@ -326,13 +314,6 @@ class Training:
             self._save_took = time.monotonic() - started
             self.progress.bookkeeping += self._save_took
         self._saved, self._steps_unsaved = time.monotonic(), 0
-
-    def _finite_arrays(self) -> dict[str, np.ndarray]:
-        arrays = {name: np.asarray(variable) for name, variable in self._variables().items()}
-        for name, array in arrays.items():
-            if not np.isfinite(array).all():
-                raise TrainingError(self._not_finite(f"The variable {name} is no longer finite"))
-        return arrays
 
     def _stop(self) -> None:
         self._save()

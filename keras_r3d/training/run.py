@@ -24,10 +24,9 @@ from keras_r3d.training import checks, log, setup, state
 from keras_r3d.training.few import fitting
 from keras_r3d.training.few import setup as few_setup
 from keras_r3d.training.few.setup import Few
+from keras_r3d.training.finetune import Say
 from keras_r3d.training.loop import Observer, Progress, Training
 from keras_r3d.training.setup import Opened, Setup
-
-Say = Callable[[str], None]
 
 
 def train_network(

@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,8 @@ from keras_r3d.data.sampling import order
 from keras_r3d.recipe import Recipe
 from keras_r3d.system.devices import Devices
 from keras_r3d.training import checks, finetune
+from keras_r3d.training.finetune import Say
 from keras_r3d.training.optimization.step import Steps
-
-Say = Callable[[str], None]
 
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
@@ -62,10 +61,9 @@ class Setup(Opened):
     """A training over epochs: everything is opened, built and checked, nothing is written.
 
     Attributes:
-        kept: the network that is saved: it gives probabilities, computes in float32, and is made of
-            stock layers, so that plain Keras loads it.
-        steps: of the network that is trained, which takes the same weights: it gives logits,
-            computes in the recipe's precision, and lies on all devices.
+        kept: the network that is saved: of stock layers, in float32; it gives probabilities.
+        steps: of the network that is trained, which takes the same weights: in the recipe's
+            precision, on all devices; it gives logits.
         chooses: whether the validation loss chooses the epoch that is kept; else it is the last.
     """
 

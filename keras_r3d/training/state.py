@@ -20,12 +20,7 @@ _ABOUT = "about.json"
 
 @dataclasses.dataclass(frozen=True)
 class State:
-    """A training at the end of a step.
-
-    Attributes:
-        arrays: every variable, by its place and name.
-        progress: epoch, step in it, counters, the log so far; of JSON's types.
-    """
+    """A training at the end of a step: its variables by name, and its progress in JSON's types."""
 
     arrays: Mapping[str, np.ndarray]
     progress: dict[str, Any]

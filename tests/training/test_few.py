@@ -392,6 +392,6 @@ def test_a_few_model_is_weights_to_start_from(first, small):
         weights=str(run.model_path()),
     )
     built = finetune.build_model(model, (FRAMES, SIZE, SIZE, 3), run.classes, [].append)
-    kept = keras.models.load_model(path)
+    kept = keras.models.load_model(run.model_path())
     before = kept.get_layer("conv5_1_conv1").get_weights()[0]
     assert (built.get_layer("conv5_1_conv1").get_weights()[0] == before).all()

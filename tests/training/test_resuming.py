@@ -270,7 +270,7 @@ def test_a_finished_run_is_not_trained_again(ended):
     before = {path: path.stat().st_mtime_ns for path in (ended.root / "run").rglob("*")}
     said = go_on(ended, ended.root / "run")
     assert said == [
-        f"{ended.root / 'run'} holds a finished run of this recipe; `fresh` starts over."
+        f"{ended.root / 'run'} holds a finished run of this recipe; pass `fresh` to start over."
     ]
     assert {p: p.stat().st_mtime_ns for p in (ended.root / "run").rglob("*")} == before
 

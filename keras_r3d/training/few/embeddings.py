@@ -25,28 +25,18 @@ _SAVE_SECONDS = 60.0
 
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """What a network makes of a video.
+    """What a network makes of a video."""
 
-    Attributes:
-        status: "ok", "partial" (what decodes is embedded) or "error" (there is nothing).
-        detail: what is wrong, or what else there is to say.
-        features: float32 `(windows, views, d)`.
-        seconds: float64 `(windows, 2)`, when a window starts and ends.
-    """
-
-    status: str
-    detail: str
-    features: NDArray[np.float32]
-    seconds: NDArray[np.float64]
+    status: str  # "ok", "partial" (what decodes is embedded) or "error" (there is nothing)
+    detail: str  # what is wrong, or what else there is to say
+    features: NDArray[np.float32]  # (windows, views, d)
+    seconds: NDArray[np.float64]  # (windows, 2), when a window starts and ends
 
 
 class Cache:
-    """Embeddings by video, of one way to make them.
+    """Embeddings by video, kept in the folder of a run; those of runs beside it are used, too.
 
-    Args:
-        folder: of the run; those of other runs beside it are used, too.
-        request: what embeddings depend on beside the video; those of another are never used.
-        reader: of the videos.
+    `request` is what embeddings depend on beside the video: those of another are never used.
     """
 
     def __init__(self, folder: Path, request: Mapping[str, Any], reader: Reader):
@@ -123,9 +113,7 @@ def embed(
 ) -> list[Embedded]:
     """Embeds the videos that the cache does not hold; what is done is kept if it is interrupted.
 
-    Args:
-        model: its scores are the embeddings.
-        progress: takes the number of videos done, and of all that had to be embedded.
+    The scores of `model` are the embeddings. `progress` takes the numbers of videos done and to do.
     """
     remaining = [video for video in videos if cache.get(video) is None]
     saved = time.monotonic()

@@ -31,9 +31,8 @@ from keras_r3d.system import files
 from keras_r3d.training import setup
 from keras_r3d.training.few import embeddings
 from keras_r3d.training.few.setup import Examples, Few, label
+from keras_r3d.training.finetune import Say
 from keras_r3d.training.loop import Observer, Progress, Training
-
-Say = Callable[[str], None]
 
 _FOLDS, _MOST_GROUPS = 5, 10
 _CROSS_VALIDATION = "cross-validation"

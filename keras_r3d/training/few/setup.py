@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,7 @@ from keras_r3d.system.devices import Devices
 from keras_r3d.system.errors import DataError, RecipeError
 from keras_r3d.training import checks, finetune, setup
 from keras_r3d.training.few.embeddings import Embedded
-
-Say = Callable[[str], None]
+from keras_r3d.training.finetune import Say
 
 _MOST_NUMBERS = 2**26  # of all embeddings; 2 GiB while it is fitted
 

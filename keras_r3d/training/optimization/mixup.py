@@ -8,12 +8,8 @@ def mix(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Blends each clip of a batch with another one, by mixup or CutMix; if both are on, by either.
 
-    Args:
-        clips: `(batch, frames, height, width, 3)`; returned as float32.
-        targets: float32 `(batch, classes)`.
-        mixup: alpha of mixup; its share is drawn from Beta(alpha, alpha), once for the batch.
-        cutmix: alpha of CutMix, whose box is the same in all frames.
-        seed: int32 `(2,)`; the result is a pure function of it.
+    Shares are drawn from Beta(alpha, alpha), `mixup` and `cutmix` being alpha, once for the batch;
+    CutMix's box is the same in all frames. The result is a pure function of `seed`, int32 `(2,)`.
 
     Reference:
         Zhang et al., mixup, 2018, https://arxiv.org/abs/1710.09412; Yun et al., CutMix, 2019,

@@ -11,21 +11,13 @@ from keras_r3d.recipe.schema import CosineSchedule, MilestoneSchedule, PlateauSc
 class PlateauCounters:
     """Counts the drops of a rate, one whenever a loss has stopped falling.
 
-    As `torch.optim.lr_scheduler.ReduceLROnPlateau` counts with a relative threshold: an epoch is
-    better if its loss is below `best * (1 - threshold)`; the rate drops after `patience + 1` epochs
-    in a row that are not. Unlike Keras's callback of the name the counters are kept when a run is
-    resumed, and the rate is dropped `schedule.drops` times at most.
-
-    Attributes:
-        best: lowest loss so far.
-        waited: epochs in a row that were not better.
-        cooling: epochs after a drop that do not count.
-        drops: so far.
+    As `torch.optim.lr_scheduler.ReduceLROnPlateau` counts with a relative threshold. Unlike Keras's
+    callback of the name the counters are kept when a run is resumed, and the drops are limited.
     """
 
-    best: float = math.inf
-    waited: int = 0
-    cooling: int = 0
+    best: float = math.inf  # lowest loss so far
+    waited: int = 0  # epochs in a row that were not better
+    cooling: int = 0  # epochs after a drop that do not count
     drops: int = 0
 
     def end_epoch(self, loss: float, schedule: PlateauSchedule) -> None:

@@ -18,22 +18,16 @@ SUMS = ("loss", "clip_top1", "clip_top5")  # of the clips of a batch
 
 
 class Steps:
-    """Computes steps of a network.
+    """Computes steps of a network that gives logits and was built in the scope of the strategy.
 
     The loss of a step is the mean over its whole batch, however many replicas and parts compute it.
     Batch statistics are those of each replica's part (of all with
     `train.synchronized_batch_norm`); their running averages are averaged over the replicas.
 
     Args:
-        network: gives logits; built in the scope of the strategy.
         head: the variables of its classifier.
         class_weights: of the loss, one a class.
         compiled: whether XLA compiles the computation of the gradient.
-
-    Attributes:
-        optimizer: built for the trainable weights of the network.
-        averages: float32 variables, the running averages of the trainable weights (of the first
-            steps with a decay of `(1 + n) / (10 + n)`, if that is less); none without `train.ema`.
     """
 
     def __init__(
@@ -51,7 +45,7 @@ class Steps:
         self._train, self._strategy = train, hardware.strategy
         self._replicas, self._replicas_here = hardware.replicas, hardware.replicas_here
         self._weights = tf.constant(class_weights or [1.0] * classes, tf.float32)
-        self.averages: list[tf.Variable] = []
+        self.averages: list[tf.Variable] = []  # of the trainable weights
         with hardware.strategy.scope():
             self.optimizer = build_optimizer(train, head)
             self.optimizer.build(network.trainable_variables)
@@ -82,10 +76,8 @@ class Steps:
     def train(self, batch: Batch, step: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
         """Takes one step, and returns `SUMS` over all replicas and the sum of `stop`, float32.
 
-        Args:
-            batch: of each replica: uint8 clips and int32 labels.
-            step: int32 `()`, number of the step: randomness is a pure function of it.
-            stop: float32 `()`, above 0 where this worker was asked to stop.
+        `batch` are uint8 clips and int32 labels of each replica; randomness is a pure function of
+        the number of the step; `stop` is above 0 where this worker was asked to stop.
         """
         on_replica = functools.partial(self._on_replica, step=step, stop=stop)
         sums = self._strategy.run(on_replica, args=(batch,))
@@ -107,8 +99,7 @@ class Steps:
     def validate(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores clips; no step is taken, and workers need not keep pace.
 
-        Returns of each replica `SUMS` and the number of clips, float32; and int64 `(classes,
-        classes)`, clips by true and predicted class.
+        Returns of each replica `SUMS` and the number of clips, float32, and its confusion matrix.
         """
         return self._strategy.run(self._scores, args=(batch,))
 
