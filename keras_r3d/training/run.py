@@ -93,8 +93,9 @@ def train_network(
             assert clips is not None
             with files.atomic(run.path / run_folder.CLIPS) as temporary:
                 clips.savefig(temporary, dpi=100)
-            observers += [log.Callbacks(callbacks, ready)] if callbacks else []
             observers.append(log.Report(run.path, ready, clips, histograms, say))
+            if callbacks:
+                observers.insert(0, log.Callbacks(callbacks, ready))
         training = Training(ready, run, observers, save_minutes=save_minutes, save_steps=save_steps)
         if saved is not None:
             training.resume(saved)
