@@ -220,7 +220,7 @@ class Training:
             for batch in batches:
                 if self._signal and alone:
                     break
-                results = [self._steps.local_results(one) for one in self._steps.validate(batch)]
+                results = map(self._steps.local_results, self._steps.validate(batch))
                 added = [sum(np.asarray(part, np.float64) for part in parts) for parts in results]
                 totals = [a + b for a, b in zip(totals, added, strict=True)]
                 self._tell_validating(int(totals[0][-1]))

@@ -74,13 +74,13 @@ class SGD(keras.optimizers.Optimizer):
             step = ops.add(step, ops.multiply(variable, self.l2))
         if self.momentum:
             velocity = self.velocities[self._get_variable_index(variable)]
-            taken = step
+            addend = step
             if self.dampening:
                 share = ops.where(ops.equal(self.iterations, 0), 1.0, 1 - self.dampening)
-                taken = ops.multiply(step, ops.cast(share, variable.dtype))
-            kept = ops.add(ops.multiply(velocity, self.momentum), taken)
-            self.assign(velocity, kept)
-            step = ops.add(step, ops.multiply(kept, self.momentum)) if self.nesterov else kept
+                addend = ops.multiply(step, ops.cast(share, variable.dtype))
+            updated = ops.add(ops.multiply(velocity, self.momentum), addend)
+            self.assign(velocity, updated)
+            step = ops.add(step, ops.multiply(updated, self.momentum)) if self.nesterov else updated
         self.assign_sub(variable, ops.multiply(step, rate))
 
     def get_config(self) -> dict[str, Any]:
