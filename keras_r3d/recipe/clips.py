@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from keras_r3d.recipe.tables import Between, Table
 
@@ -71,9 +71,7 @@ class MultiScale(Table):
 
     kind: ClassVar[str] = "multiscale"
     scales: tuple[Share, ...] = (1.0, 0.8408964153, 0.7071067812, 0.5946035575, 0.5)
-    positions: tuple[Position, ...] = (
-        *("center", "top_left", "top_right", "bottom_left", "bottom_right"),
-    )
+    positions: tuple[Position, ...] = get_args(Position)
 
     def _at_odds(self) -> Iterator[str]:
         for key in ("scales", "positions"):

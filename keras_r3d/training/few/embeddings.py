@@ -21,6 +21,7 @@ from keras_r3d.system import files
 
 NAME = "embeddings.npz"
 _SAVE_SECONDS = 60.0
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +46,7 @@ class Cache:
         self._rows: dict[str, Embedded] = {}
         paths = folder.parent.glob(f"*/{NAME}")
         for path in sorted(paths, key=lambda path: (path == self._path, path)):  # its own the last
-            # One that is damaged is made again.
-            with contextlib.suppress(
-                *(OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
-            ):
+            with contextlib.suppress(*_DAMAGED):  # it is made again
                 self._rows |= self._read(path)
 
     def get(self, video: Video) -> Embedded | None:
