@@ -26,15 +26,17 @@ class State:
     progress: dict[str, Any]
 
 
-def save(folder: Path, step: int, state: State) -> None:
+def save(folder: Path, step: int, state: State) -> Path:
     """Writes a state, which has its name only when it is complete and on the disk; keeps two."""
+    path = folder / f"step_{step:010}.npz"
     run_folder.make(folder)
     about = {"names": list(state.arrays), "progress": state.progress}
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    with files.atomic(folder / f"step_{step:010}.npz") as temporary, temporary.open("wb") as file:
+    with files.atomic(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **{_ABOUT: text}, **state.arrays)
     for old in _list(folder)[:-_KEPT]:
         old.unlink(missing_ok=True)
+    return path
 
 
 def load(folder: Path) -> State | None:
