@@ -121,11 +121,11 @@ def test_protocols_by_name():
 
 def test_flags_may_take_several_words():
     words = ["--fuse", "a", "b", "--weights", "1", "-1.5", "--split", "test", "video", "--fuse=c"]
-    assert command._repeated(words, ("fuse", "weights")) == [
+    assert command._repeat_flags(words, ("fuse", "weights")) == [
         *("--fuse", "a", "--fuse", "b", "--weights", "1", "--weights", "-1.5"),
         *("--split", "test", "video", "--fuse=c"),
     ]
-    assert command._repeated(words, ()) == words
+    assert command._repeat_flags(words, ()) == words
 
 
 @pytest.mark.parametrize(

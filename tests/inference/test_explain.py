@@ -70,7 +70,7 @@ def test_what_cannot_be_explained_is_one_sentence(classifier, tmp_path):
     (tmp_path / "there" / "film.explain.png").touch()
     for arguments, message in [
         ({"video": tmp_path / "none.mp4"}, "there is no such file"),
-        ({"video": tmp_path / "text.mp4"}, "cannot open it as a video"),
+        ({"video": tmp_path / "text.mp4"}, "cannot be opened as a video"),
         ({"class_name": "hand$hak"}, r"does not know 'hand\$hak'. Did you mean 'hand\$hake'"),
         ({"window": "9"}, r"has no such window\. It has 3, the last ends at 1\.00 s"),
         ({"window": "7.5s"}, "has no such window"),

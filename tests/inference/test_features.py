@@ -124,7 +124,7 @@ def test_embeddings_by_window_have_names_labels_and_times(model, videos, tmp_pat
     assert found.metadata["layer"] == "avg_pool"
     (name, reason), *_ = found.metadata["errors"].items()
     assert name.endswith("broken.mp4")
-    assert "cannot open" in reason
+    assert "cannot be opened" in reason
     assert found.metadata["videos"] == 3
     (short,) = found.metadata["notes"].values()
     assert "3 frames, repeated to the 4 of a clip" in short

@@ -43,7 +43,7 @@ def test_every_video_is_scored_once_and_errors_count_wrong(videos, small):
     assert [r["video"] for r in records] == [v.name for v in videos]
     assert [r["windows"] for r in records] == [1, 3, 5, 0, 2]
     assert [r["status"] for r in records] == ["ok", "ok", "ok", "error", "ok"]
-    assert "cannot open" in records[3]["detail"]
+    assert "cannot be opened" in records[3]["detail"]
     assert [r.get("correct") for r in records] == [True, True, True, None, False]
     assert evaluation.confusion().tolist() == [[0, 0], [1, 3]]
 

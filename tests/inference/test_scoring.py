@@ -59,7 +59,7 @@ def test_each_video_comes_once_in_order_with_its_own_windows(classifier, videos,
         [0, 4, 8],
     ]
     assert [one.status for one in found] == ["ok", "ok", "error", "ok", "ok", "ok", "ok", "ok"]
-    assert "cannot open it as a video" in found[2].detail
+    assert "cannot be opened as a video" in found[2].detail
     assert np.isnan(found[2].scores).all()
     assert [bool(one.detail) for one in found[:4]] == [False, True, True, True]
     assert found[1].detail.endswith("3 frames, repeated to the 4 of a clip.")
