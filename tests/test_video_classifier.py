@@ -193,7 +193,7 @@ def test_an_empty_folder_and_what_is_no_video(fitted, tmp_path):
     with pytest.raises(R3DError, match="no video"):
         fitted.predict(tmp_path / "empty")
     (tmp_path / "text.mp4").write_text("no video")
-    with pytest.raises(R3DError, match="cannot open it as a video"):
+    with pytest.raises(R3DError, match="cannot be opened as a video"):
         fitted.predict(tmp_path / "text.mp4")
     (prediction,) = fitted.predict([tmp_path / "text.mp4"])
     assert prediction.status == "error"
