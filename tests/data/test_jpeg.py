@@ -51,7 +51,7 @@ def cases(draw):
 
 
 @settings(max_examples=200, deadline=None)
-@given(cases(), st.integers(0, 2**32 - 1), st.integers(200, 65_500))
+@given(cases(), st.integers(0, 2**32 - 1), st.integers(208, 65_500))
 def test_a_window_is_what_the_whole_frame_has_there(case, seed, most_rows):
     height, width, interval, (top, left, rows, columns), count, quality = case
     data, ends, jpegs = encoded(textured(count, height, width, seed), quality, interval)

@@ -152,6 +152,7 @@ def test_a_turned_video_is_upright(tmp_path):
     predicted(video, [[0, 1.2]], [[0.9, 0.1]]).save(tmp_path / "c.mp4", timeout=10)
     copy = frames(tmp_path / "c.mp4")
     assert copy[0].shape == (480, 320, 3)  # of 96x64, enlarged
+    copy = np.stack(copy).astype(int)
     assert copy[5][100, 160] == pytest.approx([200, 0, 0], abs=25)
     assert copy[5][350, 160] == pytest.approx([0, 0, 200], abs=25)
 

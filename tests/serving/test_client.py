@@ -30,7 +30,7 @@ from keras_r3d.system import retrying
 from keras_r3d.system.errors import ArgumentError, R3DError, ServingError
 from keras_r3d.system.retrying import PassingError, retry
 
-MANNER = remote.Manner("serving_default", 95, 3, 5.0, 2, None)
+MANNER = remote.Manner("serving_default", 95, 3, 30.0, 2, None)
 
 
 @pytest.fixture(autouse=True)
