@@ -16,7 +16,7 @@ from keras_r3d import applications, run_folder
 from keras_r3d import recipe as recipes
 from keras_r3d.applications import metadata
 from keras_r3d.applications.weights import pretrained, weights_file
-from keras_r3d.data.annotations import Video, listing
+from keras_r3d.data.annotations import FRAME_RATE, FRAME_RATES, Video, listing
 from keras_r3d.data.decoding import live
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.embeddings import feature_file, features
@@ -303,18 +303,21 @@ class VideoClassifier:
         csv: str | None = None,
         timeline: str | None = None,
         annotate: str | None = None,
+        frame_rate: float = FRAME_RATE,
         timeout: float = scoring.TIMEOUT,
     ) -> Prediction | Predictions:
         """Names what videos show.
 
         Args:
-            videos: a video file; or several, or a folder or glob of some.
+            videos: a video: a file, or a folder of numbered pictures; or several, or a folder, list
+                or glob of some.
             top: classes that the files name.
             json: also writes a record for each video to this file.
             csv: also writes a row for each video to this file.
             timeline: also writes the scores over time, PNG and CSV, into this new folder.
             annotate: also writes a copy with the label burnt in: a .mp4 or .avi file, of several
                 videos a new folder.
+            frame_rate: of folders of pictures, in frames a second.
             timeout: seconds after which a file that gives no more window is given up.
 
         Returns:
@@ -328,8 +331,12 @@ class VideoClassifier:
         """
         check_range(1, top=top)
         check_range(_LEAST_SECONDS, timeout=timeout)
+        check_range(*FRAME_RATES, frame_rate=frame_rate)
         paths = _paths(videos)
-        streams = [scoring.score_files(model.classifier, paths, timeout) for model in self._members]
+        streams = [
+            scoring.score_files(model.classifier, paths, timeout, frame_rate)
+            for model in self._members
+        ]
         wanted = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate}
         fused = fusion.fuse(streams, self._shares)
         predictions = Predictions(paths, fused, **wanted, top=top, timeout=timeout)
@@ -487,6 +494,7 @@ class VideoClassifier:
         layer: str | None = None,
         per: str = "video",
         output: str | os.PathLike[str] | None = None,
+        frame_rate: float = FRAME_RATE,
         timeout: float = scoring.TIMEOUT,
         progress: Progress | None = None,
     ) -> Features | features.StoredFeatures:
@@ -494,11 +502,12 @@ class VideoClassifier:
 
         Args:
             videos: labeled ones, as `keras_r3d.data.open_videos` takes them, if `split` names
-                which; else files, folders or globs of videos.
+                which; else videos, folders, lists or globs of some.
             layer: whose output they are; None is the one that feeds the classifier.
             per: "video", or "window" for each window.
             output: writes them to this file, `.npz` or `.parquet`, instead of returning them: of
                 more than memory holds. Interrupted, the same call resumes.
+            frame_rate: of folders of pictures without `split`, in frames a second.
             timeout: seconds after which a video that gives no more window is given up.
             progress: takes the number of videos done, and of all, where there is an `output`.
 
@@ -517,7 +526,8 @@ class VideoClassifier:
         model, layer = features.embedder(self._opened.classifier, layer, choose(self._devices))
         if split is None:
             paths = _paths(videos)
-            unlabeled = [Video(path, "") for path in paths]
+            check_range(*FRAME_RATES, frame_rate=frame_rate)
+            unlabeled = [Video(path, "", frame_rate=frame_rate) for path in paths]
             side = Split(unlabeled, file_reader(paths, model.clips), "", "")
         elif isinstance(videos, str | os.PathLike):
             side = open_split(self._opened, os.fspath(videos), split)
@@ -724,9 +734,7 @@ def _names_several(videos: object) -> bool:
     """Whether these are several videos: a collection, a folder or a glob."""
     if not isinstance(videos, str | os.PathLike):
         return True
-    return os.path.isdir(videos) or (
-        not os.path.exists(videos) and any(letter in os.fspath(videos) for letter in "*?[")
-    )
+    return listing.names_several(os.fspath(videos))
 
 
 def _paths(videos: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> list[str]:
@@ -738,7 +746,8 @@ def _paths(videos: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") 
             "`videos` must be files, folders or globs. Received: "
             f"{type(videos).__name__}. For clips in memory: `classifier.model.predict(clips)`."
         )
-    return listing.paths([os.fspath(word) for word in words])
+    alone = isinstance(videos, str | os.PathLike)
+    return listing.paths([os.fspath(word) for word in words], opens_lists=alone)
 
 
 def _ask_server(

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from keras_r3d.data import annotations as lists
 from keras_r3d.data import motion
-from keras_r3d.data.annotations import AUTO, Annotations, Video
+from keras_r3d.data.annotations import AUTO, FRAME_RATE, FRAME_RATES, Annotations, Video
 from keras_r3d.data.decoding import flow_folder
 from keras_r3d.data.decoding.reader import Problem, Reader
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import Store, StoreReader, is_store
 from keras_r3d.recipe import Clips, VideoList
 from keras_r3d.recipe.schema import HoldOut
-from keras_r3d.system.errors import DataError
+from keras_r3d.system.errors import DataError, check_range
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -56,6 +56,9 @@ def open_source(
         if listed is not None:
             hold_out["validation_fraction"] = listed.validation_fraction
             hold_out["test_fraction"] = listed.test_fraction
+    reading: dict[str, Any] = {}
+    if listed is not None:
+        reading = {"frame_rate": listed.frame_rate or FRAME_RATE, "trimmed": listed.trimmed}
     if is_store(data_dir):
         _require_pictures(data_dir, clips)
         store = Store(data_dir)
@@ -75,7 +78,7 @@ def open_source(
     if seed is None and not lists.has(data_dir, name):
         name = AUTO
     reader = video_reader(data_dir, clips, cache_gib)
-    labeled = lists.read(data_dir, name, **hold_out)
+    labeled = lists.read(data_dir, name, **reading, **hold_out)
     return Source(labeled, reader, lists.absolute(data_dir), lists.root(data_dir))
 
 
@@ -229,20 +232,27 @@ def open_videos(
     test_fraction: float = 0.0,
     seed: int = 0,
     cache_gib: float = 0.0,
+    frame_rate: float = FRAME_RATE,
+    trimmed: bool = False,
 ) -> Videos:
     """Opens labeled videos; nothing is decoded yet.
 
     Args:
         data: folder with a folder of videos for each class (or, above them, folders "train",
             "validation" and "test"), a CSV file with the columns path,label[,split][,group]
-            [,start_seconds,end_seconds], a folder of stored flow, or a clip store, also at a URL.
-        annotations: of a folder: "auto", "folders", or the file in it that lists the videos, also
-            one of the public lists of Kinetics, ActivityNet, UCF101 and HMDB51.
+            [,start_seconds,end_seconds][,frame_rate], a list of lines "PATH LABEL", a folder of
+            stored flow, or a clip store, also at a URL. A video is a file, or a folder of numbered
+            pictures.
+        annotations: of a folder: "auto", "folders", or the file in it that lists the videos, or a
+            folder or pattern (`*_list_videos.txt`) of a list for each split; also one of the public
+            lists of Kinetics, ActivityNet, UCF101 and HMDB51.
         validation_fraction: share of each class's training videos to hold out where there is no
             validation split. Videos of one group are held out together.
         test_fraction: likewise for the test split.
         seed: of the hold-out.
         cache_gib: memory for decoded frames, in GiB; a video that fits is decoded once.
+        frame_rate: of folders of pictures, in frames a second.
+        trimmed: a file that public lists name by its id alone is cut already: it is the segment.
 
     Raises:
         DataError: anything that keeps the videos from being used, by name.
@@ -253,10 +263,11 @@ def open_videos(
     for name, value in fractions.items():
         if not 0 <= value <= 0.9:
             raise DataError(f"`{name}` must be from 0 to 0.9. Received: {name}={value!r}")
+    check_range(*FRAME_RATES, frame_rate=frame_rate)
     clips = Clips()
     if flow_folder.is_one(data):
         stored = flow_folder.read_settings(data)
         clips = Clips(input=cast(Any, stored.input), short_side=stored.short_side or None)
     held_out = HoldOut(validation_fraction or None, test_fraction or None)
-    listed = VideoList(annotations, broken_share=0.1, hold_out=held_out)
+    listed = VideoList(annotations, 0.1, hold_out=held_out, frame_rate=frame_rate, trimmed=trimmed)
     return Videos(open_source(data, clips, listed, seed=seed), cache_gib)

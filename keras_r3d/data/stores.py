@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations as lists
-from keras_r3d.data.annotations import AUTO, Annotations, Problem
+from keras_r3d.data.annotations import AUTO, FRAME_RATE, FRAME_RATES, Annotations, Problem
 from keras_r3d.data.decoding import flow, flow_folder
 from keras_r3d.data.store import is_store, levels, planning, preparing, storage, verifying
 from keras_r3d.data.store.encoding import StoreSettings
@@ -29,6 +29,8 @@ def prepare_store(
     output: str | os.PathLike[str] | None = None,
     *,
     annotations: str = AUTO,
+    frame_rate: float = FRAME_RATE,
+    trimmed: bool = False,
     levels: str | None = None,
     recipe: str = "kinetics34",
     overrides: Sequence[str] = (),
@@ -55,6 +57,8 @@ def prepare_store(
         data: folder of videos, CSV file, or public list.
         output: folder of the store, new or unfinished.
         annotations: as of `open_videos`.
+        frame_rate: of folders of pictures, in frames a second.
+        trimmed: as of `open_videos`.
         levels: "paper": a level for each training scale of `recipe`, so that its crops need no
             resizing (the default). Or short sides in pixels, such as "240,120".
         recipe: whose size and scales "paper" takes.
@@ -100,7 +104,8 @@ def prepare_store(
     kept = _levels(
         {key: size for key, size in sizes.items() if size is not None}, recipe, overrides
     )
-    labeled = _read_videos(data, annotations, output, say)
+    reading = {"annotations": annotations, "frame_rate": frame_rate, "trimmed": trimmed}
+    labeled = _read_videos(data, reading, output, say)
     rate = f"{fps:g} frames/s" if fps else "frame rate kept"
     sides = ", ".join(map(str, kept.sizes))
     say(f"Levels: {kept.by.replace('_', ' ')} {sides} px; JPEG quality {quality}; {rate}")
@@ -165,7 +170,7 @@ def _levels(asked: dict[str, Any], recipe: str, overrides: Sequence[str]) -> lev
 
 
 def _read_videos(
-    data: str, annotations: str, output: str | os.PathLike[str] | None, say: Say
+    data: str, reading: dict[str, Any], output: str | os.PathLike[str] | None, say: Say
 ) -> Annotations:
     """Reads which videos there are, if the output does not lie among them, and says how many."""
     if output is not None and os.path.isdir(data):
@@ -175,7 +180,8 @@ def _read_videos(
                 f"`output` {output} lies in {data}, where it would be taken for a class: choose a "
                 "folder elsewhere."
             )
-    labeled = lists.read(data, annotations)
+    check_range(*FRAME_RATES, frame_rate=reading["frame_rate"])
+    labeled = lists.read(data, **reading)
     for note in labeled.notes:
         say(f"Note: {note}")
     counts = ", ".join(f"{name} {len(videos)}" for name, videos in labeled.splits.items())
@@ -247,6 +253,8 @@ def store_flow(
     output: str | os.PathLike[str] | None = None,
     *,
     annotations: str = AUTO,
+    frame_rate: float = FRAME_RATE,
+    trimmed: bool = False,
     input: str | None = None,
     short_side: int | None = None,
     recipe: str | None = None,
@@ -262,6 +270,8 @@ def store_flow(
         data: folder of videos, CSV file, or public list.
         output: folder of the flow, new or unfinished.
         annotations: as of `open_videos`.
+        frame_rate: of folders of pictures, in frames a second.
+        trimmed: as of `open_videos`.
         input: "farneback", "dis" or "tvl1"; None is the recipe's.
         short_side: shrinks frames to this short side first, in pixels; 0 keeps them; None is the
             recipe's.
@@ -304,7 +314,8 @@ def store_flow(
     if flow_folder.is_one(data):
         raise DataError(f"{data} holds flow already: name the videos.")
     flow.algorithm(input)  # or it is an error, once and not for each video
-    labeled = _read_videos(data, annotations, output, say or (lambda text: None))
+    reading = {"annotations": annotations, "frame_rate": frame_rate, "trimmed": trimmed}
+    labeled = _read_videos(data, reading, output, say or (lambda text: None))
     settings = flow_folder.FlowSettings(input, short_side)
     problems = flow_folder.write(
         *(labeled, lists.root(data), Path(output), settings),

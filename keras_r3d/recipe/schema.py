@@ -90,11 +90,15 @@ class VideoList(Table):
     Attributes:
         annotations: "folders" (class folders), "auto" (manifest.csv if there is one, else class
             folders), "motion" (clips rendered as they are needed), or a path in the data folder: a
-            CSV file, or the lists of a public data set (`keras_r3d.data.open_videos`).
+            list of one's own, or the lists of a public data set (`keras_r3d.data.open_videos`).
         broken_share: share of the training videos that may be broken; more stop the training.
         rendered: renders videos when no data folder is given: the demo's, or motion.
         balanced: draws as many training clips of each class, those of rare ones more often.
         hold_out: what is held out of the training videos.
+        frame_rate: frames a second of videos that are folders of pictures. Absent it is 25, and a
+            note says so; only segments in seconds and printed times depend on it.
+        trimmed: a file that public lists name by its id alone is cut already: it is the segment,
+            not the whole video.
     """
 
     annotations: str
@@ -102,6 +106,8 @@ class VideoList(Table):
     rendered: bool = False
     balanced: bool = False
     hold_out: HoldOut | None = None
+    frame_rate: Annotated[float, Between(0.01, 1000)] | None = None
+    trimmed: bool = False
 
     @property
     def validation_fraction(self) -> float:

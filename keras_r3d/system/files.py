@@ -147,10 +147,13 @@ def cache() -> Path:
     return Path(os.environ.get("KERAS_R3D_CACHE") or Path.home() / ".cache" / "keras_r3d")
 
 
-def sha256(path: str | os.PathLike[str]) -> str:
-    """Returns the SHA-256 of a file, 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256(*paths: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 of files, one after the other, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
 
 
 def sha256_of(parts: Iterable[bytes]) -> str:

@@ -1,10 +1,22 @@
 """Labeled videos and splits, read from class folders, CSV files and public lists."""
 
 from keras_r3d.data.annotations.arranging import LAYOUT, QUARANTINE, add_to_quarantine, arrange
-from keras_r3d.data.annotations.csv_file import to_csv
-from keras_r3d.data.annotations.reading import AUTO, MANIFEST, has, read, videos_in
-from keras_r3d.data.annotations.video import (
+from keras_r3d.data.annotations.folder import (
     VIDEO_SUFFIXES,
+    contents,
+    exists,
+    is_picture_folder,
+    is_video_name,
+    parts,
+    picture_names,
+    sha256,
+    size,
+)
+from keras_r3d.data.annotations.own_lists import to_csv
+from keras_r3d.data.annotations.reading import AUTO, MANIFEST, has, listed_paths, read
+from keras_r3d.data.annotations.video import (
+    FRAME_RATE,
+    FRAME_RATES,
     Annotations,
     Problem,
     Video,
@@ -16,6 +28,8 @@ from keras_r3d.system.errors import DataError
 
 __all__ = [
     "AUTO",
+    "FRAME_RATE",
+    "FRAME_RATES",
     "LAYOUT",
     "MANIFEST",
     "QUARANTINE",
@@ -27,10 +41,18 @@ __all__ = [
     "absolute",
     "add_to_quarantine",
     "arrange",
+    "contents",
+    "exists",
     "has",
+    "is_picture_folder",
     "is_text",
+    "is_video_name",
+    "listed_paths",
+    "parts",
+    "picture_names",
     "read",
     "root",
+    "sha256",
+    "size",
     "to_csv",
-    "videos_in",
 ]

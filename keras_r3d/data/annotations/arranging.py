@@ -22,8 +22,10 @@ from keras_r3d.system.errors import DataError
 QUARANTINE = "quarantine.txt"  # in a data folder: videos to skip, one path a line
 LAYOUT = """\
   DATA_DIR/train/CLASS/video.mp4, DATA_DIR/validation/CLASS/…, DATA_DIR/test/CLASS/…
-  or DATA_DIR/CLASS/video.mp4 (splits are then drawn from the classes),
+  or DATA_DIR/CLASS/video.mp4 (splits are then drawn from the classes); a video may also be a folder
+  of numbered pictures, DATA_DIR/CLASS/VIDEO/image_00001.jpg,
   or a CSV file with the columns path,label[,split][,start_seconds,end_seconds],
+  or a list of lines "PATH LABEL",
   or the lists of Kinetics, ActivityNet, UCF101 or HMDB51 (`videos.annotations`)"""
 
 

@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from keras_r3d.data import annotations
+from keras_r3d.data.annotations import own_lists
 from keras_r3d.system.errors import DataError
 
 STDIN = "-"
+_LISTS = (*own_lists.SUFFIXES, ".json")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SECRETS = re.compile(r"(?<=://)[^/?#]*@|\?.*")  # name and password, and what is asked
 
@@ -19,12 +21,14 @@ def is_live(word: str) -> bool:
     return not os.path.exists(word) and (word.isdecimal() or bool(_ADDRESS.match(word)))
 
 
-def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
+def paths(
+    words: Iterable[str], lines: Iterable[str] = (), *, opens_lists: bool = True
+) -> list[str]:
     """Returns the paths of the videos that words name, each file once, in their order.
 
-    Words are files; folders, for all files at any depth with the suffix of a video; globs (`**` is
-    any folders); "-" for `lines`, of a path each. A missing file, or a glob without a match, is
-    returned unchanged.
+    Words are videos; folders, for all videos at any depth; lists, for the videos in them, if
+    `opens_lists`; globs (`**` is any folders); "-" for `lines`, of a path each. A missing file, or
+    a glob without a match, is returned unchanged.
     """
     files: dict[str, str] = {}
     for word in words:
@@ -35,18 +39,34 @@ def paths(words: Iterable[str], lines: Iterable[str] = ()) -> list[str]:
             if not listed:
                 raise DataError("'-' takes paths of videos, one a line, but none came on stdin.")
         elif os.path.isdir(word):
-            listed = annotations.videos_in(word)
+            listed, _ = annotations.contents(word)
             if not listed:
                 suffixes = " ".join(sorted(annotations.VIDEO_SUFFIXES))
-                raise DataError(f"{word} holds no videos. Known suffixes: {suffixes}")
+                raise DataError(
+                    f"{word} holds no videos. Known suffixes: {suffixes}; or folders of numbered "
+                    "pictures."
+                )
+        elif opens_lists and _is_list(word):
+            listed = annotations.listed_paths(word)
         elif glob.has_magic(word) and not os.path.lexists(word):
             matches = sorted(glob.glob(word, recursive=True))
-            listed = [path for path in matches if os.path.isfile(path)] or [word]
+            listed = [path for path in matches if annotations.exists(path)] or [word]
         else:
             listed = [word]
         for path in listed:
             files.setdefault(os.path.abspath(path), path)
     return list(files.values())
+
+
+def names_several(word: str) -> bool:
+    """Whether a word is a folder, a list or a glob of videos, and not one of them."""
+    if os.path.isdir(word):
+        return not annotations.is_picture_folder(word)
+    return _is_list(word) or (glob.has_magic(word) and not os.path.exists(word))
+
+
+def _is_list(word: str) -> bool:
+    return word.lower().endswith(_LISTS) and os.path.isfile(word)
 
 
 def printable(text: str) -> str:

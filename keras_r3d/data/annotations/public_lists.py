@@ -1,9 +1,11 @@
 """Public lists of labeled videos, which may lie anywhere in a folder; many are missing.
 
+Lists are long and never quite right: rows that cannot be used are left aside and named.
+
 Kinetics (400, 600, 700, 700-2020): CSV files with the columns label,youtube_id,time_start,time_end,
 split, or a folder of them; those of test sets may lack the label. Videos are called
 ID_START_END.mp4 (six digits each); ID.mp4 is taken for the whole video, and the ten seconds for a
-segment of it.
+segment of it, unless it is said that files are trimmed.
 
 ActivityNet (v1.2, v1.3): a JSON file with a "database" of untrimmed videos, ID.mp4 or v_ID.mp4, and
 their labeled segments; every segment is a sample. The authors' files (kinetics.json,
@@ -24,20 +26,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from keras_r3d.data.annotations import csv_file
-from keras_r3d.data.annotations.video import (
-    SPLITS,
-    VIDEO_SUFFIXES,
-    Splits,
-    Video,
-    file_lines,
-    note,
-    some,
-)
+from keras_r3d.data.annotations.folder import contents, stem
+from keras_r3d.data.annotations.own_lists import header, read_rows
+from keras_r3d.data.annotations.video import SPLITS, Splits, Video, file_lines, note, some
 from keras_r3d.system.errors import DataError
 
 _KINETICS = ("youtube_id", "time_start", "time_end", "split")
 _UCF101 = {"trainlist": "train", "testlist": "test"}
+_UNUSABLE = "entries cannot be used and are skipped"
 _HMDB51 = {"1": "train", "2": "test", "0": None}
 
 
@@ -51,10 +47,17 @@ class Entry:
     where: str  # file and line
     # Names of longer videos, without suffix, and when it starts and ends in them.
     segments: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    is_clipped: bool = False  # a segment that reaches out of its video
 
 
-def read_public_list(path: Path, data_dir: Path) -> tuple[Splits, list[str]] | None:
-    """Returns the listed videos that are in a folder, and notes; None if it is no public list."""
+def read_public_list(
+    path: Path, data_dir: Path, labeled: bool, trimmed: bool, frame_rate: float
+) -> tuple[Splits, list[str]] | None:
+    """Returns the listed videos that are in a folder, and notes; None if it is no public list.
+
+    Only those with a label, if they are to be `labeled`. `trimmed` files are segments already.
+    """
+    # Of each: its files, and what gives their entries, or in a sentence what is wrong with a row.
     formats = (
         (_json_files, _json_entries),
         (_kinetics_files, _kinetics_entries),
@@ -62,7 +65,8 @@ def read_public_list(path: Path, data_dir: Path) -> tuple[Splits, list[str]] | N
     )
     for files_of, entries_of in formats:
         if files := files_of(path):
-            return _find_videos(itertools.chain(*map(entries_of, files)), data_dir, path)
+            rows = itertools.chain(*map(entries_of, files))
+            return _find_videos(rows, data_dir, path, labeled, trimmed, frame_rate)
     _refuse_half_names(path)
     return None
 
@@ -100,33 +104,33 @@ def _kinetics_files(path: Path) -> list[Path]:
         return [file for name in sorted(path.glob("*.csv")) for file in _kinetics_files(name)]
     if path.suffix != ".csv" or not path.is_file():
         return []
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        columns = file.readline(1000).strip().replace('"', "").split(",")
-    return [path] if set(_KINETICS) <= set(columns) else []
+    return [path] if set(_KINETICS) <= set(map(str.lower, header(path)[0])) else []
 
 
-def _kinetics_entries(path: Path) -> Iterator[Entry]:
-    for where, row in csv_file.read_rows(path, _KINETICS):
+def _kinetics_entries(path: Path) -> Iterator[Entry | str]:
+    for where, row in read_rows(path, _KINETICS):
         name, split = row["youtube_id"], SPLITS.get(row["split"].lower())
         if not name or split is None:
-            raise DataError(
+            yield (
                 f"{where}: youtube_id must not be empty, split must be one of {list(SPLITS)}. "
                 f"Received: {name!r} and {row['split']!r}"
             )
+            continue
         try:
             start, end = float(row["time_start"]), float(row["time_end"])
         except ValueError:
             start, end = 0.0, 0.0
         if not 0 <= start < end < 1e6:
-            raise DataError(
+            yield (
                 f"{where}: time_start and time_end must be seconds, the first below the second. "
                 f"Received: {row['time_start']!r} and {row['time_end']!r}"
             )
+            continue
         trimmed = f"{name}_{int(start):06d}_{int(end):06d}"
         yield Entry(trimmed, row.get("label") or None, split, where, {name: (start, end)})
 
 
-def _official_entries(path: Path) -> Iterator[Entry]:
+def _official_entries(path: Path) -> Iterator[Entry | str]:
     label, of_hmdb51, _ = path.name.partition("_test_split")
     if not path.is_file():
         raise DataError(f"The list {path} is missing beside the other one.")
@@ -143,12 +147,12 @@ def _official_entries(path: Path) -> Iterator[Entry]:
             valid = bool(label and name)
             split = _UCF101[path.stem[:-2]]
         if not valid:
-            raise DataError(f"{where}: expected {expected}. Received: {line[:100]}")
-        if split is not None:
+            yield f"{where}: expected {expected}. Received: {line[:100]}"
+        elif split is not None:
             yield Entry(Path(name.strip()).stem, label, split, where)
 
 
-def _json_entries(path: Path) -> Iterator[Entry]:
+def _json_entries(path: Path) -> Iterator[Entry | str]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
@@ -162,80 +166,111 @@ def _json_entries(path: Path) -> Iterator[Entry]:
         where = f"{path}, video '{name}'"
         split = SPLITS.get(str(video.get("subset")).lower()) if isinstance(video, dict) else None
         if split is None:
-            raise DataError(f'{where}: "subset" must be one of {list(SPLITS)}.')
+            yield f'{where}: "subset" must be one of {list(SPLITS)}.'
+            continue
         annotations = video.get("annotations", [])
         if isinstance(annotations, dict):  # the authors': a trimmed video
             label = annotations.get("label")
-            yield Entry(name, None if label is None else _json_label(label, where), split, where)
+            if label is None or _is_label(label):
+                yield Entry(name, label and label.strip(), split, where)
+            else:
+                yield _bad_label(label, where)
         elif not isinstance(annotations, list):
-            raise DataError(f'{where}: "annotations" must be a list of segments.')
+            yield f'{where}: "annotations" must be a list of segments.'
         elif not annotations:
-            yield Entry(name, None, split, where)
+            names = (name, f"v_{name}")
+            yield Entry(name, None, split, where, dict.fromkeys(names, (0.0, math.inf)))
         else:
             for number, annotation in enumerate(annotations, start=1):
-                yield _json_segment(name, annotation, split, f"{where}, segment {number}")
+                place = f"{where}, segment {number}"
+                yield _json_segment(name, annotation, split, video.get("duration"), place)
 
 
-def _json_segment(name: str, annotation: Any, split: str, where: str) -> Entry:
+def _json_segment(name: str, annotation: Any, split: str, duration: Any, where: str) -> Entry | str:
+    """Returns a segment, clipped to its video."""
     segment = annotation.get("segment") if isinstance(annotation, dict) else None
+    length = duration if isinstance(duration, int | float) and duration > 0 else math.inf
     match segment:
-        case [int() | float() as start, int() | float() as end] if 0 <= start < end:
-            label = _json_label(annotation.get("label"), where)
+        case [int() | float() as start, int() | float() as end] if (
+            start < end and start < length and end > 0
+        ):
+            label = annotation.get("label")
+            if not _is_label(label):
+                return _bad_label(label, where)
             trimmed = f"{name} [{start:g}-{end:g} s]"
-            segments = dict.fromkeys((name, f"v_{name}"), (float(start), float(end)))
-            return Entry(trimmed, label, split, where, segments)
-    raise DataError(
-        f'{where}: "segment" must be two numbers of seconds, the first below the second. '
+            seconds = max(0.0, float(start)), min(float(end), float(length))
+            segments = dict.fromkeys((name, f"v_{name}"), seconds)
+            is_clipped = seconds != (start, end)
+            return Entry(trimmed, label.strip(), split, where, segments, is_clipped)
+    within = "" if math.isinf(length) else f" of a video of {length:g} s"
+    return (
+        f'{where}: "segment" must be two numbers of seconds{within}, the first below the second. '
         f"Received: {str(segment)[:100]}"
     )
 
 
-def _json_label(label: Any, where: str) -> str:
-    if not isinstance(label, str) or not label.strip() or len(label.splitlines()) > 1:
-        raise DataError(f'{where}: "label" must be a line of text. Received: {label!r:.100}')
-    return label.strip()
+def _is_label(label: Any) -> bool:
+    return isinstance(label, str) and bool(label.strip()) and len(label.splitlines()) == 1
+
+
+def _bad_label(label: Any, where: str) -> str:
+    return f'{where}: "label" must be a line of text. Received: {label!r:.100}'
 
 
 def _find_videos(
-    entries: Iterable[Entry], data_dir: Path, source: Path
+    entries: Iterable[Entry | str],
+    data_dir: Path,
+    source: Path,
+    labeled: bool,
+    trimmed: bool,
+    frame_rate: float,
 ) -> tuple[Splits, list[str]]:
     """Returns the videos that exist, by split, and notes on those that do not.
 
     Raises:
-        DataError: none exists, one lies in two places, or one has two labels.
+        DataError: none exists, or one lies in two places.
     """
-    files = video_files(data_dir)
+    files: dict[str, list[str]] = defaultdict(list)  # of videos, by their names without suffix
+    for path in contents(str(data_dir))[0]:
+        files[stem(path)].append(os.path.normpath(path))
     splits: Splits = defaultdict(list)
     listed: Counter[str] = Counter()
     missing: list[str] = []
     unlabeled: list[str] = []
     duplicates: list[str] = []
+    clipped: list[str] = []
+    bad: list[str] = []
     seen: dict[str, tuple[str, str]] = {}
     for entry in entries:
-        if entry.label is None:
+        if isinstance(entry, str):
+            bad.append(entry.rstrip("."))
+            continue
+        if entry.label is None and labeled:
             unlabeled.append(entry.name)
             continue
-        video = _find_video(entry, entry.label, files)
+        video = _find_video(entry, entry.label or "", files, trimmed)
         if video is None:
             listed[entry.split] += 1
             missing.append(entry.name)
             continue
-        label, where = seen.setdefault(video.name, (entry.label, entry.where))
+        label, where = seen.setdefault(video.name, (video.label, entry.where))
         if where == entry.where:
             listed[entry.split] += 1
-            splits[entry.split].append(video)
-        elif label == entry.label:
+            splits[entry.split].append(dataclasses.replace(video, frame_rate=frame_rate))
+            if entry.is_clipped:
+                clipped.append(entry.name)
+        elif label == video.label:
             duplicates.append(f"{entry.name} ({entry.where})")
         else:
-            raise DataError(
-                f"{entry.where}: {video.name} is labeled '{entry.label}', but '{label}' in "
-                f"{where}: remove one of the two."
+            bad.append(
+                f"{entry.where}: {video.name} is labeled '{video.label}', but '{label}' in {where}"
             )
     if not splits:
         example = f": {missing[0]}.mp4, for one" if missing else ""
         raise DataError(
             f"None of the {len(missing)} labeled videos listed in {source} is in {data_dir}"
             f"{example}. Suffixes and folders do not matter, names do."
+            + "".join(f" {text}" for text in note(bad, _UNUSABLE))
         )
     there = {split: len(splits.get(split, [])) for split in listed}
     counts = ", ".join(
@@ -254,24 +289,16 @@ def _find_videos(
         *note(untrained, "classes without training videos are skipped"),
         *note(unlabeled, "listed videos have no label and are skipped"),
         *note(duplicates, "videos are listed twice and count once"),
+        *note(clipped, "segments reach out of their videos and are clipped"),
+        *note(bad, _UNUSABLE),
         *note(unlisted, "videos are not listed and skipped"),
     ]
     return dict(splits), notes
 
 
-def video_files(data_dir: Path) -> dict[str, list[str]]:
-    """Returns the paths of all videos below a folder, by their names without suffix."""
-    files: dict[str, list[str]] = defaultdict(list)
-    for folder, folders, names in os.walk(data_dir):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() in VIDEO_SUFFIXES and not name.startswith("."):
-                files[stem].append(os.path.normpath(os.path.join(folder, name)))
-    return files
-
-
-def _find_video(entry: Entry, label: str, files: dict[str, list[str]]) -> Video | None:
+def _find_video(
+    entry: Entry, label: str, files: dict[str, list[str]], trimmed: bool
+) -> Video | None:
     for name, seconds in ({entry.name: (0.0, math.inf)} | entry.segments).items():
         paths = files.get(name, [])
         if len(paths) > 1:
@@ -283,7 +310,7 @@ def _find_video(entry: Entry, label: str, files: dict[str, list[str]]) -> Video 
                 f"{entry.where}: {name} lies in two places: {some(paths)}. Remove one of them."
             )
         if paths:
-            return Video(paths[0], label, *seconds)
+            return Video(paths[0], label, *(() if trimmed else seconds))
     return None
 
 

@@ -4,20 +4,15 @@ Only names are read here; no video is opened.
 """
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
 from keras_r3d.data.annotations.arranging import LAYOUT, arrange
-from keras_r3d.data.annotations.csv_file import read_csv
-from keras_r3d.data.annotations.public_lists import official_lists, read_public_list, video_files
-from keras_r3d.data.annotations.video import (
-    SPLITS,
-    VIDEO_SUFFIXES,
-    Annotations,
-    Splits,
-    Video,
-    note,
-)
+from keras_r3d.data.annotations.folder import VIDEO_SUFFIXES, contents, entries, is_video_name
+from keras_r3d.data.annotations.own_lists import find_lists, read_lists
+from keras_r3d.data.annotations.public_lists import official_lists, read_public_list
+from keras_r3d.data.annotations.video import FRAME_RATE, SPLITS, Annotations, Splits, Video, note
 from keras_r3d.system.errors import DataError
 
 AUTO = "auto"
@@ -25,14 +20,20 @@ MANIFEST = "manifest.csv"
 # Folders with these names are splits; other names of splits are more likely classes.
 _SPLIT_FOLDERS = ("train", "val", "valid", "validation", "test")
 _FORMS = (
-    '"folders", "auto", a CSV file of your own, the CSV file of Kinetics or the folder of them, '
-    "the JSON file of ActivityNet or of the authors' code, or the folder of UCF101's or HMDB51's "
+    '"folders", "auto", a list of your own, the CSV file of Kinetics, a folder of such lists, the '
+    "JSON file of ActivityNet or of the authors' code, or the folder of UCF101's or HMDB51's "
     'lists and the number of the split, such as "ucfTrainTestlist/1".'
 )
 
 
 def read(
-    data_dir: str | Path, annotations: str, *, must_exist: bool = True, **options: Any
+    data_dir: str | Path,
+    annotations: str,
+    *,
+    must_exist: bool = True,
+    frame_rate: float = FRAME_RATE,
+    trimmed: bool = False,
+    **options: Any,
 ) -> Annotations:
     """Reads the annotations of a data folder, or an annotation file, with options of `arrange`.
 
@@ -41,45 +42,71 @@ def read(
             a file or folder of lists, relative to the data folder.
         must_exist: refuse a CSV file of one's own that lists missing videos. (Public lists name
             videos that are no longer on the web; those are skipped and counted.)
+        frame_rate: of folders of pictures, where a list has no other, in frames a second.
+        trimmed: of public lists: a file named by the id alone is the segment, not the whole video.
     """
+    reading: dict[str, Any] = {
+        "must_exist": must_exist,
+        "frame_rate": frame_rate,
+        "trimmed": trimmed,
+    }
     data_dir = Path(data_dir)
     if not data_dir.exists():
         raise DataError(f"The data folder {data_dir} does not exist. Expected:\n{LAYOUT}")
     if data_dir.is_file():
-        splits, notes = _read_path(data_dir, data_dir.parent, must_exist)
+        splits, notes = _read_path(data_dir, data_dir.parent, **reading)
     elif annotations == "folders" or (annotations == AUTO and not (data_dir / MANIFEST).is_file()):
-        splits, notes = _read_folders(data_dir)
+        splits, notes = _read_folders(data_dir, frame_rate)
     else:
         name = MANIFEST if annotations == AUTO else annotations
-        splits, notes = _read_path(data_dir / name, data_dir, must_exist)
+        splits, notes = _read_path(data_dir / name, data_dir, **reading)
+    usual = {v.path for videos in splits.values() for v in videos if v.frame_rate == frame_rate}
+    folders = [path for path in usual if not is_video_name(path) and os.path.isdir(path)]
+    rate = f"{frame_rate:g} frames a second (`frame_rate`)"
+    notes += note(sorted(folders), f"videos are folders of pictures, taken as {rate}")
     arranged = arrange(splits, data_dir, **options)
     return dataclasses.replace(arranged, notes=notes + arranged.notes)
 
 
-def videos_in(data_dir: str | Path) -> list[str]:
-    """Returns the paths of all files in a folder that are videos by their suffix."""
-    return sorted(path for paths in video_files(Path(data_dir)).values() for path in paths)
+def listed_paths(path: str) -> list[str]:
+    """Returns the paths of the videos that a list names, labeled or not."""
+    splits, _ = _read_path(Path(path), Path(path).parent, must_exist=False, labeled=False)
+    videos = [video for videos in splits.values() for video in videos]
+    if segments := [video.name for video in videos if video.name != video.path]:
+        raise DataError(
+            f"{path} lists {len(segments)} segments of videos, for one {segments[0]}, and what is "
+            "asked for takes whole videos: cut them, or `evaluate` the labeled ones."
+        )
+    return [video.path for video in videos]
 
 
 def has(data_dir: str | Path, annotations: str) -> bool:
     """Whether a data folder has annotations of that name."""
     path = Path(data_dir) / annotations
-    return path.exists() or bool(official_lists(path))
+    return path.exists() or bool(official_lists(path) or find_lists(path))
 
 
-def _read_path(path: Path, data_dir: Path, must_exist: bool) -> tuple[Splits, list[str]]:
+def _read_path(
+    path: Path,
+    data_dir: Path,
+    *,
+    must_exist: bool,
+    labeled: bool = True,
+    frame_rate: float = FRAME_RATE,
+    trimmed: bool = False,
+) -> tuple[Splits, list[str]]:
     """Tells the format by what is there."""
-    public = read_public_list(path, data_dir)
+    public = read_public_list(path, data_dir, labeled, trimmed, frame_rate)
     if public is not None:
         return public
-    if path.is_dir() or path.suffix == ".json":
-        reason = "holds no lists of Kinetics" if path.is_dir() else "does not exist"
-        text = f"The annotations {path}: it {reason}. `videos.annotations` must be {_FORMS}"
-        raise DataError(text)
-    return read_csv(path, must_exist)
+    if not (lists := find_lists(path)):
+        reason = "holds no lists" if path.is_dir() else "does not exist"
+        raise DataError(f"{path} {reason}. `videos.annotations` must be {_FORMS}")
+    options = {"must_exist": must_exist, "labeled": labeled}
+    return read_lists(lists, data_dir, **options, frame_rate=frame_rate)
 
 
-def _read_folders(data_dir: Path) -> tuple[Splits, list[str]]:
+def _read_folders(data_dir: Path, frame_rate: float) -> tuple[Splits, list[str]]:
     """Reads CLASS/video.mp4, or SPLIT/CLASS/video.mp4; returns videos by split, and notes."""
     folders = _folders(data_dir)
     split_folders = [folder for folder in folders if folder.name.lower() in _SPLIT_FOLDERS]
@@ -88,17 +115,15 @@ def _read_folders(data_dir: Path) -> tuple[Splits, list[str]]:
     for split_folder in split_folders or [data_dir]:
         videos = []
         for class_folder in _folders(split_folder):
-            files = sorted(
-                p for p in class_folder.rglob("*") if p.is_file() and not p.name.startswith(".")
-            )
-            paths = [str(path) for path in files if _is_video(path)]
-            others += [str(path) for path in files if not _is_video(path)]
-            if not paths:
+            paths, rest = contents(str(class_folder))
+            others += rest
+            if paths in ([], [str(class_folder)]):
                 raise DataError(
-                    f"The class folder {class_folder} holds no video "
-                    f"({', '.join(sorted(VIDEO_SUFFIXES))}): add videos or remove the folder."
+                    f"The class folder {class_folder} holds no video (a file "
+                    f"{', '.join(sorted(VIDEO_SUFFIXES))}, or a folder of numbered pictures): add "
+                    "videos or remove the folder."
                 )
-            videos += [Video(path, class_folder.name) for path in paths]
+            videos += [Video(path, class_folder.name, frame_rate=frame_rate) for path in paths]
         name = SPLITS[split_folder.name.lower()] if split_folders else "train"
         if name in splits:
             raise DataError(
@@ -109,10 +134,10 @@ def _read_folders(data_dir: Path) -> tuple[Splits, list[str]]:
     if not any(splits.values()):
         raise DataError(f"No class folders with videos in {data_dir}. Expected:\n{LAYOUT}")
     loose = [
-        str(path)
+        str(folder / name)
         for folder in [data_dir, *split_folders]
-        for path in sorted(folder.iterdir())
-        if _is_video(path)
+        for name in entries(folder)[1]
+        if is_video_name(name)
     ]
     beside = [folder.name for folder in folders if split_folders and folder not in split_folders]
     notes = note(beside, "folders beside the splits are skipped")
@@ -121,9 +146,5 @@ def _read_folders(data_dir: Path) -> tuple[Splits, list[str]]:
     return splits, notes
 
 
-def _is_video(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in VIDEO_SUFFIXES
-
-
 def _folders(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [Path(path) for path in entries(folder)[0]]

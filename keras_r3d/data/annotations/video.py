@@ -8,8 +8,8 @@ from pathlib import Path
 
 from keras_r3d.system.errors import DataError
 
-_SUFFIXES = "3gp asf avi f4v flv gif m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogg ogv ts vob webm wmv"
-VIDEO_SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
+FRAME_RATE = 25.0  # frames a second of folders of pictures, unless it is said
+FRAME_RATES = 0.01, 1000.0  # least and most
 # Names of splits in data sets, and their names here.
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -20,11 +20,13 @@ SPLITS = {
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """A labeled video: a file, or the part of it from `start_seconds` to `end_seconds`.
+    """A labeled video: a file or a folder of pictures, or a part of it.
 
     Attributes:
+        start_seconds, end_seconds: of the part.
         group: videos of one group (a scene, a person, a camera) are never on both sides of a split;
             "" if unknown.
+        frame_rate: of a folder of pictures, in frames a second; a file has its own.
     """
 
     path: str
@@ -32,6 +34,7 @@ class Video:
     start_seconds: float = 0.0
     end_seconds: float = math.inf
     group: str = ""
+    frame_rate: float = FRAME_RATE
 
     @property
     def unit(self) -> str:

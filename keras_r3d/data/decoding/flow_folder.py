@@ -130,6 +130,7 @@ def write(
         for videos in labeled.splits.values()
         for video in videos
     }
+    rates = {v.path: v.frame_rate for videos in labeled.splits.values() for v in videos}
     paths = sorted(inside, key=inside.__getitem__)
     work = Work(folder, MARKER, dataclasses.asdict(settings), DataError)
     with work.open():
@@ -137,7 +138,7 @@ def write(
         done = len(paths) - len(waiting)
         problems = []
         tasks = [
-            (path, settings, work.scratch / f"{number}{_SUFFIX}")
+            (path, rates[path], settings, work.scratch / f"{number}{_SUFFIX}")
             for number, path in enumerate(waiting)
         ]
         results = workers.run(store, tasks, workers=processes, limit_seconds=limit_seconds)
@@ -148,7 +149,7 @@ def write(
                 problems.append(Problem(path, result.status, result.sentence(path)))
                 write_reason(destination, problems[-1].detail)
             else:
-                work.put(tasks[number][2], destination)
+                work.put(tasks[number][-1], destination)
             done += 1
             progress(done, len(paths))
         problems.sort(key=lambda problem: problem.name)
@@ -166,21 +167,22 @@ def _is_made(destination: Path) -> bool:
     return destination.is_file() and reason(str(destination)) is None
 
 
-def store(task: tuple[str, FlowSettings, Path]) -> None:
+def store(task: tuple[str, float, FlowSettings, Path]) -> None:
     """Stores the flow of a video.
 
     Args:
-        task: the video, how flow is computed, and the file to write, which ends in `.mkv`.
+        task: the video, its rate if it is a folder, how flow is computed, and the file to write,
+            which ends in `.mkv`.
 
     Raises:
         VideoError: it gives no flow.
         WriteError: the disk is full, …
     """
-    path, settings, output = task
+    path, rate, settings, output = task
     written = 0
     writer = None
     try:
-        video = FlowVideo(path, settings.input, settings.short_side)
+        video = FlowVideo(path, settings.input, settings.short_side, rate)
         index = video.index()
         for number, frame in video.frames(index):
             image = packed(frame, index.seconds[number])

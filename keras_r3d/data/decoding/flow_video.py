@@ -31,15 +31,16 @@ class FlowVideo:
     Args:
         algorithm: one of `flow.ALGORITHMS`.
         short_side: frames are shrunk to this short side first, in pixels; 0 keeps them.
+        rate: of a folder of pictures, in frames a second.
 
     Raises:
         VideoError: as `open_pictures`.
         DataError: OpenCV lacks the algorithm.
     """
 
-    def __init__(self, path: str, algorithm: str, short_side: int):
+    def __init__(self, path: str, algorithm: str, short_side: int, rate: float):
         self._compute = flow.algorithm(algorithm)
-        self._file = open_pictures(path, short_side)
+        self._file = open_pictures(path, short_side, rate)
 
     def index(self) -> Index:
         return self._file.index()

@@ -2,46 +2,22 @@
 
 import functools
 import os
-import re
 from collections.abc import Iterator
 
 import av
 import numpy as np
 
+from keras_r3d.data.annotations import FRAME_RATE, picture_names
 from keras_r3d.data.decoding.picture import Frame, Picture, shown_shape
 from keras_r3d.data.decoding.video_file import Index, VideoFile
 from keras_r3d.data.sampling.temporal import Indices
 from keras_r3d.system.errors import VideoError
 from keras_r3d.system.opencv import cv2
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-_NUMBERED = re.compile(r"(.*?)(\d+)(\.\w+)")
 _COUNT = "n_frames"  # a file of the authors' tools that says how many there are
 # JPEG files are decoded at a part of their size: four coefficients of a block for half a side.
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
 _NONE = np.zeros(0, np.int64)
-
-
-def picture_names(path: str) -> dict[int, str]:
-    """Returns the names of the numbered pictures of a folder, by number; none if it has none.
-
-    Of pictures that are named in several ways, those of the most common one.
-    """
-    try:
-        return _names(path, os.stat(path).st_mtime_ns)
-    except OSError:
-        return {}
-
-
-@functools.lru_cache(maxsize=1024)
-def _names(path: str, modified: int) -> dict[int, str]:
-    groups: dict[tuple[str, str], dict[int, str]] = {}
-    with os.scandir(path) as entries:
-        for entry in entries:
-            match = _NUMBERED.fullmatch(entry.name)
-            if match and match[3].lower() in SUFFIXES and not entry.name.startswith("."):
-                groups.setdefault((match[1], match[3]), {})[int(match[2])] = entry.name
-    return max(groups.values(), key=len, default={})
 
 
 @functools.lru_cache(maxsize=1024)
@@ -117,7 +93,9 @@ class FrameFolder:
             return 0
 
 
-def open_pictures(path: str, short_side: int = 0, rate: float = 25.0) -> VideoFile | FrameFolder:
+def open_pictures(
+    path: str, short_side: int = 0, rate: float = FRAME_RATE
+) -> VideoFile | FrameFolder:
     """Opens a video: a file, or a folder of pictures.
 
     Args:
@@ -132,7 +110,10 @@ def open_pictures(path: str, short_side: int = 0, rate: float = 25.0) -> VideoFi
 
 
 def timed_frames(
-    path: str, start_seconds: float = 0.0, end_seconds: float = np.inf
+    path: str,
+    start_seconds: float = 0.0,
+    end_seconds: float = np.inf,
+    rate: float = FRAME_RATE,
 ) -> Iterator[tuple[float, Frame]]:
     """Decodes the frames of a video shown in a range, as far as they decode.
 
@@ -142,7 +123,7 @@ def timed_frames(
     Raises:
         VideoError: as `open_pictures`; or none is shown there, or decodes.
     """
-    file = open_pictures(path)
+    file = open_pictures(path, rate=rate)
     index = file.index()
     numbers = np.flatnonzero((index.seconds >= start_seconds) & (index.seconds < end_seconds))
     number = None

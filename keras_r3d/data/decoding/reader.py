@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data.annotations import Problem, Video
+from keras_r3d.data.annotations import Problem, Video, parts
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.sampling.cropping import Crop, Views
 from keras_r3d.data.sampling.temporal import Indices, loop
@@ -101,12 +101,14 @@ class Reader(ABC):
         """
 
     def state(self, video: Video) -> str:
-        """Returns a text that changes with the file of a video; "" if unknown."""
+        """Returns a text that changes with the files of a video; "" if unknown."""
         try:
-            stat = os.stat(video.path)
+            stats = [os.stat(part) for part in parts(video.path)]
         except OSError:
             return ""
-        return f"{stat.st_size} bytes of {stat.st_mtime_ns}"
+        rate = f" at {video.frame_rate:g}/s" if len(stats) > 1 else ""
+        newest = max(stat.st_mtime_ns for stat in stats)
+        return f"{sum(stat.st_size for stat in stats)} bytes of {newest}{rate}"
 
     def windows(
         self, video: Video, frames: int, frame_stride: int, views: Views, size: int

@@ -49,14 +49,20 @@ class Index:
     exact: bool = True
 
     def shown(self, start_seconds: float, end_seconds: float, name: str) -> Indices:
-        """Returns the numbers of the frames shown in a range; VideoError if there are none."""
-        shown = (self.seconds >= start_seconds) & (self.seconds < end_seconds)
-        if not shown.any():
+        """Returns the numbers of the frames that appear in a range, or of the one shown then.
+
+        Raises:
+            VideoError: it begins behind the last, which is shown as long as the others on average.
+        """
+        first, behind = np.searchsorted(self.seconds, [start_seconds, end_seconds])
+        if first < behind:
+            return np.arange(first, behind)
+        last = self.seconds[-1]
+        if start_seconds > last + (last - self.seconds[0]) / max(1, len(self.seconds) - 1):
             raise VideoError(
-                f"{name}: no frame is shown in this range; the last is shown at "
-                f"{self.seconds[-1]:g} s."
+                f"{name}: no frame is shown in this range; the last is shown at {last:g} s."
             )
-        return np.flatnonzero(shown)
+        return np.array([max(0, first - 1)])
 
     def shortage(self, path: str, asked: int, decoded: int) -> str | None:
         """Returns what is missing if so few of the frames asked for decode that it is damaged."""

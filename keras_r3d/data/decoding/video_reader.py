@@ -196,7 +196,7 @@ class VideoReader(Reader):
         return frames
 
     def _read_index(self, video: Video) -> _Frames:
-        file = self._open(video.path)
+        file = self._open(video)
         index = file.index()
         file.close()
         numbers = index.shown(video.start_seconds, video.end_seconds, video.name)
@@ -265,16 +265,16 @@ class VideoReader(Reader):
             yield from ((number, frames.kept[number]) for number in numbers.tolist())
             return
         with self._noting(video):
-            file = self._open(video.path)
+            file = self._open(video)
             yield from file.frames(frames.index, numbers)
             file.close()
 
-    def _open(self, path: str) -> VideoFile | FrameFolder | FlowVideo | StoredFlow:
+    def _open(self, video: Video) -> VideoFile | FrameFolder | FlowVideo | StoredFlow:
         if self._stored:
-            return StoredFlow(path)
+            return StoredFlow(video.path)
         if self._input != "rgb":
-            return FlowVideo(path, self._input, self._short_side)
-        return open_pictures(path, self._short_side)
+            return FlowVideo(video.path, self._input, self._short_side, video.frame_rate)
+        return open_pictures(video.path, self._short_side, video.frame_rate)
 
     def _cutter(self) -> Callable[..., None]:
         return Cutter() if self._input == "rgb" else _cut_flow

@@ -1,7 +1,6 @@
 """What is wrong with the videos of a folder: each is decoded to its end."""
 
 import dataclasses
-import hashlib
 import math
 import os
 from collections import Counter, defaultdict
@@ -10,7 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data.annotations import Annotations, Video
+from keras_r3d.data.annotations import FRAME_RATE, Annotations, Video, exists, sha256, size
 from keras_r3d.data.decoding.frame_folder import open_pictures
 from keras_r3d.data.decoding.video_file import no_frame
 from keras_r3d.data.scanning import duplicates
@@ -85,6 +84,7 @@ def examine_all(
     paths: Sequence[str],
     annotations: Annotations | None,
     *,
+    frame_rate: float = FRAME_RATE,
     min_frames: int,
     min_side: int,
     limit_seconds: float,
@@ -96,7 +96,11 @@ def examine_all(
     Near-duplicates are those in different splits, or groups of a split; the most alike come first.
     """
     done: dict[int, Examination] = {}
-    results = workers.run(examine, paths, workers=processes, limit_seconds=limit_seconds)
+    rates: dict[str, float] = {}
+    for videos in annotations.splits.values() if annotations else ():
+        rates |= {video.path: video.frame_rate for video in videos}
+    tasks = [(path, rates.get(path, frame_rate)) for path in paths]
+    results = workers.run(_examine, tasks, workers=processes, limit_seconds=limit_seconds)
     for index, result in results:
         if isinstance(result, workers.Failure):
             detail = result.detail.removeprefix(f"{paths[index]}: ")
@@ -106,9 +110,13 @@ def examine_all(
     return _compared([done[index] for index in range(len(paths))], annotations)
 
 
-def examine(path: str) -> Examination:
+def _examine(task: tuple[str, float]) -> Examination:
+    return examine(*task)
+
+
+def examine(path: str, frame_rate: float = FRAME_RATE) -> Examination:
     """Decodes a video to its end, or raises VideoError if no frame of it can be had."""
-    file = open_pictures(path)
+    file = open_pictures(path, rate=frame_rate)
     index = file.index()
     hashed = duplicates.hashed_frames(len(index.seconds))
     hashes: dict[int, int] = {}
@@ -238,13 +246,9 @@ def _codes(values: Sequence[Hashable | None]) -> NDArray[np.int64]:
 
 def _contents(paths: Sequence[str]) -> list[tuple[int, str] | None]:
     """Tells contents apart by size and hash; a size that only one file has needs no hash."""
-    sizes = [os.path.getsize(path) if os.path.isfile(path) else 0 for path in paths]
+    sizes = [size(path) if exists(path) else 0 for path in paths]
     count = Counter(sizes)
     contents: list[tuple[int, str] | None] = []
-    for path, size in zip(paths, sizes, strict=True):
-        if count[size] == 1 or size == 0:
-            contents.append(None)
-            continue
-        with open(path, "rb") as file:
-            contents.append((size, hashlib.file_digest(file, "sha256").hexdigest()))
+    for path, total in zip(paths, sizes, strict=True):
+        contents.append((total, sha256(path)) if total and count[total] > 1 else None)
     return contents

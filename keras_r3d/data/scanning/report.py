@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_r3d.data import annotations as lists
-from keras_r3d.data.annotations import AUTO, Annotations
+from keras_r3d.data.annotations import AUTO, FRAME_RATE, FRAME_RATES, Annotations, listing
 from keras_r3d.data.scanning.examining import STATUSES, Examination, NearDuplicate, examine_all
 from keras_r3d.data.store import is_store
 from keras_r3d.system import files
@@ -61,6 +61,8 @@ def scan(
     data: str | os.PathLike[str],
     *,
     annotations: str = AUTO,
+    frame_rate: float = FRAME_RATE,
+    trimmed: bool = False,
     min_frames: int = 16,
     min_side: int = 112,
     time_limit: float = 300.0,
@@ -76,6 +78,8 @@ def scan(
     Args:
         data: folder of videos, CSV file, public list, or a video.
         annotations: as of `open_videos`; where "auto" finds no labels, there are none.
+        frame_rate: of folders of pictures, in frames a second.
+        trimmed: as of `open_videos`.
         min_frames: fewer frames are a finding.
         min_side: a shorter side is a finding, in pixels.
         time_limit: seconds for a file.
@@ -98,6 +102,7 @@ def scan(
     data, say = os.fspath(data), say or (lambda text: None)
     check_range(1, min_frames=min_frames, min_side=min_side)
     check_range(1, time_limit=time_limit, processes=processes)
+    check_range(*FRAME_RATES, frame_rate=frame_rate)
     if not os.path.exists(data):
         raise DataError(f"{data} does not exist: name a folder of videos, or a list of them.")
     if is_store(data):
@@ -105,9 +110,10 @@ def scan(
             f"{data} is a clip store, which `python -m keras_r3d.prepare --verify {data}` examines."
         )
     labeled = None
-    if Path(data).suffix.lower() not in lists.VIDEO_SUFFIXES:
+    if not (lists.is_video_name(data) or lists.is_picture_folder(data)):
         try:
-            labeled = lists.read(data, annotations, must_exist=False, quarantined=True)
+            reading: dict[str, Any] = {"frame_rate": frame_rate, "trimmed": trimmed}
+            labeled = lists.read(data, annotations, must_exist=False, quarantined=True, **reading)
         except DataError as error:
             if annotations != AUTO:
                 raise
@@ -117,12 +123,11 @@ def scan(
             say(f"Note: {note}")
         paths = sorted({v.path for videos in labeled.splits.values() for v in videos})
     else:
-        paths = [data] if os.path.isfile(data) else lists.videos_in(data)
-    if not paths:
-        raise DataError(f"{data} holds no videos.")
+        paths = listing.paths([data])
     examinations, near_duplicates = examine_all(
         paths,
         labeled,
+        frame_rate=frame_rate,
         min_frames=min_frames,
         min_side=min_side,
         limit_seconds=time_limit,

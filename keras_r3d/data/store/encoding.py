@@ -2,15 +2,14 @@
 
 import contextlib
 import dataclasses
-import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations import Video, sha256, size
 from keras_r3d.data.decoding import buffers
 from keras_r3d.data.decoding.frame_folder import open_pictures
 from keras_r3d.data.decoding.picture import Cutter, Frame, Picture
@@ -60,7 +59,7 @@ class Part:
 def encode(source: Video, settings: StoreSettings, folder: Path) -> Part:
     """Encodes a video into a new folder; VideoError says that it gives no frames, or too many."""
     try:
-        identity = os.path.getsize(source.path), files.sha256(source.path)
+        identity = size(source.path), sha256(source.path)
     except OSError as error:
         raise VideoError(f"{source.path}: cannot be read ({error.strerror}).") from error
     buffers.keep_buffers()
@@ -117,7 +116,7 @@ def _encode(
         np.cumsum(lengths, axis=1).astype(np.uint32),
         np.array(checksums, np.uint32),
         np.array(seconds),
-        files.sha256_of(_blocks(paths)),
+        files.sha256(*paths),
         *identity,
         "".join(short),
     )
@@ -131,19 +130,12 @@ def _jpeg(source: Video, frame: Frame, quality: int, interval: int) -> bytes:
         raise VideoError(f"{source.name}: a frame of {width}x{height} {error}") from error
 
 
-def _blocks(paths: Sequence[Path]) -> Iterator[bytes]:
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                yield block
-
-
 def _pictures(source: Video, fps: float, short: list[str]) -> Iterator[tuple[float, Picture]]:
     """Yields times and pictures of a video as far as it decodes; `short` gets what is missing.
 
     With `fps` there is one for each instant of a fixed rate: the one nearest to it.
     """
-    file = open_pictures(source.path)
+    file = open_pictures(source.path, rate=source.frame_rate)
     index = file.index()
     numbers = index.shown(source.start_seconds, source.end_seconds, source.name)
     seconds = index.seconds[numbers]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from keras_r3d._version import __version__
-from keras_r3d.data.annotations import Annotations, Video
+from keras_r3d.data.annotations import Annotations, Video, exists, size
 from keras_r3d.data.store import encoding, format
 from keras_r3d.data.store.encoding import Part, StoreSettings
 from keras_r3d.system import workers
@@ -40,16 +40,16 @@ class Job:
 
     @functools.cached_property
     def file_bytes(self) -> dict[str, int]:
-        """Size of each file, -1 of one that is not there."""
+        """Size of each video, -1 of one that is not there."""
         paths = {video.path for _, video in self.samples}
-        return {path: os.path.getsize(path) if os.path.isfile(path) else -1 for path in paths}
+        return {path: size(path) if exists(path) else -1 for path in paths}
 
     def request(self) -> dict[str, Any]:
         """Returns all that decides what the store holds, but for the videos' content."""
         digest = hashlib.sha256()
         for split, video in self.samples:
             row = (self.name(video), video.label, split, video.start_seconds, video.end_seconds)
-            line = f"{row} {self.file_bytes[video.path]}\n"
+            line = f"{row} {self.file_bytes[video.path]} {video.frame_rate:g}\n"
             digest.update(line.encode(errors="surrogateescape"))
         return {
             "version": format.VERSION,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import Video, listing
+from keras_r3d.data.annotations import FRAME_RATE, FRAME_RATES, Video, listing
 from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.inference.models import opening
 from keras_r3d.system import files
@@ -59,6 +59,7 @@ def extract_features(
     per: Literal["window", "video"] = "video",
     layer: str | None = None,
     protocol: str | None = None,
+    frame_rate: float = FRAME_RATE,
     timeout: float = 300.0,
     devices: str = "all",
     neighbors: int | None = None,
@@ -70,8 +71,8 @@ def extract_features(
     """Writes embeddings of videos to a file, finds their nearest neighbors, and fits a probe.
 
     Args:
-        videos: files, folders and globs; "-" reads paths from stdin. Without any, labeled videos
-            are meant (`data_dir`, `split`), or an `output` that is there.
+        videos: files, folders, lists and globs; "-" reads paths from stdin. Without any, labeled
+            videos are meant (`data_dir`, `split`), or an `output` that is there.
         output: file of embeddings, .npz or .parquet. Must not exist if there are videos.
         workdir: the run that a model file is of; alone, as `model`.
         model: folder of a run, whose best model is taken, or a .keras file.
@@ -81,6 +82,7 @@ def extract_features(
         per: what has an embedding.
         layer: whose output they are; None is the one that feeds the classifier.
         protocol: how windows and views are placed, as of evaluate; None is the recipe's.
+        frame_rate: of `videos` that are folders of pictures, in frames a second.
         timeout: seconds after which a video that gives no more window is given up.
         devices: 'all', 'cpu', 'cpu:N' or 'gpu:0,2,…'.
         neighbors: also reports as many nearest neighbors.
@@ -94,6 +96,7 @@ def extract_features(
     """
     check_range(1, neighbors=neighbors)
     check_range(0.1, timeout=timeout)
+    check_range(*FRAME_RATES, frame_rate=frame_rate)
     if not output:
         raise ArgumentError("`output` is missing: the file of embeddings, .npz or .parquet.")
     path, other = Path(output), Path(gallery) if gallery else None
@@ -130,7 +133,8 @@ def extract_features(
             side = open_split(opened, data_dir, split)
         else:
             reader = file_reader(paths, opened.classifier.clips)
-            side = Split([Video(name, "") for name in paths], reader, "", "")
+            named_videos = [Video(path, "", frame_rate=frame_rate) for path in paths]
+            side = Split(named_videos, reader, "", "")
         embedder, layer = features.embedder(opened.classifier, layer, choose(devices))
         rows = {"window": "each window", "video": "the mean of its windows"}[per]
         placed = described(embedder.clips, embedder.eval).rpartition("; ")[0]

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from keras_r3d.data.annotations import Video
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding import video_writer
 from keras_r3d.data.decoding.frame_folder import open_pictures, timed_frames
@@ -32,7 +33,7 @@ _LONGEST = 60.0  # seconds that a frame is held: time stamps can be broken
 
 def write(
     path: Path,
-    video: str,
+    video: Video,
     seconds: np.ndarray,
     captions: Sequence[tuple[str, float]],
     timeout: float,
@@ -44,7 +45,7 @@ def write(
     middle, or gives no more frame for `timeout` seconds, ends there. Windows have their start and
     end in `seconds`, `(windows, 2)`, and their label and score in `captions`.
     """
-    file = open_pictures(video)
+    file = open_pictures(video.path, rate=video.frame_rate)
     rate = _rate(file.rate, file.index().seconds)
     file.close()
     frames = at_constant_rate(_decoded(video, timeout), rate)
@@ -53,10 +54,10 @@ def write(
         video_writer.write(temporary, _captioned(frames, seconds, captions), rate, codec=codec)
 
 
-def _decoded(video: str, timeout: float) -> Iterator[tuple[float, Frame]]:
+def _decoded(video: Video, timeout: float) -> Iterator[tuple[float, Frame]]:
     """Decodes a video as far as it can be, BGR; VideoError if no frame of it decodes."""
-    decode = functools.partial(timed_frames, video)
-    frames = Ahead(decode, name=f"frames of {video}", most=_FRAMES_AHEAD, timeout=timeout)
+    decode = functools.partial(timed_frames, video.path, rate=video.frame_rate)
+    frames = Ahead(decode, name=f"frames of {video.path}", most=_FRAMES_AHEAD, timeout=timeout)
     count = 0
     try:
         for second, frame in frames:
@@ -64,7 +65,7 @@ def _decoded(video: str, timeout: float) -> Iterator[tuple[float, Frame]]:
             yield second, frame[..., ::-1]
     except queue.Empty:
         if not count:
-            raise VideoError(f"{video}: nothing decoded in {timeout:g} s.") from None
+            raise VideoError(f"{video.path}: nothing decoded in {timeout:g} s.") from None
     except VideoError:
         if not count:
             raise

@@ -120,7 +120,7 @@ class Prediction:
             if not len(scores):  # of models whose windows differ
                 seconds, scores = np.array([[0, np.inf]]), self.scores[None]
             captions = [best(self.labels, row, 1)[0] for row in scores]
-            annotated_copy.write(path, self.video, seconds, captions, timeout)
+            annotated_copy.write(path, self.source, seconds, captions, timeout)
         else:
             kinds = [".json", ".csv", ".png", *annotated_copy.CODECS]
             raise ArgumentError(f"`path` must end in one of {kinds}. Received: {path}")

@@ -1,0 +1,257 @@
+"""Lists of one's own: CSV files with a header, and lines of a path and a label.
+
+path,label[,split][,group][,start_seconds,end_seconds][,frame_rate], separated by commas, semicolons
+or tabs. "video.mp4 3" or "video.mp4 running", as mmaction2 and SlowFast read them, has no header; a
+file beside it may name the numbers.
+"""
+
+import csv
+import glob
+import math
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from keras_r3d.data.annotations.folder import VIDEO_SUFFIXES, exists, is_video_name
+from keras_r3d.data.annotations.video import (
+    FRAME_RATE,
+    SPLITS,
+    Annotations,
+    Splits,
+    Video,
+    file_lines,
+    some,
+)
+from keras_r3d.system import files
+from keras_r3d.system.errors import DataError
+
+_COLUMNS = "path,label[,split][,group][,start_seconds,end_seconds][,frame_rate]"
+SUFFIXES = (".csv", ".tsv", ".txt")
+_URL = "://"  # of a store elsewhere: not a path to be made absolute
+_CLASS_NAMES = ("classInd.txt", "classes.txt", "class_names.txt", "labels.txt", "label_map*.txt")
+_LABELED_FILE = re.compile(
+    rf"(.+?(?:{'|'.join(map(re.escape, sorted(VIDEO_SUFFIXES)))}))\s*[\s,;]\s*(\S.*)", re.IGNORECASE
+)
+_LABELED_FOLDER = re.compile(r"(.+?)\s*[\s,;]\s*([^\s,;]+)")
+
+
+def find_lists(path: Path) -> list[tuple[Path, str]]:
+    """Returns the lists that a file, a folder or a pattern names, each with the split it is of.
+
+    Of several lists each has the split in its name, such as train.csv or k400_val_list_videos.txt.
+    """
+    if path.is_file():
+        return [(path, "train")]
+    pattern = path / "*" if path.is_dir() else path
+    lists: dict[str, Path] = {}
+    for file in map(Path, sorted(glob.glob(str(pattern)))):
+        words = set(re.split(r"[^a-z]+", file.stem.lower()))
+        splits = {SPLITS[word] for word in words & SPLITS.keys()}
+        if len(splits) != 1 or file.suffix.lower() not in SUFFIXES:
+            continue
+        split = splits.pop()
+        if (other := lists.setdefault(split, file)) != file:
+            raise DataError(
+                f"{other} and {file.name} are both lists of the {split} split: name a pattern of "
+                "which only one of them is, such as *_list_videos.txt."
+            )
+    return [(file, split) for split, file in lists.items()]
+
+
+def read_lists(
+    lists: Sequence[tuple[Path, str]],
+    data_dir: Path,
+    *,
+    must_exist: bool,
+    labeled: bool,
+    frame_rate: float,
+) -> tuple[Splits, list[str]]:
+    """Returns the videos of some lists by split, and notes.
+
+    Args:
+        lists: files, and the split of what names none.
+        data_dir: that paths may start from, too.
+        must_exist: refuse videos that are not there.
+        labeled: refuse videos without a label.
+        frame_rate: of folders of pictures that have none in the list.
+    """
+    splits: Splits = defaultdict(list)
+    seen: dict[tuple[str, float, float], str] = {}
+    missing: list[str] = []
+    for path, usual_split in lists:
+        defaults = {"split": usual_split, "frame_rate": f"{frame_rate}"}
+        folders = list(dict.fromkeys((path.parent, data_dir)))
+        for where, row in _rows(path, folders, labeled):
+            for column, value in defaults.items():
+                row[column] = row.get(column) or value
+            video, split = _read_row(row, folders, where, labeled)
+            key = (video.path, video.start_seconds, video.end_seconds)
+            line = where.rpartition(", ")[2]
+            if seen.setdefault(key, where) != where:
+                raise DataError(
+                    f"{where}: {video.name} is listed twice (first in "
+                    f"{seen[key].removeprefix(f'{path}, ')}): remove one of the two."
+                )
+            if not exists(video.path):
+                missing.append(f"{video.path} ({line})")
+            splits[split].append(video)
+    names = " and ".join(str(path) for path, _ in lists)
+    if not seen:
+        raise DataError(f"{names} lists no videos.")
+    if missing and must_exist:
+        raise DataError(
+            f"{len(missing)} of {len(seen)} videos listed in {names} do not exist: "
+            f"{some(missing)}. Paths are relative to the folder of the list or of the data, and "
+            "name files or folders of numbered pictures; put the videos there or remove their "
+            "lines."
+        )
+    notes = [
+        f"Split '{name}' is none of train, validation and test: it is used only where it is named."
+        for name in sorted(set(splits) - set(SPLITS.values()))
+    ]
+    return dict(splits), notes
+
+
+def _rows(
+    path: Path, folders: Sequence[Path], labeled: bool
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields the place and the cells of each row, or of each line of a list without a header."""
+    columns, _ = header(path)
+    name, _ = _parse_line(columns[0] if columns else "", folders)
+    is_video = is_video_name(name) or bool(name and exists(_locate(name, folders)))
+    if not is_video and (path.suffix.lower() != ".txt" or "path" in map(str.lower, columns)):
+        yield from read_rows(path, ("path", "label") if labeled else ("path",))
+        return
+    names = _class_names(path.parent)
+    for where, line in file_lines(path):
+        name, label = _parse_line(line.strip(), folders)
+        if names and label.isdecimal():
+            if int(label) not in names[1]:
+                raise DataError(
+                    f"{where}: {names[0]} names the classes {min(names[1])} to {max(names[1])}. "
+                    f"Received: {label}"
+                )
+            label = names[1][int(label)]
+        yield where, {"path": name, "label": label}
+
+
+def _parse_line(line: str, folders: Sequence[Path]) -> tuple[str, str]:
+    """Returns the path and the label of a line; "" if it has none."""
+    if is_video_name(line) or exists(_locate(line, folders)):
+        return line, ""
+    if match := _LABELED_FILE.fullmatch(line):
+        return match[1], match[2]
+    if not (match := _LABELED_FOLDER.fullmatch(line)):
+        return line, ""
+    counted = not exists(_locate(match[1], folders))  # mmaction2: path, number of pictures, label
+    return re.sub(r"\s+\d+$", "", match[1]) if counted else match[1], match[2]
+
+
+def _class_names(folder: Path) -> tuple[Path, dict[int, str]] | None:
+    """Reads a file of class names: one a line, counted from 0, or each behind its number."""
+    for pattern in _CLASS_NAMES:
+        for path in sorted(folder.glob(pattern)):
+            lines = [line.strip() for _, line in file_lines(path)]
+            numbered = [re.fullmatch(r"(\d+)[\s,]+(.+)", line) for line in lines]
+            if all(numbered):
+                return path, {int(match[1]): match[2] for match in numbered if match}
+            return path, dict(enumerate(lines))
+    return None
+
+
+def header(path: Path) -> tuple[list[str], str]:
+    """Returns the cells of the first line of a CSV file, and what separates them."""
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        line = file.readline(10_000)
+    separator = max(",;\t", key=line.count)
+    cells: list[str] = next(csv.reader([line], delimiter=separator), [])
+    return [cell.strip() for cell in cells], separator
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields the place, for messages, and the stripped cells of each row of a CSV file.
+
+    `columns` must be there; a cell that is missing is "".
+    """
+    received, separator = header(path)
+    names = [name.lower() for name in received]
+    if not set(columns) <= set(names):
+        raise DataError(
+            f"{path} must have the columns {_COLUMNS}. Received: {separator.join(received)}"
+        )
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file, names, restval="", delimiter=separator)
+            next(rows)
+            for row in rows:
+                cells = {name: row[name].strip() for name in names}
+                yield f"{path}, line {rows.line_num}", cells
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} is not a CSV file in UTF-8: {error}") from error
+
+
+def _read_row(
+    row: dict[str, str], folders: Sequence[Path], where: str, labeled: bool
+) -> tuple[Video, str]:
+    path, label = row["path"], row.get("label", "")
+    for column in ("path", "label") if labeled else ("path",):
+        if not row[column]:
+            raise DataError(f"{where}: the column '{column}' is empty.")
+    if len(label.splitlines()) > 1:
+        raise DataError(f"{where}: a label must be one line. Received: {label!r}")
+    start_text, end_text = row.get("start_seconds", ""), row.get("end_seconds", "")
+    try:
+        start, end = float(start_text or 0.0), float(end_text or math.inf)
+    except ValueError:
+        raise DataError(
+            f"{where}: start_seconds and end_seconds must be numbers. Received: "
+            f"{start_text!r} and {end_text!r}"
+        ) from None
+    if not 0 <= start < end:
+        raise DataError(
+            f"{where}: start_seconds must be 0 or more and below end_seconds. "
+            f"Received: {start:g} and {end:g}"
+        )
+    try:
+        rate = float(row["frame_rate"])
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < math.inf:
+        raise DataError(
+            f"{where}: frame_rate must be above 0, in frames a second. "
+            f"Received: {row['frame_rate']!r}"
+        )
+    split = row["split"].lower()
+    video = Video(_locate(path, folders), label, start, end, row.get("group", ""), rate)
+    return video, SPLITS.get(split, split)
+
+
+def _locate(name: str, folders: Sequence[Path]) -> str:
+    """Returns the path of a listed video, in the first of some folders that has it.
+
+    Of paths as Windows writes them, too.
+    """
+    if _URL in name:
+        return name
+    names = dict.fromkeys((name, name.replace("\\", "/")))
+    places = [os.path.normpath(folder / name) for name in names for folder in folders]
+    return next(filter(exists, places), places[0])
+
+
+def to_csv(annotations: Annotations) -> str:
+    """Returns all videos as the text of a CSV file that can be read back, with absolute paths."""
+    videos = [(split, video) for split, part in annotations.splits.items() for video in part]
+    table = {
+        "path": [v.path if _URL in v.path else os.path.abspath(v.path) for _, v in videos],
+        "label": [video.label for _, video in videos],
+        "split": [split for split, _ in videos],
+        "start_seconds": [v.start_seconds or "" for _, v in videos],
+        "end_seconds": ["" if v.end_seconds == math.inf else v.end_seconds for _, v in videos],
+    }
+    if any(video.group for _, video in videos):
+        table["group"] = [video.group for _, video in videos]
+    if any(video.frame_rate != FRAME_RATE for _, video in videos):
+        table["frame_rate"] = [video.frame_rate for _, video in videos]
+    return files.csv_text(list(table), zip(*table.values(), strict=True))
