@@ -511,7 +511,7 @@ def test_a_clip_store_has_no_flow(tmp_path, data, monkeypatch):
 
 def test_segments_and_times_are_kept(moving, tmp_path):
     output = tmp_path / "out.mkv"
-    flow_folder.store((moving.path, FlowSettings("dis", 0), output))
+    flow_folder.store((moving, FlowSettings("dis", 0), output))
     segment = {"start_seconds": 0.3, "end_seconds": 0.7}
     ones = [
         next(VideoReader(0, 0, "dis", stored=one != moving.path).windows(video, 4, 1, Views(1), 48))
@@ -594,7 +594,7 @@ def test_a_damaged_file_of_flow_is_noted(moving, tmp_path):
 
 
 def test_stored_frames_come_in_order(moving, tmp_path):
-    flow_folder.store((moving.path, FlowSettings("dis", 0), tmp_path / "out.mkv"))
+    flow_folder.store((moving, FlowSettings("dis", 0), tmp_path / "out.mkv"))
     stored = StoredFlow(str(tmp_path / "out.mkv"))
     index = stored.index()
     assert (index.seconds == VideoFile(moving.path).index().seconds).all()

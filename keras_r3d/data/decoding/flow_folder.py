@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import Annotations, Problem
+from keras_r3d.data.annotations import Annotations, Problem, Video
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.flow_video import (
     FlowVideo,
@@ -130,7 +130,7 @@ def write(
         for videos in labeled.splits.values()
         for video in videos
     }
-    rates = {v.path: v.frame_rate for videos in labeled.splits.values() for v in videos}
+    by_path = {v.path: v for videos in labeled.splits.values() for v in videos}
     paths = sorted(inside, key=inside.__getitem__)
     work = Work(folder, MARKER, dataclasses.asdict(settings), DataError)
     with work.open():
@@ -138,7 +138,7 @@ def write(
         done = len(paths) - len(waiting)
         problems = []
         tasks = [
-            (path, rates[path], settings, work.scratch / f"{number}{_SUFFIX}")
+            (by_path[path], settings, work.scratch / f"{number}{_SUFFIX}")
             for number, path in enumerate(waiting)
         ]
         results = workers.run(store, tasks, workers=processes, limit_seconds=limit_seconds)
@@ -149,7 +149,7 @@ def write(
                 problems.append(Problem(path, result.status, result.sentence(path)))
                 write_reason(destination, problems[-1].detail)
             else:
-                work.put(tasks[number][-1], destination)
+                work.put(tasks[number][2], destination)
             done += 1
             progress(done, len(paths))
         problems.sort(key=lambda problem: problem.name)
@@ -167,22 +167,21 @@ def _is_made(destination: Path) -> bool:
     return destination.is_file() and reason(str(destination)) is None
 
 
-def store(task: tuple[str, float, FlowSettings, Path]) -> None:
+def store(task: tuple[Video, FlowSettings, Path]) -> None:
     """Stores the flow of a video.
 
     Args:
-        task: the video, its rate if it is a folder, how flow is computed, and the file to write,
-            which ends in `.mkv`.
+        task: the video, how flow is computed, and the file to write, which ends in `.mkv`.
 
     Raises:
         VideoError: it gives no flow.
         WriteError: the disk is full, …
     """
-    path, rate, settings, output = task
+    source, settings, output = task
     written = 0
     writer = None
     try:
-        video = FlowVideo(path, settings.input, settings.short_side, rate)
+        video = FlowVideo(source.path, settings.input, settings.short_side, source.frame_rate)
         index = video.index()
         for number, frame in video.frames(index):
             image = packed(frame, index.seconds[number])
@@ -193,7 +192,7 @@ def store(task: tuple[str, float, FlowSettings, Path]) -> None:
         if writer is not None:
             writer.release()
     if not written:
-        raise VideoError(no_frame(path))
+        raise VideoError(no_frame(source.path))
     if written != (read := len(StoredFlow(str(output)).index().seconds)):
         raise files.WriteError(
             f"Could not write {output}: of {written} frames {read} are in the file. Is the disk "

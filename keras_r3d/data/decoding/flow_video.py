@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_r3d.data.annotations import FRAME_RATE
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.frame_folder import open_pictures
 from keras_r3d.data.decoding.picture import Cutter, Frame
@@ -38,7 +39,7 @@ class FlowVideo:
         DataError: OpenCV lacks the algorithm.
     """
 
-    def __init__(self, path: str, algorithm: str, short_side: int, rate: float):
+    def __init__(self, path: str, algorithm: str, short_side: int, rate: float = FRAME_RATE):
         self._compute = flow.algorithm(algorithm)
         self._file = open_pictures(path, short_side, rate)
 
