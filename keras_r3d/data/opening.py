@@ -122,7 +122,7 @@ class Videos:
     Attributes:
         classes: names, in the order of the labels.
         splits: the videos of "train", and of "validation" and "test" where there are some. A video
-            has `path`, `label`, `start_seconds`, `end_seconds`, `group`.
+            has `path`, `label`, `start_seconds`, `end_seconds`, `group`, `frame_rate`.
         notes: sentences for the user, such as which files are skipped.
     """
 

@@ -37,14 +37,15 @@ def contents(folder: str) -> tuple[list[str], list[str]]:
     folders, names = entries(folder)
     if _is_video(folders, names):
         return [folder], []
-    below = [contents(path) for path in folders]
-    paths = [(name, os.path.join(folder, name)) for name in names]
-    videos = [path for name, path in paths if is_video_name(name)]
-    others = [path for name, path in paths if not is_video_name(name)]
-    return (
-        sorted(sum((more for more, _ in below), videos)),
-        sorted(sum((more for _, more in below), others)),
-    )
+    videos: list[str] = []
+    others: list[str] = []
+    for name in names:
+        (videos if is_video_name(name) else others).append(os.path.join(folder, name))
+    for path in folders:
+        more, rest = contents(path)
+        videos += more
+        others += rest
+    return sorted(videos), sorted(others)
 
 
 def entries(folder: str | Path) -> tuple[list[str], list[str]]:
