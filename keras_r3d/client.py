@@ -31,7 +31,7 @@ def _main(
         raise R3DError(
             f"{listing.printable(live[0])}: the client sends files. `predict` watches cameras."
         )
-    paths = listing.paths(words, sys.stdin)
+    paths = listing.paths(words, sys.stdin, say=print)
     options = arguments.of(_PREDICT) | {"videos": paths, "timeout": timeout}
     outputs = {name: options[name] for name in ("json", "csv") if name in options}
     Predictions(paths, (), **outputs)  # what cannot be written is an error before a server is asked

@@ -40,7 +40,7 @@ def _main(
             raise R3DError(f"--{name} is for {kind}.")
     patience = {} if timeout is None else {"timeout": timeout}
     if not live:
-        return _predict(arguments, listing.paths(words, sys.stdin), patience)
+        return _predict(arguments, listing.paths(words, sys.stdin, say=print), patience)
     if len(words) > 1:
         raise R3DError(f"A live source is watched alone. Received: {' '.join(words)}")
     if arguments.get("fuse"):

@@ -105,15 +105,21 @@ def test_a_list_without_labels_names_its_videos(tmp_path, monkeypatch, name, tex
     monkeypatch.chdir(tmp_path)
     touch(tmp_path, "my a.mp4", "b.mp4")
     (tmp_path / name).write_text(text)
-    assert sorted(listing.paths([name])) == ["b.mp4", "my a.mp4"]
+    assert sorted(listing.paths([name], say=print)) == ["b.mp4", "my a.mp4"]
     assert listing.paths([name], opens_lists=False) == [name]
     assert listing.names_several(name)
 
 
 def test_kinetics_without_labels_and_segments(tmp_path):
     touch(tmp_path, "q_000000_000010.mp4", "w.mp4")
-    (tmp_path / "test.csv").write_text("youtube_id,time_start,time_end,split\nq,0,10,test\n")
-    assert listing.paths([str(tmp_path / "test.csv")]) == [str(tmp_path / "q_000000_000010.mp4")]
+    (tmp_path / "test.csv").write_text(
+        "youtube_id,time_start,time_end,split\nq,0,10,test\ngone,0,10,test\n"
+    )
+    notes: list[str] = []
+    found = listing.paths([str(tmp_path / "test.csv")], say=notes.append)
+    assert found == [str(tmp_path / "q_000000_000010.mp4")]
+    assert "videos that were found: test 1 of 2 (50.0 %)" in notes[0]
+    assert notes[1] == "Note: 1 listed videos are missing: gone_000000_000010."
     (tmp_path / "test.csv").write_text("youtube_id,time_start,time_end,split\nw,0,10,test\n")
     with pytest.raises(DataError, match=r"lists 1 segments of videos, for one .*w\.mp4 \[0-10 s\]"):
         listing.paths([str(tmp_path / "test.csv")])

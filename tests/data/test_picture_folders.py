@@ -149,6 +149,26 @@ def test_scan_tells_copies_and_quarantines_folders(tmp_path):
     assert len(data.scan(tmp_path / "a/v", min_side=8, processes=1).examinations) == 1
 
 
+def test_stores_and_flow_are_made_of_folders(tmp_path):
+    for name in ("a/v", "b/w"):
+        unpack(tmp_path / "data" / name, "{:03}.png", moving(12))
+    made = [
+        data.prepare_store(tmp_path / "data", tmp_path / "store", short_side=32, frame_rate=10.0),
+        data.store_flow(
+            tmp_path / "data", tmp_path / "flow", input="dis", short_side=32, frame_rate=10.0
+        ),
+    ]
+    for name, clips in (("store", Clips()), ("flow", Clips(input="dis", short_side=32))):
+        opened = opening.open_source(tmp_path / name, clips)
+        for video in opened.annotations.splits["train"]:
+            assert opened.reader.seconds(video) == pytest.approx(np.arange(12) / 10)
+    assert not [problem for one in made for problem in one.problems]
+    row = (tmp_path / "store" / "videos.csv").read_text().splitlines()[1].split(",")
+    folder = str(tmp_path / "data" / "a" / "v")
+    assert row[0] == "a/v"
+    assert row[-2:] == [f"{annotations.size(folder)}", annotations.sha256(folder)]
+
+
 def test_links_are_followed_and_loops_are_not(tmp_path):
     touch(tmp_path, "disk/a/one.mp4", "disk/b/two.mp4", "disk/c/BBBBBBBBBBB_000001_000011.mp4")
     root = tmp_path / "data"

@@ -102,6 +102,23 @@ def test_times_are_those_shown(tmp_path):
     assert VideoFile(str(path)).index().seconds == pytest.approx(uneven, abs=2e-3)
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (0.5, 1.0, [5, 6, 7, 8, 9]),
+        (0.51, 0.58, [5]),  # shorter than a frame: the one shown then
+        (0.0, 0.001, [0]),
+        (1.95, 9.0, [19]),
+        (0.55, np.inf, list(range(6, 20))),
+    ],
+)
+def test_a_segment_has_the_frames_shown_in_it(tmp_path, start, end, expected):
+    index = VideoFile(str(encode(tmp_path / "v.mkv", moving(20), rate=10))).index()
+    assert index.shown(start, end, "v").tolist() == expected
+    with pytest.raises(VideoError, match=r"^v: no frame is shown in this range; .* at 1\.9 s"):
+        index.shown(2.01, end + 3, "v")
+
+
 @pytest.mark.parametrize("name", ["v.webm", "v.mp4", "v.mkv"])
 def test_sound_longer_than_the_video_promises_no_frames(tmp_path, name):
     codec = "libvpx" if name == "v.webm" else "libx264"

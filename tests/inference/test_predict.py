@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import commands
+import cv2
 import exports
 import predictions
 import pytest
@@ -22,6 +23,7 @@ from keras_r3d import VideoClassifier
 from keras_r3d import predict as predict_command
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import video_writer
+from keras_r3d.data.decoding.frame_folder import timed_frames
 from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.evaluation.evaluating import evaluate_videos
@@ -93,6 +95,26 @@ def test_what_is_no_video_is_an_error(runs, opened, folder, name, message):
     if name != "deep":  # a folder names several
         with pytest.raises(VideoError, match=message):
             VideoClassifier(runs[0]).predict(folder / name)
+
+
+def test_a_folder_of_pictures_is_one_video(runs, folder, tmp_path):
+    for name, end in (("v", 18), ("w", 9)):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        for number, (_, frame) in enumerate(timed_frames(str(folder / "long.avi"))):
+            if number < end:
+                path = tmp_path / "all" / name / f"image_{number:05}.png"
+                cv2.imwrite(str(path), frame[..., ::-1])
+    classifier = VideoClassifier(runs[0])
+    found = classifier.predict(tmp_path / "all" / "v", frame_rate=10)
+    assert found.top(1)[0][0] == classifier.predict(folder / "long.avi").top(1)[0][0]
+    assert found.window_seconds[:, 0] == pytest.approx([0, 0.4, 0.8, 1.2, 1.6])
+    found.save(tmp_path / "copy.mp4")
+    assert [time for time, _ in timed_frames(str(tmp_path / "copy.mp4"))][-1] == pytest.approx(1.7)
+    (tmp_path / "test.txt").write_text("all/v\nall/w\nall/gone\n")
+    code, out = predict("--workdir", runs[0], tmp_path / "test.txt", "--top=1")
+    assert code == 1
+    assert "3 videos: 2 ok, 0 partial, 1 error." in out
+    assert len(list(classifier.predict(tmp_path / "all"))) == 2
 
 
 def test_a_folder_is_predicted_and_a_broken_file_is_the_exit_code(runs, folder, tmp_path):

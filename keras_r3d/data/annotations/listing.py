@@ -4,7 +4,8 @@ import glob
 import io
 import os
 import re
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import own_lists
@@ -22,13 +23,17 @@ def is_live(word: str) -> bool:
 
 
 def paths(
-    words: Iterable[str], lines: Iterable[str] = (), *, opens_lists: bool = True
+    words: Iterable[str],
+    lines: Iterable[str] = (),
+    *,
+    opens_lists: bool = True,
+    say: Callable[[str], None] = warnings.warn,
 ) -> list[str]:
     """Returns the paths of the videos that words name, each file once, in their order.
 
     Words are videos; folders, for all videos at any depth; lists, for the videos in them, if
     `opens_lists`; globs (`**` is any folders); "-" for `lines`, of a path each. A missing file, or
-    a glob without a match, is returned unchanged.
+    a glob without a match, is returned unchanged. `say` takes notes on lists.
     """
     files: dict[str, str] = {}
     for word in words:
@@ -47,7 +52,9 @@ def paths(
                     "pictures."
                 )
         elif opens_lists and _is_list(word):
-            listed = annotations.listed_paths(word)
+            listed, notes = annotations.listed_paths(word)
+            for note in notes:
+                say(f"Note: {note}")
         elif glob.has_magic(word) and not os.path.lexists(word):
             matches = sorted(glob.glob(word, recursive=True))
             listed = [path for path in matches if annotations.exists(path)] or [word]

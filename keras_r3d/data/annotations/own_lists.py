@@ -179,7 +179,8 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[st
     names = [name.lower() for name in received]
     if not set(columns) <= set(names):
         raise DataError(
-            f"{path} must have the columns {_COLUMNS}. Received: {separator.join(received)}"
+            f"{path} must have the columns {_COLUMNS}, or lines of a video and its label. "
+            f"Received: {separator.join(received)}"
         )
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

@@ -117,7 +117,7 @@ def extract_features(
     stored = None
     if videos or labeled:
         feature_file.check_new(path)
-        words = dict.fromkeys(map(os.path.abspath, listing.paths(videos, sys.stdin)))
+        words = dict.fromkeys(map(os.path.abspath, listing.paths(videos, sys.stdin, say=say)))
         paths = [word for word in words if annotations.is_text(word)]
         nameless = [listing.printable(word) for word in words if not annotations.is_text(word)]
         named = opening.Named(model=model, workdir=workdir, recipe=recipe)
