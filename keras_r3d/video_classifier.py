@@ -444,6 +444,7 @@ class VideoClassifier:
         layer: str | None = None,
         method: Literal["integrated", "grad_cam", "layer_cam"] = "integrated",
         occlusion: bool = False,
+        frame_rate: float = FRAME_RATE,
         output: str | None = None,
         npz: bool = False,
         progress: Progress | None = None,
@@ -457,6 +458,7 @@ class VideoClassifier:
             layer: whose map is used; None is the deepest of 14x14 cells or more.
             method: kind of Grad-CAM, see docs/explain.md.
             occlusion: also cover parts of the clip, to check (takes longer).
+            frame_rate: of a folder of pictures, in frames a second.
             output: also writes VIDEO.explain.mp4 and .png into this folder; nothing is replaced.
             npz: also writes the numbers there, VIDEO.explain.npz.
             progress: takes the number of parts covered, and of all.
@@ -470,6 +472,7 @@ class VideoClassifier:
             VideoError: the video gives no frames.
         """
         path = os.fspath(video)
+        check_range(*FRAME_RATES, frame_rate=frame_rate)
         if output is not None:
             explain.paths_of(path, output, npz)  # an error now, rather than after the work
         explanation = explain.explain(
@@ -480,6 +483,7 @@ class VideoClassifier:
             layer=layer,
             method=method,
             occlusion=occlusion,
+            frame_rate=frame_rate,
             progress=progress,
         )
         if output is not None:

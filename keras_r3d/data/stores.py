@@ -316,7 +316,7 @@ def store_flow(
     flow.algorithm(input)  # or it is an error, once and not for each video
     reading = {"annotations": annotations, "frame_rate": frame_rate, "trimmed": trimmed}
     labeled = _read_videos(data, reading, output, say or (lambda text: None))
-    settings = flow_folder.FlowSettings(input, short_side)
+    settings = flow_folder.FlowSettings(input, short_side, frame_rate=frame_rate)
     problems = flow_folder.write(
         *(labeled, lists.root(data), Path(output), settings),
         processes=processes or len(os.sched_getaffinity(0)),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import Annotations, Problem, Video
+from keras_r3d.data.annotations import FRAME_RATE, Annotations, Problem, Video
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.flow_video import (
     FlowVideo,
@@ -47,12 +47,14 @@ class FlowSettings:
         short_side: of the frames, in pixels; 0 for those of the video.
         bound: pixels of the longest displacement that can be told.
         version: of files and bytes.
+        frame_rate: of folders of pictures, where the list of videos has no other.
     """
 
     input: str
     short_side: int
     bound: float = flow.BOUND
     version: int = VERSION
+    frame_rate: float = FRAME_RATE
 
 
 def is_one(path: str | Path) -> bool:
@@ -84,7 +86,7 @@ def check(path: str | Path, input: str, short_side: int) -> None:
     differing = [
         f"{key} is {value!r}, asked for was {getattr(asked, key)!r}"
         for key, value in dataclasses.asdict(stored).items()
-        if value != getattr(asked, key)
+        if value != getattr(asked, key) and key != "frame_rate"  # the times are in the files
     ]
     if differing:
         raise DataError(

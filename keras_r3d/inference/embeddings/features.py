@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras import layers
 
 from keras_r3d._version import __version__
+from keras_r3d.data.annotations import Video
 from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.inference.embeddings.feature_file import Features
 from keras_r3d.inference.embeddings.journal import Journal
@@ -129,7 +130,7 @@ def of_videos(
 ) -> Features:
     """Computes the embeddings of videos, all in memory; arguments and errors as of `store`."""
     journal = Journal(side.videos, len(model.classes))
-    request = _request(model, layer, per)
+    request = _request(model, layer, per, side.videos)
     metadata = request | _embed(model, side, journal, per, timeout, {}, None)
     columns = [name for name in feature_file.COLUMNS if side.name or name != "label"]
     batches = list(journal.batches(columns))
@@ -164,7 +165,7 @@ def store(
             recipe or layer, or damaged; or another process writes the same.
         ModelError: the model gives numbers that are not finite.
     """
-    request = _request(model, layer, per)
+    request = _request(model, layer, per, side.videos)
     work = Work(output.with_name(f"{output.name}.parts"), "request.json", request, ArgumentError)
     with work.open():
         journal = Journal(side.videos, len(model.classes), work.folder)
@@ -241,7 +242,7 @@ def _rows(scored: Prediction, per: str) -> np.ndarray:
     return rows
 
 
-def _request(model: Classifier, layer: str, per: str) -> dict[str, Any]:
+def _request(model: Classifier, layer: str, per: str, videos: Sequence[Video]) -> dict[str, Any]:
     """Returns what embeddings are of: those of another one are not mixed with them."""
     return {
         # Of a model in memory there is no file.
@@ -252,6 +253,7 @@ def _request(model: Classifier, layer: str, per: str) -> dict[str, Any]:
         "clips": as_dict(model.clips),
         "windows": model.eval.windows,
         "views": model.eval.views,
+        "frame_rates": sorted({video.frame_rate for video in videos}),
         "versions": {
             "keras_r3d": __version__,
             "keras": keras.__version__,

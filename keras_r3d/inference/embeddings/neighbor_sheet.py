@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_r3d.data import opening
-from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations import FRAME_RATE, Video
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.decoding.video_reader import VideoReader
@@ -64,6 +64,8 @@ def sheet(neighbors: Neighbors) -> Figure:
 def middle_frames(features: Features) -> Callable[[int], Frame | None]:
     """Returns what reads the middle frame of a row, uint8 `(160, 160, 3)`, RGB."""
     data_dir = features.metadata["data_dir"]
+    rates = features.metadata.get("frame_rates", [])
+    rate = rates[0] if len(rates) == 1 else FRAME_RATE
     reader: Reader = VideoReader(0, 0)
     stored: dict[str, Video] | None = None
     if data_dir and opening.is_store(data_dir):
@@ -73,7 +75,7 @@ def middle_frames(features: Features) -> Callable[[int], Frame | None]:
 
     def middle_frame(row: int) -> Frame | None:
         path, name = str(features.path[row]), str(features.video[row])
-        video = Video(path, "") if stored is None else stored.get(name)
+        video = Video(path, "", frame_rate=rate) if stored is None else stored.get(name)
         if video is None:
             return None
         middle = (features.start_seconds[row] + features.end_seconds[row]) / 2

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
 from keras_r3d.data import clips as cutting
-from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations import FRAME_RATE, Video
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.explanation import feature_maps, gradcam, heat, overlay
 from keras_r3d.inference.explanation.feature_maps import Stage
@@ -135,6 +135,7 @@ def explain(
     layer: str | None = None,
     method: str = "integrated",
     occlusion: bool = False,
+    frame_rate: float = FRAME_RATE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Explanation:
     """Explains what in a video speaks for a class: see `VideoClassifier.explain`."""
@@ -146,7 +147,8 @@ def explain(
         )
     stage = feature_maps.choose(network, clips.shape[:3], layer)
     index = None if class_name is None else _class_index(class_name, model.classes)
-    source, reader, protocol = Video(video, label=""), file_reader([video], clips), model.eval
+    source = Video(video, label="", frame_rate=frame_rate)
+    reader, protocol = file_reader([video], clips), model.eval
     (prediction,) = score(model, reader, [source])
     if prediction.status == "error":
         raise VideoError(prediction.detail)
