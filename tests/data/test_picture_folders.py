@@ -44,7 +44,9 @@ def test_class_folders_hold_folders_of_pictures(tmp_path):
 
 def test_pictures_in_class_folders_are_no_videos_of_theirs(tmp_path):
     videos(tmp_path, "a", "b")
-    with pytest.raises(DataError, match=r"class folder .*a holds no video .*folder of numbered"):
+    with pytest.raises(
+        DataError, match=r"a holds numbered pictures, so it is a video and no class: put it"
+    ):
         read(tmp_path)
 
 

@@ -180,7 +180,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[st
     if not set(columns) <= set(names):
         raise DataError(
             f"{path} must have the columns {_COLUMNS}, or lines of a video and its label. "
-            f"Received: {separator.join(received)}"
+            f"Received: {separator.join(received)!r:.200}"
         )
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

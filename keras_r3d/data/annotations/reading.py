@@ -117,10 +117,15 @@ def _read_folders(data_dir: Path, frame_rate: float) -> tuple[Splits, list[str]]
         for class_folder in _folders(split_folder):
             paths, rest = contents(str(class_folder))
             others += rest
-            if paths in ([], [str(class_folder)]):
+            if paths == [str(class_folder)]:
                 raise DataError(
-                    f"The class folder {class_folder} holds no video (a file "
-                    f"{', '.join(sorted(VIDEO_SUFFIXES))}, or a folder of numbered pictures): add "
+                    f"{class_folder} holds numbered pictures, so it is a video and no class: put "
+                    "it into the folder of its class."
+                )
+            if not paths:
+                raise DataError(
+                    f"The class folder {class_folder} holds no video "
+                    f"({', '.join(sorted(VIDEO_SUFFIXES))}, or a folder of numbered pictures): add "
                     "videos or remove the folder."
                 )
             videos += [Video(path, class_folder.name, frame_rate=frame_rate) for path in paths]
