@@ -127,6 +127,8 @@ def _rows(
     names = _class_names(path.parent)
     for where, line in file_lines(path):
         name, label = _parse_line(line.strip(), folders)
+        if re.fullmatch(r"\d+([\s,;]+\d+)+", label):
+            raise DataError(f"{where}: a video has one label. Received: {label}")
         if names and label.isdecimal():
             if int(label) not in names[1]:
                 raise DataError(
