@@ -11,7 +11,7 @@ def _main(arguments: command.Arguments) -> int:
 
     scanned = report.scan(**arguments.of(_SCAN), progress=Progress("files"), say=print)
     print(scanned)
-    return int(bool(scanned.broken))
+    return int(not all(file.frames for file in scanned.examinations))
 
 
 def main() -> None:

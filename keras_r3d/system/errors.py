@@ -75,7 +75,14 @@ class UnreachableError(R3DError):
 
 
 class VideoError(R3DError):
-    """A video or camera that cannot be opened, or has no frame where one was expected."""
+    """A video or camera that cannot be opened, or has no frame where one was expected.
+
+    Its `status` is "codec" where only a decoder is missing, else "unreadable".
+    """
+
+    def __init__(self, message: str, status: str = "unreadable"):
+        super().__init__(message)
+        self.status = status
 
 
 class WeightsError(R3DError, ValueError):

@@ -16,6 +16,7 @@ from typing import Any
 
 from keras_r3d.system.errors import VideoError, WriteError
 
+LOST = ("time limit", "crash")  # statuses of items whose process says nothing
 _SIGNAL_WHEN_PARENT_ENDS = 1  # PR_SET_PDEATHSIG of Linux
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
@@ -24,12 +25,12 @@ _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 class Failure:
     """An item that gave no result."""
 
-    status: str  # "unreadable", "time limit" or "crash"
+    status: str  # of a VideoError, "time limit" or "crash"
     detail: str
 
     def sentence(self, name: str) -> str:
         """Returns what is wrong with the video of that name."""
-        return self.detail if self.status == "unreadable" else f"{name}: {self.detail}."
+        return f"{name}: {self.detail}." if self.status in LOST else self.detail
 
 
 def run(
@@ -38,7 +39,7 @@ def run(
     """Calls a function of a module with each item, in parallel processes.
 
     Yields an item's number and its result, or a `Failure`, in the order they are done; a VideoError
-    is one, "unreadable". A WriteError is raised.
+    is one. A WriteError is raised.
     """
     context = multiprocessing.get_context("spawn")
     idle: list[tuple[Any, connection.Connection]] = []
@@ -80,7 +81,7 @@ def call(function: Callable[[Any], Any], item: Any) -> Any:
     try:
         return function(item)
     except VideoError as error:
-        return Failure("unreadable", str(error))
+        return Failure(error.status, str(error))
     except WriteError as error:
         return error
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import write_video
 from odd_jobs import odd_job
 from prepared import inline
-from video_files import encode, moving
+from video_files import encode, moving, without_decoder
 
 from keras_r3d import R3DError, data, scan
 from keras_r3d.data import annotations
@@ -257,11 +257,20 @@ def test_a_folder_without_labels_is_scanned_all_the_same(tmp_path, monkeypatch):
 
 def test_the_command(tmp_path):
     (tmp_path / "bad.avi").write_text("nothing")
+    without_decoder(tmp_path / "new.mp4")
     write_video(tmp_path / "one.avi")
     given = ("--min_side=8", "--quarantine", f"--csv={tmp_path / 'scan.csv'}")
     output = commands.output(scan.main, tmp_path, *given, code=1)
     assert "Without labels and splits: " in output
     assert "1 unreadable: no frame can be had\n    bad.avi: it cannot be opened" in output
+    assert "1 codec: nothing here decodes it, though it may be sound: --quarantine" in output
+    assert "\n    new.mp4: its codec 'lcev' has no decoder here: convert it to H.264" in output
     assert f"Written: {tmp_path / 'scan.csv'}\n" in output
+    with (tmp_path / "scan.csv").open(newline="") as file:
+        statuses = {Path(row["path"]).name: row["status"] for row in csv.DictReader(file)}
+    assert statuses == {"bad.avi": "unreadable", "new.mp4": "codec", "one.avi": "ok"}
     assert (tmp_path / "quarantine.txt").read_text() == "bad.avi\n"
+    (tmp_path / "bad.avi").unlink()
+    output = commands.output(scan.main, tmp_path, "--quarantine", code=1)
+    assert "quarantine.txt" not in output
     assert "Missing: DATA" in commands.output(scan.main, code=1)

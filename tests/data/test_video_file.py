@@ -5,7 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from video_files import encode, moving
+from video_files import encode, moving, without_decoder
 
 from keras_r3d.data.decoding.picture import Cutter
 from keras_r3d.data.decoding.video_file import VideoFile
@@ -125,6 +125,18 @@ def test_sound_longer_than_the_video_promises_no_frames(tmp_path, name):
     path = encode(tmp_path / name, moving(20), codec, audio_seconds=5)
     count, index, whole = decoded(path)
     assert count == index.promised == len(whole) == 20
+
+
+def test_a_codec_without_decoder_is_named(tmp_path):
+    for fourcc, name in ((b"lcev", "lcev"), (b"evc1", "evc")):
+        path = without_decoder(tmp_path / f"{name}.mp4", fourcc)
+        with pytest.raises(VideoError) as caught:
+            VideoFile(str(path))
+        assert str(caught.value) == (
+            f"{path}: its codec '{name}' has no decoder here: convert it to H.264 with a program "
+            "that plays it."
+        )
+        assert caught.value.status == "codec"
 
 
 def test_a_cover_picture_is_no_video(tmp_path):

@@ -72,6 +72,13 @@ def encode(
     return path
 
 
+def without_decoder(path: Path, fourcc: bytes = b"lcev") -> Path:
+    """Writes a sound MP4 of a codec that FFmpeg has no decoder for, as far as the header tells."""
+    encode(path, moving(4))
+    path.write_bytes(path.read_bytes().replace(b"avc1", fourcc))
+    return path
+
+
 def moving(frames: int, height: int = 48, width: int = 64) -> np.ndarray:
     """Frames in which a square wanders over a pattern; each differs from all others."""
     rows, columns = np.mgrid[:height, :width]

@@ -53,8 +53,8 @@ class Video:
 class Problem:
     """What is wrong with a video.
 
-    Its status is "unreadable" (it gives no frames) or "short" (the container promises more frames
-    than decode; those that decode are used).
+    Its status is "short" (the container promises more frames than decode; those that decode are
+    used), or that of the VideoError if it gives no frames.
     """
 
     name: str

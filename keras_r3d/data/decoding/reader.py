@@ -184,7 +184,7 @@ class Reader(ABC):
         try:
             yield
         except VideoError as error:
-            self._note(video, "unreadable", str(error))
+            self._note(video, error.status, str(error))
             raise
 
     def _note(self, video: Video, status: str, detail: str) -> None:

@@ -8,6 +8,8 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import re
+import threading
 from collections.abc import Collection, Iterator
 
 import av
@@ -21,6 +23,7 @@ from keras_r3d.data.sampling.temporal import Indices
 from keras_r3d.system.errors import VideoError
 
 av.logging.set_level(None)  # FFmpeg's own complaints name no file; ours do
+_naming = threading.Lock()  # the level of logging is one of all threads
 _FAILURES = (av.FFmpegError, OSError)  # the second for codes that PyAV has no class for
 
 
@@ -123,11 +126,23 @@ class VideoFile:
         context = self._stream.codec_context
         if context is None:
             raise VideoError(
-                f"{self.path}: its codec is not available: convert it, for example with `ffmpeg -i "
-                "VIDEO -c:v libx264 NEW.mp4`."
+                f"{self.path}: its codec '{self._codec_name()}' has no decoder here: convert it to "
+                "H.264 with a program that plays it.",
+                "codec",
             )
         self._size = context.height, context.width
         context.thread_type, context.thread_count = "NONE", 1  # several videos at a time instead
+
+    def _codec_name(self) -> str:
+        """Returns the name, else the four letters, of a codec that has no decoder."""
+        # PyAV tells it in a text for logs only; what other threads log then is dropped.
+        with _naming, av.logging.Capture(local=False):
+            av.logging.set_level(av.logging.INFO)
+            description = self._container.dumps_format()
+            av.logging.set_level(None)
+        number = self._stream.index
+        match = re.search(rf"Stream #0:{number}\b.*?: Video: (?:none \()?([^ ,]+)", description)
+        return match[1] if match else "unknown"
 
     def index(self) -> Index:
         """Reads which frames there are, without decoding them.

@@ -16,11 +16,11 @@ from keras_r3d.data.scanning import duplicates
 from keras_r3d.system import workers
 from keras_r3d.system.errors import VideoError
 
-_BROKEN = ("unreadable", "time limit", "crash")
 STATUSES = {
     "unreadable": "no frame can be had",
     "time limit": "not decoded in time",
     "crash": "the process that decodes it ends",
+    "codec": "nothing here decodes it, though it may be sound: --quarantine leaves it out",
     "truncated": "fewer frames than the container promises",
     "segment": "a labeled segment begins behind the last frame",
     "few frames": "fewer than --min_frames; clips of it repeat",
@@ -53,8 +53,8 @@ class Examination:
 
     @property
     def is_broken(self) -> bool:
-        """Whether no frames of it can be had."""
-        return bool(self.findings.keys() & set(_BROKEN))
+        """Whether no frames of it can be had, anywhere."""
+        return not self.frames and "codec" not in self.findings
 
     @property
     def rate(self) -> float:
@@ -120,14 +120,14 @@ def examine(path: str, frame_rate: float = FRAME_RATE) -> Examination:
     index = file.index()
     hashed = duplicates.hashed_frames(len(index.seconds))
     hashes: dict[int, int] = {}
-    frames = 0
+    numbers = []
     for number, picture in file.frames(index):
-        frames += 1
+        numbers.append(number)
         shape, rotation = picture.shape, picture.rotation
         if number in hashed:
             hashes[number] = duplicates.frame_hash(picture)
     file.close()
-    if not frames:
+    if not numbers:
         raise VideoError(no_frame(path))
     findings = {}
     intervals = np.diff(index.seconds)
@@ -140,9 +140,10 @@ def examine(path: str, frame_rate: float = FRAME_RATE) -> Examination:
             )
     if rotation:
         findings["rotated"] = f"by {rotation} degrees"
+    frames = len(numbers)
     if index.shortage(path, len(index.seconds), frames):
         findings["truncated"] = f"{frames} frames decode, the container promises {index.promised}"
-    first, last = float(index.seconds[0]), float(index.seconds[-1])
+    first, last = index.seconds[[numbers[0], numbers[-1]]].tolist()
     return Examination(
         path,
         findings,
@@ -159,7 +160,7 @@ def examine(path: str, frame_rate: float = FRAME_RATE) -> Examination:
 
 def _judged(file: Examination, min_frames: int, min_side: int) -> Examination:
     """Adds what the file's own frames and header show."""
-    if file.is_broken:
+    if not file.frames:
         return file
     findings = dict(file.findings)
     if file.frames < min_frames:

@@ -43,7 +43,7 @@ class Scan:
 
     @property
     def broken(self) -> list[str]:
-        """Paths of the files that give no frames."""
+        """Paths of the files that give no frames, whatever decodes them."""
         return [file.path for file in self.examinations if file.is_broken]
 
     def __str__(self) -> str:
@@ -86,7 +86,8 @@ def scan(
         processes: files at a time; None is one a core.
         csv: also writes a row for each file to this CSV file.
         json: also writes the report to this JSON file.
-        quarantine: adds the broken files to quarantine.txt in the folder: they are left aside.
+        quarantine: adds the broken files to quarantine.txt in the folder: they are left aside. One
+            that only lacks a decoder here is not broken.
         progress: takes the number of files done, and of all.
         say: takes what there is to say of labels and splits.
 
