@@ -162,6 +162,8 @@ def run(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
         except (R3DError, OSError) as error:  # an OSError names its file
+            for note in getattr(error, "__notes__", ()):
+                print(f"Note: {note}", flush=True)
             text = re.sub(r"`(\w+)`", lambda match: shown_as.get(match[1], match[0]), str(error))
             sys.exit(f"Error: {text}")
         except KeyboardInterrupt:

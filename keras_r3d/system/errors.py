@@ -1,6 +1,8 @@
 """The errors that a caller can act on; commands print them as a sentence instead of a traceback."""
 
+import contextlib
 import math
+from collections.abc import Iterator, Sequence
 
 __all__ = [
     "ArgumentError",
@@ -91,6 +93,16 @@ class WeightsError(R3DError, ValueError):
 
 class WriteError(R3DError, OSError):
     """A file that could not be written; an older one in its place is untouched."""
+
+
+@contextlib.contextmanager
+def noted(notes: Sequence[str]) -> Iterator[None]:
+    """Adds notes, as far as there are some by then, to an error; commands print them before it."""
+    try:
+        yield
+    except R3DError as error:
+        error.__notes__ = [*notes, *getattr(error, "__notes__", ())]
+        raise
 
 
 def check_range(low: float, high: float = math.inf, **values: float | None) -> None:

@@ -28,9 +28,9 @@ from keras_r3d.system.errors import (
 )
 from keras_r3d.training import finetune
 from keras_r3d.training.finetune import Say
+from keras_r3d.training.moved_data import REMEDY
 
 LEAST_TO_CHOOSE = 30  # validation videos: with fewer the best epoch is luck
-_REMEDY = "Else choose another `workdir`, or start over with `fresh` (the old run is moved aside)."
 
 
 def open_source(
@@ -62,6 +62,8 @@ def open_source(
             seed=recipe.train.seed,
             least_validation=0 if few or recipe.eval.split == "validation" else LEAST_TO_CHOOSE,
         )
+        for note in source.annotations.notes:
+            say(f"Note: {note}")
         if not few:
             errors += split_errors(source.annotations, recipe)
     except R3DError as error:
@@ -137,9 +139,7 @@ def find_run(workdir: Path, recipe: Recipe, fresh: bool, say: Say) -> Run | None
     try:
         run = run_folder.open_run(workdir)
     except R3DError as error:
-        raise RunError(
-            f"{workdir} holds a run that cannot be resumed: {error} {_REMEDY}"
-        ) from error
+        raise RunError(f"{workdir} holds a run that cannot be resumed: {error} {REMEDY}") from error
     # A run has what its weights decided.
     settled = dataclasses.replace(recipe, model=finetune.as_settled(recipe.model, run.recipe.model))
     before, now = (_values(recipes.to_dict(values)) for values in (run.recipe, settled))
@@ -151,7 +151,7 @@ def find_run(workdir: Path, recipe: Recipe, fresh: bool, say: Say) -> Run | None
     if changed:
         raise RunError(
             "\n  ".join([f"{workdir} holds a run of another recipe:", *changed])
-            + f"\nTo resume it, use that recipe. {_REMEDY}"
+            + f"\nTo resume it, use that recipe. {REMEDY}"
         )
     if run.trained:
         say(f"{workdir} holds a finished run of this recipe; pass `fresh` to start over.")
@@ -176,34 +176,8 @@ def check_finished(run: Run, data: str | Path) -> None:
     if "://" not in now and now != before:
         raise RunError(
             f"{run.path} holds a finished run on {before}, not on {now}. To evaluate it on other "
-            f"videos: python -m keras_r3d.evaluate --workdir {run.path} --data_dir {now}. {_REMEDY}"
+            f"videos: python -m keras_r3d.evaluate --workdir {run.path} --data_dir {now}. {REMEDY}"
         )
-
-
-def check_videos(run: Run, source: Source) -> None:
-    """Raises RunError if the videos are no longer those that a run began with."""
-    path = run.path / run_folder.VIDEOS
-    try:
-        before = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{run.path} holds a run that cannot be resumed: {path} cannot be read ({error}). "
-            + _REMEDY
-        ) from error
-    now = annotations.to_csv(source.annotations).splitlines()
-    if before == now:
-        return
-    missing, new = sorted(set(before) - set(now)), sorted(set(now) - set(before))
-    changes = "; ".join(
-        f"{len(lines)} {state}, such as {lines[0]}"
-        for state, lines in (("no longer there", missing), ("new", new))
-        if lines
-    )
-    raise RunError(
-        f"The videos in {source.path} are not those that the run {run.path} began with "
-        f"({changes or 'in another order'}): a run is resumed on its own videos only. Restore "
-        f"them. {_REMEDY}"
-    )
 
 
 def wait_for_all(devices: Devices) -> None:

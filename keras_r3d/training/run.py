@@ -20,7 +20,7 @@ from keras_r3d.run_folder import Run
 from keras_r3d.system import files
 from keras_r3d.system.devices import Devices, choose, unused_gpu
 from keras_r3d.system.errors import DeviceError, InterruptedTraining, R3DError, TrainingError
-from keras_r3d.training import checks, log, setup, state
+from keras_r3d.training import checks, log, moved_data, setup, state
 from keras_r3d.training.few import fitting
 from keras_r3d.training.few import setup as few_setup
 from keras_r3d.training.few.setup import Few
@@ -63,7 +63,8 @@ def train_network(
         options = {"cache_gib": cache_gib, "xla": xla, "deterministic": deterministic}
         ready = prepare(recipe, data, hardware, say, **options)
         if run is not None:
-            checks.check_videos(run, ready.source)
+            if moved_data.check_videos(run, ready.source) and hardware.chief:
+                moved_data.follow(run, ready.source, say)
             if run.trained:  # on few videos, which may have been other ones
                 checks.check_finished(run, data)
                 return run
@@ -80,11 +81,12 @@ def train_network(
         elif run is None:
             run = start_run(ready, workdir, fresh, say, stack)
         notes = [] if isinstance(ready, Few) else _notes(ready, deterministic)
-        for line in [*ready.describe_data(), *ready.describe(), *notes]:
+        for line in [ready.describe_data(), *ready.describe(), *notes]:
             say(line)
         say(f"Run folder: {run.path} (training clips as the network sees them: {run_folder.CLIPS})")
         if isinstance(ready, Few):
-            fitting.Fitting(ready, run, say).run_all(progress)
+            with _unfinished(run, ready, say):
+                fitting.Fitting(ready, run, say).run_all(progress)
             return run
         checks.wait_for_all(hardware)  # what the first worker writes is there for the others
         saved = state.load(run.path / run_folder.STATE)
@@ -141,6 +143,7 @@ def start_run(
         "tensorflow": tf.__version__,
         "videos": {name: len(split) for name, split in videos.splits.items()},
     }
+    moved_data.record_files(workdir, opened.source)
     text = annotations.to_csv(videos)
     return run_folder.create(workdir, opened.recipe, videos.classes, text, summary)
 
@@ -149,22 +152,13 @@ def _fit(
     training: Training, ready: Setup, run: Run, observers: Sequence[Observer], say: Say
 ) -> None:
     """Trains to the end, as the only worker that writes, and notes how it ended."""
-    devices, reader = ready.devices, ready.source.reader
+    devices = ready.devices
     run.summary.pop("evaluation", None)  # of an earlier model
     run.update_summary(status="training", devices=devices.description, replicas=devices.replicas)
-    try:
-        with contextlib.ExitStack() as stack:
-            for observer in reversed(observers):
-                stack.callback(observer.close)
-            progress = training.fit()
-    except BaseException as error:
-        asked = isinstance(error, InterruptedTraining | KeyboardInterrupt | SystemExit)
-        with contextlib.suppress(files.WriteError):  # the disk may be full
-            run.update_summary(status="interrupted" if asked else "stopped")
-            run.report_problems(reader.problems, say)
-        if not asked and (run.path / run_folder.BEST_MODEL).is_file():
-            say(f"Stopped; the best model so far is {run.path / run_folder.BEST_MODEL}.")
-        raise
+    with _unfinished(run, ready, say), contextlib.ExitStack() as stack:
+        for observer in reversed(observers):
+            stack.callback(observer.close)
+        progress = training.fit()
     _note_results(run, progress)
     try:
         checks.wait_for_all(devices)  # none hangs for want of another's last answer
@@ -175,7 +169,22 @@ def _fit(
         f"of epoch {progress.best_epoch} of {progress.epoch}"
         + (", the lowest validation loss." if ready.chooses else ", the last.")
     )
-    run.report_problems(reader.problems, say)
+    run.report_problems(ready.source.reader.problems, say)
+
+
+@contextlib.contextmanager
+def _unfinished(run: Run, ready: Opened, say: Say) -> Iterator[None]:
+    """Notes how a training ends before it is done, and names the broken videos so far."""
+    try:
+        yield
+    except BaseException as error:
+        asked = isinstance(error, InterruptedTraining | KeyboardInterrupt | SystemExit)
+        with contextlib.suppress(files.WriteError):  # the disk may be full
+            run.update_summary(status="interrupted" if asked else "stopped")
+            run.report_problems(ready.source.reader.problems, say)
+        if not asked and (run.path / run_folder.BEST_MODEL).is_file():
+            say(f"Stopped; the best model so far is {run.path / run_folder.BEST_MODEL}.")
+        raise
 
 
 def _note_results(run: Run, progress: Progress) -> None:
@@ -230,7 +239,7 @@ def errors_as_sentences(folder: Path | None) -> Iterator[None]:
     """
     try:
         yield
-    except R3DError:
+    except (R3DError, BrokenPipeError):  # the second: whoever read the output has enough
         raise
     except (tf.errors.OpError, MemoryError, OSError) as error:
         if (sentence := _explain(error, folder)) is None:

@@ -41,14 +41,11 @@ class Opened:
         """The labeled videos."""
         return self.source.annotations
 
-    def describe_data(self) -> list[str]:
-        """Returns lines on the videos."""
+    def describe_data(self) -> str:
+        """Returns a line on the videos."""
         videos = self.annotations
         counts = ", ".join(f"{name} {len(split)}" for name, split in videos.splits.items())
-        return [
-            *(f"Note: {note}" for note in videos.notes),
-            f"Data: {self.source.path}: {len(videos.classes)} classes; videos: {counts}",
-        ]
+        return f"Data: {self.source.path}: {len(videos.classes)} classes; videos: {counts}"
 
     def draw_clips(self) -> Figure:
         """Draws training clips as the network sees them."""

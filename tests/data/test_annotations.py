@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from keras_r3d.data import annotations
+from keras_r3d.system.errors import DataError
 
 
 def read(data_dir, source="folders", validation=0.0, test=0.0):
@@ -57,6 +58,11 @@ def test_other_files_are_skipped_and_counted(tmp_path):
     assert len(found.split("train")) == 2
     assert "1 files without a video suffix are skipped" in found.notes[0]
     assert "readme.txt" in found.notes[0]
+    (root / "quarantine.txt").write_text("b/2.mp4\n")
+    with pytest.raises(DataError, match="only one class") as caught:
+        read(root)
+    assert caught.value.__notes__[0] == found.notes[0]
+    assert "1 videos are skipped by" in caught.value.__notes__[1]
 
 
 def test_csv_with_splits_and_segments(tmp_path):

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from keras_r3d.system import command
-from keras_r3d.system.errors import ArgumentError
+from keras_r3d.system.errors import ArgumentError, noted
 
 LIMIT = 3.5
 
@@ -65,7 +65,8 @@ def _main(arguments, *, csv: str | None = None) -> int | None:
         csv: also writes a file.
     """
     if arguments.get("most") == 0:
-        raise ArgumentError("`most` must be at least 1, and `other` is no flag.")
+        with noted(["2 things are skipped."]):
+            raise ArgumentError("`most` must be at least 1, and `other` is no flag.")
     print(sorted(arguments.of(PLACES[0]).items()), sorted(arguments.of(PLACES[1]).items()), csv)
     return 3
 
@@ -153,6 +154,12 @@ def test_a_wrong_word_is_a_sentence(counter, words, message):
     assert code == 1
     assert message in out + err
     assert "Traceback" not in out + err
+
+
+def test_notes_before_an_error_are_shown_before_it(counter):
+    _, out, err = run(counter, "X", "--most", "0")
+    assert out == "Note: 2 things are skipped.\n"
+    assert "skipped" not in err
 
 
 def test_help_says_what_each_flag_does(counter):

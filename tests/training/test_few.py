@@ -251,8 +251,14 @@ def test_a_broken_video_counts_as_wrong(experiment, class_folders, tmp_path):
 def test_too_many_broken_videos_are_refused(experiment, class_folders, tmp_path):
     for number in range(3):
         (class_folders / "red" / f"{number}.avi").write_bytes(b"no video")
-    with pytest.raises(DataError, match=r"3 of 12 training videos are broken"):
-        train(experiment, class_folders, tmp_path / "run")
+    (class_folders / "quarantine.txt").write_text("green/0.avi\n")
+    said: list[str] = []
+    with pytest.raises(DataError, match=r"3 of 11 training videos are broken"):
+        train(experiment, class_folders, tmp_path / "run", said)
+    assert said[0].startswith("Note: 1 videos are skipped by ")
+    assert said[-4].startswith("3 broken videos (")
+    assert all("it cannot be opened as a video" in line for line in said[-3:])
+    assert run_folder.open_run(tmp_path / "run").summary["status"] == "stopped"
 
 
 def test_several_weights_are_chosen_from(weights, class_folders, tmp_path):

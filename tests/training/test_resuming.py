@@ -182,7 +182,7 @@ def test_a_training_killed_twenty_times_is_the_one_that_was_not(folder):
 
 
 @pytest.mark.slow
-def test_a_signal_saves_the_state_and_the_same_command_goes_on(folder):
+def test_a_signal_saves_the_state_and_the_same_command_goes_on_also_elsewhere(folder, tmp_path):
     at_ends = "--save_steps=0"
     process = folder.start("stopped", at_ends)
     folder.until_a_new_state("stopped", process)  # of an epoch's end
@@ -192,7 +192,9 @@ def test_a_signal_saves_the_state_and_the_same_command_goes_on(folder):
     assert "Stopped by SIGTERM after epoch " in folder.log("stopped")
     assert folder.states("stopped") != before
     assert run_folder.open_run(folder.root / "stopped").summary["status"] == "interrupted"
-    log = folder.ends("stopped", 0, at_ends)
+    moved = shutil.copytree(folder.root / "data", tmp_path / "scratch")
+    log = folder.ends("stopped", 0, at_ends, f"--data_dir={moved}")
+    assert f"those in {moved} are the same by names" in log
     assert "the state is saved. Run the same command to resume." in log
     same(folder.results("stopped"), folder.results("whole"))
 
@@ -247,11 +249,11 @@ def copied(ended, tmp_path) -> Path:
     return tmp_path / "run"
 
 
-def go_on(ended: Folder, workdir: Path, *changes: str, **options) -> list[str]:
+def go_on(ended: Folder, workdir: Path, *changes: str, data=None, **options) -> list[str]:
     said: list[str] = []
     experiment = recipe.load(str(ended.root / "small.toml"), changes)
     options = {"save_steps": 1, "say": said.append} | options
-    training.train_network(experiment, ended.root / "data", workdir, **options)
+    training.train_network(experiment, data or ended.root / "data", workdir, **options)
     return said
 
 
@@ -315,6 +317,49 @@ def test_other_videos_are_refused(ended, copied):
     assert "1 no longer there, such as " in str(error.value)
     assert "red/gone.avi" in str(error.value)
     assert "1 new, such as " in str(error.value)
+
+
+def test_a_run_resumes_where_its_videos_have_moved(ended, copied, tmp_path):
+    sorted((copied / "state").glob("*.npz"))[-1].unlink()
+    moved = shutil.copytree(ended.root / "data", tmp_path / "scratch")
+    said = go_on(ended, copied, data=moved)
+    assert (
+        f"Note: the videos were in {ended.root / 'data'}; those in {moved} are the same by names, "
+        "sizes and some checksums."
+    ) in said
+    assert any(line.startswith("Resuming after epoch 1, step 3/") for line in said)
+    run = run_folder.open_run(copied)
+    assert run.summary["status"] == "trained"
+    assert run.summary["data_dir"] == run.summary["video_root"] == str(moved)
+    assert all(Path(v.path).is_relative_to(moved) for v in run.open_split("train")[0])
+    run.update_summary(status="stopped")
+    again = moved.rename(tmp_path / "other scratch")
+    assert any(
+        f"those in {again} are the same" in line for line in go_on(ended, copied, data=again)
+    )
+
+
+def test_videos_elsewhere_that_differ_are_refused(ended, copied, tmp_path):
+    moved = shutil.copytree(ended.root / "data", tmp_path / "scratch")
+    video = moved / "green" / "0.avi"
+    whole = video.read_bytes()
+    video.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))  # of the same size
+    with pytest.raises(RunError) as error:
+        go_on(ended, copied, data=moved)
+    shown = str(error.value)
+    assert shown.startswith(
+        f"1 videos in {moved} are not the files in {ended.root / 'data'} that the run {copied} "
+        f"began with, such as green/0.avi,{len(whole)},"
+    )
+    assert f" instead of green/0.avi,{len(whole)}," in shown
+    assert "(name, size, checksum): copy them again. Else choose another `workdir`" in shown
+    video.unlink()
+    with pytest.raises(RunError, match=r"no longer there, such as green/0\.avi,green,train"):
+        go_on(ended, copied, data=moved)
+    video.write_bytes(whole)
+    (copied / "state" / "files.csv").unlink()
+    with pytest.raises(RunError, match=r"cannot be resumed: .*files\.csv cannot be read"):
+        go_on(ended, copied, data=moved)
 
 
 def test_a_damaged_run_is_refused_and_can_be_started_over(ended, copied):
@@ -511,6 +556,11 @@ def test_what_tensorflow_raises_is_one_sentence(ended, copied, monkeypatch, erro
         go_on(ended, copied)
     assert "\n" not in str(raised.value)
     assert state.load(copied / "state") is not None
+
+
+def test_a_reader_of_the_output_that_has_enough_is_no_full_disk(tmp_path):
+    with pytest.raises(BrokenPipeError), training.errors_as_sentences(tmp_path):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
 
 def test_weights_that_are_not_finite_are_never_saved(ended, copied, monkeypatch):

@@ -17,7 +17,7 @@ from keras_r3d.data.annotations.video import (
     some,
 )
 from keras_r3d.system import files
-from keras_r3d.system.errors import DataError
+from keras_r3d.system.errors import DataError, noted
 
 QUARANTINE = "quarantine.txt"  # in a data folder: videos to skip, one path a line
 LAYOUT = """\
@@ -54,36 +54,37 @@ def arrange(
     nameless = _take_out(splits, lambda video: not is_text(video.path))
     shown = [os.fsencode(path).decode(errors="backslashreplace") for path in nameless]
     notes += note(shown, "videos whose names are not UTF-8 are skipped; rename them")
-    if not any(splits.values()) or (trained_on and not splits.get("train")):
-        raise DataError(
-            f"No {'training ' * trained_on}videos in {root(data_dir)}. Splits found: "
-            f"{sorted(splits)}. Expected:\n{LAYOUT}"
-        )
-    for name, fraction in (("test", test_fraction), ("validation", validation_fraction)):
-        if name in splits or fraction <= 0:
-            continue
-        kept, held = _hold_out(splits["train"], fraction, f"{seed} {name}")
-        if name == "validation" and len(held) < least_validation:
-            notes.append(
-                f"No validation split, and none is drawn: {len(held)} videos "
-                f"(videos.hold_out.validation = {fraction:g}) are too few to choose an epoch "
-                "by. All are trained on."
+    with noted(notes):
+        if not any(splits.values()) or (trained_on and not splits.get("train")):
+            raise DataError(
+                f"No {'training ' * trained_on}videos in {root(data_dir)}. Splits found: "
+                f"{sorted(splits)}. Expected:\n{LAYOUT}"
             )
-            continue
-        splits["train"], splits[name] = kept, held
-        notes.append(
-            f"No {name} split: {len(held)} training videos are held out for it "
-            f"(videos.hold_out.{name} = {fraction:g})."
-        )
-    labeled = [splits["train"]] if trained_on else splits.values()
-    classes = sorted({video.label for videos in labeled for video in videos})
-    if trained_on and len(classes) < 2:
-        raise DataError(
-            f"There is only one class ({classes[0]}) among the training videos: a classifier "
-            f"needs two or more. Expected:\n{LAYOUT}"
-        )
-    _check_classes(splits, classes, notes)
-    _check_groups(splits)
+        for name, fraction in (("test", test_fraction), ("validation", validation_fraction)):
+            if name in splits or fraction <= 0:
+                continue
+            kept, held = _hold_out(splits["train"], fraction, f"{seed} {name}")
+            if name == "validation" and len(held) < least_validation:
+                notes.append(
+                    f"No validation split, and none is drawn: {len(held)} videos "
+                    f"(videos.hold_out.validation = {fraction:g}) are too few to choose an epoch "
+                    "by. All are trained on."
+                )
+                continue
+            splits["train"], splits[name] = kept, held
+            notes.append(
+                f"No {name} split: {len(held)} training videos are held out for it "
+                f"(videos.hold_out.{name} = {fraction:g})."
+            )
+        labeled = [splits["train"]] if trained_on else splits.values()
+        classes = sorted({video.label for videos in labeled for video in videos})
+        if trained_on and len(classes) < 2:
+            raise DataError(
+                f"There is only one class ({classes[0]}) among the training videos: a classifier "
+                f"needs two or more. Expected:\n{LAYOUT}"
+            )
+        _check_classes(splits, classes, notes)
+        _check_groups(splits)
     return Annotations(splits, classes, notes)
 
 

@@ -13,7 +13,7 @@ from keras_r3d.data.annotations.folder import VIDEO_SUFFIXES, contents, entries,
 from keras_r3d.data.annotations.own_lists import find_lists, read_lists
 from keras_r3d.data.annotations.public_lists import official_lists, read_public_list
 from keras_r3d.data.annotations.video import FRAME_RATE, SPLITS, Annotations, Splits, Video, note
-from keras_r3d.system.errors import DataError
+from keras_r3d.system.errors import DataError, noted
 
 AUTO = "auto"
 MANIFEST = "manifest.csv"
@@ -64,7 +64,8 @@ def read(
     folders = [path for path in usual if not is_video_name(path) and os.path.isdir(path)]
     rate = f"{frame_rate:g} frames a second (`frame_rate`)"
     notes += note(sorted(folders), f"videos are folders of pictures, taken as {rate}")
-    arranged = arrange(splits, data_dir, **options)
+    with noted(notes):
+        arranged = arrange(splits, data_dir, **options)
     return dataclasses.replace(arranged, notes=notes + arranged.notes)
 
 

@@ -7,6 +7,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from keras_r3d.data.annotations import Problem, Video, parts
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.sampling.cropping import Crop, Views
 from keras_r3d.data.sampling.temporal import Indices, loop
+from keras_r3d.system import files
 from keras_r3d.system.errors import DataError, VideoError
 
 Seconds = NDArray[np.float64]
@@ -109,6 +111,17 @@ class Reader(ABC):
         rate = f" at {video.frame_rate:g}/s" if len(stats) > 1 else ""
         newest = max(stat.st_mtime_ns for stat in stats)
         return f"{sum(stat.st_size for stat in stats)} bytes of {newest}{rate}"
+
+    def fingerprint(self, video: Video, thorough: bool) -> tuple[int, str]:
+        """Returns what a copy of a video has, too: the bytes of its file (of a folder the number of
+        pictures), and if `thorough` the SHA-256 of all; 0 and "" if it is gone."""
+        path = Path(video.path)
+        try:
+            parts = sorted(path.iterdir()) if path.is_dir() else [path]
+            size = len(parts) if path.is_dir() else path.stat().st_size
+            return size, files.sha256_of(map(Path.read_bytes, parts)) if thorough else ""
+        except OSError:
+            return 0, ""
 
     def windows(
         self, video: Video, frames: int, frame_stride: int, views: Views, size: int

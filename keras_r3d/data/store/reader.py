@@ -40,6 +40,10 @@ class StoreReader(Reader):
         """Returns the SHA-256 of a video's frames."""
         return self.store.sha256[self._number(video)]
 
+    def fingerprint(self, video: Video, thorough: bool) -> tuple[int, str]:
+        """Returns the frames of a video, and the SHA-256 of them, which the index has."""
+        return self.count(video), self.state(video)
+
     def seconds(self, video: Video) -> Seconds:
         """Returns when each frame of a video was shown in its source, float64 `(count,)`."""
         return self.store.seconds(self._number(video))

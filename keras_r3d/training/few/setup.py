@@ -133,7 +133,9 @@ class Few(setup.Opened):
 def prepare(recipe: Recipe, data: str | Path, devices: Devices, say: Say) -> Few:
     """Opens the data and builds the networks of a recipe with [few]; raises R3DError."""
     source, models = checks.open_source(recipe, data, devices, say)
-    source = dataclasses.replace(source, annotations=_all_trained_on(source.annotations, recipe))
+    source = dataclasses.replace(
+        source, annotations=_all_trained_on(source.annotations, recipe, say)
+    )
     source.reader.require_readable(source.annotations.split("train"), "train")
     classes, clips, few = source.annotations.classes, recipe.clips, recipe.few
     names = [name.strip() for name in (recipe.model.weights or "").split(",")]
@@ -159,16 +161,16 @@ def prepare(recipe: Recipe, data: str | Path, devices: Devices, say: Say) -> Few
     return Few(recipe, source, devices, names, networks, embedders)
 
 
-def _all_trained_on(videos: Annotations, recipe: Recipe) -> Annotations:
+def _all_trained_on(videos: Annotations, recipe: Recipe, say: Say) -> Annotations:
     """Lets videos of a validation split be trained on: cross-validation takes its place."""
-    splits, notes = dict(videos.splits), list(videos.notes)
+    splits = dict(videos.splits)
     if recipe.eval.split != "validation" and (validation := splits.pop("validation", [])):
         splits["train"] = [*splits["train"], *validation]
-        notes.append(
-            f"The {len(validation)} videos of the validation split are trained on, too: "
+        say(
+            f"Note: The {len(validation)} videos of the validation split are trained on, too: "
             "cross-validation takes its place."
         )
-    return Annotations(splits, videos.classes, notes)
+    return dataclasses.replace(videos, splits=splits)
 
 
 def _digest(network: keras.Model) -> str:
