@@ -119,10 +119,13 @@ def test_pure_modules_stay_pure(room):
         assert not {n for n in imports(path) if n.split(".")[0] in heavy}, path
 
 
-def test_only_two_modules_open_videos():
-    users = {
-        name
-        for name, path in modules().items()
-        if "VideoCapture" in path.read_text(encoding="utf-8")
-    }
-    assert users == {"data.decoding.live"}  # cameras and streams; files are read by PyAV
+@pytest.mark.parametrize(
+    ("word", "users"),
+    [
+        ("VideoCapture", {"data.decoding.live"}),  # cameras and streams; files are read by PyAV
+        (".savefig(", {"pictures.fonts", "training.log"}),  # the second to memory
+    ],
+)
+def test_some_things_are_done_in_one_place(word, users):
+    texts = {name: path.read_text(encoding="utf-8") for name, path in modules().items()}
+    assert {name for name, text in texts.items() if word in text} == users

@@ -23,7 +23,7 @@ from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader
 from keras_r3d.data.opening import Videos, open_source, split_of
-from keras_r3d.pictures import flow_key
+from keras_r3d.pictures import flow_key, fonts
 from keras_r3d.recipe import Clips
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError, VideoError, check_range
@@ -124,7 +124,7 @@ def view_clips(
     count = 0  # a class may have no readable video
     with files.together(path.parent) as temporary:
         for figure in pages(source.reader, videos, clips, seed, per_class):
-            figure.savefig(temporary / paths[count].name, dpi=100)
+            fonts.save(figure, temporary / paths[count].name)
             count += 1
     text = (
         f"training clips of recipe '{recipe}', {clips.frames} frames of {clips.size}x{clips.size} "
@@ -178,6 +178,7 @@ def _strips(
             yield strips
 
 
+@fonts.any_script()
 def _page(reader: Reader, strips: Sequence[Strip], clips: Clips) -> Figure:
     uncut = [_uncut(reader, *strip) for strip in strips]
     left = max((_width(*whole[1]) + _GAP for whole in uncut if whole), default=0.0)

@@ -17,7 +17,10 @@ from typing import Any
 from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
 
 _PARTIAL = ".partial-"  # and the number of the process
+_TAIL = 16  # letters, that hold all suffixes
+_MOST_BYTES = 255  # of a file name on Linux and macOS
 _REMEDIES = {
+    errno.ENAMETOOLONG: "choose a shorter name",
     **dict.fromkeys((errno.ENOSPC, errno.EFBIG), "free some space there"),
     errno.EDQUOT: "free some space there (your quota is used up)",
     **dict.fromkeys((errno.EACCES, errno.EPERM), "choose a folder you may write to"),
@@ -31,6 +34,15 @@ def explain(path: str | os.PathLike[str], error: OSError) -> str:
     return f"Could not write {path} ({error.strerror or error}): {remedy}, then run again."
 
 
+def file_name(stem: str, suffix: str = "") -> str:
+    """Returns `stem + suffix`, in which a hash stands for the end of a stem that is too long."""
+    most = _MOST_BYTES - len(os.fsencode(suffix))
+    if len(os.fsencode(stem)) > most:
+        digest = sha256_of([os.fsencode(stem)])[:8]
+        stem = os.fsencode(stem)[: most - 9].decode(errors="ignore") + "~" + digest
+    return stem + suffix
+
+
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a temporary path beside `path`, to write a file or folder at; then puts it in place.
@@ -39,7 +51,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     the suffixes of `path`, which many writers look at. WriteError: the disk is full, …
     """
     path = Path(path)
-    temporary = path.with_name(f"{_PARTIAL}{os.getpid()}-{path.name}")
+    begins, end = f"{_PARTIAL}{os.getpid()}-{path.name[:-_TAIL]}", path.name[-_TAIL:]
+    temporary = path.with_name(file_name(begins, end))
     with _cleaned(temporary, path):
         yield temporary
         if temporary.is_file():

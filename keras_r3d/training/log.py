@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
 from keras_r3d.pictures import confusion as confusions
-from keras_r3d.pictures import curves
+from keras_r3d.pictures import curves, fonts
 from keras_r3d.system import files
 from keras_r3d.system.progress import duration, show
 from keras_r3d.training.finetune import Say
@@ -142,8 +142,7 @@ class Report(Observer):
     def _draw(self) -> None:
         if self._undrawn is not None:
             picture = curves.figure(self._undrawn.log, self._undrawn.best_epoch)
-            with files.atomic(self._folder / run_folder.CURVES) as temporary:
-                picture.savefig(temporary, dpi=100)
+            fonts.save(picture, self._folder / run_folder.CURVES)
         self._undrawn, self._drawn = None, time.monotonic()
 
     def _line(self, progress: Progress, step: int, now: float) -> str:
@@ -184,5 +183,6 @@ class Report(Observer):
 def _pixels(figure: Figure) -> np.ndarray:
     """Renders a figure, uint8 `(1, height, width, 3)`."""
     file = io.BytesIO()
-    figure.savefig(file, dpi=80, format="png")
+    with fonts.any_script():
+        figure.savefig(file, dpi=80, format="png")
     return tf.io.decode_png(file.getvalue(), channels=3).numpy()[np.newaxis]

@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras_r3d import run_folder
 from keras_r3d._version import __version__
 from keras_r3d.data import annotations, pipeline
+from keras_r3d.pictures import fonts
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
@@ -93,8 +94,7 @@ def train_network(
         observers: list[Observer] = []
         if hardware.chief:
             assert clips is not None
-            with files.atomic(run.path / run_folder.CLIPS) as temporary:
-                clips.savefig(temporary, dpi=100)
+            fonts.save(clips, run.path / run_folder.CLIPS)
             observers.append(log.Report(run.path, ready, clips, histograms, say))
             if callbacks:
                 observers.insert(0, log.Callbacks(callbacks, ready))

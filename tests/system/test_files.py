@@ -1,12 +1,13 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from keras_r3d import recipe, run_folder
 from keras_r3d.data.annotations import Problem
 from keras_r3d.system import files
-from keras_r3d.system.errors import RunError
+from keras_r3d.system.errors import RunError, WriteError
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -42,6 +43,27 @@ def test_what_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
 
     with pytest.raises(files.WriteError, match=rf"^Could not write {tmp_path}/a\.txt \(read-only"):
         fail()
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 251 + ".png", "ä" * 125 + ".csv", "雪" * 83 + ".keras"], ids=len
+)
+def test_a_name_of_the_most_bytes_is_written(tmp_path, name):
+    with files.atomic(tmp_path / name) as temporary:
+        assert temporary.suffix == Path(name).suffix
+        temporary.write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    with pytest.raises(WriteError, match=r"\(File name too long\): choose a shorter name, then"):
+        files.write_text(tmp_path / f"{name}{name}", "")
+
+
+def test_a_derived_name_fits_and_stays_one_of_its_own():
+    assert files.file_name("a", ".explain.mp4") == "a.explain.mp4"
+    assert files.file_name("a" * 243, ".explain.mp4") == "a" * 243 + ".explain.mp4"
+    long = [files.file_name("é" * 150 + end, ".explain.mp4") for end in "xy"]
+    assert long[0] != long[1]
+    assert all(len(name.encode()) in (254, 255) for name in long)
+    assert all(name.endswith(".explain.mp4") for name in long)
 
 
 def test_a_folder_is_put_in_place_whole(tmp_path):

@@ -60,7 +60,8 @@ def folder_of(
     elif (data, first.classifier.eval, split) == (None, run.recipe.eval, run.recipe.eval.split):
         return run.path
     parts.append("" if data is None else _short(data, run.path))
-    return run.path / run_folder.EVALUATIONS / "-".join(part for part in parts if part)
+    name = files.file_name("-".join(part for part in parts if part))
+    return run.path / run_folder.EVALUATIONS / name
 
 
 def _short(path: str | Path, root: Path) -> str:

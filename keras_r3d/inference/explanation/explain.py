@@ -120,7 +120,9 @@ class Explanation:
 def paths_of(video: str, folder: str | os.PathLike[str], npz: bool) -> dict[str, Path]:
     """Returns the files that an explanation is written to, by kind; ArgumentError if one exists."""
     kinds = ("mp4", "png", *(["npz"] if npz else []))
-    paths = {kind: Path(folder) / f"{Path(video).stem}.explain.{kind}" for kind in kinds}
+    paths = {
+        kind: Path(folder) / files.file_name(Path(video).stem, f".explain.{kind}") for kind in kinds
+    }
     for path in paths.values():
         files.check_new(path, "output")
     return paths

@@ -111,7 +111,7 @@ class Predictions(Iterator[Prediction]):
         self._records.append(prediction.record(self._top))
         self.statuses.append(prediction.status)
         outputs = [
-            (kind, _unfinished(self._paths[kind]) / f"{name}{suffix}")
+            (kind, _unfinished(self._paths[kind]) / files.file_name(name, suffix))
             for kind, suffixes in _SUFFIXES.items()
             for suffix in suffixes
             if kind in self._paths

@@ -26,6 +26,7 @@ from keras_r3d.inference.evaluation.evaluation import Evaluation
 from keras_r3d.inference.models import classifier
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.inference.prediction.scoring import score
+from keras_r3d.pictures import fonts
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
 from keras_r3d.training import setup
@@ -73,8 +74,7 @@ class Fitting:
             evaluation, folds = self._cross_validate(examples)
         tuned = self._finetune(examples, fitted)
         with self._stage("kept"):
-            with files.atomic(run.path / run_folder.CLIPS) as temporary:
-                few.draw_clips().savefig(temporary, dpi=100)
+            fonts.save(few.draw_clips(), run.path / run_folder.CLIPS)
             with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
                 (tuned or few.build_model(fitted)).save(temporary)
         if evaluation is not None:
