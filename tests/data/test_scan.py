@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import commands
@@ -13,11 +14,13 @@ import pytest
 from conftest import write_video
 from odd_jobs import odd_job
 from prepared import inline
-from video_files import encode, moving, without_decoder
+from video_files import damage_tail, encode, moving, without_decoder
 
 from keras_r3d import R3DError, data, scan
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.data.scanning import examining, report
 from keras_r3d.data.scanning.report import Scan
 from keras_r3d.system import workers
@@ -253,6 +256,45 @@ def test_a_folder_without_labels_is_scanned_all_the_same(tmp_path, monkeypatch):
     ]:
         with pytest.raises(R3DError, match=message):
             data.scan(source, **options)
+
+
+def test_videos_as_people_have_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "run", inline)
+    pictures = moving(20, 96, 64)
+    encode(tmp_path / "audio_longer.webm", pictures, "libvpx", audio_seconds=5)
+    damage_tail(encode(tmp_path / "damaged_tail.mp4", pictures, options={"bf": "0"}), 6)
+    rare = [100.0 * number for number in range(5)]
+    encode(tmp_path / "every_100_s.mp4", moving(5), seconds=rare, audio_seconds=5)
+    encode(tmp_path / "wide_pixels.mp4", pictures, aspect=Fraction(2))
+    av1 = {"preset": "12", "svtav1-params": "lp=1"}
+    encode(tmp_path / "av1.mp4", pictures, "libsvtav1", options=av1)
+    scanned = data.scan(tmp_path, min_frames=1, min_side=1)
+    facts = ("frames", "header_frames", "width", "height", "fps", "seconds", "findings")
+    assert {
+        Path(record["path"]).stem: tuple(record[name] for name in facts)
+        for record in report.records(scanned)
+    } == {
+        "audio_longer": (20, 20, 64, 96, 25, 0.8, {}),
+        "av1": (20, 20, 64, 96, 25, 0.8, {}),
+        "damaged_tail": (
+            *(14, 20, 64, 96, 25, 0.56),
+            {"truncated": "14 frames decode, the container promises 20"},
+        ),
+        "every_100_s": (5, 5, 64, 48, 0.01, 500, {}),
+        "wide_pixels": (20, 20, 128, 96, 25, 0.8, {}),
+    }
+    reader = VideoReader(0, 0.0)
+    for file in scanned.examinations:
+        shown = list(reader.windows(Video(file.path, "a"), 1, 1, Views(1), 8))
+        assert len(shown) == file.frames
+    assert [(Path(p.name).name, p.status, p.detail) for p in reader.problems] == [
+        (
+            "damaged_tail.mp4",
+            "short",
+            f"{tmp_path / 'damaged_tail.mp4'}: the container promises 20 frames, 14 decode; these "
+            "are used.",
+        )
+    ]
 
 
 def test_the_command(tmp_path):

@@ -72,6 +72,17 @@ def encode(
     return path
 
 
+def damage_tail(path: Path, packets: int) -> Path:
+    """Writes zeros over the last packets of a video."""
+    with av.open(str(path)) as container:
+        places = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    with path.open("r+b") as file:
+        for position, size in places[-packets:]:
+            file.seek(position)
+            file.write(bytes(size))
+    return path
+
+
 def without_decoder(path: Path, fourcc: bytes = b"lcev") -> Path:
     """Writes a sound MP4 of a codec that FFmpeg has no decoder for, as far as the header tells."""
     encode(path, moving(4))
