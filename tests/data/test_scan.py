@@ -147,7 +147,7 @@ def test_many_pairs_are_counted():
 
 def test_the_description_fits_a_terminal_and_shortens_many_classes():
     def one(number):
-        return examining.Examination(f"{number}", {}, 300, 300, 1920, 1080, 299 / 30, 10.0)
+        return examining.Examination(f"{number}", {}, 300, 300, 1920, 1080, 299 / 30, 299 / 30)
 
     names = ["a kind with quite a long name", *(f"c{number:02}" for number in range(39))]
     splits: dict = {"train": [], "validation": [], "test": []}
