@@ -48,8 +48,7 @@ def open_source(
     ones, and what could not be trained on is accepted, too.
     """
     if str(data_dir) == motion.URL:
-        rendered = motion.MotionReader(clips.frames)
-        return Source(motion.annotations(), rendered, motion.URL, motion.URL)
+        return Source(motion.annotations(), _motion_reader(clips), motion.URL, motion.URL)
     hold_out: dict[str, Any] = {"least_validation": least_validation, "trained_on": False}
     if seed is not None:
         hold_out |= {"seed": seed, "trained_on": True}
@@ -60,8 +59,8 @@ def open_source(
     if listed is not None:
         reading = {"frame_rate": listed.frame_rate or FRAME_RATE, "trimmed": listed.trimmed}
     if is_store(data_dir):
-        _require_pictures(data_dir, clips)
-        store = Store(data_dir)
+        reader = _store_reader(data_dir, clips)
+        store = reader.store
         quarantined = store.quarantined()
         splits = {
             split: [video for video in videos if video not in quarantined]
@@ -71,24 +70,44 @@ def open_source(
         if quarantined:
             file = f"{store.root}/{lists.QUARANTINE}"
             arranged.notes.insert(0, f"{len(quarantined)} videos are skipped by {file}.")
-        return Source(arranged, StoreReader(store), store.root, store.root)
+        return Source(arranged, reader, store.root, store.root)
     name = AUTO if listed is None else listed.annotations
     if flow_folder.is_one(data_dir):
         name = lists.MANIFEST
     if seed is None and not lists.has(data_dir, name):
         name = AUTO
-    reader = video_reader(data_dir, clips, cache_gib)
+    of_files = video_reader(data_dir, clips, cache_gib)
     labeled = lists.read(data_dir, name, **reading, **hold_out)
-    return Source(labeled, reader, lists.absolute(data_dir), lists.root(data_dir))
+    return Source(labeled, of_files, lists.absolute(data_dir), lists.root(data_dir))
 
 
-def _require_pictures(path: str | Path, clips: Clips) -> None:
+def _store_reader(opened: str | Path | Store, clips: Clips) -> StoreReader:
+    root = opened.root if isinstance(opened, Store) else opened
     if clips.input != "rgb":
         raise DataError(
-            f"{path} is a clip store, which holds pictures, but the recipe's clips.input is "
+            f"{root} is a clip store, which holds pictures, but the recipe's clips.input is "
             f"'{clips.input}': pass the folder of videos, or the flow of them that `python -m "
             "keras_r3d.flow` stores."
         )
+    store = opened if isinstance(opened, Store) else Store(opened)
+    fps, stored = clips.sampling.fps, store.description.fps
+    if fps and 0 < stored < fps:
+        raise DataError(
+            f"{root} holds {stored:g} frames a second of each video, and the recipe's "
+            f"clips.sampling.fps is {fps:g}: pass the folder of videos, or prepare them again with "
+            f"--fps {fps:g} or all of their frames."
+        )
+    return StoreReader(store, fps)
+
+
+def _motion_reader(clips: Clips) -> motion.MotionReader:
+    if clips.input != "rgb" or clips.sampling.fps:
+        raise DataError(
+            f"{motion.URL} renders RGB clips frame by frame, at no rate: the recipe's clips.input "
+            f"must be 'rgb', and clips.sampling.fps absent. Received: '{clips.input}', "
+            f"{clips.sampling.fps}"
+        )
+    return motion.MotionReader(clips.frames)
 
 
 def file_reader(paths: Iterable[str], clips: Clips) -> VideoReader:
@@ -105,7 +124,9 @@ def file_reader(paths: Iterable[str], clips: Clips) -> VideoReader:
             f"Some of the videos are stored flow, in {stored[0]}, and some are not: name them in "
             "two calls."
         )
-    return VideoReader(clips.short_side or 0, 0.0, clips.input, stored=bool(stored))
+    return VideoReader(
+        clips.short_side or 0, 0.0, clips.input, stored=bool(stored), fps=clips.sampling.fps
+    )
 
 
 def video_reader(data_dir: str | Path, clips: Clips, cache_gib: float = 0.0) -> VideoReader:
@@ -113,7 +134,9 @@ def video_reader(data_dir: str | Path, clips: Clips, cache_gib: float = 0.0) -> 
     stored = flow_folder.is_one(data_dir)
     if stored:
         flow_folder.check(data_dir, clips.input, clips.short_side or 0)
-    return VideoReader(clips.short_side or 0, cache_gib, clips.input, stored=stored)
+    return VideoReader(
+        clips.short_side or 0, cache_gib, clips.input, stored=stored, fps=clips.sampling.fps
+    )
 
 
 class Videos:
@@ -133,7 +156,7 @@ class Videos:
     def __init__(self, source: Source, cache_gib: float):
         labeled = source.annotations
         self._source, self._cache_gib = source, cache_gib
-        self._readers: dict[tuple[str, int], Reader] = {}
+        self._readers: dict[tuple[str, int, float | None], Reader] = {}
         self.classes, self.splits, self.notes = labeled.classes, labeled.splits, labeled.notes
 
     def __repr__(self) -> str:
@@ -202,17 +225,18 @@ class Videos:
 
     def reader(self, clips: Clips) -> Reader:
         """Returns a reader of the videos; clips of the same kind share it, and its cache."""
-        key = clips.input, clips.short_side or 0
+        key = clips.input, clips.short_side or 0, clips.sampling.fps
         if key not in self._readers:
             self._readers[key] = self._open_reader(clips)
         return self._readers[key]
 
     def _open_reader(self, clips: Clips) -> Reader:
-        path = self._source.path
-        if isinstance(self._source.reader, VideoReader):
-            return video_reader(path, clips, self._cache_gib)
-        _require_pictures(path, clips)
-        return motion.MotionReader(clips.frames) if path == motion.URL else self._source.reader
+        reader = self._source.reader
+        if isinstance(reader, StoreReader):
+            return _store_reader(reader.store, clips)
+        if isinstance(reader, VideoReader):
+            return video_reader(self._source.path, clips, self._cache_gib)
+        return _motion_reader(clips)
 
 
 def split_of(videos: Videos, split: str) -> list[Video]:

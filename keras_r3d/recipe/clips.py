@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 from keras_r3d.recipe.tables import Between, Table
 
 Share = Annotated[float, Between(0.05, 1)]
+FramesPerSecond = Annotated[float, Between(0.1, 1000)]
 Position = Literal["center", "top_left", "top_right", "bottom_left", "bottom_right"]
 
 
@@ -18,11 +19,14 @@ class Consecutive(Table):
         stride: distance between two frames of a clip; 1 takes every frame.
         max_stride: draws the stride of each training clip from `stride` to this, as far as the
             video is long enough; absent, `stride` is always taken.
+        fps: frames a second that videos are resampled to first: the frame nearest to each instant;
+            absent, every frame is taken, whatever the rate of the video.
     """
 
     kind: ClassVar[str] = "consecutive"
     stride: Annotated[int, Between(1)] = 1
     max_stride: Annotated[int, Between(1)] | None = None
+    fps: FramesPerSecond | None = None
 
     def _at_odds(self) -> Iterator[str]:
         if self.max_stride is not None and self.max_stride < self.stride:
@@ -39,10 +43,12 @@ class Uniform(Table):
     Args:
         spans: shares of the video that the clips of an evaluation are spread over, each beside the
             next by half of it or less; absent, one clip is spread over all of it.
+        fps: as of `consecutive`: even in time, where frames come at an uneven rate.
     """
 
     kind: ClassVar[str] = "uniform"
     spans: tuple[Share, ...] | None = None
+    fps: FramesPerSecond | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +57,7 @@ class Segments(Table):
 
     Args:
         spans: as of `uniform`.
+        fps: as of `uniform`.
 
     Reference:
         Wang et al., Temporal Segment Networks, ECCV 2016, https://arxiv.org/abs/1608.00859.
@@ -58,6 +65,7 @@ class Segments(Table):
 
     kind: ClassVar[str] = "segments"
     spans: tuple[Share, ...] | None = None
+    fps: FramesPerSecond | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -358,12 +358,13 @@ class Recipe(Table):
                     f"{list(values)}"
                 )
         if self.videos.annotations == "motion" and (
-            clips.input != "rgb" or not clips.is_whole or clips.flip
+            clips.input != "rgb" or not clips.is_whole or clips.flip or clips.sampling.fps
         ):
             yield (
                 "`videos.annotations` is 'motion', clips that are rendered at their final size: "
-                "`clips.input` must be 'rgb', `clips.crop.kind` 'whole' and `clips.flip` false. "
-                f"Received: '{clips.input}', '{clips.crop.kind}', {str(clips.flip).lower()}"
+                "`clips.input` must be 'rgb', `clips.crop.kind` 'whole', `clips.flip` false and "
+                f"`clips.sampling.fps` absent. Received: '{clips.input}', '{clips.crop.kind}', "
+                f"{str(clips.flip).lower()}, {clips.sampling.fps}"
             )
         if self.eval.views == 2 and not clips.is_whole:
             yield (

@@ -22,7 +22,7 @@ from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction import watching
-from keras_r3d.recipe.clips import Uniform
+from keras_r3d.recipe.clips import Consecutive, Uniform
 from keras_r3d.system.errors import VideoError
 
 SHAPE = Shape(frames=4, frame_stride=1, seconds=0.0, short_side=0, size=16, views=Views(1))
@@ -96,7 +96,7 @@ def test_a_window_is_the_newest_frames_at_their_stride(frames, stride, pushed):
 
 @given(st.integers(1, 6), st.floats(0.3, 4), st.floats(2, 200), st.floats(0, 6))
 def test_a_spread_window_covers_its_seconds_in_bounded_memory(frames, seconds, rate, played):
-    shape = Shape(frames, 1, seconds, 0, 2, Views(1))
+    shape = Shape(frames, None, seconds, 0, 2, Views(1))
     newest: collections.deque[Held] = collections.deque(maxlen=shape.most)
     for number in range(int(played * rate)):
         if live.is_wanted(number / rate, newest, shape):
@@ -108,6 +108,45 @@ def test_a_spread_window_covers_its_seconds_in_bounded_memory(frames, seconds, r
         covered = window[-1].captured - window[0].captured
         assert seconds - 2 / min(rate, 50) - 0.02 <= covered <= seconds
         assert window_pixels(window, shape).shape == (1, frames, 2, 2, 3)
+
+
+@given(
+    st.integers(1, 5), st.integers(1, 3), st.floats(5, 150), st.floats(2, 200), st.floats(0.1, 3)
+)
+def test_a_window_at_a_rate_is_of_the_frames_nearest_to_its_instants(
+    frames, stride, fps, rate, played
+):
+    shape = Shape(frames, stride, frames * stride / fps, 0, 2, Views(1), fps)
+    newest: collections.deque[Held] = collections.deque(maxlen=shape.most)
+    for number in range(int(played * rate)):
+        if live.is_wanted(number / rate, newest, shape):
+            newest.append(held(number, number / rate))
+    window = newest_window(newest, shape)
+    assert len(newest) <= max(frames, shape.seconds * max(67, 2 * fps) + 2.001)
+    if len(newest) > 1 and newest[-1].captured - newest[0].captured >= shape.seconds:
+        assert window
+    if window:
+        clip = window[stride - 1 :: stride]
+        assert window_pixels(window, shape)[0, :, 0, 0, 0].tolist() == [f.number % 256 for f in clip]
+        assert clip[-1] is newest[-1]
+        kept = [frame.captured for frame in newest]
+        for back, frame in enumerate(reversed(clip)):
+            instant = newest[-1].captured - back * stride / fps
+            assert abs(frame.captured - instant) <= min(abs(t - instant) for t in kept) + 2e-4
+
+
+def test_a_camera_of_another_rate_is_resampled(small):
+    """A model of 10 frames a second takes every third of 30, and each of 5 twice."""
+    clips = dataclasses.replace(small.clips, sampling=Consecutive(fps=10))
+    shape = watching.shape(brightness(clips), None)
+    for rate, expected in ((30, [9, 12, 15, 18]), (5, [1, 2, 2, 3])):
+        newest = [held(n, n / rate) for n in range(expected[-1] + 1)]
+        pixels = window_pixels(newest_window(newest, shape), shape)
+        assert pixels[0, :, 0, 0, 0].tolist() == expected
+    seen = watch(brightness(clips), Fake([held(n, n / 30) for n in range(40)], shape))
+    assert [s.end_seconds - s.start_seconds for s in seen] == pytest.approx([0.3] * len(seen))
+    assert len(seen) == 3
+    assert np.diff([s.end_seconds for s in seen]) == pytest.approx(0.4, abs=1.01 / 30)
 
 
 def test_windows_follow_each_other_and_none_is_late(small):

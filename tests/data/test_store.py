@@ -23,13 +23,13 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.frame_folder import timed_frames
 from keras_r3d.data.decoding.reader import Cut
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.data.opening import open_source
+from keras_r3d.data.opening import open_source, open_videos
 from keras_r3d.data.sampling import cropping, temporal
 from keras_r3d.data.store import Store, StoreReader, encoding, format, is_store, jpeg
 from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.recipe.clips import Consecutive, Segments, Uniform
-from keras_r3d.system.errors import R3DError, StoreError, VideoError
+from keras_r3d.system.errors import DataError, R3DError, StoreError, VideoError
 
 MANIFEST = """path,label,split,start_seconds,end_seconds
 train/wide.avi,a,train,,
@@ -271,6 +271,42 @@ def test_windows_are_those_of_the_video(source, opened, small, frames, stride):
         theirs = np.stack([w.pixels[0] for w in clips.windows(VideoReader(64, 0), of_source, data)])
         assert ours.shape == theirs.shape
         assert np.abs(ours.astype(int) - theirs).mean(axis=(2, 3, 4)).max() < 4
+
+
+@pytest.mark.parametrize("fps", [3, 10, 25])
+def test_clips_at_a_rate_are_those_of_the_files(source, prepared, small, fps):
+    for sampling in (Consecutive(2, fps=fps), Uniform((1, 0.5), fps=fps), Segments(fps=fps)):
+        data = dataclasses.replace(small.clips, frames=6, sampling=sampling, size=32, short_side=64)
+        stored, of_files = open_source(prepared, data).reader, open_source(source, data).reader
+
+        def cut(reader, video, data=data):
+            yield from clips.windows(reader, video, data)
+            yield clips.middle_clip(reader, video, data)
+            yield clips.training_clip(reader, video, data, np.random.default_rng(7))
+
+        for name, video in zip(stored.store.names, stored.store.videos, strict=True):
+            original = dataclasses.replace(video, path=f"{source}/{name}")
+            assert (stored.seconds(video) == of_files.seconds(original)).all()
+            assert np.diff(stored.seconds(video)) == pytest.approx(1 / fps)
+            assert stored.count(video) == of_files.count(original) == len(stored.seconds(video))
+            for ours, theirs in zip(cut(stored, video), cut(of_files, original), strict=True):
+                assert (ours.frame_numbers == theirs.frame_numbers).all()
+                assert np.abs(ours.pixels.astype(int) - theirs.pixels).mean() < 4
+
+
+def test_a_store_of_fewer_frames_than_are_asked_for_is_refused(source, tmp_path, small):
+    prepare(source, tmp_path / "store", 32, fps=5.0)
+    data = dataclasses.replace(small.clips, sampling=Consecutive(fps=5))
+    assert open_source(tmp_path / "store", data).reader.threads
+    wanted = (
+        r"store holds 5 frames a second of each video, and the recipe's clips\.sampling\.fps is 25: "
+        r"pass the folder of videos, or prepare them again with --fps 25 or all of their frames\."
+    )
+    with pytest.raises(DataError, match=wanted):
+        open_source(tmp_path / "store", dataclasses.replace(data, sampling=Consecutive(fps=25)))
+    found = open_videos(tmp_path / "store")
+    with pytest.raises(DataError, match=wanted):
+        found.dataset("train", dataclasses.replace(data, sampling=Consecutive(fps=25)), 2)
 
 
 def test_the_pipeline_gives_what_is_cut_by_hand(prepared, small):

@@ -33,36 +33,43 @@ class Shape:
 
     Attributes:
         frames: of a clip.
-        frame_stride: from one frame of a clip to the next.
-        seconds: that a clip is spread over; 0 takes consecutive frames.
+        frame_stride: from one frame of a clip to the next; None spreads the clip over `seconds`.
+        seconds: of a window; 0 where a number of frames makes one.
         short_side: frames are shrunk to this short side before they are cropped; 0 keeps them.
         size: of a clip, in pixels.
         views: crops of each frame.
+        fps: frames a second that a window is resampled to; None takes those that come.
     """
 
     frames: int
-    frame_stride: int
+    frame_stride: int | None
     seconds: float
     short_side: int
     size: int
     views: Views
+    fps: float | None = None
 
     @property
     def step(self) -> int:
         """Number of frames from the last of a clip to the first of the next one."""
-        return 1 if self.seconds else self.frame_stride
+        return 1 if self.seconds else self.frame_stride or 1
 
     @property
     def span(self) -> int:
         """Number of frames from a clip of consecutive frames to the next one."""
-        return self.frames * self.frame_stride
+        return self.frames * (self.frame_stride or 1)
+
+    @property
+    def least_seconds(self) -> float:
+        """Least time between frames that are kept, where a window is seconds long."""
+        return min(_LEAST_SECONDS, 0.5 / self.fps) if self.fps else _LEAST_SECONDS
 
     @property
     def most(self) -> int:
         """Most frames that a window needs."""
         if self.seconds:
-            return max(self.frames, int(self.seconds / _LEAST_SECONDS) + 2)
-        return (self.frames - 1) * self.frame_stride + 1
+            return max(self.frames, int(self.seconds / self.least_seconds) + 2)
+        return self.span - (self.frame_stride or 1) + 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Held:
 
 def is_wanted(captured: float, held: Sequence[Held], shape: Shape) -> bool:
     """Whether a frame of that time is kept; at a very high frame rate not all are."""
-    return not shape.seconds or not held or captured - held[-1].captured > _LEAST_SECONDS
+    return not shape.seconds or not held or captured - held[-1].captured > shape.least_seconds
 
 
 def newest_window(held: Sequence[Held], shape: Shape) -> list[Held]:
@@ -97,15 +104,19 @@ def newest_window(held: Sequence[Held], shape: Shape) -> list[Held]:
     covered = (last - held[0].captured) * len(held) / (len(held) - 1)
     if covered < shape.seconds:
         return []
+    if shape.fps:
+        instants = last - np.arange(max(1, round(shape.seconds * shape.fps)))[::-1] / shape.fps
+        captured = np.array([frame.captured for frame in held])
+        return [held[number] for number in temporal.nearest(captured, instants).tolist()]
     return [frame for frame in held if frame.captured > last - shape.seconds]
 
 
 def window_pixels(window: Sequence[Held], shape: Shape) -> Frame:
     """Returns the clip of a window, uint8 `(views, frames, size, size, 3)`, RGB."""
-    if shape.seconds:
+    if shape.frame_stride is None:
         numbers = temporal.spread(len(window), shape.frames)
     else:
-        numbers = np.arange(0, len(window), shape.frame_stride)
+        numbers = np.arange(len(window) - 1, -1, -shape.frame_stride)[::-1]
     clip = np.stack([window[number].pixels for number in numbers.tolist()], axis=1)
     for frames in clip:
         pixels.to_rgb(frames)

@@ -55,7 +55,7 @@ class VideoReader(Reader):
         input: "rgb", or the algorithm of optical flow: one of `flow.ALGORITHMS`. Flow is in pixels
             of the shrunk frames: cropping and scaling move the vectors, but do not scale them.
         stored: the files hold flow that was computed before.
-        fps: frames a second to resample to: of each instant the nearest frame; 0 takes all.
+        fps: frames a second to resample to: of each instant the nearest frame; None takes all.
 
     Raises:
         DataError: OpenCV lacks the algorithm.
@@ -68,7 +68,7 @@ class VideoReader(Reader):
         input: str = "rgb",
         *,
         stored: bool = False,
-        fps: float = 0.0,
+        fps: float | None = None,
     ):
         super().__init__()
         self._input, self._stored, self._fps = input, stored, fps
@@ -201,11 +201,8 @@ class VideoReader(Reader):
         file.close()
         numbers = index.shown(video.start_seconds, video.end_seconds, video.name)
         self._note_shortage(video, index, len(index.seconds), len(index.seconds))
-        seconds = index.seconds[numbers]
-        if self._fps:
-            nearest, seconds = at_rate(seconds, self._fps)
-            numbers = numbers[nearest]
-        frames = _Frames(index, numbers, None, seconds)
+        nearest, seconds = at_rate(index.seconds[numbers], self._fps)
+        frames = _Frames(index, numbers[nearest], None, seconds)
         return dataclasses.replace(frames, kept=self._keep(video, frames))
 
     def _keep(self, video: Video, frames: _Frames) -> dict[int, Picture | Frame] | None:

@@ -112,19 +112,29 @@ def _spread(frame_count: int, frames: int, place: NDArray[np.float64]) -> Indice
     return ((np.arange(frames) + place) * frame_count / frames).astype(np.int64)
 
 
-def at_rate(seconds: NDArray[np.float64], fps: float) -> tuple[Indices, NDArray[np.float64]]:
+def at_rate(
+    seconds: NDArray[np.float64], fps: float | None
+) -> tuple[Indices, NDArray[np.float64]]:
     """Resamples frames to a fixed rate: of each instant, the frame shown nearest to it.
 
     Args:
         seconds: when frames are shown, float64 `(count,)`, increasing.
+        fps: instants a second; 0 or None takes each frame at its own time.
 
     Returns:
         Frame numbers, int64 `(n,)`, and their instants from the first frame's to the last's,
         float64 `(n,)`.
     """
+    if not fps:
+        return np.arange(len(seconds)), seconds
     instants = seconds[0] + np.arange(int((seconds[-1] - seconds[0]) * fps + 1.001)) / fps
+    return nearest(seconds, instants), instants
+
+
+def nearest(seconds: NDArray[np.float64], instants: NDArray[np.float64]) -> Indices:
+    """Returns the frame shown nearest to each instant, of two as near the earlier one."""
     after = np.searchsorted(seconds, instants).clip(1, max(1, len(seconds) - 1))
     before = after - 1
     after = np.minimum(after, len(seconds) - 1)
     is_before = instants - seconds[before] <= seconds[after] - instants + _ROUNDED
-    return np.where(is_before, before, after), instants
+    return np.where(is_before, before, after)

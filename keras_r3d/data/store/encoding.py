@@ -138,10 +138,8 @@ def _pictures(source: Video, fps: float, short: list[str]) -> Iterator[tuple[flo
     file = open_pictures(source.path, rate=source.frame_rate)
     index = file.index()
     numbers = index.shown(source.start_seconds, source.end_seconds, source.name)
-    seconds = index.seconds[numbers]
-    if fps:
-        nearest, seconds = at_rate(seconds, fps)
-        numbers = numbers[nearest]
+    nearest, seconds = at_rate(index.seconds[numbers], fps)
+    numbers = numbers[nearest]
     distinct = np.unique(numbers)
     decoded = 0
     for number, picture in file.frames(index, distinct):

@@ -9,9 +9,10 @@ import numpy as np
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import buffers, pixels
+from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds
 from keras_r3d.data.sampling.cropping import Crop, center
-from keras_r3d.data.sampling.temporal import Indices
+from keras_r3d.data.sampling.temporal import Indices, at_rate
 from keras_r3d.data.store import jpeg, levels
 from keras_r3d.data.store.jpeg import JpegError
 from keras_r3d.data.store.opened import Store
@@ -23,18 +24,22 @@ _GAP = 2**16  # bytes between frames that cost less to read than another request
 
 
 class StoreReader(Reader):
-    """Reads clips of a store's videos; errors are VideoError."""
+    """Reads clips of a store's videos; errors are VideoError.
 
-    def __init__(self, store: Store):
+    Args:
+        fps: as of `VideoReader`.
+    """
+
+    def __init__(self, store: Store, fps: float | None = None):
         super().__init__()
         buffers.keep_buffers()
         cores = len(os.sched_getaffinity(0))
         self.threads = max(_REMOTE_THREADS, cores) if store.storage.remote else cores
-        self.store = store
+        self.store, self._fps = store, fps
 
     def count(self, video: Video) -> int:
         """Returns the number of frames of a video."""
-        return self.store.frames(self._number(video))
+        return len(self._frames(video)[0])
 
     def state(self, video: Video) -> str:
         """Returns the SHA-256 of a video's frames."""
@@ -46,7 +51,7 @@ class StoreReader(Reader):
 
     def seconds(self, video: Video) -> Seconds:
         """Returns when each frame of a video was shown in its source, float64 `(count,)`."""
-        return self.store.seconds(self._number(video))
+        return self._frames(video)[1]
 
     def check(self, video: Video) -> None:
         """Raises VideoError if the first frame of a video cannot be had."""
@@ -60,8 +65,9 @@ class StoreReader(Reader):
             try:
                 sizes = self.store.sizes(number)
                 crops = [cut.crop_of(*sizes[0]) for cut in cuts]
+                stored, _ = self._frames(video)
                 for cut, crop in zip(cuts, crops, strict=True):
-                    self._cut(number, sizes, cut, crop)
+                    self._cut(number, sizes, stored[cut.numbers], cut.out, crop)
             except (JpegError, StoreError) as error:
                 raise VideoError(f"{video.name}: {error}") from error
         return crops
@@ -74,21 +80,28 @@ class StoreReader(Reader):
             self._note(video, "short", self.store.short[number])
         return number
 
-    def _cut(self, number: int, sizes: list[levels.Size], cut: Cut, crop: Crop) -> None:
-        place = levels.choose(crop, sizes, cut.out.shape[1])
-        numbers, copies = cut.numbers, np.arange(len(cut.numbers))
+    def _frames(self, video: Video) -> tuple[Indices, Seconds]:
+        """Returns the frames of a video, by their numbers in the store, and their times."""
+        return at_rate(self.store.seconds(self._number(video)), self._fps)
+
+    def _cut(
+        self, number: int, sizes: list[levels.Size], asked: Indices, out: Frame, crop: Crop
+    ) -> None:
+        """Cuts frames of a video, by their numbers in the store, and fills `out`."""
+        place = levels.choose(crop, sizes, out.shape[1])
+        numbers, copies = asked, np.arange(len(asked))
         if not (np.diff(numbers) > 0).all():
-            numbers, copies = np.unique(cut.numbers, return_inverse=True)
+            numbers, copies = np.unique(asked, return_inverse=True)
         windows = compressed(self.store, number, numbers, place, sizes[place.level])
         frames = jpeg.decode(windows, place.height, place.width, place.shrink)
         height, width = frames.shape[1:3]
-        if frames.shape == cut.out.shape and numbers is cut.numbers:
-            cut.out[...] = frames
+        if frames.shape == out.shape and numbers is asked:
+            out[...] = frames
             if crop.flip:
-                pixels.flip(cut.out)
+                pixels.flip(out)
             return
-        for copy, out in zip(copies.tolist(), cut.out, strict=True):
-            pixels.fill(out, frames[copy], 0, 0, height, width, crop.flip)
+        for copy, frame in zip(copies.tolist(), out, strict=True):
+            pixels.fill(frame, frames[copy], 0, 0, height, width, crop.flip)
 
 
 def compressed(

@@ -30,17 +30,18 @@ def overrides(protocol: str | None) -> list[str]:
 def described(clips: recipe.Clips, evaluation: recipe.Eval) -> str:
     """Returns in words how videos are scored."""
     count, views, sampling = evaluation.window_count, evaluation.views, clips.sampling
+    frames = f"{clips.frames} frames" + (f" at {sampling.fps:g}/s" if sampling.fps else "")
     if isinstance(sampling, Consecutive):
         stride = f" at a stride of {sampling.stride}" if sampling.stride > 1 else ""
-        windows = f"windows of {clips.frames} frames{stride}"
+        windows = f"windows of {frames}{stride}"
         placed = f"at most {count} {windows}, evenly placed" if count else f"all {windows}"
     elif sampling.spans and count is None:
         shares = ", ".join(f"{share:.0%}" for share in sampling.spans)
-        placed = f"windows of {clips.frames} frames, spread over {shares} of the video"
+        placed = f"windows of {frames}, spread over {shares} of the video"
     elif (count or 1) > 1:
-        placed = f"{count} windows of {clips.frames} frames, each spread over the video"
+        placed = f"{count} windows of {frames}, each spread over the video"
     else:
-        placed = f"one window of {clips.frames} frames, spread over the video"
+        placed = f"one window of {frames}, spread over the video"
     whole = clips.is_whole
     cut = {1: "whole frame" if whole else "center crop", 2: "whole frame and center crop"}
     average = evaluation.average.replace("_", "-")

@@ -157,6 +157,8 @@ def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts)
         status, detail = "partial", problem.detail
     elif parts.frames < frames:
         count = f"{parts.frames} frame{'s' * (parts.frames != 1)}"
+        if fps := classifier.clips.sampling.fps:
+            count += f" at {fps:g}/s"
         if (stride := getattr(classifier.clips.sampling, "stride", 1)) > 1:
             count += f" at a stride of {stride}"
         detail = f"{video.name}: {count}, repeated to the {frames} of a clip."

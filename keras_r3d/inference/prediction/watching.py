@@ -92,10 +92,14 @@ def shape(classifier: Classifier, seconds: float | None) -> Shape:
             "source has no end: pass `seconds` N, about as long as its training videos, and "
             "the newest N seconds are scored."
         )
+    stride, fps = getattr(clips.sampling, "stride", None), clips.sampling.fps
+    if stride is not None and fps:
+        seconds = clips.frames * stride / fps
     return Shape(
         frames=clips.frames,
-        frame_stride=getattr(clips.sampling, "stride", 1),
+        frame_stride=stride,
         seconds=seconds or 0.0,
+        fps=fps,
         short_side=clips.short_side or 0,
         size=clips.size,
         views=views_of(clips, classifier.eval.views),
