@@ -44,7 +44,7 @@ def text(opened: Opened, source: Source, record: dict[str, Any], split: str, pat
         version=record["versions"]["keras_r3d"],
         pixels=flow if clips.input in ALGORITHMS else "RGB",
         frames=clips.frames,
-        size=clips.size,
+        size="×".join(map(str, clips.image_size)),
         scored=protocol.described(clips, model.eval),
         use=use.substitute(path=path, shape=", ".join(map(str, clips.shape))).rstrip(),
         path=path,

@@ -215,7 +215,7 @@ def _contents(path: Path) -> dict[str, Any]:
 def example_clips(
     side: Split, clips: Clips, count: int, say: Callable[[str], None]
 ) -> list[np.ndarray]:
-    """Cuts clips of videos, uint8 `(frames, size, size, channels)` each, as an evaluation does.
+    """Cuts clips of videos, uint8 `(frames, height, width, channels)` each, as an evaluation does.
 
     At most `count`, of all classes alike, evenly; several of each video where there are fewer. The
     same videos give the same clips. A video that cannot be read is replaced by the next; `say`

@@ -18,7 +18,7 @@ class Source:
 
     network: keras.Model  # gives probabilities, or logits
     metadata: Metadata  # what the export is to say of itself, with class names and a recipe
-    example: np.ndarray  # clip, uint8 (frames, size, size, channels), to warm up a server with
+    example: np.ndarray  # clip, uint8 (frames, height, width, channels), to warm up a server with
     calibration: Callable[[], Iterable[np.ndarray]]  # clips that int8 chooses its scales on
 
     @property

@@ -232,7 +232,7 @@ class VideoClassifier:
 
     @property
     def model(self) -> keras.Model:
-        """The Keras model: uint8 clips `(batch, frames, size, size, channels)` -> probabilities.
+        """The Keras model: uint8 clips `(batch, frames, height, width, channels)` -> probabilities.
 
         Raises:
             ModelError: it is an export or is served, which has none.

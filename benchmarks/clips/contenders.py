@@ -87,7 +87,7 @@ def _start_jpegs(task: Task, *, memory_kept: bool = False) -> Worker:
     """
     if memory_kept:  # between clips, as our loader has it
         buffers.keep_buffers()
-    store, size = Store(task.store), task.recipe.clips.size
+    store, size = Store(task.store), task.recipe.clips.image_size
     jpegs: list[tuple[jpeg.Bytes, int]] = []
 
     def ready(draws: Sequence[Draw]) -> None:
@@ -157,7 +157,7 @@ def _start_pyav(task: Task) -> Worker:
                 if time_of(frame) == distinct[len(frames)]:
                     frames.append(frame.to_ndarray(format="rgb24"))
                     if len(frames) == len(distinct):
-                        return draw.cut(np.stack(frames)[places], task.recipe.clips.size)
+                        return draw.cut(np.stack(frames)[places], task.recipe.clips.image_size)
         raise R3DError(f"{path}: the frame at time {distinct[len(frames)]} did not come.")
 
     return one_by_one(clip)
@@ -169,7 +169,7 @@ def _start_decord(task: Task) -> Worker:
 
     def clip(draw: Draw) -> Frame:
         reader = decord.VideoReader(draw.source.video.path, ctx=decord.cpu(0), num_threads=1)
-        return draw.cut(reader.get_batch(draw.numbers).asnumpy(), task.recipe.clips.size)
+        return draw.cut(reader.get_batch(draw.numbers).asnumpy(), task.recipe.clips.image_size)
 
     return one_by_one(clip)
 
@@ -185,7 +185,7 @@ def _start_torchcodec(task: Task) -> Worker:
     def clip(draw: Draw) -> Frame:
         opened = decoders.VideoDecoder(draw.source.video.path, **options)
         frames = opened.get_frames_at(draw.numbers.tolist()).data.numpy()
-        return draw.cut(frames, task.recipe.clips.size)
+        return draw.cut(frames, task.recipe.clips.image_size)
 
     return one_by_one(clip)
 
@@ -194,7 +194,7 @@ def _start_authors(task: Task) -> Worker:
     """Reads one JPEG file for each frame; a clip is float32 `(3, frames, size, size)`."""
     from PIL import Image
 
-    size = task.recipe.clips.size, task.recipe.clips.size
+    size = task.recipe.clips.image_size
     folders: dict[str, Path] = {}
     for path in dict.fromkeys(source.video.path for source in task.sources):
         folders[path] = folder = Path(task.scratch) / str(len(folders))

@@ -46,10 +46,10 @@ class Draw:
         """Returns the crop for frames of that size."""
         return cropping.place(height, width, self.scale, self.position, self.flip)
 
-    def cut(self, frames: Frame, size: int) -> Frame:
-        """Cuts, scales and flips decoded frames of the clip, `(frames, size, size, 3)`."""
+    def cut(self, frames: Frame, size: tuple[int, int]) -> Frame:
+        """Cuts, scales and flips decoded frames of the clip, `(frames, *size, 3)`."""
         crop = self.crop(*frames.shape[1:3])
-        clip = np.empty((len(frames), size, size, 3), np.uint8)
+        clip = np.empty((len(frames), *size, 3), np.uint8)
         for frame, out in zip(frames, clip, strict=True):
             pixels.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
         return clip

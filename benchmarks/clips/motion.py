@@ -23,7 +23,7 @@ def _start_rendering(cut: recipe.Clips) -> Worker:
 
     def render(number: int) -> None:
         rng = np.random.default_rng(number)
-        motion.render(names[number % len(names)], rng, cut.frames, cut.size)
+        motion.render(names[number % len(names)], rng, cut.frames, cut.image_size[0])
 
     return one_by_one(render)
 

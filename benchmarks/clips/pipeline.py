@@ -82,9 +82,9 @@ def run(options: Options, contenders: Sequence[Contender] = ()) -> dict[str, Any
     }
     for line in broken:
         print(f"Left out: {line}")
-    frames, size = experiment.clips.shape[:2]
+    frames, height, width, _ = experiment.clips.shape
     print(
-        f"Training clips of {frames} frames, {size}x{size}, from {len(sources)} videos in "
+        f"Training clips of {frames} frames, {height}x{width}, from {len(sources)} videos in "
         f"{figures['data']}\n({figures['width']:g}x{figures['height']:g}, "
         f"{figures['frames_of_a_video']:.0f} frames, {megabytes / len(sources):.2f} MB on average; "
         "read before, so in the page cache if they fit).\n"
@@ -136,6 +136,11 @@ def _check(recipe: Recipe, cores: int | None, available: int) -> None:
             raise R3DError(
                 f"The benchmark makes clips of clips.{key} = '{wanted}'. Received: '{value}'"
             )
+    if recipe.clips.sampling.fps or isinstance(recipe.clips.size, tuple):
+        raise R3DError(
+            "The benchmark makes square clips of all frames: clips.size must be one number and "
+            "clips.sampling.fps absent."
+        )
 
 
 def _plan_turns(task: Task, clips: int, rounds: int) -> list[list[Draw]]:
@@ -161,7 +166,7 @@ def on_one_core(
     results, rows = in_turns(entries, task, required), {}
     for entry, (name, result) in zip(entries, results.items(), strict=True):
         done = not result.problem
-        same, off = _compare(entry.shows, result.shown, task.recipe.clips.size)
+        same, off = _compare(entry.shows, result.shown, task.recipe.clips.image_size)
         rows[name] = {
             "version": result.version,
             "problem": result.problem or None,
@@ -198,7 +203,7 @@ def cores_needed(gpu_clips_per_second: float, clips_per_second_by_cores: dict[in
 
 
 def _compare(
-    draws_shown: Sequence[Draw], shown: Sequence[Frame | None], size: int
+    draws_shown: Sequence[Draw], shown: Sequence[Frame | None], size: tuple[int, int]
 ) -> tuple[bool | None, float | None]:
     """Compares clips with what our own decoder gives, and with the frames just before and after.
 

@@ -29,7 +29,7 @@ def run(options: Options) -> dict[str, Any]:
     cv2.setNumThreads(1)
     cut = options.load_recipe().clips
     assert isinstance(cut.crop, MultiScale)
-    settings = StoreSettings(levels.for_crops(cut.size, cut.crop.scales), 90, 0.0)
+    settings = StoreSettings(levels.for_crops(cut.image_size[0], cut.crop.scales), 90, 0.0)
     listed = annotations.read(options.data, annotations.AUTO)
     videos = listed.split("train")[: options.clips]
     chosen = Annotations({"train": videos}, listed.classes, [])

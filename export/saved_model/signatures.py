@@ -84,7 +84,7 @@ class Signatures(tf.Module):
         return self._named(self._network(self._decoded(jpegs))[0])
 
     def _prepared(self, clip: tf.Tensor) -> tf.Tensor:
-        """Checks clips and cuts them as an evaluation: `(batch, frames, size, size, channels)`."""
+        """Checks clips and cuts them as an evaluation: `(batch, *clips.shape)`."""
         count, channels = self._clips.frames, self._clips.channels
         shape = _shape_fed(clip)
         clip = _checked(
@@ -146,7 +146,7 @@ def cut_frames(frames: tf.Tensor, clips: Clips) -> tf.Tensor:
 
     The arithmetic is TensorFlow's: a few pixels are a gray level beside those of OpenCV, which an
     evaluation uses. Frames of the model's size stay as they are. uint8 `(n, height, width,
-    channels)` become `(n, size, size, channels)`.
+    channels)` become `(n, *clips.shape[1:])`.
     """
     height, width = tf.shape(frames)[1], tf.shape(frames)[2]
     if clips.input == "rgb" and clips.short_side:  # flow is that of frames that were shrunk before
@@ -157,12 +157,17 @@ def cut_frames(frames: tf.Tensor, clips: Clips) -> tf.Tensor:
             for side in (height, width)
         )
         frames = _scaled(frames, height, width, bilinear_below=1)
+    rows, columns = clips.image_size
     if not clips.is_whole:
-        side = tf.minimum(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        frames = frames[:, top : top + side, left : left + side]
-    frames = _scaled(frames, clips.size, clips.size, bilinear_below=_BILINEAR_BELOW)
-    return tf.ensure_shape(frames, (None, clips.size, clips.size, clips.channels))
+        aspect = tf.constant(columns / rows, tf.float64)
+        largest = tf.minimum(tf.cast(height, tf.float64), tf.cast(width, tf.float64) / aspect)
+        tall, wide = (
+            tf.maximum(1, tf.cast(tf.round(side), tf.int32)) for side in (largest, largest * aspect)
+        )
+        top, left = (height - tall) // 2, (width - wide) // 2
+        frames = frames[:, top : top + tall, left : left + wide]
+    frames = _scaled(frames, rows, columns, bilinear_below=_BILINEAR_BELOW)
+    return tf.ensure_shape(frames, (None, *clips.shape[1:]))
 
 
 def _scaled(

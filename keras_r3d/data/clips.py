@@ -18,7 +18,7 @@ from keras_r3d.recipe.clips import Augment, Clips, Consecutive, MultiScale, Segm
 class Clip:
     """A clip and its place in the video."""
 
-    pixels: Frame  # uint8 `(frames, size, size, channels)`: RGB, or flow as `flow.encode`
+    pixels: Frame  # uint8 `(frames, height, width, channels)`: RGB, or flow as `flow.encode`
     frame_numbers: temporal.Indices  # counted from the first frame of the video
     crop: cropping.Crop  # in pixels of the frames (of a store: of its largest level)
 
@@ -59,8 +59,9 @@ def middle_clip(reader: Reader, source: Video, clips: Clips, out: Frame | None =
     else:
         numbers = temporal.spread(count, clips.frames)
     pixels = np.empty(clips.shape, np.uint8) if out is None else out
-    crop_of = cropping.whole if clips.is_whole else cropping.center
-    crops = reader.cut(source, [Cut(numbers, crop_of, pixels)])
+    crops = reader.cut(
+        source, [Cut(numbers, functools.partial(views_of(clips, 1).crop, 0), pixels)]
+    )
     return Clip(pixels, numbers, crops[0])
 
 
@@ -83,13 +84,13 @@ def windows(
         return temporal.even_spreads(length, frames, count or 1)
 
     if isinstance(sampling, Consecutive) and count is None:
-        return reader.windows(source, frames, sampling.stride, cut, clips.size)
-    return reader.chosen(source, choose, cut, clips.size)
+        return reader.windows(source, frames, sampling.stride, cut)
+    return reader.chosen(source, choose, cut)
 
 
 def views_of(clips: Clips, count: int) -> cropping.Views:
     """Returns the crops of each frame in an evaluation, `count` of them."""
-    return cropping.Views(count, clips.is_whole)
+    return cropping.Views(count, clips.image_size, clips.is_whole)
 
 
 def training_frames(count: int, clips: Clips, rng: Generator) -> temporal.Indices:
@@ -105,7 +106,10 @@ def training_frames(count: int, clips: Clips, rng: Generator) -> temporal.Indice
 def _training_crop(clips: Clips, rng: Generator, height: int, width: int) -> cropping.Crop:
     crop = clips.crop
     if isinstance(crop, MultiScale):
-        return cropping.random_crop(rng, height, width, crop.scales, crop.positions, clips.flip)
+        rows, columns = clips.image_size
+        return cropping.random_crop(
+            rng, height, width, crop.scales, crop.positions, clips.flip, columns / rows
+        )
     # Of the whole frame, `aspect` is a share of the frame's own.
     unit = width / height if clips.is_whole else 1.0
     aspect = [unit * share for share in crop.aspect]
@@ -116,7 +120,7 @@ def _change(pixels: Frame, augment: Augment, rng: Generator) -> None:
     """Changes geometry and colors of a clip, in place."""
     affine = augment.rotate_degrees, augment.shear_degrees, augment.translate
     if any(affine):
-        size = pixels.shape[1]
+        size = pixels.shape[1:3]
         matrix = augmentation.random_matrix(rng, size, *(most or 0.0 for most in affine))
         pixels[...] = augmentation.warp(matrix, pixels)
     if augment.color_jitter:

@@ -101,11 +101,11 @@ def _store_reader(opened: str | Path | Store, clips: Clips) -> StoreReader:
 
 
 def _motion_reader(clips: Clips) -> motion.MotionReader:
-    if clips.input != "rgb" or clips.sampling.fps:
+    if clips.input != "rgb" or clips.sampling.fps or isinstance(clips.size, tuple):
         raise DataError(
-            f"{motion.URL} renders RGB clips frame by frame, at no rate: the recipe's clips.input "
-            f"must be 'rgb', and clips.sampling.fps absent. Received: '{clips.input}', "
-            f"{clips.sampling.fps}"
+            f"{motion.URL} renders square RGB clips at no frame rate, but the recipe's clips.input "
+            f"is '{clips.input}', clips.size {clips.size} and clips.sampling.fps "
+            f"{clips.sampling.fps}: pass videos."
         )
     return motion.MotionReader(clips.frames)
 
@@ -197,7 +197,7 @@ class Videos:
             balanced: draw equally many clips of each class.
 
         Returns:
-            A finite data set that knows its length, of uint8 `(batch, frames, size, size,
+            A finite data set that knows its length, of uint8 `(batch, frames, height, width,
             channels)`, RGB 0-255 (or flow x and y), and int32 labels `(batch,)`, numbers in
             `classes`.
 

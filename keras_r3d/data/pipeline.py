@@ -60,7 +60,7 @@ def training_clips(
 
     Order and crops are a pure function of the seed and the position in the stream, whatever the
     number of threads. A broken video is replaced by a draw from the same videos; the reader notes
-    it. Batches are of uint8 `(batch, frames, size, size, channels)` and int32 labels `(batch,)`.
+    it. Batches are of uint8 `(batch, frames, height, width, channels)` and int32 labels `(batch,)`.
     Several clips of each pass are shuffled, 256 at a time; `epoch_steps` needs one a pass.
     """
     labels = {name: label for label, name in enumerate(classes)}

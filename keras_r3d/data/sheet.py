@@ -126,9 +126,10 @@ def view_clips(
         for figure in pages(source.reader, videos, clips, seed, per_class):
             fonts.save(figure, temporary / paths[count].name)
             count += 1
+    height, width = clips.image_size
     text = (
-        f"training clips of recipe '{recipe}', {clips.frames} frames of {clips.size}x{clips.size} "
-        f"pixels, drawn with seed {seed}"
+        f"training clips of recipe '{recipe}', {clips.frames} frames of {height}x{width} pixels, "
+        f"drawn with seed {seed}"
     )
     return WrittenSheet(paths[:count], list(source.reader.problems), text)
 
@@ -182,17 +183,18 @@ def _strips(
 def _page(reader: Reader, strips: Sequence[Strip], clips: Clips) -> Figure:
     uncut = [_uncut(reader, *strip) for strip in strips]
     left = max((_width(*whole[1]) + _GAP for whole in uncut if whole), default=0.0)
-    count = min(_MOST_FRAMES, clips.frames)
-    size = (max(4.8, 1.2 * (count + left)), 1.6 * len(strips))
+    count, (rows, columns) = min(_MOST_FRAMES, clips.frames), clips.image_size
+    right = count * columns / rows
+    size = (max(4.8, 1.2 * (right + left)), 1.6 * len(strips))
     figure = Figure(figsize=size, layout="constrained")
-    rows = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
+    places = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
     numbers = np.linspace(0, clips.frames - 1, count).round().astype(int)
-    for axes, (video, clip), whole in zip(rows, strips, uncut, strict=True):
+    for axes, (video, clip), whole in zip(places, strips, uncut, strict=True):
         frames = _colored(clip.pixels[numbers], clips)
-        axes.imshow(np.concatenate(list(frames), axis=1), extent=(0, count, 1, 0))
+        axes.imshow(np.concatenate(list(frames), axis=1), extent=(0, right, 1, 0))
         if whole:
             _draw_uncut(axes, _colored(whole[0], clips)[0], *whole[1], clip)
-        axes.set(xlim=(-left, count), ylim=(1, 0))
+        axes.set(xlim=(-left, right), ylim=(1, 0))
         axes.set_axis_off()
         axes.set_title(_title(video, clip), fontsize=7, parse_math=False)
     if clips.input != "rgb":

@@ -154,6 +154,11 @@ def _levels(asked: dict[str, Any], recipe: str, overrides: Sequence[str]) -> lev
                 f"Only the scales of multiscale crops say which sizes to keep, and these are "
                 f"{value.crop.kind}: pass `levels`, such as 240,120."
             )
+        if isinstance(value.size, tuple):
+            raise StoreError(
+                f"Only square clips say which sizes to keep, and these are of {list(value.size)} "
+                "pixels: pass `levels`, such as 240,120."
+            )
         return levels.for_crops(value.size, value.crop.scales)
     try:
         sizes = {int(word) for word in str(value).split(",")}

@@ -8,6 +8,7 @@ from keras_r3d.recipe.tables import Between, Table
 
 Share = Annotated[float, Between(0.05, 1)]
 FramesPerSecond = Annotated[float, Between(0.1, 1000)]
+Side = Annotated[int, Between(16)]
 Position = Literal["center", "top_left", "top_right", "bottom_left", "bottom_right"]
 
 
@@ -70,11 +71,11 @@ class Segments(Table):
 
 @dataclasses.dataclass(frozen=True)
 class MultiScale(Table):
-    """Cuts squares of several sizes at several places in training; else the center.
+    """Cuts crops of several sizes at several places in training; else the center.
 
     Args:
-        scales: sides of the squares, as shares of the frame's short side.
-        positions: places of the squares.
+        scales: sides of the crops, as shares of the largest of the clip's shape.
+        positions: places of the crops.
     """
 
     kind: ClassVar[str] = "multiscale"
@@ -105,7 +106,7 @@ class _Rectangles(Table):
 
 @dataclasses.dataclass(frozen=True)
 class RandomResized(_Rectangles):
-    """Cuts rectangles of random area and shape in training, made square; else the center.
+    """Cuts rectangles of random area and shape in training, scaled to the clip; else the center.
 
     Args:
         area: smallest and largest area, as shares of the frame's.
@@ -119,7 +120,7 @@ class RandomResized(_Rectangles):
 
 @dataclasses.dataclass(frozen=True)
 class Whole(_Rectangles):
-    """Takes the whole frame, made square, so that nobody at its sides is cut off.
+    """Takes the whole frame, scaled to the clip, so that nobody at its sides is cut off.
 
     Args:
         area: smallest and largest share of the frame that a training clip takes.
@@ -176,7 +177,7 @@ class Clips(Table):
 
     Args:
         frames: frames of a clip.
-        size: side of the square clip, in pixels.
+        size: side of the square clip in pixels; or its height and width, such as [112, 171].
         sampling: which frames: `Consecutive`, `Uniform` or `Segments`.
         crop: which pixels: `MultiScale`, `RandomResized` or `Whole`.
         flip: mirrors half of the training clips; wrong where left and right are different classes.
@@ -190,7 +191,7 @@ class Clips(Table):
     """
 
     frames: Annotated[int, Between(1)] = 16
-    size: Annotated[int, Between(16)] = 112
+    size: Side | tuple[Side, Side] = 112
     sampling: Consecutive | Uniform | Segments = Consecutive()
     crop: MultiScale | RandomResized | Whole = MultiScale()
     flip: bool = True
@@ -198,6 +199,11 @@ class Clips(Table):
     short_side: Annotated[int, Between(1)] | None = None
     augment: Augment | None = None
     random: bool = dataclasses.field(default=True, metadata={"key": False})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.size, tuple) and self.size[0] == self.size[1]:
+            object.__setattr__(self, "size", self.size[0])
 
     def center(self) -> "Clips":
         """Returns the same clips without chance: the middle of each video, evaluation's crop."""
@@ -209,9 +215,14 @@ class Clips(Table):
         return 3 if self.input == "rgb" else 2
 
     @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of a clip, in pixels."""
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
+
+    @property
     def shape(self) -> tuple[int, int, int, int]:
         """Shape of a clip, `(frames, height, width, channels)`: the `input_shape` of a network."""
-        return self.frames, self.size, self.size, self.channels
+        return self.frames, *self.image_size, self.channels
 
     @property
     def is_spread(self) -> bool:

@@ -358,13 +358,18 @@ class Recipe(Table):
                     f"{list(values)}"
                 )
         if self.videos.annotations == "motion" and (
-            clips.input != "rgb" or not clips.is_whole or clips.flip or clips.sampling.fps
+            clips.input != "rgb"
+            or not clips.is_whole
+            or clips.flip
+            or isinstance(clips.size, tuple)
+            or clips.sampling.fps
         ):
             yield (
                 "`videos.annotations` is 'motion', clips that are rendered at their final size: "
-                "`clips.input` must be 'rgb', `clips.crop.kind` 'whole', `clips.flip` false and "
-                f"`clips.sampling.fps` absent. Received: '{clips.input}', '{clips.crop.kind}', "
-                f"{str(clips.flip).lower()}, {clips.sampling.fps}"
+                "`clips.input` must be 'rgb', `clips.crop.kind` 'whole', `clips.flip` false, "
+                "`clips.size` one number and `clips.sampling.fps` absent. Received: "
+                f"'{clips.input}', '{clips.crop.kind}', {str(clips.flip).lower()}, {clips.size}, "
+                f"{clips.sampling.fps}"
             )
         if self.eval.views == 2 and not clips.is_whole:
             yield (

@@ -138,7 +138,7 @@ def test_the_draws_give_the_clips_of_training(class_folders, more):
     ((pixels, _),) = stream.take(1)
     plan = draws.plan(sources, experiment, range(13))
     clips = [
-        draw.cut(draws.read_frames(draw.source.video.path, draw.numbers), data.size)
+        draw.cut(draws.read_frames(draw.source.video.path, draw.numbers), data.image_size)
         for draw in plan
     ]
     np.testing.assert_array_equal(pixels, clips)
@@ -152,7 +152,7 @@ def test_a_draw_is_cut_as_training_cuts(tmp_path):
     assert (crop.top, crop.left, crop.height, crop.width) == (20, 40, 20, 20)
     frames = np.zeros((4, 40, 60, 3), np.uint8)
     frames[:, 20:, 40:] = STEP * np.arange(3, 7).reshape(4, 1, 1, 1)
-    assert frame_numbers(draw.cut(frames, 8)) == [3, 4, 5, 6]
+    assert frame_numbers(draw.cut(frames, (8, 8))) == [3, 4, 5, 6]
 
 
 def test_cores_needed():

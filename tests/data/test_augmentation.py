@@ -82,14 +82,14 @@ def test_the_paper_s_crops_and_starts_are_equally_likely_and_independent(drawn):
     assert min(values.values()) > LEAST_P, values
 
 
-def rare_corners(rng, height, width, scales, positions, flip):
+def rare_corners(rng, height, width, scales, positions, flip, aspect):
     crop = cropping.place(height, width, scales[rng.integers(len(scales))], "center")
     share = np.array([0.24, 0.19, 0.19, 0.19, 0.19])
     position = positions[rng.choice(5, p=share)]
     return cropping.place(height, width, crop.scale, position, flip and bool(rng.integers(2)))
 
 
-def rare_flip(rng, height, width, scales, positions, flip):
+def rare_flip(rng, height, width, scales, positions, flip, aspect):
     position = positions[rng.integers(len(positions))]
     scale = scales[rng.integers(len(scales))]
     return cropping.place(height, width, scale, position, flip and rng.random() < 0.47)
@@ -199,7 +199,7 @@ def test_affine_changes_are_uniform_and_reach_their_limits_only():
     size, rotate, shear, translate = 64, 30.0, 20.0, 0.25
     changes = np.array(
         [
-            augmentation.random_matrix(rng, size, rotate, shear, translate)
+            augmentation.random_matrix(rng, (size, size), rotate, shear, translate)
             for rng in generators(5000)
         ]
     )

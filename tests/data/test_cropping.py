@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from keras_r3d import recipe
 from keras_r3d.data import clips
 from keras_r3d.data.sampling import augmentation, cropping
-from keras_r3d.recipe.clips import Uniform, Whole
+from keras_r3d.recipe.clips import MultiScale, Uniform, Whole
 
+SQUARE = (16, 16)
 UNIFORM = dataclasses.replace(
     recipe.load("kinetics34").clips, frames=1, size=16, sampling=Uniform()
 )
@@ -116,13 +117,55 @@ def test_a_color_table_keeps_channels_apart():
     assert augmentation.look_up(table, pixel).ravel().tolist() == [10, 235, 7]
 
 
+@given(sides, sides, st.integers(16, 400), st.integers(16, 400))
+def test_a_crop_has_the_shape_of_the_clip_and_is_the_largest(height, width, rows, columns):
+    crop = cropping.center(height, width, columns / rows)
+    assert crop.height == height or crop.width == width
+    assert crop.height <= height
+    assert crop.width <= width
+    for ours, exact in (
+        (crop.width, min(width, height * columns / rows)),
+        (crop.height, min(height, width * rows / columns)),
+    ):
+        assert ours == max(1, round(exact)) or abs(abs(ours - exact) - 0.5) < 1e-6
+    assert abs(2 * crop.top + crop.height - height) <= 1
+    assert abs(2 * crop.left + crop.width - width) <= 1
+
+
+def test_crops_that_are_not_square():
+    crop = cropping.Crop
+    # C3D's frames: those of 4:3 lose rows, those of 16:9 columns.
+    assert cropping.center(240, 320, 171 / 112) == crop(15, 0, 210, 320)
+    assert cropping.center(360, 640, 171 / 112) == crop(0, 45, 360, 550)
+    assert cropping.center(112, 171, 171 / 112) == crop(0, 0, 112, 171)
+    assert cropping.place(100, 400, 0.5, "bottom_right", aspect=2.0) == crop(
+        50, 300, 50, 100, False, 0.5
+    )
+    assert cropping.Views(3, (50, 100)).crops(100, 400) == [
+        *(crop(0, 0, 100, 200), crop(0, 100, 100, 200), crop(0, 200, 100, 200))
+    ]
+    assert cropping.Views(3, (50, 100)).crops(400, 200) == [
+        *(crop(0, 0, 100, 200), crop(150, 0, 100, 200), crop(300, 0, 100, 200))
+    ]
+    assert cropping.Views(2, (50, 100), whole=True).crops(100, 400) == [
+        *(crop(0, 0, 100, 400), crop(0, 100, 100, 200))
+    ]
+    tall = dataclasses.replace(UNIFORM, size=(200, 100), crop=MultiScale((1.0, 0.5)), flip=False)
+    rng = np.random.default_rng(0)
+    drawn = {clips.training_clip(Numbered(3, 400, 900), None, tall, rng).crop for _ in range(200)}
+    assert {(c.height, c.width) for c in drawn} == {(400, 200), (200, 100)}
+    assert len(drawn) == 3 + 5  # the largest are as high as the frame
+    middle = clips.middle_clip(Numbered(3, 400, 900), None, tall)
+    assert (middle.crop, middle.pixels.shape) == (crop(0, 350, 400, 200), (1, 200, 100, 3))
+
+
 def test_one_view_is_the_center():
-    assert cropping.Views(1).crops(100, 200) == [cropping.center(100, 200)]
+    assert cropping.Views(1, SQUARE).crops(100, 200) == [cropping.center(100, 200)]
 
 
 @pytest.mark.parametrize(("height", "width"), [(100, 200), (200, 100), (90, 90)])
 def test_three_views_are_the_largest_squares_along_the_long_side(height, width):
-    found = cropping.Views(3).crops(height, width)
+    found = cropping.Views(3, SQUARE).crops(height, width)
     side = min(height, width)
     assert [(crop.height, crop.width, crop.flip) for crop in found] == [(side, side, False)] * 3
     ends = [(0, 0), ((height - side) // 2, (width - side) // 2), (height - side, width - side)]
@@ -130,7 +173,7 @@ def test_three_views_are_the_largest_squares_along_the_long_side(height, width):
 
 
 def test_ten_views_are_center_and_corners_and_the_same_mirrored():
-    found = cropping.Views(10).crops(128, 256)
+    found = cropping.Views(10, SQUARE).crops(128, 256)
     places = [(8, 72), (0, 0), (0, 144), (16, 0), (16, 144)]
     assert [(crop.top, crop.left) for crop in found] == places * 2
     assert [crop.flip for crop in found] == [False] * 5 + [True] * 5
@@ -139,16 +182,16 @@ def test_ten_views_are_center_and_corners_and_the_same_mirrored():
 
 def test_whole_views_are_all_of_the_frame_and_its_center():
     everything, center = cropping.Crop(0, 0, 100, 200), cropping.Crop(0, 50, 100, 100)
-    assert cropping.Views(1, whole=True).crops(100, 200) == [everything]
-    assert cropping.Views(2, whole=True).crops(100, 200) == [everything, center]
+    assert cropping.Views(1, SQUARE, whole=True).crops(100, 200) == [everything]
+    assert cropping.Views(2, SQUARE, whole=True).crops(100, 200) == [everything, center]
     for count in (3, 10):  # squares along the long side show all of it already
-        views = cropping.Views(count)
-        assert cropping.Views(count, whole=True).crops(100, 200) == views.crops(100, 200)
+        views = cropping.Views(count, SQUARE)
+        assert cropping.Views(count, SQUARE, whole=True).crops(100, 200) == views.crops(100, 200)
 
 
 @pytest.mark.parametrize(
     "views",
-    [*(cropping.Views(count) for count in (1, 3, 10)), cropping.Views(2, True)],
+    [*(cropping.Views(count, SQUARE) for count in (1, 3, 10)), cropping.Views(2, SQUARE, True)],
     ids=str,
 )
 def test_the_middle_view_is_in_the_middle_and_not_mirrored(views):

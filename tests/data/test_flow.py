@@ -253,11 +253,11 @@ def test_all_ways_to_a_clip_agree(moving, cache_gib):
         assert (out == frames[numbers]).all(), numbers
     for fresh in (reader, VideoReader(0, cache_gib, "dis")):
         for length, stride in ((4, 1), (4, 3), (2, 11)):
-            for window in fresh.windows(moving, length, stride, Views(1), 48):
+            for window in fresh.windows(moving, length, stride, Views(1, (48, 48))):
                 assert (window.pixels[0] == frames[window.frame_numbers]).all()
         assert not fresh.problems
     chosen = [np.array([2, 7, 11])]
-    window = next(VideoReader(0, 0, "dis").chosen(moving, lambda _: chosen, Views(1), 48))
+    window = next(VideoReader(0, 0, "dis").chosen(moving, lambda _: chosen, Views(1, (48, 48))))
     assert (window.pixels[0] == frames[chosen[0]]).all()
 
 
@@ -274,7 +274,7 @@ def test_the_flow_of_a_segment_leads_out_of_it(moving):
     segment = Video(moving.path, "a", 0.3, 0.7)
     for cache_gib in (0.0, 1.0):
         reader = VideoReader(0, cache_gib, "dis")
-        (window,) = VideoReader(0, cache_gib, "dis").windows(segment, 4, 1, Views(1), 48)
+        (window,) = VideoReader(0, cache_gib, "dis").windows(segment, 4, 1, Views(1, (48, 48)))
         out = np.empty((4, 48, 48, 2), np.uint8)
         reader.cut(segment, [Cut(np.arange(4), cropping.center, out)])
         assert (out == frames[3:7]).all()
@@ -514,7 +514,11 @@ def test_segments_and_times_are_kept(moving, tmp_path):
     flow_folder.store((moving, FlowSettings("dis", 0), output))
     segment = {"start_seconds": 0.3, "end_seconds": 0.7}
     ones = [
-        next(VideoReader(0, 0, "dis", stored=one != moving.path).windows(video, 4, 1, Views(1), 48))
+        next(
+            VideoReader(0, 0, "dis", stored=one != moving.path).windows(
+                video, 4, 1, Views(1, (48, 48))
+            )
+        )
         for one in (moving.path, str(output))
         for video in [Video(one, "a", **segment)]
     ]
@@ -643,7 +647,7 @@ def test_odd_files_have_as_much_flow_as_frames():
             reader, video = VideoReader(80, 0, name), Video(str(path), "a")
             try:
                 counts.append(
-                    [len(w.frame_numbers) for w in reader.windows(video, 16, 1, Views(1), 64)]
+                    [len(w.frame_numbers) for w in reader.windows(video, 16, 1, Views(1, (64, 64)))]
                 )
             except VideoError:
                 counts.append([-1])

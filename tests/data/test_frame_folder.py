@@ -49,7 +49,7 @@ def test_clips_are_cut_as_from_files(tmp_path):
         reader = VideoReader(0, cache_gib)
         assert reader.count(source) == 20
         reader.cut(source, [Cut(np.array([0, 3, 3, 19]), cropping.center, out)])
-        assert len(list(reader.windows(source, 8, 1, Views(1), 16))) == 3
+        assert len(list(reader.windows(source, 8, 1, Views(1, (16, 16))))) == 3
         assert not reader.problems
     assert (outs[0] == outs[1]).all()
     expected = [

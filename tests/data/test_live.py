@@ -25,7 +25,7 @@ from keras_r3d.inference.prediction import watching
 from keras_r3d.recipe.clips import Consecutive, Uniform
 from keras_r3d.system.errors import VideoError
 
-SHAPE = Shape(frames=4, frame_stride=1, seconds=0.0, short_side=0, size=16, views=Views(1))
+SHAPE = Shape(frames=4, frame_stride=1, seconds=0.0, short_side=0, views=Views(1, (16, 16)))
 
 
 def held(number: int, captured: float, connection: int = 0) -> Held:
@@ -83,7 +83,7 @@ class Fake:
 
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 60))
 def test_a_window_is_the_newest_frames_at_their_stride(frames, stride, pushed):
-    shape = Shape(frames, stride, 0.0, 0, 2, Views(1))
+    shape = Shape(frames, stride, 0.0, 0, Views(1, (2, 2)))
     newest = collections.deque([held(n, n / 10) for n in range(pushed)], maxlen=shape.most)
     window = newest_window(newest, shape)
     if pushed < (frames - 1) * stride + 1:
@@ -96,7 +96,7 @@ def test_a_window_is_the_newest_frames_at_their_stride(frames, stride, pushed):
 
 @given(st.integers(1, 6), st.floats(0.3, 4), st.floats(2, 200), st.floats(0, 6))
 def test_a_spread_window_covers_its_seconds_in_bounded_memory(frames, seconds, rate, played):
-    shape = Shape(frames, None, seconds, 0, 2, Views(1))
+    shape = Shape(frames, None, seconds, 0, Views(1, (2, 2)))
     newest: collections.deque[Held] = collections.deque(maxlen=shape.most)
     for number in range(int(played * rate)):
         if live.is_wanted(number / rate, newest, shape):
@@ -116,7 +116,7 @@ def test_a_spread_window_covers_its_seconds_in_bounded_memory(frames, seconds, r
 def test_a_window_at_a_rate_is_of_the_frames_nearest_to_its_instants(
     frames, stride, fps, rate, played
 ):
-    shape = Shape(frames, stride, frames * stride / fps, 0, 2, Views(1), fps)
+    shape = Shape(frames, stride, frames * stride / fps, 0, Views(1, (2, 2)), fps)
     newest: collections.deque[Held] = collections.deque(maxlen=shape.most)
     for number in range(int(played * rate)):
         if live.is_wanted(number / rate, newest, shape):
@@ -127,7 +127,9 @@ def test_a_window_at_a_rate_is_of_the_frames_nearest_to_its_instants(
         assert window
     if window:
         clip = window[stride - 1 :: stride]
-        assert window_pixels(window, shape)[0, :, 0, 0, 0].tolist() == [f.number % 256 for f in clip]
+        assert window_pixels(window, shape)[0, :, 0, 0, 0].tolist() == [
+            f.number % 256 for f in clip
+        ]
         assert clip[-1] is newest[-1]
         kept = [frame.captured for frame in newest]
         for back, frame in enumerate(reversed(clip)):
@@ -283,16 +285,18 @@ def test_memory_is_flat_over_a_minute(small):
     assert traced < 1_000_000
 
 
-@pytest.mark.parametrize("views", [Views(3), Views(2, whole=True)], ids=["crops", "whole"])
+@pytest.mark.parametrize(
+    "views", [Views(3, (16, 16)), Views(2, (16, 16), whole=True)], ids=["crops", "whole"]
+)
 def test_a_window_is_cut_as_from_the_file(tmp_path, views):
     path = str(write_rotated(tmp_path / "v.mp4"))
-    shape = Shape(frames=4, frame_stride=2, seconds=0.0, short_side=48, size=16, views=views)
+    shape = Shape(frames=4, frame_stride=2, seconds=0.0, short_side=48, views=views)
     source, window = Source(path, shape, 5.0), []
     while not source.ended:
         window = source.wait(source.frames, 0.5) or window
     source.stop()
     frames = window[-1].number - np.array([6, 4, 2, 0])
-    (expected,) = VideoReader(48, 0).chosen(Video(path, ""), lambda count: [frames], views, 16)
+    (expected,) = VideoReader(48, 0).chosen(Video(path, ""), lambda count: [frames], views)
     ours = window_pixels(window, shape).astype(int)  # OpenCV's colors, a little off
     assert np.abs(ours - expected.pixels).mean() < 4
     assert expected.pixels[0, 0, 2, 8] == pytest.approx([200, 0, 0], abs=25)

@@ -28,7 +28,7 @@ from keras_r3d.data.sampling import cropping, temporal
 from keras_r3d.data.store import Store, StoreReader, encoding, format, is_store, jpeg
 from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.data.store.levels import Levels
-from keras_r3d.recipe.clips import Consecutive, Segments, Uniform
+from keras_r3d.recipe.clips import Consecutive, MultiScale, RandomResized, Segments, Uniform
 from keras_r3d.system.errors import DataError, R3DError, StoreError, VideoError
 
 MANIFEST = """path,label,split,start_seconds,end_seconds
@@ -92,6 +92,10 @@ def copy(prepared, tmp_path) -> Path:
 
 def named(store: Store, name: str, start: float = 0.0) -> Video:
     return next(v for v in store.videos if v.path.endswith(name) and v.start_seconds == start)
+
+
+def named_in(source: Path, video: Video, name: str) -> Video:
+    return dataclasses.replace(video, path=f"{source}/train/{name}")
 
 
 # What is in a store -------------------------------------------------------------------------------
@@ -294,13 +298,32 @@ def test_clips_at_a_rate_are_those_of_the_files(source, prepared, small, fps):
                 assert np.abs(ours.pixels.astype(int) - theirs.pixels).mean() < 4
 
 
+@pytest.mark.parametrize("size", [(24, 48), (48, 20)])
+def test_clips_that_are_not_square_are_those_of_the_files(source, opened, small, size):
+    for crop in (small.clips.crop, MultiScale(), RandomResized()):
+        data = dataclasses.replace(small.clips, size=size, crop=crop, short_side=64)
+        for name in ("wide.avi", "tall.avi", "small.avi"):
+            video = named(opened.store, name)
+            readers = (opened, video), (VideoReader(64, 0), named_in(source, video, name))
+            for cut in (
+                lambda *one: clips.middle_clip(*one, data),  # noqa: B023
+                lambda *one: clips.training_clip(*one, data, np.random.default_rng(5)),  # noqa: B023
+                lambda *one: next(clips.windows(*one, data, views=10)),  # noqa: B023
+            ):
+                ours, theirs = (cut(*one).pixels for one in readers)
+                assert ours.shape == theirs.shape
+                assert ours.shape[-3:-1] == size
+                assert np.abs(ours.astype(int) - theirs).mean() < 4
+
+
 def test_a_store_of_fewer_frames_than_are_asked_for_is_refused(source, tmp_path, small):
     prepare(source, tmp_path / "store", 32, fps=5.0)
     data = dataclasses.replace(small.clips, sampling=Consecutive(fps=5))
     assert open_source(tmp_path / "store", data).reader.threads
     wanted = (
-        r"store holds 5 frames a second of each video, and the recipe's clips\.sampling\.fps is 25: "
-        r"pass the folder of videos, or prepare them again with --fps 25 or all of their frames\."
+        r"store holds 5 frames a second of each video, and the recipe's clips\.sampling\.fps is "
+        r"25: pass the folder of videos, or prepare them again with --fps 25 or all of their "
+        r"frames\."
     )
     with pytest.raises(DataError, match=wanted):
         open_source(tmp_path / "store", dataclasses.replace(data, sampling=Consecutive(fps=25)))

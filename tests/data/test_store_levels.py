@@ -71,7 +71,9 @@ def test_crops_of_the_paper_are_cut_and_not_resized(frame, flip):
             crop = cropping.place(*sizes[0], scale, position, flip)
             height, width = sizes[number]
             top, left = int((height - 112) * down), int((width - 112) * right)
-            assert levels.choose(crop, sizes, 112) == LevelCut(number, top, left, 112, 112, 1)
+            assert levels.choose(crop, sizes, (112, 112)) == LevelCut(
+                number, top, left, 112, 112, 1
+            )
 
 
 @st.composite
@@ -90,7 +92,7 @@ def cases(draw):
 @given(cases())
 def test_a_cut_lies_in_its_level_and_is_large_enough(case):
     crop, sizes, size = case
-    cut = levels.choose(crop, sizes, size)
+    cut = levels.choose(crop, sizes, (size, size))
     height, width = sizes[cut.level]
     assert cut.top >= 0
     assert cut.left >= 0
@@ -107,7 +109,7 @@ def test_a_cut_lies_in_its_level_and_is_large_enough(case):
 @given(cases())
 def test_the_smallest_level_that_serves_is_taken(case):
     crop, sizes, size = case
-    cut = levels.choose(crop, sizes, size)
+    cut = levels.choose(crop, sizes, (size, size))
     for number, (height, width) in enumerate(sizes):
         sides = crop.height * height / sizes[0][0], crop.width * width / sizes[0][1]
         if min(sides) >= size + 1:
@@ -119,7 +121,7 @@ def test_the_smallest_level_that_serves_is_taken(case):
 @given(cases())
 def test_a_cut_keeps_its_share_of_the_free_space(case):
     crop, sizes, size = case
-    cut = levels.choose(crop, sizes, size)
+    cut = levels.choose(crop, sizes, (size, size))
     height, width = sizes[0]
     for place, side, whole, found, kept, there in [
         (crop.top, crop.height, height, cut.top, cut.height, sizes[cut.level][0]),
@@ -141,7 +143,7 @@ def test_a_cut_keeps_its_share_of_the_free_space(case):
     ("side", "size", "shrink"), [(112, 112, 1), (223, 112, 1), (224, 112, 2), (900, 112, 8)]
 )
 def test_what_is_far_too_large_is_decoded_smaller(side, size, shrink):
-    cut = levels.choose(Crop(0, 0, side, side), [(side, 2 * side)], size)
+    cut = levels.choose(Crop(0, 0, side, side), [(side, 2 * side)], (size, size))
     assert (cut.shrink, cut.height, cut.width) == (
         shrink,
         side - side % shrink,
@@ -151,9 +153,13 @@ def test_what_is_far_too_large_is_decoded_smaller(side, size, shrink):
 
 def test_within_a_pixel_nothing_is_resized():
     for side in (111, 112, 113):
-        assert levels.choose(Crop(7, 9, side, side), [(240, 320)], 112).height == 112
-    assert levels.choose(Crop(0, 0, 111, 111), [(111, 200)], 112).height == 111  # no more is there
-    assert levels.choose(Crop(0, 0, 110, 111), [(240, 320)], 112) == LevelCut(0, 0, 0, 110, 112, 1)
+        assert levels.choose(Crop(7, 9, side, side), [(240, 320)], (112, 112)).height == 112
+    assert (
+        levels.choose(Crop(0, 0, 111, 111), [(111, 200)], (112, 112)).height == 111
+    )  # no more is there
+    assert levels.choose(Crop(0, 0, 110, 111), [(240, 320)], (112, 112)) == LevelCut(
+        0, 0, 0, 110, 112, 1
+    )
 
 
 def test_random_resized_crops_serve_at_each_level():
@@ -162,7 +168,7 @@ def test_random_resized_crops_serve_at_each_level():
     seen = set()
     for _ in range(300):
         crop = cropping.random_resized_crop(rng, *sizes[0], (0.08, 1.0), (0.75, 4 / 3), True)
-        cut = levels.choose(crop, sizes, 64)
+        cut = levels.choose(crop, sizes, (64, 64))
         assert min(cut.height, cut.width) // cut.shrink >= min(64, crop.height, crop.width)
         # Its shape is kept: what is seen is neither wider nor narrower than asked for.
         shape = cut.width / cut.height

@@ -129,14 +129,14 @@ def test_evaluation_takes_only_what_decodes(tmp_path):
     file = VideoFile(source.path)
     intact = len(list(file.frames(file.index())))
     reader = VideoReader(0, 0)
-    windows = list(reader.windows(source, 8, 1, Views(1), 16))
+    windows = list(reader.windows(source, 8, 1, Views(1, (16, 16))))
     assert len(windows) == -(-intact // 8)
     assert max(window.frame_numbers.max() for window in windows) < intact
     assert [problem.status for problem in reader.problems] == ["short"]
     counts = []
     choose = lambda count: counts.append(count) or [np.arange(count - 4, count)]  # noqa: E731
     for again in (reader, VideoReader(0, 0)):
-        (window,) = again.chosen(source, choose, Views(1), 16)
+        (window,) = again.chosen(source, choose, Views(1, (16, 16)))
         assert window.frame_numbers.tolist() == list(range(intact - 4, intact))
     assert counts[-1] == intact
 
@@ -177,7 +177,7 @@ def test_reader_gives_the_same_frames_from_memory_and_from_the_file(video, cache
     part = Video(str(video), "a", 0.5, 1.5)
     assert reader.count(part) == 10
     assert frame_numbers(read(reader, part, [0, 9, 3, 9])) == [5, 14, 8, 14]
-    windows = [window.pixels[0] for window in reader.windows(part, 4, 1, Views(1), 16)]
+    windows = [window.pixels[0] for window in reader.windows(part, 4, 1, Views(1, (16, 16)))]
     assert frame_numbers(np.concatenate(windows)) == [*range(5, 15), 13, 14]
     seen = []
     crop_of = lambda *size: seen.append(size) or cropping.center(*size)  # noqa: E731
@@ -209,7 +209,7 @@ def test_reader_decodes_a_kept_video_once(video, monkeypatch):
     reader.count(source)
     video.unlink()
     assert frame_numbers(read(reader, source, [4])) == [4]
-    assert len(list(reader.windows(source, 1, 1, Views(1), 16))) == 20
+    assert len(list(reader.windows(source, 1, 1, Views(1, (16, 16))))) == 20
 
 
 @pytest.mark.parametrize("short_side", [0, 20])
@@ -296,7 +296,9 @@ def varied(path: Path) -> Video:
     return Video(str(path), "a")
 
 
-@pytest.mark.parametrize("views", [*map(Views, (1, 3, 10)), Views(2, whole=True)], ids=str)
+@pytest.mark.parametrize(
+    "views", [*(Views(n, (16, 16)) for n in (1, 3, 10)), Views(2, (16, 16), whole=True)], ids=str
+)
 @pytest.mark.parametrize("stride", [1, 3])
 def test_windows_from_memory_from_one_pass_and_chosen_are_the_same(tmp_path, views, stride):
     source = varied(tmp_path / "v.avi")
@@ -309,10 +311,10 @@ def test_windows_from_memory_from_one_pass_and_chosen_are_the_same(tmp_path, vie
         return [temporal.loop(np.arange(s, min(s + 4 * stride, 20), stride), 4) for s in starts]
 
     found = [
-        list(kept.windows(source, 4, stride, views, 16)),
-        list(streamed.windows(source, 4, stride, views, 16)),
-        list(VideoReader(0, 0).chosen(source, choose, views, 16)),
-        list(kept.chosen(source, choose, views, 16)),
+        list(kept.windows(source, 4, stride, views)),
+        list(streamed.windows(source, 4, stride, views)),
+        list(VideoReader(0, 0).chosen(source, choose, views)),
+        list(kept.chosen(source, choose, views)),
     ]
     for others in found:
         assert len(others) == len(starts)
@@ -328,7 +330,7 @@ def test_windows_from_memory_from_one_pass_and_chosen_are_the_same(tmp_path, vie
 
 def test_views_show_other_parts(tmp_path):
     source = varied(tmp_path / "v.avi")
-    (window, *_) = VideoReader(0, 0).windows(source, 4, 1, Views(3), 16)
+    (window, *_) = VideoReader(0, 0).windows(source, 4, 1, Views(3, (16, 16)))
     left, middle, right = window.pixels.mean(axis=(1, 2, 3, 4))
     assert left < 5 < 50 < middle
     assert middle == pytest.approx(right, abs=2)
@@ -340,11 +342,13 @@ def test_times_of_windows_are_those_of_the_frames(tmp_path):
     source = Video(str(path), "a")
     times = VideoFile(str(path)).index().seconds
     last = times[-1] + times[-1] / 19
-    windows = list(VideoReader(0, 0).windows(source, 8, 1, Views(1), 16))
+    windows = list(VideoReader(0, 0).windows(source, 8, 1, Views(1, (16, 16))))
     expected = [(times[0], times[8]), (times[8], times[16]), (times[16], last)]
     received = np.array([(window.start_seconds, window.end_seconds) for window in windows])
     assert received == pytest.approx(np.array(expected))
-    (window,) = VideoReader(0, 0).chosen(source, lambda _: [np.array([2, 5, 7])], Views(1), 16)
+    (window,) = VideoReader(0, 0).chosen(
+        source, lambda _: [np.array([2, 5, 7])], Views(1, (16, 16))
+    )
     assert (window.start_seconds, window.end_seconds) == pytest.approx((times[2], times[8]))
 
 
@@ -358,7 +362,7 @@ def test_a_video_of_which_nothing_decodes_is_named(tmp_path):
     for attempt in (
         lambda reader: reader.check(source),
         lambda reader: read(reader, source, [3]),
-        lambda reader: list(reader.windows(source, 4, 1, Views(1), 16)),
+        lambda reader: list(reader.windows(source, 4, 1, Views(1, (16, 16)))),
     ):
         reader = VideoReader(0, 0)
         for _ in range(2):
@@ -380,7 +384,7 @@ def test_frames_are_resampled_to_a_fixed_rate(tmp_path):
             int
         )  # at half, the earlier
         assert (read(reader, source, numbers) == whole[taken]).all()
-        windows = list(reader.windows(source, 8, 1, Views(1), 32))
+        windows = list(reader.windows(source, 8, 1, Views(1, (32, 32))))
         assert sum(len(set(window.frame_numbers)) for window in windows) == len(expected)
         assert (windows[1].pixels[0] == read(reader, source, range(8, 16))).all()
 

@@ -209,7 +209,8 @@ def _write_compact(source: Path, destination: Path) -> CompactFile:
     if about is None:
         raise WeightsError(f"{source}: The model {model.name} was not built by keras_r3d.")
     values = {key: getattr(about, key) for key in ("labels", "mean", "std")}
-    frames, size = model.input_shape[1:3]
+    frames, height, width = model.input_shape[1:4]
+    size = height if height == width else [height, width]
     text = json.dumps({**values, **shapeless_options(model), "frames": frames, "size": size})
     arrays = {COMPACT_ABOUT: np.frombuffer(text.encode(), np.uint8)}
     for name, variable in named_variables(model).items():

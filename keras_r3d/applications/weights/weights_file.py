@@ -45,7 +45,7 @@ class WeightsFile:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the builder's arguments
     conventions: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # mean and std, 0-255
     labels: tuple[str, ...] | None = None
-    clip: tuple[int, int] | None = None  # frames and size of the clips it was trained on
+    clip: tuple[int, int, int] | None = None  # frames, height, width that it was trained on
     checkpoint: checkpoints.Checkpoint | None = None  # of PyTorch
     unknown: tuple[str, ...] = ()  # names in the file that no layer of ours has
 
@@ -167,7 +167,7 @@ def _open_keras(path: Path) -> WeightsFile:
     if network in NETWORKS:
         options |= shapeless_options(model)
     about = read_metadata(model)
-    frames, height = model.input_shape[1:3] if len(model.input_shape) == 5 else (None, None)
+    clip = model.input_shape[1:-1]
     return WeightsFile(
         path,
         values,
@@ -176,7 +176,7 @@ def _open_keras(path: Path) -> WeightsFile:
         (about.mean, about.std) if about else None,
         # A classifier of several stages fits no network of the table.
         about.labels if about and "classes" in options else None,
-        (frames, height) if frames and height else None,
+        clip if len(clip) == 3 and None not in clip else None,
     )
 
 
@@ -218,7 +218,9 @@ def _open_compact(path: Path) -> WeightsFile:
     network, options = identify_network(values, "hara")
     options |= {name: about[name] for name in ("conv1_t_stride", "max_pool")}
     conventions = tuple(about["mean"]), tuple(about["std"])
-    labels, clip = tuple(about["labels"] or ()) or None, (about["frames"], about["size"])
+    labels, size = tuple(about["labels"] or ()) or None, about["size"]
+    height, width = size if isinstance(size, list) else (size, size)
+    clip = about["frames"], height, width
     return WeightsFile(path, values, network, options, conventions, labels, clip)
 
 

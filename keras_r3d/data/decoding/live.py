@@ -36,7 +36,6 @@ class Shape:
         frame_stride: from one frame of a clip to the next; None spreads the clip over `seconds`.
         seconds: of a window; 0 where a number of frames makes one.
         short_side: frames are shrunk to this short side before they are cropped; 0 keeps them.
-        size: of a clip, in pixels.
         views: crops of each frame.
         fps: frames a second that a window is resampled to; None takes those that come.
     """
@@ -45,7 +44,6 @@ class Shape:
     frame_stride: int | None
     seconds: float
     short_side: int
-    size: int
     views: Views
     fps: float | None = None
 
@@ -80,7 +78,7 @@ class Held:
         number: counted from the first of the source.
         connection: how often the source was lost before it came.
         captured: when it came, by `time.monotonic`.
-        pixels: uint8 `(views, size, size, 3)`, BGR.
+        pixels: uint8 `(views, height, width, 3)`, BGR.
     """
 
     number: int
@@ -112,7 +110,7 @@ def newest_window(held: Sequence[Held], shape: Shape) -> list[Held]:
 
 
 def window_pixels(window: Sequence[Held], shape: Shape) -> Frame:
-    """Returns the clip of a window, uint8 `(views, frames, size, size, 3)`, RGB."""
+    """Returns the clip of a window, uint8 `(views, frames, height, width, 3)`, RGB."""
     if shape.frame_stride is None:
         numbers = temporal.spread(len(window), shape.frames)
     else:
@@ -252,7 +250,7 @@ class Source:
         shape = self._shape
         frame = pixels.resize(frame, *pixels.shrunk(frame, shape.short_side))
         crops = shape.views.crops(*frame.shape[:2])
-        cropped = np.empty((len(crops), shape.size, shape.size, 3), np.uint8)
+        cropped = np.empty((len(crops), *shape.views.size, 3), np.uint8)
         for crop, out in zip(crops, cropped, strict=True):
             pixels.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
         with self._changed:

@@ -21,7 +21,7 @@ def fill(
     it shrinks by less than 1.4, bilinear is as close.
 
     Args:
-        out: uint8 `(size, size, 3)`, contiguous.
+        out: uint8 `(height, width, 3)`, contiguous.
         flip: mirrors it left to right.
     """
     rows, columns = out.shape[:2]

@@ -29,7 +29,7 @@ class Cut:
     Attributes:
         numbers: int64 `(frames,)`, counted from the first frame of the video or segment.
         crop_of: takes height and width of the frames, returns the crop.
-        out: uint8 `(frames, size, size, channels)`, contiguous; is filled.
+        out: uint8 `(frames, height, width, channels)`, contiguous; is filled.
     """
 
     numbers: Indices
@@ -42,7 +42,7 @@ class Window:
     """A clip at a fixed place in a video.
 
     Attributes:
-        pixels: uint8 `(views, frames, size, size, channels)`: crops of the same frames.
+        pixels: uint8 `(views, frames, height, width, channels)`: crops of the same frames.
         frame_numbers: int64 `(frames,)`, counted from the first frame of the video or segment.
         start_seconds, end_seconds: when its first frame appears, and its last one disappears.
     """
@@ -124,7 +124,7 @@ class Reader(ABC):
             return 0, ""
 
     def windows(
-        self, video: Video, frames: int, frame_stride: int, views: Views, size: int
+        self, video: Video, frames: int, frame_stride: int, views: Views
     ) -> Iterator[Window]:
         """Yields all of a video in consecutive clips; the last loops its own frames.
 
@@ -140,10 +140,10 @@ class Reader(ABC):
             def following(count: int, start: int = start) -> list[Indices]:
                 return [loop(np.arange(start, min(start + span, count), frame_stride), frames)]
 
-            yield from self.chosen(video, following, views, size)
+            yield from self.chosen(video, following, views)
 
     def chosen(
-        self, video: Video, choose: Callable[[int], list[Indices]], views: Views, size: int
+        self, video: Video, choose: Callable[[int], list[Indices]], views: Views
     ) -> Iterator[Window]:
         """Yields clips whose places depend on the length of the video, cut in one pass.
 
@@ -157,14 +157,14 @@ class Reader(ABC):
         seconds = self.seconds(video)
         windows = [
             Window(
-                np.empty((views.count, len(numbers), size, size, self.channels), np.uint8),
+                np.empty((views.count, len(numbers), *views.size, self.channels), np.uint8),
                 numbers,
                 *span_seconds(numbers, seconds),
             )
             for numbers in choose(len(seconds))
         ]
         cuts = [
-            Cut(window.frame_numbers, functools.partial(_view, views, view), out)
+            Cut(window.frame_numbers, functools.partial(views.crop, view), out)
             for window in windows
             for view, out in enumerate(window.pixels)
         ]
@@ -203,10 +203,6 @@ class Reader(ABC):
     def _note(self, video: Video, status: str, detail: str) -> None:
         with self._lock:
             self._problems[video.name] = Problem(video.name, status, detail)
-
-
-def _view(views: Views, view: int, height: int, width: int) -> Crop:
-    return views.crops(height, width)[view]
 
 
 def span_seconds(numbers: Indices, seconds: Seconds) -> tuple[float, float]:

@@ -106,7 +106,7 @@ class VideoReader(Reader):
             self._examine(video)
 
     def windows(
-        self, video: Video, frames: int, frame_stride: int, views: Views, size: int
+        self, video: Video, frames: int, frame_stride: int, views: Views
     ) -> Iterator[Window]:
         """Yields all of a video in clips, as `Reader.windows`; decodes it once.
 
@@ -136,7 +136,7 @@ class VideoReader(Reader):
                     yield window()
                     filled = []
                 if not filled:
-                    pixels = np.empty((frames, views.count, size, size, self.channels), np.uint8)
+                    pixels = np.empty((frames, views.count, *views.size, self.channels), np.uint8)
                 for crop, out in zip(crops, pixels[len(filled)], strict=True):
                     cutter(out, picture, crop)
                 filled.append(place)
@@ -146,16 +146,16 @@ class VideoReader(Reader):
             yield window()
 
     def chosen(
-        self, video: Video, choose: Callable[[int], list[Indices]], views: Views, size: int
+        self, video: Video, choose: Callable[[int], list[Indices]], views: Views
     ) -> Iterator[Window]:
         """Yields clips of chosen frames, as `Reader.chosen`; of those that decode."""
-        windows = list(super().chosen(video, choose, views, size))
+        windows = list(super().chosen(video, choose, views))
         decoding = self._frames(video).decoding
         if decoding is None:
             yield from windows
             return
         yield from super().chosen(
-            video, lambda _: [decoding[part] for part in choose(len(decoding))], views, size
+            video, lambda _: [decoding[part] for part in choose(len(decoding))], views
         )
 
     def _fill(

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from keras_r3d.system.opencv import cv2
 
-Pixels = NDArray[np.uint8]  # a clip: (frames, size, size, 3), RGB
+Pixels = NDArray[np.uint8]  # a clip: (frames, height, width, 3), RGB
 Matrix = NDArray[np.float64]
+Size = Sequence[int]  # height, width, in pixels
 Operation = Callable[[Pixels, float], Pixels]
 
 _MOST_MAGNITUDE = 30
@@ -30,12 +31,12 @@ _SOFT = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13  # PIL's SMOOTH
 
 
 def affine_matrix(
-    size: int, rotate_degrees: float, shear_degrees: float, right: float, down: float
+    size: Size, rotate_degrees: float, shear_degrees: float, right: float, down: float
 ) -> Matrix:
-    """Composes a change about the center of a square: sheared, then rotated, then translated.
+    """Composes a change about the center of a frame: sheared, then rotated, then translated.
 
     It is rotated counterclockwise; vertical lines are slanted, their lower ends to the right;
-    distances and `size` are in pixels. float64 `(2, 3)`: maps `(x, y, 1)` to the new `(x, y)`.
+    distances are in pixels. float64 `(2, 3)`: maps `(x, y, 1)` to the new `(x, y)`.
     """
     angle, slant = math.radians(rotate_degrees), math.tan(math.radians(shear_degrees))
     # y points down, so this turns counterclockwise.
@@ -43,20 +44,20 @@ def affine_matrix(
     return _about_center(size, turn @ np.array([[1.0, slant], [0.0, 1.0]]), right, down)
 
 
-def _about_center(size: int, linear: Matrix, right: float = 0, down: float = 0) -> Matrix:
-    center = np.full(2, (size - 1) / 2)
+def _about_center(size: Size, linear: Matrix, right: float = 0, down: float = 0) -> Matrix:
+    center = (np.array(size[::-1]) - 1) / 2
     return np.column_stack([linear, center - linear @ center + (right, down)])
 
 
 def random_matrix(
-    rng: Generator, size: int, rotate_degrees: float, shear_degrees: float, translate: float
+    rng: Generator, size: Size, rotate_degrees: float, shear_degrees: float, translate: float
 ) -> Matrix:
     """Draws an affine change, each part of it uniformly, up to a largest value either way.
 
-    `translate` is a share of `size`; the rest is as in `affine_matrix`.
+    `translate` is a share of width and height; the rest is as in `affine_matrix`.
     """
     rotate, shear = rng.uniform(-1, 1, 2) * (rotate_degrees, shear_degrees)
-    right, down = rng.uniform(-1, 1, 2) * translate * size
+    right, down = rng.uniform(-1, 1, 2) * translate * size[::-1]
     return affine_matrix(size, rotate, shear, right, down)
 
 
@@ -115,19 +116,19 @@ def apply_operations(operations: Sequence[tuple[str, float]], clip: Pixels) -> P
 
 
 def _rotate(clip: Pixels, strength: float) -> Pixels:
-    return warp(affine_matrix(clip.shape[1], 30 * strength, 0, 0, 0), clip, _FILL)
+    return warp(affine_matrix(clip.shape[1:3], 30 * strength, 0, 0, 0), clip, _FILL)
 
 
 def _shear(clip: Pixels, x: float = 0.0, y: float = 0.0) -> Pixels:
     linear = np.array([[1, 0.3 * x], [0.3 * y, 1]])
-    return warp(_about_center(clip.shape[1], linear), clip, _FILL)
+    return warp(_about_center(clip.shape[1:3], linear), clip, _FILL)
 
 
 def _translate(clip: Pixels, x: float = 0.0, y: float = 0.0) -> Pixels:
-    size = clip.shape[1]
+    height, width = clip.shape[1:3]
     # The paper's 150 pixels were of 331.
-    right, down = (round(150 / 331 * size * strength) for strength in (x, y))
-    return warp(_about_center(size, np.eye(2), right, down), clip, _FILL)
+    right, down = round(150 / 331 * width * x), round(150 / 331 * height * y)
+    return warp(_about_center((height, width), np.eye(2), right, down), clip, _FILL)
 
 
 def _brightness(clip: Pixels, strength: float) -> Pixels:

@@ -12,8 +12,8 @@ class Crop:
     """A rectangle of a frame, in pixels.
 
     Attributes:
-        scale: of a placed square, its side before rounding as a share of the frame's short side; of
-            a random resized crop, its area as a share of the frame's.
+        scale: of a placed crop, its height before rounding as a share of the largest's; of a random
+            resized crop, its area as a share of the frame's.
     """
 
     top: int
@@ -36,25 +36,28 @@ POSITIONS = {
 }
 
 
-def place(height: int, width: int, scale: float, position: str, flip: bool = False) -> Crop:
-    """Places a square crop of `scale` times the short side at one of `POSITIONS`."""
-    side = max(1, round(min(height, width) * scale))
+def place(
+    height: int, width: int, scale: float, position: str, flip: bool = False, aspect: float = 1.0
+) -> Crop:
+    """Places a crop of `scale` times the largest of its width:height at one of `POSITIONS`."""
+    largest = min(height, width / aspect)
+    rows, columns = max(1, round(largest * scale)), max(1, round(largest * aspect * scale))
     down, right = POSITIONS[position]
-    top, left = int((height - side) * down), int((width - side) * right)
-    return Crop(top, left, side, side, flip, scale)
+    top, left = int((height - rows) * down), int((width - columns) * right)
+    return Crop(top, left, rows, columns, flip, scale)
 
 
-def center(height: int, width: int) -> Crop:
-    """Returns the largest centered square, the crop of the paper's evaluation."""
-    return place(height, width, 1.0, "center")
+def center(height: int, width: int, aspect: float = 1.0) -> Crop:
+    """Returns the largest centered crop of a width:height, that of the paper's evaluation."""
+    return place(height, width, 1.0, "center", aspect=aspect)
 
 
 def whole(height: int, width: int) -> Crop:
-    """Returns all of the frame, which is later scaled to a square whatever its shape."""
+    """Returns all of the frame, which is later scaled to the clip whatever its shape."""
     return Crop(0, 0, height, width)
 
 
-# Squares of an evaluation: share of the short side, and positions; mirrored ones are added.
+# Crops of an evaluation: share of the largest, and positions; mirrored ones are added.
 _VIEWS: dict[int, tuple[float, tuple[str, ...]]] = {
     1: (1.0, ("center",)),
     3: (1.0, ("top_left", "center", "bottom_right")),
@@ -64,11 +67,11 @@ _VIEWS: dict[int, tuple[float, tuple[str, ...]]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """The crops of each frame in an evaluation.
+    """The crops of each frame in an evaluation, and the height and width they are scaled to.
 
-    1: the largest centered square. 3: the largest squares at both ends and in the middle of the
-    long side. 10: squares of 7/8 of the short side in the center and the corners, and the same
-    mirrored. If `whole`, 1 is all of the frame, made square; 2 adds the largest centered square.
+    1: the largest centered crop of the shape of `size`. 3: the largest ones at both ends and in the
+    middle of what is left free. 10: crops of 7/8 of their sides in the center and the corners, and
+    the same mirrored. If `whole`, 1 is all of the frame; 2 adds the largest centered crop.
 
     Reference:
         3: Wang et al., Non-local Neural Networks, CVPR 2018, section 4.1. 10: Krizhevsky et al.,
@@ -76,6 +79,7 @@ class Views:
     """
 
     count: int
+    size: tuple[int, int]
     whole: bool = False
 
     @property
@@ -83,14 +87,21 @@ class Views:
         """Number of the crop that shows the middle of the frame, or all of it."""
         return 1 if self.count == 3 else 0
 
+    def crop(self, number: int, height: int, width: int) -> Crop:
+        """Returns one of the crops of a frame."""
+        return self.crops(height, width)[number]
+
     def crops(self, height: int, width: int) -> list[Crop]:
         """Returns the crops of a frame."""
+        aspect = self.size[1] / self.size[0]
         if self.whole and self.count <= 2:
-            return [whole(height, width), center(height, width)][: self.count]
+            return [whole(height, width), center(height, width, aspect)][: self.count]
         scale, positions = _VIEWS[self.count]
         flips = (False, True) if self.count == 2 * len(positions) else (False,)
         return [
-            place(height, width, scale, position, flip) for flip in flips for position in positions
+            place(height, width, scale, position, flip, aspect)
+            for flip in flips
+            for position in positions
         ]
 
 
@@ -101,8 +112,9 @@ def random_crop(
     scales: Sequence[float],
     positions: Sequence[str],
     flip: bool,
+    aspect: float = 1.0,
 ) -> Crop:
-    """Draws position, scale and, if `flip`, mirroring of a square crop, each uniformly.
+    """Draws position, scale and, if `flip`, mirroring of a crop of a width:height, each uniformly.
 
     Reference:
         Hara et al., Learning Spatio-Temporal Features with 3D Residual Networks for Action
@@ -110,7 +122,7 @@ def random_crop(
     """
     position = positions[rng.integers(len(positions))]
     scale = scales[rng.integers(len(scales))]
-    return place(height, width, scale, position, flip and bool(rng.integers(2)))
+    return place(height, width, scale, position, flip and bool(rng.integers(2)), aspect)
 
 
 def random_resized_crop(

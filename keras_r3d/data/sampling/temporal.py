@@ -112,9 +112,7 @@ def _spread(frame_count: int, frames: int, place: NDArray[np.float64]) -> Indice
     return ((np.arange(frames) + place) * frame_count / frames).astype(np.int64)
 
 
-def at_rate(
-    seconds: NDArray[np.float64], fps: float | None
-) -> tuple[Indices, NDArray[np.float64]]:
+def at_rate(seconds: NDArray[np.float64], fps: float | None) -> tuple[Indices, NDArray[np.float64]]:
     """Resamples frames to a fixed rate: of each instant, the frame shown nearest to it.
 
     Args:

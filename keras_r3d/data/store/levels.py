@@ -43,28 +43,32 @@ class LevelCut:
     shrink: int  # how many times smaller it is decoded, a side
 
 
-def choose(crop: Crop, sizes: Sequence[Size], size: int) -> LevelCut:
+def choose(crop: Crop, sizes: Sequence[Size], size: Sequence[int]) -> LevelCut:
     """Places a crop of the first level at the smallest level that needs not be enlarged for it.
 
-    Where the crop comes out within a pixel of `size`, the clip's side as the network sees it, it is
-    cut at exactly that, so that nothing is resized; its share of free rows above and of free
+    Where the crop comes out within a pixel of `size`, the clip's as the network sees it, it is cut
+    at exactly that, so that nothing is resized; its share of free rows above and of free
     columns to the left stays. `sizes` are those of the frame at each level, the largest first.
     """
     height, width = sizes[0]
     level, best = 0, (crop.height, crop.width)
     for number, (level_height, level_width) in enumerate(sizes):
         sides = (
-            _side(crop.height * level_height / height, size, level_height),
-            _side(crop.width * level_width / width, size, level_width),
+            _side(crop.height * level_height / height, size[0], level_height),
+            _side(crop.width * level_width / width, size[1], level_width),
         )
-        if number == 0 or min(sides) >= size:
+        if number == 0 or _fits(size, sides):
             level, best = number, sides
-    shrink = next(s for s in (8, 4, 2, 1) if s == 1 or min(best) >= s * size)
+    shrink = next(s for s in (8, 4, 2, 1) if s == 1 or _fits((s * size[0], s * size[1]), best))
     rows, columns = (side - side % shrink for side in best)
     free_rows, free_columns = sizes[level][0] - rows, sizes[level][1] - columns
     top = _scaled(crop.top, height - crop.height, free_rows)
     left = _scaled(crop.left, width - crop.width, free_columns)
     return LevelCut(level, top // shrink * shrink, left // shrink * shrink, rows, columns, shrink)
+
+
+def _fits(size: Sequence[int], sides: Sequence[int]) -> bool:
+    return size[0] <= sides[0] and size[1] <= sides[1]
 
 
 def _side(side: float, size: int, most: int) -> int:

@@ -88,7 +88,7 @@ class StoreReader(Reader):
         self, number: int, sizes: list[levels.Size], asked: Indices, out: Frame, crop: Crop
     ) -> None:
         """Cuts frames of a video, by their numbers in the store, and fills `out`."""
-        place = levels.choose(crop, sizes, out.shape[1])
+        place = levels.choose(crop, sizes, out.shape[1:3])
         numbers, copies = asked, np.arange(len(asked))
         if not (np.diff(numbers) > 0).all():
             numbers, copies = np.unique(asked, return_inverse=True)

@@ -83,7 +83,7 @@ def middle_frames(features: Features) -> Callable[[int], Frame | None]:
             seconds = reader.seconds(video)
             number = max(0, int(np.searchsorted(seconds, middle, side="right")) - 1)
             numbers = np.array([min(number, len(seconds) - 1)])
-            window = next(reader.chosen(video, lambda count: [numbers], Views(1), _SIZE))
+            window = next(reader.chosen(video, lambda count: [numbers], Views(1, (_SIZE, _SIZE))))
         except VideoError:  # it was read once, and is broken or gone now: the picture shows it
             return None
         return window.pixels[0, 0]

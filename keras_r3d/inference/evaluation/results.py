@@ -141,7 +141,7 @@ def worst_mistakes(evaluation: "Evaluation") -> list[tuple[int, int, float]]:
 def draw_mistakes(evaluation: "Evaluation") -> Figure | None:
     """Draws the 20 wrong answers with the highest scores, each as 6 frames spread over the video.
 
-    Frames are cut to the center square, as the network saw them. A video that cannot be read again
+    Frames are cut to the center square. A video that cannot be read again
     is skipped. None if there are no mistakes, or the evaluation has no reader.
     """
     reader, mistakes = evaluation.reader, worst_mistakes(evaluation)
@@ -171,7 +171,7 @@ def draw_mistakes(evaluation: "Evaluation") -> Figure | None:
 
 def _strip(reader: Reader, video: Video) -> np.ndarray:
     (window,) = reader.chosen(
-        video, lambda count: [temporal.spread(count, _FRAMES)], Views(1), _SIZE
+        video, lambda count: [temporal.spread(count, _FRAMES)], Views(1, (_SIZE, _SIZE))
     )
     frames, of_flow = window.pixels[0], reader.channels == flow.CHANNELS
     return contact_sheet.strip(flow.colors(frames) if of_flow else frames, flow=of_flow)

@@ -39,9 +39,9 @@ class Explanation:
         window: number of the window, from 0.
         windows: number of windows of the video.
         span: seconds, when the window starts and ends.
-        clip: uint8 `(frames, size, size, channels)`, RGB, or flow x and y.
+        clip: uint8 `(frames, height, width, channels)`, RGB, or flow x and y.
         seconds: float64 `(frames,)`, when each frame is shown.
-        heats: by method float32 `(frames, size, size)`, 0 to 1: "Grad-CAM", perhaps "occlusion".
+        heats: by method float32 `(frames, height, width)`, 0 to 1: "Grad-CAM", perhaps "occlusion".
         method: kind of Grad-CAM.
         stage: the layer whose map it is.
         notes: what else there is to say.

@@ -110,8 +110,6 @@ def _settle(name: str, kind: str, loaded: Loaded, context: _Context) -> Classifi
     if count not in (None, len(classes)):
         raise ModelError(f"{name} has {count} classes, but {len(classes)} are named.")
     frames, height, width, _ = shape
-    if height != width:
-        raise ModelError(f"{name} must take square clips. Received: {height}x{width} pixels")
     if context.recipe is not None:
         experiment, described = context.recipe, context.described
     elif metadata.recipe is not None:
@@ -121,7 +119,9 @@ def _settle(name: str, kind: str, loaded: Loaded, context: _Context) -> Classifi
     experiment = recipe.override(experiment, list(context.overrides))
     clips, evaluation = experiment.clips, experiment.eval
     if described == AS_THE_PAPER:
-        clips = dataclasses.replace(clips, frames=frames or clips.frames, size=height or clips.size)
+        rows, columns = clips.image_size
+        size = height or rows, width or columns
+        clips = dataclasses.replace(clips, frames=frames or clips.frames, size=size)
     if any(size not in (None, ours) for size, ours in zip(shape, clips.shape, strict=True)):
         raise ModelError(
             f"{name} takes clips of {tuple(shape)} (frames, height, width, channels), but its "

@@ -42,10 +42,10 @@ def described(clips: recipe.Clips, evaluation: recipe.Eval) -> str:
         placed = f"{count} windows of {frames}, each spread over the video"
     else:
         placed = f"one window of {frames}, spread over the video"
-    whole = clips.is_whole
+    whole, (height, width) = clips.is_whole, clips.image_size
     cut = {1: "whole frame" if whole else "center crop", 2: "whole frame and center crop"}
     average = evaluation.average.replace("_", "-")
     return (
-        f"{placed}; {cut.get(views, f'{views} views of each')} at {clips.size}x{clips.size}; "
+        f"{placed}; {cut.get(views, f'{views} views of each')} at {height}x{width}; "
         f"mean of {average}"
     )

@@ -101,14 +101,13 @@ def shape(classifier: Classifier, seconds: float | None) -> Shape:
         seconds=seconds or 0.0,
         fps=fps,
         short_side=clips.short_side or 0,
-        size=clips.size,
         views=views_of(clips, classifier.eval.views),
     )
 
 
 def warm_up(classifier: Classifier, kept: Shape) -> None:
     """Scores nothing, so that the first window does not wait for the compiler."""
-    clip = (kept.views.count, kept.frames, kept.size, kept.size, 3)
+    clip = (kept.views.count, kept.frames, *kept.views.size, 3)
     classifier.score(np.zeros(clip, np.uint8))
 
 

@@ -142,13 +142,14 @@ def prepare(recipe: Recipe, data: str | Path, devices: Devices, say: Say) -> Few
     networks = []
     for name, model in zip(names, models, strict=True):
         weights = finetune.open_source(model)
-        if weights is not None and weights.clip not in (None, (clips.frames, clips.size)):
-            frames, size = weights.clip
+        if weights is not None and weights.clip not in (None, clips.shape[:3]):
+            frames, *size = weights.clip
+            recipe_frames, *recipe_size = clips.shape[:3]
             say(
                 f"Note: {name}: these weights were trained on clips of {frames} frames of "
-                f"{size}x{size} pixels, and the recipe's have {clips.frames} of "
-                f"{clips.size}x{clips.size}. As they were trained: clips.frames={frames} and "
-                f"clips.size={size}."
+                f"{'x'.join(map(str, size))} pixels, and the recipe's have {recipe_frames} of "
+                f"{'x'.join(map(str, recipe_size))}. As they were trained: clips.frames={frames} "
+                f"and clips.size={size[0] if size[0] == size[1] else size}."
             )
         networks.append(finetune.build_model(model, clips.shape, classes, lambda _: None, weights))
     assert few is not None

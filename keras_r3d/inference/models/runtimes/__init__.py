@@ -1,6 +1,6 @@
 """Loading what a model was saved as: Keras file, SavedModel, TFLite, ONNX or OpenVINO file.
 
-All of them score the same: uint8 clips `(n, frames, size, size, channels)` in, probabilities
+All of them score the same: uint8 clips `(n, frames, height, width, channels)` in, probabilities
 `(n, classes)` out, float32. On CPU the scores of a clip are the same to the bit whatever other
 clips are scored with it.
 """

@@ -27,7 +27,7 @@ OPENVINO_SECTION, OPENVINO_METADATA = "keras_r3d", "model_json"  # of the runtim
 _SERVED = "serving_default"
 _ONNX_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
-# uint8 clips `(n, frames, size, size, channels)` -> probabilities, float32 `(n, classes)`.
+# uint8 clips `(n, frames, height, width, channels)` -> probabilities, float32 `(n, classes)`.
 Score = Callable[[np.ndarray], np.ndarray]
 # Name of a tensor -> its "dtype" and "shape", in which None is any size.
 Tensors = dict[str, dict[str, Any]]
