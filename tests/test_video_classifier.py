@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import write_video
+from video_files import encode, moving
 
 import keras_r3d
 from keras_r3d import R3DError, VideoClassifier, applications, training
@@ -158,6 +159,49 @@ def test_a_model_that_does_not_know_its_clips_says_so(videos, tmp_path):
     assert saved.described == informed.described
     assert "spread over" in motions.described
     assert len(informed.predict(path).window_scores) == 3
+
+
+def test_a_model_keeps_rate_and_shape_of_its_clips(tmp_path):
+    """At 10 frames a second a video of 20, each shown twice, is the same; also of its exports."""
+    frames = moving(15, 40, 80)
+    paths = [tmp_path / "data" / name / "v.mkv" for name in CLASSES]
+    for path, pixels, rate in zip(paths, (frames, frames.repeat(2, 0)), (10, 20), strict=True):
+        path.parent.mkdir(parents=True)
+        encode(path, pixels, "ffv1", rate=rate)
+    slow, fast = map(str, paths)
+    clips = Clips(frames=4, size=(16, 24), sampling=Consecutive(fps=10), flip=False)
+    model = applications.R3D10(
+        width=0.0625, input_shape=clips.shape, labels=CLASSES, clips=clips, max_pool=False
+    )
+    ours = VideoClassifier(model)
+    assert "all windows of 4 frames at 10/s; center crop at 16x24; mean of" in ours.described
+    ours.save(tmp_path / "model.keras")
+    again = VideoClassifier(tmp_path / "model.keras")
+    expected = ours.predict(slow)
+    assert len(expected.window_scores) == 4
+    assert np.ptp(expected.window_scores[:, 0]) > 0
+    for classifier, path in ((ours, fast), (again, slow), (again, fast)):
+        found = classifier.predict(path)
+        assert (found.window_scores == expected.window_scores).all()
+        assert found.window_seconds[:3] == pytest.approx(expected.window_seconds[:3])
+    for form in ("tflite", "saved_model"):
+        path = tmp_path / {"tflite": "m.tflite", "saved_model": "m/1"}[form]
+        exported = VideoClassifier(ours.export(form, path, data=tmp_path / "data", videos=2).path)
+        assert exported.described.endswith(ours.described.partition(": ")[2])
+        scores = exported.predict(fast).window_scores
+        assert scores == pytest.approx(expected.window_scores, abs=1e-4)
+    explanation = ours.explain(fast, window="1", occlusion=True)
+    assert explanation.clip.shape == (4, 16, 24, 3)
+    assert {heat.shape for heat in explanation.heats.values()} == {(4, 16, 24)}
+    assert explanation.seconds == pytest.approx([0.4, 0.5, 0.6, 0.7])
+    assert explanation.save(tmp_path / "explained")["mp4"].stat().st_size > 1000
+    features = [ours.embed([path]).embedding for path in (slow, fast)]
+    assert (features[0] == features[1]).all()
+    sightings = list(again.watch(fast))
+    assert [s.end_seconds - s.start_seconds for s in sightings] == pytest.approx(
+        [0.3] * len(sightings), abs=0.06
+    )
+    assert 2 <= len(sightings) <= 4
 
 
 def test_protocols_and_weights_by_name(videos):

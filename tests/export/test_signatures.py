@@ -21,6 +21,7 @@ from signature_networks import (
 from tensorflow.core.protobuf import config_pb2
 
 from keras_r3d.data import clips
+from keras_r3d.export.saved_model import signatures
 from keras_r3d.inference.embeddings.features import embedding_layer, embedding_network
 from keras_r3d.recipe.clips import Uniform
 
@@ -74,6 +75,17 @@ def test_clips_of_any_size_are_cut_as_in_an_evaluation(one, shape):
     (window,) = clips.windows(MemoryReader(pixels, uniform), VIDEO, uniform)
     found = one.serving_default(clip=tf.constant(pixels[np.newaxis]))["probabilities"].numpy()
     assert found == pytest.approx(scores(one.model, window.pixels), abs=2e-3)
+
+
+@pytest.mark.parametrize("size", [(24, 40), (40, 24)])
+@pytest.mark.parametrize("shape", [(48, 64), (64, 48), (24, 40), (23, 31), (96, 200)])
+def test_frames_are_cut_to_clips_that_are_not_square(size, shape):
+    pixels = smooth_noise(*shape)
+    wide = dataclasses.replace(CLIPS, size=size, short_side=None, sampling=Uniform())
+    (window,) = clips.windows(MemoryReader(pixels, wide), VIDEO, wide)
+    cut = signatures.cut_frames(tf.constant(pixels), wide).numpy()
+    assert cut.shape == (FRAMES, *size, 3)
+    assert np.abs(cut.astype(int) - window.pixels[0]).max() <= 2
 
 
 def test_jpegs_of_a_batch_may_be_of_several_sizes(one):
