@@ -209,6 +209,13 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         ("train.patience=0", "Recipe key 'train.patience' must be at least 1. Received: 0"),
         ("few.folds=5", "Recipe key 'few.stages' is missing."),
         ("videos.annotations=motion", "is 'motion', clips that are rendered at their final size"),
+        ("clips.size=8", "Recipe key 'clips.size' must be at least 16. Received: 8"),
+        ("clips.size=[8, 64]", "Recipe key 'clips.size' must be at least 16. Received: 8"),
+        ("clips.size=[64]", "Recipe key 'clips.size' must hold 2 values. Received: [64]"),
+        (
+            "clips.sampling.fps=0",
+            "Recipe key 'clips.sampling.fps' must be from 0.1 to 1000. Received: 0",
+        ),
         ("train.optimizer='sgd'", "Recipe section [train.optimizer] must be a table."),
     ],
 )
@@ -333,6 +340,24 @@ def test_values_of_python_users_are_checked_alike(build, message):
     with pytest.raises(recipe.RecipeError) as error:
         build()
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("override", ["clips.size=[64, 96]", "clips.sampling.fps=16"])
+def test_rendered_motion_has_one_size_and_no_rate(override):
+    with pytest.raises(recipe.RecipeError, match=r"`clips\.size` one number and `clips\.sampling"):
+        recipe.load("motion", [override])
+
+
+def test_a_size_is_one_number_or_two():
+    wide = recipe.load("demo", ["clips.size=[64, 96]", "clips.sampling.fps=12.5"])
+    assert (wide.clips.size, wide.clips.shape) == ((64, 96), (16, 64, 96, 3))
+    assert "size = [64, 96]" in recipe.dumps(wide)
+    assert "fps = 12.5" in recipe.dumps(wide)
+    assert recipe.parse(recipe.to_dict(wide)) == wide
+    assert recipe.override(wide, ["clips.size=64", "clips.sampling.fps="]) == recipe.override(
+        wide, ["clips.size=[64, 64]", "clips.sampling.fps="]
+    )
+    assert as_dict(Clips(size=(64, 64)))["size"] == 64
 
 
 def test_clips_of_python_users_are_a_recipes_table():

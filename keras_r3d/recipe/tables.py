@@ -238,6 +238,11 @@ def _convert_union(options: Sequence[Any], value: Any) -> Any:
     if value is None and types.NoneType in options:
         return None
     options = [option for option in options if option is not types.NoneType]
+    lists = [option for option in options if typing.get_origin(option) is tuple]
+    if isinstance(value, list | tuple):
+        options = lists or options
+    elif len(lists) < len(options):
+        options = [option for option in options if option not in lists]
     if len(options) == 1:
         return _convert(options[0], value)
     problems = []

@@ -14,7 +14,7 @@ from checkpoint_values import LOGITS, logits, moved, state_dict
 from keras_r3d import applications
 from keras_r3d import convert as convert_command
 from keras_r3d.applications import WeightsError
-from keras_r3d.applications.weights import pytorch
+from keras_r3d.applications.weights import pytorch, weights_file
 from keras_r3d.system.errors import R3DError
 
 ROOT = Path(__file__).parents[2]
@@ -158,6 +158,10 @@ def test_a_keras_file_becomes_a_compact_one(tmp_path):
     assert keras.ops.convert_to_numpy(loaded(CLIP)) == pytest.approx(expected, abs=1e-2)
     with pytest.raises(WeightsError, match="already exists"):
         applications.convert(tmp_path / "m.keras", tmp_path / "m.npz")
+    applications.R3D10(width=0.125, input_shape=(4, 24, 32, 3)).save(tmp_path / "wide.keras")
+    applications.convert(tmp_path / "wide.keras", tmp_path / "wide.npz")
+    clips = [weights_file.open_file(tmp_path / name).clip for name in ("m.npz", "wide.npz")]
+    assert clips == [(4, 24, 24), (4, 24, 32)]
     keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(tmp_path / "other.keras")
     for source, message in [
         ("nowhere.keras", r"There is no file .*nowhere\.keras"),

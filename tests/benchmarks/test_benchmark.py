@@ -165,6 +165,9 @@ def test_a_wrong_call_is_one_sentence(class_folders):
     with pytest.raises(R3DError, match="`cores` must be at most"):
         pipeline.run(Options(data=data, clips=1, rounds=1, cores=10**6))
     options = Options(data=data, overrides=SET, clips=1, rounds=1, cores=1)
+    for change in ("clips.sampling.fps=10", "clips.size=[64, 96]"):
+        with pytest.raises(R3DError, match="makes square clips of all frames"):
+            pipeline.run(Options(data=data, clips=1, rounds=1, overrides=[change]))
     with pytest.raises(R3DError, match="'fails' failed: ValueError"):
         pipeline.run(options, contenders=(FAILS, FROM_VIDEOS[1]))
 

@@ -51,6 +51,8 @@ def test_a_store_is_prepared_and_read(videos, tmp_path):
         data.prepare_store(videos, videos / "store")
     with pytest.raises(R3DError, match="and these are whole: pass `levels`, such as 240,120"):
         data.prepare_store(videos, tmp_path / "other", clips=Clips(crop=Whole()))
+    with pytest.raises(R3DError, match=r"these are of \[32, 48\] pixels: pass `levels`, such as"):
+        data.prepare_store(videos, tmp_path / "other", clips=Clips(size=(32, 48)))
     stored = open_videos(tmp_path / "store")
     ((pixels, labels),) = list(stored.dataset("train", CLIPS.center(), 8))
     assert pixels.shape == (6, 4, 16, 16, 3)

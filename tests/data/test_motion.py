@@ -13,7 +13,8 @@ from keras_r3d.data import clips, motion, opening, pipeline
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.motion import MotionReader, figures, paths, rendering, textures
 from keras_r3d.data.sampling import temporal
-from keras_r3d.system.errors import VideoError
+from keras_r3d.recipe.clips import Consecutive
+from keras_r3d.system.errors import DataError, VideoError
 
 DATA = dataclasses.replace(recipe.load("motion").clips, frames=4, size=16)
 TIMES = np.linspace(0, 1, 41)
@@ -316,6 +317,9 @@ def test_motion_is_opened_as_any_other_data():
     assert isinstance(opened.reader, MotionReader)
     assert opened.annotations == motion.annotations()
     assert opened.path == motion.URL
+    for change in ({"sampling": Consecutive(fps=25)}, {"size": (32, 48)}, {"input": "dis"}):
+        with pytest.raises(DataError, match=r"motion:// renders square RGB clips at no frame rate"):
+            opening.open_source(motion.URL, dataclasses.replace(DATA, **change))
 
 
 def batches(count: int, start: int = 0, seed: int = 1):

@@ -1,5 +1,6 @@
 """`python -m keras_r3d.view`: a sheet of training clips."""
 
+import dataclasses
 from pathlib import Path
 
 import commands
@@ -87,6 +88,14 @@ def test_the_crop_is_drawn_on_the_frame_it_is_cut_from(tmp_path, data):
         assert patch.get_y() == pytest.approx(top + int(place[1]) * size)
     assert len(axes.patches) == 2
     assert axes.get_xlim()[0] <= left
+
+
+def test_clips_that_are_not_square_keep_their_shape(tmp_path, data):
+    wide = Video(str(write_video(tmp_path / "wide.avi", height=32, width=64)), "a")
+    clips = dataclasses.replace(data, size=(16, 40))
+    strip, _ = sheet.training_sheet(VideoReader(0, 0), [wide], clips, 1).axes[0].images
+    assert strip.get_extent() == [0, 4 * 40 / 16, 1, 0]
+    assert strip.get_array().shape[:2] == (16, 4 * 40)
 
 
 def test_rendered_motion_has_no_uncut_frame(data):

@@ -329,6 +329,12 @@ def test_weights_of_another_clip_size_are_said(weights, class_folders):
     said = []
     setup.prepare(few_recipe(weights[0], "clips.size=48"), class_folders, choose(), said.append)
     assert [line for line in said if "trained on clips of 4 frames of 32x32 pixels" in line]
+    setup.prepare(
+        few_recipe(weights[0], "clips.size=[32, 48]"), class_folders, choose(), said.append
+    )
+    assert said[-1].endswith(
+        "the recipe's have 4 of 32x48. As they were trained: clips.frames=4 and clips.size=32."
+    )
 
 
 @pytest.mark.slow
