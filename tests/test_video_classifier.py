@@ -190,6 +190,8 @@ def test_a_model_keeps_rate_and_shape_of_its_clips(tmp_path):
         assert exported.described.endswith(ours.described.partition(": ")[2])
         scores = exported.predict(fast).window_scores
         assert scores == pytest.approx(expected.window_scores, abs=1e-4)
+    short = ours.predict(encode(tmp_path / "short.mkv", frames[:3], "ffv1", rate=20))
+    assert short.detail.endswith("short.mkv: 2 frames at 10/s, repeated to the 4 of a clip.")
     explanation = ours.explain(fast, window="1", occlusion=True)
     assert explanation.clip.shape == (4, 16, 24, 3)
     assert {heat.shape for heat in explanation.heats.values()} == {(4, 16, 24)}

@@ -181,9 +181,9 @@ class Clips(Table):
         sampling: which frames: `Consecutive`, `Uniform` or `Segments`.
         crop: which pixels: `MultiScale`, `RandomResized` or `Whole`.
         flip: mirrors half of the training clips; wrong where left and right are different classes.
-        input: "rgb", or the algorithm of optical flow between neighboring frames: "farneback",
-            "dis" or "tvl1" (the last needs OpenCV's contrib modules). Clips of flow have two
-            channels, x and y; no motion is 128.
+        input: "rgb", or the algorithm of optical flow between neighboring frames of the file, at
+            whatever rate: "farneback", "dis" or "tvl1" (the last needs OpenCV's contrib modules).
+            Clips of flow have two channels, x and y; no motion is 128.
         short_side: shrinks every frame to this short side first, in pixels.
         augment: further random changes of training clips.
         random: cut at random, for training (no key of a recipe). `center()` gives the clips of an

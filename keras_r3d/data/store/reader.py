@@ -1,5 +1,6 @@
 """Clips out of a store: read by ranges, cut while they are compressed, decoded by the window."""
 
+import functools
 import itertools
 import os
 import zlib
@@ -35,11 +36,13 @@ class StoreReader(Reader):
         buffers.keep_buffers()
         cores = len(os.sched_getaffinity(0))
         self.threads = max(_REMOTE_THREADS, cores) if store.storage.remote else cores
-        self.store, self._fps = store, fps
+        self.store = store
+        # Frames by their numbers in the store, and their times, of a video by its number.
+        self._frames = functools.lru_cache(64)(lambda number: at_rate(store.seconds(number), fps))
 
     def count(self, video: Video) -> int:
         """Returns the number of frames of a video."""
-        return len(self._frames(video)[0])
+        return len(self._frames(self._number(video))[0])
 
     def state(self, video: Video) -> str:
         """Returns the SHA-256 of a video's frames."""
@@ -51,7 +54,7 @@ class StoreReader(Reader):
 
     def seconds(self, video: Video) -> Seconds:
         """Returns when each frame of a video was shown in its source, float64 `(count,)`."""
-        return self._frames(video)[1]
+        return self._frames(self._number(video))[1]
 
     def check(self, video: Video) -> None:
         """Raises VideoError if the first frame of a video cannot be had."""
@@ -65,7 +68,7 @@ class StoreReader(Reader):
             try:
                 sizes = self.store.sizes(number)
                 crops = [cut.crop_of(*sizes[0]) for cut in cuts]
-                stored, _ = self._frames(video)
+                stored, _ = self._frames(number)
                 for cut, crop in zip(cuts, crops, strict=True):
                     self._cut(number, sizes, stored[cut.numbers], cut.out, crop)
             except (JpegError, StoreError) as error:
@@ -79,10 +82,6 @@ class StoreReader(Reader):
         if number in self.store.short and self.problem(video) is None:
             self._note(video, "short", self.store.short[number])
         return number
-
-    def _frames(self, video: Video) -> tuple[Indices, Seconds]:
-        """Returns the frames of a video, by their numbers in the store, and their times."""
-        return at_rate(self.store.seconds(self._number(video)), self._fps)
 
     def _cut(
         self, number: int, sizes: list[levels.Size], asked: Indices, out: Frame, crop: Crop
