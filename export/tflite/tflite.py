@@ -12,6 +12,7 @@ from keras_r3d.export.formats import Source
 from keras_r3d.export.tflite.folding import fold
 from keras_r3d.export.tflite.lowering import lower
 from keras_r3d.inference.models.runtimes import stderr
+from keras_r3d.inference.models.runtimes.loaders import INPUT, OUTPUT
 from keras_r3d.inference.models.runtimes.tflite import LABELS, attach_texts
 from keras_r3d.system.errors import ExportError
 
@@ -19,9 +20,9 @@ from keras_r3d.system.errors import ExportError
 def write(source: Source, path: Path, quantize: str) -> None:
     """Writes a `.tflite` file; the same arguments make the same bytes in another process.
 
-    The input is one uint8 clip `(1, frames, height, width, channels)`, RGB or flow; the output
-    float32 `(1, classes)`, whatever the numbers are inside. `model.json` and the class names, as
-    `labels.txt`, are in the file.
+    Its signature `serving_default` takes `clip`, one uint8 clip `(1, frames, height, width,
+    channels)`, RGB or flow, and gives `probabilities`, float32 `(1, classes)`, whatever the numbers
+    are inside. `model.json` and the class names, as `labels.txt`, are in the file.
 
     `quantize` is "none"; "float16"; "dynamic", int8 weights alone, activations on the fly; or
     "int8", weights and activations.
@@ -49,18 +50,19 @@ def write(source: Source, path: Path, quantize: str) -> None:
 
 
 def _converter(lowered: keras.Model, logits: bool) -> tf.lite.TFLiteConverter:
-    spec = tf.TensorSpec(lowered.input_shape, tf.uint8, name="clip")
+    spec = tf.TensorSpec(lowered.input_shape, tf.uint8, name=INPUT)
 
     @tf.function(input_signature=[spec])
     def probabilities(clip):
         scores = lowered(tf.cast(clip, tf.float32), training=False)
-        return tf.nn.softmax(scores) if logits else scores
+        return {OUTPUT: tf.nn.softmax(scores) if logits else scores}
 
-    # Given the model, too, the converter would take a detour through a SavedModel, which crashes on
-    # Keras 3 models; alone, the function is frozen first.
+    # The converter names inputs and outputs of what it can save as a SavedModel: Keras 3 models
+    # crash it, the variables alone do not.
+    module = tf.Module()
+    module.weights = [variable.value for variable in lowered.weights]
     function = probabilities.get_concrete_function()
-    with stderr.dropped():  # that the model should be given, too
-        return tf.lite.TFLiteConverter.from_concrete_functions([function])
+    return tf.lite.TFLiteConverter.from_concrete_functions([function], module)
 
 
 def _int8(converter: tf.lite.TFLiteConverter, clips: Sequence[np.ndarray]) -> bytes:

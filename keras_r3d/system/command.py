@@ -129,6 +129,7 @@ def run(
     by_position = [parameters[word] for word in words]
     names = {name: (names or {}).get(name, name) for name in parameters if name not in without}
     shown_as = {n: n.upper() if n in words else f"--{flag}" for n, flag in names.items()}
+    shown_as = {alias: shown_as[name] for alias, name in (aliases or {}).items()} | shown_as
     by_flag = {
         flag: parameters[name]
         for name, flag in names.items()
@@ -226,9 +227,8 @@ def _program() -> str:
     name = sys.argv[0]
     if not name.endswith(".py"):
         return name
-    parts = Path(name).with_suffix("").parts
-    package = parts.index("keras_r3d") if "keras_r3d" in parts else len(parts) - 1
-    return ".".join(part for part in parts[package:] if part != "__main__")
+    spec = sys.modules["__main__"].__spec__  # None of a script
+    return (spec.name if spec else Path(name).stem).removesuffix(".__main__")
 
 
 def _define_flag(flag: str, parameter: Parameter) -> None:

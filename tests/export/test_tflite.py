@@ -77,6 +77,22 @@ def test_the_file_computes_what_keras_computes(model, exported, quantize, differ
     assert found == pytest.approx(output(model, CLIPS), abs=difference)
 
 
+@pytest.mark.parametrize("quantize", FORMATS["tflite"].quantize)
+def test_the_signature_names_what_goes_in_and_out(exported, quantize):
+    interpreter = tf.lite.Interpreter(str(exported[quantize]))
+    names = {"inputs": ["clip"], "outputs": ["probabilities"]}
+    assert interpreter.get_signature_list() == {"serving_default": names}
+    score = interpreter.get_signature_runner()
+    found = [score(clip=clip[np.newaxis])["probabilities"][0] for clip in CLIPS]
+    assert np.array_equal(found, scores(tf.lite.Interpreter(str(exported[quantize])), CLIPS))
+    (signature,) = reading.load(exported[quantize]).signatures.items()
+    clip, probabilities = {"dtype": "uint8", "shape": [1, *SHAPE]}, {"dtype": "float32"}
+    assert signature == (
+        "serving_default",
+        {"inputs": {"clip": clip}, "outputs": {"probabilities": probabilities | {"shape": [1, 3]}}},
+    )
+
+
 def test_sizes(model, exported):
     size = {quantize: path.stat().st_size for quantize, path in exported.items()}
     assert size["none"] < 4.4 * model.count_params()

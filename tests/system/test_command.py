@@ -1,13 +1,16 @@
 """Flags are made of what functions say of themselves."""
 
+import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from keras_r3d.system.command import REQUIRED, read_arguments_text, read_signature
 
+PATHS = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 SOURCE = '''
 """Counts things.
 
@@ -66,7 +69,7 @@ def _main(arguments, *, csv: str | None = None) -> int | None:
     """
     if arguments.get("most") == 0:
         with noted(["2 things are skipped."]):
-            raise ArgumentError("`most` must be at least 1, and `other` is no flag.")
+            raise ArgumentError("`most` of `data_dir` must be at least 1, and `other` is no flag.")
     print(sorted(arguments.of(PLACES[0]).items()), sorted(arguments.of(PLACES[1]).items()), csv)
     return 3
 
@@ -88,7 +91,7 @@ def counter(tmp_path):
 
 
 def run(path, *words):
-    done = subprocess.run([sys.executable, path, *words], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, path, *words], env=PATHS, capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -146,7 +149,7 @@ def test_a_command_gives_each_function_its_arguments(counter):
         (["X", "--progress", "1"], "Unknown command line flag 'progress'"),
         (["X", "--kind", "c"], "value should be one of <a|b>"),
         (["X", "--weights", "1", "x"], "--weights must be numbers. Received: 1 x"),
-        (["X", "--most", "0"], "Error: --most must be at least 1, and `other` is no flag."),
+        (["X", "--most", "0"], "Error: --most of DATA must be at least 1, and `other` is no flag."),
     ],
 )
 def test_a_wrong_word_is_a_sentence(counter, words, message):
@@ -173,3 +176,12 @@ def test_help_says_what_each_flag_does(counter):
     assert "  --kind a|b             Default: a." in lines
     assert "Example: python -m counter THINGS --most 2" in lines
     assert "progress" not in out
+
+
+def test_a_package_is_named_as_it_was_started(tmp_path):
+    package = tmp_path / "counting"
+    package.mkdir()
+    (package / "__main__.py").write_text(textwrap.dedent(SOURCE).lstrip())
+    started = [sys.executable, "-m", "counting", "--help"]
+    done = subprocess.run(started, cwd=tmp_path, env=PATHS, capture_output=True, text=True)
+    assert "  python -m counting DATA [FLAGS]" in done.stdout, done.stderr

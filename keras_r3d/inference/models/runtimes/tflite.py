@@ -54,11 +54,16 @@ def load(path: Path) -> Loaded:
 
     def described(tensor: dict[str, Any]) -> dict[str, Any]:
         shape = [int(size) for size in tensor["shape"]]
-        return {tensor["name"]: {"dtype": np.dtype(tensor["dtype"]).name, "shape": shape}}
+        return {"dtype": np.dtype(tensor["dtype"]).name, "shape": shape}
 
-    signature = {"inputs": described(clip), "outputs": described(scores)}
-    names, text = (clip["name"], scores["name"]), texts.get(JSON_FILE)
-    return checked(path, step, {"": signature}, text, names=names, one_at_a_time=True)
+    # Files of others may have no signature.
+    plain = {"": {"inputs": [clip["name"]], "outputs": [scores["name"]]}}
+    name, named = next(iter((interpreter.get_signature_list() or plain).items()))
+    names, text = (named["inputs"][0], named["outputs"][0]), texts.get(JSON_FILE)
+    tensors = {"inputs": {names[0]: described(clip)}, "outputs": {names[1]: described(scores)}}
+    return checked(
+        path, step, {name: tensors}, text, signature=name, names=names, one_at_a_time=True
+    )
 
 
 def find_interpreter() -> Any:
