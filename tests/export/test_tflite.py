@@ -82,9 +82,10 @@ def test_the_signature_names_what_goes_in_and_out(exported, quantize):
     interpreter = tf.lite.Interpreter(str(exported[quantize]))
     names = {"inputs": ["clip"], "outputs": ["probabilities"]}
     assert interpreter.get_signature_list() == {"serving_default": names}
+    expected = scores(interpreter, CLIPS)
     score = interpreter.get_signature_runner()
     found = [score(clip=clip[np.newaxis])["probabilities"][0] for clip in CLIPS]
-    assert np.array_equal(found, scores(tf.lite.Interpreter(str(exported[quantize])), CLIPS))
+    assert np.array_equal(found, expected)
     (signature,) = reading.load(exported[quantize]).signatures.items()
     clip, probabilities = {"dtype": "uint8", "shape": [1, *SHAPE]}, {"dtype": "float32"}
     assert signature == (
