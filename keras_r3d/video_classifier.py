@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-_WEIGHTS_FILES = (".pth", ".pt", ".npz", ".weights.h5")
+_WEIGHTS_FILES = (".pth", ".pt", ".ckpt", ".pth.tar", ".safetensors", ".npz", ".weights.h5")
 _SERVED = ("http://", "https://", "grpc://")
 _LEAST_SECONDS = 0.1  # that anything is waited for
 _FEW = "few"  # the recipe whose clips our own weights were made for
@@ -66,8 +66,8 @@ class VideoClassifier:
               motions; made to be fitted), or "r3d34/kinetics400" and the like
               (`applications.list_weights`);
             - the folder of a run, or the `Run` that a training returned;
-            - a file: `.keras`, `.weights.h5`, `.npz`, PyTorch's `.pth`, `.tflite`, `.onnx`, `.xml`
-              of OpenVINO; or the folder of a SavedModel;
+            - a file: `.keras`, `.weights.h5`, `.npz`, PyTorch's `.pth` or `.safetensors`,
+              `.tflite`, `.onnx`, `.xml` of OpenVINO; or the folder of a SavedModel;
             - a `keras.Model` in memory that takes clips `(batch, frames, height, width, channels)`;
             - the address of a model behind TensorFlow Serving, "grpc://HOST:8500/NAME" or
               "http://HOST:8501/NAME", with `exported_from`. (`served` has more options, and `fused`
@@ -715,7 +715,8 @@ def _open(
 
 def _weights(name: str) -> Path | None:
     """Returns the file of weights that a name or a path stands for; None if it is no weights."""
-    if name.endswith(_WEIGHTS_FILES) and Path(name).is_file():
+    file, _ = weights_file.split_key(name)
+    if file.name.endswith(_WEIGHTS_FILES) and file.is_file():
         return Path(name)
     if Path(name).exists():
         return None

@@ -22,8 +22,8 @@ from keras_r3d.applications.r3d import (
     r2plus1d_18,
     r3d_18,
 )
-from keras_r3d.applications.weights.checkpoints import CheckpointError
 from keras_r3d.applications.weights.conversion import convert
+from keras_r3d.applications.weights.unpickling import CheckpointError
 from keras_r3d.system.errors import WeightsError
 
 __all__ = [

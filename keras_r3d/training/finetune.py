@@ -10,7 +10,6 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -159,7 +158,7 @@ def open_source(model: recipe.Model) -> WeightsFile | None:
         return None
     weights = os.path.expanduser(model.weights)
     network: str = model.name or ""
-    if not network and not Path(weights).exists():
+    if not network and not weights_file.split_key(weights)[0].exists():
         networks = [name for name in NETWORKS if pretrained.find(name, weights)]
         if not networks:
             raise WeightsError(
@@ -201,7 +200,10 @@ def _settle(model: recipe.Model, source: WeightsFile, in_channels: int, say: Say
         )
         decided |= assumed
     weights = os.path.expanduser(model.weights or "")
-    if pretrained.find(decided["name"], weights) is None and Path(weights).is_file():
+    if (
+        pretrained.find(decided["name"], weights) is None
+        and weights_file.split_key(weights)[0].is_file()
+    ):
         decided["weights"] = os.path.abspath(weights)
     return dataclasses.replace(model, **decided)
 

@@ -1,5 +1,6 @@
 """Reading PyTorch's files: every container and wrapping, and nothing that is not a checkpoint."""
 
+import json
 import os
 import random
 import struct
@@ -26,6 +27,7 @@ TENSORS = OrderedDict(
         "conv1.weight": RNG.standard_normal((4, 3, 2, 2, 2)).astype(np.float32),
         "bn1.running_var": RNG.standard_normal(4).astype(np.float32),
         "bn1.num_batches_tracked": np.array(7, np.int64),
+        "layer1.0.conv1.weight": RNG.standard_normal((4, 4, 3, 3, 3)).astype(np.float32),
         "fc.weight": RNG.standard_normal((5, 4)).astype(np.float32),
     }
 )
@@ -44,8 +46,8 @@ def assert_same(received: dict, expected: dict) -> None:
 
 
 @CONTAINERS
-@pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state", "model"])
-@pytest.mark.parametrize("prefix", ["", "module.", "module.module."])
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model_state", "model", "net", "ema"])
+@pytest.mark.parametrize("prefix", ["", "module.", "module.module.", "model.encoder."])
 def test_every_wrapping_is_read(tmp_path, container, wrapper, prefix):
     content = OrderedDict((prefix + name, array) for name, array in TENSORS.items())
     if wrapper:
@@ -60,12 +62,69 @@ def test_every_wrapping_is_read(tmp_path, container, wrapper, prefix):
             "scheduler": {"milestones": pth.Global("collections", "Counter", ({50: 1},))},
         }
     checkpoint = checkpoints.read_checkpoint(pth.WRITERS[container](tmp_path / "c.pth", content))
-    assert (checkpoint.container, checkpoint.wrapper, checkpoint.prefix) == (
-        container,
-        wrapper,
-        prefix,
-    )
+    key = f"{wrapper or ''}.{prefix}".strip(".")
+    assert (checkpoint.container, checkpoint.key, checkpoint.others) == (container, key, [])
     assert_same(values(checkpoint), TENSORS)
+
+
+def under(prefix: str, shift: int = 0) -> OrderedDict:
+    shifted = {name: np.asarray(array + shift, array.dtype) for name, array in TENSORS.items()}
+    return OrderedDict((prefix + name, array) for name, array in shifted.items())
+
+
+@CONTAINERS
+@pytest.mark.parametrize("compiled", ["_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+def test_compiled_networks_are_read(tmp_path, container, compiled):
+    path = pth.WRITERS[container](tmp_path / "c.pth", {"state_dict": under(compiled)})
+    checkpoint = checkpoints.read_checkpoint(path)
+    assert checkpoint.key == f"state_dict.{compiled.replace('_orig_mod.', '')}".strip(".")
+    assert_same(values(checkpoint), TENSORS)
+    inside = {name.replace("layer1.", "layer1._orig_mod."): a for name, a in TENSORS.items()}
+    path = pth.WRITERS[container](tmp_path / "c.pth", inside)
+    assert_same(values(checkpoints.read_checkpoint(path)), TENSORS)
+    path = pth.WRITERS[container](tmp_path / "c.pth", {**inside, **TENSORS})
+    with pytest.raises(CheckpointError, match=r"damaged .*two of its tensors have one name"):
+        checkpoints.read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "taken", "others"),
+    [
+        ({"model_ema": under("", 1), "model": under("")}, "model", ["model_ema"]),
+        ({"swa": under("", 1), "net": under("")}, "swa", ["net"]),
+        (
+            {"epoch": 3, "ema": {"module": under("", 1)}, "state_dict": under("module.")},
+            "state_dict.module",
+            ["ema.module"],
+        ),
+        (under("student.") | under("teacher.", 1), "student", ["teacher"]),
+        (under("") | under("averaged.", 1), "", ["averaged"]),
+        ({"n_averaged": np.array(7, np.int64)} | under("module."), "module", []),
+        ({"optimizer": {"state": {0: {"exp_avg": TENSORS["fc.weight"]}}}, "w": under("")}, "w", []),
+    ],
+)
+def test_a_file_of_several_networks(tmp_path, content, taken, others):
+    path = pth.write_zip(tmp_path / "c.pth", content)
+    checkpoint = checkpoints.read_checkpoint(path)
+    assert (checkpoint.key, checkpoint.others) == (taken, others)
+    for key in (taken, *others):
+        chosen = checkpoints.read_checkpoint(path, key)
+        assert (chosen.key, chosen.others) == (key, [])
+        averaged = key.startswith(("model_ema", "swa", "ema", "teacher", "averaged"))
+        assert_same(values(chosen), under("", 1) if averaged else TENSORS)
+
+
+def test_a_key_is_of_one_network(tmp_path):
+    content = {"ema": {"a": under(""), "b": under("")}, "state_dict": under("module.")}
+    path = pth.write_zip(tmp_path / "c.pth", content)
+    assert checkpoints.read_checkpoint(path, "state_dict").key == "state_dict.module"
+    for key in ("ema", "em", "nothing"):
+        with pytest.raises(CheckpointError) as error:
+            checkpoints.read_checkpoint(path, key)
+        assert str(error.value) == (
+            f"Weights must be one of {path}#state_dict.module, {path}#ema.a, {path}#ema.b. "
+            f"Received: {path}#{key}"
+        )
 
 
 @CONTAINERS
@@ -212,7 +271,7 @@ def test_a_compressed_archive_is_refused(tmp_path):
 @CONTAINERS
 def test_a_dictionary_without_tensors_is_listed(tmp_path, container):
     path = pth.WRITERS[container](tmp_path / "c.pth", {"epoch": 3, "weights": {"w": 1}})
-    with pytest.raises(CheckpointError, match=r"holds no tensors under .* but: epoch, weights"):
+    with pytest.raises(CheckpointError, match=r"holds no tensors, but: epoch, weights"):
         checkpoints.read_checkpoint(path)
 
 
@@ -561,3 +620,113 @@ def test_memory_stays_below_twice_the_file(tmp_path, container, shared):
     tracemalloc.stop()
     assert (kept["w7"] == (8 if shared else 7)).all()
     assert peak < (0.5 if shared else 2) * size
+
+
+def test_safetensors_are_read(tmp_path):
+    content = TENSORS | {"half": np.ones(3, np.float16), "flag": np.array(True)}
+    content |= {"empty": np.ones((0, 3), np.float32), "bfloat16": np.array([0x3F80], np.uint16)}
+    path = pth.write_safetensors(tmp_path / "c.safetensors", content)
+    checkpoint = checkpoints.read_checkpoint(path)
+    assert checkpoint.container == "safetensors"
+    read = values(checkpoint)
+    assert read.pop("bfloat16") == 1
+    del content["bfloat16"]
+    assert sorted(read) == sorted(content)
+    assert_same({name: read[name] for name in content}, content)
+    both = pth.write_safetensors(tmp_path / "both", under("net.module.") | under("ema.", 1))
+    assert checkpoints.read_checkpoint(both).others == ["ema"]
+    assert_same(values(checkpoints.read_checkpoint(both, "ema")), under("", 1))
+
+
+def with_entry(**changes):
+    """Returns what changes the entry of the last tensor."""
+    return lambda head: json.dumps({**head, "fc.weight": {**head["fc.weight"], **changes}})
+
+
+END = sum(array.nbytes for array in TENSORS.values())
+HOSTILE = {
+    "no JSON": (lambda head: "{", "its header is no JSON"),
+    "something behind": (lambda head: "{}{}", "its header is no JSON"),
+    "nested": (lambda head: '{"a":' * 100_000, "its header is no JSON"),
+    "enormous number": (lambda head: '{"a": ' + "1" * 10_000 + "}", "its header is no JSON"),
+    "twice": (lambda head: '{"a": 1, "a": 2}', "a name that occurs twice"),
+    "long": (lambda head: json.dumps(head) + " " * 2**22, r"a header of 4,19.,... bytes"),
+    "long name": (lambda head: json.dumps({"a" * 501: head["fc.weight"]}), "no tensor: aaa"),
+    "no entry": (lambda head: json.dumps({"a\x1b": 3}), r"no tensor: a\?"),
+    "no shape": (lambda head: '{"a": {"dtype": "F32", "data_offsets": [0, 4]}}', "no tensor: a"),
+    "nothing": (lambda head: "{}", "its tensors end at"),
+    "negative": (with_entry(shape=[-5, -4]), "no tensor: fc.weight"),
+    "a float": (with_entry(shape=[5.0, 4]), "no tensor: fc.weight"),
+    "a bool": (with_entry(shape=[True, 20]), "no tensor: fc.weight"),
+    "a text": (with_entry(shape="54"), "no tensor: fc.weight"),
+    "many axes": (with_entry(shape=[1] * 17 + [5, 4]), "a tensor of 19 dimensions"),
+    "impossible": (
+        with_entry(shape=[0, 2**40, 2**40], data_offsets=[END - 80] * 2),
+        "an impossible size",
+    ),
+    "enormous": (with_entry(shape=[2**62, 2**62]), "is not where it must be"),
+    "another shape": (with_entry(shape=[5, 5]), "fc.weight is not where it must be"),
+    "overlapping": (with_entry(data_offsets=[0, 80]), "is not where it must be"),
+    "behind the file": (with_entry(data_offsets=[2**40, 2**40 + 80]), "is not where it must be"),
+    "unknown type": (with_entry(dtype="F8_E4M3"), "fc.weight is of the type F8_E4M3, which is not"),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.timeout(20)
+def test_hostile_safetensors_are_refused(tmp_path, kind):
+    header, message = HOSTILE[kind]
+    path = pth.write_safetensors(tmp_path / "c.safetensors", TENSORS, header=header)
+    tracemalloc.start()
+    with pytest.raises(CheckpointError, match=message):
+        checkpoints.read_checkpoint(path)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+
+
+def test_safetensors_cut_short_anywhere_are_refused(tmp_path):
+    whole = pth.write_safetensors(tmp_path / "whole", TENSORS).read_bytes()
+    path = tmp_path / "cut.safetensors"
+    for percent in range(100):
+        path.write_bytes(whole[: len(whole) * percent // 100])
+        with pytest.raises(CheckpointError, match=r"damaged or cut short|is empty|begins with"):
+            checkpoints.read_checkpoint(path)
+    path.write_bytes(whole + b"0")
+    with pytest.raises(CheckpointError, match="its tensors end at"):
+        checkpoints.read_checkpoint(path)
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    entry=st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda x: (
+            st.lists(x)
+            | st.dictionaries(st.sampled_from(["dtype", "shape", "data_offsets"]) | st.text(), x)
+        ),
+    )
+)
+def test_any_header_of_safetensors_is_refused(tmp_path, entry):
+    path = pth.write_safetensors(
+        tmp_path / "c.safetensors", TENSORS, header=lambda _: json.dumps({"a": entry})
+    )
+    with pytest.raises(CheckpointError):
+        checkpoints.read_checkpoint(path)
+
+
+def test_many_dictionaries_and_prefixes_cost_little(tmp_path):
+    """Each would take minutes if names were compared with one another."""
+    names = [f"{'a.' * 200}{number}." for number in range(1500)]
+    tensor = pth.View(np.ones(1, np.float32), 0, (1,), (1,))
+    content = {
+        f"{name}{first}": tensor
+        for name in names
+        for first in ("conv1.weight", "layer1.0.conv1.weight")
+    }
+    checkpoint = checkpoints.read_checkpoint(pth.write_zip(tmp_path / "c.pth", content))
+    assert len(checkpoint.others) == 1499
+    deep = b"\x80\x02}" + (name("a" * 400) + b"}") * 5_000 + b"s" * 5_000 + b"."
+    with pytest.raises(CheckpointError, match="holds no tensors, but: aaa"):
+        checkpoints.read_checkpoint(pth.write_raw(tmp_path / "c.pth", "zip", deep))

@@ -46,7 +46,7 @@ def test_the_command_writes_a_file_of_plain_keras_and_says_what_it_found(
     options = ("--mean=1,2,3", "--std=4,5,6", f"--labels={tmp_path / 'names.txt'}")
     output = convert(checkpoint, path, *options)
     for line in (
-        "legacy container under 'state_dict', names begin with module.",
+        "legacy container under state_dict.module",
         f"r3d10, {original.count_params():,} parameters",
         "shortcut A, width 0.125, in_channels 3, conv1_t_size 7, conv1_t_stride 1, max_pool True",
         f"{len(original.weights)} used, 0 left over, 9 step counters",
@@ -128,6 +128,19 @@ def test_wrong_options_leave_nothing(tmp_path, checkpoint, name, options, messag
     with pytest.raises(R3DError, match=message):
         applications.convert(checkpoint, tmp_path / name, **options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+def test_of_several_networks_the_one_that_was_asked_for_is_converted(tmp_path, original):
+    tensors = state_dict(original)
+    averaged = {f"module.{name}": array for name, array in tensors.items()}
+    averaged["module.fc.bias"] = averaged["module.fc.bias"] + 1
+    path = pth.write_zip(tmp_path / "w.pth", {"ema": averaged, "model": tensors})
+    trained = applications.convert(path, tmp_path / "trained.keras")
+    assert "w.pth, zip container under model; others: SOURCE#ema.module\n" in str(trained)
+    mean = applications.convert(f"{path}#ema", tmp_path / "mean.keras")
+    assert "w.pth, zip container under ema.module\n" in str(mean)
+    assert mean.logits == pytest.approx(trained.logits + 1, abs=1e-4)
 
 
 def test_nothing_is_overwritten_unasked(tmp_path, checkpoint):

@@ -101,6 +101,28 @@ def test_other_float_types_are_loaded(tmp_path, dtype):
     assert abs(received - expected).max() < 0.01 * abs(expected).max()
 
 
+@pytest.mark.filterwarnings("ignore:.*does not say how its input")
+def test_safetensors_are_loaded(tmp_path):
+    path = pth.write_safetensors(tmp_path / "w.safetensors", state_dict(small()))
+    assert (logits(applications.R3D10(weights=path, **LOGITS)) == logits(small())).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*does not say how its input")
+def test_one_of_several_networks_is_named_behind_the_file(tmp_path):
+    content = {"model_ema": state_dict(small()), "model": state_dict(bottlenecks())}
+    path = pth.write_zip(tmp_path / "#1.pth", content)
+    taken = r"#1\.pth has several networks; taken is #model\. .* one of .*#1\.pth#model_ema\.$"
+    with pytest.warns(UserWarning, match=taken):
+        applications.R3D50(weights=path)
+    loaded = applications.R3D10(weights=f"{path}#model_ema", **LOGITS)
+    assert (logits(loaded) == logits(small())).all()
+    with pytest.raises(CheckpointError, match=r"must be one of .*#model_ema, .*Received: .*#ema"):
+        applications.R3D10(weights=f"{path}#ema")
+    loaded.save(tmp_path / "w.keras")
+    with pytest.raises(WeightsError, match=r"w\.keras holds one network: omit #ema"):
+        applications.R3D10(weights=f"{tmp_path}/w.keras#ema")
+
+
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 @pytest.mark.filterwarnings("ignore:.*does not say how its input")
 def test_keras_s_own_files_decide_too(tmp_path, suffix):

@@ -6,6 +6,7 @@ The pickles are put together instruction by instruction, so that tests can also 
 
 import dataclasses
 import io
+import json
 import struct
 import zipfile
 from collections import OrderedDict
@@ -132,6 +133,20 @@ def write_legacy(path: Path, content) -> Path:
         values = pickler.storages[key]
         stream.write(struct.pack("<q", values.size) + values.tobytes())
     path.write_bytes(stream.getvalue())
+    return path
+
+
+def write_safetensors(path: Path, content: dict[str, np.ndarray], *, header=None) -> Path:
+    """Writes a safetensors file, whose header a function may change."""
+    types = {"float32": "F32", "float16": "F16", "int64": "I64", "uint16": "BF16", "bool": "BOOL"}
+    head, values = {"__metadata__": {"format": "pt"}}, b""
+    for name, array in content.items():
+        places = [len(values), len(values) + array.nbytes]
+        entry = {"dtype": types[array.dtype.name], "shape": list(array.shape)}
+        head[name] = {**entry, "data_offsets": places}
+        values += array.tobytes()
+    text = header(head) if header else json.dumps(head)
+    path.write_bytes(struct.pack("<Q", len(text)) + text.encode() + values)
     return path
 
 

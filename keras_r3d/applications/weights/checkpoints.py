@@ -1,8 +1,8 @@
-"""Reading PyTorch's `.pth` files without PyTorch, and without executing anything in them.
+"""Reading PyTorch's files of tensors without PyTorch, and without executing anything in them.
 
-Both containers are read: the zip archive that `torch.save` writes since PyTorch 1.6, and the stream
-of pickles followed by raw values that it wrote before. Tensors are read from the file one by one,
-when they are asked for.
+All containers are read: the zip archive that `torch.save` writes since PyTorch 1.6, the stream of
+pickles followed by raw values that it wrote before, and safetensors. Tensors are read from the file
+one by one, when they are asked for.
 """
 
 import dataclasses
@@ -12,23 +12,25 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from keras_r3d.applications.weights import unpickling
+from keras_r3d.applications.weights import pytorch, safetensors, unpickling
 from keras_r3d.applications.weights.unpickling import (
+    MAX_CHARACTERS,
+    CheckpointError,
     DamagedError,
     RefusedError,
     TensorRecord,
     printable,
 )
-from keras_r3d.system.errors import WeightsError
 
-WRAPPERS = ("state_dict", "model_state", "model")
-PREFIX = "module."  # of torch.nn.DataParallel
+# Of several networks in a file, what is trained is under these, averages of it under others.
+USUAL = ("state_dict.", "model_state.", "model.")
+COMPILED = "_orig_mod."  # where torch.compile was called, in the middle of a name, too
 # Far above any checkpoint's; what is beyond them was made to fill time or memory.
 MAX_TENSORS = 20_000
 MAX_SHARING = 4  # bytes of all tensors against those of the file
@@ -41,10 +43,6 @@ _RESAVE = (
     "map_location='cpu', weights_only=False), then torch.save(S, DEST), where S is x.state_dict() "
     "if x is a module, x['state_dict'] (or 'model') if x is a dictionary."
 )
-
-
-class CheckpointError(WeightsError):
-    """A file that is not a PyTorch checkpoint, is damaged, or holds more than tensors."""
 
 
 @dataclasses.dataclass
@@ -108,14 +106,17 @@ class Checkpoint:
     """An opened checkpoint."""
 
     path: Path
-    container: str  # "zip" or "legacy"
-    wrapper: str | None  # key of the dictionary that the tensors were under; None for a bare one
-    prefix: str  # what all names began with and is taken off, such as "module."
+    container: str  # "zip", "legacy" or "safetensors"
+    key: str  # what its tensors were under and is taken off their names, "state_dict.module"
+    others: Sequence[str]  # keys of the other networks that the file has, if no key was asked for
     tensors: Mapping[str, Tensor]
 
 
-def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Opens a checkpoint: names, shapes and places of its tensors. Raises CheckpointError."""
+def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Checkpoint:
+    """Opens a checkpoint: names, shapes and places of the tensors of one network.
+
+    `key` chooses one of several networks, wholly or by its beginning. Raises CheckpointError.
+    """
     path = Path(path)
     try:
         if path.exists() and not path.is_file():
@@ -124,8 +125,12 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             start = file.read(1024)
             _refuse_others(path, start)
             container = "zip" if start.startswith(b"PK") else "legacy"
-            content, storages = (_open_zip if container == "zip" else _open_legacy)(path, file)
-        wrapper, records = _find_tensors(path, content)
+            if safetensors.looks_like(start):
+                container = "safetensors"
+            content, storages = _CONTAINERS[container](path, file)
+        networks = _find_networks(path, content)
+        chosen = _choose(path, list(networks), key)
+        records = networks[chosen]
         tensors = [
             Tensor(r.shape, r.storage.dtype, r, storages.setdefault(r.storage.key, _Storage(path)))
             for r in records.values()
@@ -146,11 +151,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         raise _damaged(path, error) from error
     except ValueError as error:  # a path that no file can have
         raise CheckpointError(f"{str(path)!r} is not a path: {error}.") from error
-    prefix = ""
-    while all(name.startswith(prefix + PREFIX) for name in records):
-        prefix += PREFIX
-    names = [name.removeprefix(prefix) for name in records]
-    return Checkpoint(path, container, wrapper, prefix, dict(zip(names, tensors, strict=True)))
+    others = [] if key is not None else [other for other in networks if other != chosen]
+    return Checkpoint(path, container, chosen, others, dict(zip(records, tensors, strict=True)))
 
 
 def _damaged(path: Path, reason: Exception) -> CheckpointError:
@@ -190,7 +192,9 @@ def _refuse_others(path: Path, start: bytes) -> None:
         "is an HDF5 file, not a PyTorch checkpoint: if it holds weights of Keras, name it "
         ".weights.h5.": start.startswith(b"\x89HDF"),
         f"is not a PyTorch checkpoint: it begins with {start[:8]!r}, a checkpoint with b'PK' (zip) "
-        "or b'\\x80' (legacy).": not start.startswith((b"PK", b"\x80")),
+        "or b'\\x80' (legacy), a safetensors file with the length of its header.": not (
+            start.startswith((b"PK", b"\x80")) or safetensors.looks_like(start)
+        ),
     }
     for sentence, holds in mistakes.items():
         if holds:
@@ -319,21 +323,58 @@ def _records(content: Any) -> list[TensorRecord]:
     return records
 
 
-def _find_tensors(path: Path, content: Any) -> tuple[str | None, dict[str, TensorRecord]]:
-    """Finds the dictionary of tensors: bare, or under one of the usual names."""
+def _open_safetensors(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Storage]]:
+    tensors = safetensors.read(file, path.stat().st_size)
+    storages = {
+        name: _Storage(path, start, record.storage.size * record.storage.numpy_dtype.itemsize)
+        for name, (record, start) in tensors.items()
+    }
+    return {name: record for name, (record, _) in tensors.items()}, storages
+
+
+_CONTAINERS = {"zip": _open_zip, "legacy": _open_legacy, "safetensors": _open_safetensors}
+
+
+def _find_networks(path: Path, content: Any) -> dict[str, dict[str, TensorRecord]]:
+    """Returns the tensors of each network by the keys and the prefix that they are under.
+
+    Where there is no network of ours, the first dictionary of tensors is returned.
+    """
     if not isinstance(content, dict):
         raise CheckpointError(
             f"{path} holds a {type(content).__name__}, not a dictionary of tensors. {_RESAVE}"
         )
-    for wrapper in (*WRAPPERS, None):
-        mapping = content if wrapper is None else content.get(wrapper)
-        items = mapping.items() if isinstance(mapping, dict) else ()
-        tensors = {name: value for name, value in items if isinstance(value, TensorRecord)}
+    networks: dict[str, dict[str, TensorRecord]] = {}
+    others: dict[str, dict[str, TensorRecord]] = {}
+    seen, waiting = {id(content)}, [("", content)]
+    for place, mapping in waiting:  # the outermost first
+        tensors = {key: value for key, value in mapping.items() if isinstance(value, TensorRecord)}
         if len(tensors) > MAX_TENSORS:
             raise CheckpointError(f"{path} has {len(tensors):,} tensors, more than any network.")
-        if tensors:
-            return wrapper, tensors
-    keys = ", ".join(printable(key, 40) for key in list(content)[:10])
-    raise CheckpointError(
-        f"{path} holds no tensors under {list(WRAPPERS)} nor outermost, but: {keys or 'nothing'}."
-    )
+        plain = {name.replace(COMPILED, ""): tensor for name, tensor in tensors.items()}
+        if len(plain) < len(tensors):
+            raise DamagedError("two of its tensors have one name")
+        for prefix, network in pytorch.split_networks(plain).items():
+            networks[(place + prefix).removesuffix(".")] = network
+        if tensors and not others:
+            others[place.removesuffix(".")] = plain
+        for key, value in mapping.items() if len(place) < MAX_CHARACTERS else ():
+            if isinstance(value, dict) and id(value) not in seen and len(seen) < MAX_TENSORS:
+                seen.add(id(value))
+                waiting.append((f"{place}{key}.", value))
+    if not networks and not others:
+        keys = ", ".join(printable(key, 40) for key in list(content)[:10])
+        raise CheckpointError(f"{path} holds no tensors, but: {keys or 'nothing'}.")
+    return networks or others
+
+
+def _choose(path: Path, keys: Sequence[str], key: str | None) -> str:
+    """Returns the key of a network: that asked for, else the first of `USUAL`, else the first."""
+    if key is None:
+        return next((name for name in keys if f"{name}.".startswith(USUAL)), keys[0])
+    fitting = [name for name in keys if name == key]
+    fitting = fitting or [name for name in keys if name.startswith(f"{key}.")]
+    if len(fitting) != 1:
+        choices = ", ".join(f"{path}#{printable(name)}" for name in keys[:10])
+        raise CheckpointError(f"Weights must be one of {choices}. Received: {path}#{key}")
+    return fitting[0]

@@ -19,6 +19,7 @@ from keras_r3d.applications.metadata import Metadata, read_metadata
 from keras_r3d.applications.networks import HEAD
 from keras_r3d.applications.weights import pytorch
 from keras_r3d.applications.weights.checkpoints import Checkpoint
+from keras_r3d.applications.weights.unpickling import printable
 from keras_r3d.applications.weights.weights_file import (
     COMPACT_ABOUT,
     Value,
@@ -66,8 +67,10 @@ class Conversion:
 
     def __str__(self) -> str:
         checkpoint, about = self.checkpoint, self.metadata
-        prefix = f", names begin with {checkpoint.prefix}" if checkpoint.prefix else ""
-        wrapper = f" under '{checkpoint.wrapper}'" if checkpoint.wrapper else ""
+        key = f" under {printable(checkpoint.key)}" if checkpoint.key else ""
+        if checkpoint.others:
+            others = ", ".join(f"SOURCE#{printable(other)}" for other in checkpoint.others)
+            key += f"; others: {others}"
         names = [*about.labels[:3], "…"] if about.labels else ["not known (give --labels)"]
         mean, std = (", ".join(f"{v:.4f}" for v in values) for values in (about.mean, about.std))
         origin = self.conventions
@@ -76,7 +79,7 @@ class Conversion:
         options = [f"{key} {value}" for key, value in self.options.items() if key != "classes"]
         size, shape = math.prod(self.probe_shape), ", ".join(map(str, self.probe_shape))
         rows = {
-            "Checkpoint": f"{checkpoint.path}, {checkpoint.container} container{wrapper}{prefix}",
+            "Checkpoint": f"{checkpoint.path}, {checkpoint.container} container{key}",
             "Network": f"{self.network}, {self.parameters:,} parameters",
             "Options": ", ".join(options),
             "Tensors": f"{self.used} used, 0 left over, {self.counters} step counters",
@@ -108,7 +111,8 @@ def convert(
     `labels` and the arguments behind it are then not used.
 
     Args:
-        source: checkpoint of one of `list_models()`; for a compact file, `.keras` file of one.
+        source: checkpoint of one of `list_models()`, FILE#KEY where it has several; for a compact
+            file, `.keras` file of one.
         destination: `.keras` or `.npz` file to write.
         labels: class names in the order of the outputs: a list, a file, or kinetics400.
         mean: what normalizing subtracts: RGB, 0-255.
@@ -138,7 +142,9 @@ def convert(
     try:
         if destination.suffix == ".npz":
             return _write_compact(source, destination)
-        file = open_file(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of other networks; the result says so
+            file = open_file(source)
         if file.checkpoint is None:
             raise WeightsError(f"{source} is a file of Keras, not a PyTorch checkpoint.")
         assert file.network is not None  # opening a checkpoint of none of ours is an error

@@ -7,7 +7,8 @@ and torchvision's (`layer1.0.conv1.0.weight`). Axes are (out, in, time, height, 
 
 import functools
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
 
 # Our layer, their module. Stages count from 2 here and from 1 there, blocks from 1 and from 0.
 _SHARED = (
@@ -49,7 +50,10 @@ _BATCH_NORM = {
 _OTHER = {"kernel": "weight", "bias": "bias"}
 IGNORED = "num_batches_tracked"  # a counter of training steps
 
+_FIRST = re.compile(r"(|.*\.)(conv1|stem\.0)\.weight")  # the first tensor of a network
+
 Names = Sequence[tuple[str, str]]
+T = TypeVar("T")
 
 
 def find_names(tensors: Collection[str]) -> Names | None:
@@ -57,6 +61,26 @@ def find_names(tensors: Collection[str]) -> Names | None:
     if "stem.0.weight" in tensors:
         return TORCHVISION_2PLUS1D if "stem.4.weight" in tensors else TORCHVISION
     return AUTHORS if "conv1.weight" in tensors and "layer1.0.conv1.weight" in tensors else None
+
+
+def split_networks(tensors: Mapping[str, T]) -> dict[str, dict[str, T]]:
+    """Returns the tensors of each network by the prefix of its names, which is taken off.
+
+    A name belongs to the network with the longest prefix that it has.
+    """
+    prefixes = [
+        match[1]
+        for match in map(_FIRST.fullmatch, tensors)
+        if match and (match[2] == "stem.0" or f"{match[1]}layer1.0.conv1.weight" in tensors)
+    ]
+    networks: dict[str, dict[str, T]] = {prefix: {} for prefix in prefixes}
+    for name, tensor in tensors.items():
+        prefix = name
+        while prefix and prefix not in networks:
+            prefix = prefix[: prefix.rfind(".", 0, -1) + 1]
+        if prefix in networks:
+            networks[prefix][name.removeprefix(prefix)] = tensor
+    return networks
 
 
 def variable(names: Names, tensor: str) -> str | None:

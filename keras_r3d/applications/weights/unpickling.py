@@ -14,9 +14,15 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from keras_r3d.system.errors import WeightsError
+
 MAX_BYTES = 4 * 2**20  # far above any checkpoint's
 MAX_DIMENSIONS = MAX_ARGUMENTS = 16
 MAX_CHARACTERS = 500  # of a name
+
+
+class CheckpointError(WeightsError):
+    """A file that is not a PyTorch checkpoint, is damaged, or holds more than tensors."""
 
 
 class DamagedError(ValueError):
@@ -107,7 +113,8 @@ def _mapping(pairs: Any = ()) -> _Mapping:
     return mapping
 
 
-def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> TensorRecord:
+def make_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> TensorRecord:
+    """Returns a tensor; raises DamagedError if it does not fit its storage."""
     _expect(storage, StorageRecord)
     if len(_expect(shape, tuple)) != len(_expect(strides, tuple)) or len(shape) > MAX_DIMENSIONS:
         raise DamagedError(f"a tensor of {len(shape)} dimensions and {len(strides)} strides")
@@ -124,8 +131,8 @@ def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Ten
 _CALLS: dict[str, Callable[..., Any] | None] = {
     "collections.OrderedDict": _mapping,
     "collections.Counter": _mapping,  # milestones of a learning-rate schedule
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor": make_tensor,
+    "torch._utils._rebuild_tensor_v2": make_tensor,
     "torch._utils._rebuild_parameter": lambda data, *_: _expect(data, TensorRecord),
     "torch.Size": lambda sizes: _expect(sizes, tuple),
     **{f"torch.{place}{t}Storage": None for place in ("", "cuda.") for t in DTYPES},

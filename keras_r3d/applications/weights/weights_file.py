@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -53,14 +54,14 @@ class WeightsFile:
 def open_weights(network: str, weights: str | os.PathLike[str] | WeightsFile) -> WeightsFile:
     """Opens what `weights` of a network such as "r3d34" names, or returns what is open already.
 
-    It is the path of a file, a registered name, or an official file name in the cache. Raises
-    WeightsError, of which CheckpointError is one.
+    It is the path of a file (`FILE#KEY`, see `open_file`), a registered name, or an official file
+    name in the cache. Raises WeightsError, of which CheckpointError is one.
     """
     if isinstance(weights, WeightsFile):
         return weights
     text = os.fspath(weights) if isinstance(weights, (str, os.PathLike)) else ""
     row = pretrained.find(network, text)
-    if row is None and Path(text).is_file():
+    if row is None and split_key(text)[0].is_file():
         return open_file(text)
     if row is None and (row := pretrained.find_file(network, text)) is None:
         if text and Path(text).is_dir():
@@ -68,8 +69,9 @@ def open_weights(network: str, weights: str | os.PathLike[str] | WeightsFile) ->
         if Path(text).suffix or os.sep in text:
             raise WeightsError(f"`weights`: there is no file {text}.")
         raise WeightsError(
-            "`weights` must be None, the path of a .keras, .weights.h5, .npz or .pth file, or, for "
-            f"{network}, one of {pretrained.list_names(network)}. Received: weights={weights!r}"
+            "`weights` must be None, the path of a .keras, .weights.h5, .npz, .pth or .safetensors "
+            f"file, or, for {network}, one of {pretrained.list_names(network)}. "
+            f"Received: weights={weights!r}"
         )
     file = open_file(pretrained.fetch(row))
     classes = file.options.get("classes")
@@ -84,17 +86,33 @@ def open_weights(network: str, weights: str | os.PathLike[str] | WeightsFile) ->
 def open_file(path: str | os.PathLike[str]) -> WeightsFile:
     """Opens a file of weights; what is not Keras's is taken for a PyTorch checkpoint.
 
-    Raises WeightsError, of which CheckpointError is one.
+    `FILE#KEY` is one of several networks in a checkpoint; where none is named, a warning says which
+    was taken. Raises WeightsError, of which CheckpointError is one.
     """
-    path = Path(path)
+    path, key = split_key(path)
     for suffix, open_format in _FORMATS.items():
         if path.name.endswith(suffix):
+            if key is not None:
+                raise WeightsError(f"`weights`: {path} holds one network: omit #{key}.")
             return open_format(path)
-    return _open_checkpoint(path)
+    return _open_checkpoint(path, key)
 
 
-def _open_checkpoint(path: Path) -> WeightsFile:
-    checkpoint = checkpoints.read_checkpoint(path)
+def split_key(weights: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """Divides `FILE#KEY`, unless there is a file of that name; without a key it is None."""
+    text = os.fspath(weights)
+    path, sign, key = text.rpartition("#")
+    return (Path(path), key) if sign and not Path(text).is_file() else (Path(text), None)
+
+
+def _open_checkpoint(path: Path, key: str | None) -> WeightsFile:
+    checkpoint = checkpoints.read_checkpoint(path, key)
+    if checkpoint.others:
+        warnings.warn(
+            f"{path} has several networks; taken is #{printable(checkpoint.key)}. For another name "
+            f"one of {', '.join(f'{path}#{printable(other)}' for other in checkpoint.others)}.",
+            stacklevel=4,
+        )
     tensors = checkpoint.tensors
     names = pytorch.find_names(tensors)
     if names is None:
