@@ -77,48 +77,51 @@ def export(
             "Keras on, and `output`, where it goes."
         )
     path = _place(opened, chosen, quantize, None if output is None else Path(output))
-    # What would be an error in the end is one before videos are looked for.
-    run_folder.make(path.parent)
-    files.check_writable(path.parent)
-    network, metadata = _network(opened)
-    data_dir = None if data is None else os.fspath(data)
-    if split is None and run is not None and data is None:
-        split = run.compared_split
-    side = open_split(opened, data_dir, split)
-    side = dataclasses.replace(side, videos=parity.choose_evenly(side.videos, videos))
+    new = [path, *_descriptions(chosen, path, path)]
+    if chosen.versioned:
+        new += [path.parent / name for name in saved_model.BESIDE]
+    with files.all_or_none(path.parent, new):
+        # What would be an error in the end is one before videos are looked for.
+        files.check_writable(path.parent)
+        network, metadata = _network(opened)
+        data_dir = None if data is None else os.fspath(data)
+        if split is None and run is not None and data is None:
+            split = run.compared_split
+        side = open_split(opened, data_dir, split)
+        side = dataclasses.replace(side, videos=parity.choose_evenly(side.videos, videos))
 
-    def calibration() -> list[np.ndarray]:
-        train = open_split(opened, data_dir, "train")
-        return example_clips(train, model.clips, _CALIBRATION_CLIPS, print)
+        def calibration() -> list[np.ndarray]:
+            train = open_split(opened, data_dir, "train")
+            return example_clips(train, model.clips, _CALIBRATION_CLIPS, print)
 
-    example = example_clips(side, model.clips, 1, lambda _: None)[0]
-    source = Source(network, metadata, example, calibration)
-    with files.atomic(path) as written:
-        chosen.write(source, written, quantize)
-        loaded = runtimes.load_export(written / chosen.model)
-        score = loaded.score(model.eval.batch_size)
-        exported = dataclasses.replace(model, name=str(path), score=score, network=None)
-        measured = parity.measure(model, exported, side, progress)
-        _check(measured, chosen, quantize, min_agreement)
-        record = {
-            "format": form,
-            "quantize": quantize,
-            "source": _origin(opened, network),
-            "versions": {
-                "keras_r3d": __version__,
-                **{module.__name__: module.__version__ for module in (tf, keras, np)},
-                "python": platform.python_version(),
-            },
-            **_contents(written),
-            "signatures": dict(loaded.signatures),
-            "parity": measured.as_json(),
-        }
-        name = "/".join(path.parts[-2:]) if chosen.versioned else path.name
-        json_path, card_path = _descriptions(chosen, path, written)
-        files.write_json(json_path, record)
-        files.write_text(card_path, card.text(opened, source, record, side.name, name))
-    notes = saved_model.write_beside(path.parent, path.parent.name) if chosen.versioned else []
-    return Exported(path, measured, record, _descriptions(chosen, path, path), notes)
+        example = example_clips(side, model.clips, 1, lambda _: None)[0]
+        source = Source(network, metadata, example, calibration)
+        with files.atomic(path) as written:
+            chosen.write(source, written, quantize)
+            loaded = runtimes.load_export(written / chosen.model)
+            score = loaded.score(model.eval.batch_size)
+            exported = dataclasses.replace(model, name=str(path), score=score, network=None)
+            measured = parity.measure(model, exported, side, progress)
+            _check(measured, chosen, quantize, min_agreement)
+            record = {
+                "format": form,
+                "quantize": quantize,
+                "source": _origin(opened, network),
+                "versions": {
+                    "keras_r3d": __version__,
+                    **{module.__name__: module.__version__ for module in (tf, keras, np)},
+                    "python": platform.python_version(),
+                },
+                **_contents(written),
+                "signatures": dict(loaded.signatures),
+                "parity": measured.as_json(),
+            }
+            name = "/".join(path.parts[-2:]) if chosen.versioned else path.name
+            json_path, card_path = _descriptions(chosen, path, written)
+            files.write_json(json_path, record)
+            files.write_text(card_path, card.text(opened, source, record, side.name, name))
+        notes = saved_model.write_beside(path.parent, path.parent.name) if chosen.versioned else []
+        return Exported(path, measured, record, _descriptions(chosen, path, path), notes)
 
 
 def _place(opened: Opened, form: Format, quantize: str, output: Path | None) -> Path:

@@ -33,6 +33,7 @@ __all__ = [
     "recipe",
     "training",
 ]
+_ON_KERAS = {"VideoClassifier", "export", "inference", "training"}
 _PLACES = {"R3DError": "system.errors", "VideoClassifier": "video_classifier"}
 
 _checkout.install()
@@ -40,6 +41,8 @@ _checkout.install()
 
 def __getattr__(name: str):
     # Loaded on first use: TensorFlow takes seconds, and `--help` should not.
+    if name in _ON_KERAS:  # first what says so if Keras runs on another backend
+        importlib.import_module("keras_r3d.applications")
     if name in _PLACES:
         return getattr(importlib.import_module(f"keras_r3d.{_PLACES[name]}"), name)
     if name == "errors":

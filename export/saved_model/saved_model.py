@@ -44,7 +44,7 @@ from keras_r3d.system.errors import ExportError
 WARM_UP = "tf_serving_warmup_requests"  # in assets.extra; TensorFlow Serving gives the names
 _QUALITY = 90  # of the JPEGs of the warm-up
 # Written beside the versions; the templates lie beside this file.
-_FILES = ("models.config", "batching.config", "serving.md")
+BESIDE = ("models.config", "batching.config", "serving.md")
 
 # What gives sums over the whole clip, or numbers that others read.
 _EXACT = (layers.GlobalAveragePooling3D, layers.GlobalMaxPooling3D, layers.Softmax)
@@ -143,7 +143,7 @@ def write_beside(folder: Path, name: str) -> list[str]:
         "flag": shlex.quote(name),
     }
     notes = []
-    for file in _FILES:
+    for file in BESIDE:
         template = Path(__file__).with_name(file).read_text(encoding="utf-8")
         text = string.Template(template).substitute(values)
         path = folder / file

@@ -168,6 +168,7 @@ def _conv2d(layer: layers.Conv3D, axes, x, pads: Pads, kernel, bias: list[np.nda
         kernel.shape[:2],
         strides=strides,
         padding=padding,
+        data_format="channels_last",
         dilation_rate=dilation,
         use_bias=layer.use_bias,
         name=name,
@@ -298,17 +299,19 @@ def _pooling(pool: type[layers.Layer]):
     The largest of a box is the largest over time of the largest over space; so is the mean.
     """
 
+    pool_of = functools.partial(pool, dtype="float32", data_format="channels_last")
+
     def rule(layer: layers.Layer, images: _Images) -> _Images:
         (size, *sizes), (stride, *strides) = layer.pool_size, layer.strides
         images = images.padded()
         if sizes == [1, 1]:
             images = _every(images, (1, *strides))
         else:
-            images = _Images(pool(sizes, strides, layer.padding, dtype="float32")(images.x))
+            images = _Images(pool_of(sizes, strides, layer.padding)(images.x))
         if size == 1:
             return _every(images, (stride, 1, 1))
         x, shape = _along_time(images.x)
-        y = pool((size, 1), (stride, 1), layer.padding, dtype="float32")(x)
+        y = pool_of((size, 1), (stride, 1), layer.padding)(x)
         return _Images(ops.reshape(y, (-1, *shape[1:])))
 
     return rule
@@ -330,7 +333,7 @@ def _every(images: _Images, strides: Sequence[int]) -> _Images:
     if strides != [1, 1]:
         # In space a slice with a stride is an operator that XNNPACK leaves to others.
         options = {"use_bias": False, "depthwise_initializer": "ones", "dtype": "float32"}
-        x = layers.DepthwiseConv2D(1, strides, **options)(x)
+        x = layers.DepthwiseConv2D(1, strides, data_format="channels_last", **options)(x)
     return _Images(x)
 
 
@@ -338,7 +341,9 @@ def _global_pooling(pool: type[layers.Layer]):
     def rule(layer: layers.Layer, images: _Images):
         x = _whole(images)
         frames, height, width, channels = x.shape
-        x = pool(dtype="float32")(ops.reshape(x, (1, frames * height, width, channels)))
+        x = pool(data_format="channels_last", dtype="float32")(
+            ops.reshape(x, (1, frames * height, width, channels))
+        )
         return ops.reshape(x, (1, *layer.output.shape[1:]))
 
     return rule

@@ -52,7 +52,7 @@ def write(source: Source, path: Path, quantize: str) -> None:
 def _converter(lowered: keras.Model, logits: bool) -> tf.lite.TFLiteConverter:
     spec = tf.TensorSpec(lowered.input_shape, tf.uint8, name=INPUT)
 
-    @tf.function(input_signature=[spec])
+    @tf.function(input_signature=[spec], autograph=False)
     def probabilities(clip):
         scores = lowered(tf.cast(clip, tf.float32), training=False)
         return {OUTPUT: tf.nn.softmax(scores) if logits else scores}

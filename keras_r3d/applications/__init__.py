@@ -1,5 +1,6 @@
 """3D residual networks as Keras functional models, in the manner of `keras.applications`."""
 
+from keras_r3d.applications import backend as _backend  # noqa: F401 (first)
 from keras_r3d.applications.c3d import C3D
 from keras_r3d.applications.labels import decode_predictions
 from keras_r3d.applications.metadata import Metadata, read_metadata

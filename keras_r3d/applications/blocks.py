@@ -26,13 +26,14 @@ def conv(
     if strides != (1, 1, 1) or not all(size % 2 for size in kernel_size):
         # "same" puts an odd pixel of padding behind only; at stride 2 that moves the grid.
         if any(pad):
-            x = layers.ZeroPadding3D(pad, name=f"{name}_pad")(x)
+            x = layers.ZeroPadding3D(pad, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
     return layers.Conv3D(
         filters,
         tuple(kernel_size),
         strides=strides,
         padding=padding,
+        data_format="channels_last",
         use_bias=use_bias,
         kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         name=name,
@@ -67,7 +68,9 @@ def conv_2plus1d(
 def shortcut_a(x, filters: int, strides: Strides, name: str):
     """Identity: every `strides`-th value, missing channels filled with zeros. No parameters."""
     if strides != (1, 1, 1):
-        x = layers.AveragePooling3D(1, strides, name=f"{name}_shortcut_pool")(x)
+        x = layers.AveragePooling3D(
+            1, strides, data_format="channels_last", name=f"{name}_shortcut_pool"
+        )(x)
     if missing := filters - x.shape[-1]:
         # Told that channels come first, the layer takes (height, width, channels) for the three
         # axes it pads: the stock way to pad channels.

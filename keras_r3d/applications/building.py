@@ -218,8 +218,10 @@ def _count_classes(
 def pool(x, pooling: str | None):
     """Averages the last feature map, takes its largest values, or leaves it."""
     if pooling == "avg":
-        return layers.GlobalAveragePooling3D(name="avg_pool")(x)
-    return layers.GlobalMaxPooling3D(name="max_pool")(x) if pooling == "max" else x
+        return layers.GlobalAveragePooling3D(data_format="channels_last", name="avg_pool")(x)
+    if pooling == "max":
+        return layers.GlobalMaxPooling3D(data_format="channels_last", name="max_pool")(x)
+    return x
 
 
 def classify(x, options: Mapping[str, Any]):

@@ -48,10 +48,12 @@ def _build_layers(x, options: dict[str, Any]):
             x = relu(x, f"{name}_relu")
         size = (1, 2, 2) if group == 1 else (2, 2, 2)
         padding = "same" if group == len(GROUPS) else "valid"
-        x = layers.MaxPooling3D(size, size, padding=padding, name=f"pool{group}")(x)
+        x = layers.MaxPooling3D(
+            size, size, padding, data_format="channels_last", name=f"pool{group}"
+        )(x)
     if not options["include_top"]:
         return building.pool(x, options["pooling"])
-    x = layers.Flatten(name="flatten")(x)
+    x = layers.Flatten(data_format="channels_last", name="flatten")(x)
     units = FULLY_CONNECTED * count // GROUPS[-1][-1]
     x = _fully_connected(x, units, "fc6", normalized, dropout)
     x = _fully_connected(x, units, "fc7", normalized, dropout)

@@ -55,13 +55,16 @@ def _embedder(network: keras.Model, stages: Sequence[str], number: int) -> keras
             raise ValueError(f"The network {network.name} has no stage '{stage}'.")
         x, name = stage_layers[-1].output, f"{prefix}pool_{stage}"
         if stage != stages[-1] or None in x.shape[1:] or min(x.shape[2:4]) < 2:
-            pooled.append(layers.GlobalAveragePooling3D(name=name)(x))
+            pooled.append(layers.GlobalAveragePooling3D(data_format="channels_last", name=name)(x))
             continue
         frames, *sides = x.shape[1:4]
         # Of an odd number of cells both halves have the middle one.
         halves, steps = [-(-side // 2) for side in sides], [side // 2 for side in sides]
-        quarters = layers.AveragePooling3D((frames, *halves), (frames, *steps), name=name)(x)
-        pooled.append(layers.Flatten(name=f"{name}_quarters")(quarters))
+        windows = (frames, *halves), (frames, *steps)
+        quarters = layers.AveragePooling3D(*windows, data_format="channels_last", name=name)(x)
+        pooled.append(
+            layers.Flatten(data_format="channels_last", name=f"{name}_quarters")(quarters)
+        )
     joined = layers.Concatenate(name=f"{prefix}stages")(pooled) if len(pooled) > 1 else pooled[0]
     return keras.Model(network.inputs, joined, name=network.name)
 

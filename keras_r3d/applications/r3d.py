@@ -40,8 +40,8 @@ def _build_layers(x, options: dict[str, Any], *, network: Network):
     x = blocks.relu(blocks.batch_norm(x, "conv1_bn"), "conv1_relu")
     if options["max_pool"]:
         # Zeros around values of 0 and above never are the largest: as good as padding with -inf.
-        x = layers.ZeroPadding3D(1, name="pool1_pad")(x)
-        x = layers.MaxPooling3D(3, 2, name="pool1")(x)
+        x = layers.ZeroPadding3D(1, data_format="channels_last", name="pool1_pad")(x)
+        x = layers.MaxPooling3D(3, 2, data_format="channels_last", name="pool1")(x)
     block_function = blocks.bottleneck if network.bottleneck else blocks.basic
     for stage, count in enumerate(network.blocks):
         convolution = network.convolutions[stage]

@@ -114,7 +114,7 @@ def run(
         example: arguments of a typical call, for `--help`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # start-up notes of CPU builds
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     # How many windows a video has shows when it is decoded, so our data sets have no known length.
     warnings.filterwarnings("ignore", message="Your input ran out of data")
     for stream in (sys.stdout, sys.stderr):
@@ -294,6 +294,7 @@ def resumable() -> Iterator[None]:
 
 def _leave(code: int | str | None) -> None:
     """Ends the process as `sys.exit`, also while decoders work or hang in threads of ours."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what could be interrupted is over
     if workers.threads_ended(1.0):
         sys.exit(code)
     if isinstance(code, str):

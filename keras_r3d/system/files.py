@@ -62,6 +62,29 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def all_or_none(folder: Path, paths: Iterable[Path]) -> Iterator[None]:
+    """Makes a folder for new files and folders in it; if the block fails, it takes them away again.
+
+    What was there before stays. WriteError: the folder cannot be made.
+    """
+    new = [path for path in paths if not os.path.lexists(path)]
+    folders = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise WriteError(explain(folder, error)) from error
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # somebody else put something there
+            for path in new:
+                _remove(path)
+            for path in folders:
+                path.rmdir()
+        raise
+
+
+@contextlib.contextmanager
 def together(folder: Path, replaced: Iterable[str] = ()) -> Iterator[Path]:
     """Gives a temporary folder in `folder`, to write files in; then puts all of them in place.
 

@@ -240,4 +240,9 @@ class _PaddedConv3D(keras.layers.Conv3D):
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         sides = [(size // 2, size // 2) for size in self.kernel_size]
-        return ops.conv(ops.pad(inputs, [(0, 0), *sides, (0, 0)]), kernel, padding="valid")
+        return ops.conv(
+            ops.pad(inputs, [(0, 0), *sides, (0, 0)]),
+            kernel,
+            padding="valid",
+            data_format=self.data_format,
+        )

@@ -3,8 +3,13 @@
 import dataclasses
 import itertools
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import evaluations
@@ -126,6 +131,83 @@ def test_existing_files_are_left_alone(opened, tmp_path, name):
         exporting.export(opened, "tflite", tmp_path / "m.v2.tflite")
     with pytest.raises(ExportError, match=r"must end in \.tflite\. Received: .*/model"):
         exporting.export(opened, "tflite", tmp_path / "model")
+
+
+STEPS = {
+    "written": (tflite, "write"),
+    "written as a folder": (saved_model, "write"),
+    "loaded": (exporting.runtimes, "load_export"),
+    "compared": (parity, "measure"),
+    "described": (files, "write_json"),
+    "put in place": (os, "replace"),
+    "configured": (saved_model, "write_beside"),
+}
+
+
+@pytest.mark.parametrize("form", ["tflite", "saved_model"])
+@pytest.mark.parametrize("step", STEPS)
+def test_an_interrupt_leaves_nothing_behind(opened, tmp_path, monkeypatch, form, step):
+    """Whenever it comes: each step ends with one."""
+    place, name = STEPS[step]
+    original, calls = getattr(place, name), []
+
+    def interrupted(*arguments, **options):
+        calls.append(original(*arguments, **options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, name, interrupted)
+    mine = tmp_path / "mine" / "old.txt"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    output = tmp_path / "mine" / "new" / "deep" / ("m.tflite" if form == "tflite" else "m")
+    try:
+        exporting.export(opened, form, output, videos=1)
+        assert not calls  # a step of the other format
+    except KeyboardInterrupt:
+        assert [path.name for path in tmp_path.rglob("*")] == ["mine", "old.txt"]
+        assert len(calls) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["tflite", "saved_model"])
+def test_ctrl_c_ends_an_export_at_any_time(run, tmp_path, form):
+    name = "m.tflite" if form == "tflite" else "m"
+    (tmp_path / "temporary").mkdir()
+
+    def start() -> subprocess.Popen:
+        words = ["-m", "keras_r3d.export", "--model", run.path, "--format", form]
+        words += ["--output", tmp_path / "out" / name]
+        return subprocess.Popen(
+            [sys.executable, *map(str, words)],
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    started = time.monotonic()
+    text, _ = start().communicate()
+    seconds = time.monotonic() - started
+    assert "Written" in text
+    shutil.rmtree(tmp_path / "out")
+    ended = []
+    for tenths in range(1, 10):
+        process = start()
+        time.sleep(seconds * tenths / 10)
+        process.send_signal(signal.SIGINT)
+        text, _ = process.communicate()
+        if process.returncode == 0:  # it was done
+            shutil.rmtree(tmp_path / "out")
+            continue
+        # Python ends by the signal itself if it came while compiled code ran a module of its own.
+        assert process.returncode in (130, -signal.SIGINT), text
+        assert "Interrupted." in text, text
+        assert "Traceback" not in text, text
+        assert not (tmp_path / "out").exists()
+        ended.append(process.returncode)
+    assert len(ended) >= 5
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_two_evaluations_are_compared():

@@ -65,7 +65,9 @@ def embedding_network(network: keras.Model, layer: str) -> keras.Model:
     output = network.get_layer(layer).output
     # In float32, whatever the precision of the network.
     if len(output.shape) == 5:
-        output = layers.GlobalAveragePooling3D(dtype="float32", name="embedding")(output)
+        output = layers.GlobalAveragePooling3D(
+            data_format="channels_last", dtype="float32", name="embedding"
+        )(output)
     elif len(output.shape) == 2:
         output = layers.Identity(dtype="float32", name="embedding")(output)
     else:

@@ -93,7 +93,9 @@ def of_network(network: keras.Model, hardware: Devices, batch_size: int) -> Scor
     """
     logits = getattr(network.layers[-1], "activation", None) is keras.activations.linear
 
-    @tf.function(reduce_retracing=True, jit_compile=hardware.jit_compile is not False)
+    @tf.function(
+        autograph=False, reduce_retracing=True, jit_compile=hardware.jit_compile is not False
+    )
     def forward(clips: tf.Tensor) -> tf.Tensor:
         scores = network(tf.cast(clips, tf.float32), training=False)
         return tf.nn.softmax(scores) if logits else scores
