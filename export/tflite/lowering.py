@@ -299,7 +299,7 @@ def _pooling(pool: type[layers.Layer]):
     The largest of a box is the largest over time of the largest over space; so is the mean.
     """
 
-    pool_of = functools.partial(pool, dtype="float32", data_format="channels_last")
+    options = {"data_format": "channels_last", "dtype": "float32"}
 
     def rule(layer: layers.Layer, images: _Images) -> _Images:
         (size, *sizes), (stride, *strides) = layer.pool_size, layer.strides
@@ -307,11 +307,11 @@ def _pooling(pool: type[layers.Layer]):
         if sizes == [1, 1]:
             images = _every(images, (1, *strides))
         else:
-            images = _Images(pool_of(sizes, strides, layer.padding)(images.x))
+            images = _Images(pool(sizes, strides, layer.padding, **options)(images.x))
         if size == 1:
             return _every(images, (stride, 1, 1))
         x, shape = _along_time(images.x)
-        y = pool_of((size, 1), (stride, 1), layer.padding)(x)
+        y = pool((size, 1), (stride, 1), layer.padding, **options)(x)
         return _Images(ops.reshape(y, (-1, *shape[1:])))
 
     return rule

@@ -157,19 +157,29 @@ def run(
         # As a scheduler ends a job: like Ctrl-C, so that what was begun is put away.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         keywords = {p.name: values.pop(p.name) for p in main_parameters if p.name in values}
+        interrupts: list[int] = []
+
+        def interrupt(number: int, _: object) -> None:
+            interrupts.append(number)
+            raise KeyboardInterrupt
+
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
+            signal.signal(signal.SIGINT, interrupt)
         try:
             sys.exit(main(Arguments(values, by_function), **keywords))
         except BrokenPipeError:  # whoever read it, such as `head`, has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + signal.SIGPIPE)
-        except (R3DError, OSError) as error:  # an OSError names its file
+        except (Exception, KeyboardInterrupt) as error:
+            if interrupts or isinstance(error, KeyboardInterrupt):  # libraries make others of it
+                print("Interrupted.", file=sys.stderr)
+                sys.exit(130)  # as a shell does
+            if not isinstance(error, R3DError | OSError):  # an OSError names its file
+                raise
             for note in getattr(error, "__notes__", ()):
                 print(f"Note: {note}", flush=True)
             text = re.sub(r"`(\w+)`", lambda match: shown_as.get(match[1], match[0]), str(error))
             sys.exit(f"Error: {text}")
-        except KeyboardInterrupt:
-            print("Interrupted.", file=sys.stderr)
-            sys.exit(130)  # as a shell does
 
     if {"--help", "-h", "-help", "--helpshort", "--helpfull"} & set(sys.argv[1:]):
         about = sys.modules[main.__module__].__doc__ or ""

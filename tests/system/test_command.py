@@ -185,3 +185,26 @@ def test_a_package_is_named_as_it_was_started(tmp_path):
     started = [sys.executable, "-m", "counting", "--help"]
     done = subprocess.run(started, cwd=tmp_path, env=PATHS, capture_output=True, text=True)
     assert "  python -m counting DATA [FLAGS]" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("error", ["RuntimeError('x')", "R3DError('x')", "KeyboardInterrupt"])
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_an_interrupt_is_told_from_an_error_that_a_library_makes_of_it(
+    tmp_path, error, interrupted
+):
+    (tmp_path / "stop.py").write_text(
+        "import signal\n"
+        "from keras_r3d.system import command\n"
+        "from keras_r3d.system.errors import R3DError\n"
+        "def main(arguments):\n"
+        f"    try: {'signal.raise_signal(signal.SIGINT)' if interrupted else 'pass'}\n"
+        "    except KeyboardInterrupt: pass\n"
+        f"    raise {error}\n"
+        "command.run(main)\n"
+    )
+    code, _, err = run(tmp_path / "stop.py")
+    if interrupted or error == "KeyboardInterrupt":
+        assert (code, err) == (130, "Interrupted.\n")
+    else:
+        assert code == 1
+        assert ("Traceback" in err) == error.startswith("Runtime")
