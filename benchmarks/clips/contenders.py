@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from benchmarks.clips.draws import Draw, Task
 from benchmarks.turns import Contender, Worker, one_by_one
-from keras_r3d.data.decoding import buffers
+from keras_r3d.data.decoding import pixels
 from keras_r3d.data.decoding.frame_folder import timed_frames
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Reader
@@ -86,7 +86,7 @@ def _start_jpegs(task: Task, *, memory_kept: bool = False) -> Worker:
     Reading and cutting them is not timed.
     """
     if memory_kept:  # between clips, as our loader has it
-        buffers.keep_buffers()
+        pixels.keep_buffers()
     store, size = Store(task.store), task.recipe.clips.image_size
     jpegs: list[tuple[jpeg.Bytes, int]] = []
 

@@ -12,7 +12,7 @@ from benchmarks.options import Options
 from benchmarks.turns import interleaved
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Annotations
-from keras_r3d.data.decoding import buffers
+from keras_r3d.data.decoding import pixels
 from keras_r3d.data.decoding.picture import Cutter
 from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.data.sampling.cropping import whole
@@ -24,7 +24,7 @@ from keras_r3d.system.opencv import cv2
 
 def run(options: Options) -> dict[str, Any]:
     """Measures and prints. Both run on one core."""
-    buffers.keep_buffers()  # as preparing does
+    pixels.keep_buffers()  # as preparing does
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     cv2.setNumThreads(1)
     cut = options.load_recipe().clips

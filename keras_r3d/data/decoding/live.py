@@ -274,7 +274,7 @@ class Source:
         if seconds > 0.9 * self._timeout:
             return VideoError(
                 f"{self.name} did not answer with a video in {self._timeout:g} s: is the address "
-                "right, and is it running? --timeout waits longer."
+                "right, and is it running? A longer `timeout` waits for it."
             )
         return VideoError(
             f"{self.name} cannot be opened as a video: the connection was refused, nothing is "

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_r3d.data.annotations import Video, sha256, size
-from keras_r3d.data.decoding import buffers
+from keras_r3d.data.decoding import pixels
 from keras_r3d.data.decoding.frame_folder import open_pictures
 from keras_r3d.data.decoding.picture import Cutter, Frame, Picture
 from keras_r3d.data.decoding.video_file import no_frame
@@ -62,7 +62,7 @@ def encode(source: Video, settings: StoreSettings, folder: Path) -> Part:
         identity = size(source.path), sha256(source.path)
     except OSError as error:
         raise VideoError(f"{source.path}: cannot be read ({error.strerror}).") from error
-    buffers.keep_buffers()
+    pixels.keep_buffers()
     try:
         folder.mkdir(parents=True)
         return _encode(source, settings, folder, identity)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding import buffers, pixels
+from keras_r3d.data.decoding import pixels
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds
 from keras_r3d.data.sampling.cropping import Crop, center
@@ -33,7 +33,7 @@ class StoreReader(Reader):
 
     def __init__(self, store: Store, fps: float | None = None):
         super().__init__()
-        buffers.keep_buffers()
+        pixels.keep_buffers()
         cores = len(os.sched_getaffinity(0))
         self.threads = max(_REMOTE_THREADS, cores) if store.storage.remote else cores
         self.store = store
