@@ -85,7 +85,7 @@ def test_every_fifth_frame_is_as_good_as_all(tmp_path):
     assert not reader.problems
 
 
-def test_large_pictures_are_read_at_a_part_of_their_size(tmp_path):
+def test_large_pictures_are_shrunk(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3)).astype(np.uint8)
     picture = cv2.resize(noise, (640, 480), interpolation=cv2.INTER_CUBIC)
     folder = unpack(tmp_path / "v", "{}.jpg", [picture] * 2)

@@ -8,23 +8,41 @@ import av
 import numpy as np
 
 from keras_r3d.data.annotations import FRAME_RATE, picture_names
-from keras_r3d.data.decoding.picture import Frame, Picture, shown_shape
+from keras_r3d.data.decoding.picture import FAILURES, Frame, Picture, Taker, shown_shape
 from keras_r3d.data.decoding.video_file import Index, VideoFile
 from keras_r3d.data.sampling.temporal import Indices
 from keras_r3d.system.errors import VideoError
-from keras_r3d.system.opencv import cv2
 
 _COUNT = "n_frames"  # a file of the authors' tools that says how many there are
-# JPEG files are decoded at a part of their size: four coefficients of a block for half a side.
-_REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
+_CODECS = {".jpg": "mjpeg", ".jpeg": "mjpeg"}  # the others are called like their suffix
 _NONE = np.zeros(0, np.int64)
+
+
+class _Decoder:
+    """Decodes pictures of one format; for one thread."""
+
+    def __init__(self, suffix: str):
+        suffix = suffix.lower()
+        self._context = av.CodecContext.create(_CODECS.get(suffix, suffix[1:]), "r")
+        self._context.thread_type = "NONE"
+
+    def read(self, path: str) -> av.VideoFrame | None:
+        """Returns the picture in a file, None if it cannot be read."""
+        try:
+            with open(path, "rb") as file:
+                packet = av.Packet(file.read())
+            packet.is_keyframe = True  # or a PNG is taken for a change of the one before
+            frames = self._context.decode(packet)
+        except (*FAILURES, ValueError):
+            return None
+        return frames[0] if frames else None
 
 
 @functools.lru_cache(maxsize=1024)
 def _size(path: str, modified: int) -> tuple[int, int] | None:
     """Returns height and width of a picture, None if it cannot be read."""
-    pixels = cv2.imread(path, cv2.IMREAD_COLOR)
-    return None if pixels is None else pixels.shape[:2]
+    frame = _Decoder(os.path.splitext(path)[1]).read(path)
+    return None if frame is None else (frame.height, frame.width)
 
 
 class FrameFolder:
@@ -55,8 +73,8 @@ class FrameFolder:
         if size is None:
             raise VideoError(f"{example}: it cannot be read as a picture.")
         self._shape = shown_shape(*size, None, 0, short_side)
-        factor = max((f for f in _REDUCED if min(size) >= f * min(self._shape)), default=1)
-        self._how = _REDUCED.get(factor, cv2.IMREAD_COLOR)
+        self._decoder = _Decoder(os.path.splitext(example)[1])
+        self._taker = Taker()
 
     def index(self) -> Index:
         count = len(self._numbers)
@@ -75,15 +93,10 @@ class FrameFolder:
 
     def _read(self, number: int) -> Picture | None:
         name = self._names.get(number)
-        pixels = cv2.imread(os.path.join(self.path, name), self._how) if name else None
-        if pixels is None:
+        frame = self._decoder.read(os.path.join(self.path, name)) if name else None
+        if frame is None:
             return None
-        if pixels.shape[:2] != self._shape:
-            shrinks = pixels.shape[0] > self._shape[0]
-            how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-            pixels = cv2.resize(pixels, self._shape[::-1], interpolation=how)
-        frame = av.VideoFrame.from_numpy_buffer(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), "rgb24")
-        return Picture(frame, self._shape, 0)
+        return self._taker.take(frame, (frame.height, frame.width), self._shape)
 
     def _promised(self) -> int:
         try:

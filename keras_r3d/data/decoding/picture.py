@@ -12,16 +12,19 @@ import av
 import numpy as np
 from av.filter import Graph
 from av.filter.context import FilterContext
+from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from keras_r3d.data.sampling.cropping import Crop, whole
 
 Frame = NDArray[np.uint8]
 
+FAILURES = (av.FFmpegError, OSError)  # of FFmpeg; the second for codes that PyAV has no class for
+
 _UPRIGHT = {0: [], 90: [("transpose", "clock")], 180: [("hflip", ""), ("vflip", "")]}
 _UPRIGHT[270] = [("transpose", "cclock")]
-MATRICES = {1, 2, 4, 5, 6, 7, 9}  # of H.273, that FFmpeg converts YUV by
-UNSPECIFIED = 2  # FFmpeg then takes BT.601, as players do for small pictures
+_MATRICES = {1, 2, 4, 5, 6, 7, 9}  # of H.273, that FFmpeg converts YUV by
+_UNSPECIFIED = 2  # FFmpeg then takes BT.601, as players do for small pictures
 _KEPT_CHAINS = 64
 
 
@@ -65,6 +68,32 @@ def shown_shape(
     return (
         shape if scale >= 1 else (max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
     )
+
+
+class Taker:
+    """Makes pictures of decoded frames; for one thread."""
+
+    def __init__(self) -> None:
+        self._shrinker = VideoReformatter()
+
+    def take(
+        self, frame: av.VideoFrame, full: tuple[int, int], shape: tuple[int, int], rotation: int = 0
+    ) -> Picture:
+        """Returns a picture of `shape`, to which a frame is shrunk that is shown in `full`."""
+        frame.color_trc = frame.color_primaries = _UNSPECIFIED  # not converted, whatever they are
+        if frame.format.name.startswith("yuv") and frame.colorspace not in _MATRICES:
+            frame.colorspace = _UNSPECIFIED
+        if shape != full:
+            rows, columns = shape[::-1] if rotation % 180 else shape
+            frame = self._shrinker.reformat(
+                frame,
+                columns,
+                rows,
+                "yuv444p" if frame.format.name.startswith("yuv") else "rgb24",  # all of its color
+                interpolation=Interpolation.AREA,
+                threads=1,
+            )
+        return Picture(frame, shape, rotation)
 
 
 class Cutter:

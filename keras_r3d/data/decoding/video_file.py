@@ -15,16 +15,14 @@ from collections.abc import Collection, Iterator
 import av
 import numpy as np
 from av.stream import Disposition
-from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from keras_r3d.data.decoding.picture import MATRICES, UNSPECIFIED, Picture, shown_shape
+from keras_r3d.data.decoding.picture import FAILURES, Picture, Taker, shown_shape
 from keras_r3d.data.sampling.temporal import Indices
 from keras_r3d.system.errors import VideoError
 
 av.logging.set_level(None)  # FFmpeg's own complaints name no file; ours do
 _naming = threading.Lock()  # the level of logging is one of all threads
-_FAILURES = (av.FFmpegError, OSError)  # the second for codes that PyAV has no class for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +92,8 @@ class VideoFile:
     def __init__(self, path: str, short_side: int = 0):
         check_path(path)
         self.path, self._short_side = path, short_side
-        self._shape: tuple[int, int] | None = None
-        self._shrinker = VideoReformatter()
+        self._shapes: tuple[tuple[int, int], tuple[int, int]] | None = None  # full, and shrunk
+        self._taker = Taker()
         self._open()
         self.rate = float(self._stream.average_rate or 0)
 
@@ -108,7 +106,7 @@ class VideoFile:
                 metadata_errors="ignore",
                 container_options={"protocol_whitelist": "file"},
             )
-        except (*_FAILURES, ValueError) as error:
+        except (*FAILURES, ValueError) as error:
             raise VideoError(
                 f"{self.path}: it cannot be opened as a video (truncated, or no video)."
             ) from error
@@ -234,7 +232,7 @@ class VideoFile:
         yield from self._demuxed()
 
     def _demuxed(self) -> Iterator[av.Packet]:
-        with contextlib.suppress(*_FAILURES):  # damaged from here on
+        with contextlib.suppress(*FAILURES):  # damaged from here on
             yield from self._container.demux(self._stream)
 
     def _decoded_from(
@@ -245,7 +243,7 @@ class VideoFile:
         if key > 0:
             self._begun = True
             known = index.stamps[index.keys[: key + 1]], index.sizes[: key + 1]
-            with contextlib.suppress(*_FAILURES):
+            with contextlib.suppress(*FAILURES):
                 self._container.seek(int(index.positions[key]), stream=self._stream)
                 packets = self._demuxed()
                 first = next(packets, None)
@@ -266,32 +264,20 @@ class VideoFile:
             context.skip_frame = "NONREF" if skips else "DEFAULT"
             try:
                 frames = packet.decode()
-            except _FAILURES:  # damaged; the next may not be
+            except FAILURES:  # damaged; the next may not be
                 continue
             yield from frames
 
     def _picture(self, frame: av.VideoFrame) -> Picture:
-        frame.color_trc = frame.color_primaries = UNSPECIFIED  # not converted, whatever they are
-        if frame.format.name.startswith("yuv") and frame.colorspace not in MATRICES:
-            frame.colorspace = UNSPECIFIED
         rotation = -frame.rotation % 360
         rotation = rotation if rotation % 90 == 0 else 0
-        if self._shape is None:
+        if self._shapes is None:
             aspect = self._stream.sample_aspect_ratio
             size = self._size if all(self._size) else (frame.height, frame.width)
-            self._full = shown_shape(*size, aspect, rotation, 0)
-            self._shape = shown_shape(*size, aspect, rotation, self._short_side)
-        if self._shape != self._full:
-            rows, columns = self._shape[::-1] if rotation % 180 else self._shape
-            frame = self._shrinker.reformat(
-                frame,
-                columns,
-                rows,
-                "yuv444p" if frame.format.name.startswith("yuv") else "rgb24",  # all of its color
-                interpolation=Interpolation.AREA,
-                threads=1,
-            )
-        return Picture(frame, self._shape, rotation)
+            sides = (0, self._short_side)
+            full, shape = (shown_shape(*size, aspect, rotation, side) for side in sides)
+            self._shapes = full, shape
+        return self._taker.take(frame, *self._shapes, rotation)
 
     def _seconds(self, stamps: NDArray[np.int64]) -> NDArray[np.float64]:
         """Returns times from the start of the file, as players count them."""
