@@ -33,7 +33,7 @@ __all__ = [
     "recipe",
     "training",
 ]
-_ON_KERAS = {"VideoClassifier", "export", "inference", "training"}
+_ON_KERAS = {"VideoClassifier", "export", "inference"}
 _PLACES = {"R3DError": "system.errors", "VideoClassifier": "video_classifier"}
 
 _checkout.install()

@@ -20,6 +20,8 @@ _PLACES = {
 
 def __getattr__(name: str):
     # Loaded on first use: TensorFlow takes seconds.
+    if name == "SGD":  # first what says so if Keras runs on another backend
+        importlib.import_module("keras_r3d.applications")
     if name in _PLACES:
         return getattr(importlib.import_module(_PLACES[name]), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

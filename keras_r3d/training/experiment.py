@@ -83,6 +83,7 @@ def train(
     if not (path / run_folder.RECIPE).is_file():
         run_folder.check_free(path)
 
+    from keras_r3d import applications  # noqa: F401 (first: says so if Keras runs on another backend)
     from keras_r3d.inference.evaluation import evaluating
     from keras_r3d.system.devices import choose
     from keras_r3d.training import run
@@ -132,6 +133,7 @@ def dry_run(
     """
     experiment, _ = _resolve(recipe, data, overrides, weights, folds)
 
+    from keras_r3d import applications  # noqa: F401 (first, as in `train`)
     from keras_r3d.training import dry_running
 
     dry_running.try_out(experiment, _place_of(experiment, data, say), devices, xla, cache_gib, say)

@@ -82,7 +82,9 @@ def test_channels_first_change_nothing(tmp_path):
 USES = {
     "a classifier": "keras_r3d.VideoClassifier('motion')",
     "a network": "keras_r3d.applications.R3D18()",
-    "a training": "keras_r3d.training.train",
+    "a training": "keras_r3d.training.train('demo')",
+    "a dry run": "keras_r3d.training.dry_run('demo')",
+    "an optimizer": "keras_r3d.training.SGD",
     "an export": "keras_r3d.export",
 }
 

@@ -78,7 +78,7 @@ def test_all_but_kernels_is_exact(tmp_path):
     network = small()
     write_compact(network, tmp_path / "small.npz")
     compact = weights_file.open_file(tmp_path / "small.npz")
-    assert compact.clip == (4, 32)
+    assert compact.clip == (4, 32, 32)
     for layer in network.layers:
         for variable in layer.weights:
             if isinstance(layer, keras.layers.Normalization):

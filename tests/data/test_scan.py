@@ -285,7 +285,7 @@ def test_videos_as_people_have_them(tmp_path, monkeypatch):
     }
     reader = VideoReader(0, 0.0)
     for file in scanned.examinations:
-        shown = list(reader.windows(Video(file.path, "a"), 1, 1, Views(1), 8))
+        shown = list(reader.windows(Video(file.path, "a"), 1, 1, Views(1, (8, 8))))
         assert len(shown) == file.frames
     assert [(Path(p.name).name, p.status, p.detail) for p in reader.problems] == [
         (
