@@ -143,14 +143,13 @@ class VideoFile:
         return match[1] if match else "unknown"
 
     def index(self) -> Index:
-        """Reads which frames there are, without decoding them.
+        """Reads which frames there are; without time stamps of their own they are decoded for it.
 
         Raises:
             VideoError: there are none.
         """
-        packets: list[
-            tuple[int, int, int, bool]
-        ] = []  # stamps to show and decode, bytes, key frame
+        # Of each: stamps to show and to decode, bytes, key frame.
+        packets: list[tuple[int, int, int, bool]] = []
         timed, discarded = True, 0
         is_hidden = _HIDDEN.get(self._stream.codec_context.name)
         for packet in self._packets():
@@ -179,14 +178,17 @@ class VideoFile:
         if kind == "avi" and len(stamps) > 1:  # which counts times at which a frame could be
             step = float(np.median(np.diff(stamps)))
             promised = len(stamps) + round((self._stream.frames - stamps[-1]) / step - 1)
+        promised = max(promised, len(stamps))
+        if not timed and (count := sum(1 for _ in self._decoded(self._packets()))):
+            stamps = stamps[:count]  # a packet or two at the end may show nothing
         return Index(
             self._seconds(stamps),
-            max(len(stamps), promised),
+            promised,
             stamps if timed else None,
             keys,
             table[keys, 0 if "matroska" in kind else 1],
             table[keys, 2],
-            timed and promised <= len(stamps),
+            timed and promised == len(stamps),
         )
 
     def frames(self, index: Index, numbers: Indices | None = None) -> Iterator[tuple[int, Picture]]:
@@ -315,6 +317,10 @@ def _vp9_hidden(packet: memoryview) -> bool:
     return not packet[0] & 0b1000 and not packet[0] & 0b10  # show_existing_frame, show_frame
 
 
-_HIDDEN = {"vp8": _vp8_hidden, "vp9": _vp9_hidden}
+def _mpeg4_hidden(packet: memoryview) -> bool:
+    return len(packet) == 1  # stands for a frame that an earlier packet holds beside its own
+
+
+_HIDDEN = {"mpeg4": _mpeg4_hidden, "vp8": _vp8_hidden, "vp9": _vp9_hidden}
 # Decoders that may leave out a frame that no other refers to, whatever the frame after it.
 _REFERENCES_TOLD = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"}
