@@ -180,7 +180,7 @@ class VideoFile:
             promised = len(stamps) + round((self._stream.frames - stamps[-1]) / step - 1)
         promised = max(promised, len(stamps))
         if not timed and (count := sum(1 for _ in self._decoded(self._packets()))):
-            stamps = stamps[:count]  # a packet or two at the end may show nothing
+            stamps = stamps[:count]  # a packet or two may show nothing
         return Index(
             self._seconds(stamps),
             promised,
@@ -317,10 +317,6 @@ def _vp9_hidden(packet: memoryview) -> bool:
     return not packet[0] & 0b1000 and not packet[0] & 0b10  # show_existing_frame, show_frame
 
 
-def _mpeg4_hidden(packet: memoryview) -> bool:
-    return len(packet) == 1  # stands for a frame that an earlier packet holds beside its own
-
-
-_HIDDEN = {"mpeg4": _mpeg4_hidden, "vp8": _vp8_hidden, "vp9": _vp9_hidden}
+_HIDDEN = {"vp8": _vp8_hidden, "vp9": _vp9_hidden}
 # Decoders that may leave out a frame that no other refers to, whatever the frame after it.
 _REFERENCES_TOLD = {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4"}
