@@ -239,7 +239,7 @@ FROM_ITS_VIDEOS = (  # where the videos of a store are at hand
     Contender("torchcodec", _start_torchcodec, _TORCHCODEC),
     Contender("the authors', JPEG files", _start_authors, ("PIL", "PIL.Image")),
 )
-DECODING_ALONE = Contender("decoding alone, OpenCV", _start_decoding, ("cv2",))
+DECODING_ALONE = Contender("decoding alone, PyAV", _start_decoding, ("av",))
 # The first is ours, the second its floor.
 FROM_VIDEOS = (FROM_ITS_VIDEOS[0], DECODING_ALONE, *FROM_ITS_VIDEOS[1:])
 FROM_STORE = (
