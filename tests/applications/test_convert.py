@@ -88,7 +88,7 @@ def test_the_logits_are_those_of_the_ramp(tmp_path, original, checkpoint):
     assert done.logits == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.filterwarnings("error::UserWarning", "ignore:The structure of `inputs`:UserWarning")
 def test_unknown_conventions_are_said_in_the_summary(tmp_path, checkpoint):
     text = str(applications.convert(checkpoint, tmp_path / "m.keras"))
     assert "mean [114.7748, 107.7354, 99.4750]" in text
@@ -130,7 +130,7 @@ def test_wrong_options_leave_nothing(tmp_path, checkpoint, name, options, messag
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.filterwarnings("error::UserWarning", "ignore:The structure of `inputs`:UserWarning")
 def test_of_several_networks_the_one_that_was_asked_for_is_converted(tmp_path, original):
     tensors = state_dict(original)
     averaged = {f"module.{name}": array for name, array in tensors.items()}
