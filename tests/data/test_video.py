@@ -1,4 +1,6 @@
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +124,27 @@ def test_frames_that_do_not_decode_are_those_before_and_both_numbers_are_told(tm
     assert reader.broken == 0
     # Draws of a training that is resumed are those of one that was not.
     assert reader.count(source) == 60
+
+
+def test_threads_may_meet_a_damaged_video_at_the_same_time(tmp_path, monkeypatch):
+    source = damaged(tmp_path / "v.mp4")
+    reader = VideoReader(0, 0)
+    last = read(reader, source, [59])
+    reader = VideoReader(0, 0)
+    met, frames = threading.Barrier(2, timeout=30), VideoFile.frames
+    waiting = [None, None]
+
+    def both_begin(*arguments):
+        if waiting:
+            waiting.pop()
+            met.wait()
+        return frames(*arguments)
+
+    monkeypatch.setattr(VideoFile, "frames", both_begin)
+    with ThreadPoolExecutor(2) as threads:
+        for clip in threads.map(lambda _: read(reader, source, [59]), range(2)):
+            assert (clip == last).all()
+    assert [problem.status for problem in reader.problems] == ["short"]
 
 
 def test_evaluation_takes_only_what_decodes(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_r3d.data.annotations import FRAME_RATE, picture_names
 from keras_r3d.data.decoding.picture import FAILURES, Frame, Picture, Taker, shown_shape
-from keras_r3d.data.decoding.video_file import Index, VideoFile
+from keras_r3d.data.decoding.video_file import Index, VideoFile, no_frame
 from keras_r3d.data.sampling.temporal import Indices
 from keras_r3d.system.errors import VideoError
 
@@ -67,7 +67,7 @@ class FrameFolder:
             )
         first, last = min(self._names), max(self._names)
         dense = last - first < 2 * len(self._names)  # or every n-th frame was kept
-        self._numbers = list(range(first, last + 1)) if dense else sorted(self._names)
+        self._numbers = range(first, last + 1) if dense else sorted(self._names)
         example = os.path.join(path, self._names[first])
         size = _size(example, os.stat(example).st_mtime_ns)
         if size is None:
@@ -138,13 +138,9 @@ def timed_frames(
     """
     file = open_pictures(path, rate=rate)
     index = file.index()
-    numbers = np.flatnonzero((index.seconds >= start_seconds) & (index.seconds < end_seconds))
     number = None
-    for number, picture in file.frames(index, numbers) if len(numbers) else ():
+    for number, picture in file.frames(index, index.shown(start_seconds, end_seconds, path)):
         yield float(index.seconds[number]), picture.rgb()
     file.close()
     if number is None:
-        raise VideoError(
-            f"{path}: no frame is shown from {start_seconds:g} to {end_seconds:g} s, or none "
-            f"decodes; the last is shown at {index.seconds[-1]:g} s."
-        )
+        raise VideoError(no_frame(path))

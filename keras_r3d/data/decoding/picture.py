@@ -64,10 +64,8 @@ def shown_shape(
     """
     shape = (height, max(1, round(width * (aspect or 1))))
     shape = shape[::-1] if rotation % 180 else shape
-    scale = short_side / min(shape) if short_side else 1.0
-    return (
-        shape if scale >= 1 else (max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale)))
-    )
+    scale = min(1.0, short_side / min(shape)) if short_side else 1.0
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 class Taker:
@@ -110,16 +108,9 @@ class Cutter:
             crop: in pixels of `picture.shape`.
         """
         frame = picture.frame
-        key = (
-            *(
-                frame.width,
-                frame.height,
-                frame.format.name,
-                int(frame.colorspace),
-                int(frame.color_range),
-            ),
-            *(picture.shape, picture.rotation, crop, out.shape),
-        )
+        coded = frame.width, frame.height, frame.format.name
+        colors = int(frame.colorspace), int(frame.color_range)
+        key = (*coded, *colors, picture.shape, picture.rotation, crop, out.shape)
         if key not in self._chains:
             if len(self._chains) == _KEPT_CHAINS:
                 self._chains.clear()

@@ -17,8 +17,9 @@ import numpy as np
 from av.stream import Disposition
 from numpy.typing import NDArray
 
+from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.picture import FAILURES, Picture, Taker, shown_shape
-from keras_r3d.data.sampling.temporal import Indices
+from keras_r3d.data.sampling.temporal import Indices, at_rate
 from keras_r3d.system.errors import VideoError
 
 av.logging.set_level(None)  # FFmpeg's own complaints name no file; ours do
@@ -46,7 +47,6 @@ class Index:
     keys: Indices
     positions: NDArray[np.int64]
     sizes: NDArray[np.int64]
-
     exact: bool = True
 
     def shown(self, start_seconds: float, end_seconds: float, name: str) -> Indices:
@@ -64,6 +64,15 @@ class Index:
                 f"{name}: no frame is shown in this range; the last is shown at {last:g} s."
             )
         return np.array([max(0, first - 1)])
+
+    def sampled(self, video: Video, fps: float | None) -> tuple[Indices, NDArray[np.float64]]:
+        """Returns the numbers of the frames of a video, or of a segment, and when they are shown.
+
+        With `fps` there is one for each instant of a fixed rate: the one nearest to it.
+        """
+        shown = self.shown(video.start_seconds, video.end_seconds, video.name)
+        nearest, seconds = at_rate(self.seconds[shown], fps)
+        return shown[nearest], seconds
 
     def shortage(self, path: str, asked: int, decoded: int) -> str | None:
         """Returns what is missing if so few of the frames asked for decode that it is damaged."""
@@ -90,7 +99,7 @@ class VideoFile:
     """
 
     def __init__(self, path: str, short_side: int = 0):
-        check_path(path)
+        _check_path(path)
         self.path, self._short_side = path, short_side
         self._shapes: tuple[tuple[int, int], tuple[int, int]] | None = None  # full, and shrunk
         self._taker = Taker()
@@ -293,7 +302,7 @@ def no_frame(path: str) -> str:
     return f"{path}: it opens as a video, but no frame of it decodes (encrypted or damaged)."
 
 
-def check_path(path: str) -> None:
+def _check_path(path: str) -> None:
     """Raises VideoError if there is no file to read, or its name is not UTF-8."""
     try:
         path.encode()

@@ -20,7 +20,7 @@ from keras_r3d.data.decoding.picture import Cutter, Frame, Picture
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds, Window, span_seconds
 from keras_r3d.data.decoding.video_file import Index, VideoFile, no_frame
 from keras_r3d.data.sampling.cropping import Crop, Views
-from keras_r3d.data.sampling.temporal import Indices, at_rate, loop
+from keras_r3d.data.sampling.temporal import Indices, loop
 from keras_r3d.system.errors import VideoError
 
 
@@ -91,7 +91,7 @@ class VideoReader(Reader):
     def check(self, video: Video) -> None:
         frames = self._frames(video)
         if next(self._decode(video, frames, frames.numbers[:1]), None) is None:
-            self._examine(video)
+            self._examine(video, frames)
 
     def cut(self, video: Video, cuts: Sequence[Cut]) -> list[Crop]:
         """Cuts clips out of a video in one pass that ends with the last of their frames.
@@ -103,7 +103,7 @@ class VideoReader(Reader):
             numbers = [frames.numbers[cut.numbers] for cut in cuts]
             if (crops := self._fill(video, frames, cuts, numbers)) is not None:
                 return crops
-            self._examine(video)
+            self._examine(video, frames)
 
     def windows(
         self, video: Video, frames: int, frame_stride: int, views: Views
@@ -114,8 +114,7 @@ class VideoReader(Reader):
         """
         known = self._frames(video)
         span = frames * frame_stride
-        count = len(known.numbers)
-        taken = np.arange(count) if known.decoding is None else known.decoding
+        taken = np.arange(len(known.numbers)) if known.decoding is None else known.decoding
         places: dict[int, list[int]] = defaultdict(list)  # of each frame of the file
         for place in taken[taken % span % frame_stride == 0].tolist():
             places[int(known.numbers[place])].append(place)
@@ -141,7 +140,7 @@ class VideoReader(Reader):
                     cutter(out, picture, crop)
                 filled.append(place)
         if places:
-            self._examine(video)
+            self._examine(video, known)
         if filled:
             yield window()
 
@@ -199,10 +198,9 @@ class VideoReader(Reader):
         file = self._open(video)
         index = file.index()
         file.close()
-        numbers = index.shown(video.start_seconds, video.end_seconds, video.name)
+        numbers, seconds = index.sampled(video, self._fps)
         self._note_shortage(video, index, len(index.seconds), len(index.seconds))
-        nearest, seconds = at_rate(index.seconds[numbers], self._fps)
-        frames = _Frames(index, numbers[nearest], None, seconds)
+        frames = _Frames(index, numbers, None, seconds)
         return dataclasses.replace(frames, kept=self._keep(video, frames))
 
     def _keep(self, video: Video, frames: _Frames) -> dict[int, Picture | Frame] | None:
@@ -226,13 +224,18 @@ class VideoReader(Reader):
             self._bytes_left += reserved
         return None
 
-    def _examine(self, video: Video) -> None:
-        """Decodes all of a video that has frames that do not decode, to know which.
+    def _examine(self, video: Video, frames: _Frames) -> None:
+        """Decodes all of a video of which not all frames decode, to know which; once.
 
         Raises:
             VideoError: none does.
         """
-        frames = self._frames(video)
+        with self._locks[video]:
+            if self._videos[video] is frames:  # else another thread has done so by now
+                self._decode_all(video, frames)
+        self._frames(video)  # raises what that found
+
+    def _decode_all(self, video: Video, frames: _Frames) -> None:
         asked = np.unique(frames.numbers)
         decodes = [number for number, _ in self._decode(video, frames, asked)]
         with self._noting(video):

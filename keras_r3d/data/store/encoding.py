@@ -15,7 +15,6 @@ from keras_r3d.data.decoding.frame_folder import open_pictures
 from keras_r3d.data.decoding.picture import Cutter, Frame, Picture
 from keras_r3d.data.decoding.video_file import no_frame
 from keras_r3d.data.sampling.cropping import whole
-from keras_r3d.data.sampling.temporal import at_rate
 from keras_r3d.data.store import jpeg
 from keras_r3d.data.store.levels import Levels
 from keras_r3d.system import files
@@ -131,15 +130,10 @@ def _jpeg(source: Video, frame: Frame, quality: int, interval: int) -> bytes:
 
 
 def _pictures(source: Video, fps: float, short: list[str]) -> Iterator[tuple[float, Picture]]:
-    """Yields times and pictures of a video as far as it decodes; `short` gets what is missing.
-
-    With `fps` there is one for each instant of a fixed rate: the one nearest to it.
-    """
+    """Yields times and pictures of a video as far as it decodes; `short` gets what is missing."""
     file = open_pictures(source.path, rate=source.frame_rate)
     index = file.index()
-    numbers = index.shown(source.start_seconds, source.end_seconds, source.name)
-    nearest, seconds = at_rate(index.seconds[numbers], fps)
-    numbers = numbers[nearest]
+    numbers, seconds = index.sampled(source, fps)
     distinct = np.unique(numbers)
     decoded = 0
     for number, picture in file.frames(index, distinct):
