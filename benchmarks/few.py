@@ -137,7 +137,7 @@ def run_shots(options: Options) -> dict[str, Any]:
 
 
 def _draw(labels: Sequence[Any], count: int, draw: int) -> list[int]:
-    """Draws so many videos of each class, the same ones for every method."""
+    """Draws `count` videos of each class, the same for every method."""
     rng = np.random.default_rng([draw, count])
     numbers: list[int] = []
     for label in sorted(set(labels)):

@@ -121,11 +121,10 @@ def write_warm_up(version: Path, name: str, clip: Frame, signatures: Iterable[st
 
 
 def write_beside(folder: Path, name: str) -> list[str]:
-    """Writes what is for all versions of a model: its configuration, and how the server is run.
+    """Writes the files that all versions of a model share: configuration, and how to run the server.
 
-    It lies beside the versions, where the server looks for folders with a number for a name, and
-    for nothing else. What is there already is left as it is: returns a sentence for each file that
-    differs from what would have been written.
+    They lie beside the versions; the server looks there only for folders whose name is a number.
+    Files that exist are kept: returns a sentence for each that differs from the new one.
     """
     check_name(name)
     place = f"/models/{name}"  # in the container

@@ -202,7 +202,7 @@ class _Unpickler(pickle._Unpickler):
 def load(stream: BinaryIO) -> Any:
     """Reads one pickle from a stream of at most `MAX_BYTES`, and leaves the stream behind it.
 
-    It is of plain values (dict, list, tuple, str, int, float, bool, None) and records of tensors.
+    It holds plain values (dict, list, tuple, str, int, float, bool, None) and records of tensors.
     Raises RefusedError if it asks for more, DamagedError if it is damaged or cut short.
     """
     try:

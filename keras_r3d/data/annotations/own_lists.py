@@ -38,7 +38,7 @@ _LABELED_FOLDER = re.compile(r"(.+?)\s*[\s,;]\s*([^\s,;]+)")
 
 
 def find_lists(path: Path) -> list[tuple[Path, str]]:
-    """Returns the lists that a file, a folder or a pattern names, each with the split it is of.
+    """Returns the lists that a file, a folder or a pattern names, each with its split.
 
     Of several lists each has the split in its name, such as train.csv or k400_val_list_videos.txt.
     """

@@ -29,7 +29,7 @@ class Evaluation:
         split: name of the split, if it has one.
         reader: of the videos, from which pictures of mistakes are drawn; None draws none.
         described: the model, protocol and data, for `evaluation.json`.
-        run: the one that the (first) model is of; None if it is of none.
+        run: of the (first) model; None if it comes from none.
         folder: where `save` writes by default; None if the model is of no run.
     """
 
