@@ -66,7 +66,7 @@ class Contender:
     start: Callable[..., Worker]
     modules: tuple[str, ...] = ()  # that it imports; the report gives the version of the first
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    pace: int = 1  # factor of the items in a turn; with more, what was prefetched counts for less
+    pace: int = 1  # times the items in a turn; with more, what was prefetched counts less
 
 
 class Entry(NamedTuple):

@@ -121,7 +121,7 @@ def write_warm_up(version: Path, name: str, clip: Frame, signatures: Iterable[st
 
 
 def write_beside(folder: Path, name: str) -> list[str]:
-    """Writes the files that all versions of a model share: configuration, and how to run the server.
+    """Writes what all versions of a model share: configuration, and how to run the server.
 
     They lie beside the versions; the server looks there only for folders whose name is a number.
     Files that exist are kept: returns a sentence for each that differs from the new one.
