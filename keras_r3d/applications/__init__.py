@@ -1,17 +1,8 @@
 """3D residual networks as Keras functional models, in the manner of `keras.applications`."""
 
 from keras_r3d.applications import backend as _backend  # noqa: F401 (first)
-from keras_r3d.applications.c3d import C3D
-from keras_r3d.applications.labels import decode_predictions
-from keras_r3d.applications.metadata import Metadata, read_metadata
-from keras_r3d.applications.models import (
-    get_model,
-    list_models,
-    list_weights,
-    multiply_adds,
-    preprocess_input,
-)
-from keras_r3d.applications.r3d import (
+from keras_r3d.applications.builders.c3d import C3D
+from keras_r3d.applications.builders.r3d import (
     R3D10,
     R3D18,
     R3D34,
@@ -22,6 +13,15 @@ from keras_r3d.applications.r3d import (
     mc3_18,
     r2plus1d_18,
     r3d_18,
+)
+from keras_r3d.applications.labels import decode_predictions
+from keras_r3d.applications.metadata import Metadata, read_metadata
+from keras_r3d.applications.models import (
+    get_model,
+    list_models,
+    list_weights,
+    multiply_adds,
+    preprocess_input,
 )
 from keras_r3d.applications.weights.conversion import convert
 from keras_r3d.applications.weights.unpickling import CheckpointError

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_r3d.applications import r3d
-from keras_r3d.applications.c3d import C3D
+from keras_r3d.applications.builders import r3d
+from keras_r3d.applications.builders.c3d import C3D
 from keras_r3d.applications.metadata import read_metadata
 from keras_r3d.applications.weights import pretrained
 

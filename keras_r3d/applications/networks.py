@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from keras_r3d.applications.blocks import EXPANSION
+from keras_r3d.applications.builders.blocks import EXPANSION
 
 FILTERS = (64, 128, 256, 512)  # of conv2_x, conv3_x, conv4_x and conv5_x
 HEAD = "predictions"  # name of the classifier

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 
 from keras_r3d import applications, recipe
-from keras_r3d.applications import building
+from keras_r3d.applications.builders import building
 from keras_r3d.applications.networks import (
     C3D_NETWORKS,
     FILTERS,

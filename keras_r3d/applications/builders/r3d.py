@@ -17,7 +17,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_r3d.applications import blocks, building
+from keras_r3d.applications.builders import blocks, building
 from keras_r3d.applications.networks import FILTERS, NETWORKS, Network
 from keras_r3d.applications.weights.weights_file import open_weights
 from keras_r3d.recipe import Clips

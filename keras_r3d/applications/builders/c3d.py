@@ -14,8 +14,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_r3d.applications import building
-from keras_r3d.applications.blocks import batch_norm, conv, relu
+from keras_r3d.applications.builders import building
+from keras_r3d.applications.builders.blocks import batch_norm, conv, relu
 from keras_r3d.applications.networks import C3D_NETWORKS, KINETICS_2017
 from keras_r3d.applications.weights.weights_file import WeightsFile, open_weights
 from keras_r3d.recipe import Clips
