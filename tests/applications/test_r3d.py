@@ -2,7 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_r3d.applications import R3D10, R3D18, R3D50, blocks, r2plus1d_18
+from keras_r3d.applications import R3D10, R3D18, R3D50, r2plus1d_18
+from keras_r3d.applications.builders import blocks
 
 CLIP = np.random.default_rng(0).integers(0, 256, (2, 16, 32, 32, 3), dtype=np.uint8)
 
