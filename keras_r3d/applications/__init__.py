@@ -24,7 +24,7 @@ from keras_r3d.applications.models import (
     preprocess_input,
 )
 from keras_r3d.applications.weights.conversion import convert
-from keras_r3d.applications.weights.unpickling import CheckpointError
+from keras_r3d.applications.weights.tensors import CheckpointError
 from keras_r3d.system.errors import WeightsError
 
 __all__ = [

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_r3d.applications import CheckpointError
-from keras_r3d.applications.weights import checkpoints, unpickling
+from keras_r3d.applications.weights import checkpoints, tensors
 from keras_r3d.system.errors import R3DError
 
 RNG = np.random.default_rng(0)
@@ -369,7 +369,7 @@ def test_mutated_files_are_read_or_refused_in_little_memory(tmp_path, bombs):
 
 
 def test_a_pickle_larger_than_any_checkpoint_s_is_refused(tmp_path):
-    pickled = b"\x80\x02" + b"N" * unpickling.MAX_BYTES + b"."
+    pickled = b"\x80\x02" + b"N" * tensors.MAX_BYTES + b"."
     with pytest.raises(CheckpointError, match=r"data\.pkl claims 4,194,307 bytes"):
         checkpoints.read_checkpoint(pth.write_raw(tmp_path / "c.pth", "zip", pickled))
     with pytest.raises(CheckpointError, match="is damaged or cut short"):
@@ -437,16 +437,17 @@ def test_slow_pickles_are_refused_at_once(tmp_path, container, kind):
 
 
 @pytest.mark.parametrize(
-    ("shape", "strides", "message"),
+    ("offset", "shape", "strides", "message"),
     [
-        ((0, 2**40, 2**40), (1, 1, 1), "impossible size"),
-        ((0, 2**62), (1, 1), "impossible size"),
-        ((2,), (2**62,), "in a storage of 4 values"),
-        ((3, 3), (1, 1), "in a storage of 4 values"),
+        (0, (0, 2**40, 2**40), (1, 1, 1), "impossible size"),
+        (0, (0, 2**62), (1, 1), "impossible size"),
+        (0, (2,), (2**62,), "in a storage of 4 values"),
+        (0, (3, 3), (1, 1), "in a storage of 4 values"),
+        (2**62, (0, 3), (3, 1), "in a storage of 4 values"),
     ],
 )
-def test_impossible_shapes(tmp_path, shape, strides, message):
-    view = pth.View(np.ones(4, np.float32), 0, shape, strides)
+def test_impossible_shapes(tmp_path, offset, shape, strides, message):
+    view = pth.View(np.ones(4, np.float32), offset, shape, strides)
     with pytest.raises(CheckpointError, match=message):
         checkpoints.read_checkpoint(pth.write_zip(tmp_path / "c.pth", {"w": view}))
 

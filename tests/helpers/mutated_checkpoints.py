@@ -21,7 +21,7 @@ import keras_r3d
 applications = types.ModuleType("keras_r3d.applications")
 applications.__path__ = [str(Path(keras_r3d.__file__).parent / "applications")]
 sys.modules[applications.__name__] = applications
-from keras_r3d.applications.weights import checkpoints, unpickling  # noqa: E402
+from keras_r3d.applications.weights import checkpoints, tensors  # noqa: E402
 
 MEMORY = 500 * 2**20
 FORBIDDEN = ("os.", "subprocess.", "exec", "compile", "import", "pickle.find_class", "shutil.")
@@ -48,8 +48,8 @@ PIECES = [
 ]
 PIECES += [opcode.code.encode("latin1") for opcode in pickletools.opcodes] * 2
 BOMBS = {
-    "dictionaries": b"\x80\x02" + b"}" * (unpickling.MAX_BYTES - 3) + b".",
-    "marks": b"\x80\x02" + b"(" * (unpickling.MAX_BYTES - 3) + b".",
+    "dictionaries": b"\x80\x02" + b"}" * (tensors.MAX_BYTES - 3) + b".",
+    "marks": b"\x80\x02" + b"(" * (tensors.MAX_BYTES - 3) + b".",
     "tensors": (
         b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\x00(X\x07\x00\x00\x00storagectorch\n"
         b"FloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x01tQK\x00"

@@ -19,8 +19,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from keras_r3d.applications.weights import pytorch, safetensors, unpickling
-from keras_r3d.applications.weights.unpickling import (
+from keras_r3d.applications.weights.tensors import (
+    MAX_BYTES,
     MAX_CHARACTERS,
+    MAX_SHARING,
+    MAX_TENSORS,
     CheckpointError,
     DamagedError,
     RefusedError,
@@ -31,10 +34,6 @@ from keras_r3d.applications.weights.unpickling import (
 # Of several networks in a file, what is trained is under these, averages of it under others.
 USUAL = ("state_dict.", "model_state.", "model.")
 COMPILED = "_orig_mod."  # where torch.compile was called, in the middle of a name, too
-# Far above any checkpoint's; what is beyond them was made to fill time or memory.
-MAX_TENSORS = 20_000
-MAX_SHARING = 4  # bytes of all tensors against those of the file
-MAX_DIRECTORY_BYTES = 4 * 2**20
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -205,7 +204,7 @@ class _SmallReads(io.FileIO):
     """A file that refuses large reads: a zip's list of members is no place for megabytes."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is not None and size > MAX_DIRECTORY_BYTES:
+        if size is not None and size > MAX_BYTES:
             raise zipfile.BadZipFile(f"a list of members of {size:,} bytes")
         return super().read(size)
 
@@ -258,7 +257,7 @@ def _open_zip(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Storage]]:
 
     if f"{folder}byteorder" in members and read("byteorder", 16) != b"little":
         raise CheckpointError(f"{path} was written on a big-endian machine. {_RESAVE}")
-    content = unpickling.load(io.BytesIO(read("data.pkl", unpickling.MAX_BYTES)))
+    content = unpickling.load(io.BytesIO(read("data.pkl", MAX_BYTES)))
     data = f"{folder}data/"
     return content, {
         name.removeprefix(data): find(member)
@@ -269,7 +268,7 @@ def _open_zip(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Storage]]:
 
 def _open_legacy(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Storage]]:
     file.seek(0)
-    stream = io.BytesIO(file.read(unpickling.MAX_BYTES))
+    stream = io.BytesIO(file.read(MAX_BYTES))
     try:
         magic = unpickling.load(stream)
     except DamagedError:

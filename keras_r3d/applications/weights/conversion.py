@@ -19,7 +19,7 @@ from keras_r3d.applications.metadata import Metadata, read_metadata
 from keras_r3d.applications.networks import HEAD
 from keras_r3d.applications.weights import pytorch
 from keras_r3d.applications.weights.checkpoints import Checkpoint
-from keras_r3d.applications.weights.unpickling import printable
+from keras_r3d.applications.weights.tensors import printable
 from keras_r3d.applications.weights.weights_file import (
     COMPACT_ABOUT,
     Value,

@@ -10,7 +10,7 @@ import math
 import operator
 from typing import Any, BinaryIO
 
-from keras_r3d.applications.weights.unpickling import (
+from keras_r3d.applications.weights.tensors import (
     MAX_BYTES,
     MAX_CHARACTERS,
     CheckpointError,

@@ -23,7 +23,7 @@ from keras_r3d.applications.labels import read_labels
 from keras_r3d.applications.metadata import read_metadata
 from keras_r3d.applications.networks import NETWORKS, identify_network
 from keras_r3d.applications.weights import checkpoints, pretrained, pytorch
-from keras_r3d.applications.weights.unpickling import printable
+from keras_r3d.applications.weights.tensors import printable
 from keras_r3d.system.errors import WeightsError
 
 
