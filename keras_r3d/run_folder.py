@@ -234,7 +234,7 @@ def create(
 ) -> Run:
     """Makes the folder of a new run; `videos` is the text of `videos.csv`, with their splits."""
     check_free(path)
-    make(path)
+    files.make_folder(path)
     run = Run(path, experiment, list(classes), {})
     files.write_text(path / CLASSES, "".join(f"{name}\n" for name in classes))
     files.write_text(path / VIDEOS, videos)
@@ -243,21 +243,13 @@ def create(
     return run
 
 
-def make(path: Path) -> None:
-    """Makes a folder, if it is not there, and those above it; raises WriteError."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise files.WriteError(files.explain(path, error)) from error
-
-
 @contextlib.contextmanager
 def held(path: Path) -> Iterator[None]:
     """Locks a run against other trainings, and removes what a killed one left half written.
 
     Raises RunError if another process trains in it.
     """
-    make(path / STATE)
+    files.make_folder(path / STATE)
     taken = RunError(
         f"Another process trains in {path}: wait for its end, or choose another `workdir`."
     )

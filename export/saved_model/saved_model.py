@@ -30,7 +30,6 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from keras_r3d import run_folder
 from keras_r3d.applications.metadata import JSON_FILE
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.export.formats import Source
@@ -111,7 +110,7 @@ def write_warm_up(version: Path, name: str, clip: Frame, signatures: Iterable[st
     one, uint8 `(frames, height, width, channels)`.
     """
     path = version / EXTRA / WARM_UP
-    run_folder.make(path.parent)
+    files.make_folder(path.parent)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for signature in sorted(signatures):
             inputs: dict[str, Any] = {"clip": clip[np.newaxis]}

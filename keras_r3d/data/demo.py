@@ -57,10 +57,7 @@ def render(cache: Path | None = None) -> Path:
     folder = cache / f"demo-{VERSION}"
     if folder.is_dir():
         return folder
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise files.WriteError(files.explain(cache, error)) from error
+    files.make_folder(cache)
     try:
         _render_all(folder)
     except files.WriteError:

@@ -70,10 +70,7 @@ def all_or_none(folder: Path, paths: Iterable[Path]) -> Iterator[None]:
     new = [path for path in paths if not os.path.lexists(path)]
     folders = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WriteError(explain(folder, error)) from error
+        make_folder(folder)
         yield
     except BaseException:
         with contextlib.suppress(OSError):  # somebody else put something there
@@ -135,6 +132,14 @@ def locked(path: Path, held: Exception) -> Iterator[None]:
         except OSError:
             pass  # a file system without locks
         yield
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those that it is in, where they are not there. Raises WriteError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(explain(path, error)) from error
 
 
 def check_new(

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from keras_r3d import run_folder
 from keras_r3d.system import files
 from keras_r3d.system.errors import RunError
 
@@ -29,7 +28,7 @@ class State:
 def save(folder: Path, step: int, state: State) -> Path:
     """Writes a state, which has its name only when it is complete and on the disk; keeps two."""
     path = folder / f"step_{step:010}.npz"
-    run_folder.make(folder)
+    files.make_folder(folder)
     about = {"names": list(state.arrays), "progress": state.progress}
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     with files.atomic(path) as temporary, temporary.open("wb") as file:

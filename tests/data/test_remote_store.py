@@ -16,7 +16,7 @@ from store_batches import batches, stream
 
 from keras_r3d import recipe
 from keras_r3d.data.opening import open_source
-from keras_r3d.data.store import Store, storage
+from keras_r3d.data.store import Store, remote
 from keras_r3d.inference.evaluation.evaluating import evaluate_videos
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import retrying
@@ -100,7 +100,7 @@ def test_a_shard_cut_short_is_named_replaced_and_counted(store, server, data):
 def test_a_server_that_fails_meanwhile_ends_the_stream_in_one_sentence(
     server, data, fault, message, monkeypatch
 ):
-    monkeypatch.setattr(storage, "SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(remote, "SILENCE_SECONDS", 0.1)
     opened = open_source(server.address + "/a/store", data)
     server.always = fault
     with pytest.raises(UnreachableError, match=message):

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from range_server import RangeServer
 
-from keras_r3d.data.store import storage
-from keras_r3d.data.store.storage import is_url, open_storage
+from keras_r3d.data.store import remote, storage
+from keras_r3d.data.store.storage import Storage, is_url
 from keras_r3d.system import files, retrying
 from keras_r3d.system.errors import StoreError, UnreachableError
 
@@ -61,8 +61,8 @@ def server():
 @pytest.fixture(params=["disk", "http"])
 def store(request):
     if request.param == "disk":
-        return open_storage(request.getfixturevalue("folder"))
-    return open_storage(request.getfixturevalue("server").address + "/store")
+        return Storage(request.getfixturevalue("folder"))
+    return Storage(request.getfixturevalue("server").address + "/store")
 
 
 # Both kinds ---------------------------------------------------------------------------------------
@@ -149,10 +149,10 @@ def test_reads_inside_a_tf_data_pipeline(store):
 # Opening ------------------------------------------------------------------------------------------
 
 
-def test_open_storage_tells_folders_from_urls(folder, server):
-    local = open_storage(f"{folder}/")
+def test_storage_tells_folders_from_urls(folder, server):
+    local = Storage(f"{folder}/")
     assert (local.root, local.remote) == (str(folder), False)
-    far = open_storage(f"{server.address}/store//")
+    far = Storage(f"{server.address}/store//")
     assert (far.root, far.remote) == (f"{server.address}/store", True)
     assert is_url("s3://bucket/x")
     assert is_url("ftp://host/x")
@@ -162,20 +162,20 @@ def test_open_storage_tells_folders_from_urls(folder, server):
 
 def test_an_unknown_scheme():
     with pytest.raises(StoreError, match=r"ftp:// is unknown; .* s3://, gs://, .*https://\."):
-        open_storage("ftp://host/store")
+        Storage("ftp://host/store")
 
 
 @pytest.mark.parametrize("root", ["http:///store", "https://me:secret@host/store"])
 def test_a_url_without_host_or_with_a_password(root):
     with pytest.raises(StoreError, match="with a host, and without a user's name") as raised:
-        open_storage(root)
+        Storage(root)
     assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("root", ["s3://", "s3:///store"])
 def test_a_url_without_a_bucket(root):
     with pytest.raises(StoreError, match=r"the bucket is missing, as in s3://bucket/folder"):
-        open_storage(root)
+        Storage(root)
 
 
 @pytest.fixture
@@ -195,21 +195,21 @@ def test_without_what_reads_a_scheme(monkeypatch, scheme, installed):
     monkeypatch.setattr(tf.io.gfile, "get_registered_schemes", lambda: ["file", "gs"])
     package = {"s3": "s3fs", "az": "adlfs", "hdfs": "pyarrow"}[scheme]
     with pytest.raises(StoreError, match=rf"{scheme}://b/x: .*`pip install fsspec {package}`, or"):
-        open_storage(f"{scheme}://b/x")
+        Storage(f"{scheme}://b/x")
 
 
 @pytest.mark.usefixtures("_no_fsspec")
 def test_google_storage_must_not_read_ahead(monkeypatch):
-    assert open_storage("gs://bucket/store/").root == "gs://bucket/store"
+    assert Storage("gs://bucket/store/").root == "gs://bucket/store"
     monkeypatch.delenv("GCS_READAHEAD_BUFFER_SIZE_BYTES")
     with pytest.raises(StoreError, match="set GCS_READAHEAD_BUFFER_SIZE_BYTES=0 in the shell"):
-        open_storage("gs://bucket/store")
+        Storage("gs://bucket/store")
 
 
 @pytest.mark.usefixtures("_no_fsspec")
 def test_what_tensorflow_reads(folder, monkeypatch):
     """No server speaks gs:// here: the same calls, on files of the disk."""
-    store = open_storage("gs://bucket/store")
+    store = Storage("gs://bucket/store")
     monkeypatch.setattr(store, "place", lambda name: str(folder / name))
     assert store.read("shards/00000.jpegs", 1_234_567, 100_000) == SHARD[1_234_567:1_334_567]
     assert store.text("store.json") == '{"größe": 1}\n'
@@ -243,7 +243,7 @@ def test_errors_of_tensorflow_become_sentences(monkeypatch, error, said, count):
 
     monkeypatch.setattr(tf.io.gfile, "stat", fail)
     with pytest.raises(UnreachableError, match=said):
-        open_storage("gs://bucket/store").exists("store.json")
+        Storage("gs://bucket/store").exists("store.json")
     assert asked == ["gs://bucket/store/store.json"] * count
 
 
@@ -251,7 +251,7 @@ def test_errors_of_tensorflow_become_sentences(monkeypatch, error, said, count):
 
 
 def test_local_copy_on_the_disk_is_the_file(folder):
-    path = open_storage(folder).local_copy("index/clip.u32", 4000, "not looked at")
+    path = Storage(folder).local_copy("index/clip.u32", 4000, "not looked at")
     assert path == folder / "index" / "clip.u32"
 
 
@@ -259,7 +259,7 @@ def test_few_files_stay_open(folder, monkeypatch):
     monkeypatch.setattr(storage, "OPEN_FILES", 3)
     for number in range(20):
         (folder / f"{number}.txt").write_text(str(number))
-    local = open_storage(folder)
+    local = Storage(folder)
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(2):
         for number in range(20):
@@ -278,11 +278,11 @@ def test_a_disk_that_fails(folder, monkeypatch):
     def fail(*_):
         raise OSError(errno.EIO, "Input/output error")
 
-    local = open_storage(folder)
+    local = Storage(folder)
     with pytest.raises(StoreError, match=r"Could not read .*xxx \(File name too long\)"):
         local.exists("x" * 300)
     with pytest.raises(StoreError, match="there is no such file"):
-        open_storage(folder.parent).read("store", 0, 1)
+        Storage(folder.parent).read("store", 0, 1)
     monkeypatch.setattr(os, "pread", fail)
     with pytest.raises(StoreError, match=r"Could not read .*store\.json \(Input/output error\)"):
         local.read("store.json", 0, 1)
@@ -292,7 +292,7 @@ def test_a_disk_that_fails(folder, monkeypatch):
 
 
 def test_a_range_is_one_request_of_its_size(server):
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     web_store.size("shards/00000.jpegs")
     web_store.read("shards/00000.jpegs", 1_000_000, 100_000)
     web_store.read("shards/00000.jpegs", 2_000_000, 100_000)
@@ -307,7 +307,7 @@ def test_a_range_is_one_request_of_its_size(server):
 
 def test_threads_share_connections(server):
     server.latency_seconds = 0.005
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda at: web_store.read("shards/00000.jpegs", at, 1000), range(200)))
     assert server.connections <= 8
@@ -315,7 +315,7 @@ def test_threads_share_connections(server):
 
 @pytest.mark.parametrize("fault", [408, 429, 500, 502, 503, 504, "cut"])
 def test_what_may_pass_is_tried_again(server, fault):
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     web_store.size("store.json")
     server.requests.clear()
     server.faults = [fault, fault]
@@ -332,7 +332,7 @@ def test_what_may_pass_is_tried_again(server, fault):
 @pytest.mark.parametrize("fault", [401, 403])
 def test_a_refusal_is_final_and_not_a_missing_file(server, fault):
     server.always = fault
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     for ask in (web_store.exists, web_store.size, web_store.text):
         with pytest.raises(
             UnreachableError, match=rf"store\.json: .*refuses to give it \({fault} .*cre"
@@ -342,7 +342,7 @@ def test_a_refusal_is_final_and_not_a_missing_file(server, fault):
 
 
 def test_existence_is_not_guessed(server):
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     server.always = 500
     with pytest.raises(UnreachableError, match="the server answered 500 Internal Server Error"):
         web_store.exists("store.json")
@@ -353,18 +353,18 @@ def test_existence_is_not_guessed(server):
 
 
 def test_a_silent_server_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(storage, "SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(remote, "SILENCE_SECONDS", 0.1)
     server.always = "silence"
     with pytest.raises(
         UnreachableError, match=r"no answer in .* s \(Asked 5 times\.\) Check the ad"
     ):
-        open_storage(server.address + "/store").exists("store.json")
+        Storage(server.address + "/store").exists("store.json")
 
 
 def test_a_slow_server_is_given_up(server, monkeypatch):
-    monkeypatch.setattr(storage, "SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr(remote, "SILENCE_SECONDS", 0.1)
     monkeypatch.setattr(storage, "SLOWEST_BYTES_PER_SECOND", 10**9)
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     web_store.size("shards/00000.jpegs")
     server.always = "slow"
     with pytest.raises(UnreachableError, match="the answer comes too slowly"):
@@ -373,9 +373,9 @@ def test_a_slow_server_is_given_up(server, monkeypatch):
 
 def test_no_server_at_all():
     with pytest.raises(UnreachableError, match=r"http://127\.0\.0\.1:9/x could.* refused"):
-        open_storage("http://127.0.0.1:9").exists("x")
+        Storage("http://127.0.0.1:9").exists("x")
     with pytest.raises(UnreachableError, match=r"//nowhere\.invalid/x.* there is no such host"):
-        open_storage("http://nowhere.invalid").exists("x")
+        Storage("http://nowhere.invalid").exists("x")
 
 
 def test_what_is_not_http():
@@ -390,16 +390,16 @@ def test_what_is_not_http():
         threading.Thread(target=answer, daemon=True).start()
         address = f"http://127.0.0.1:{listening.getsockname()[1]}"
         with pytest.raises(UnreachableError, match="it does not speak HTTP"):
-            open_storage(address).exists("x")
+            Storage(address).exists("x")
 
 
 def test_the_wait_for_a_dead_server_stays_below_a_minute():
-    seconds = storage.SILENCE_SECONDS + 100_000 / storage.SLOWEST_BYTES_PER_SECOND
+    seconds = remote.SILENCE_SECONDS + 100_000 / storage.SLOWEST_BYTES_PER_SECOND
     assert (1 + storage.RETRIES) * seconds < 60  # of all requests, and the pauses between them
 
 
 def test_a_server_that_closes_idle_connections(server):
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     web_store.size("store.json")
     server.hang_up()
     assert web_store.read("store.json", 0, 4) == b'{"gr'
@@ -407,7 +407,7 @@ def test_a_server_that_closes_idle_connections(server):
 
 
 def test_a_child_process_has_connections_of_its_own(server):
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     web_store.size("store.json")
     child = os.fork()
     if child == 0:
@@ -424,11 +424,11 @@ def test_a_child_process_has_connections_of_its_own(server):
 def test_a_server_without_ranges(server):
     server.always = "whole"
     with pytest.raises(StoreError, match=r"sends the whole file where a range.*200, not 206"):
-        open_storage(server.address + "/store").text("store.json")
+        Storage(server.address + "/store").text("store.json")
 
 
 def test_redirects_are_followed(server):
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     server.faults = ["elsewhere", None, "elsewhere"]
     assert web_store.read("a b+%.txt", 0, 6) == b"a name"
     assert server.requests[-1].path == "/moved/store/a%20b%2B%25.txt"
@@ -438,7 +438,7 @@ def test_redirects_are_followed(server):
 
 
 def test_a_signature_is_sent_and_not_shown(server):
-    web_store = open_storage(server.address + "/store?sig=secret")
+    web_store = Storage(server.address + "/store?sig=secret")
     assert web_store.text("a b+%.txt") == "a name"
     assert server.requests[0].path == "/store/a%20b%2B%25.txt?sig=secret"
     with pytest.raises(StoreError) as raised:
@@ -448,7 +448,7 @@ def test_a_signature_is_sent_and_not_shown(server):
 
 def test_a_proxy(server, monkeypatch):
     monkeypatch.setenv("http_proxy", server.address)
-    assert open_storage("http://store.invalid/store").text("a b+%.txt") == "a name"
+    assert Storage("http://store.invalid/store").text("a b+%.txt") == "a name"
     assert server.requests[0].path == "http://store.invalid/store/a%20b%2B%25.txt"
 
 
@@ -462,22 +462,22 @@ def cached(tmp_path: Path) -> list[Path]:
 def test_local_copy_is_made_once(server, tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "PIECE_BYTES", 1000)
     content = FILES["index/clip.u32"]
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     path = web_store.local_copy("index/clip.u32", 4000, sha256(content))
     assert np.memmap(path, "<u4", "r").tolist() == list(range(1000))
     assert cached(tmp_path) == [path]
     assert [one.sent for one in server.requests] == [1, 1000, 1000, 1000, 1000]
     assert (
-        open_storage(server.address + "/store").local_copy("index/clip.u32", 4000, sha256(content))
+        Storage(server.address + "/store").local_copy("index/clip.u32", 4000, sha256(content))
         == path
     )
     assert len(server.requests) == 5
-    other = open_storage(server.address + "/store?x=1").root
+    other = Storage(server.address + "/store?x=1").root
     assert other == web_store.root
 
 
 def test_local_copies_from_many_threads(server, tmp_path):
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     content = FILES["index/clip.u32"]
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         paths = set(
@@ -492,7 +492,7 @@ def test_local_copies_from_many_threads(server, tmp_path):
 def test_a_download_survives_faults_and_leaves_nothing_of_a_failure(server, tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "PIECE_BYTES", 1000)
     content = FILES["index/clip.u32"]
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     web_store.size("index/clip.u32")
     for fault in (403, 500, "cut"):
         server.faults = [None, None, fault]
@@ -507,7 +507,7 @@ def test_a_download_survives_faults_and_leaves_nothing_of_a_failure(server, tmp_
 
 
 def test_local_copy_of_another_file(server, tmp_path):
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     said = rf"SHA-256 begins with {sha256(FILES['index/clip.u32'])[:8]}, not 00000000"
     with pytest.raises(StoreError, match=said):
         web_store.local_copy("index/clip.u32", 4000, "0" * 64)
@@ -515,7 +515,7 @@ def test_local_copy_of_another_file(server, tmp_path):
 
 
 def test_a_cut_copy_is_made_again(server):
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     content = FILES["index/clip.u32"]
     path = web_store.local_copy("index/clip.u32", 4000, sha256(content))
     path.write_bytes(content[:100])
@@ -525,7 +525,7 @@ def test_a_cut_copy_is_made_again(server):
 def test_a_cache_that_cannot_be_written(server, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("KERAS_R3D_CACHE", str(tmp_path / "file"))
-    web_store = open_storage(server.address + "/store")
+    web_store = Storage(server.address + "/store")
     with pytest.raises(files.WriteError, match="Could not write"):
         web_store.local_copy("index/clip.u32", 4000, sha256(FILES["index/clip.u32"]))
 
@@ -565,8 +565,8 @@ def in_process(request, tmp_path):
             import numpy as np
             if {request.param!r} == "TensorFlow":
                 sys.modules["fsspec"] = None
-            from keras_r3d.data.store import storage
-            from keras_r3d.data.store.storage import open_storage
+            from keras_r3d.data.store import remote
+            from keras_r3d.data.store.storage import Storage
             from keras_r3d.system import retrying
             from keras_r3d.system.errors import R3DError
 
@@ -621,7 +621,7 @@ def s3():
 def test_s3_reads(s3, in_process, tmp_path):
     found = in_process(
         """
-        store = open_storage("s3://bucket/sets/store/")
+        store = Storage("s3://bucket/sets/store/")
         shard = store.read("shards/00000.jpegs", 0, 3_000_000)
 
         def right(start, size=80_000):
@@ -643,7 +643,7 @@ def test_s3_reads(s3, in_process, tmp_path):
             "short": raised(store.read, "shards/00000.jpegs", 2_999_990, 20),
             "missing": raised(store.read, "no.json", 0, 1),
             "damaged": raised(store.text, "latin1.txt"),
-            "bucket": raised(open_storage("s3://other/store").text, "store.json"),
+            "bucket": raised(Storage("s3://other/store").text, "store.json"),
             "copy": np.memmap(store.local_copy("index/clip.u32", 4000, digest), "<u4").tolist(),
             "wrong": raised(store.local_copy, "index/clip.u32", 4000, "0" * 64),
         }
@@ -672,11 +672,11 @@ def test_s3_that_fails(in_process):
         """
         from range_server import RangeServer
 
-        storage.SILENCE_SECONDS = 0.3
+        remote.SILENCE_SECONDS = 0.3
         content = bytes(range(256)) * 1000
         with RangeServer({"/bucket/a": content}) as server:
             os.environ["S3_ENDPOINT"] = server.address
-            store = open_storage("s3://bucket")
+            store = Storage("s3://bucket")
             store.size("a")
 
             def answers(call, faults, always=None):
@@ -688,7 +688,7 @@ def test_s3_that_fails(in_process):
                 return store.read("a", 100_000, 80_000) == content[100_000:180_000]
 
             def exists():
-                return open_storage("s3://bucket").exists("a")
+                return Storage("s3://bucket").exists("a")
 
             found = {"read right": answers(read, [])}
             for fault in (403, 404, 429, 500, 503, "cut", "silence"):

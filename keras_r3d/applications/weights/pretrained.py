@@ -141,10 +141,7 @@ def _differs(row: Pretrained, path: Path) -> str:
 
 
 def _download(row: Pretrained, url: str, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise files.WriteError(files.explain(path.parent, error)) from error
+    files.make_folder(path.parent)
     by_hand = f"Download it in another way and put it at {path} ."
 
     def failure(reason: object) -> WeightsError:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from keras_r3d.data.annotations import QUARANTINE, Video
 from keras_r3d.data.store import format, storage
 from keras_r3d.data.store.levels import Size
-from keras_r3d.data.store.storage import Storage
 from keras_r3d.system.errors import StoreError
 
 
@@ -56,7 +55,7 @@ class Store:
 
     def __init__(self, root: str | Path):
         root = root if storage.is_url(str(root)) else os.path.abspath(root)
-        self.storage: Storage = storage.open_storage(root)
+        self.storage = storage.Storage(root)
         self.root = self.storage.root
         if not self.storage.exists(format.DESCRIPTION):
             problem = f"is no clip store: it has no {format.DESCRIPTION}."

@@ -78,7 +78,7 @@ def write(evaluation: "Evaluation", folder: Path) -> list[str]:
 
     The evaluation that the recipe of a run asks for is also noted in the run's summary.
     """
-    run_folder.make(folder)
+    files.make_folder(folder)
     # An earlier evaluation may have mistakes, and this one none.
     with files.together(folder, (run_folder.MISTAKES,)) as new:
         values = {

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_r3d import run_folder
 from keras_r3d.data import clips as cutting
 from keras_r3d.data.annotations import FRAME_RATE, Video
 from keras_r3d.data.opening import file_reader
@@ -80,7 +79,7 @@ class Explanation:
             WriteError: one cannot be written.
         """
         paths = paths_of(self.video, folder, npz)
-        run_folder.make(Path(folder))
+        files.make_folder(Path(folder))
         fonts.save(self.figure(), paths["png"])
         clip, hottest = self.clip, self.heats["Grad-CAM"]
         overlay.write_video(paths["mp4"], clip, hottest, self.seconds, self._title())

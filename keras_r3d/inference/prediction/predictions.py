@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_r3d import run_folder
 from keras_r3d.data.annotations import listing
 from keras_r3d.inference.prediction import annotated_copy
 from keras_r3d.inference.prediction.prediction import Prediction
@@ -75,7 +74,7 @@ class Predictions(Iterator[Prediction]):
         if not self._records:
             for kind in self._paths.keys() & _SUFFIXES.keys():
                 folder = _unfinished(self._paths[kind])
-                run_folder.make(folder)
+                files.make_folder(folder)
                 for file in folder.iterdir():
                     file.unlink()
         try:

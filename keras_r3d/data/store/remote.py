@@ -1,0 +1,192 @@
+"""Files at http(s)://, s3://, gs://, az:// and hdfs://: their sizes and ranges, each by one method.
+
+`ask(place, span, seconds)` returns `size` bytes from `offset` on for the span `(offset, size)`, and
+without one how many bytes the file at `place` has. It raises FileNotFoundError, PermissionError
+with the server's reason, PassingError if it may be answered the next time, or a StoreError.
+"""
+
+import contextlib
+import os
+import re
+import time
+import urllib.parse
+import warnings
+from typing import Any
+
+from keras_r3d.system import http
+from keras_r3d.system.errors import StoreError, UnreachableError
+from keras_r3d.system.retrying import PassingError
+
+SILENCE_SECONDS = 8.0  # how long a server may say nothing
+_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "hdfs": "pyarrow"}  # of fsspec
+_S3 = {
+    **{"connect_timeout": SILENCE_SECONDS, "read_timeout": SILENCE_SECONDS},
+    **{"max_pool_connections": 64, "retries": {"total_max_attempts": 1}},
+}
+_TENSORFLOW_S3 = {  # likewise; read when the first file is opened
+    "S3_CONNECT_TIMEOUT_MSEC": f"{1000 * SILENCE_SECONDS:.0f}",
+    "S3_REQUEST_TIMEOUT_MSEC": f"{1000 * SILENCE_SECONDS:.0f}",
+    **{"AWS_RETRY_MODE": "standard", "AWS_MAX_ATTEMPTS": "1"},
+}
+
+Span = tuple[int, int] | None
+
+
+def open_url(url: str) -> "Web | Fsspec | TensorFlow":
+    """Returns what reads the files below a URL; nothing is read yet."""
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
+    if scheme in ("http", "https"):
+        return Web(url)
+    root = f"{scheme}://{rest.rstrip('/')}"
+    if scheme not in _PACKAGES:
+        schemes = ", ".join(f"{name}://" for name in (*_PACKAGES, "http", "https"))
+        raise StoreError(f"{scheme}:// is unknown; a store lies in a folder or at {schemes}.")
+    if rest.startswith("/") or not rest:
+        raise StoreError(f"{root}: the bucket is missing, as in {scheme}://bucket/folder .")
+    try:
+        return Fsspec(root, scheme)
+    except ImportError:
+        return TensorFlow(root, scheme)
+
+
+class Web:
+    """A server that answers requests for ranges.
+
+    A query in the URL (a signature, say) is sent with every request and shown in no message.
+    """
+
+    def __init__(self, url: str):
+        parts = urllib.parse.urlsplit(url)
+        self.root = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
+        if not parts.hostname or "@" in parts.netloc:
+            raise StoreError(
+                f"{self.root}: expected a URL such as https://host/folder, with a host, and "
+                "without a user's name and password."
+            )
+        self._query = f"?{parts.query}" if parts.query else ""
+
+    def ask(self, place: str, span: Span, seconds: float) -> Any:
+        # Asking for the first byte tells more than HEAD does: whether the server can do ranges.
+        (offset, size), until = span or (0, 1), time.monotonic() + seconds
+        url = self.root + urllib.parse.quote(place.removeprefix(self.root)) + self._query
+        headers = {"Range": f"bytes={offset}-{offset + size - 1}"}
+        silence = min(seconds, SILENCE_SECONDS)
+        try:
+            with http.request("GET", url, headers=headers, seconds=silence) as answer:
+                status = http.status(answer)
+                content = http.read(answer, until) if answer.status == 206 else b""
+        except http.HttpError as error:
+            raise UnreachableError(f"{place}: {error}. Check the address.") from error
+        text = answer.headers.get("Content-Range", "")
+        match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", text)
+        if answer.status in (404, 410):
+            raise FileNotFoundError
+        if answer.status in (401, 403, 407):
+            raise PermissionError(status)
+        if answer.status == 200:
+            raise StoreError(
+                f"{place}: the server sends the whole file where a range was asked for (200, not "
+                "206). Serve the store with one that answers ranges (nginx, Apache, …; `python -m "
+                "http.server` does not), or copy it to the disk."
+            )
+        if answer.status == 416:  # behind the end; of an empty file, that is any byte
+            return b"" if span else int(match[2]) if match else 0
+        if answer.status != 206 or match is None or int(match[1] or -1) != offset:
+            raise StoreError(
+                f"{place}: bytes from {offset:,} on were asked for, the server answered {status} "
+                f"{text}. Check the address, or copy the store to the disk."
+            )
+        return content if span else int(match[2])
+
+
+class Fsspec:
+    """A range is one request."""
+
+    def __init__(self, root: str, scheme: str):
+        import fsspec.asyn
+
+        fsspec.get_filesystem_class(scheme)
+        self.root, self._fsspec = root, fsspec
+        self._options: dict[str, Any] = {"protocol": scheme, "use_listings_cache": False}
+        if scheme == "s3":  # tensorflow-io's name of the address
+            self._options |= {"config_kwargs": _S3, "endpoint_url": os.environ.get("S3_ENDPOINT")}
+
+    def ask(self, place: str, span: Span, seconds: float) -> Any:
+        method, range_ = "info", {}
+        if span is not None:
+            method, range_ = "cat_file", {"start": span[0], "end": sum(span)}
+        # fsspec keeps it, and makes another one in a child process.
+        system = self._fsspec.filesystem(**self._options)
+        system.retries = 1  # of s3fs; ours come on top
+        try:
+            if system.async_impl:
+                call = getattr(system, f"_{method}")
+                answer = self._fsspec.asyn.sync(system.loop, call, place, timeout=seconds, **range_)
+            else:
+                answer = getattr(system, method)(place, **range_)
+        except (FileNotFoundError, PermissionError):
+            raise
+        except TimeoutError:
+            raise PassingError(f"no answer in {seconds:.3g} s") from None
+        except Exception as error:  # each package has its own
+            raise PassingError(_phrase(error)) from error
+        if span is None and answer["type"] != "file":
+            raise FileNotFoundError
+        return answer if span else answer["size"]
+
+
+class TensorFlow:
+    """TensorFlow's own file systems and tensorflow-io.
+
+    A range is several requests, one of them for 512 KiB, and a process that has opened s3:// may
+    abort when it ends (tensorflow/io#1912, #2039).
+    """
+
+    def __init__(self, root: str, scheme: str):
+        import tensorflow as tf
+
+        with warnings.catch_warnings(), contextlib.suppress(ImportError):
+            warnings.simplefilter("ignore")  # of one that does not fit, which is told below
+            import tensorflow_io  # noqa: F401 (registers schemes)
+        if scheme not in tf.io.gfile.get_registered_schemes():
+            raise StoreError(
+                f"{root}: what reads {scheme}:// is not installed: `pip install fsspec "
+                f"{_PACKAGES[scheme]}`, or copy the store to the disk."
+            )
+        if scheme == "gs" and not os.environ.get("GCS_READAHEAD_BUFFER_SIZE_BYTES"):
+            raise StoreError(
+                f"{root}: without gcsfs, TensorFlow reads 64 MB from gs:// where 100 kB are asked "
+                "for. `pip install fsspec gcsfs`, or set GCS_READAHEAD_BUFFER_SIZE_BYTES=0 in the "
+                "shell."
+            )
+        for key, value in _TENSORFLOW_S3.items():
+            os.environ.setdefault(key, value)
+        self.root, self._gfile, self._errors = root, tf.io.gfile, tf.errors
+
+    def ask(self, place: str, span: Span, seconds: float) -> Any:
+        try:
+            if span is None:
+                status = self._gfile.stat(place)
+                if status.is_directory:
+                    raise FileNotFoundError
+                return status.length
+            with self._gfile.GFile(place, "rb") as file:
+                file.seek(span[0])
+                return file.read(span[1])
+        except self._errors.NotFoundError as error:
+            if span is not None:
+                raise FileNotFoundError from error
+            # S3 says so also of a server that is down or refuses: reading a byte tells.
+            self.ask(place, (0, 1), seconds)
+            raise PassingError("its size could not be had, though it is there") from None
+        except (self._errors.PermissionDeniedError, self._errors.UnauthenticatedError) as error:
+            raise PermissionError(_phrase(error)) from error
+        except (self._errors.OpError, RuntimeError) as error:  # the latter of C++
+            raise PassingError(_phrase(error)) from error
+
+
+def _phrase(error: Exception) -> str:
+    """Returns the message of a file system on one line."""
+    message = " ".join(str(getattr(error, "message", None) or error).split()).strip(" :.")
+    return message or "the server answered with an error (429, 5xx)"
