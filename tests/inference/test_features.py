@@ -15,7 +15,7 @@ from conftest import write_video
 from keras_r3d import applications, features, recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference.embeddings import feature_file, journal
+from keras_r3d.inference.embeddings import feature_file, parts
 from keras_r3d.inference.embeddings import features as embeddings
 from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.inference.models import runtimes
@@ -180,11 +180,11 @@ def stop(model, videos, output) -> None:
             extract(model, videos, output)
 
 
-@pytest.mark.parametrize("of_batch", [1, 2, 64])
+@pytest.mark.parametrize("seconds", [0, 60])
 def test_new_videos_are_added_in_their_place_and_gone_ones_left_out(
-    model, videos, tmp_path, monkeypatch, of_batch
+    model, videos, tmp_path, monkeypatch, seconds
 ):
-    monkeypatch.setattr(journal, "_VIDEOS", of_batch)
+    monkeypatch.setattr(parts, "SECONDS", seconds)
     output, lines = tmp_path / "f.npz", []
     stop(model, [videos[0], videos[3]], output)
     extract(model, videos[1:], output, say=lines.append)
@@ -233,17 +233,26 @@ def test_two_at_once_are_refused(model, videos, tmp_path):
 
 def test_a_damaged_part_is_said(model, videos, tmp_path):
     stop(model, videos, tmp_path / "f.npz")
-    rows = tmp_path / "f.npz.parts" / "rows.bin"
-    rows.write_bytes(rows.read_bytes()[:-50])
-    with pytest.raises(embeddings.ArgumentError, match=r"damaged part \(rows.bin is cut short\)"):
+    part = tmp_path / "f.npz.parts" / "000000.npz"
+    whole = part.read_bytes()
+    part.write_bytes(whole[:-50])
+    with pytest.raises(
+        embeddings.ArgumentError, match=r"000000\.npz is damaged .*remove .*\.parts to"
+    ):
+        extract(model, videos, tmp_path / "f.npz")
+    at = whole.index(np.float32(300).tobytes()[2:])
+    part.write_bytes(whole[:at] + b"?" + whole[at + 1 :])  # a value, which is read in the end
+    with pytest.raises(embeddings.ArgumentError, match=r"000000\.npz is damaged"):
         extract(model, videos, tmp_path / "f.npz")
 
 
-def test_what_a_kill_left_half_written_does_not_count(model, videos, tmp_path):
+def test_what_a_kill_left_half_written_does_not_count(model, videos, tmp_path, monkeypatch):
     extract(model, videos, tmp_path / "whole.npz")
+    monkeypatch.setattr(parts, "SECONDS", 0)
     stop(model, videos, tmp_path / "f.npz")
-    lines = tmp_path / "f.npz.parts" / "videos.jsonl"
-    lines.write_bytes(lines.read_bytes()[:-20])
+    last = max((tmp_path / "f.npz.parts").glob("*.npz"))
+    last.write_bytes(last.read_bytes()[:-20])
+    last.rename(last.with_name(f".partial-1-{last.name}"))
     said = []
     extract(model, videos, tmp_path / "f.npz", say=said.append)
     assert "2 of 4 videos are finished already" in said[0]
@@ -280,10 +289,9 @@ def test_a_file_of_something_else_is_said(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
-def test_large_files_are_written_in_pieces(tmp_path, monkeypatch, suffix):
+def test_large_files_are_written_in_pieces(tmp_path, suffix):
     if suffix == ".parquet":
         pytest.importorskip("pyarrow")
-    monkeypatch.setattr(feature_file, "_ROWS", 9)
     texts = [f"{'ä' * (n % 5)}" for n in range(20)]
     rows = {name: np.array(texts) for name in feature_file.TEXTS}
     rows |= {"embedding": np.arange(40, dtype=np.float32).reshape(20, 2), "window": np.arange(20)}
@@ -294,7 +302,7 @@ def test_large_files_are_written_in_pieces(tmp_path, monkeypatch, suffix):
             yield {name: rows[name][first:last] for name in columns}
 
     path = tmp_path / f"f{suffix}"
-    assert feature_file.write(path, batches, 2, False, {"a": "é"}) == 20
+    feature_file.write(path, batches, False, {"a": "é"})
     back = feature_file.read(path)
     assert back.label is None
     assert back.metadata == {"a": "é"}

@@ -213,7 +213,7 @@ def test_features_are_read_as_written(tmp_path):
         for row in range(10):
             yield {name: getattr(one, name)[row : row + 1] for name in columns}
 
-    assert feature_file.write(path, batches, 2, True, one.metadata) == 10
+    feature_file.write(path, batches, True, one.metadata)
     back = feature_file.read(path)
     for name in feature_file.COLUMNS:
         np.testing.assert_array_equal(getattr(back, name), getattr(one, name))

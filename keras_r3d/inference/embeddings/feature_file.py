@@ -5,6 +5,7 @@ One row an embedding. Columns: `embedding` (float32), `video` (name), `path` (of
 `end_seconds` and, where labels are known, `label`. `metadata` is a JSON text.
 """
 
+import contextlib
 import dataclasses
 import json
 import zipfile
@@ -24,7 +25,6 @@ Batches = Callable[[Sequence[str]], Iterable[Batch]]
 TEXTS = ("video", "path", "status", "label")
 COLUMNS = ("embedding", *TEXTS, "window", "start_seconds", "end_seconds")
 _METADATA = "metadata"
-_ROWS = 4096  # of a group in a Parquet file
 _WHEN = (1980, 1, 1, 0, 0, 0)  # a zip file's first; equal embeddings make equal files
 
 
@@ -60,12 +60,6 @@ class Features:
         return f"Features({rows} x {numbers} by {self.source})"
 
 
-def row_dtype(dimension: int) -> np.dtype:
-    """Returns the columns of numbers, as a row has them."""
-    seconds = [("start_seconds", np.float64), ("end_seconds", np.float64)]
-    return np.dtype([("embedding", np.float32, (dimension,)), ("window", np.int64), *seconds])
-
-
 def check_suffix(path: Path) -> None:
     """Raises ArgumentError if a file of that name cannot be written or read here."""
     if path.suffix not in (".npz", ".parquet"):
@@ -82,20 +76,15 @@ def check_new(path: Path) -> None:
         raise ArgumentError(f"`output` {path}: there is no folder {path.parent}.")
 
 
-def write(path: Path, batches: Batches, dimension: int, labeled: bool, metadata: Any) -> int:
-    """Writes embeddings `(n, dimension)`, atomically, and returns n.
-
-    `batches` is called more than once, and yields the same each time.
-    """
+def write(path: Path, batches: Batches, labeled: bool, metadata: Any) -> None:
+    """Writes embeddings, atomically. `batches` is called more than once, for the same each time."""
     columns = [name for name in COLUMNS if labeled or name != "label"]
     text = json.dumps(metadata, ensure_ascii=False, sort_keys=True)
-    rows = sum(len(batch["window"]) for batch in batches(["window"]))
     with files.atomic(path) as temporary:
         if path.suffix == ".parquet":
-            _write_parquet(temporary, batches(columns), columns, dimension, text)
+            _write_parquet(temporary, batches(columns), text)
         else:
-            _write_npz(temporary, batches, columns, rows, dimension, text)
-    return rows
+            _write_npz(temporary, batches, columns, text)
 
 
 def read(path: Path) -> Features:
@@ -104,7 +93,12 @@ def read(path: Path) -> Features:
         raise ArgumentError(f"{path}: there is no such file of embeddings.")
     check_suffix(path)
     try:
-        values, text = _read_parquet(path) if path.suffix == ".parquet" else _read_npz(path)
+        if path.suffix == ".parquet":
+            values, text = _read_parquet(path)
+        else:
+            with np.load(path, allow_pickle=False) as archive:
+                values = dict(archive)
+            text = str(values.pop(_METADATA))
         metadata = json.loads(text)
         return Features(path, label=values.pop("label", None), metadata=metadata, **values)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
@@ -113,19 +107,14 @@ def read(path: Path) -> Features:
         ) from error
 
 
-def _write_npz(
-    path: Path, batches: Batches, columns: Sequence[str], rows: int, dimension: int, text: str
-) -> None:
-    dtypes = row_dtype(dimension)
+def _write_npz(path: Path, batches: Batches, columns: Sequence[str], text: str) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name in columns:
-            if name in TEXTS:
-                longest = max((batch[name].dtype.itemsize for batch in batches([name])), default=4)
-                dtype = np.dtype(f"<U{max(1, longest // 4)}")
-            else:
-                dtype = dtypes[name]
-            pieces = (batch[name].astype(dtype.base) for batch in batches([name]))
-            _write_array(archive, name, dtype.base, (rows, *dtype.shape), pieces)
+            heads = [(batch[name].dtype, *batch[name].shape) for batch in batches([name])]
+            dtypes, rows, *other = zip(*heads, strict=True)
+            dtype = np.result_type(*dtypes)  # of texts, the longest
+            pieces = (batch[name].astype(dtype) for batch in batches([name]))
+            _write_array(archive, name, dtype, (sum(rows), *(sizes[0] for sizes in other)), pieces)
         metadata = np.array(text)
         _write_array(archive, _METADATA, metadata.dtype, (), [metadata])
 
@@ -143,50 +132,26 @@ def _write_array(
             file.write(piece.tobytes())
 
 
-def _read_npz(path: Path) -> tuple[Batch, str]:
-    with np.load(path, allow_pickle=False) as archive:
-        values = {name: archive[name] for name in archive.files if name != _METADATA}
-        return values, str(archive[_METADATA])
-
-
-def _write_parquet(
-    path: Path, batches: Iterable[Batch], columns: Sequence[str], dimension: int, text: str
-) -> None:
-    arrow = _pyarrow(path)
-    types = {name: arrow.string() for name in TEXTS}
-    types |= {"embedding": arrow.list_(arrow.float32(), dimension), "window": arrow.int64()}
-    fields = [(name, types.get(name, arrow.float64())) for name in columns]
-    schema = arrow.schema(fields, {_METADATA: text})
-    waiting = []
-    with arrow.parquet.ParquetWriter(path, schema) as writer:
+def _write_parquet(path: Path, batches: Iterable[Batch], text: str) -> None:
+    arrow, writer = _pyarrow(path), None
+    with contextlib.ExitStack() as stack:
         for batch in batches:
-            arrays = [
-                arrow.FixedSizeListArray.from_arrays(batch[name].ravel(), dimension)
-                if name == "embedding"
-                else arrow.array(batch[name], types.get(name))
-                for name in columns
-            ]
-            waiting.append(arrow.Table.from_arrays(arrays, schema=schema))
-            if sum(map(len, waiting)) >= _ROWS:
-                writer.write_table(arrow.concat_tables(waiting), _ROWS)
-                waiting = []
-        if waiting:
-            writer.write_table(arrow.concat_tables(waiting), _ROWS)
+            embedding = batch["embedding"]
+            column = arrow.FixedSizeListArray.from_arrays(embedding.ravel(), embedding.shape[1])
+            table = arrow.table({**batch, "embedding": column})
+            table = table.replace_schema_metadata({_METADATA: text})
+            if writer is None:
+                writer = stack.enter_context(arrow.parquet.ParquetWriter(path, table.schema))
+            writer.write_table(table)
 
 
 def _read_parquet(path: Path) -> tuple[Batch, str]:
-    arrow = _pyarrow(path)
-    table = arrow.parquet.read_table(path)
-    values = {}
-    for name in table.column_names:
-        column = table[name].combine_chunks()
-        if name == "embedding":
-            flat = column.flatten().to_numpy(zero_copy_only=False)
-            values[name] = flat.reshape(len(column), column.type.list_size)
-        elif name in TEXTS:
-            values[name] = np.array(column.to_pylist(), np.str_)
-        else:
-            values[name] = column.to_numpy()
+    table = _pyarrow(path).parquet.read_table(path)
+    embedding = table["embedding"].combine_chunks().flatten().to_numpy()
+    values = {"embedding": embedding.reshape(len(table), -1)}
+    for name in set(table.column_names) - {"embedding"}:
+        column = table[name].to_numpy()
+        values[name] = column.astype(str) if name in TEXTS else column
     return values, table.schema.metadata[_METADATA.encode()].decode()
 
 

@@ -16,8 +16,8 @@ from keras import layers
 from keras_r3d._version import __version__
 from keras_r3d.data.annotations import Video
 from keras_r3d.inference.embeddings import feature_file
-from keras_r3d.inference.embeddings.feature_file import Features
-from keras_r3d.inference.embeddings.journal import Journal
+from keras_r3d.inference.embeddings.feature_file import Batch, Features
+from keras_r3d.inference.embeddings.parts import Parts
 from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
@@ -131,11 +131,11 @@ def of_videos(
     model: Classifier, layer: str, side: Split, *, per: str, timeout: float = TIMEOUT
 ) -> Features:
     """Computes the embeddings of videos, all in memory; arguments and errors as of `store`."""
-    journal = Journal(side.videos, len(model.classes))
+    parts = Parts(side.videos)
     request = _request(model, layer, per, side.videos)
-    metadata = request | _embed(model, side, journal, per, timeout, {}, None)
+    metadata = request | _embed(model, side, parts, per, timeout, {}, None)
     columns = [name for name in feature_file.COLUMNS if side.name or name != "label"]
-    batches = list(journal.batches(columns))
+    batches = list(parts.batches(columns))
     values = {name: np.concatenate([batch[name] for batch in batches]) for name in columns}
     return Features(Path(model.name), label=values.pop("label", None), **values, metadata=metadata)
 
@@ -170,18 +170,18 @@ def store(
     request = _request(model, layer, per, side.videos)
     work = Work(output.with_name(f"{output.name}.parts"), "request.json", request, ArgumentError)
     with work.open():
-        journal = Journal(side.videos, len(model.classes), work.folder)
-        videos = journal.entries
+        parts = Parts(side.videos, work.folder)
+        videos = parts.entries
         if videos:
             count = f"{len(videos)} of {len(side.videos)} videos"
             say(f"{count} are finished already, in {work.folder}.")
-        if journal.gone:
+        if parts.gone:
             kind = "finished by an earlier call, but no longer named: left out"
-            say("\n".join(_listed(kind, dict.fromkeys(journal.gone, ""))))
-        rest = _embed(model, side, journal, per, timeout, unreadable or {}, progress)
-        labeled, dimension = bool(side.name), len(model.classes)
-        rows = feature_file.write(output, journal.batches, dimension, labeled, request | rest)
+            say("\n".join(_listed(kind, dict.fromkeys(parts.gone, ""))))
+        rest = _embed(model, side, parts, per, timeout, unreadable or {}, progress)
+        feature_file.write(output, parts.batches, bool(side.name), request | rest)
     shutil.rmtree(work.folder)
+    rows = sum(entry.rows for entry in videos.values())
     return StoredFeatures(output, rows, len(videos), rest["errors"], rest["partial"])
 
 
@@ -194,15 +194,15 @@ def _listed(kind: str, details: dict[str, str]) -> list[str]:
 def _embed(
     model: Classifier,
     side: Split,
-    journal: Journal,
+    parts: Parts,
     per: str,
     timeout: float,
     unreadable: dict[str, str],
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, Any]:
-    """Embeds the videos that are not in the journal; returns what metadata say of all of them."""
+    """Embeds the videos that are in no part; returns what metadata say of all of them."""
     errors: dict[str, str] = {}
-    remaining = [video for video in side.videos if video.name not in journal.entries]
+    remaining = [video for video in side.videos if video.name not in parts.entries]
     done, total = len(side.videos) - len(remaining), len(side.videos)
     scores = score(model, side.reader, remaining, timeout=timeout, probabilities=False)
     try:
@@ -211,37 +211,35 @@ def _embed(
                 errors[scored.source.name] = scored.detail
             else:
                 rows = _rows(scored, per)
-                journal.add(scored.source.name, rows, scored.status, scored.detail)
+                parts.add(scored.source.name, rows, scored.status, scored.detail)
             if progress is not None:
                 progress(number, total)
     finally:  # of Ctrl-C and SIGTERM, too
-        journal.flush()
+        parts.flush()
     errors |= unreadable
-    if not journal.entries:
+    if not parts.entries:
         reasons = "\n".join(f"  {detail}" for detail in list(errors.values())[:5])
         raise ArgumentError(f"None of the {total} videos can be read. The first:\n{reasons}")
     return {
         "model": os.path.abspath(model.name),
         "data_dir": side.data or None,
         "split": side.name or None,
-        "videos": len(journal.entries),
+        "videos": len(parts.entries),
         "errors": errors,
-        "partial": journal.details("partial"),
-        "notes": journal.details("ok"),
+        "partial": parts.details("partial"),
+        "notes": parts.details("ok"),
     }
 
 
-def _rows(scored: Prediction, per: str) -> np.ndarray:
+def _rows(scored: Prediction, per: str) -> Batch:
     """Returns what is kept of a video: an embedding of each window, or their mean."""
     embeddings, seconds = scored.window_scores, scored.window_seconds
     numbers = np.arange(len(embeddings))
     if per == "video":
         embeddings, numbers = scored.scores[np.newaxis], np.array([-1])
         seconds = np.array([[seconds[:, 0].min(), seconds[:, 1].max()]])
-    rows = np.empty(len(numbers), feature_file.row_dtype(embeddings.shape[1]))
-    rows["embedding"], rows["window"] = embeddings, numbers
-    rows["start_seconds"], rows["end_seconds"] = seconds.T
-    return rows
+    times = {"start_seconds": seconds[:, 0], "end_seconds": seconds[:, 1]}
+    return {"embedding": embeddings.astype(np.float32), "window": numbers, **times}
 
 
 def _request(model: Classifier, layer: str, per: str, videos: Sequence[Video]) -> dict[str, Any]:
