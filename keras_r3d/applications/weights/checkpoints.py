@@ -82,9 +82,7 @@ class Tensor:
     def numpy(self) -> np.ndarray:
         """Reads the values, in the file's type (bfloat16 as float32). Raises CheckpointError."""
         storage, offset, shape, strides = self._record
-        count = math.prod(shape)
-        steps = zip(shape, strides, strict=True)
-        span = 1 + sum((size - 1) * stride for size, stride in steps) if count else 0
+        span = self._record.span
         try:
             run = self._storage.read(storage.numpy_dtype, storage.offset + offset, span)
         except OSError as error:
@@ -93,7 +91,7 @@ class Tensor:
             raise _damaged(self._storage.path, error) from error
         strides = tuple(stride * run.itemsize for stride in strides)
         values = np.lib.stride_tricks.as_strided(run, shape, strides, writeable=False)
-        if span > count:
+        if span > values.size:
             values = values.copy()  # so that what lies between is not kept in memory
         if self.dtype == "BFloat16":
             values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)

@@ -59,6 +59,12 @@ class TensorRecord(NamedTuple):
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
+    @property
+    def span(self) -> int:
+        """How many values of the storage lie from its first to its last."""
+        steps = zip(self.shape, self.strides, strict=True)
+        return 1 + sum((n - 1) * step for n, step in steps) if math.prod(self.shape) else 0
+
 
 def printable(text: str, length: int = 100) -> str:
     """Shortens text from a file for a message, and leaves out what a terminal would obey."""
@@ -80,8 +86,7 @@ def make_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) ->
         raise DamagedError("a tensor of an impossible size")
     # NumPy counts also the steps that are never taken.
     strides = tuple(step if size > 1 else 0 for size, step in zip(shape, strides, strict=True))
-    count = math.prod(shape)
-    last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
-    if max(offset, last + 1 if count else 0, count) > storage.size:
+    tensor = TensorRecord(storage, offset, shape, strides)
+    if max(offset + tensor.span, math.prod(shape)) > storage.size:
         raise DamagedError(f"a tensor of the shape {shape} in a storage of {storage.size} values")
-    return TensorRecord(storage, offset, shape, strides)
+    return tensor

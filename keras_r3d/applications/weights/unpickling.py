@@ -8,7 +8,7 @@ import pickle
 import pickletools
 import struct
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from keras_r3d.applications.weights.tensors import (
     DTYPES,
@@ -74,14 +74,15 @@ _INSTRUCTIONS = """
 """
 
 
-class _Dispatch(dict[int, Callable[[Any], None]]):
+class Dispatch(dict[int, Callable[[Any], None]]):
     def __missing__(self, code: int) -> Callable[[Any], None]:
         names = [opcode.name for opcode in pickletools.opcodes if ord(opcode.code) == code]
         raise RefusedError(f"the instruction {names[0]}") if names else DamagedError("no pickle")
 
 
-class _Unpickler(pickle._Unpickler):
-    dispatch = _Dispatch(
+class Unpickler(pickle._Unpickler):
+    names: ClassVar = _FUNCTIONS
+    dispatch = Dispatch(
         (getattr(pickle, name)[0], pickle._Unpickler.dispatch[getattr(pickle, name)[0]])
         for name in _INSTRUCTIONS.split()
     )
@@ -96,9 +97,9 @@ class _Unpickler(pickle._Unpickler):
     dispatch[pickle.GLOBAL[0]] = load_global
 
     def find_class(self, module: str, name: str) -> _Global:
-        if (path := f"{module}.{name}") not in _FUNCTIONS:
+        if (path := f"{module}.{name}") not in self.names:
             raise RefusedError(f"'{printable(path, 200)}'")
-        return _Global(path, _FUNCTIONS[path])
+        return _Global(path, self.names[path])
 
     def persistent_load(self, pid: Any) -> StorageRecord:
         """Reads ("storage", class, key, device, number of values[, view of another storage])."""
@@ -112,14 +113,14 @@ class _Unpickler(pickle._Unpickler):
         raise DamagedError("a storage of an impossible type or size")
 
 
-def load(stream: BinaryIO) -> Any:
+def load(stream: Any, unpickler: type[Unpickler] = Unpickler) -> Any:
     """Reads one pickle from a stream of at most `MAX_BYTES`, and leaves the stream behind it.
 
     It holds plain values (dict, list, tuple, str, int, float, bool, None) and records of tensors.
     Raises RefusedError if it asks for more, DamagedError if it is damaged or cut short.
     """
     try:
-        return _Unpickler(stream, encoding="latin1").load()
+        return unpickler(stream, encoding="latin1").load()
     except DamagedError:
         raise
     except (
