@@ -125,8 +125,14 @@ def test_any_text_and_number_round_trips(text, rate, scales):
             "Recipe key 'model.freeze' is 'conv1', but `weights` is absent: what is random would "
             "stay random. Either pass `weights`",
         ),
-        ("clips.crop.scales=[]", "Recipe key 'clips.crop.scales' must not be empty"),
-        ("clips.crop.scales=1", "Recipe key 'clips.crop.scales' must be a list. Received: 1"),
+        (
+            "clips.crop.scales=[]",
+            "Recipe key 'clips.crop.scales' must be a list, not empty. Received",
+        ),
+        (
+            "clips.crop.scales=1",
+            "Recipe key 'clips.crop.scales' must be a list, not empty. Received: 1",
+        ),
         (
             "clips.crop.kind='random_resize'",
             "Recipe key 'clips.crop.kind' must be one of ['multiscale', 'random_resized', "
@@ -144,7 +150,7 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         ),
         (
             "clips.crop={kind='whole', area=[0.5], aspect=[1, 1]}",
-            "Recipe key 'clips.crop.area' must hold 2 values. Received: [0.5]",
+            "Recipe key 'clips.crop.area' must be a list of 2. Received: [0.5]",
         ),
         (
             "clips.crop={kind='whole', area=[0, 1], aspect=[1, 1]}",
@@ -169,12 +175,12 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         ("clips.input=dis", "Recipe key 'clips.augment' changes colors or turns pictures"),
         ("tran.epochs=1", "Unknown recipe key 'tran.epochs'. It stands at 'train.epochs'."),
         ("train.epochs", "`overrides` takes section.key=value"),
-        ("train.epochs=many", "the value must be a number, true or false, or a list in brackets"),
+        ("train.epochs=many", "Recipe key 'train.epochs' must be int. Received: 'many'"),
         ("model.name=r3d35", "Recipe key 'model.name' must be one of ['r3d10', 'r3d18', "),
         ("train.schedule.warmup_epochs=100", "must be below `train.epochs`, 25. Received: 100"),
         (
             "train.schedule={kind='milestones', factor=0.1, milestones=[]}",
-            "Recipe key 'train.schedule.milestones' must not be empty",
+            "Recipe key 'train.schedule.milestones' must be a list, not empty. Received: []",
         ),
         (
             "train.schedule={kind='milestones', factor=0.1, milestones=[5, 5]}",
@@ -211,12 +217,17 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         ("videos.annotations=motion", "is 'motion', clips that are rendered at their final size"),
         ("clips.size=8", "Recipe key 'clips.size' must be at least 16. Received: 8"),
         ("clips.size=[8, 64]", "Recipe key 'clips.size' must be at least 16. Received: 8"),
-        ("clips.size=[64]", "Recipe key 'clips.size' must hold 2 values. Received: [64]"),
+        ("clips.size=[64]", "Recipe key 'clips.size' must be a list of 2. Received: [64]"),
         (
             "clips.sampling.fps=0",
             "Recipe key 'clips.sampling.fps' must be from 0.1 to 1000. Received: 0",
         ),
         ("train.optimizer='sgd'", "Recipe section [train.optimizer] must be a table."),
+        ("train.epochs.x=3", "Recipe section [train.epochs] must be a table."),
+        ("train.optimizer.kind=[1]", "must be one of ['sgd', 'adamw']. Received: [1]"),
+        ("train.mixup=1" + 400 * "0", "Recipe key 'train.mixup' must be finite. Received: 1"),
+        ("train.mixup=1" + 5000 * "0", "Recipe key 'train.mixup' must be float. Received: '1"),
+        ("few.stages=[conv4]", "`overrides` few.stages=[conv4]: texts in a list or a table need"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(override, message):
@@ -231,7 +242,7 @@ def test_a_wrong_value_is_refused_by_name(override, message):
         ("clips.sampling.spans=[0.01]", "must be from 0.05 to 1. Received: 0.01"),
         ("few.fold=3", "Unknown recipe key 'few.fold'. Did you mean 'few.folds'?"),
         ("few.folds=-1", "Recipe key 'few.folds' must be at least 2. Received: -1"),
-        ("few.stages=[]", "Recipe key 'few.stages' must not be empty: the stages that"),
+        ("few.stages=[]", "Recipe key 'few.stages' must be a list, not empty. Received: []"),
         ("few.stages=['conv1']", "Recipe key 'few.stages' must be one of ['conv2', "),
         ("few.finetune_epochs=2", "must be above `train.schedule.warmup_epochs`, 2. Received: 2"),
         ("model.weights=", "Recipe key 'model.weights' is absent, but the recipe leaves ['name'"),
@@ -252,8 +263,8 @@ def test_all_problems_are_said_at_once():
         "The recipe has 4 problems:\n"
         "  Recipe key 'clips.size' must be at least 16. Received: 1\n"
         "  Unknown recipe key 'train.epoch'. Did you mean 'train.epochs'?\n"
-        "  Recipe key 'train.batch_size' is missing.\n"
-        "  Recipe key 'train.epochs' must be int. Received: 2.5"
+        "  Recipe key 'train.epochs' must be int. Received: 2.5\n"
+        "  Recipe key 'train.batch_size' is missing."
     )
 
 
@@ -308,6 +319,9 @@ def test_a_file_may_be_based_on_a_recipe(tmp_path):
     path.write_text('base = "gesture"\n')
     with pytest.raises(recipe.RecipeError, match=r"`base` must be one of .* Received: 'gesture'"):
         recipe.load(str(path))
+    path.write_text('base = "gestures"\nwithout = "train.mixup"\n')
+    with pytest.raises(recipe.RecipeError, match=r"`without` must be a list of keys\. Received"):
+        recipe.load(str(path))
     path.write_text('base = "gestures"\nwithout = ["train.mixup"]\n')
     with pytest.raises(recipe.RecipeError, match=r"`without` names 'train\.mixup', which recipe"):
         recipe.load(str(path))
@@ -322,13 +336,18 @@ def test_format_1_ends_in_one_sentence(tmp_path):
         recipe.with_clips({"data": {"frames": 16}, "eval": {}})
 
 
+def test_tables_that_are_none_are_named():
+    with pytest.raises(recipe.RecipeError, match=r"^Recipe section \[clips\] must be a table\.$"):
+        recipe.with_clips({"clips": 3})
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
         (lambda: Clips(frames=0), "Clips: `frames` must be at least 1. Received: 0"),
         (
             lambda: Clips(crop="whole"),
-            "Clips: `crop` must be one of ['MultiScale', 'RandomResized'",
+            "Clips: `crop` must be MultiScale or RandomResized or Whole. Received: 'whole'",
         ),
         (lambda: Clips(flip=1), "Clips: `flip` must be bool. Received: 1"),
         (lambda: Consecutive(2, 1), "Consecutive: `max_stride` must be at least `stride`, 2."),

@@ -52,9 +52,9 @@ def open_source(
     hold_out: dict[str, Any] = {"least_validation": least_validation, "trained_on": False}
     if seed is not None:
         hold_out |= {"seed": seed, "trained_on": True}
-        if listed is not None:
-            hold_out["validation_fraction"] = listed.validation_fraction
-            hold_out["test_fraction"] = listed.test_fraction
+        if listed is not None and (parts := listed.hold_out):
+            hold_out["validation_fraction"] = parts.validation or 0.0
+            hold_out["test_fraction"] = parts.test or 0.0
     reading: dict[str, Any] = {}
     if listed is not None:
         reading = {"frame_rate": listed.frame_rate or FRAME_RATE, "trimmed": listed.trimmed}

@@ -4,7 +4,6 @@ A recipe says what the experiment is. Where it runs, and what does not change th
 devices, caches), are flags of the commands.
 """
 
-import copy
 import importlib.resources
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,7 @@ from keras_r3d.recipe.schema import Model as Model
 from keras_r3d.recipe.schema import Recipe
 from keras_r3d.recipe.schema import Train as Train
 from keras_r3d.recipe.schema import VideoList as VideoList
-from keras_r3d.recipe.tables import Table, as_dict, field_types, read, subtables, suggest, to_toml
+from keras_r3d.recipe.tables import as_dict, keys, read, suggest, to_toml, walk
 from keras_r3d.system.errors import RecipeError
 
 __all__ = ["Recipe", "load", "names"]
@@ -66,8 +65,9 @@ def with_clips(values: Mapping[str, Any]) -> Recipe:
     if "data" in values:
         raise RecipeError(f"The recipe {_FORMAT_1}")
     whole = _load_toml(PAPER) | dict(values)
-    if whole["clips"].get("input") != "rgb" and "model" not in values:
-        whole["model"] = whole["model"] | {"mean": [128.0, 128.0], "std": [1.0, 1.0]}
+    clips = whole["clips"]
+    if "model" not in values and isinstance(clips, Mapping) and clips.get("input") != "rgb":
+        whole["model"] |= {"mean": [128.0, 128.0], "std": [1.0, 1.0]}
     return parse(whole)
 
 
@@ -99,7 +99,7 @@ def _load_toml(recipe: str) -> dict[str, Any]:
         )
     try:
         values = tomllib.loads(source.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, its encoding, a number of many digits
         raise RecipeError(f"Recipe {source} is not valid TOML: {error}") from error
     if "data" in values and "clips" not in values:
         raise RecipeError(f"{recipe} {_FORMAT_1}")
@@ -107,25 +107,25 @@ def _load_toml(recipe: str) -> dict[str, Any]:
 
 
 def _with_base(values: dict[str, Any]) -> dict[str, Any]:
-    base, dropped = values.pop("base"), values.pop("without", [])
+    base, left_out = values.pop("base"), values.pop("without", [])
     if base not in names():
         raise RecipeError(
             f"`base` must be one of the recipes that come with keras_r3d, {names()}. "
             f"Received: {base!r}"
         )
+    if not isinstance(left_out, list):
+        raise RecipeError(f"`without` must be a list of keys. Received: {left_out!r}")
     whole = _merged(_load_toml(base), values)
-    for path in dropped:
-        *sections, key = path.split(".")
-        table = _table_at(whole, sections)
-        if key not in table:
+    for path in left_out:
+        *sections, key = str(path).split(".")
+        if _table_at(whole, sections).pop(key, None) is None:
             raise RecipeError(f"`without` names '{path}', which recipe '{base}' does not have.")
-        del table[key]
     return whole
 
 
 def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the base with the changes; a table of another `kind` replaces that of the base."""
-    whole = copy.deepcopy(dict(base))
+    whole = dict(base)
     for key, value in changes.items():
         table = whole.get(key)
         if isinstance(value, Mapping) and isinstance(table, Mapping):
@@ -147,41 +147,26 @@ def _overridden(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, A
         if not text:
             table.pop(key, None)
             continue
-        tables = _tables_at(sections)
         try:
             table[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError as error:
-            if not _takes_text(tables.values(), key):
+        except (ValueError, RecursionError) as error:
+            if text[0] in "[{\"'":
                 raise RecipeError(
-                    f"`overrides` {change}: the value must be a number, true or false, or a list "
-                    "in brackets, of texts in quotes."
+                    f"`overrides` {change}: texts in a list or a table need quotes. {error}"
                 ) from error
-            table[key] = text
-        if key == "kind" and (chosen := tables.get(table[key])):
-            for name in set(table) - {"kind", *field_types(chosen)}:
-                del table[name]  # belongs to the kind before
+            table[key] = text  # the reader knows whether a text can stand here
+        if key == "kind":
+            for where, choice in walk(Recipe):
+                if (where, choice.kind) == (f"{'.'.join(sections)}.", table[key]):
+                    for name in table.keys() - keys(choice).keys() - {"kind"}:
+                        del table[name]  # belongs to the kind before
     return values
 
 
-def _table_at(values: dict[str, Any], sections: Iterable[str]) -> dict[str, Any]:
+def _table_at(values: dict[str, Any], sections: list[str]) -> dict[str, Any]:
     """Returns the table at a path, made if it is absent."""
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise RecipeError(f"Recipe section [{section}] must be a table.")
+            raise RecipeError(f"Recipe section [{'.'.join(sections)}] must be a table.")
     return values
-
-
-def _tables_at(path: Iterable[str]) -> dict[str, type[Table]]:
-    """Returns the tables that may stand at a path, by their `kind`."""
-    tables: dict[str, type[Table]] = {"": Recipe}
-    for key in path:
-        hints = [types[key] for types in map(field_types, tables.values()) if key in types]
-        tables = {kind: table for hint in hints for kind, table in subtables(hint).items()}
-    return tables
-
-
-def _takes_text(tables: Iterable[type[Table]], key: str) -> bool:
-    """Whether a value may be a text, which needs no quotes in `overrides`."""
-    hints = [str(field_types(table).get(key)) for table in tables]
-    return key == "kind" or any("str" in hint or "Literal['" in hint for hint in hints)

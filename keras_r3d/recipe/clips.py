@@ -2,18 +2,19 @@
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from keras_r3d.recipe.tables import Between, Table
+from keras_r3d.recipe.tables import Between, Problem, Table
 
 Share = Annotated[float, Between(0.05, 1)]
 FramesPerSecond = Annotated[float, Between(0.1, 1000)]
 Side = Annotated[int, Between(16)]
+Area = tuple[Annotated[float, Between(0.01, 1)], Annotated[float, Between(0.01, 1)]]
+Aspect = tuple[Annotated[float, Between(0.1, 10)], Annotated[float, Between(0.1, 10)]]
 Position = Literal["center", "top_left", "top_right", "bottom_left", "bottom_right"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Consecutive(Table):
+class Consecutive(Table, kind="consecutive"):
     """Takes consecutive frames: in training from a random place, else all of them in windows.
 
     Args:
@@ -24,21 +25,17 @@ class Consecutive(Table):
             absent, every frame is taken, whatever the rate of the video.
     """
 
-    kind: ClassVar[str] = "consecutive"
     stride: Annotated[int, Between(1)] = 1
     max_stride: Annotated[int, Between(1)] | None = None
     fps: FramesPerSecond | None = None
 
-    def _at_odds(self) -> Iterator[str]:
-        if self.max_stride is not None and self.max_stride < self.stride:
-            yield (
-                f"`max_stride` must be at least `stride`, {self.stride}. Received: "
-                f"{self.max_stride}"
-            )
+    def _at_odds(self) -> Iterator[Problem]:
+        least, most = self.stride, self.max_stride
+        if most is not None and most < least:
+            yield "max_stride", f"must be at least `stride`, {least}. Received: {most}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Uniform(Table):
+class Uniform(Table, kind="uniform"):
     """Spreads the frames of a clip evenly over the video.
 
     Args:
@@ -47,13 +44,11 @@ class Uniform(Table):
         fps: as of `consecutive`: even in time, where frames come at an uneven rate.
     """
 
-    kind: ClassVar[str] = "uniform"
     spans: tuple[Share, ...] | None = None
     fps: FramesPerSecond | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Segments(Table):
+class Segments(Table, kind="segments"):
     """Takes a random frame of each of equal parts of the video in training; else as `uniform`.
 
     Args:
@@ -64,13 +59,11 @@ class Segments(Table):
         Wang et al., Temporal Segment Networks, ECCV 2016, https://arxiv.org/abs/1608.00859.
     """
 
-    kind: ClassVar[str] = "segments"
     spans: tuple[Share, ...] | None = None
     fps: FramesPerSecond | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class MultiScale(Table):
+class MultiScale(Table, kind="multiscale"):
     """Cuts crops of several sizes at several places in training; else the center.
 
     Args:
@@ -78,34 +71,22 @@ class MultiScale(Table):
         positions: places of the crops.
     """
 
-    kind: ClassVar[str] = "multiscale"
     scales: tuple[Share, ...] = (1.0, 0.8408964153, 0.7071067812, 0.5946035575, 0.5)
     positions: tuple[Position, ...] = get_args(Position)
 
-    def _at_odds(self) -> Iterator[str]:
-        for key in ("scales", "positions"):
-            if not getattr(self, key):
-                yield f"`{key}` must not be empty."
 
-
-Area = tuple[Annotated[float, Between(0.01, 1)], Annotated[float, Between(0.01, 1)]]
-Aspect = tuple[Annotated[float, Between(0.1, 10)], Annotated[float, Between(0.1, 10)]]
-
-
-@dataclasses.dataclass(frozen=True)
 class _Rectangles(Table):
     area: Area
     aspect: Aspect
 
-    def _at_odds(self) -> Iterator[str]:
+    def _at_odds(self) -> Iterator[Problem]:
         for key in ("area", "aspect"):
             low, high = getattr(self, key)
             if low > high:
-                yield f"`{key}` must be the smallest and the largest. Received: {[low, high]}"
+                yield key, f"must be the smallest and the largest. Received: {[low, high]}"
 
 
-@dataclasses.dataclass(frozen=True)
-class RandomResized(_Rectangles):
+class RandomResized(_Rectangles, kind="random_resized"):
     """Cuts rectangles of random area and shape in training, scaled to the clip; else the center.
 
     Args:
@@ -113,13 +94,11 @@ class RandomResized(_Rectangles):
         aspect: smallest and largest width:height.
     """
 
-    kind: ClassVar[str] = "random_resized"
     area: Area = (0.25, 1.0)
     aspect: Aspect = (0.75, 4 / 3)
 
 
-@dataclasses.dataclass(frozen=True)
-class Whole(_Rectangles):
+class Whole(_Rectangles, kind="whole"):
     """Takes the whole frame, scaled to the clip, so that nobody at its sides is cut off.
 
     Args:
@@ -127,12 +106,10 @@ class Whole(_Rectangles):
         aspect: smallest and largest width:height of it, divided by the frame's own.
     """
 
-    kind: ClassVar[str] = "whole"
     area: Area = (1.0, 1.0)
     aspect: Aspect = (1.0, 1.0)
 
 
-@dataclasses.dataclass(frozen=True)
 class RandAugment(Table):
     """Makes random changes of geometry or color, one after the other.
 
@@ -148,7 +125,6 @@ class RandAugment(Table):
     magnitude: Annotated[float, Between(0, 30)] = 9.0
 
 
-@dataclasses.dataclass(frozen=True)
 class Augment(Table):
     """Changes training clips at random, alike in all frames of a clip.
 
@@ -167,7 +143,6 @@ class Augment(Table):
     randaugment: RandAugment | None = None
 
 
-@dataclasses.dataclass(frozen=True)
 class Clips(Table):
     """How clips are cut from videos, in training and in evaluation.
 
@@ -234,9 +209,7 @@ class Clips(Table):
         """Whether an evaluation takes the whole frame, instead of its center."""
         return isinstance(self.crop, Whole)
 
-    def _at_odds(self) -> Iterator[str]:
+    def _at_odds(self) -> Iterator[Problem]:
         if self.input != "rgb" and self.augment is not None:
-            yield (
-                f"`augment` changes colors or turns pictures, which is wrong for `input` "
-                f"'{self.input}', optical flow: leave it out."
-            )
+            problem = f"which is wrong for `input` '{self.input}', optical flow: leave it out."
+            yield "augment", f"changes colors or turns pictures, {problem}"

@@ -1,12 +1,11 @@
 """What a recipe holds: one experiment, with the meaning and range of each key."""
 
-import dataclasses
 import itertools
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from keras_r3d.recipe.clips import Clips
-from keras_r3d.recipe.tables import Between, Table
+from keras_r3d.recipe.tables import Between, Problem, Table
 
 Fraction = Annotated[float, Between(0, 0.9)]
 Count = Annotated[int, Between(1)]
@@ -15,7 +14,6 @@ Positive = Annotated[float, Between(0)]
 _SHORT_TRY = "For a short try: `overrides` 'train.schedule.warmup_epochs='"
 
 
-@dataclasses.dataclass(frozen=True)
 class Model(Table):
     """The network. With `weights`, keys that are absent are those of the weights.
 
@@ -45,25 +43,25 @@ class Model(Table):
     weights: str | None = None
     freeze: str | None = None
 
-    def _at_odds(self) -> Iterator[str]:
+    def _at_odds(self) -> Iterator[Problem]:
         keys = ["name", "shortcut", "width", "mean", "std"]
         if (self.name or "").startswith("c3d"):
             keys.remove("shortcut")
             if self.shortcut:
-                yield f"`shortcut` must be absent: `name` is '{self.name}', which has no shortcuts."
+                problem = f"must be absent: `name` is '{self.name}', which has no shortcuts."
+                yield "shortcut", problem
         if self.weights:
             return
         remedy = "pass `weights`, a checkpoint or the best.keras of a run"
         if left := [key for key in keys if getattr(self, key) is None]:
-            yield f"`weights` is absent, but the recipe leaves {left} to the weights: {remedy}."
+            yield "weights", f"is absent, but the recipe leaves {left} to the weights: {remedy}."
         elif self.freeze:
-            yield (
-                f"`freeze` is '{self.freeze}', but `weights` is absent: what is random would stay "
-                f"random. Either {remedy}, or `overrides` 'model.freeze='"
+            problem = (
+                f"is '{self.freeze}', but `weights` is absent: what is random would stay random."
             )
+            yield "freeze", f"{problem} Either {remedy}, or `overrides` 'model.freeze='"
 
 
-@dataclasses.dataclass(frozen=True)
 class HoldOut(Table):
     """Parts of each class's training videos that are held out where the annotations do not say.
 
@@ -75,15 +73,12 @@ class HoldOut(Table):
     validation: Fraction | None = None
     test: Fraction | None = None
 
-    def _at_odds(self) -> Iterator[str]:
+    def _at_odds(self) -> Iterator[Problem]:
         if (self.validation or 0) + (self.test or 0) >= 1:
-            yield (
-                "`test` and `validation` leave no video to train on: their sum must be below 1. "
-                f"Received: {self.test} and {self.validation}"
-            )
+            problem = "leave no video to train on: their sum must be below 1. Received:"
+            yield "test", f"and `validation` {problem} {self.test} and {self.validation}"
 
 
-@dataclasses.dataclass(frozen=True)
 class VideoList(Table):
     """The videos.
 
@@ -109,19 +104,8 @@ class VideoList(Table):
     frame_rate: Annotated[float, Between(0.01, 1000)] | None = None
     trimmed: bool = False
 
-    @property
-    def validation_fraction(self) -> float:
-        """Share of the training videos that is held out for validation."""
-        return (self.hold_out and self.hold_out.validation) or 0.0
 
-    @property
-    def test_fraction(self) -> float:
-        """Share of the training videos that is held out for the test."""
-        return (self.hold_out and self.hold_out.test) or 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class SgdOptimizer(Table):
+class SgdOptimizer(Table, kind="sgd"):
     """Stochastic gradient descent with the L2 term in the gradient, as the paper.
 
     Attributes:
@@ -132,23 +116,22 @@ class SgdOptimizer(Table):
         nesterov: looks ahead.
     """
 
-    kind: ClassVar[str] = "sgd"
     learning_rate: Positive
     momentum: Annotated[float, Between(0, 0.9999)]
     weight_decay: Positive
     dampening: Annotated[float, Between(0, 0.9999)] | None = None
     nesterov: bool = False
 
-    def _at_odds(self) -> Iterator[str]:
+    def _at_odds(self) -> Iterator[Problem]:
         for key in ("nesterov", "dampening"):
             if getattr(self, key) and not self.momentum:
-                yield f"`{key}` needs `momentum` above 0. Received: momentum 0"
+                yield key, "needs `momentum` above 0. Received: momentum 0"
         if self.nesterov and self.momentum and self.dampening:
-            yield f"`dampening` must be absent where `nesterov` is true. Received: {self.dampening}"
+            problem = f"must be absent where `nesterov` is true. Received: {self.dampening}"
+            yield "dampening", problem
 
 
-@dataclasses.dataclass(frozen=True)
-class AdamwOptimizer(Table):
+class AdamwOptimizer(Table, kind="adamw"):
     """AdamW.
 
     Attributes:
@@ -156,18 +139,15 @@ class AdamwOptimizer(Table):
         weight_decay: decoupled from the gradient.
     """
 
-    kind: ClassVar[str] = "adamw"
     learning_rate: Positive
     weight_decay: Positive
 
 
-@dataclasses.dataclass(frozen=True)
 class _Schedule(Table):
     warmup_epochs: Count | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class PlateauSchedule(_Schedule):
+class PlateauSchedule(_Schedule, kind="plateau"):
     """Drops the learning rate when the validation loss saturates.
 
     Attributes:
@@ -179,7 +159,6 @@ class PlateauSchedule(_Schedule):
         warmup_epochs: linear rise of the rate before the schedule.
     """
 
-    kind: ClassVar[str] = "plateau"
     factor: Annotated[float, Between(1e-6, 0.999)] = 0.1
     patience: Annotated[int, Between(0)] = 10
     threshold: Annotated[float, Between(0, 0.999)] = 1e-4
@@ -187,8 +166,7 @@ class PlateauSchedule(_Schedule):
     cooldown: Annotated[int, Between(0)] | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class MilestoneSchedule(_Schedule):
+class MilestoneSchedule(_Schedule, kind="milestones"):
     """Drops the learning rate after given epochs.
 
     Attributes:
@@ -197,34 +175,25 @@ class MilestoneSchedule(_Schedule):
         warmup_epochs: linear rise of the rate before the schedule.
     """
 
-    kind: ClassVar[str] = "milestones"
     factor: Annotated[float, Between(1e-6, 0.999)] = 0.1
     milestones: tuple[Count, ...] = ()
 
-    def _at_odds(self) -> Iterator[str]:
-        if not self.milestones:
-            yield "`milestones` must not be empty: the epochs after which the rate drops."
-        elif any(after <= before for before, after in itertools.pairwise(self.milestones)):
-            yield f"`milestones` must increase. Received: {list(self.milestones)}"
+    def _at_odds(self) -> Iterator[Problem]:
+        if any(after <= before for before, after in itertools.pairwise(self.milestones)):
+            yield "milestones", f"must increase. Received: {list(self.milestones)}"
         elif self.warmup_epochs and self.milestones[0] <= self.warmup_epochs:
-            yield (
-                f"`milestones` must be above `warmup_epochs`, {self.warmup_epochs}, which sets the "
-                f"rate until then. Received: {self.milestones[0]}"
-            )
+            problem = f"must be above `warmup_epochs`, {self.warmup_epochs}, which sets the rate"
+            yield "milestones", f"{problem} until then. Received: {self.milestones[0]}"
 
 
-@dataclasses.dataclass(frozen=True)
-class CosineSchedule(_Schedule):
+class CosineSchedule(_Schedule, kind="cosine"):
     """Lowers the learning rate to zero along a cosine.
 
     Attributes:
         warmup_epochs: linear rise of the rate before the schedule.
     """
 
-    kind: ClassVar[str] = "cosine"
 
-
-@dataclasses.dataclass(frozen=True)
 class Train(Table):
     """The training.
 
@@ -272,21 +241,20 @@ class Train(Table):
     synchronized_batch_norm: bool = False
     patience: Count | None = None
 
-    def _at_odds(self) -> Iterator[str]:
+    def _at_odds(self) -> Iterator[Problem]:
         below = f"must be below `train.epochs`, {self.epochs}. Received:"
         warmup = self.schedule.warmup_epochs
         if warmup and warmup >= self.epochs:
-            yield f"`schedule.warmup_epochs` {below} {warmup}. {_SHORT_TRY}"
+            yield "schedule.warmup_epochs", f"{below} {warmup}. {_SHORT_TRY}"
         # After the last epoch there is nothing left to train at a lower rate.
         milestones = getattr(self.schedule, "milestones", ())
         if late := [number for number in milestones if number >= self.epochs]:
-            yield f"`schedule.milestones` {below} {late[0]}"
+            yield "schedule.milestones", f"{below} {late[0]}"
         for key in ("mixup", "cutmix"):
             if getattr(self, key) and self.batch_size == 1:
-                yield f"`{key}` blends clips of a batch: `batch_size` must be above 1. Received: 1"
+                yield key, "blends clips of a batch: `batch_size` must be above 1. Received: 1"
 
 
-@dataclasses.dataclass(frozen=True)
 class Eval(Table):
     """The evaluation.
 
@@ -314,7 +282,6 @@ class Eval(Table):
         return None if self.windows == "all" else self.windows
 
 
-@dataclasses.dataclass(frozen=True)
 class Few(Table):
     """A linear classifier of embeddings, for few videos; with it `model.weights` may be several.
 
@@ -330,12 +297,7 @@ class Few(Table):
     folds: Annotated[int, Between(2)] | None = None
     finetune_epochs: Count | None = None
 
-    def _at_odds(self) -> Iterator[str]:
-        if not self.stages:
-            yield "`stages` must not be empty: the stages that are embedded."
 
-
-@dataclasses.dataclass(frozen=True)
 class Recipe(Table):
     """One whole experiment; `few` is absent where the network is trained as a whole."""
 
@@ -346,50 +308,39 @@ class Recipe(Table):
     eval: Eval
     few: Few | None = None
 
-    def _at_odds(self) -> Iterator[str]:
-        clips, few = self.clips, self.few
-        rgb = clips.channels == 3
-        channels = "red, green, blue" if rgb else f"x, y: clips.input is '{clips.input}'"
+    def _at_odds(self) -> Iterator[Problem]:
+        clips, few, views = self.clips, self.few, self.eval.views
+        channels = "red, green, blue"
+        if clips.channels != 3:
+            channels = f"x, y: clips.input is '{clips.input}'"
         for key in ("mean", "std"):
             values = getattr(self.model, key)
             if values is not None and len(values) != clips.channels:
-                yield (
-                    f"`model.{key}` must hold {clips.channels} numbers ({channels}). Received: "
-                    f"{list(values)}"
-                )
-        if self.videos.annotations == "motion" and (
-            clips.input != "rgb"
-            or not clips.is_whole
-            or clips.flip
-            or isinstance(clips.size, tuple)
-            or clips.sampling.fps
-        ):
+                problem = f"must hold {clips.channels} numbers ({channels}). Received:"
+                yield f"model.{key}", f"{problem} {list(values)}"
+        size, fps, crop = clips.size, clips.sampling.fps, clips.crop.kind
+        rendered = not isinstance(size, tuple) and not (clips.flip or fps) and clips.is_whole
+        if self.videos.annotations == "motion" and not (rendered and clips.input == "rgb"):
             yield (
-                "`videos.annotations` is 'motion', clips that are rendered at their final size: "
-                "`clips.input` must be 'rgb', `clips.crop.kind` 'whole', `clips.flip` false, "
-                "`clips.size` one number and `clips.sampling.fps` absent. Received: "
-                f"'{clips.input}', '{clips.crop.kind}', {str(clips.flip).lower()}, {clips.size}, "
-                f"{clips.sampling.fps}"
+                "videos.annotations",
+                "is 'motion', clips that are rendered at their final size: `clips.input` must be "
+                "'rgb', `clips.crop.kind` 'whole', `clips.flip` false, `clips.size` one number and "
+                f"`clips.sampling.fps` absent. Received: '{clips.input}', '{crop}', "
+                f"{str(clips.flip).lower()}, {size}, {fps}",
             )
-        if self.eval.views == 2 and not clips.is_whole:
+        if views == 2 and not clips.is_whole:
+            problem = f"is 2, the whole frame and its center, but `clips.crop.kind` is '{crop}'"
+            yield "eval.views", f"{problem}: take 1, 3 or 10."
+        if views == 10 and not clips.flip:
             yield (
-                "`eval.views` is 2, the whole frame and its center, but `clips.crop.kind` is "
-                f"'{clips.crop.kind}': take 1, 3 or 10."
+                "eval.views",
+                "is 10, half of them mirrored, but `clips.flip` is false: mirrored videos are of "
+                "other classes, or were never trained on. Take 1 or 3.",
             )
-        if self.eval.views == 10 and not clips.flip:
-            yield (
-                "`eval.views` is 10, half of them mirrored, but `clips.flip` is false: mirrored "
-                "videos are of other classes, or were never trained on. Take 1 or 3."
-            )
-        if few is not None:
-            epochs, warmup = few.finetune_epochs, self.train.schedule.warmup_epochs
-            if epochs and warmup and epochs <= warmup:
-                yield (
-                    "`few.finetune_epochs` must be above `train.schedule.warmup_epochs`, "
-                    f"{warmup}. Received: {epochs}. {_SHORT_TRY}"
-                )
-            if not self.model.weights:
-                yield (
-                    "`model.weights` is absent, but [few] embeds videos by weights: name some, "
-                    "such as `overrides` 'model.weights=motion'"
-                )
+        epochs, warmup = few and few.finetune_epochs, self.train.schedule.warmup_epochs
+        if epochs and warmup and epochs <= warmup:
+            problem = f"must be above `train.schedule.warmup_epochs`, {warmup}. Received: {epochs}."
+            yield "few.finetune_epochs", f"{problem} {_SHORT_TRY}"
+        if few and not self.model.weights:
+            problem = "is absent, but [few] embeds videos by weights: name some, such as"
+            yield "model.weights", f"{problem} `overrides` 'model.weights=motion'"

@@ -1,19 +1,23 @@
-"""Tables of a recipe: frozen dataclasses that check their values, read from TOML and written back.
+"""Tables of a recipe: classes that check their values, read from TOML and written back.
 
-A field whose default is None or False is an extra: absent from a file, it is not done. All other
-fields must stand in a file, whatever default they have for Python users.
+A key whose default is None or False is an extra: absent from a file, it is not done. All other
+keys must stand in a file, whatever default they have for Python users.
 """
 
 import dataclasses
 import difflib
 import json
 import math
+import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from keras_r3d.system.errors import RecipeError
+
+Problem = tuple[str, str]  # a key, and what is wrong with its value
+Field = dataclasses.Field[Any]
 
 
 class Between(NamedTuple):
@@ -22,54 +26,73 @@ class Between(NamedTuple):
     low: float
     high: float = math.inf
 
-    def __str__(self) -> str:
-        bounded = math.isfinite(self.high)
-        return f"from {self.low:g} to {self.high:g}" if bounded else f"at least {self.low:g}"
-
 
 class TableError(RecipeError):
-    """Some values of a table are wrong; each of the `problems` begins with its "`key` "."""
+    """Some values of a table are wrong."""
 
-    def __init__(self, table: str, problems: Sequence[str]):
+    def __init__(self, table: str, problems: Sequence[Problem]):
         self.problems = problems
-        super().__init__(listed(table, [f"{table}: {text}" for text in problems]))
+        super().__init__(listed(table, [f"{table}: `{key}` {text}" for key, text in problems]))
 
 
-@dataclasses.dataclass(frozen=True)
+@typing.dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
 class Table:
-    """A table of a recipe.
+    """A table of a recipe; classes of it are frozen dataclasses, those of a choice have a `kind`.
 
     Raises:
         RecipeError: a value has the wrong type, is out of range, or is at odds with another.
     """
 
     kind: ClassVar[str] = ""
+    __dataclass_fields__: ClassVar[dict[str, Field]]
+
+    def __init_subclass__(cls, kind: str = "") -> None:
+        cls.kind = kind
+        dataclasses.dataclass(frozen=True)(cls)
 
     def __post_init__(self) -> None:
         problems = []
-        for name, hint in field_types(type(self)).items():
+        for field in dataclasses.fields(self):
             try:
-                object.__setattr__(self, name, _convert(hint, getattr(self, name)))
+                object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
             except ValueError as error:
-                problems.append(f"`{name}` {error}")
+                problems.append((field.name, str(error)))
         if problems := problems or list(self._at_odds()):
             raise TableError(type(self).__name__, problems)
 
-    def _at_odds(self) -> Iterator[str]:
+    def _at_odds(self) -> Iterator[Problem]:
         """Yields what is wrong with values that do not fit others."""
         yield from ()
 
 
-def field_types(table: type[Table]) -> dict[str, Any]:
-    """Returns the type of each key of a table; fields that only Python users set are left out."""
-    if table not in _types:  # which takes a while to find out
-        hints = typing.get_type_hints(table, include_extras=True)
-        keys = [f.name for f in dataclasses.fields(table) if f.metadata.get("key", True)]
-        _types[table] = {key: hints[key] for key in keys}
-    return _types[table]
+def keys(table: type[Table]) -> dict[str, Field]:
+    """Returns the keys that a table may have in a file."""
+    return {f.name: f for f in dataclasses.fields(table) if f.metadata.get("key", True)}
 
 
-_types: dict[type[Table], dict[str, Any]] = {}
+def is_extra(field: Field) -> bool:
+    """Whether a key is absent where it is not done."""
+    return field.default is None or field.default is False
+
+
+def subtables(field: Field) -> list[type[Table]]:
+    """Returns the tables that a key may hold."""
+    options = typing.get_args(field.type) or (field.type,)
+    return [t for t in options if isinstance(t, type) and issubclass(t, Table)]
+
+
+def walk(table: type[Table], path: str = "") -> Iterator[tuple[str, type[Table]]]:
+    """Yields a table and those in it, with their paths, such as "train."."""
+    yield path, table
+    for name, field in keys(table).items():
+        for choice in subtables(field):
+            yield from walk(choice, f"{path}{name}.")
+
+
+def key_places(root: type[Table]) -> dict[str, str]:
+    """Returns where each key of nested tables stands, the outermost where several have its name."""
+    tables = sorted(walk(root), key=lambda item: -item[0].count("."))
+    return {name: path + name for path, table in tables for name in keys(table)}
 
 
 def listed(subject: str, problems: Sequence[str]) -> str:
@@ -79,16 +102,16 @@ def listed(subject: str, problems: Sequence[str]) -> str:
     return "\n  ".join([f"{subject} has {len(problems)} problems:", *problems])
 
 
-def subtables(hint: Any) -> dict[str, type[Table]]:
-    """Returns the tables that a field may hold, by their `kind` ("" if there is but one)."""
-    options = typing.get_args(hint) if _is_union(hint) else (hint,)
-    return {t.kind: t for t in options if isinstance(t, type) and issubclass(t, Table)}
+def suggest(word: str, choices: Iterable[str], prefix: str = "") -> str:
+    """Returns " Did you mean …?" for the choice nearest to a word, or ""."""
+    close = difflib.get_close_matches(word, list(choices), n=1)
+    return f" Did you mean '{prefix}{close[0]}'?" if close else ""
 
 
-def read(root: type[Table], values: Mapping[str, Any]) -> Any:
+def read(root: type[Table], values: Any) -> Any:
     """Reads nested tables; one RecipeError says all that is wrong with them."""
-    reader = _Reader(root)
-    table = reader.read_table(root, values, "")
+    reader = _Reader(key_places(root))
+    table = reader.read([root], values, "")
     if reader.problems:
         raise RecipeError(listed("The recipe", reader.problems))
     return table
@@ -97,61 +120,55 @@ def read(root: type[Table], values: Mapping[str, Any]) -> Any:
 class _Reader:
     """Reads tables and collects what is wrong with them."""
 
-    def __init__(self, root: type[Table]):
+    def __init__(self, places: Mapping[str, str]):
         self.problems: list[str] = []
-        self._places = key_places(root)
+        self._places = places
 
-    def read_table(self, table: type[Table], values: Any, path: str) -> Table | None:
-        """Reads a table at a path such as "train."; None if something is wrong in it."""
+    def read(self, choices: Sequence[type[Table]], values: Any, path: str) -> Table | None:
+        """Reads one of some tables at a path such as "train."; None if it cannot be made."""
         if not isinstance(values, Mapping):
-            self.problems.append(f"Recipe section [{path[:-1]}] must be a table.")
+            place = f"Recipe section [{path[:-1]}]" if path else "A recipe"
+            self.problems.append(f"{place} must be a table.")
             return None
-        hints, problems_before = field_types(table), len(self.problems)
-        extras = {f.name for f in dataclasses.fields(table) if f.default in (None, False)}
-        for key in values:
-            if key not in hints and not (key == "kind" and table.kind):
-                self._note_unknown(key, values[key], path, hints)
-        arguments: dict[str, Any] = {}
-        for key, hint in hints.items():
-            tables = subtables(hint)
-            if key in values:
-                value = values[key]
-                arguments[key] = self._read_choice(tables, value, path + key) if tables else value
-            elif key not in extras:
-                missing = f"section [{path}{key}]" if tables else f"key '{path}{key}'"
-                self.problems.append(f"Recipe {missing} is missing.")
-        # Values are checked also where keys are missing, so that all problems come at once.
-        reported = {k for k in hints if arguments.get(k) is None and k not in extras - set(values)}
-        try:
-            made = table(**dict.fromkeys(reported) | arguments)
-        except TableError as error:
-            for problem in error.problems:
-                _, key, text = problem.split("`", 2)
-                if key not in reported:
-                    self.problems.append(f"Recipe key '{path}{key}'{text}")
+        kinds = [table.kind for table in choices]
+        kind = values.get("kind") if any(kinds) else ""
+        if kind not in kinds:
+            self._note(f"{path}kind", f"must be one of {kinds}. Received: {kind!r}")
             return None
-        return made if len(self.problems) == problems_before else None
+        table, arguments = choices[kinds.index(kind)], {}
+        fields, others = keys(table), {name: t.kind for t in choices for name in keys(t)}
+        for name in [
+            name for name in values if name not in fields and (name != "kind" or not kind)
+        ]:
+            if name in others:
+                what = f"this {path.split('.')[-2]} is {kind}: leave it out."
+                self._note(path + name, f"belongs to {others[name]}; {what}")
+            else:
+                self._note_unknown(name, values[name], path, fields)
+        problems_before = len(self.problems)  # in spite of unknown keys, the others are checked
+        for name, field in fields.items():
+            place, tables, value = path + name, subtables(field), values.get(name)
+            if value is None:
+                if not is_extra(field):
+                    missing = f"section [{place}]" if tables else f"key '{place}'"
+                    self.problems.append(f"Recipe {missing} is missing.")
+            elif tables:
+                arguments[name] = self.read(tables, value, f"{place}.")
+            else:
+                try:
+                    arguments[name] = _checked(field, value)
+                except ValueError as error:
+                    self._note(place, str(error))
+        if len(self.problems) == problems_before:
+            try:
+                return table(**arguments)
+            except TableError as error:
+                for name, text in error.problems:
+                    self._note(path + name, text)
+        return None
 
-    def _read_choice(self, tables: dict[str, type[Table]], values: Any, path: str) -> Table | None:
-        """Reads the one of several tables that `kind` names."""
-        if "" in tables or not isinstance(values, Mapping):
-            return self.read_table(next(iter(tables.values())), values, f"{path}.")
-        kind = values.get("kind")
-        if kind not in tables:
-            self.problems.append(
-                f"Recipe key '{path}.kind' must be one of {list(tables)}. Received: {kind!r}"
-            )
-            return None
-        keys, kept = field_types(tables[kind]), dict(values)
-        others = {key: name for name in tables for key in field_types(tables[name])}
-        for key in values:
-            if key in others and key not in keys:
-                del kept[key]
-                self.problems.append(
-                    f"Recipe key '{path}.{key}' belongs to {others[key]}; this "
-                    f"{path.rpartition('.')[2]} is {kind}: leave it out."
-                )
-        return self.read_table(tables[kind], kept, f"{path}.")
+    def _note(self, place: str, text: str) -> None:
+        self.problems.append(f"Recipe key '{place}' {text}")
 
     def _note_unknown(self, key: str, value: Any, path: str, siblings: Iterable[str]) -> None:
         """Notes an unknown key, or each key of an unknown table."""
@@ -164,113 +181,74 @@ class _Reader:
         self.problems.append(f"Unknown recipe key '{path}{key}'.{hint}")
 
 
-def key_places(table: type[Table], path: str = "") -> dict[str, str]:
-    """Returns where each key of nested tables stands."""
-    places = {}
-    for key, hint in field_types(table).items():
-        places[key] = f"{path}{key}"
-        for choice in subtables(hint).values():
-            places |= key_places(choice, f"{path}{key}.")
-    return places
-
-
 def as_dict(table: Table) -> dict[str, Any]:
     """Returns a table as TOML and JSON can hold it, without extras that are not done."""
     values: dict[str, Any] = {"kind": table.kind} if table.kind else {}
-    defaults = {field.name: field.default for field in dataclasses.fields(table)}
-    for key in field_types(type(table)):
-        value = getattr(table, key)
+    for name, field in keys(type(table)).items():
+        value = getattr(table, name)
         if isinstance(value, Table):
-            values[key] = as_dict(value)
-        elif value is not None and not (value is False and defaults[key] is False):
-            values[key] = list(value) if isinstance(value, tuple) else value
+            values[name] = as_dict(value)
+        elif not is_extra(field) or value is not field.default:
+            values[name] = list(value) if isinstance(value, tuple) else value
     return values
 
 
 def to_toml(values: Mapping[str, Any], path: str = "") -> str:
     """Writes nested tables as TOML."""
-    lines = [f"{k} = {_toml(v)}" for k, v in values.items() if not isinstance(v, Mapping)]
-    text = "".join(f"{line}\n" for line in ([f"[{path}]"] if path and lines else []) + lines)
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            text += ("\n" if text else "") + to_toml(value, f"{path}.{key}" if path else key)
+    tables = {name: value for name, value in values.items() if isinstance(value, Mapping)}
+    text = f"[{path}]\n" if path and (not values or values.keys() - tables.keys()) else ""
+    for name, value in values.items():
+        if name not in tables:
+            # JSON is TOML here, but for DEL, which TOML wants escaped.
+            value = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+            text += f"{name} = {value}\n"
+    for name, value in tables.items():
+        text += ("\n" if text else "") + to_toml(value, f"{path}.{name}".lstrip("."))
     return text
 
 
-def suggest(word: str, choices: Iterable[str], prefix: str = "") -> str:
-    """Returns " Did you mean …?" for the choice nearest to a word, or ""."""
-    close = difflib.get_close_matches(word, list(choices), n=1)
-    return f" Did you mean '{prefix}{close[0]}'?" if close else ""
-
-
-def _is_union(hint: Any) -> bool:
-    return typing.get_origin(hint) in (typing.Union, types.UnionType)
-
-
-def _convert(hint: Any, value: Any) -> Any:
+def _checked(field: Field, value: Any) -> Any:
     """Returns a value as the type that a field states, or raises ValueError."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        number, between = _convert(arguments[0], value), arguments[1]
-        if between.low <= number <= between.high and math.isfinite(number):
-            return number
-        problem = str(between)
-    elif _is_union(hint):
-        return _convert_union(arguments, value)
-    elif origin is Literal:
-        if value in arguments and not isinstance(value, bool):
-            return value
-        problem = f"one of {list(arguments)}" if len(arguments) > 1 else repr(arguments[0])
-    elif origin is tuple:
-        return _convert_tuple(arguments, value)
-    elif hint is float and type(value) in (int, float):
-        if math.isfinite(value):
-            return float(value)
-        problem = "finite"
-    elif isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    else:
-        problem = hint.__name__
-    raise ValueError(f"must be {problem}. Received: {value!r}")
-
-
-def _convert_union(options: Sequence[Any], value: Any) -> Any:
-    if value is None and types.NoneType in options:
-        return None
-    options = [option for option in options if option is not types.NoneType]
-    lists = [option for option in options if typing.get_origin(option) is tuple]
-    if isinstance(value, list | tuple):
-        options = lists or options
-    elif len(lists) < len(options):
-        options = [option for option in options if option not in lists]
-    if len(options) == 1:
-        return _convert(options[0], value)
-    problems = []
-    for option in options:
+    union = typing.get_origin(field.type) in (typing.Union, types.UnionType)
+    options = list(typing.get_args(field.type)) if union else [field.type]
+    if types.NoneType in options:
+        if value is None:
+            return None
+        options.remove(types.NoneType)
+    is_list, wrong = isinstance(value, list | tuple), []
+    fitting = [option for option in options if (typing.get_origin(option) is tuple) == is_list]
+    for option in fitting or options:
         try:
             return _convert(option, value)
         except ValueError as error:
-            problems.append(str(error).partition(". Received")[0].removeprefix("must be "))
-    if all(isinstance(option, type) for option in options):
-        problems = [f"one of {[option.__name__ for option in options]}"]
-    raise ValueError(f"must be {' or '.join(problems)}. Received: {value!r}")
+            wrong.append(error.args)
+    expected = " or ".join(text for text, _ in wrong)
+    raise ValueError(f"must be {expected}. Received: {wrong[-1][1]!r}")
 
 
-def _convert_tuple(arguments: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise ValueError(f"must be a list. Received: {value!r}")
-    hints = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
-    if len(hints) != len(value):
-        raise ValueError(f"must hold {len(hints)} values. Received: {value!r}")
-    return tuple(map(_convert, hints, value))
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        # A JSON string is a TOML basic string, but for DEL, which TOML wants escaped.
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    return repr(value)
+def _convert(hint: Any, value: Any, low: float = -math.inf, high: float = math.inf) -> Any:
+    """Returns a value as a type; a ValueError has what it must be, and the value or its part."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _convert(options[0], value, *options[1])
+    expected = getattr(hint, "__name__", "")
+    if origin is Literal:
+        if any(value == option and type(value) is type(option) for option in options):
+            return value
+        expected = f"one of {list(options)}" if len(options) > 1 else repr(options[0])
+    elif origin is tuple:
+        any_length = options[-1] is Ellipsis
+        if isinstance(value, list | tuple) and (
+            value if any_length else len(value) == len(options)
+        ):
+            return tuple(_convert(options[0], item) for item in value)
+        expected = "a list, not empty" if any_length else f"a list of {len(options)}"
+    elif hint in (int, float) and type(value) in (int, hint):
+        if low <= value <= high and abs(value) <= sys.float_info.max:
+            return hint(value)
+        expected = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        if not abs(value) <= sys.float_info.max:  # nor is NaN
+            expected = "finite"
+    elif hint not in (int, float) and isinstance(value, hint):
+        return value
+    raise ValueError(expected, value)

@@ -1,6 +1,5 @@
 """Pages that are made of others: `python tests/helpers/pages.py` writes them anew."""
 
-import dataclasses
 import inspect
 import json
 import re
@@ -94,35 +93,24 @@ def api() -> str:
 
 def keys() -> str:
     """Returns the text of the page of all recipe keys, by the docstrings of their tables."""
-    from keras_r3d.recipe import schema
+    from keras_r3d.recipe import schema, tables
 
-    return "\n".join([_KEYS, *_tables(schema.Recipe, "")]) + "\n"
-
-
-def _tables(table: type, path: str) -> list[str]:
-    """Returns the section of a table, and those of the tables in it."""
-    from keras_r3d.recipe import tables
-
-    lines: list[str] = []
-    hints = tables.field_types(table)
-    if path:
+    lines = [_KEYS]
+    for path, table in tables.walk(schema.Recipe):
+        if not path:
+            continue
         kind = f", kind `{table.kind}`" if table.kind else ""
         first, _, rest = inspect.getdoc(table).partition("\n")
-        lines += [f"## [{path}]{kind}", "", first, ""]
+        lines += [f"## [{path[:-1]}]{kind}", "", first, ""]
         texts = dict(re.findall(r"^    (\w+): (.*(?:\n {8}.*)*)", rest, re.MULTILINE))
-        fields = {f.name: f.default for f in dataclasses.fields(table)}
-        rows = [(key, fields[key]) for key, hint in hints.items() if not tables.subtables(hint)]
+        rows = []
+        for key, field in tables.keys(table).items():
+            if not tables.subtables(field):
+                text = " ".join(texts[key].split()).replace("|", "\\|")
+                rows.append(f"| `{key}` | {'extra' if tables.is_extra(field) else ''} | {text} |")
         if rows:
-            lines += ["| | | |", "| --- | --- | --- |"]
-        for key, default in rows:
-            text = " ".join(texts[key].split()).replace("|", "\\|")
-            extra = "extra" if default is None or default is False else ""
-            lines.append(f"| `{key}` | {extra} | {text} |")
-        lines += [""] if rows else []
-    for key, hint in hints.items():
-        for choice in tables.subtables(hint).values():
-            lines += _tables(choice, f"{path}.{key}" if path else key)
-    return lines
+            lines += ["| | | |", "| --- | --- | --- |", *rows, ""]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

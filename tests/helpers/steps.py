@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_r3d import recipe, run_folder
 from keras_r3d.recipe.schema import AdamwOptimizer, PlateauSchedule, SgdOptimizer
-from keras_r3d.recipe.tables import field_types
+from keras_r3d.recipe.tables import keys as keys_of
 from keras_r3d.system.devices import Devices
 from keras_r3d.training.optimization.step import Steps
 from keras_r3d.training.setup import Setup
@@ -32,7 +32,7 @@ def train(optimizer="sgd", **keys) -> recipe.Train:
     """Plain SGD at a rate of `RATE`, with changes of [train] or of the optimizer by their names."""
     kind = {"sgd": SgdOptimizer, "adamw": AdamwOptimizer}[optimizer]
     plain = {"learning_rate": RATE, "momentum": 0.0, "weight_decay": 0.0}
-    names = [name for name in field_types(kind) if name in keys or name in plain]
+    names = [name for name in keys_of(kind) if name in keys or name in plain]
     settings = kind(**{name: keys.pop(name, plain.get(name)) for name in names})
     return dataclasses.replace(recipe.load("demo").train, optimizer=settings, **keys)
 

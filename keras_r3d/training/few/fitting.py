@@ -231,7 +231,7 @@ def train_from(
 class _Train(recipes.Train):
     """The first epochs of a training, which may be fewer than those of its warm-up."""
 
-    def _at_odds(self) -> Iterator[str]:
+    def _at_odds(self) -> Iterator[tuple[str, str]]:
         yield from ()
 
 
