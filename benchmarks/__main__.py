@@ -1,5 +1,6 @@
 """Speed and memory against peers and floors: `python -m benchmarks KIND`."""
 
+import dataclasses
 import importlib
 import os
 import platform
@@ -50,7 +51,7 @@ def _main(arguments: command.Arguments, *, kind: str, json: str | None = None) -
     module, _, function = place.partition(":")
     figures = getattr(importlib.import_module(module), function)(options)
     if json:
-        files.write_json(json, about | figures)
+        files.write_json(json, about | {"options": dataclasses.asdict(options)} | figures)
 
 
 def main() -> None:

@@ -1,20 +1,18 @@
 """Evaluating videos: the whole beside its two parts, decoding and the network."""
 
-import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from benchmarks.options import Options
-from benchmarks.turns import interleaved
+from benchmarks.turns import Result, in_process, report
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.data.opening import open_source
 from keras_r3d.inference.models import classifier
 from keras_r3d.inference.prediction import scoring
-from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system.devices import choose
 
 DECODING, NETWORK = "decoding alone", "network alone"
@@ -39,31 +37,19 @@ def run(options: Options) -> dict[str, Any]:
     scorer = classifier.of_network(network, experiment, hardware=hardware)
     count, steps = parts(scorer, lambda: source.reader, videos)
     steps["evaluation"] = lambda: list(scoring.score(scorer, source.reader, videos))
-    rates = interleaved(steps, count, options.rounds)
-    figures = {
-        "devices": hardware.description,
-        "model": options.model,
-        "data": as_dict(experiment.clips),
-        "eval": dataclasses.asdict(experiment.eval),
-        "videos": len(videos),
-        "clips": count,
-        "network_threads": options.network_threads,
-        "rounds": options.rounds,
-        "clips_per_second": rates,
-        "of_the_slower": rates["evaluation"] / min(rates[DECODING], rates[NETWORK]),
-        "of_one_after_the_other": rates["evaluation"] / one_after_the_other(rates),
-    }
-    print(
+    results = in_process(steps, count, options.rounds)
+    rows = report(
         f"Evaluation, {options.model}, {count} clips of {'x'.join(map(str, shape[:3]))} from "
-        f"{len(videos)} videos, {hardware.description}, median of {options.rounds} turns"
+        f"{len(videos)} videos, {hardware.description}",
+        *(results, "clips"),
     )
-    for part, rate in rates.items():
-        print(f"  {part:18}{rate:9.2f} clips/s")
+    rate, both = results["evaluation"].rate, one_after_the_other(results)
+    of_slower = rate / min(results[DECODING].rate, results[NETWORK].rate)
     print(
-        f"  {figures['of_the_slower']:.2f} of the slower of the two; "
-        f"{figures['of_one_after_the_other']:.2f} of both one after the other on the same cores"
+        f"  {of_slower:.2f} of the slower of the two; {rate / both:.2f} of both one after the other"
     )
-    return figures
+    shares = {"of_the_slower": of_slower, "of_one_after_the_other": rate / both}
+    return {"contenders": rows, "videos": len(videos), "clips": count, **shares}
 
 
 def parts(
@@ -86,6 +72,6 @@ def parts(
     return count, {DECODING: lambda: sum(decoded()), NETWORK: compute}
 
 
-def one_after_the_other(rates: dict[str, float]) -> float:
+def one_after_the_other(results: Mapping[str, Result]) -> float:
     """Returns the rate of decoding and network on the same cores, if nothing else took time."""
-    return 1 / (1 / rates[DECODING] + 1 / rates[NETWORK])
+    return 1 / (1 / results[DECODING].rate + 1 / results[NETWORK].rate)

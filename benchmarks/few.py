@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.evaluate import one_after_the_other, parts
 from benchmarks.options import Options
-from benchmarks.turns import interleaved, peak_megabytes
+from benchmarks.turns import in_process, peak_megabytes, report
 from keras_r3d import recipe as recipes
 from keras_r3d.data import demo
 from keras_r3d.data.annotations import Video
@@ -33,51 +33,11 @@ _SCRATCH = "gestures"  # recipe that trains from scratch
 
 def run(options: Options) -> dict[str, Any]:
     """Measures a whole training, and its embedding beside decoding and the network alone."""
-    experiment, rounds = options.load_recipe(), options.rounds
+    experiment = options.load_recipe()
     data = options.data or str(demo.render() / "test")
-    figures = {
-        "data": data,
-        "weights": experiment.model.weights,
-        "rounds": rounds,
-        "megabytes_before": peak_megabytes(),
-        "trainings": _train_twice(data, experiment),
-        "peak_megabytes": peak_megabytes(),
-        **_time_embedding(data, experiment, rounds),
-    }
-    print(
-        f"Training on few videos: {figures['videos']} of {data}, {figures['clips']} clips, "
-        f"median of {rounds} turns"
-    )
-    for part, rate in figures["videos_per_second"].items():
-        print(f"  {part:18}{rate:9.2f} videos/s{figures['videos'] / rate:9.2f} s")
-    print(
-        f"  On the same cores {figures['most_videos_per_second']:.2f} videos/s is the most: "
-        f"{figures['of_the_most']:.2f} of it is reached."
-    )
-    for name, seconds in figures["trainings"].items():
-        stages = ", ".join(f"{stage} {took:.1f} s" for stage, took in seconds.items())
-        print(f"  Whole training, {name}: {stages}")
-    print(
-        f"  Peak memory of the trainings: {figures['peak_megabytes']:.0f} MB "
-        f"({figures['megabytes_before']:.0f} MB before: libraries)"
-    )
-    return figures
-
-
-def _train_twice(data: str, experiment: Recipe) -> dict[str, dict[str, float]]:
-    """Returns the seconds of each stage, and of all."""
-    trainings = {}
-    with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as folder:
-        for name in ("first", "again"):  # the second finds the embeddings of the first beside it
-            started, place = time.monotonic(), Path(folder) / name
-            trained = training.train_network(experiment, data, place, say=lambda line: None)
-            seconds = time.monotonic() - started
-            trainings[name] = {**trained.summary["seconds"], "all": round(seconds, 2)}
-    return trainings
-
-
-def _time_embedding(data: str, experiment: Recipe, rounds: int) -> dict[str, Any]:
-    """Embeds videos, decodes them, and scores as many clips, in turns."""
+    before = peak_megabytes()
+    trainings = _train_twice(data, experiment)
+    peak = peak_megabytes()
     few = setup.prepare(experiment, data, choose(), lambda line: None)
     splits = [split for split in ("train", few.test_split) if split]
     videos = [video for split in splits for video in few.annotations.split(split)]
@@ -90,15 +50,33 @@ def _time_embedding(data: str, experiment: Recipe, rounds: int) -> dict[str, Any
     model = few.embedder()
     clips, steps = parts(model, open_reader, videos)
     steps["embedding"] = lambda: _embed(few, model, open_reader(), videos)
-    rates = interleaved(steps, len(videos), rounds)
-    most = one_after_the_other(rates)
-    return {
-        "videos": len(videos),
-        "clips": clips,
-        "videos_per_second": rates,
-        "most_videos_per_second": most,
-        "of_the_most": rates["embedding"] / most,
-    }
+    results = in_process(steps, len(videos), options.rounds)
+    title = f"Training on few videos: {len(videos)} of {data}, {clips} clips"
+    rows = report(title, results, "videos")
+    most = one_after_the_other(results)
+    print(
+        f"  On the same cores {most:.2f} videos/s is the most: "
+        f"{results['embedding'].rate / most:.2f} of it is reached."
+    )
+    for name, seconds in trainings.items():
+        stages = ", ".join(f"{stage} {took:.1f} s" for stage, took in seconds.items())
+        print(f"  Whole training, {name}: {stages}")
+    print(f"  Peak memory of the trainings: {peak:.0f} MB ({before:.0f} MB before: libraries)")
+    memory = {"megabytes_before": before, "peak_megabytes": peak}
+    counts = {"videos": len(videos), "clips": clips, "most_videos_per_second": most}
+    return {"contenders": rows, "trainings": trainings, **counts, **memory}
+
+
+def _train_twice(data: str, experiment: Recipe) -> dict[str, dict[str, float]]:
+    """Returns the seconds of each stage, and of all."""
+    trainings = {}
+    with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as folder:
+        for name in ("first", "again"):  # the second finds the embeddings of the first beside it
+            started, place = time.monotonic(), Path(folder) / name
+            trained = training.train_network(experiment, data, place, say=lambda line: None)
+            seconds = time.monotonic() - started
+            trainings[name] = {**trained.summary["seconds"], "all": round(seconds, 2)}
+    return trainings
 
 
 def _embed(

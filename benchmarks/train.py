@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.options import Options
-from benchmarks.turns import Contender, Entry, Worker, in_turns, one_by_one, print_table
+from benchmarks.turns import Contender, Worker, in_turns, one_by_one, report
 
 _SAVE_MINUTES = 10.0  # between two states, as the recipes have it
 # A network for 400 classes, clips uint8 `(batch, frames, size, size, 3)`, and labels int32.
@@ -80,48 +80,32 @@ _CONTENDERS = (
     Contender("PyTorch, float32", _start_pytorch, ("torch",)),
     Contender("PyTorch, bfloat16", _start_pytorch, ("torch",), _BFLOAT16),
 )
-_COLUMNS = {"clips/s": ("rate", ".2f"), "of ours": ("ours", ".2f"), "of peer": ("peer", ".2f")}
 
 
 def run(options: Options) -> dict[str, Any]:
     """Measures and prints."""
-    model, batch_size, rounds = options.model, options.batch_size, options.rounds
-    frames, size = options.frames, options.size
+    batch_size, frames, size = options.batch_size, options.frames, options.size
     network = options.build_network((frames, size, size, 3))
-    cores, rng = sorted(os.sched_getaffinity(0)), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     clips = rng.integers(0, 256, (batch_size, frames, size, size, 3), np.uint8)
-    task = model, clips, rng.integers(0, 400, batch_size, np.int32)
-    turns = [["a step"]] * (rounds + 1)
-    entries = [
-        Entry(c, cores, turns) for c in _CONTENDERS if options.xla or "compiled" not in c.options
-    ]
-    results = in_turns(entries, task, [_OURS])
-    rates = {name: batch_size * r.rate for name, r in results.items() if not r.problem}
-    figures: dict[str, Any] = {
-        "model": model,
-        "clip": [frames, size, size, 3],
-        "batch_size": batch_size,
-        "rounds": rounds,
-        "versions": {name: results[name].version for name in rates},
-        "clips_per_second": rates,
-        "dropped_out": {name: r.problem for name, r in results.items() if r.problem},
-        "state": _save_state(network),
-    }
-    rows: dict[str, dict[str, float]] = {}
-    for name, rate in rates.items():
-        rows[name] = {"rate": rate, "ours": rate / rates[_OURS]}
-        peer = "PyTorch, bfloat16" if "bfloat16" in name else "PyTorch, float32"
-        if peer in rates and name.startswith("keras_r3d"):
-            rows[name]["peer"] = rate / rates[peer]
-            figures.setdefault("against_pytorch", {})[name] = rate / rates[peer]
-    print(f"Training step, {model}, {batch_size} clips of {frames}x{size}x{size}, {rounds} turns")
-    print_table(results, rows, _COLUMNS)
-    state = figures["state"]
+    task = options.model, clips, rng.integers(0, 400, batch_size, np.int32)
+    contenders = [c for c in _CONTENDERS if options.xla or "compiled" not in c.options]
+    turns = [["a step"]] * (options.rounds + 1)
+    results = in_turns(contenders, task, lambda pace: turns, [_OURS])
+    peers = {}
+    for name, result in results.items():
+        peer = results["PyTorch, bfloat16" if "bfloat16" in name else "PyTorch, float32"]
+        if name.startswith("keras_r3d") and not result.problem and not peer.problem:
+            peers[name] = {"of peer": result.rate / peer.rate}
+    title = f"Training step, {options.model}, {batch_size} clips of {frames}x{size}x{size}"
+    against = {"of ours": _OURS}
+    rows = report(title, results, "clips", scale=batch_size, against=against, more=peers)
+    state = _save_state(network)
     print(
         f"A saved state: {state['megabytes']:.0f} MB in {state['seconds']:.2f} s; one every "
         f"{_SAVE_MINUTES:g} minutes is {state['share']:.2%} of the time."
     )
-    return figures
+    return {"contenders": rows, "state": state}
 
 
 def _save_state(network: Any) -> dict[str, float]:

@@ -1,11 +1,13 @@
-"""Several ways to do one thing in turns, so that all see the same load of the machine.
+"""The frame of all benchmarks: contenders take turns, so that all see the same load of the machine.
 
-Contenders run in processes of their own, which stand still while it is not their turn.
+They are steps of this process, or run in processes of their own, which stand still while it is not
+their turn. What is told of each is the median of its turns.
 """
 
 import contextlib
 import ctypes
 import dataclasses
+import functools
 import importlib
 import multiprocessing
 import os
@@ -16,27 +18,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from keras_r3d.system.errors import R3DError
 from keras_r3d.system.opencv import cv2
-
-
-def interleaved(
-    steps: Mapping[str, Callable[[], object]], units: float, rounds: int
-) -> dict[str, float]:
-    """Runs steps in turns, in this process, once more to warm up.
-
-    Returns:
-        Units (of which a step takes `units`) per second of each, the median over the rounds.
-    """
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds + 1):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: units / statistics.median(times[1:]) for name, times in seconds.items()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,15 +52,7 @@ class Contender:
     modules: tuple[str, ...] = ()  # that it imports; the report gives the version of the first
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     pace: int = 1  # times the items in a turn; with more, what was prefetched counts less
-
-
-class Entry(NamedTuple):
-    """A contender, the cores it may use, and the items of its turns; the first warms up."""
-
-    contender: Contender
-    cores: Sequence[int]
-    turns: Sequence[Sequence[Any]]
-    shows: Sequence[Any] = ()
+    cores: int | None = None  # how many it may use; None: all that the turns are taken on
 
 
 @dataclasses.dataclass
@@ -86,7 +63,7 @@ class Result:
     problem: str = ""
     seconds: list[float] = dataclasses.field(default_factory=list)  # of an item, in each turn
     cpu_seconds: list[float] = dataclasses.field(default_factory=list)  # that its threads ran
-    peak_megabytes: float = 0.0  # that its process has held, libraries included
+    peak_megabytes: float | None = None  # that its process has held, libraries included
     shown: list[Any] = dataclasses.field(default_factory=list)
 
     @property
@@ -94,61 +71,110 @@ class Result:
         """Items a second, the median of the turns."""
         return 1 / statistics.median(self.seconds)
 
-    @property
-    def cpu_rate(self) -> float:
-        """Items a CPU second: others on the machine hardly move it."""
-        return 1 / statistics.median(self.cpu_seconds)
+    def add(self, times: tuple[float, float], items: float) -> None:
+        """Adds a turn by its seconds and CPU seconds."""
+        self.seconds.append(times[0] / items)
+        self.cpu_seconds.append(times[1] / items)
 
 
-def in_turns(entries: Sequence[Entry], task: Any, required: Sequence[str]) -> dict[str, Result]:
-    """Lets contenders take turns, all as many; one that drops out takes no more.
-
-    Returns:
-        Results by name.
-
-    Raises:
-        R3DError: one drops out without which nothing is compared.
-    """
-    results = {entry.contender.name: Result() for entry in entries}
-    processes: dict[str, _Process] = {}
-    with contextlib.ExitStack() as stack:
-        for turn in range(len(entries[0].turns)):
-            for contender, cores, turns, shows in entries:
-                result = results[contender.name]
-                try:
-                    if turn == 0:
-                        process = _Process(contender, task, cores)
-                        stack.callback(process.close)
-                        processes[contender.name] = process
-                        result.version = process.receive()
-                        result.shown = [process.ask("show", item) for item in shows]
-                        process.ask("run", turns[0])
-                    elif not result.problem:
-                        times = processes[contender.name].ask("run", turns[turn])
-                        result.seconds.append(times[0] / len(turns[turn]))
-                        result.cpu_seconds.append(times[1] / len(turns[turn]))
-                        result.peak_megabytes = times[2]
-                except _DroppedOutError as error:
-                    result.problem = str(error)
-                    if contender.name in required:
-                        raise R3DError(f"'{contender.name}' {error}") from error
+def in_process(
+    steps: Mapping[str, Callable[[], object]], items: float, rounds: int
+) -> dict[str, Result]:
+    """Lets steps, of as many items each, take turns in this process, once more to warm up."""
+    results = {name: Result() for name in steps}
+    for turn in range(rounds + 1):
+        for name, step in steps.items():
+            times = _time(step)
+            if turn:
+                results[name].add(times, items)
     return results
 
 
-def print_table(
+def in_turns(
+    contenders: Sequence[Contender],
+    task: Any,
+    plan: Callable[[int], Sequence[Sequence[Any]]],
+    required: Sequence[str],
+    *,
+    cores: Sequence[int] | None = None,  # that they may use; None: all
+    shows: Sequence[Any] = (),  # items that each makes once, for its result
+) -> dict[str, Result]:
+    """Lets contenders take turns, all as many; one that drops out takes no more.
+
+    A plan gives the items of each turn, the first of which warms up, by the pace of a contender.
+    Raises R3DError if one drops out that is required, without which nothing is compared.
+    """
+    cores = sorted(os.sched_getaffinity(0)) if cores is None else cores
+    plans = {pace: plan(pace) for pace in {contender.pace for contender in contenders}}
+    results = {contender.name: Result() for contender in contenders}
+    processes: dict[str, _Process] = {}
+    with contextlib.ExitStack() as stack:
+        for turn in range(len(next(iter(plans.values())))):
+            for contender in contenders:
+                name, items = contender.name, plans[contender.pace][turn]
+                result = results[name]
+                try:
+                    if turn == 0:
+                        process = _Process(contender, task, cores[: contender.cores])
+                        stack.callback(process.close)
+                        processes[name] = process
+                        result.version = process.receive()
+                        result.shown = [process.ask("show", item) for item in shows]
+                        process.ask("run", items)
+                    elif not result.problem:
+                        times, result.peak_megabytes = processes[name].ask("run", items)
+                        result.add(times, len(items))
+                except _DroppedOutError as error:
+                    result.problem = str(error)
+                    if name in required:
+                        raise R3DError(f"'{name}' {error}") from error
+    return results
+
+
+def report(
+    title: str,
     results: Mapping[str, Result],
-    figures: Mapping[str, Mapping[str, Any]],
-    columns: Mapping[str, tuple[str, str]],
-) -> None:
-    """Prints figures of contenders, or why they dropped out; columns have a key and a format."""
-    print(f"  {'':36}" + "".join(f"{head:>9}" for head in columns))
+    unit: str,  # what is counted
+    *,
+    scale: float = 1,  # units in an item
+    against: Mapping[str, str] | None = None,  # by head of a column, who all are compared with
+    by: str = "rate",  # what is compared; others on the machine hardly move "cpu rate"
+    more: Mapping[str, Mapping[str, Any]] | None = None,  # figures of contenders
+) -> dict[str, dict[str, Any]]:
+    """Prints a line for each contender, or why it dropped out, and returns the figures of each."""
+    rows: dict[str, dict[str, Any]] = {}
     for name, result in results.items():
-        cells = [f"  {textwrap.shorten(result.problem, 150, placeholder=' …')}"]
+        rows[name] = {"version": result.version, "problem": result.problem}
         if not result.problem:
-            values = [(figures[name].get(key), form) for key, form in columns.values()]
-            cells = ["" if value is None else f"{value:{form}}" for value, form in values]
-        version = f" ({result.version})" if result.version else ""
-        print((f"  {name + version:36}" + "".join(f"{cell:>9}" for cell in cells)).rstrip())
+            seconds = result.seconds
+            cpu_seconds = statistics.median(result.cpu_seconds)  # 0 where the clock is too coarse
+            rows[name] |= {
+                **{"rate": scale * result.rate, "lowest": scale / max(seconds)},
+                **{"highest": scale / min(seconds), "peak MB": result.peak_megabytes},
+                "cpu rate": scale / cpu_seconds if cpu_seconds else None,
+            }
+    for name, row in rows.items():
+        for head, other in (against or {}).items():
+            rate, reference = row.get(by), rows[other].get(by)
+            row[head] = rate / reference if rate and reference else None
+        row |= (more or {}).get(name, {})
+    used = dict.fromkeys(head for row in rows.values() for head in row if row[head] is not None)
+    heads = [head for head in used if head not in ("version", "problem")]
+    turns = max(len(result.seconds) for result in results.values())
+    print(f"{title}\n  {f'{unit} a second, median of {turns} turns':36}", end="")
+    print("".join(f"{head:>10}" for head in heads))
+    for name, row in rows.items():
+        cells = "".join(f"{_cell(row.get(head)):>10}" for head in heads).rstrip()
+        problem = "  " + textwrap.shorten(row["problem"], 150, placeholder=" …")
+        version = f" ({row['version']})" if row["version"] else ""
+        print(f"  {name + version:36}{problem if row['problem'] else cells}")
+    return rows
+
+
+def _cell(value: Any) -> str:
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    return f"{value:.0f}" if value >= 1000 else f"{value:.2f}" if value >= 0.01 else f"{value:.1e}"
 
 
 class _DroppedOutError(Exception):
@@ -210,16 +236,21 @@ def _serve(contender: Contender, task: Any, cores: list[int], pipe: connection.C
                 pipe.send(("done", worker.show(about)))
                 continue
             worker.ready(about)
-            started, cpu_started = time.perf_counter(), time.process_time()
-            worker.run(about)
-            seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - cpu_started
-            pipe.send(("done", (seconds, cpu_seconds, peak_megabytes())))
+            times = _time(functools.partial(worker.run, about))
+            pipe.send(("done", (times, peak_megabytes())))
     except EOFError:
         return  # the other side has gone
     except Exception as error:  # of any library
         pipe.send(
             (problem, ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]]))
         )
+
+
+def _time(step: Callable[[], object]) -> tuple[float, float]:
+    """Returns the seconds and CPU seconds of a step."""
+    started, cpu_started = time.perf_counter(), time.process_time()
+    step()
+    return time.perf_counter() - started, time.process_time() - cpu_started
 
 
 def peak_megabytes() -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.options import Options
-from benchmarks.turns import interleaved
+from benchmarks.turns import in_process, report
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import Annotations
 from keras_r3d.data.decoding import pixels
@@ -34,10 +34,8 @@ def run(options: Options) -> dict[str, Any]:
     videos = listed.split("train")[: options.clips]
     chosen = Annotations({"train": videos}, listed.classes, [])
     work = planning.job(chosen, annotations.root(options.data), settings)
-    frames, numbers = (
-        sum(len(VideoFile(video.path).index().seconds) for video in videos),
-        itertools.count(),
-    )
+    frames = sum(len(VideoFile(video.path).index().seconds) for video in videos)
+    numbers = itertools.count()
 
     def bare() -> None:
         options = [cv2.IMWRITE_JPEG_QUALITY, settings.quality, cv2.IMWRITE_JPEG_RST_INTERVAL, 1]
@@ -63,16 +61,9 @@ def run(options: Options) -> dict[str, Any]:
                 progress=lambda done, of: None,
             )
 
-        rates = interleaved({"bare loop": bare, "prepare": prepare}, frames, options.rounds)
+        steps = {"bare loop": bare, "prepare": prepare}
+        results = in_process(steps, frames, options.rounds)
     sizes = list(settings.levels.sizes)
-    print(f"Preparing {len(videos)} videos, {frames} frames, at {len(sizes)} sizes, on one core")
-    for kind, rate in rates.items():
-        print(f"  {kind:18}{rate:8.1f} frames/s{rate / rates['bare loop']:8.2f}x")
-    return {
-        "data": os.path.abspath(options.data),
-        "videos": len(videos),
-        "frames": frames,
-        "levels": sizes,
-        "frames_per_second": rates,
-        "prepare_against_bare": rates["prepare"] / rates["bare loop"],
-    }
+    title = f"Preparing {len(videos)} videos, {frames} frames, at {len(sizes)} sizes, on one core"
+    rows = report(title, results, "frames", against={"of bare": "bare loop"})
+    return {"contenders": rows, "videos": len(videos), "frames": frames, "levels": sizes}

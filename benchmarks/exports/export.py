@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from benchmarks.exports.exported_models import ALL, CLASSES, CLIPS, STOCK
 from benchmarks.options import Options
-from benchmarks.turns import Contender, Entry, Result, in_turns, print_table
+from benchmarks.turns import Contender, Result, in_turns, report
 from keras_r3d import applications, recipe
 from keras_r3d.data import demo
 from keras_r3d.data.decoding.pixels import Frame
@@ -28,17 +28,11 @@ _FORMS = {  # of ours, by file: format and quantization
     **{"saved_model": ("saved_model", "none"), "model.onnx": ("onnx", "none")},
     "openvino": ("openvino", "none"),
 }
-_COLUMNS = {
-    **{"s a clip": ("seconds", ".3f"), "CPU s": ("cpu_seconds", ".3f")},
-    **{"faster": ("times_faster", ".2f"), "MB": ("megabytes", ".1f")},
-    **{"smaller": ("times_smaller", ".2f"), "off": ("largest_difference", ".1e")},
-}
 
 
 def run(options: Options, contenders: Sequence[Contender] = ALL) -> dict[str, Any]:
     """Measures and prints; the contenders are the stock conversion, and others."""
-    model, clips, rounds = options.model, options.clips, options.rounds
-    frames, size = options.frames, options.size
+    model, frames, size = options.model, options.frames, options.size
     network = options.build_network((frames, size, size, 3), classes=CLASSES)
     pinned = sorted(os.sched_getaffinity(0))[: options.cores]
     shown = draw_clips(_CLIPS_COMPARED, frames, size, split="test")
@@ -52,49 +46,33 @@ def run(options: Options, contenders: Sequence[Contender] = ALL) -> dict[str, An
         np.save(folder / CLIPS, shown)
         failed = _write(network, folder, calibration, set(file_of.values()))
         sizes = {file: _megabytes(folder / file) for file in file_of.values() if file}
-        turns = [range(clips)] * (rounds + 1)
-        entries = [
-            Entry(contender, pinned, turns, range(len(shown)))
-            for contender in contenders
-            if file_of[contender.name] not in failed
-        ]
+        turns = [range(options.clips)] * (options.rounds + 1)
         results = {name: Result(problem=failed.get(file, "")) for name, file in file_of.items()}
-        results |= in_turns(entries, (model, folder), [STOCK.name])
+        results |= in_turns(
+            [contender for contender in contenders if not results[contender.name].problem],
+            *((model, folder), lambda pace: turns, [STOCK.name]),
+            cores=pinned,
+            shows=range(len(shown)),
+        )
     load.append(os.getloadavg()[0])
-    stock, rows = results[STOCK.name], {}
+    more: dict[str, dict[str, Any]] = {}
     for name, result in results.items():
-        if result.problem:
-            continue
-        rows[name] = row = {
-            "seconds": 1 / result.rate,
-            "cpu_seconds": 1 / result.cpu_rate,
-            "times_faster": result.rate / stock.rate,
-        } | dict.fromkeys(("megabytes", "times_smaller", "largest_difference", "same_class"))
-        if file := file_of[name]:  # others have weights of their own
+        if not result.problem and (file := file_of[name]):  # others have weights of their own
             scores = np.concatenate(result.shown)
-            row["megabytes"] = sizes[file]
-            row["times_smaller"] = sizes[file_of[STOCK.name]] / sizes[file]
-            row["largest_difference"] = float(np.abs(scores - expected).max())
-            row["same_class"] = float((scores.argmax(1) == expected.argmax(1)).mean())
-    print(
+            more[name] = {
+                "MB": sizes[file],
+                "smaller": sizes[file_of[STOCK.name]] / sizes[file],
+                "off": float(np.abs(scores - expected).max()),
+                "same class": float((scores.argmax(1) == expected.argmax(1)).mean()),
+            }
+    title = (
         f"Exported models, {model}, clips of {frames}x{size}x{size} one at a time on {len(pinned)} "
-        f"of {os.cpu_count()} cores, median of {rounds} turns of {clips} clips; load {load[0]:.1f} "
-        f"before, {load[1]:.1f} after (one is this)\n"
-        "Made-up weights; calibrated and compared on clips of the demo's scenes. Faster, smaller: "
-        "than stock TFLite. Off: largest difference of a probability from Keras."
+        f"of {os.cpu_count()} cores; load {load[0]:.1f} before, {load[1]:.1f} after (one is this)\n"
+        "Made-up weights; calibrated and compared on clips of the demo's scenes. Of stock, "
+        "smaller: against stock TFLite. Off: largest difference of a probability from Keras."
     )
-    print_table(results, rows, _COLUMNS)
-    return {
-        "cores": len(pinned),
-        "load": load,
-        "model": model,
-        "clip": [frames, size, size, 3],
-        "clips": clips,
-        "rounds": rounds,
-        "versions": {name: results[name].version for name in rows},
-        "contenders": rows,
-        "dropped_out": {name: r.problem for name, r in results.items() if r.problem},
-    }
+    rows = report(title, results, "clips", against={"of stock": STOCK.name}, more=more)
+    return {"contenders": rows, "load": load, "cores": len(pinned)}
 
 
 def draw_clips(count: int, frames: int, size: int, *, split: str = "train") -> Frame:

@@ -11,7 +11,7 @@ from benchmarks import few
 from benchmarks.clips import draws, motion, pipeline
 from benchmarks.clips.contenders import FROM_VIDEOS
 from benchmarks.options import Options
-from benchmarks.turns import Contender, Worker, one_by_one
+from benchmarks.turns import Contender, Result, Worker, one_by_one, report
 from keras_r3d import recipe
 from keras_r3d.applications import R3D10
 from keras_r3d.data import annotations
@@ -73,11 +73,13 @@ def test_everyone_is_measured_or_named(class_folders, capsys):
     assert "Rates of GPUs are assumed" in output
     assert figures["videos"] == 12
     found = figures["contenders"]
-    assert found["keras_r3d, from videos"]["against_ours"] == 1
-    assert found["decoding alone, PyAV"]["clips_per_second"] > 0
-    assert found["one frame late"]["same_frames"] is False
-    assert found["fails"]["clips_per_second"] is None
-    assert set(figures["clips_per_second_by_cores"]) >= {1, len(os.sched_getaffinity(0))}
+    assert found["keras_r3d, from videos"]["of ours"] == 1
+    assert found["decoding alone, PyAV"]["of floor"] == 1
+    assert found["decoding alone, PyAV"]["rate"] > 0
+    assert found["one frame late"]["same"] is False
+    assert found["fails"]["problem"]
+    assert "rate" not in found["fails"]
+    assert set(figures["by_cores"]) >= {"1 cores", f"{len(os.sched_getaffinity(0))} cores"}
 
 
 PEERS = FROM_VIDEOS[3:]
@@ -93,12 +95,13 @@ def test_other_loaders_make_the_clip_asked_for(tmp_path, contender):
     sources, _ = draws.count(found.split("train"), 3, 1)
     (tmp_path / "scratch").mkdir()
     task = draws.Task(sources, found.classes, experiment, 3, str(tmp_path / "scratch"))
-    (row,) = pipeline.on_one_core([contender], task, 3, 1)[0].values()
-    if row["problem"] and row["problem"].startswith("not importable"):
-        pytest.skip(row["problem"])
-    assert row["problem"] is None
-    assert row["same_frames"]
-    assert row["levels_off"] < STEP / 2
+    plan = pipeline.planner(task, 3, 1)
+    ((result,), (alike,)) = (d.values() for d in pipeline.on_one_core([contender], task, plan))
+    if result.problem.startswith("not importable"):
+        pytest.skip(result.problem)
+    assert not result.problem
+    assert alike["same"]
+    assert alike["off by"] < STEP / 2
 
 
 def test_the_draws_are_those_of_training(tmp_path):
@@ -155,6 +158,28 @@ def test_a_draw_is_cut_as_training_cuts(tmp_path):
     assert frame_numbers(draw.cut(frames, (8, 8))) == [3, 4, 5, 6]
 
 
+def test_a_report_has_medians_ratios_and_who_dropped_out(capsys):
+    results = {
+        "slow": Result("1.2", "", [0.5, 0.25, 1.0], [0.25, 0.25, 0.25], 7.0),
+        "fast": Result("", "", [0.25, 0.25, 0.25], [0.125, 0.25, 0.125]),
+        "gone": Result(problem="crashed"),
+    }
+    more = {"fast": {"same": True, "off": 1e-6}}
+    rows = report("Two", results, "clips", scale=3, against={"of slow": "slow"}, more=more)
+    assert (rows["slow"]["rate"], rows["slow"]["lowest"], rows["slow"]["highest"]) == (6, 3, 12)
+    assert (rows["fast"]["of slow"], rows["fast"]["cpu rate"]) == (2, 24)
+    assert rows["gone"] == {"version": "", "problem": "crashed", "of slow": None}
+    by_cpu = report("Two", results, "clips", against={"of slow": "slow"}, by="cpu rate")
+    assert by_cpu["fast"]["of slow"] == 2
+    title, head, slow, fast, gone = capsys.readouterr().out.splitlines()[:5]
+    assert title == "Two"
+    assert head.split()[-1] == "off"
+    assert head.startswith("  clips a second, median of 3 turns")
+    assert slow.split() == ["slow", "(1.2)", "6.00", "3.00", "12.00", "7.00", "12.00", "1.00"]
+    assert fast.split() == ["fast", "12.00", "12.00", "12.00", "24.00", "2.00", "True", "1.0e-06"]
+    assert gone.split() == ["gone", "crashed"]
+
+
 def test_cores_needed():
     assert pipeline.cores_needed(100, {1: 10.0}) == 10
     assert pipeline.cores_needed(100, {1: 10.0, 4: 32.0}) == 13
@@ -175,10 +200,10 @@ def test_a_wrong_call_is_one_sentence(class_folders):
 def test_rendering_motion_is_measured(capsys):
     figures = motion.run(Options(clips=2, rounds=1), sizes=(16,))
     assert json.loads(json.dumps(figures)) == figures
-    assert set(figures["clips_per_second"]) == {"16x16x16, one thread", "16x16x16, tf.data"}
-    for rates in figures["clips_per_second"].values():
-        assert 0 < rates["lowest"] <= rates["median"] <= rates["highest"]
-        assert rates["per_cpu_second"] > 0
+    assert set(figures["contenders"]) == {"16x16x16, one thread", "16x16x16, tf.data"}
+    for row in figures["contenders"].values():
+        assert 0 < row["lowest"] <= row["rate"] <= row["highest"]
+        assert row["cpu rate"] > 0
     assert "16x16x16, one thread" in capsys.readouterr().out
 
 
@@ -197,7 +222,7 @@ def test_training_on_few_videos_is_measured(class_folders, tmp_path, capsys):
     assert json.loads(json.dumps(figures)) == figures
     assert figures["videos"] == 12
     assert figures["clips"] == 12 * 6 * 2  # six windows, two views
-    rates = figures["videos_per_second"]
+    rates = {name: row["rate"] for name, row in figures["contenders"].items()}
     assert set(rates) == {"decoding alone", "network alone", "embedding"}
     assert figures["most_videos_per_second"] < min(rates["decoding alone"], rates["network alone"])
     first, again = figures["trainings"].values()

@@ -35,14 +35,15 @@ def test_everyone_is_measured_or_named(capsys):
     json.dumps(figures, allow_nan=False)
     assert "not importable: ModuleNotFoundError" in capsys.readouterr().out
     found = figures["contenders"]
-    assert list(found) == ["stock TFLite", "keras_r3d TFLite, none", "halved"]
-    stock, ours, halved = found.values()
-    assert stock["times_faster"] == stock["times_smaller"] == 1
-    assert ours["times_smaller"] == pytest.approx(stock["megabytes"] / ours["megabytes"])
-    assert ours["times_faster"] == pytest.approx(stock["seconds"] / ours["seconds"])
-    assert max(stock["largest_difference"], ours["largest_difference"]) < 1e-4
-    assert ours["same_class"] == 1
-    assert halved["largest_difference"] > 1e-3
+    assert list(found) == ["stock TFLite", "keras_r3d TFLite, none", "halved", "not installed"]
+    stock, ours, halved, absent = found.values()
+    assert stock["of stock"] == stock["smaller"] == 1
+    assert ours["smaller"] == pytest.approx(stock["MB"] / ours["MB"])
+    assert ours["of stock"] == pytest.approx(ours["rate"] / stock["rate"])
+    assert max(stock["off"], ours["off"]) < 1e-4
+    assert ours["same class"] == 1
+    assert halved["off"] > 1e-3
+    assert absent["problem"]
 
 
 def test_an_unknown_network_is_named():
