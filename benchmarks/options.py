@@ -1,6 +1,7 @@
 """What a benchmark can be asked for: the flags of `python -m benchmarks KIND`."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,11 +62,8 @@ class Options:
 
     def load_recipe(self) -> recipes.Recipe:
         """Loads the recipe, with its changes and weights."""
-        experiment = recipes.load(self.recipe, self.overrides)
-        if self.weights is None:
-            return experiment
-        model = dataclasses.replace(experiment.model, weights=self.weights)
-        return dataclasses.replace(experiment, model=model)
+        weights = [f"model.weights={json.dumps(self.weights)}"] if self.weights else []
+        return recipes.load(self.recipe, [*self.overrides, *weights])
 
     def build_network(self, shape: tuple[int, ...], **arguments: Any) -> Any:
         """Builds the network for clips `(frames, size, size, channels)`, its weights random."""

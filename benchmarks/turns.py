@@ -241,9 +241,8 @@ def _serve(contender: Contender, task: Any, cores: list[int], pipe: connection.C
     except EOFError:
         return  # the other side has gone
     except Exception as error:  # of any library
-        pipe.send(
-            (problem, ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]]))
-        )
+        first_line = str(error).strip().splitlines()[:1]
+        pipe.send((problem, ": ".join([type(error).__name__, *first_line])))
 
 
 def _time(step: Callable[[], object]) -> tuple[float, float]:
@@ -251,6 +250,17 @@ def _time(step: Callable[[], object]) -> tuple[float, float]:
     started, cpu_started = time.perf_counter(), time.process_time()
     step()
     return time.perf_counter() - started, time.process_time() - cpu_started
+
+
+def import_tensorflow() -> Any:
+    """Imports TensorFlow, to compute on the cores of this process and nothing else."""
+    import tensorflow as tf
+
+    cores = len(os.sched_getaffinity(0))
+    tf.config.set_visible_devices([], "GPU")
+    tf.config.threading.set_inter_op_parallelism_threads(cores)
+    tf.config.threading.set_intra_op_parallelism_threads(cores)
+    return tf
 
 
 def peak_megabytes() -> float:

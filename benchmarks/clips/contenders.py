@@ -16,8 +16,7 @@ Reference:
 
 import bisect
 import dataclasses
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.clips.draws import Draw, Task
-from benchmarks.turns import Contender, Worker, one_by_one
+from benchmarks.turns import Contender, Worker, import_tensorflow, one_by_one
 from keras_r3d.data.decoding import pixels
 from keras_r3d.data.decoding.frame_folder import timed_frames
 from keras_r3d.data.decoding.pixels import Frame
@@ -49,14 +48,9 @@ def _start_ours(task: Task, *, from_store: bool = False, clips_per_pass: int = 1
 
     It draws its clips itself: those that `draws.plan` gives, if it makes one a pass.
     """
-    import tensorflow as tf
-
+    import_tensorflow()
     from keras_r3d.data import pipeline
 
-    cores = len(os.sched_getaffinity(0))
-    tf.config.set_visible_devices([], "GPU")
-    tf.config.threading.set_inter_op_parallelism_threads(cores)
-    tf.config.threading.set_intra_op_parallelism_threads(cores)
     recipe, videos = task.recipe, [source.video for source in task.sources]
     reader: Reader = VideoReader(recipe.clips.short_side or 0, 0.0)
     if from_store:
@@ -121,6 +115,11 @@ def _start_decoding(task: Task) -> Worker:
     return Worker(run)
 
 
+def _cutting(read: Callable[[str, NDArray[np.int64]], Frame]) -> Worker:
+    """Returns a worker that cuts clips from frames that another library reads."""
+    return one_by_one(lambda draw: draw.cut(read(draw.source.video.path, draw.numbers)))
+
+
 def _start_pyav(task: Task) -> Worker:
     """Decodes from the last key frame before the clip; times of all frames are known beforehand."""
     import av
@@ -131,19 +130,16 @@ def _start_pyav(task: Task) -> Worker:
     times: dict[str, list[int]] = {}
     keys: dict[str, list[int]] = {}
     for source in task.sources:
-        path = source.video.path
+        path, frames = source.video.path, source.frames_in_file
         with av.open(path) as container:
             packets = [packet for packet in container.demux(video=0) if packet.size]
         times[path] = sorted(time_of(packet) for packet in packets)
         keys[path] = sorted(time_of(packet) for packet in packets if packet.is_keyframe)
-        if len(packets) != source.frames_in_file:
-            raise R3DError(
-                f"{path} has {len(packets)} packets, but {source.frames_in_file} frames decode."
-            )
+        if len(packets) != frames:
+            raise R3DError(f"{path} has {len(packets)} packets, but {frames} frames decode.")
 
-    def clip(draw: Draw) -> Frame:
-        path = draw.source.video.path
-        shown = [times[path][number] for number in draw.numbers]
+    def read(path: str, numbers: NDArray[np.int64]) -> Frame:
+        shown = [times[path][number] for number in numbers]
         distinct, places = np.unique(shown, return_inverse=True)
         frames: list[Frame] = []
         with av.open(path) as container:
@@ -157,21 +153,21 @@ def _start_pyav(task: Task) -> Worker:
                 if time_of(frame) == distinct[len(frames)]:
                     frames.append(frame.to_ndarray(format="rgb24"))
                     if len(frames) == len(distinct):
-                        return draw.cut(np.stack(frames)[places], task.recipe.clips.image_size)
+                        return np.stack(frames)[places]
         raise R3DError(f"{path}: the frame at time {distinct[len(frames)]} did not come.")
 
-    return one_by_one(clip)
+    return _cutting(read)
 
 
 def _start_decord(task: Task) -> Worker:
     """`get_batch` of a `VideoReader`, which reads the index of the file when it opens it."""
     import decord
 
-    def clip(draw: Draw) -> Frame:
-        reader = decord.VideoReader(draw.source.video.path, ctx=decord.cpu(0), num_threads=1)
-        return draw.cut(reader.get_batch(draw.numbers).asnumpy(), task.recipe.clips.image_size)
+    def read(path: str, numbers: NDArray[np.int64]) -> Frame:
+        reader = decord.VideoReader(path, ctx=decord.cpu(0), num_threads=1)
+        return reader.get_batch(numbers).asnumpy()
 
-    return one_by_one(clip)
+    return _cutting(read)
 
 
 def _start_torchcodec(task: Task) -> Worker:
@@ -182,19 +178,18 @@ def _start_torchcodec(task: Task) -> Worker:
     torch.set_num_threads(1)
     options = {"dimension_order": "NHWC", "num_ffmpeg_threads": 1, "seek_mode": "exact"}
 
-    def clip(draw: Draw) -> Frame:
-        opened = decoders.VideoDecoder(draw.source.video.path, **options)
-        frames = opened.get_frames_at(draw.numbers.tolist()).data.numpy()
-        return draw.cut(frames, task.recipe.clips.image_size)
+    def read(path: str, numbers: NDArray[np.int64]) -> Frame:
+        decoder = decoders.VideoDecoder(path, **options)
+        return decoder.get_frames_at(numbers.tolist()).data.numpy()
 
-    return one_by_one(clip)
+    return _cutting(read)
 
 
 def _start_authors(task: Task) -> Worker:
     """Reads one JPEG file for each frame; a clip is float32 `(3, frames, size, size)`."""
     from PIL import Image
 
-    size = task.recipe.clips.image_size
+    rows, columns = task.recipe.clips.image_size
     folders: dict[str, Path] = {}
     for path in dict.fromkeys(source.video.path for source in task.sources):
         folders[path] = folder = Path(task.scratch) / str(len(folders))
@@ -213,7 +208,7 @@ def _start_authors(task: Task) -> Worker:
                 image = Image.open(file).convert("RGB")
             crop = draw.crop(image.height, image.width)
             box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
-            image = image.crop(box).resize(size, Image.Resampling.BILINEAR)
+            image = image.crop(box).resize((columns, rows), Image.Resampling.BILINEAR)
             if crop.flip:
                 image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
             pixels = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))

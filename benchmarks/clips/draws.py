@@ -1,5 +1,6 @@
 """Which clips the contenders make: those that training draws."""
 
+import copy
 import dataclasses
 import os
 from collections.abc import Iterable, Sequence
@@ -14,8 +15,7 @@ from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.video_file import VideoFile, no_frame
 from keras_r3d.data.sampling import cropping, order
 from keras_r3d.data.store import Store
-from keras_r3d.recipe import Recipe
-from keras_r3d.recipe.clips import MultiScale
+from keras_r3d.recipe import Clips, Recipe
 from keras_r3d.system.errors import R3DError, VideoError
 
 
@@ -34,22 +34,21 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """A training clip, whoever makes it; it is placed as by `cropping.place`."""
+    """A training clip, whoever makes it."""
 
     source: Source
     numbers: NDArray[np.int64]  # of its frames, counted from the first one of the file
-    scale: float
-    position: str
-    flip: bool
+    clips: Clips
+    rng: np.random.Generator  # that draws the crop
 
     def crop(self, height: int, width: int) -> cropping.Crop:
         """Returns the crop for frames of that size."""
-        return cropping.place(height, width, self.scale, self.position, self.flip)
+        return clips.training_crop(self.clips, copy.deepcopy(self.rng), height, width)
 
-    def cut(self, frames: Frame, size: tuple[int, int]) -> Frame:
-        """Cuts, scales and flips decoded frames of the clip, `(frames, *size, 3)`."""
+    def cut(self, frames: Frame) -> Frame:
+        """Cuts, scales and flips decoded frames of the clip, uint8, in the shape of a clip."""
         crop = self.crop(*frames.shape[1:3])
-        clip = np.empty((len(frames), *size, 3), np.uint8)
+        clip = np.empty(self.clips.shape, np.uint8)
         for frame, out in zip(frames, clip, strict=True):
             pixels.fill(out, frame, crop.top, crop.left, crop.height, crop.width, crop.flip)
         return clip
@@ -72,9 +71,7 @@ def in_store(
 ) -> list[Source]:
     """Takes up to `most` of the videos of a store at random.
 
-    Args:
-        folder: of the videos that the store was made of, to count those that are taken; None if
-            they are not at hand.
+    With the folder of the videos that the store was made of, these are counted; None: not at hand.
     """
     sources = []
     for place in np.random.default_rng(seed).permutation(len(videos))[:most]:
@@ -103,11 +100,7 @@ def read_frames(path: str, numbers: NDArray[np.int64]) -> Frame:
 
 
 def count(videos: Sequence[Video], most: int, seed: int) -> tuple[list[Source], list[str]]:
-    """Counts up to `most` of the videos, taken at random.
-
-    Returns:
-        The videos that can be read, and what is wrong with those met that cannot.
-    """
+    """Counts up to `most` of the videos, taken at random; also returns what is wrong with some."""
     sources: list[Source] = []
     problems: list[str] = []
     for place in np.random.default_rng(seed).permutation(len(videos)):
@@ -128,19 +121,14 @@ def plan(sources: Sequence[Source], recipe: Recipe, positions: Iterable[int]) ->
     The very same, and not only drawn alike: what a clip costs depends on how far it lies in its
     video, so the means of two sets of 64 draws differ by a tenth.
     """
-    turns, seed = np.array(list(positions), np.int64), recipe.train.seed
+    turns, seed, draws = np.array(list(positions), np.int64), recipe.train.seed, []
     labels = [source.video.label for source in sources]
-    crop, draws = recipe.clips.crop, []
-    assert isinstance(crop, MultiScale)  # `pipeline.run` has seen to it
     numbers = order.videos_at(turns, labels, seed, recipe.videos.balanced)
     for turn, number in zip(turns, numbers, strict=True):
         source = sources[number]
         rng = np.random.default_rng([seed, *divmod(int(turn), len(sources))])
         frames = clips.training_frames(source.count, recipe.clips, rng)
-        position = crop.positions[rng.integers(len(crop.positions))]
-        scale = crop.scales[rng.integers(len(crop.scales))]
-        flip = recipe.clips.flip and bool(rng.integers(2))
-        draws.append(Draw(source, source.first + frames, scale, position, flip))
+        draws.append(Draw(source, source.first + frames, recipe.clips, rng))
     return draws
 
 

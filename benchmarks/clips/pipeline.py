@@ -23,7 +23,6 @@ from keras_r3d.data import annotations
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.opening import open_source
 from keras_r3d.data.store import StoreReader
-from keras_r3d.recipe import Recipe
 from keras_r3d.system.errors import R3DError
 
 _MOST_CLIPS_IN_A_BATCH = 64
@@ -33,17 +32,21 @@ _CLIPS_SHOWN = 8
 
 
 def run(options: Options, contenders: Sequence[Contender] = ()) -> dict[str, Any]:
-    """Measures and prints; contenders are ours, its floor, and others.
-
-    Turns are of whole batches; videos are as many as clips at most.
-    """
+    """Measures and prints; contenders are ours, its floor, and others."""
     experiment, available = options.load_recipe(), sorted(os.sched_getaffinity(0))
-    _check(experiment, options.cores, len(available))
+    most = options.cores or len(available)
+    if most > len(available):
+        raise R3DError(f"`cores` must be at most {len(available)}, those at hand. Received: {most}")
+    if experiment.clips.input != "rgb" or experiment.clips.sampling.fps:
+        raise R3DError(
+            "The benchmark makes clips of all frames: clips.input must be 'rgb' and "
+            "clips.sampling.fps absent."
+        )
     data, seed = options.data, experiment.train.seed
     source = open_source(data, experiment.clips, experiment.videos, seed=seed)
     training = source.annotations.split("train")
     batch_size = min(options.clips, _MOST_CLIPS_IN_A_BATCH)
-    clips = math.ceil(options.clips / batch_size) * batch_size
+    clips = math.ceil(options.clips / batch_size) * batch_size  # turns are of whole batches
     broken: list[str] = []
     store = source.reader.store if isinstance(source.reader, StoreReader) else None
     if store:
@@ -81,9 +84,8 @@ def run(options: Options, contenders: Sequence[Contender] = ()) -> dict[str, Any
         results, more = on_one_core(contenders, task, plan, [ours.name, floor.name])
         against = {"of ours": ours.name, "of floor": floor.name}
         rows = report(title, results, "clips", against=against, by="cpu rate", more=more)
-        most = options.cores or len(available)
         counts = sorted({most, *(2**n for n in range(most.bit_length()))})
-        several = {f"{count} cores": count for count in counts}
+        several = {f"on {count} of {most} cores": count for count in counts}
         results = in_turns(
             [
                 dataclasses.replace(ours, name=name, pace=ours.pace * count, cores=count)
@@ -92,7 +94,7 @@ def run(options: Options, contenders: Sequence[Contender] = ()) -> dict[str, Any
             *(task, plan, list(several)),
             cores=available,
         )
-    by_cores = report("Our loader", results, "clips", against={"of one's": "1 cores"})
+    by_cores = report("Our loader", results, "clips", against={"of one": next(iter(several))})
     drawn = [draw for turn in plan(ours.pace) for draw in turn]
     per_clip = frames if store else statistics.mean(1 + int(d.numbers.max()) for d in drawn)
     floor_frames = per_clip * rows[floor.name]["cpu rate"]
@@ -109,24 +111,6 @@ def run(options: Options, contenders: Sequence[Contender] = ()) -> dict[str, Any
         **{"videos": len(sources), "clips": clips, "a_video": described},
         "floor_frames_per_cpu_second": floor_frames,
     }
-
-
-def _check(recipe: Recipe, cores: int | None, available: int) -> None:
-    if cores is not None and cores > available:
-        raise R3DError(f"`cores` must be at most {available}, the cores at hand. Received: {cores}")
-    for key, value, wanted in (
-        ("crop.kind", recipe.clips.crop.kind, "multiscale"),
-        ("input", recipe.clips.input, "rgb"),
-    ):
-        if value != wanted:
-            raise R3DError(
-                f"The benchmark makes clips of clips.{key} = '{wanted}'. Received: '{value}'"
-            )
-    if recipe.clips.sampling.fps or isinstance(recipe.clips.size, tuple):
-        raise R3DError(
-            "The benchmark makes square clips of all frames: clips.size must be one number and "
-            "clips.sampling.fps absent."
-        )
 
 
 def planner(task: Task, clips: int, rounds: int) -> Callable[[int], list[list[Draw]]]:
@@ -149,8 +133,7 @@ def on_one_core(
     """Lets contenders make the same clips on one core, and tells how alike theirs are."""
     shows, core = plan(1)[0][:_CLIPS_SHOWN], [min(os.sched_getaffinity(0))]
     results = in_turns(contenders, task, plan, required, cores=core, shows=shows)
-    size = task.recipe.clips.image_size
-    return results, {name: _compare(shows, r.shown, size) for name, r in results.items()}
+    return results, {name: _compare(shows, result.shown) for name, result in results.items()}
 
 
 def cores_needed(gpu_clips_per_second: float, clips_per_second_by_cores: dict[int, float]) -> int:
@@ -159,14 +142,8 @@ def cores_needed(gpu_clips_per_second: float, clips_per_second_by_cores: dict[in
     return math.ceil(gpu_clips_per_second * most / clips_per_second_by_cores[most])
 
 
-def _compare(
-    draws_shown: Sequence[Draw], shown: Sequence[Frame | None], size: tuple[int, int]
-) -> dict[str, Any]:
-    """Compares clips with what our own decoder gives, and with the frames just before and after.
-
-    Returns:
-        Whether the frames asked for are the most alike, and the largest mean difference.
-    """
+def _compare(draws_shown: Sequence[Draw], shown: Sequence[Frame | None]) -> dict[str, Any]:
+    """Compares clips with what our own decoder gives of these frames, and of those beside them."""
     off: dict[int, list[float]] = {0: [], -1: [], 1: []}
     for draw, clip in zip(draws_shown, shown, strict=False):  # not all, if it dropped out
         if clip is None:
@@ -174,7 +151,7 @@ def _compare(
         first, last = draw.source.first, draw.source.first + draw.source.count - 1
         for shift, levels in off.items():
             numbers = np.clip(draw.numbers + shift, first, last)
-            ours = draw.cut(draws.read_frames(draw.source.video.path, numbers), size)
+            ours = draw.cut(draws.read_frames(draw.source.video.path, numbers))
             levels.append(float(np.abs(ours.astype(np.int16) - clip).mean()))
     if not off[0]:
         return {}

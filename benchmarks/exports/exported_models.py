@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.turns import Contender, Worker, one_by_one
+from benchmarks.turns import Contender, Worker, import_tensorflow, one_by_one
 
 CLASSES = 400
 CLIPS = "clips.npy"  # uint8 (n, frames, size, size, 3), in the folder of the exported models
@@ -32,14 +32,14 @@ def exported(
 
 
 def _load_tflite(path: Path, threads: int) -> Score:
-    """A `.tflite` file under the interpreter that TensorFlow brings."""
+    """Under the interpreter that TensorFlow brings."""
     import tensorflow as tf
 
     return _interpreted(tf.lite.Interpreter(str(path), num_threads=threads))
 
 
 def _load_litert(path: Path, threads: int) -> Score:
-    """A `.tflite` file under the interpreter that followed TensorFlow's."""
+    """Under the interpreter that followed TensorFlow's."""
     from ai_edge_litert.interpreter import Interpreter
 
     return _interpreted(Interpreter(str(path), num_threads=threads))
@@ -60,9 +60,9 @@ def _interpreted(interpreter: Any) -> Score:
 
 def load_keras(path: Path, threads: int) -> Score:
     """The Keras model in a `tf.function`, without XLA, which is far slower on CPU."""
+    tf = import_tensorflow()
     import keras
 
-    tf = _tensorflow(threads)
     network = keras.models.load_model(path, compile=False)
     function = tf.function(lambda clip: network(tf.cast(clip, tf.float32), training=False))
     return lambda clip: function(tf.constant(clip)).numpy()
@@ -73,17 +73,8 @@ def _load_export(path: Path, threads: int) -> Score:
     from keras_r3d.inference.models import runtimes
 
     if path.name == "saved_model":
-        _tensorflow(threads)
+        import_tensorflow()
     return runtimes.load_export(path / "model.xml" if path.name == "openvino" else path).score(1)
-
-
-def _tensorflow(threads: int) -> Any:
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    return tf
 
 
 def _load_openvino(path: Path, threads: int) -> Score:
@@ -124,13 +115,6 @@ _TFLITE = {  # by file
     "dynamic.tflite": "keras_r3d TFLite, dynamic",
     "int8.tflite": "keras_r3d TFLite, int8",
 }
-_UNDER_LITERT = {
-    "stock.tflite": "LiteRT, stock TFLite",
-    "none.tflite": "LiteRT, keras_r3d, none",
-    "float16.tflite": "LiteRT, keras_r3d, float16",
-    "dynamic.tflite": "LiteRT, keras_r3d, dynamic",
-    "int8.tflite": "LiteRT, keras_r3d, int8",
-}
 ALL = (
     *(exported(name, _load_tflite, _TENSORFLOW, file) for file, name in _TFLITE.items()),
     exported("TensorFlow, tf.function", load_keras, _TENSORFLOW, "model.keras"),
@@ -140,6 +124,6 @@ ALL = (
     exported("keras_r3d OpenVINO, default", _load_openvino, _OPENVINO, "openvino"),
     exported("PyTorch, channels last", _load_pytorch, ("torch",), "", channels_last=True),
     exported("PyTorch, channels first", _load_pytorch, ("torch",), "", channels_last=False),
-    *(exported(name, _load_litert, _LITERT, file) for file, name in _UNDER_LITERT.items()),
+    *(exported(f"LiteRT, {n}", _load_litert, _LITERT, file) for file, n in _TFLITE.items()),
 )
 STOCK = ALL[0]

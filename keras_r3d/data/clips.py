@@ -41,7 +41,7 @@ def training_clips(
     count = reader.count(source)
     numbers = [training_frames(count, clips, rng) for rng in rngs]
     cuts = [
-        Cut(frames, functools.partial(_training_crop, clips, rng), pixels)
+        Cut(frames, functools.partial(training_crop, clips, rng), pixels)
         for frames, rng, pixels in zip(numbers, rngs, out, strict=True)
     ]
     crops = reader.cut(source, cuts)
@@ -103,7 +103,8 @@ def training_frames(count: int, clips: Clips, rng: Generator) -> temporal.Indice
     return temporal.spread(count, clips.frames, rng if isinstance(sampling, Segments) else None)
 
 
-def _training_crop(clips: Clips, rng: Generator, height: int, width: int) -> cropping.Crop:
+def training_crop(clips: Clips, rng: Generator, height: int, width: int) -> cropping.Crop:
+    """Draws the crop of a clip, after its frames, for frames of some size."""
     crop = clips.crop
     if isinstance(crop, MultiScale):
         rows, columns = clips.image_size

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from conftest import STEP, frame_numbers, write_video
+from conftest import STEP, write_video
 
 from benchmarks import few
 from benchmarks.clips import draws, motion, pipeline
@@ -18,6 +18,7 @@ from keras_r3d.data import annotations
 from keras_r3d.data import pipeline as data_pipeline
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.data.sampling import cropping
 from keras_r3d.system.errors import R3DError
 
 SET = ["clips.frames=4", "clips.size=16", "clips.short_side="]
@@ -79,7 +80,8 @@ def test_everyone_is_measured_or_named(class_folders, capsys):
     assert found["one frame late"]["same"] is False
     assert found["fails"]["problem"]
     assert "rate" not in found["fails"]
-    assert set(figures["by_cores"]) >= {"1 cores", f"{len(os.sched_getaffinity(0))} cores"}
+    cores = len(os.sched_getaffinity(0))
+    assert set(figures["by_cores"]) >= {f"on {count} of {cores} cores" for count in (1, cores)}
 
 
 PEERS = FROM_VIDEOS[3:]
@@ -118,8 +120,8 @@ def test_the_draws_are_those_of_training(tmp_path):
         assert len(own) == 100
         first = {int(draw.numbers[0]) for draw in own}
         assert first == set(range(source.first, source.first + source.count - 3))
-    assert {(draw.scale, draw.position, draw.flip) for draw in plan} == {
-        (scale, position, flip)
+    assert {draw.crop(64, 96) for draw in plan} == {
+        cropping.place(64, 96, scale, position, flip)
         for scale in data.crop.scales
         for position in data.crop.positions
         for flip in (False, True)
@@ -128,7 +130,15 @@ def test_the_draws_are_those_of_training(tmp_path):
     assert (segment.first, segment.count, segment.frames_in_file) == (5, 5, 12)
 
 
-@pytest.mark.parametrize("more", [[], ["videos.balanced=true", "clips.sampling.max_stride=3"]])
+@pytest.mark.parametrize(
+    "more",
+    [
+        [],
+        ["videos.balanced=true", "clips.sampling.max_stride=3"],
+        ["clips.crop={kind='random_resized', area=[0.3, 1], aspect=[0.7, 1.4]}"],
+        ["clips.size=[16, 24]"],
+    ],
+)
 def test_the_draws_give_the_clips_of_training(class_folders, more):
     experiment = recipe.load("kinetics34", [*SET, "train.seed=3", *more])
     data, balanced = experiment.clips, experiment.videos.balanced
@@ -140,22 +150,8 @@ def test_the_draws_give_the_clips_of_training(class_folders, more):
     )
     ((pixels, _),) = stream.take(1)
     plan = draws.plan(sources, experiment, range(13))
-    clips = [
-        draw.cut(draws.read_frames(draw.source.video.path, draw.numbers), data.image_size)
-        for draw in plan
-    ]
+    clips = [draw.cut(draws.read_frames(draw.source.video.path, draw.numbers)) for draw in plan]
     np.testing.assert_array_equal(pixels, clips)
-
-
-def test_a_draw_is_cut_as_training_cuts(tmp_path):
-    one = Video(str(write_video(tmp_path / "v.avi", 10, 40, 60)), "a")
-    (source,), _ = draws.count([one], 1, 0)
-    draw = draws.Draw(source, np.arange(3, 7), 0.5, "bottom_right", False)
-    crop = draw.crop(40, 60)
-    assert (crop.top, crop.left, crop.height, crop.width) == (20, 40, 20, 20)
-    frames = np.zeros((4, 40, 60, 3), np.uint8)
-    frames[:, 20:, 40:] = STEP * np.arange(3, 7).reshape(4, 1, 1, 1)
-    assert frame_numbers(draw.cut(frames, (8, 8))) == [3, 4, 5, 6]
 
 
 def test_a_report_has_medians_ratios_and_who_dropped_out(capsys):
@@ -190,9 +186,10 @@ def test_a_wrong_call_is_one_sentence(class_folders):
     with pytest.raises(R3DError, match="`cores` must be at most"):
         pipeline.run(Options(data=data, clips=1, rounds=1, cores=10**6))
     options = Options(data=data, overrides=SET, clips=1, rounds=1, cores=1)
-    for change in ("clips.sampling.fps=10", "clips.size=[64, 96]"):
-        with pytest.raises(R3DError, match="makes square clips of all frames"):
-            pipeline.run(Options(data=data, clips=1, rounds=1, overrides=[change]))
+    flow = ["clips.input=dis", "model.mean=[128, 128]", "model.std=[1, 1]"]
+    for changes in (["clips.sampling.fps=10"], flow):
+        with pytest.raises(R3DError, match="makes clips of all frames"):
+            pipeline.run(Options(data=data, clips=1, rounds=1, overrides=changes))
     with pytest.raises(R3DError, match="'fails' failed: ValueError"):
         pipeline.run(options, contenders=(FAILS, FROM_VIDEOS[1]))
 
