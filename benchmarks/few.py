@@ -62,9 +62,10 @@ def run(options: Options) -> dict[str, Any]:
         stages = ", ".join(f"{stage} {took:.1f} s" for stage, took in seconds.items())
         print(f"  Whole training, {name}: {stages}")
     print(f"  Peak memory of the trainings: {peak:.0f} MB ({before:.0f} MB before: libraries)")
-    memory = {"megabytes_before": before, "peak_megabytes": peak}
-    counts = {"videos": len(videos), "clips": clips, "most_videos_per_second": most}
-    return {"contenders": rows, "trainings": trainings, **counts, **memory}
+    return {
+        **{"contenders": rows, "trainings": trainings, "videos": len(videos), "clips": clips},
+        **{"most_videos_per_second": most, "megabytes_before": before, "peak_megabytes": peak},
+    }
 
 
 def _train_twice(data: str, experiment: Recipe) -> dict[str, dict[str, float]]:
@@ -101,12 +102,11 @@ def run_shots(options: Options) -> dict[str, Any]:
             continue
         labels, train = start()
         for count in map(int, options.per_class):
-            chosen = [_draw(labels, count, draw) for draw in range(count_draws)]
-            accuracies = np.array([train(numbers) for numbers in chosen])
-            points.append({"method": method, "per_class": count, "accuracies": accuracies.tolist()})
+            right = [train(_draw(labels, count, draw)) for draw in range(count_draws)]
+            points.append({"method": method, "per_class": count, "accuracies": right})
             print(
-                f"{method:14}{count:3} a class: {accuracies.mean():6.1%} ± {accuracies.std():.1%} "
-                f"({accuracies.min():.1%} to {accuracies.max():.1%}, {count_draws} draws)"
+                f"{method:14}{count:3} a class: {np.mean(right):6.1%} ± {np.std(right):.1%} "
+                f"({min(right):.1%} to {max(right):.1%}, {count_draws} draws)"
             )
     if options.picture:
         with files.atomic(options.picture) as temporary:
@@ -116,8 +116,7 @@ def run_shots(options: Options) -> dict[str, Any]:
 
 def _draw(labels: Sequence[Any], count: int, draw: int) -> list[int]:
     """Draws `count` videos of each class, the same for every method."""
-    rng = np.random.default_rng([draw, count])
-    numbers: list[int] = []
+    rng, numbers = np.random.default_rng([draw, count]), []
     for label in sorted(set(labels)):
         of_class = [number for number, other in enumerate(labels) if other == label]
         numbers += rng.choice(of_class, min(count, len(of_class)), replace=False).tolist()
@@ -154,8 +153,8 @@ def _start_scratch(data: str) -> Training:
         # As many steps as with all videos, or there would hardly be any.
         clips = math.ceil(experiment.train.clips_per_video * len(train) / len(numbers))
         as_many = recipes.override(experiment, [f"train.clips_per_video={clips}"])
-        rows = [(train[number].path, train[number].label, "train") for number in numbers]
-        rows += [(video.path, video.label, "test") for video in test]
+        splits = {"train": [train[number] for number in numbers], "test": test}
+        rows = [(v.path, v.label, split) for split, videos in splits.items() for v in videos]
         with tempfile.TemporaryDirectory() as folder:
             path, place = Path(folder) / "videos.csv", Path(folder) / "run"
             files.write_text(path, files.csv_text(["path", "label", "split"], rows))

@@ -76,18 +76,13 @@ def run(options: Options, contenders: Sequence[Contender] = ALL) -> dict[str, An
 
 
 def draw_clips(count: int, frames: int, size: int, *, split: str = "train") -> Frame:
-    """Draws clips of the demo's scenes, which differ by split: a shape moves before a texture.
-
-    Returns:
-        uint8 `(count, frames, size, size, 3)`, RGB.
-    """
+    """Draws clips of the demo's scenes, RGB, which differ by split: a shape before a texture."""
     out = np.empty((count, frames, size, size, 3), np.uint8)
     for number, clip in enumerate(out):
         label = demo.CLASSES[number % len(demo.CLASSES)]
         scene = demo.frames(label, split, np.random.default_rng([0, number]))
         for place, frame in enumerate(clip):
-            scaled = cv2.resize(scene[place % len(scene)], (size, size))
-            frame[:] = scaled[..., ::-1]  # to RGB
+            frame[..., ::-1] = cv2.resize(scene[place % len(scene)], (size, size))  # BGR
     return out
 
 
@@ -100,16 +95,14 @@ def move_weights(network: keras.Model, clips: Frame) -> None:
     """
     rng = np.random.default_rng(0)
     norms = [n for n in network.layers if isinstance(n, keras.layers.BatchNormalization)]
+    momentums = [norm.momentum for norm in norms]
     for norm in norms:
         norm.gamma.assign(rng.uniform(0.5, 1.5, norm.gamma.shape))
         norm.beta.assign(rng.uniform(-0.3, 0.3, norm.beta.shape))
-    if norms:
-        momentum = [norm.momentum for norm in norms]
-        for norm in norms:
-            norm.momentum = 0.0
-        network(clips.astype(np.float32), training=True)
-        for norm, before in zip(norms, momentum, strict=True):
-            norm.momentum = before
+        norm.momentum = 0.0
+    network(clips.astype(np.float32), training=True)
+    for norm, momentum in zip(norms, momentums, strict=True):
+        norm.momentum = momentum
     last = network.get_layer("predictions")
     features = keras.Model(network.input, last.input)(clips.astype(np.float32))
     kernel, *bias = last.get_weights()
@@ -120,11 +113,7 @@ def move_weights(network: keras.Model, clips: Frame) -> None:
 def _write(
     network: keras.Model, folder: Path, calibration: np.ndarray, wanted: set[str]
 ) -> dict[str, str]:
-    """Writes the exported models that are wanted.
-
-    Returns:
-        Why some could not be written, by file.
-    """
+    """Writes the files that are wanted; returns why some could not be written."""
     frames, size = network.input_shape[1:3]
     experiment = recipe.load("kinetics34", [f"clips.frames={frames}", f"clips.size={size}"])
     classes = tuple(f"{number:03}" for number in range(CLASSES))
@@ -147,21 +136,17 @@ def _write(
 
 
 def _write_stock(network: keras.Model, path: Path, *, quantized: bool) -> None:
-    """Writes a `.tflite` file that takes one uint8 clip, as TensorFlow Lite itself converts.
-
-    Operators that TensorFlow Lite lacks are those of TensorFlow ("Flex"). Quantized it is by
-    "dynamic range quantization".
-    """
+    """Writes a `.tflite` file that takes one uint8 clip, as TensorFlow Lite itself converts."""
     spec = tf.TensorSpec((1, *network.input_shape[1:]), tf.uint8, name="clip")
     function = tf.function(
         lambda clip: network(tf.cast(clip, tf.float32), training=False), input_signature=[spec]
     )
     # Not given the network, too: TensorFlow 2.16 fails on those of Keras 3.
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
-    operators = tf.lite.OpsSet
+    operators = tf.lite.OpsSet  # those that TensorFlow Lite lacks are TensorFlow's ("Flex")
     converter.target_spec.supported_ops = [operators.TFLITE_BUILTINS, operators.SELECT_TF_OPS]
     if quantized:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]  # "dynamic range quantization"
     path.write_bytes(converter.convert())
 
 

@@ -1,5 +1,6 @@
 """One network in all its exported forms, each scoring clips in a process of its own."""
 
+import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -31,21 +32,9 @@ def exported(
     return Contender(name, _start, modules, {"load": load, "file": file, **options})
 
 
-def _load_tflite(path: Path, threads: int) -> Score:
-    """Under the interpreter that TensorFlow brings."""
-    import tensorflow as tf
-
-    return _interpreted(tf.lite.Interpreter(str(path), num_threads=threads))
-
-
-def _load_litert(path: Path, threads: int) -> Score:
-    """Under the interpreter that followed TensorFlow's."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    return _interpreted(Interpreter(str(path), num_threads=threads))
-
-
-def _interpreted(interpreter: Any) -> Score:
+def _load_tflite(path: Path, threads: int, *, module: str) -> Score:
+    """A `.tflite` file under TensorFlow's interpreter, or the one that followed it."""
+    interpreter = importlib.import_module(module).Interpreter(str(path), num_threads=threads)
     interpreter.allocate_tensors()
     clips = interpreter.get_input_details()[0]["index"]
     scores = interpreter.get_output_details()[0]["index"]
@@ -107,16 +96,14 @@ def _load_pytorch(model: str, threads: int, *, channels_last: bool) -> Score:
 
 _TENSORFLOW, _OPENVINO = ("tensorflow",), ("openvino",)
 _LITERT = ("ai_edge_litert", "ai_edge_litert.interpreter")
+_LITE = {"module": "tensorflow.lite.python.interpreter"}
+_OURS = ("none", "float16", "dynamic", "int8")
 _TFLITE = {  # by file
-    "stock.tflite": "stock TFLite",
-    "stock-dynamic.tflite": "stock TFLite, dynamic range",
-    "none.tflite": "keras_r3d TFLite, none",
-    "float16.tflite": "keras_r3d TFLite, float16",
-    "dynamic.tflite": "keras_r3d TFLite, dynamic",
-    "int8.tflite": "keras_r3d TFLite, int8",
+    **{"stock.tflite": "stock TFLite", "stock-dynamic.tflite": "stock TFLite, dynamic range"},
+    **{f"{how}.tflite": f"keras_r3d TFLite, {how}" for how in _OURS},
 }
 ALL = (
-    *(exported(name, _load_tflite, _TENSORFLOW, file) for file, name in _TFLITE.items()),
+    *(exported(name, _load_tflite, _TENSORFLOW, file, **_LITE) for file, name in _TFLITE.items()),
     exported("TensorFlow, tf.function", load_keras, _TENSORFLOW, "model.keras"),
     exported("keras_r3d SavedModel", _load_export, _TENSORFLOW, "saved_model"),
     exported("keras_r3d ONNX, ONNX Runtime", _load_export, ("onnxruntime",), "model.onnx"),
@@ -124,6 +111,9 @@ ALL = (
     exported("keras_r3d OpenVINO, default", _load_openvino, _OPENVINO, "openvino"),
     exported("PyTorch, channels last", _load_pytorch, ("torch",), "", channels_last=True),
     exported("PyTorch, channels first", _load_pytorch, ("torch",), "", channels_last=False),
-    *(exported(f"LiteRT, {n}", _load_litert, _LITERT, file) for file, n in _TFLITE.items()),
+    *(
+        exported(f"LiteRT, {name}", _load_tflite, _LITERT, file, module=_LITERT[1])
+        for file, name in _TFLITE.items()
+    ),
 )
 STOCK = ALL[0]
