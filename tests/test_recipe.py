@@ -123,7 +123,7 @@ def test_any_text_and_number_round_trips(text, rate, scales):
         (
             "model.freeze='conv1'",
             "Recipe key 'model.freeze' is 'conv1', but `weights` is absent: what is random would "
-            "stay random. Either pass `weights`",
+            "stay so. Either pass `weights`",
         ),
         (
             "clips.crop.scales=[]",
@@ -222,8 +222,8 @@ def test_any_text_and_number_round_trips(text, rate, scales):
             "clips.sampling.fps=0",
             "Recipe key 'clips.sampling.fps' must be from 0.1 to 1000. Received: 0",
         ),
-        ("train.optimizer='sgd'", "Recipe section [train.optimizer] must be a table."),
-        ("train.epochs.x=3", "Recipe section [train.epochs] must be a table."),
+        ("train.optimizer='sgd'", "Recipe key 'train.optimizer' must be a table. Received: 'sgd'"),
+        ("train.epochs.x=3", "Recipe key 'train.epochs' must be a table."),
         ("train.optimizer.kind=[1]", "must be one of ['sgd', 'adamw']. Received: [1]"),
         ("train.mixup=1" + 400 * "0", "Recipe key 'train.mixup' must be finite. Received: 1"),
         ("train.mixup=1" + 5000 * "0", "Recipe key 'train.mixup' must be float. Received: '1"),
@@ -337,7 +337,9 @@ def test_format_1_ends_in_one_sentence(tmp_path):
 
 
 def test_tables_that_are_none_are_named():
-    with pytest.raises(recipe.RecipeError, match=r"^Recipe section \[clips\] must be a table\.$"):
+    with pytest.raises(
+        recipe.RecipeError, match=r"^Recipe key 'clips' must be a table\. Received: 3$"
+    ):
         recipe.with_clips({"clips": 3})
 
 

@@ -168,5 +168,5 @@ def _table_at(values: dict[str, Any], sections: list[str]) -> dict[str, Any]:
     for section in sections:
         values = values.setdefault(section, {})
         if not isinstance(values, dict):
-            raise RecipeError(f"Recipe section [{'.'.join(sections)}] must be a table.")
+            raise RecipeError(f"Recipe key '{'.'.join(sections)}' must be a table.")
     return values

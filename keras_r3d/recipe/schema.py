@@ -26,8 +26,7 @@ class Model(Table):
         std: standard deviation of each channel, 0-255; all 1 to leave the scale.
         weights: weights to start from: a name, a checkpoint or a `.keras` file. The classifier is
             new where the classes differ. Weights of an RGB network are made to fit flow.
-        freeze: stages that are not trained, batch statistics included: "conv1", "conv1..conv4" (C3D
-            also has fc6 and fc7).
+        freeze: stages that are not trained, batch statistics included: "conv1", "conv1..conv4".
     """
 
     name: (
@@ -56,9 +55,7 @@ class Model(Table):
         if left := [key for key in keys if getattr(self, key) is None]:
             yield "weights", f"is absent, but the recipe leaves {left} to the weights: {remedy}."
         elif self.freeze:
-            problem = (
-                f"is '{self.freeze}', but `weights` is absent: what is random would stay random."
-            )
+            problem = f"is '{self.freeze}', but `weights` is absent: what is random would stay so."
             yield "freeze", f"{problem} Either {remedy}, or `overrides` 'model.freeze='"
 
 
@@ -92,8 +89,7 @@ class VideoList(Table):
         hold_out: what is held out of the training videos.
         frame_rate: frames a second of videos that are folders of pictures. Absent it is 25, and a
             note says so; only segments in seconds and printed times depend on it.
-        trimmed: a file that public lists name by its id alone is cut already: it is the segment,
-            not the whole video.
+        trimmed: a file that public lists name by its id alone is the segment, not the whole video.
     """
 
     annotations: str
@@ -207,8 +203,7 @@ class Train(Table):
         optimizer: how weights are changed.
         schedule: of the learning rate.
         clips_per_pass: training clips taken each time a video file is decoded, 256 of them mixed;
-            quicker for long video files, no use for a clip store. Absent, each clip is decoded by
-            itself.
+            quicker for long files, no use for a clip store. Absent, each is decoded by itself.
         accumulate: parts of a step's batch that are computed one after the other, to save memory.
         head_rate: multiplies the learning rate of the classifier.
         clip_norm: largest norm of the gradient of a step.
@@ -217,8 +212,7 @@ class Train(Table):
         cutmix: likewise of CutMix, a box of one clip in all frames of another. With both, either.
         class_weights: clips of rare classes count for more in the loss.
         ema: decay of the running average of weights that is validated and kept.
-        synchronized_batch_norm: takes batch statistics over all replicas; absent, each its own, as
-            the paper.
+        synchronized_batch_norm: batch statistics are of all replicas; absent, each has its own.
         patience: epochs in a row without a lower validation loss after which the training ends.
     """
 
@@ -264,10 +258,8 @@ class Eval(Table):
         windows: of a video: "all" of it, in windows that do not overlap (of clips that are spread
             over the video, those of `spans`, or one); or a number of them, evenly placed.
         views: crops of each window: 1 (center; where the crop is "whole", all of the frame), 2
-            (whole and center, only there), 3 (along the long side) or 10 (center and corners, also
-            mirrored).
-        average: how a video's score comes from its windows': the mean of "probabilities" or of
-            "log_probabilities".
+            (both, only there), 3 (along the long side) or 10 (center and corners, also mirrored).
+        average: a video's score is the mean of its windows' "probabilities" or "log_probabilities".
     """
 
     split: str
@@ -289,8 +281,7 @@ class Few(Table):
         stages: of the network, whose feature maps are embedded.
         folds: parts of the cross-validation; absent: 5, or one for each group where videos have
             groups (10, if they have more).
-        finetune_epochs: most epochs of training by [train] that follow, from this classifier; the
-            better of both is kept.
+        finetune_epochs: most epochs of [train] that follow from there; the better of both is kept.
     """
 
     stages: tuple[Literal["conv2", "conv3", "conv4", "conv5"], ...]

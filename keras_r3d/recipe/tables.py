@@ -127,8 +127,7 @@ class _Reader:
     def read(self, choices: Sequence[type[Table]], values: Any, path: str) -> Table | None:
         """Reads one of some tables at a path such as "train."; None if it cannot be made."""
         if not isinstance(values, Mapping):
-            place = f"Recipe section [{path[:-1]}]" if path else "A recipe"
-            self.problems.append(f"{place} must be a table.")
+            self._note(path[:-1], f"must be a table. Received: {values!r}")
             return None
         kinds = [table.kind for table in choices]
         kind = values.get("kind") if any(kinds) else ""
@@ -137,9 +136,8 @@ class _Reader:
             return None
         table, arguments = choices[kinds.index(kind)], {}
         fields, others = keys(table), {name: t.kind for t in choices for name in keys(t)}
-        for name in [
-            name for name in values if name not in fields and (name != "kind" or not kind)
-        ]:
+        expected = {*fields, "kind"} if kind else {*fields}
+        for name in (name for name in values if name not in expected):
             if name in others:
                 what = f"this {path.split('.')[-2]} is {kind}: leave it out."
                 self._note(path + name, f"belongs to {others[name]}; {what}")
@@ -150,8 +148,7 @@ class _Reader:
             place, tables, value = path + name, subtables(field), values.get(name)
             if value is None:
                 if not is_extra(field):
-                    missing = f"section [{place}]" if tables else f"key '{place}'"
-                    self.problems.append(f"Recipe {missing} is missing.")
+                    self._note(place, "is missing.")
             elif tables:
                 arguments[name] = self.read(tables, value, f"{place}.")
             else:
