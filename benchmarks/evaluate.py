@@ -19,11 +19,8 @@ DECODING, NETWORK = "decoding alone", "network alone"
 
 
 def run(options: Options) -> dict[str, Any]:
-    """Measures and prints.
-
-    With fewer threads than all, the network is like one on a device of its own, which leaves cores
-    to decode on.
-    """
+    """Measures and prints."""
+    # With fewer than all, the network is like one on a device of its own: cores are left to decode.
     if options.network_threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(options.network_threads)
         tf.config.threading.set_inter_op_parallelism_threads(options.network_threads)

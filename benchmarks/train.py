@@ -29,15 +29,10 @@ def _start_ours(task: Task, *, precision: str = "float32", compiled: bool = Fals
     from keras_r3d.training.optimization.step import Steps
 
     model, clips, labels = task
-    changes = {
-        "model.name": f'"{model}"',
-        "clips.frames": clips.shape[1],
-        "clips.size": clips.shape[2],
-        "train.batch_size": len(clips),
-        "train.precision": f'"{precision}"',
-        "train.optimizer.learning_rate": 0.01,
-    }
-    experiment = recipe.load("kinetics34", [f"{key}={value}" for key, value in changes.items()])
+    changes = [f"model.name={model}", f"clips.frames={clips.shape[1]}"]
+    changes += [f"clips.size={clips.shape[2]}", f"train.batch_size={len(clips)}"]
+    changes += [f"train.precision={precision}", "train.optimizer.learning_rate=0.01"]
+    experiment = recipe.load("kinetics34", changes)
     hardware = devices.choose("all")
     classes = [f"{number:03}" for number in range(400)]
     kept = setup.build_kept(experiment, classes, hardware, say=lambda line: None)

@@ -62,7 +62,7 @@ class Result:
     version: str = ""
     problem: str = ""
     seconds: list[float] = dataclasses.field(default_factory=list)  # of an item, in each turn
-    cpu_seconds: list[float] = dataclasses.field(default_factory=list)  # that its threads ran
+    cpu_seconds: list[float] = dataclasses.field(default_factory=list)  # of its process alone
     peak_megabytes: float | None = None  # that its process has held, libraries included
     shown: list[Any] = dataclasses.field(default_factory=list)
 
@@ -70,11 +70,6 @@ class Result:
     def rate(self) -> float:
         """Items a second, the median of the turns."""
         return 1 / statistics.median(self.seconds)
-
-    def add(self, times: tuple[float, float], items: float) -> None:
-        """Adds a turn by its seconds and CPU seconds."""
-        self.seconds.append(times[0] / items)
-        self.cpu_seconds.append(times[1] / items)
 
 
 def in_process(
@@ -84,9 +79,9 @@ def in_process(
     results = {name: Result() for name in steps}
     for turn in range(rounds + 1):
         for name, step in steps.items():
-            times = _time(step)
+            seconds, _ = _time(step)  # it may have processes that work for it
             if turn:
-                results[name].add(times, items)
+                results[name].seconds.append(seconds / items)
     return results
 
 
@@ -123,7 +118,8 @@ def in_turns(
                         process.ask("run", items)
                     elif not result.problem:
                         times, result.peak_megabytes = processes[name].ask("run", items)
-                        result.add(times, len(items))
+                        result.seconds.append(times[0] / len(items))
+                        result.cpu_seconds.append(times[1] / len(items))
                 except _DroppedOutError as error:
                     result.problem = str(error)
                     if name in required:
@@ -146,12 +142,12 @@ def report(
     for name, result in results.items():
         rows[name] = {"version": result.version, "problem": result.problem}
         if not result.problem:
-            seconds = result.seconds
-            cpu_seconds = statistics.median(result.cpu_seconds)  # 0 where the clock is too coarse
+            seconds, cpu_seconds = result.seconds, statistics.median(result.cpu_seconds or [0.0])
             rows[name] |= {
                 **{"rate": scale * result.rate, "lowest": scale / max(seconds)},
-                **{"highest": scale / min(seconds), "peak MB": result.peak_megabytes},
+                "highest": scale / min(seconds),
                 "cpu rate": scale / cpu_seconds if cpu_seconds else None,
+                "peak MB": result.peak_megabytes,
             }
     for name, row in rows.items():
         for head, other in (against or {}).items():

@@ -1,17 +1,8 @@
 """What makes clips in the benchmark: our loader, the floor below it, and other loaders.
 
-A contender starts in a process of its own, so the libraries it brings are imported there only.
-Other libraries seek, decode and convert; the cut is ours. Each opens the file anew for every clip,
-as a loader of a large data set must, decodes in one thread, and must give the very frames that
-were asked for. The loader of the paper's authors, as it worked in 2017, is written anew: their
-tools unpack every video once into JPEG files of 240 rows; a clip is 16 of these, opened with
-Pillow, cut and scaled one by one, made float32 and put together.
-
-Reference:
-    Hara et al., Learning Spatio-Temporal Features with 3D Residual Networks for Action Recognition,
-    ICCVW 2017, https://arxiv.org/abs/1708.07632; code at
-    https://github.com/kenshohara/3D-ResNets-PyTorch. There FFmpeg writes the files, and PyTorch
-    holds the arrays.
+Libraries are imported in the contender's own process only. Others seek, decode and convert; the cut
+is ours. Each opens the file anew for every clip, as a loader of a large data set must, decodes in
+one thread, and must give the very frames that were asked for.
 """
 
 import bisect
@@ -44,10 +35,7 @@ _MEAN = np.array([114.7748, 107.7354, 99.4750], np.float32).reshape(3, 1, 1)
 
 
 def _start_ours(task: Task, *, from_store: bool = False, clips_per_pass: int = 1) -> Worker:
-    """Our loader as training uses it: batches of `tf.data`.
-
-    It draws its clips itself: those that `draws.plan` gives, if it makes one a pass.
-    """
+    """Our loader as training uses it; with one clip a pass it makes those of `draws.plan`."""
     import_tensorflow()
     from keras_r3d.data import pipeline
 
@@ -75,10 +63,7 @@ def _start_ours(task: Task, *, from_store: bool = False, clips_per_pass: int = 1
 
 
 def _start_jpegs(task: Task, *, memory_kept: bool = False) -> Worker:
-    """The floor of a store: the very JPEGs that our loader cuts, decoded and dropped.
-
-    Reading and cutting them is not timed.
-    """
+    """The floor of a store: decodes the very JPEGs that our loader cuts; reading is not timed."""
     if memory_kept:  # between clips, as our loader has it
         pixels.keep_buffers()
     store, size = Store(task.store), task.recipe.clips.image_size
@@ -186,7 +171,12 @@ def _start_torchcodec(task: Task) -> Worker:
 
 
 def _start_authors(task: Task) -> Worker:
-    """Reads one JPEG file for each frame; a clip is float32 `(3, frames, size, size)`."""
+    """The loader of the paper's authors, as it worked in 2017, written anew.
+
+    Every video is unpacked once into JPEG files of 240 rows; frames of a clip are opened with
+    Pillow, cut and scaled one by one, made float32 and put together. At
+    https://github.com/kenshohara/3D-ResNets-PyTorch FFmpeg writes them, PyTorch holds the arrays.
+    """
     from PIL import Image
 
     rows, columns = task.recipe.clips.image_size
@@ -201,13 +191,14 @@ def _start_authors(task: Task) -> Worker:
             image.save(folder / f"image_{number:05}.jpg", quality=_QUALITY)
 
     def clip(draw: Draw) -> NDArray[np.float32]:
-        frames = []
+        images, frames = [], []
         for number in draw.numbers:
             name = f"image_{number + 1:05}.jpg"
             with (folders[draw.source.video.path] / name).open("rb") as file:
-                image = Image.open(file).convert("RGB")
-            crop = draw.crop(image.height, image.width)
-            box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
+                images.append(Image.open(file).convert("RGB"))
+        crop = draw.crop(images[0].height, images[0].width)
+        box = (crop.left, crop.top, crop.left + crop.width, crop.top + crop.height)
+        for image in images:
             image = image.crop(box).resize((columns, rows), Image.Resampling.BILINEAR)
             if crop.flip:
                 image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
