@@ -19,6 +19,7 @@ from keras_r3d.data.sampling.cropping import whole
 from keras_r3d.data.store import levels, planning, preparing
 from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.recipe.clips import MultiScale
+from keras_r3d.system.errors import R3DError
 from keras_r3d.system.opencv import cv2
 
 
@@ -28,7 +29,11 @@ def run(options: Options) -> dict[str, Any]:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     cv2.setNumThreads(1)
     cut = options.load_recipe().clips
-    assert isinstance(cut.crop, MultiScale)
+    if not isinstance(cut.crop, MultiScale):
+        raise R3DError(
+            "`recipe` must cut multiscale crops, whose scales say which sizes a store keeps. "
+            f"Received: '{cut.crop.kind}'"
+        )
     settings = StoreSettings(levels.for_crops(cut.image_size[0], cut.crop.scales), 90, 0.0)
     listed = annotations.read(options.data, annotations.AUTO)
     videos = listed.split("train")[: options.clips]
