@@ -22,6 +22,7 @@ from keras_r3d.inference.embeddings import ridge
 from keras_r3d.inference.evaluation import evaluating
 from keras_r3d.inference.evaluation.evaluation import Evaluation
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.pictures import fonts
 from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
@@ -109,8 +110,7 @@ def run_shots(options: Options) -> dict[str, Any]:
                 f"({min(right):.1%} to {max(right):.1%}, {count_draws} draws)"
             )
     if options.picture:
-        with files.atomic(options.picture) as temporary:
-            _plot(points).savefig(temporary, dpi=110)
+        fonts.save(_plot(points), options.picture, dpi=110)
     return {"points": points}
 
 
@@ -170,10 +170,10 @@ def _plot(points: Sequence[dict[str, Any]]) -> Figure:
     axes = figure.subplots()
     for method in dict.fromkeys(point["method"] for point in points):
         curve = [point for point in points if point["method"] == method]
-        counts = [point["per_class"] for point in curve]
-        means = [np.mean(point["accuracies"]) for point in curve]
+        counts, right = zip(*((p["per_class"], p["accuracies"]) for p in curve), strict=True)
+        means = [np.mean(draws) for draws in right]
         (line,) = axes.plot(counts, means, "o-", label=method)
-        low, high = np.transpose([np.percentile(point["accuracies"], (10, 90)) for point in curve])
+        low, high = np.transpose([np.percentile(draws, (10, 90)) for draws in right])
         axes.fill_between(counts, low, high, color=line.get_color(), alpha=0.2)
     axes.set_xticks(sorted({point["per_class"] for point in points}))
     axes.set(xlabel="training videos of each class", ylabel="test videos right", ylim=(0, 1.02))
