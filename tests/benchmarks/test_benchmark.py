@@ -171,7 +171,7 @@ def test_a_report_has_medians_ratios_and_who_dropped_out(capsys):
     assert title == "Two"
     assert head.split()[-1] == "off"
     assert head.startswith("  clips a second, median of 3 turns")
-    assert slow.split() == ["slow", "(1.2)", "6.00", "3.00", "12.00", "7.00", "12.00", "1.00"]
+    assert slow.split() == ["slow", "(1.2)", "6.00", "3.00", "12.00", "12.00", "7.00", "1.00"]
     assert fast.split() == ["fast", "12.00", "12.00", "12.00", "24.00", "2.00", "True", "1.0e-06"]
     assert gone.split() == ["gone", "crashed"]
 
