@@ -79,7 +79,8 @@ class UnreachableError(R3DError):
 class VideoError(R3DError):
     """A video or camera that cannot be opened, or has no frame where one was expected.
 
-    Its `status` is "codec" where only a decoder is missing, else "unreadable".
+    Its `status` is "codec" where only a decoder is missing, "segment" where the file is sound but
+    ends before the segment begins, else "unreadable".
     """
 
     def __init__(self, message: str, status: str = "unreadable"):

@@ -172,6 +172,12 @@ def test_a_segment_behind_the_end_is_found(tmp_path):
     found = annotations.read(tmp_path, "auto")
     paths = [tmp_path / "a.avi", tmp_path / "b.avi"]
     assert findings(paths, found) == {"a.avi": {"segment"}, "b.avi": set()}
+    sentence = "the segment begins at 500 s, but the video ends at 2 s"
+    assert sentence in str(report.scan(tmp_path, min_side=16, processes=1))
+    reader = VideoReader(0, 0)
+    with pytest.raises(R3DError, match=rf"{sentence}\.$"):
+        reader.count(found.splits["train"][0])
+    assert [problem.status for problem in reader.problems] == ["segment"]
 
 
 @pytest.mark.parametrize(

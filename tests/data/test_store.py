@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from conftest import frame_numbers, read, write_video
 from prepared import content, prepare
-from video_files import encode
+from video_files import encode, moving
 
 from keras_r3d.data import annotations, clips, pipeline
 from keras_r3d.data.annotations import Video
@@ -420,6 +420,19 @@ def test_resampling_of_uneven_times(tmp_path):
 def test_resampling_of_a_segment_starts_with_its_first_frame(tmp_path, video):
     part = encoded(video, tmp_path / "part", fps=5, start_seconds=0.5, end_seconds=1.45)
     assert frame_numbers(decoded(part)) == [5, 7, 9, 11, 13]
+
+
+def test_damaged_times_of_a_store_are_named(tmp_path, small):
+    for label in "ab":
+        (tmp_path / "videos" / label).mkdir(parents=True)
+        encode(tmp_path / "videos" / label / "v.mkv", moving(8), seconds=[*range(7), 4e7])
+    prepare(tmp_path / "videos", tmp_path / "store", 16)
+    data = dataclasses.replace(small.clips, sampling=Consecutive(fps=25))
+    reader = open_source(tmp_path / "store", data).reader
+    for _ in range(2):
+        with pytest.raises(VideoError, match=r"v\.mkv: its 8 frames span 40000000 s"):
+            reader.count(reader.store.videos[0])
+    assert reader.broken == 1
 
 
 def test_the_part_is_described(tmp_path, video):

@@ -265,9 +265,9 @@ def test_reader_keeps_within_its_memory(tmp_path):
 def test_reader_names_an_empty_segment(video):
     reader = VideoReader(0, 0)
     for attempt in (reader.count, reader.check):
-        with pytest.raises(VideoError, match=r"no frame is shown .*1\.9 s"):
+        with pytest.raises(VideoError, match=r"begins at 5 s, but the video ends at 2 s\."):
             attempt(Video(str(video), "a", 5.0, 6.0))
-    assert [p.status for p in reader.problems] == ["unreadable"]
+    assert [p.status for p in reader.problems] == ["segment"]
 
 
 def test_a_broken_video_is_looked_at_once_and_its_error_does_not_grow(tmp_path):
@@ -410,6 +410,20 @@ def test_frames_are_resampled_to_a_fixed_rate(tmp_path):
         windows = list(reader.windows(source, 8, 1, Views(1, (32, 32))))
         assert sum(len(set(window.frame_numbers)) for window in windows) == len(expected)
         assert (windows[1].pixels[0] == read(reader, source, range(8, 16))).all()
+
+
+def test_damaged_times_do_not_ask_for_frames_without_end(tmp_path):
+    years = encode(tmp_path / "years.mkv", moving(8), seconds=[*range(7), 4e7])
+    slides = encode(tmp_path / "slides.mkv", moving(8), seconds=100 * np.arange(8))
+    for video in (Video(str(years), "a"), Video(f"{years}", "a", 0, 5e7)):
+        reader = VideoReader(0, 0, fps=25)
+        for _ in range(2):
+            with pytest.raises(VideoError, match=r"its 8 frames span 40000000 s, so 25 a second"):
+                next(reader.windows(video, 4, 1, Views(1, (16, 16))))
+        assert [problem.name for problem in reader.problems] == [video.name]
+    assert VideoReader(0, 0).count(Video(str(years), "a")) == 8
+    assert VideoReader(0, 0, fps=25).count(Video(str(years), "a", 0, 100)) == 151
+    assert VideoReader(0, 0, fps=25).count(Video(str(slides), "a")) == 17501
 
 
 def test_a_segment_of_uneven_times_is_resampled(tmp_path):

@@ -59,10 +59,9 @@ class Index:
         if first < behind:
             return np.arange(first, behind)
         last = self.seconds[-1]
-        if start_seconds > last + (last - self.seconds[0]) / max(1, len(self.seconds) - 1):
-            raise VideoError(
-                f"{name}: no frame is shown in this range; the last is shown at {last:g} s."
-            )
+        end = last + (last - self.seconds[0]) / max(1, len(self.seconds) - 1)
+        if start_seconds > end:
+            raise VideoError(f"{name}: {outside(start_seconds, end)}.", "segment")
         return np.array([max(0, first - 1)])
 
     def sampled(self, video: Video, fps: float | None) -> tuple[Indices, NDArray[np.float64]]:
@@ -71,7 +70,7 @@ class Index:
         With `fps` there is one for each instant of a fixed rate: the one nearest to it.
         """
         shown = self.shown(video.start_seconds, video.end_seconds, video.name)
-        nearest, seconds = at_rate(self.seconds[shown], fps)
+        nearest, seconds = at_rate(self.seconds[shown], fps, video.name)
         return shown[nearest], seconds
 
     def shortage(self, path: str, asked: int, decoded: int) -> str | None:
@@ -295,6 +294,11 @@ class VideoFile:
         start = (self._container.start_time or 0) / av.time_base
         seconds = stamps * float(self._stream.time_base or 1 / av.time_base) - start
         return seconds - min(0.0, float(seconds[0]))
+
+
+def outside(start_seconds: float, end_seconds: float) -> str:
+    """Returns what is wrong with a segment that begins after its video ends."""
+    return f"the segment begins at {start_seconds:g} s, but the video ends at {end_seconds:g} s"
 
 
 def no_frame(path: str) -> str:

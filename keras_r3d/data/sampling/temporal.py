@@ -7,9 +7,12 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from keras_r3d.system.errors import VideoError
+
 Indices = NDArray[np.int64]  # `(frames,)`, the frame numbers of a clip
 
 _ROUNDED = 1e-4  # seconds, to which containers round their times
+_MOST_INSTANTS = 100_000, 100  # of a video, or of each of its frames, if those are more
 
 
 def loop(indices: Indices, frames: int) -> Indices:
@@ -112,20 +115,34 @@ def _spread(frame_count: int, frames: int, place: NDArray[np.float64]) -> Indice
     return ((np.arange(frames) + place) * frame_count / frames).astype(np.int64)
 
 
-def at_rate(seconds: NDArray[np.float64], fps: float | None) -> tuple[Indices, NDArray[np.float64]]:
+def at_rate(
+    seconds: NDArray[np.float64], fps: float | None, name: str
+) -> tuple[Indices, NDArray[np.float64]]:
     """Resamples frames to a fixed rate: of each instant, the frame shown nearest to it.
 
     Args:
         seconds: when frames are shown, float64 `(count,)`, increasing.
         fps: instants a second; 0 or None takes each frame at its own time.
+        name: of the video.
 
     Returns:
         Frame numbers, int64 `(n,)`, and their instants from the first frame's to the last's,
         float64 `(n,)`.
+
+    Raises:
+        VideoError: there are so many instants for so few frames that time stamps must be damaged.
     """
     if not fps:
         return np.arange(len(seconds)), seconds
-    instants = seconds[0] + np.arange(int((seconds[-1] - seconds[0]) * fps + 1.001)) / fps
+    span = seconds[-1] - seconds[0]
+    count, (least, each) = int(span * fps + 1.001), _MOST_INSTANTS
+    if count > max(least, each * len(seconds)):
+        raise VideoError(
+            f"{name}: its {len(seconds)} frames span {span:.0f} s, so {fps:g} a second are "
+            f"{count}; {least} are the limit, or {each} for each frame: its time stamps are "
+            "damaged, or a lower `fps` is enough."
+        )
+    instants = seconds[0] + np.arange(count) / fps
     return nearest(seconds, instants), instants
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from keras_r3d.data.annotations import FRAME_RATE, Annotations, Video, exists, sha256, size
 from keras_r3d.data.decoding.frame_folder import open_pictures
-from keras_r3d.data.decoding.video_file import no_frame
+from keras_r3d.data.decoding.video_file import no_frame, outside
 from keras_r3d.data.scanning import duplicates
 from keras_r3d.system import workers
 from keras_r3d.system.errors import VideoError
@@ -22,7 +22,7 @@ STATUSES = {
     "crash": "the process that decodes it ends",
     "codec": "nothing here decodes it, though it may be sound: --quarantine leaves it out",
     "truncated": "fewer frames than the container promises",
-    "segment": "a labeled segment begins behind the last frame",
+    "segment": "a labeled segment begins after the video ends",
     "few frames": "fewer than --min_frames; clips of it repeat",
     "variable rate": "frames come at uneven times",
     "rotated": "turned upright by the metadata, here as in training",
@@ -47,7 +47,7 @@ class Examination:
     width: int = 0
     height: int = 0
     seconds: float = 0.0
-    last_second: float = 0.0
+    end_second: float = 0.0
     rotation: int = 0
     hashes: tuple[int, ...] = (duplicates.SAYS_NOTHING,) * duplicates.FRAMES
 
@@ -144,6 +144,7 @@ def examine(path: str, frame_rate: float = FRAME_RATE) -> Examination:
     if index.shortage(path, len(index.seconds), frames):
         findings["truncated"] = f"{frames} frames decode, the container promises {index.promised}"
     first, last = index.seconds[[numbers[0], numbers[-1]]].tolist()
+    mean = (last - first) / max(1, frames - 1)
     return Examination(
         path,
         findings,
@@ -152,7 +153,7 @@ def examine(path: str, frame_rate: float = FRAME_RATE) -> Examination:
         shape[1],
         shape[0],
         last - first,
-        last,
+        last + mean,
         rotation,
         tuple(hashes.get(number, duplicates.SAYS_NOTHING) for number in hashed),
     )
@@ -191,8 +192,8 @@ def _compared(
     compared = []
     for number, (file, content) in enumerate(zip(examinations, contents, strict=True)):
         findings = dict(file.findings)
-        if file.frames and starts[file.path] > file.last_second:
-            findings["segment"] = f"at {starts[file.path]:g} s, the last at {file.last_second:g} s"
+        if file.frames and starts[file.path] > file.end_second:
+            findings["segment"] = outside(starts[file.path], file.end_second)
         before = first.setdefault(content, number) if content else number
         other, ours, theirs = examinations[before].path, places[number], places[before]
         if before != number:

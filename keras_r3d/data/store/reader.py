@@ -37,8 +37,15 @@ class StoreReader(Reader):
         cores = len(os.sched_getaffinity(0))
         self.threads = max(_REMOTE_THREADS, cores) if store.storage.remote else cores
         self.store = store
-        # Frames by their numbers in the store, and their times, of a video by its number.
-        self._frames = functools.lru_cache(64)(lambda number: at_rate(store.seconds(number), fps))
+
+        @functools.lru_cache(64)
+        def frames(number: int) -> tuple[Indices, Seconds]:
+            """Returns frames by their numbers in the store, and their times."""
+            video = store.videos[number]
+            with self._noting(video):
+                return at_rate(store.seconds(number), fps, video.name)
+
+        self._frames = frames
 
     def count(self, video: Video) -> int:
         """Returns the number of frames of a video."""
