@@ -23,7 +23,7 @@ def _main(
         workdir: the run the model was exported from, instead of --export.
     """
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one asks
-    from keras_r3d.data.annotations import listing
+    from keras_r3d.data.annotations import FRAME_RATE, listing
     from keras_r3d.inference.prediction.predictions import Predictions
 
     words = arguments["videos"]
@@ -31,10 +31,12 @@ def _main(
         raise R3DError(
             f"{listing.printable(live[0])}: the client sends files. `predict` watches cameras."
         )
-    paths = listing.paths(words, sys.stdin, say=print)
-    options = arguments.of(_PREDICT) | {"videos": paths, "timeout": timeout}
+    rate = arguments.get("frame_rate", FRAME_RATE)
+    videos = listing.videos(words, sys.stdin, frame_rate=rate, say=print)
+    options = arguments.of(_PREDICT) | {"videos": videos, "timeout": timeout}
     outputs = {name: options[name] for name in ("json", "csv") if name in options}
-    Predictions(paths, (), **outputs)  # what cannot be written is an error before a server is asked
+    names = [video.name for video in videos]
+    Predictions(names, (), **outputs)  # what cannot be written is an error before a server is asked
     server = arguments.of(_SERVED)
     if "url" not in server:
         raise R3DError("`url` is missing: where the server listens, such as http://localhost:8501.")

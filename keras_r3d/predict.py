@@ -5,9 +5,13 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
+
+if TYPE_CHECKING:
+    from keras_r3d.data.annotations import Video
 
 _MODEL = "keras_r3d.inference.models.opening:Named"
 _CLASSIFIER = "keras_r3d.video_classifier:VideoClassifier.__init__"
@@ -29,7 +33,7 @@ def _main(
         live: plays a file at its own speed, as if it came from a camera.
     """
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one predicts
-    from keras_r3d.data.annotations import listing
+    from keras_r3d.data.annotations import FRAME_RATE, listing
 
     words: Sequence[str] = arguments["videos"]
     live = live or any(listing.is_live(word) for word in words)
@@ -40,7 +44,9 @@ def _main(
             raise R3DError(f"--{name} is for {kind}.")
     patience = {} if timeout is None else {"timeout": timeout}
     if not live:
-        return _predict(arguments, listing.paths(words, sys.stdin, say=print), patience)
+        rate = arguments.get("frame_rate", FRAME_RATE)
+        videos = listing.videos(words, sys.stdin, frame_rate=rate, say=print)
+        return _predict(arguments, videos, patience)
     if len(words) > 1:
         raise R3DError(f"A live source is watched alone. Received: {' '.join(words)}")
     if arguments.get("fuse"):
@@ -62,13 +68,16 @@ def _open(arguments: command.Arguments):
     return classifier
 
 
-def _predict(arguments: command.Arguments, paths: Sequence[str], patience: dict[str, float]) -> int:
+def _predict(
+    arguments: command.Arguments, videos: "list[Video]", patience: dict[str, float]
+) -> int:
     from keras_r3d.inference.prediction import result_table
     from keras_r3d.inference.prediction.predictions import Predictions
 
-    options = arguments.of(_PREDICT) | patience | {"videos": paths}
+    options = arguments.of(_PREDICT) | patience | {"videos": videos}
     outputs = {name: options[name] for name in ("json", *_FILES_ONLY) if name in options}
-    Predictions(paths, (), **outputs)  # what cannot be written is an error before the model is open
+    names = [video.name for video in videos]
+    Predictions(names, (), **outputs)  # what cannot be written is an error before the model is open
     classifier = _open(arguments)
     return result_table.show(classifier.predict(**options), classifier.classes, options["top"])
 

@@ -91,7 +91,10 @@ class Run:
         return split if recorded.get(split) else "train"
 
     def open_split(
-        self, split: str, data_dir: str | Path | None = None
+        self,
+        split: str,
+        data_dir: str | Path | None = None,
+        frame_rate: float | None = None,
     ) -> tuple[list[Video], "Reader"]:
         """Returns the videos of a split, as they were split in training, and what reads them.
 
@@ -99,6 +102,7 @@ class Run:
             data_dir: other videos instead, or the same in another place or form (a clip store).
                 Their own splits count, if they have some; else all videos are taken but those that
                 the run knows, by their path inside the data folder, to be of another split.
+            frame_rate: of folders of pictures there; None is the recipe's.
 
         Raises:
             DataError, StoreError, UnreachableError: there is no such split, videos are gone, or as
@@ -115,7 +119,10 @@ class Run:
             raise DataError(f"{error} If they moved, pass their new place as `data`.") from error
         if as_recorded:
             return recorded.split(split), opening.video_reader(trained_on, self.recipe.clips)
-        source = opening.open_source(data_dir or trained_on, self.recipe.clips, self.recipe.videos)
+        listed = self.recipe.videos
+        if frame_rate is not None:
+            listed = dataclasses.replace(listed, frame_rate=frame_rate)
+        source = opening.open_source(data_dir or trained_on, self.recipe.clips, listed)
         splits = source.annotations.splits
         if data_dir is None:
             # The store's own, not those written down: the reader knows them.

@@ -296,7 +296,7 @@ class VideoClassifier:
 
     def predict(
         self,
-        videos: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]",
+        videos: "str | os.PathLike[str] | Video | Iterable[str | os.PathLike[str] | Video]",
         *,
         top: int = 5,
         json: str | None = None,
@@ -309,8 +309,8 @@ class VideoClassifier:
         """Names what videos show.
 
         Args:
-            videos: a video: a file, or a folder of numbered pictures; or several, or a folder, list
-                or glob of some.
+            videos: a video: a file, a folder of numbered pictures, or a `keras_r3d.data.Video`; or
+                several, or a folder, list or glob of some. Segments of a list are scored each.
             top: classes that the files name.
             json: also writes a record for each video to this file.
             csv: also writes a row for each video to this file.
@@ -331,15 +331,12 @@ class VideoClassifier:
         """
         check_range(1, top=top)
         check_range(_LEAST_SECONDS, timeout=timeout)
-        check_range(*FRAME_RATES, frame_rate=frame_rate)
-        paths = _paths(videos)
-        streams = [
-            scoring.score_files(model.classifier, paths, timeout, frame_rate)
-            for model in self._members
-        ]
+        found = _videos(videos, frame_rate)
+        names = [video.name for video in found]
+        streams = [scoring.score_files(model.classifier, found, timeout) for model in self._members]
         wanted = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate}
         fused = fusion.fuse(streams, self._shares)
-        predictions = Predictions(paths, fused, **wanted, top=top, timeout=timeout)
+        predictions = Predictions(names, fused, **wanted, top=top, timeout=timeout)
         if _names_several(videos):
             return predictions
         (prediction,) = predictions
@@ -406,6 +403,7 @@ class VideoClassifier:
         data: str | os.PathLike[str] | None = None,
         *,
         split: str | None = None,
+        frame_rate: float | None = None,
         timeout: float = scoring.TIMEOUT,
         progress: Progress | None = None,
     ) -> Evaluation:
@@ -414,6 +412,8 @@ class VideoClassifier:
         Args:
             data: as `keras_r3d.data.open_videos` takes it; None is the run's own.
             split: None is that of the recipe; of other data, the only one there is.
+            frame_rate: of folders of pictures in `data`, in frames a second; None is that of the
+                recipe, else 25.
             timeout: seconds after which a video that gives no more window is given up.
             progress: takes the number of videos done, and of all.
 
@@ -425,11 +425,13 @@ class VideoClassifier:
             ArgumentError: models that are fused have other videos each.
         """
         check_range(_LEAST_SECONDS, timeout=timeout)
+        check_range(*FRAME_RATES, frame_rate=frame_rate)
         return evaluating.evaluate(
             self._members,
             self._shares,
             data=None if data is None else os.fspath(data),
             split=split,
+            frame_rate=frame_rate,
             protocol=self._protocol,
             timeout=timeout,
             progress=progress,
@@ -492,7 +494,7 @@ class VideoClassifier:
 
     def embed(
         self,
-        videos: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]",
+        videos: "str | os.PathLike[str] | Video | Iterable[str | os.PathLike[str] | Video]",
         *,
         split: str | None = None,
         layer: str | None = None,
@@ -529,10 +531,8 @@ class VideoClassifier:
             raise ArgumentError(f"`per` must be one of {list(features.PER)}. Received: {per}")
         model, layer = features.embedder(self._opened.classifier, layer, choose(self._devices))
         if split is None:
-            paths = _paths(videos)
-            check_range(*FRAME_RATES, frame_rate=frame_rate)
-            unlabeled = [Video(path, "", frame_rate=frame_rate) for path in paths]
-            side = Split(unlabeled, file_reader(paths, model.clips), "", "")
+            unlabeled = _videos(videos, frame_rate)
+            side = Split(unlabeled, file_reader(unlabeled, model.clips), "", "")
         elif isinstance(videos, str | os.PathLike):
             side = open_split(self._opened, os.fspath(videos), split)
         else:
@@ -738,21 +738,25 @@ def _weights(name: str) -> Path | None:
 def _names_several(videos: object) -> bool:
     """Whether these are several videos: a collection, a folder or a glob."""
     if not isinstance(videos, str | os.PathLike):
-        return True
+        return not isinstance(videos, Video)
     return listing.names_several(os.fspath(videos))
 
 
-def _paths(videos: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]") -> list[str]:
-    """Returns the paths of the videos that are named."""
-    words = [videos] if isinstance(videos, str | os.PathLike) else videos
-    words = list(words) if isinstance(words, Iterable) else [words]
-    if not all(isinstance(word, str | os.PathLike) for word in words):
+def _videos(videos: object, frame_rate: float) -> list[Video]:
+    """Returns the videos that are named."""
+    alone = isinstance(videos, str | os.PathLike | Video)
+    words = list(videos) if not alone and isinstance(videos, Iterable) else [videos]
+    named = [
+        word if isinstance(word, Video) else os.fspath(word)
+        for word in words
+        if isinstance(word, str | os.PathLike | Video)
+    ]
+    if len(named) < len(words):
         raise ArgumentError(
             "`videos` must be files, folders or globs. Received: "
             f"{type(videos).__name__}. For clips in memory: `classifier.model.predict(clips)`."
         )
-    alone = isinstance(videos, str | os.PathLike)
-    return listing.paths([os.fspath(word) for word in words], opens_lists=alone)
+    return listing.videos(named, opens_lists=alone, frame_rate=frame_rate)
 
 
 def _ask_server(

@@ -110,11 +110,11 @@ def _motion_reader(clips: Clips) -> motion.MotionReader:
     return motion.MotionReader(clips.frames)
 
 
-def file_reader(paths: Iterable[str], clips: Clips) -> VideoReader:
+def file_reader(videos: Iterable[Video], clips: Clips) -> VideoReader:
     """Returns a reader of single video files, or of files of stored flow."""
     folders = {
         next(filter(flow_folder.is_one, list(Path(path).absolute().parents)[:_DEPTH]), None)
-        for path in paths
+        for path in dict.fromkeys(video.path for video in videos)
     }
     stored = [folder for folder in folders if folder is not None]
     for folder in stored:

@@ -665,9 +665,9 @@ def test_stored_flow_is_recognized_by_the_file(tmp_path):
     )
     (folder / annotations.MANIFEST).write_text("path,label,split\n")
     stored, other = str(folder / "a" / "1.mkv"), str(tmp_path / "1.mp4")
-    assert opening.file_reader([stored], data)._stored
-    assert not opening.file_reader([other], data)._stored
+    assert opening.file_reader([Video(stored, "")], data)._stored
+    assert not opening.file_reader([Video(other, "")], data)._stored
     with pytest.raises(DataError, match="name them in two calls"):
-        opening.file_reader([stored, other], data)
+        opening.file_reader([Video(stored, ""), Video(other, "")], data)
     with pytest.raises(DataError, match="rgb"):
-        opening.file_reader([stored], recipe.load("gestures").clips)
+        opening.file_reader([Video(stored, "")], recipe.load("gestures").clips)

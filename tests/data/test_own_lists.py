@@ -4,8 +4,8 @@ import pytest
 from test_annotations import manifest, read, touch
 
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import listing
-from keras_r3d.system.errors import DataError
+from keras_r3d.data.annotations import Video, listing
+from keras_r3d.system.errors import DataError, R3DError
 
 
 def labels(found, root, split="train"):
@@ -122,8 +122,24 @@ def test_kinetics_without_labels_and_segments(tmp_path):
     assert "videos that were found: test 1 of 2 (50.0 %)" in notes[0]
     assert notes[1] == "Note: 1 listed videos are missing: gone_000000_000010."
     (tmp_path / "test.csv").write_text("youtube_id,time_start,time_end,split\nw,0,10,test\n")
-    with pytest.raises(DataError, match=r"lists 1 segments of videos, for one .*w\.mp4 \[0-10 s\]"):
-        listing.paths([str(tmp_path / "test.csv")])
+    (found,) = listing.videos([str(tmp_path / "test.csv")], say=print)
+    assert found.name == f"{tmp_path / 'w.mp4'} [0-10 s]"
+
+
+def test_a_list_names_segments_and_frame_rates(tmp_path):
+    touch(tmp_path, "a.mp4", "v/1.png")
+    rows = "path,start_seconds,end_seconds,frame_rate\na.mp4,0,2,\na.mp4,2,4,\nv,,,10\n"
+    (tmp_path / "test.csv").write_text(rows)
+    path = str(tmp_path / "a.mp4")
+    words = [Video(path, "", 2.0, 4.0), str(tmp_path / "test.csv"), path]
+    found = listing.videos(words, frame_rate=30.0)
+    assert [video.name for video in found] == [
+        *(f"{path} [2-4 s]", f"{path} [0-2 s]", str(tmp_path / "v"), path)
+    ]
+    assert [video.frame_rate for video in found] == [25, 30, 10, 30]
+    assert listing.paths(words) == [path, str(tmp_path / "v")]
+    with pytest.raises(R3DError, match=r"`frame_rate` must be from 0\.01 to 1000\. Received: 0"):
+        listing.videos([path], frame_rate=0)
 
 
 def test_other_capitals_do_not_matter_in_a_manifest(tmp_path):

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import commands
+import cv2
 import exports
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from conftest import small_recipe, write_video
 from keras_r3d import VideoClassifier, evaluate, run_folder
 from keras_r3d.applications import R3D10
 from keras_r3d.data import Clips, annotations
+from keras_r3d.data.decoding.frame_folder import timed_frames
 from keras_r3d.data.opening import open_source
 from keras_r3d.inference.evaluation import evaluating, results
 from keras_r3d.inference.models import opening, protocol
@@ -168,6 +170,23 @@ def test_a_model_in_no_run_needs_videos_and_its_results_a_folder(run, data, tmp_
     with pytest.raises(R3DError, match="a run has its own"):
         VideoClassifier(run, recipe="demo")
     assert VideoClassifier(alone, exported_from=run.path).evaluate().run.path == run.path
+
+
+def test_a_frame_rate_of_folders_of_pictures(run, data, tmp_path):
+    folder = tmp_path / "test" / "red" / "v"
+    folder.mkdir(parents=True)
+    for number, (_, frame) in enumerate(timed_frames(f"{data}/test/red/0.avi")):
+        cv2.imwrite(f"{folder}/{number}.png", frame)
+    shutil.copy(run.model_path(), tmp_path / "m.keras")
+    alone = VideoClassifier(tmp_path / "m.keras", clips=small_recipe().clips)
+    for model in (VideoClassifier(run.path), alone):
+        for rate, options in ((25, {}), (10, {"frame_rate": 10})):
+            (found,) = model.evaluate(tmp_path, split="test", **options).predictions
+            assert found.window_seconds.max() == pytest.approx(12 / rate)
+        with pytest.raises(R3DError, match=r"`frame_rate` is for `data`: the videos of a run"):
+            model.evaluate(frame_rate=10)
+        with pytest.raises(R3DError, match=r"`frame_rate` must be from 0\.01 to 1000"):
+            model.evaluate(tmp_path, frame_rate=0)
 
 
 @pytest.mark.usefixtures("evaluated")

@@ -73,7 +73,7 @@ def test_scores_are_an_evaluation_s_to_the_bit(opened, folder):
     videos = [Video(str(path), "red") for path in paths]
     evaluated = evaluate_videos(opened, VideoReader(0, 0), videos, split="test")
     for number, path in enumerate(paths):
-        (found,) = score_files(opened, [str(path)])
+        (found,) = score_files(opened, [Video(str(path), "")])
         own = evaluated.window_videos == number
         assert (found.scores == evaluated.video_scores[number]).all()
         assert (found.window_scores == evaluated.window_scores[own]).all()
@@ -89,7 +89,7 @@ def test_scores_are_an_evaluation_s_to_the_bit(opened, folder):
     [("none.mp4", "cannot be opened as"), ("gone.mp4", "no such file"), ("deep", "no numbered")],
 )
 def test_what_is_no_video_is_an_error(runs, opened, folder, name, message):
-    (found,) = score_files(opened, [str(folder / name)])
+    (found,) = score_files(opened, [Video(str(folder / name), "")])
     assert (found.status, found.top(1)) == ("error", [])
     assert re.search(message, found.detail)
     if name != "deep":  # a folder names several
@@ -252,6 +252,36 @@ def test_an_interrupted_prediction_keeps_what_is_done_and_begins_anew(
     assert len(json.loads((tmp_path / "a.json").read_text())) == 2
     drawn = {path.name for path in (tmp_path / "lines").iterdir()}
     assert drawn == {f"{name}.{kind}" for name in ("long", "short") for kind in ("png", "csv")}
+
+
+def test_segments_of_a_list_are_scored_each(runs, opened, folder, tmp_path):
+    path = folder / "long.avi"
+    rows = f"path,start_seconds,end_seconds\n{path},0,0.8\n{path},0.8,\n{path},70,80\n{path},,\n"
+    (tmp_path / "list.csv").write_text(rows)
+    code, out = predict(
+        *("--workdir", runs[0], tmp_path / "list.csv", "--json", tmp_path / "all.json"),
+        *("--timeline", tmp_path / "lines", "--annotate", tmp_path / "copies", "--top=1"),
+    )
+    assert code == 1
+    names = [f"{path} [0-0.8 s]", f"{path} [0.8-inf s]", f"{path} [70-80 s]", str(path)]
+    lines = [line for line in out.splitlines() if line.startswith(str(path))]
+    assert [line.startswith(name) for line, name in zip(lines, names, strict=True)] == [True] * 4
+    assert lines[2].endswith("error: the segment begins at 70 s, but the video ends at 1.8 s.")
+    records = json.loads((tmp_path / "all.json").read_text())
+    assert [record["video"] for record in records] == names
+    assert [record["seconds"] for record in records] == pytest.approx([0.8, 1.0, None, 1.8])
+    videos = [Video(str(path), "red", 0.0, 0.8), Video(str(path), "red", 0.8)]
+    evaluated = evaluate_videos(opened, VideoReader(0, 0), videos, split="test")
+    for record, video, scores in zip(records, videos, evaluated.video_scores, strict=False):
+        assert record["top"][0]["score"] == scores.max()
+        found = VideoClassifier(runs[0]).predict(video)
+        assert (found.scores == scores).all()
+    assert {file.name for file in (tmp_path / "copies").iterdir()} == {
+        *("long.avi [0-0.8 s].mp4", "long.avi [0.8-inf s].mp4", "long.avi.mp4")
+    }
+    for name, count in (("long.avi [0-0.8 s]", 8), ("long.avi [0.8-inf s]", 10), ("long.avi", 18)):
+        assert len(list(timed_frames(str(tmp_path / "copies" / f"{name}.mp4")))) == count
+        assert (tmp_path / "lines" / f"{name}.png").is_file()
 
 
 def test_what_is_done_is_on_the_disk_before_the_end(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from keras_r3d.data.annotations.folder import (
     size,
 )
 from keras_r3d.data.annotations.own_lists import to_csv
-from keras_r3d.data.annotations.reading import AUTO, MANIFEST, has, listed_paths, read
+from keras_r3d.data.annotations.reading import AUTO, MANIFEST, has, listed_videos, read
 from keras_r3d.data.annotations.video import (
     FRAME_RATE,
     FRAME_RATES,
@@ -47,7 +47,7 @@ __all__ = [
     "is_picture_folder",
     "is_text",
     "is_video_name",
-    "listed_paths",
+    "listed_videos",
     "parts",
     "picture_names",
     "read",

@@ -6,10 +6,11 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import own_lists
-from keras_r3d.system.errors import DataError
+from keras_r3d.data.annotations import FRAME_RATE, FRAME_RATES, Video, own_lists
+from keras_r3d.system.errors import DataError, check_range
 
 STDIN = "-"
 _LISTS = (*own_lists.SUFFIXES, ".json")
@@ -22,22 +23,34 @@ def is_live(word: str) -> bool:
     return not os.path.exists(word) and (word.isdecimal() or bool(_ADDRESS.match(word)))
 
 
-def paths(
-    words: Iterable[str],
+def paths(words: Iterable[str], lines: Iterable[str] = (), **options: Any) -> list[str]:
+    """Returns the paths of the videos that words name, as `videos`, each file once."""
+    return list(dict.fromkeys(video.path for video in videos(words, lines, **options)))
+
+
+def videos(
+    words: Iterable[str | Video],
     lines: Iterable[str] = (),
     *,
     opens_lists: bool = True,
+    frame_rate: float = FRAME_RATE,
     say: Callable[[str], None] = warnings.warn,
-) -> list[str]:
-    """Returns the paths of the videos that words name, each file once, in their order.
+) -> list[Video]:
+    """Returns the videos that words name, each once, in their order.
 
-    Words are videos; folders, for all videos at any depth; lists, for the videos in them, if
-    `opens_lists`; globs (`**` is any folders); "-" for `lines`, of a path each. A missing file, or
-    a glob without a match, is returned unchanged. `say` takes notes on lists.
+    Words are videos; folders, for all videos at any depth; lists, for the videos and segments in
+    them, if `opens_lists`; globs (`**` is any folders); "-" for `lines`, of a path each. A missing
+    file, or a glob without a match, is returned unchanged. `frame_rate` is that of folders of
+    pictures, where a list has no other (else ArgumentError, if it is out of range); `say` takes
+    notes on lists.
     """
-    files: dict[str, str] = {}
+    check_range(*FRAME_RATES, frame_rate=frame_rate)
+    named: dict[tuple[str, float, float], Video] = {}
     for word in words:
-        if word == STDIN:
+        listed: list[str] | list[Video]
+        if isinstance(word, Video):
+            listed = [word]
+        elif word == STDIN:
             if isinstance(lines, io.TextIOWrapper):
                 lines.reconfigure(errors="surrogateescape")  # a file name may be any bytes
             listed = [line for line in (line.rstrip("\r\n") for line in lines) if line.strip()]
@@ -52,7 +65,7 @@ def paths(
                     "pictures."
                 )
         elif opens_lists and _is_list(word):
-            listed, notes = annotations.listed_paths(word)
+            listed, notes = annotations.listed_videos(word, frame_rate)
             for note in notes:
                 say(f"Note: {note}")
         elif glob.has_magic(word) and not os.path.lexists(word):
@@ -60,9 +73,11 @@ def paths(
             listed = [path for path in matches if annotations.exists(path)] or [word]
         else:
             listed = [word]
-        for path in listed:
-            files.setdefault(os.path.abspath(path), path)
-    return list(files.values())
+        for item in listed:
+            video = item if isinstance(item, Video) else Video(item, "", frame_rate=frame_rate)
+            place = os.path.abspath(video.path), video.start_seconds, video.end_seconds
+            named.setdefault(place, video)
+    return list(named.values())
 
 
 def names_several(word: str) -> bool:

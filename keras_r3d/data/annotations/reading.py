@@ -69,16 +69,11 @@ def read(
     return dataclasses.replace(arranged, notes=notes + arranged.notes)
 
 
-def listed_paths(path: str) -> tuple[list[str], list[str]]:
-    """Returns the paths of the videos that a list names, labeled or not, and notes."""
-    splits, notes = _read_path(Path(path), Path(path).parent, must_exist=False, labeled=False)
-    videos = [video for videos in splits.values() for video in videos]
-    if segments := [video.name for video in videos if video.name != video.path]:
-        raise DataError(
-            f"{path} lists {len(segments)} segments of videos, for one {segments[0]}, and what is "
-            "asked for takes whole videos: cut them, or `evaluate` the labeled ones."
-        )
-    return [video.path for video in videos], notes
+def listed_videos(path: str, frame_rate: float) -> tuple[list[Video], list[str]]:
+    """Returns the videos that a list names, labeled or not, and notes."""
+    options: dict[str, Any] = {"must_exist": False, "labeled": False, "frame_rate": frame_rate}
+    splits, notes = _read_path(Path(path), Path(path).parent, **options)
+    return [video for videos in splits.values() for video in videos], notes
 
 
 def has(data_dir: str | Path, annotations: str) -> bool:

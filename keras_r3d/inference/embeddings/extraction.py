@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import FRAME_RATE, FRAME_RATES, Video, listing
+from keras_r3d.data.annotations import FRAME_RATE, listing
 from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.inference.models import opening
 from keras_r3d.system import files
@@ -96,7 +96,6 @@ def extract_features(
     """
     check_range(1, neighbors=neighbors)
     check_range(0.1, timeout=timeout)
-    check_range(*FRAME_RATES, frame_rate=frame_rate)
     if not output:
         raise ArgumentError("`output` is missing: the file of embeddings, .npz or .parquet.")
     path, other = Path(output), Path(gallery) if gallery else None
@@ -117,9 +116,12 @@ def extract_features(
     stored = None
     if videos or labeled:
         feature_file.check_new(path)
-        words = dict.fromkeys(map(os.path.abspath, listing.paths(videos, sys.stdin, say=say)))
-        paths = [word for word in words if annotations.is_text(word)]
-        nameless = [listing.printable(word) for word in words if not annotations.is_text(word)]
+        listed = [
+            dataclasses.replace(video, path=os.path.abspath(video.path))
+            for video in listing.videos(videos, sys.stdin, frame_rate=frame_rate, say=say)
+        ]
+        named_videos = [video for video in listed if annotations.is_text(video.path)]
+        nameless = [listing.printable(v.name) for v in listed if not annotations.is_text(v.path)]
         named = opening.Named(model=model, workdir=workdir, recipe=recipe)
 
         from keras_r3d.data.opening import file_reader
@@ -132,8 +134,7 @@ def extract_features(
         if labeled:
             side = open_split(opened, data_dir, split)
         else:
-            reader = file_reader(paths, opened.classifier.clips)
-            named_videos = [Video(path, "", frame_rate=frame_rate) for path in paths]
+            reader = file_reader(named_videos, opened.classifier.clips)
             side = Split(named_videos, reader, "", "")
         embedder, layer = features.embedder(opened.classifier, layer, choose(devices))
         rows = {"window": "each window", "video": "the mean of its windows"}[per]

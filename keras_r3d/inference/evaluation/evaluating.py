@@ -27,6 +27,7 @@ def evaluate(
     *,
     data: str | None = None,
     split: str | None = None,
+    frame_rate: float | None = None,
     protocol: str | None = None,
     timeout: float = TIMEOUT,
     progress: Progress | None = None,
@@ -39,11 +40,12 @@ def evaluate(
     classifiers = [opened.classifier for opened in models]
     first = classifiers[0]
     if len(models) == 1:
-        sides = [open_split(models[0], data, split)]
+        sides = [open_split(models[0], data, split, frame_rate)]
         how = {key: getattr(first.eval, key) for key in ("windows", "views", "average")}
         described: dict[str, Any] = {"model": first.name, "protocol": how}
     else:
-        sides = [open_split(opened, data, split or first.eval.split) for opened in models]
+        split = split or first.eval.split
+        sides = [open_split(opened, data, split, frame_rate) for opened in models]
         aligned = fusion.aligned([side.videos for side in sides], titles(models))
         sides = [
             dataclasses.replace(side, videos=videos)

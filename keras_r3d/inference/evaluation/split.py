@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from keras_r3d import run_folder
 from keras_r3d.data import opening
-from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations import AUTO, Video
 from keras_r3d.data.annotations.video import some
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.models.opening import Opened
-from keras_r3d.system.errors import DataError
+from keras_r3d.recipe import VideoList
+from keras_r3d.system.errors import ArgumentError, DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,12 +24,19 @@ class Split:
     data: str
 
 
-def open_split(opened: Opened, data: str | None, name: str | None) -> Split:
+def open_split(
+    opened: Opened, data: str | None, name: str | None, frame_rate: float | None = None
+) -> Split:
     """Opens the videos of a split, those of the run or others, which `data` names.
 
     Without a name it is that of the recipe; of videos that are of no run, the only one there is.
+    `frame_rate` is that of folders of pictures in `data`, if it is not the recipe's.
     """
     model, run = opened.classifier, opened.run
+    if frame_rate is not None and data is None:
+        raise ArgumentError(
+            "`frame_rate` is for `data`: the videos of a run are read as its recipe says."
+        )
     if run is not None:
         evaluated = run.recipe.eval.split
         few = run.recipe.few is not None  # then it may have been trained on all videos
@@ -39,7 +47,7 @@ def open_split(opened: Opened, data: str | None, name: str | None) -> Split:
                 "trained on: `split` train."
             )
         name = name or model.eval.split
-        videos, reader = run.open_split(name, data)
+        videos, reader = run.open_split(name, data, frame_rate)
         if not videos:
             raise DataError(
                 f"{data} has no videos of split '{name}': {run.path} was trained on all of them. "
@@ -48,7 +56,7 @@ def open_split(opened: Opened, data: str | None, name: str | None) -> Split:
         return Split(videos, reader, name, str(data or run.summary["data_dir"]))
     if data is None:
         raise DataError(f"`data` is missing: {model.name} is of no run folder that names videos.")
-    source = opening.open_source(data, model.clips)
+    source = opening.open_source(data, model.clips, VideoList(AUTO, 0.1, frame_rate=frame_rate))
     splits = source.annotations.splits
     if name is None:
         if model.eval.split not in splits and len(splits) > 1:

@@ -149,7 +149,7 @@ def explain(
     stage = feature_maps.choose(network, clips.shape[:3], layer)
     index = None if class_name is None else _class_index(class_name, model.classes)
     source = Video(video, label="", frame_rate=frame_rate)
-    reader, protocol = file_reader([video], clips), model.eval
+    reader, protocol = file_reader([source], clips), model.eval
     (prediction,) = score(model, reader, [source])
     if prediction.status == "error":
         raise VideoError(prediction.detail)

@@ -38,7 +38,7 @@ def write(
     captions: Sequence[tuple[str, float]],
     timeout: float,
 ) -> None:
-    """Writes a copy of a video, without sound, with label and score of each moment's window.
+    """Writes a copy of a video, or a segment, without sound, with label and score of each moment.
 
     The frame rate is constant: that of the video where it has one. Frames of a variable rate are
     repeated or left out by their time stamps, so that it lasts as long. A video that breaks in the
@@ -56,8 +56,9 @@ def write(
 
 def _decoded(video: Video, timeout: float) -> Iterator[tuple[float, Frame]]:
     """Decodes a video as far as it can be, BGR; VideoError if no frame of it decodes."""
-    decode = functools.partial(timed_frames, video.path, rate=video.frame_rate)
-    frames = Ahead(decode, name=f"frames of {video.path}", most=_FRAMES_AHEAD, timeout=timeout)
+    range_seconds = video.start_seconds, video.end_seconds
+    decode = functools.partial(timed_frames, video.path, *range_seconds, rate=video.frame_rate)
+    frames = Ahead(decode, name=f"frames of {video.name}", most=_FRAMES_AHEAD, timeout=timeout)
     count = 0
     try:
         for second, frame in frames:
@@ -65,7 +66,7 @@ def _decoded(video: Video, timeout: float) -> Iterator[tuple[float, Frame]]:
             yield second, frame[..., ::-1]
     except queue.Empty:
         if not count:
-            raise VideoError(f"{video.path}: nothing decoded in {timeout:g} s.") from None
+            raise VideoError(f"{video.name}: nothing decoded in {timeout:g} s.") from None
     except VideoError:
         if not count:
             raise

@@ -51,8 +51,8 @@ class Prediction:
 
     @property
     def video(self) -> str:
-        """Path of the video."""
-        return self.source.path
+        """Path of the video, with the seconds if it is a segment."""
+        return self.source.name
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """Returns the `k` best classes with their scores, the best first; none of an error."""

@@ -28,11 +28,11 @@ class Predictions(Iterator[Prediction]):
     """Predictions of several videos, in their order, as they come; writes files on the way.
 
     Args:
-        videos: paths.
+        videos: their names: paths, with the seconds of segments.
         predictions: of these videos; the other arguments are those of `VideoClassifier.predict`.
 
     Attributes:
-        videos: paths.
+        videos: their names.
         statuses: of the videos that are done.
         lacking: of the video that came last, what was to be written but could not, in sentences.
         complete: whether all that was to be written could be, so far.

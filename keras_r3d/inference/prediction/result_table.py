@@ -51,7 +51,10 @@ class Table:
             label = printable(label)
             label = shortened(label, self._label) if self._cuts else label
             lines.append(self._row("" if lines else name, label, f"{score:.3f}"))
-        detail = printable(prediction.detail.removeprefix(f"{prediction.video}: "))
+        detail = prediction.detail
+        for named in (prediction.video, prediction.source.path):
+            detail = detail.removeprefix(f"{named}: ")
+        detail = printable(detail)
         if prediction.status != "ok":
             detail = f"{prediction.status}: {detail}"
         if detail:

@@ -16,7 +16,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 import numpy as np
 
 from keras_r3d.data import clips as cutting
-from keras_r3d.data.annotations import FRAME_RATE, Video
+from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.data.opening import file_reader
@@ -32,14 +32,10 @@ _WINDOWS_AHEAD = 4  # of each
 
 
 def score_files(
-    classifier: Classifier,
-    paths: Sequence[str],
-    timeout: float = TIMEOUT,
-    frame_rate: float = FRAME_RATE,
+    classifier: Classifier, videos: Sequence[Video], timeout: float = TIMEOUT
 ) -> Iterator[Prediction]:
     """Scores videos: to the bit on CPU as an evaluation scores the same videos."""
-    videos = [Video(path, "", frame_rate=frame_rate) for path in paths]
-    return score(classifier, file_reader(paths, classifier.clips), videos, timeout=timeout)
+    return score(classifier, file_reader(videos, classifier.clips), videos, timeout=timeout)
 
 
 def score(
