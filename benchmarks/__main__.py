@@ -22,10 +22,11 @@ _KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "checkpoint": ("benchmarks.checkpoint:run", "file", {}),
     "pipeline": ("benchmarks.clips.pipeline:run", "data", {}),
     "prepare": ("benchmarks.clips.prepare:run", "data", {}),
+    "memory": ("benchmarks.clips.memory:run", "data", {}),
     "motion": ("benchmarks.clips.motion:run", "", {"clips": 536}),
 }
 _MISSING = {
-    "data": "videos: a folder of them, a list, or, but for prepare, a clip store.",
+    "data": "videos: a folder of them, a list, or a clip store (prepare: none; memory: a file).",
     "file": "a PyTorch checkpoint.",
 }
 
@@ -36,7 +37,7 @@ def _main(arguments: command.Arguments, *, kind: str, json: str | None = None) -
     Args:
         kind: train (a step), few (a whole training on few videos), few_shots (its accuracy by the
             number of videos), evaluate, export, checkpoint (of PyTorch, read), pipeline (training
-            clips), prepare (a store), or motion (rendered clips).
+            clips), prepare (a store), memory (of open videos), or motion (rendered clips).
         json: also writes the figures to this file.
     """
     if kind not in _KINDS:

@@ -1,6 +1,10 @@
 """Frames, times, shapes and colors are those of the file, whatever its codec and container."""
 
+import json
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -265,3 +269,18 @@ def test_a_playlist_reads_no_other_address(tmp_path):
     playlist.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n")
     with pytest.raises(VideoError, match="cannot be opened as a video"):
         VideoFile(str(playlist)).index()
+
+
+@pytest.mark.slow
+def test_memory_of_open_videos_does_not_grow_with_their_length(tmp_path):
+    (picture,), each = moving(1, 720, 1280), []
+    for count in (50, 1000):
+        frames = (np.roll(picture, 3 * number, 1) for number in range(count))
+        path = encode(tmp_path / f"{count}.mp4", frames, options={"preset": "ultrafast"})
+        command = [sys.executable, "-m", "benchmarks", "memory", "--data", path]
+        command += ["--json", tmp_path / f"{count}.json"]
+        subprocess.run(command, cwd=Path(__file__).parents[2], check=True)
+        each.append(json.loads((tmp_path / f"{count}.json").read_text())["megabytes_each"])
+    decoded = 1.5 * picture[..., 0].size / 1e6
+    assert 2 * decoded < each[0] < 12 * decoded
+    assert each[1] < 1.2 * each[0]
