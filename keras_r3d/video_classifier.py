@@ -15,7 +15,7 @@ import numpy as np
 from keras_r3d import applications, run_folder
 from keras_r3d import recipe as recipes
 from keras_r3d.applications import metadata
-from keras_r3d.applications.weights import pretrained, weights_file
+from keras_r3d.applications.weights import hub, pretrained, weights_file
 from keras_r3d.data.annotations import FRAME_RATE, FRAME_RATES, Video, listing
 from keras_r3d.data.decoding import live
 from keras_r3d.data.opening import file_reader
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-_WEIGHTS_FILES = (".pth", ".pt", ".ckpt", ".pth.tar", ".safetensors", ".npz", ".weights.h5")
+_WEIGHTS_FILES = (".pth", ".pt", ".ckpt", ".pth.tar", ".safetensors", ".npz", ".h5", ".pickle")
 _SERVED = ("http://", "https://", "grpc://")
 _LEAST_SECONDS = 0.1  # that anything is waited for
 _FEW = "few"  # the recipe whose clips our own weights were made for
@@ -68,6 +68,7 @@ class VideoClassifier:
             - the folder of a run, or the `Run` that a training returned;
             - a file: `.keras`, `.weights.h5`, `.npz`, PyTorch's `.pth` or `.safetensors`,
               `.tflite`, `.onnx`, `.xml` of OpenVINO; or the folder of a SavedModel;
+            - such a file on the Hugging Face hub, "hf://OWNER/NAME/FILE";
             - a `keras.Model` in memory that takes clips `(batch, frames, height, width, channels)`;
             - the address of a model behind TensorFlow Serving, "grpc://HOST:8500/NAME" or
               "http://HOST:8501/NAME", with `exported_from`. (`served` has more options, and `fused`
@@ -672,7 +673,7 @@ def _open(
     devices: str,
 ) -> tuple[Opened, str | None]:
     """Opens a model of any kind; also returns the file of weights that it is, if it is one."""
-    name = os.fspath(model) if isinstance(model, str | os.PathLike) else None
+    name = hub.fetch(os.fspath(model)) if isinstance(model, str | os.PathLike) else None
     served = name is not None and name.startswith(_SERVED)
     path = None if name is None or served else _weights(name)
     is_run = isinstance(model, Run) or bool(name and (Path(name) / run_folder.RECIPE).is_file())

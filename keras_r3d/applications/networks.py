@@ -31,6 +31,9 @@ KINETICS_2017 = Conventions((114.7748, 107.7354, 99.4750), (1.0, 1.0, 1.0), (0, 
 KINETICS_2020 = Conventions((0.4345, 0.4051, 0.3775), (0.2768, 0.2713, 0.2737), (0, 1))
 # Of the weights that come with keras_r3d, as in recipes/motion.toml.
 MOTION = Conventions((114.7748, 107.7354, 99.4750), (58.0, 57.0, 57.0), (0, 255))
+# Of C3D's authors: the mean of each channel in place of their mean of each place of a clip.
+SPORTS1M = Conventions((102.0, 98.0, 90.0), (1.0, 1.0, 1.0), (0, 255))
+MMACTION_C3D = Conventions((104.0, 117.0, 128.0), (1.0, 1.0, 1.0), (0, 255))
 TORCHVISION = Conventions((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989), (0, 1))
 
 
@@ -104,6 +107,8 @@ def identify_network(
     # Of the widest stage: from it all others are rounded as they were.
     settled = {"width": filters / FILTERS[-1], "in_channels": kernel[3]}
     if is_c3d:
+        if shapes[last] != (3, 3, 3, filters, filters):
+            return None, options
         normalized = "conv1_bn/gamma" in shapes
         return C3D_NETWORKS[normalized], options | {"with_batch_norm": normalized} | settled
     options["shortcut"] = "B" if any("_shortcut_" in name for name in shapes) else "A"

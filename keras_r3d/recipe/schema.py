@@ -24,9 +24,11 @@ class Model(Table):
         dropout: rate before the classifier (of C3D, behind fc6 and fc7).
         mean: mean of each channel of the input (red, green, blue; of flow x, y), 0-255.
         std: standard deviation of each channel, 0-255; all 1 to leave the scale.
-        weights: weights to start from: a name, a checkpoint or a `.keras` file. The classifier is
-            new where the classes differ. Weights of an RGB network are made to fit flow.
-        freeze: stages that are not trained, batch statistics included: "conv1", "conv1..conv4".
+        weights: weights to start from: a name, a checkpoint or a `.keras` file, also on the Hugging
+            Face hub (hf://OWNER/NAME/FILE). The classifier is new where the classes differ. Weights
+            of an RGB network are made to fit flow.
+        freeze: stages that are not trained, batch statistics included: "conv1", "conv1..conv4" (C3D
+            also has fc6 and fc7).
     """
 
     name: (

@@ -24,7 +24,7 @@ from keras_r3d.applications.networks import (
     NETWORKS,
     identify_network,
 )
-from keras_r3d.applications.weights import loading, pretrained, weights_file
+from keras_r3d.applications.weights import hub, loading, pretrained, weights_file
 from keras_r3d.applications.weights.weights_file import WeightsFile
 from keras_r3d.system.errors import RecipeError, WeightsError
 
@@ -156,10 +156,10 @@ def open_source(model: recipe.Model) -> WeightsFile | None:
     """Opens the weights of a recipe; None without. Raises as `settle`."""
     if not model.weights:
         return None
-    weights = os.path.expanduser(model.weights)
+    weights = hub.fetch(os.path.expanduser(model.weights))
     network: str = model.name or ""
     if not network and not weights_file.split_key(weights)[0].exists():
-        networks = [name for name in NETWORKS if pretrained.find(name, weights)]
+        networks = [name for name in (*NETWORKS, *C3D_NETWORKS) if pretrained.find(name, weights)]
         if not networks:
             raise WeightsError(
                 "Recipe key 'model.weights' must be a file, as 'model.name' is absent. There is no "

@@ -26,8 +26,9 @@ DOCSTRING = """Builds {summary}
     Args:
         include_top: keep the classifier.
         weights: None (He initialization); path of a `.keras`, `.weights.h5` or PyTorch checkpoint
-            (`.pth`, `.safetensors`), as FILE#KEY one of several networks in it; or the name of
-            public weights (`list_weights`).
+            (`.pth`, `.safetensors`), as FILE#KEY one of several networks in it; such a file on the
+            Hugging Face hub, "hf://OWNER/NAME/FILE" or "hf://OWNER/NAME@REVISION/FILE"; or the name
+            of public weights (`list_weights`).
         input_tensor: Keras tensor to use as the input, `(batch, frames, height, width, channels)`.
         input_shape: `(frames, height, width, channels)`; None leaves the first three open.
         pooling: of the last feature map without the top: None (left as it is, `(batch, frames,

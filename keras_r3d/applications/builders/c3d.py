@@ -17,7 +17,8 @@ from keras import layers
 from keras_r3d.applications.builders import building
 from keras_r3d.applications.builders.blocks import batch_norm, conv, relu
 from keras_r3d.applications.networks import C3D_NETWORKS, KINETICS_2017
-from keras_r3d.applications.weights.weights_file import WeightsFile, open_weights
+from keras_r3d.applications.weights import loading
+from keras_r3d.applications.weights.weights_file import open_weights
 from keras_r3d.recipe import Clips
 from keras_r3d.system.errors import WeightsError
 
@@ -37,6 +38,7 @@ def _fully_connected(x, units: int, name: str, normalized: bool, dropout: float)
 
 
 def _build_layers(x, options: dict[str, Any]):
+    building.check_choice("pool5_padding", options["pool5_padding"], ["behind", "both"])
     normalized, dropout = options["with_batch_norm"], options["dropout"]
     for group, filters in enumerate(GROUPS, start=1):
         widths = building.scale_widths(filters, options["width"])
@@ -46,8 +48,12 @@ def _build_layers(x, options: dict[str, Any]):
             if normalized:
                 x = batch_norm(x, f"{name}_bn")
             x = relu(x, f"{name}_relu")
-        size = (1, 2, 2) if group == 1 else (2, 2, 2)
-        padding = "same" if group == len(GROUPS) else "valid"
+        size, padding = (1, 2, 2) if group == 1 else (2, 2, 2), "valid"
+        if group == len(GROUPS) and options["pool5_padding"] == "behind":
+            padding = "same"
+        elif group == len(GROUPS):  # zeros behind a ReLU never are the largest
+            pad = (0, 1, 1)
+            x = layers.ZeroPadding3D(pad, data_format="channels_last", name="pool5_pad")(x)
         x = layers.MaxPooling3D(
             size, size, padding, data_format="channels_last", name=f"pool{group}"
         )(x)
@@ -71,6 +77,8 @@ def C3D(  # noqa: N802 (builders are written like classes)
     name: str = "c3d",
     *,
     with_batch_norm: bool | None = None,
+    pool5_padding: str | None = None,
+    bgr: bool | None = None,
     width: float | None = None,
     dropout: float = 0.5,
     in_channels: int | None = None,
@@ -81,26 +89,21 @@ def C3D(  # noqa: N802 (builders are written like classes)
     clips: Clips | None = None,
 ) -> keras.Model:
     arguments = locals()  # by name, before there are other variables
-    file = None
-    if isinstance(weights, WeightsFile):
-        file = weights
-    elif weights is not None:
-        if not os.fspath(weights).endswith((".keras", ".weights.h5")):
-            raise WeightsError(
-                "`weights` of C3D must be None or the path of a .keras or .weights.h5 file: "
-                "PyTorch checkpoints of it are not read, and none is registered. "
-                f"Received: weights={weights}"
-            )
-        file = open_weights("c3d", weights)
-    if file is not None and file.network not in C3D_NETWORKS:
-        raise WeightsError(f"`weights`: {file.path} is not of C3D: it has no conv5b/kernel.")
+    file = None if weights is None else open_weights("c3d", weights)
+    if file is not None:
+        if file.network not in C3D_NETWORKS:
+            raise WeightsError(f"`weights`: {file.path} is not of C3D: it has no conv5b/kernel.")
+        pool5_padding = pool5_padding or file.options.get("pool5_padding")
+        if file.options.get("bgr") if bgr is None else bgr:
+            file = loading.reverse_channels(file)
     return building.build_network(
         _build_layers,
         arguments,
-        {"with_batch_norm": False, "width": 1.0},
+        {"with_batch_norm": False, "pool5_padding": "behind", "width": 1.0},
         file,
         KINETICS_2017,
-        smallest=SMALLEST,
+        # Without padding in time, pool5 needs two frames.
+        smallest=(16, 16, 16) if pool5_padding == "both" else SMALLEST,
         clip=CLIP if include_top else None,
     )
 
@@ -108,10 +111,14 @@ def C3D(  # noqa: N802 (builders are written like classes)
 C3D.__doc__ = building.DOCSTRING.format(
     summary="""C3D, the baseline of the R3D paper.
 
-    pool5 keeps the odd row and column behind, as the published network does (4x4 of 7x7). The top
-    is fc6, fc7 and the classifier, with dropout behind the first two. It fixes the size of the
-    input: `input_shape` is then (16, 112, 112, `in_channels`) unless it says otherwise. `weights`
-    are of `.keras` or `.weights.h5` files; `width` multiplies fully connected units, too.""",
+    The top is fc6, fc7 and the classifier, with dropout behind the first two. It fixes the size of
+    the input: `input_shape` is then (16, 112, 112, `in_channels`) unless it says otherwise. `width`
+    multiplies fully connected units, too. Files of other projects are read: `docs/models.md`.""",
     options="""
-        with_batch_norm: batch norm behind every convolution, fc6 and fc7; else without.""",
+        with_batch_norm: batch norm behind every convolution, fc6 and fc7; else without.
+        pool5_padding: where pool5 gets 4x4 of 7x7 from: "behind" keeps the odd row and column
+            behind, as the published network does (else); "both" adds one on each side, as its
+            ports to PyTorch and Keras do.
+        bgr: `weights` are of a network that takes blue first; conv1's kernel is then turned, so
+            that the model takes RGB. Else as the file's project does.""",
 )

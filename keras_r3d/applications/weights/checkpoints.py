@@ -187,7 +187,7 @@ def _refuse_others(path: Path, start: bytes) -> None:
         "is a tar archive. If it holds a checkpoint, unpack it; the tar format of PyTorch's first "
         "versions is not read.": start[257:262] == b"ustar",
         "is an HDF5 file, not a PyTorch checkpoint: if it holds weights of Keras, name it "
-        ".weights.h5.": start.startswith(b"\x89HDF"),
+        ".h5.": start.startswith(b"\x89HDF"),
         f"is not a PyTorch checkpoint: it begins with {start[:8]!r}, a checkpoint with b'PK' (zip) "
         "or b'\\x80' (legacy), a safetensors file with the length of its header.": not (
             start.startswith((b"PK", b"\x80")) or safetensors.looks_like(start)

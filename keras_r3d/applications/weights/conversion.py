@@ -16,8 +16,8 @@ import numpy as np
 
 from keras_r3d.applications import models
 from keras_r3d.applications.metadata import Metadata, read_metadata
-from keras_r3d.applications.networks import HEAD
-from keras_r3d.applications.weights import pytorch
+from keras_r3d.applications.networks import C3D_NETWORKS, HEAD
+from keras_r3d.applications.weights import hub, pytorch
 from keras_r3d.applications.weights.checkpoints import Checkpoint
 from keras_r3d.applications.weights.tensors import printable
 from keras_r3d.applications.weights.weights_file import (
@@ -52,7 +52,8 @@ class CompactFile:
 class Conversion:
     """What was found in a checkpoint and became of it; as text, what the command prints."""
 
-    checkpoint: Checkpoint
+    source: Path
+    checkpoint: Checkpoint | None  # None of a file of Keras 1 or 2
     destination: Path
     network: str
     options: Mapping[str, Any]  # the builder's arguments, read from the file or asked for
@@ -67,29 +68,34 @@ class Conversion:
 
     def __str__(self) -> str:
         checkpoint, about = self.checkpoint, self.metadata
-        key = f" under {printable(checkpoint.key)}" if checkpoint.key else ""
-        if checkpoint.others:
-            others = ", ".join(f"SOURCE#{printable(other)}" for other in checkpoint.others)
-            key += f"; others: {others}"
+        origin = f"{self.source}, of Keras 1 or 2"
+        if checkpoint:
+            key = f" under {printable(checkpoint.key)}" if checkpoint.key else ""
+            if checkpoint.others:
+                others = ", ".join(f"SOURCE#{printable(other)}" for other in checkpoint.others)
+                key += f"; others: {others}"
+            origin = f"{checkpoint.path}, {checkpoint.container} container{key}"
         names = [*about.labels[:3], "…"] if about.labels else ["not known (give --labels)"]
         mean, std = (", ".join(f"{v:.4f}" for v in values) for values in (about.mean, about.std))
-        origin = self.conventions
-        if origin == "assumed":
-            origin = "ASSUMED, the file does not say; if wrong, give --mean and --std"
+        normalization = self.conventions
+        if normalization == "assumed":
+            normalization = "ASSUMED, the file does not say; if wrong, give --mean and --std"
         options = [f"{key} {value}" for key, value in self.options.items() if key != "classes"]
         size, shape = math.prod(self.probe_shape), ", ".join(map(str, self.probe_shape))
         rows = {
-            "Checkpoint": f"{checkpoint.path}, {checkpoint.container} container{key}",
+            "Checkpoint": origin,
             "Network": f"{self.network}, {self.parameters:,} parameters",
             "Options": ", ".join(options),
             "Tensors": f"{self.used} used, 0 left over, {self.counters} step counters",
             "Classes": f"{self.options['classes']}; names: {', '.join(names)}",
-            "Normalization": f"mean [{mean}], std [{std}] of 0-255 ({origin})",
+            "Normalization": f"mean [{mean}], std [{std}] of 0-255 ({normalization})",
             "Logits": f"{' '.join(f'{v:.5f}' for v in self.logits[:5])} … of the clip below",
             "In PyTorch": f"model.eval()(torch.linspace(-1, 1, {size}).reshape({shape}))[0, :5]",
             "Written": f"{self.destination}; loaded again, its scores differ by "
             f"{self.difference:.1e}",
         }
+        if checkpoint is None:
+            del rows["In PyTorch"]
         return "\n".join(f"{name:14}{text}" for name, text in rows.items())
 
 
@@ -102,23 +108,27 @@ def convert(
     std: Sequence[float] | None = None,
     conv1_t_stride: int | None = None,
     max_pool: bool | None = None,
+    pool5_padding: str | None = None,
+    bgr: bool | None = None,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Conversion | CompactFile:
-    """Writes the network of a PyTorch checkpoint as a `.keras` file and loads it again.
+    """Writes the network of a checkpoint as a `.keras` file and loads it again.
 
     Or writes the weights of a `.keras` file into a compact file, `.npz`, which is half as large;
     `labels` and the arguments behind it are then not used.
 
     Args:
-        source: checkpoint of one of `list_models()`, FILE#KEY where it has several; for a compact
-            file, `.keras` file of one.
+        source: PyTorch checkpoint of one of `list_models()`, FILE#KEY where it has several, or
+            `.h5` file of C3D; for a compact file, `.keras` file of one. Or hf://OWNER/NAME/FILE.
         destination: `.keras` or `.npz` file to write.
         labels: class names in the order of the outputs: a list, a file, or kinetics400.
         mean: what normalizing subtracts: RGB, 0-255.
         std: what it then divides by: RGB, 0-255.
         conv1_t_stride: stride in time of the first convolution, which no authors' file says.
         max_pool: max-pooling behind it, which no authors' file says.
+        pool5_padding: of C3D, where pool5 gets 4x4 of 7x7 from: "behind" or "both".
+        bgr: C3D takes blue first; the model that is written takes RGB.
         overwrite: replace `destination` if it exists.
         progress: takes the number of bytes read so far, and of all. None shows a bar where there
             are many and a terminal.
@@ -132,7 +142,7 @@ def convert(
         ArgumentError: an argument is wrong.
         WriteError: the file cannot be written.
     """
-    source, destination = Path(source), Path(destination)
+    source, destination = Path(hub.fetch(os.fspath(source))), Path(destination)
     if destination.suffix not in (".keras", ".npz"):
         raise WeightsError(f"The file to write must end in .keras or .npz. Received: {destination}")
     if destination.exists() and not overwrite:
@@ -143,16 +153,24 @@ def convert(
         if destination.suffix == ".npz":
             return _write_compact(source, destination)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of other networks; the result says so
+            warnings.filterwarnings("ignore", ".* has several networks")  # the result says so
             file = open_file(source)
-        if file.checkpoint is None:
-            raise WeightsError(f"{source} is a file of Keras, not a PyTorch checkpoint.")
+        if file.checkpoint is None and "bgr" not in file.options:
+            raise WeightsError(f"{source} is a file of Keras 3, not a checkpoint.")
         assert file.network is not None  # opening a checkpoint of none of ours is an error
         if "classes" not in file.options:
             raise WeightsError(
                 f"{source} has no classifier (fc.weight): load it as a backbone, "
                 f"get_model('{file.network}', weights=…, include_top=False)."
             )
+        c3d = {"pool5_padding": pool5_padding, "bgr": bgr}
+        r3d = {"conv1_t_stride": conv1_t_stride, "max_pool": max_pool}
+        ours, others = (c3d, r3d) if file.network in C3D_NETWORKS else (r3d, c3d)
+        for name, value in others.items():
+            if value is not None:
+                raise ArgumentError(
+                    f"`{name}` is no option of {file.network}, which {source} holds."
+                )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of what is assumed; the result says so
             model = models.get_model(
@@ -161,8 +179,7 @@ def convert(
                 labels=labels,
                 mean=mean,
                 std=std,
-                conv1_t_stride=conv1_t_stride,
-                max_pool=max_pool,
+                **ours,
             )
     except WeightsError:
         raise
@@ -174,7 +191,11 @@ def convert(
     assert about is not None  # the builder has just attached it
     shape = (1, file.options["in_channels"], 16, 112, 112)
     clip = np.linspace(-1, 1, math.prod(shape), dtype=np.float32).reshape(shape)
-    clip = clip.transpose(0, 2, 3, 4, 1) * np.array(about.std, np.float32)
+    options = {**file.options, **shapeless_options(model)}
+    if bgr is not None:
+        options["bgr"] = bgr
+    clip = clip.transpose(0, 2, 3, 4, 1)[..., :: -1 if options.get("bgr") else 1]
+    clip = clip * np.array(about.std, np.float32)
     clip += np.array(about.mean, np.float32)
     head = model.get_layer(HEAD)
     both = keras.Model(model.input, [head.input, model.output])
@@ -188,15 +209,19 @@ def convert(
             raise WeightsError(
                 f"{destination} was not kept: loaded again, its outputs differ by {difference}."
             )
+    checkpoint = file.checkpoint
     conventions = "published" if mean is None and std is None else "given"
     return Conversion(
-        file.checkpoint,
+        source,
+        checkpoint,
         destination,
         file.network,
-        options={**file.options, **shapeless_options(model)},
+        options=options,
         parameters=model.count_params(),
         used=len(file.values),
-        counters=sum(name.endswith(pytorch.IGNORED) for name in file.checkpoint.tensors),
+        counters=sum(
+            name.endswith(pytorch.IGNORED) for name in (checkpoint.tensors if checkpoint else ())
+        ),
         metadata=about,
         conventions="assumed" if mean is None and file.conventions is None else conventions,
         logits=(features @ kernel + bias)[0],

@@ -42,6 +42,13 @@ def adapt_channels(file: WeightsFile, channels: int | None) -> WeightsFile:
     )
 
 
+def reverse_channels(file: WeightsFile) -> WeightsFile:
+    """Makes weights of a network that takes blue first fit RGB: turns the first kernel around."""
+    value = file.values["conv1/kernel"]
+    turned = dataclasses.replace(value, read=lambda: value.read()[:, :, :, ::-1])
+    return dataclasses.replace(file, values={**file.values, "conv1/kernel": turned})
+
+
 def load_weights(model: keras.Model, file: WeightsFile, include_top: bool) -> None:
     """Puts the values of a file into a network; a classifier of another size stays in the file."""
     classes, needed = file.options.get("classes"), model.output.shape[-1]

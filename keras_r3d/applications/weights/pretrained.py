@@ -8,7 +8,9 @@ from pathlib import Path
 from keras_r3d.applications.networks import (
     KINETICS_2017,
     KINETICS_2020,
+    MMACTION_C3D,
     MOTION,
+    SPORTS1M,
     TORCHVISION,
     Conventions,
 )
@@ -73,6 +75,16 @@ def _of_motion(network: str, name: str) -> Pretrained:
     return Pretrained(*row, packaged=True)
 
 
+def _of_sports1m(name: str, file: str, source: str) -> Pretrained:
+    return Pretrained("c3d", name, file, 487, SPORTS1M, None, source)
+
+
+def _of_mmaction(name: str, folder: str, file: str, classes: int) -> Pretrained:
+    url = f"https://download.openmmlab.com/mmaction/v1.0/recognition/c3d/{folder}/{file}"
+    return Pretrained("c3d", name, file, classes, MMACTION_C3D, None, url, url)
+
+
+_UCF101 = "c3d_sports1m-pretrained_8xb30-16x1x1-45e_ucf101-rgb"
 _DEPTHS = (18, 34, 50, 101, 152, 200)
 PRETRAINED = (
     *(_of_2017(depth) for depth in _DEPTHS),
@@ -81,6 +93,13 @@ PRETRAINED = (
     *(_of_2020(50, letters) for letters in ("KMS", "KS", "M", "MS", "S")),
     _of_motion("r3d10", "motion"),
     _of_motion("r3d10", "motion_wide"),
+    _of_sports1m(
+        *("sports1m", "c3d.pickle", "http://imagelab.ing.unimore.it/files/c3d_pytorch/c3d.pickle")
+    ),
+    _of_sports1m(
+        *("sports1m_keras", "sports1M_weights_tf.h5"), "https://github.com/adamcasson/c3d/releases"
+    ),
+    _of_mmaction("ucf101", _UCF101, f"{_UCF101}_20220811-31723200.pth", 101),
     _of_torchvision("r3d_18", "b3b3357e"),
     _of_torchvision("mc3_18", "a90a0ba3"),
     _of_torchvision("r2plus1d_18", "91a641e6"),
@@ -91,7 +110,8 @@ _TORCHVISION_NAMES = ("KINETICS400_V1", "DEFAULT")  # what torchvision calls the
 def find(network: str, name: str) -> Pretrained | None:
     """Returns the checkpoint of a network by its name, or torchvision's name for it."""
     for row in PRETRAINED:
-        if row.network == network and name in (row.name, *(_TORCHVISION_NAMES if row.url else ())):
+        aliases = _TORCHVISION_NAMES if row.conventions is TORCHVISION else ()
+        if row.network == network and name in (row.name, *aliases):
             return row
     return None
 
@@ -119,9 +139,9 @@ def fetch(row: Pretrained) -> Path:
     if not path.is_file():
         if row.url is None:
             raise WeightsError(
-                f"weights='{row.name}' of {row.network} is the file {row.file}, which its authors "
-                f"publish in a Google Drive folder that programs cannot fetch from: {row.source} . "
-                f"Download it in a browser and put it at {path} (or pass its path as `weights`)."
+                f"weights='{row.name}' of {row.network} is the file {row.file}, which has no "
+                "address or no checksum for programs to fetch it with. Download it in a browser "
+                f"from {row.source} and put it at {path} (or pass its path as `weights`)."
             )
         _download(row, row.url, path)
     elif difference := _differs(row, path):
@@ -134,7 +154,7 @@ def fetch(row: Pretrained) -> Path:
 
 def _differs(row: Pretrained, path: Path) -> str:
     """Says how the hash of a file differs from that in the official file name; "" if not."""
-    digits = re.search(r"-([0-9a-f]{8})\.pth$", row.file)  # as torchvision does
+    digits = re.search(r"-([0-9a-f]{8})\.pth$", row.file)  # as PyTorch does
     if digits is None or (digest := files.sha256(path)).startswith(digits[1]):
         return ""
     return f"its SHA-256 begins with {digest[:8]}, not {digits[1]}"

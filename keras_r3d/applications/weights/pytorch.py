@@ -1,8 +1,8 @@
 """What PyTorch's projects call the tensors that our layers hold, and how they lay them out.
 
-Two families of names: those of the authors (`layer1.0.conv1.weight`), which many projects share,
-and torchvision's (`layer1.0.conv1.0.weight`). Axes are (out, in, time, height, width) there and
-(time, height, width, in, out) here.
+Families of names: those of the authors (`layer1.0.conv1.weight`), which many projects share,
+torchvision's (`layer1.0.conv1.0.weight`), and those of each project with C3D. Axes are (out, in,
+time, height, width) there and (time, height, width, in, out) here.
 """
 
 import functools
@@ -41,6 +41,24 @@ TORCHVISION_2PLUS1D = (
     ("conv{stage}_{block}_bn{i}", "layer{stage}.{block}.conv{i}.1"),
     *_SHARED,
 )
+_C3D = ("conv1", "conv2", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b", "fc6", "fc7")
+
+
+def _c3d(*modules: str) -> "Names":
+    return tuple(zip((*_C3D, "predictions"), modules, strict=True))
+
+
+C3D = _c3d(*_C3D, "fc8")  # also in files of Keras 1 and 2
+C3D_SEQUENTIAL = _c3d(
+    *(f"features.{number}" for number in (0, 3, 6, 8, 11, 13, 16, 18)),
+    *(f"classifier.{number}" for number in (0, 3, 6)),
+)
+_MMACTION = [f"conv{name}.conv" for name in ("1a", "2a", "3a", "3b", "4a", "4b", "5a", "5b")]
+C3D_MMACTION = _c3d(
+    *(f"backbone.{module}" for module in (*_MMACTION, "fc6", "fc7")), "cls_head.fc_cls"
+)
+C3D_MMACTION_BACKBONE = _c3d(*_MMACTION, "fc6", "fc7", "fc8")
+
 _BATCH_NORM = {
     "gamma": "weight",
     "beta": "bias",
@@ -50,17 +68,31 @@ _BATCH_NORM = {
 _OTHER = {"kernel": "weight", "bias": "bias"}
 IGNORED = "num_batches_tracked"  # a counter of training steps
 
-_FIRST = re.compile(r"(|.*\.)(conv1|stem\.0)\.weight")  # the first tensor of a network
-
 Names = Sequence[tuple[str, str]]
 T = TypeVar("T")
 
+# Two tensors that tell a family, the first of a network and another.
+_SIGNS: tuple[tuple[Names, str, str], ...] = (
+    (TORCHVISION_2PLUS1D, "stem.0.weight", "stem.4.weight"),
+    (TORCHVISION, "stem.0.weight", "stem.0.weight"),
+    (AUTHORS, "conv1.weight", "layer1.0.conv1.weight"),
+    (C3D, "conv1.weight", "conv5b.weight"),
+    (C3D_SEQUENTIAL, "features.0.weight", "features.18.weight"),
+    (C3D_MMACTION, "backbone.conv1a.conv.weight", "backbone.conv5b.conv.weight"),
+    (C3D_MMACTION_BACKBONE, "conv1a.conv.weight", "conv5b.conv.weight"),
+)
+# With the shortest prefix: mmaction2's classifier is beside `backbone`, not in it.
+_FIRST = re.compile(rf"(|.*?\.)({'|'.join({re.escape(first) for _, first, _ in _SIGNS})})")
+
+
+def first_tensor(names: Names) -> str:
+    """Returns what a family calls the kernel of the first convolution."""
+    return next(first for family, first, _ in _SIGNS if family is names)
+
 
 def find_names(tensors: Collection[str]) -> Names | None:
-    """Returns the family of names that tensors are called by, None if it is neither."""
-    if "stem.0.weight" in tensors:
-        return TORCHVISION_2PLUS1D if "stem.4.weight" in tensors else TORCHVISION
-    return AUTHORS if "conv1.weight" in tensors and "layer1.0.conv1.weight" in tensors else None
+    """Returns the family of names that tensors are called by, None if it is none of ours."""
+    return next((names for names, *signs in _SIGNS if all(s in tensors for s in signs)), None)
 
 
 def split_networks(tensors: Mapping[str, T]) -> dict[str, dict[str, T]]:
@@ -71,7 +103,8 @@ def split_networks(tensors: Mapping[str, T]) -> dict[str, dict[str, T]]:
     prefixes = [
         match[1]
         for match in map(_FIRST.fullmatch, tensors)
-        if match and (match[2] == "stem.0" or f"{match[1]}layer1.0.conv1.weight" in tensors)
+        if match
+        and any(match[2] == first and match[1] + other in tensors for _, first, other in _SIGNS)
     ]
     networks: dict[str, dict[str, T]] = {prefix: {} for prefix in prefixes}
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""Opening a file of weights: `.keras`, `.weights.h5`, `.npz`, or a PyTorch checkpoint.
+"""Opening a file of weights: `.keras`, `.h5`, `.npz`, or a PyTorch checkpoint.
 
 Whatever the file, it becomes a `WeightsFile`: values by the names that our layers give them, and
 what they say of the network they belong to.
@@ -21,8 +21,8 @@ import numpy as np
 
 from keras_r3d.applications.labels import read_labels
 from keras_r3d.applications.metadata import read_metadata
-from keras_r3d.applications.networks import NETWORKS, identify_network
-from keras_r3d.applications.weights import checkpoints, pretrained, pytorch
+from keras_r3d.applications.networks import C3D_NETWORKS, NETWORKS, identify_network
+from keras_r3d.applications.weights import c3d_files, checkpoints, hub, pretrained, pytorch
 from keras_r3d.applications.weights.tensors import printable
 from keras_r3d.system.errors import WeightsError
 
@@ -54,12 +54,12 @@ class WeightsFile:
 def open_weights(network: str, weights: str | os.PathLike[str] | WeightsFile) -> WeightsFile:
     """Opens what `weights` of a network such as "r3d34" names, or returns what is open already.
 
-    It is the path of a file (`FILE#KEY`, see `open_file`), a registered name, or an official file
-    name in the cache. Raises WeightsError, of which CheckpointError is one.
+    It is the path of a file (`FILE#KEY`, see `open_file`), a registered name, an official file name
+    in the cache, or `hf://OWNER/NAME/FILE`. Raises WeightsError, of which CheckpointError is one.
     """
     if isinstance(weights, WeightsFile):
         return weights
-    text = os.fspath(weights) if isinstance(weights, (str, os.PathLike)) else ""
+    text = hub.fetch(os.fspath(weights)) if isinstance(weights, (str, os.PathLike)) else ""
     row = pretrained.find(network, text)
     if row is None and split_key(text)[0].is_file():
         return open_file(text)
@@ -69,8 +69,8 @@ def open_weights(network: str, weights: str | os.PathLike[str] | WeightsFile) ->
         if Path(text).suffix or os.sep in text:
             raise WeightsError(f"`weights`: there is no file {text}.")
         raise WeightsError(
-            "`weights` must be None, the path of a .keras, .weights.h5, .npz, .pth or .safetensors "
-            f"file, or, for {network}, one of {pretrained.list_names(network)}. "
+            "`weights` must be None, the path of a .keras, .h5, .npz, .pth or .safetensors file, "
+            f"hf://OWNER/NAME/FILE, or, for {network}, one of {pretrained.list_names(network)}. "
             f"Received: weights={weights!r}"
         )
     file = open_file(pretrained.fetch(row))
@@ -89,7 +89,7 @@ def open_file(path: str | os.PathLike[str]) -> WeightsFile:
     `FILE#KEY` is one of several networks in a checkpoint; where none is named, a warning says which
     was taken. Raises WeightsError, of which CheckpointError is one.
     """
-    path, key = split_key(path)
+    path, key = split_key(hub.fetch(os.fspath(path)))
     for suffix, open_format in _FORMATS.items():
         if path.name.endswith(suffix):
             if key is not None:
@@ -118,9 +118,9 @@ def _open_checkpoint(path: Path, key: str | None) -> WeightsFile:
     if names is None:
         first_names = ", ".join(printable(name) for name in list(tensors)[:4])
         raise WeightsError(
-            f"{path} is of another architecture than the residual networks here: its tensors are "
+            f"{path} is of another architecture than the networks here: its tensors are "
             f"{first_names}, …; expected were conv1.weight, layer1.0.conv1.weight, … (the authors' "
-            "networks) or stem.0.weight, … (torchvision's)."
+            "networks), stem.0.weight, … (torchvision's), or those of C3D."
         )
     values: dict[str, Value] = {}
     unknown = []
@@ -133,8 +133,8 @@ def _open_checkpoint(path: Path, key: str | None) -> WeightsFile:
             values[variable] = Value(name, shape, partial(_read_tensor, tensor, axes))
         elif not name.endswith(pytorch.IGNORED):
             unknown.append(name)
-    torchvision = names is not pytorch.AUTHORS
-    first = "stem.0.weight" if torchvision else "conv1.weight"
+    torchvision = names in (pytorch.TORCHVISION, pytorch.TORCHVISION_2PLUS1D)
+    first = pytorch.first_tensor(names)
     if len(tensors[first].shape) != 5:
         raise WeightsError(
             f"{path} is of another architecture: {first} has the shape {tensors[first].shape}, so "
@@ -143,15 +143,16 @@ def _open_checkpoint(path: Path, key: str | None) -> WeightsFile:
     network, options = identify_network(values, "torchvision" if torchvision else "hara")
     if network is None:
         raise WeightsError(
-            f"{path} is of another architecture than {list(NETWORKS)}, though its tensors are "
-            "called alike: the numbers of its blocks, or of their channels, are not theirs."
+            f"{path} is of another architecture than {[*NETWORKS, *C3D_NETWORKS]}, though its "
+            "tensors are called alike: the numbers of its blocks, or of their channels, are not "
+            "theirs."
         )
     if torchvision:
         options |= {"max_pool": False, "conv1_t_stride": 1}
     row = pretrained.find_file(network, path.name)
     if row is not None and row.classes != options.get("classes"):
         row = None  # somebody's own, under that name
-    return WeightsFile(
+    file = WeightsFile(
         path,
         values,
         network,
@@ -161,6 +162,7 @@ def _open_checkpoint(path: Path, key: str | None) -> WeightsFile:
         checkpoint=checkpoint,
         unknown=tuple(unknown),
     )
+    return c3d_files.settle(file, names, True) if network in C3D_NETWORKS else file
 
 
 def _read_tensor(tensor: checkpoints.Tensor, axes: tuple[int, ...]) -> np.ndarray:
@@ -182,7 +184,7 @@ def _open_keras(path: Path) -> WeightsFile:
         for name, variable in named_variables(model).items()
     }
     network, options = identify_network(values, "hara")
-    if network in NETWORKS:
+    if network is not None:
         options |= shapeless_options(model)
     about = read_metadata(model)
     clip = model.input_shape[1:-1]
@@ -209,8 +211,10 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def shapeless_options(model: keras.Model) -> dict[str, Any]:
-    """Reads from a residual network the options that no tensor's shape shows."""
+    """Reads from a network of ours the options that no tensor's shape shows."""
     names = [layer.name for layer in model.layers]
+    if "pool5" in names:
+        return {"pool5_padding": "both" if "pool5_pad" in names else "behind"}
     stem = model.get_layer("conv1_temporal" if "conv1_temporal" in names else "conv1")
     return {"conv1_t_stride": stem.strides[0], "max_pool": "pool1" in names}
 
@@ -218,7 +222,8 @@ def shapeless_options(model: keras.Model) -> dict[str, Any]:
 # A compact file has kernels in float16 and all else in float32, by `layer/variable`, and what they
 # are of as JSON in bytes. Half the size of a `.keras` file, and NumPy alone reads it.
 COMPACT_ABOUT = "about"
-_COMPACT_KEYS = {"labels", "mean", "std", "conv1_t_stride", "max_pool", "frames", "size"}
+_COMPACT_KEYS = {"labels", "mean", "std", "frames", "size"}
+_COMPACT_OPTIONS = {"conv1_t_stride", "max_pool"}, {"pool5_padding"}  # of R3D, of C3D
 
 
 def _open_compact(path: Path) -> WeightsFile:
@@ -226,15 +231,17 @@ def _open_compact(path: Path) -> WeightsFile:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         about = json.loads(arrays.pop(COMPACT_ABOUT).tobytes())
-        if set(about) != _COMPACT_KEYS:
-            raise ValueError(f"it says {sorted(about)} of itself, not {sorted(_COMPACT_KEYS)}")
+        keys = set(about) - _COMPACT_KEYS
+        if len(about) != len(keys) + len(_COMPACT_KEYS) or keys not in _COMPACT_OPTIONS:
+            expected = sorted(_COMPACT_KEYS | _COMPACT_OPTIONS[0])
+            raise ValueError(f"it says {sorted(about)} of itself, not {expected}")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise WeightsError(
             f"`weights`: {path} is damaged, or is no compact file of weights: {error}"
         ) from error
     values = {name: Value(name, a.shape, partial(np.asarray, a)) for name, a in arrays.items()}
     network, options = identify_network(values, "hara")
-    options |= {name: about[name] for name in ("conv1_t_stride", "max_pool")}
+    options |= {name: about[name] for name in keys}
     conventions = tuple(about["mean"]), tuple(about["std"])
     labels, size = tuple(about["labels"] or ()) or None, about["size"]
     height, width = size if isinstance(size, list) else (size, size)
@@ -249,6 +256,15 @@ def _open_h5(path: Path) -> WeightsFile:
     values: dict[str, Value] = {}
     layers = set()
 
+    def add(variable: str, group: Any, index: str) -> None:
+        if not _is_plain(group, index):
+            place = f"{group.name}/{index}".lstrip("/")
+            raise ValueError(f"{place} is not an array of numbers inside the file")
+        if variable in values:
+            raise ValueError(f"it has two of {variable}")
+        data = group[index]
+        values[variable] = Value(variable, data.shape, partial(_read_h5, path, data.name))
+
     def visit(group: str, node: Any) -> None:
         name = node.attrs.get("name") if re.fullmatch(r"layers/[^/]+/vars", group) else None
         if not isinstance(node, h5py.Group) or not isinstance(name, str):
@@ -256,16 +272,24 @@ def _open_h5(path: Path) -> WeightsFile:
         layers.add(name)
         if name != "normalization":
             for index, kind in zip(node, _KINDS.get(len(node), ("kernel", "bias")), strict=False):
-                if not _is_plain(node, index):
-                    raise ValueError(f"{group}/{index} is not an array of numbers inside the file")
-                variable, data = f"{name}/{kind}", node[index]
-                values[variable] = Value(variable, data.shape, partial(_read_h5, path, data.name))
+                add(f"{name}/{kind}", node, index)
+
+    def visit_keras_2(place: str, node: Any) -> None:
+        match = re.fullmatch(r"(?:model_weights/)?(\w+)/(?:.+/)?([^/]+)", place)
+        if match and match[1] != "optimizer_weights" and isinstance(node, h5py.Dataset):
+            add(f"{match[1]}/{'kernel' if node.ndim > 1 else 'bias'}", node.parent, match[2])
 
     try:
         with h5py.File(path) as file:
-            file.visititems(visit)
+            # `save_weights`, or `save` of a whole model.
+            keras_2 = "layer_names" in file.attrs or "model_weights" in file
+            backend = file.attrs.get("backend")
+            file.visititems(visit_keras_2 if keras_2 else visit)
     except (OSError, KeyError, RuntimeError, ValueError, AttributeError) as error:
-        raise WeightsError(f"`weights`: {path} is not a .weights.h5 of Keras 3: {error}") from error
+        raise WeightsError(f"`weights`: {path} is no file of Keras's weights: {error}") from error
+    if keras_2:
+        backend = backend.decode() if isinstance(backend, bytes) else backend
+        values, channels_first = c3d_files.from_keras_2(path, values, backend)
     if not values:
         raise WeightsError(
             f"`weights`: {path} does not name its layers, as Keras 3 does: build the network, "
@@ -274,7 +298,10 @@ def _open_h5(path: Path) -> WeightsFile:
     network, options = identify_network(values, "hara")
     if network in NETWORKS:
         options["max_pool"] = "pool1" in layers
-    return WeightsFile(path, values, network, options)
+    elif network and not keras_2:
+        options["pool5_padding"] = "both" if "pool5_pad" in layers else "behind"
+    file = WeightsFile(path, values, network, options)
+    return c3d_files.settle(file, pytorch.C3D, channels_first) if network and keras_2 else file
 
 
 def _is_plain(group: h5py.Group, name: str) -> bool:
@@ -296,4 +323,4 @@ def _read_h5(path: Path, place: str) -> np.ndarray:
         return file[place][()]
 
 
-_FORMATS = {".keras": _open_keras, ".weights.h5": _open_h5, ".npz": _open_compact}
+_FORMATS = {".keras": _open_keras, ".h5": _open_h5, ".npz": _open_compact}
