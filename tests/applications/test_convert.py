@@ -192,7 +192,7 @@ def test_other_networks_are_refused(tmp_path, original):
     for path, message in [
         (pth.write_zip(tmp_path / "headless.pth", headless), r"has no classifier \(fc\.weight\)"),
         (pth.write_zip(tmp_path / "strange.pth", strange), "is of another architecture"),
-        (tmp_path / "own.keras", "is a file of Keras, not a PyTorch checkpoint"),
+        (tmp_path / "own.keras", "is a file of Keras 3, not a checkpoint"),
     ]:
         with pytest.raises(WeightsError, match=message):
             applications.convert(path, tmp_path / "m.keras")

@@ -71,6 +71,8 @@ def test_the_table_has_every_public_checkpoint():
             "2017": networks.KINETICS_2017,
             "2020": networks.KINETICS_2020,
             "torchvision": networks.TORCHVISION,
+            "Sports-1M": networks.SPORTS1M,
+            "mmaction2": networks.MMACTION_C3D,
         }
         assert known[year] == one.conventions
 
@@ -92,7 +94,7 @@ def test_networks_are_found_by_name():
         "kinetics700",
         "kinetics700_moments",
     ]
-    assert applications.list_weights("c3d") == []
+    assert applications.list_weights("c3d_bn") == []
 
 
 def test_c3d_has_the_shapes_of_the_published_network():

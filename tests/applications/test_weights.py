@@ -187,7 +187,7 @@ def test_c3d_loads_its_own_files(tmp_path, checkpoint):
     for layer in ("conv1", "fc7"):
         kernels = [keras.ops.convert_to_numpy(m.get_layer(layer).kernel) for m in (other, original)]
         assert (kernels[0] == kernels[1]).all()
-    with pytest.raises(WeightsError, match=r"`weights` of C3D must be None or the path of a \.k"):
+    with pytest.raises(WeightsError, match=r"save_200\.pth is not of C3D: it has no conv5b/kern"):
         applications.C3D(weights=checkpoint)
     with pytest.raises(WeightsError, match="does not fit the network r3d10"):
         applications.R3D10(weights=tmp_path / "c.keras")
@@ -343,7 +343,7 @@ def test_an_h5_file_shows_no_other_file(tmp_path):
 def test_files_that_are_no_weights(tmp_path):
     for name, message in [
         ("w.keras", "Keras cannot load"),
-        ("w.weights.h5", r"is not a \.weights\.h5 of Keras 3"),
+        ("w.weights.h5", "is no file of Keras's weights"),
     ]:
         (tmp_path / name).write_bytes(b"something else")
         with pytest.raises(WeightsError, match=message):

@@ -47,7 +47,7 @@ def settle(file: "WeightsFile", names: pytorch.Names, channels_first: bool) -> "
             f"{file.path} does not say how it was trained. Assumed as by {project.name}: bgr="
             f"{project.bgr}, pool5_padding='{project.pool5_padding}', mean={mean} (RGB). If that "
             "is wrong, give `bgr`, `pool5_padding` and `mean`.",
-            stacklevel=5,
+            stacklevel=6,  # whoever called the builder
         )
     values = dict(file.values)
     if channels_first and (fc6 := values.get("fc6/kernel")):
