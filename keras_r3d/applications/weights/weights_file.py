@@ -89,7 +89,7 @@ def open_file(path: str | os.PathLike[str]) -> WeightsFile:
     `FILE#KEY` is one of several networks in a checkpoint; where none is named, a warning says which
     was taken. Raises WeightsError, of which CheckpointError is one.
     """
-    path, key = split_key(hub.fetch(os.fspath(path)))
+    path, key = split_key(path)
     for suffix, open_format in _FORMATS.items():
         if path.name.endswith(suffix):
             if key is not None:
