@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,10 +14,8 @@ from keras_r3d.applications.builders.c3d import C3D
 from keras_r3d.applications.metadata import read_metadata
 from keras_r3d.applications.weights import pretrained
 
-_PAPER = (r3d.R3D10, r3d.R3D18, r3d.R3D34, r3d.R3D50, r3d.R3D101, r3d.R3D152, r3d.R3D200)
-_BUILDERS = {
-    builder.__name__.lower(): builder
-    for builder in (*_PAPER, C3D, r3d.r3d_18, r3d.mc3_18, r3d.r2plus1d_18)
+_BUILDERS: dict[str, Callable[..., keras.Model]] = {
+    builder.__name__.lower(): builder for builder in (*r3d.BUILDERS, C3D)
 }
 _BUILDERS["c3d_bn"] = functools.partial(C3D, with_batch_norm=True, name="c3d_bn")
 

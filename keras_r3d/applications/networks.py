@@ -3,11 +3,12 @@
 import dataclasses
 import re
 from collections.abc import Mapping
+from math import gcd
 from typing import Any, Protocol
 
-from keras_r3d.applications.builders.blocks import EXPANSION
-
+STEM = 64  # filters of conv1
 FILTERS = (64, 128, 256, 512)  # of conv2_x, conv3_x, conv4_x and conv5_x
+_TWICE = (128, 256, 512, 1024)
 HEAD = "predictions"  # name of the classifier
 
 
@@ -42,7 +43,7 @@ class Network:
     """A row of the table; a builder's arguments change what is "by default"."""
 
     blocks: tuple[int, int, int, int]  # in conv2_x, conv3_x, conv4_x and conv5_x
-    shortcut: str  # by default
+    shortcut: str | None  # by default; None where blocks are joined by concatenation: DenseNet
     bottleneck: bool = False  # blocks of three convolutions instead of two
     # Of each stage's blocks: "3d" (3x3x3), "2d" (1x3x3) or "2+1d" (factorized).
     convolutions: tuple[str, str, str, str] = ("3d", "3d", "3d", "3d")
@@ -51,6 +52,28 @@ class Network:
     max_pool: bool = True  # a max-pooling follows it, by default
     conventions: Conventions = KINETICS_2017  # where the weights do not say
     family: str = "hara"  # or "torchvision": whose names its checkpoints use
+    filters: tuple[int, int, int, int] = FILTERS  # of the first convolution of a stage's blocks
+    expansion: int = 4  # of a bottleneck's channels, in its last convolution
+    groups: int = 1  # of a bottleneck's 3x3x3 convolution, at most
+    order: str = "post"  # batch norm and ReLU follow a convolution, or stand before it: "pre"
+
+    @property
+    def dense(self) -> bool:
+        return self.shortcut is None
+
+    def stem_middle(self, filters: int, t_size: int) -> int:
+        """Returns the filters in space of a factorized conv1; the authors count RGB in any case."""
+        if self.family == "torchvision":
+            return max(1, 45 * filters // STEM)
+        return 3 * 49 * t_size * filters // (3 * 49 + t_size * filters)
+
+    def middle(self, before: int, inputs: int, filters: int) -> int:
+        """Returns the filters in space of a factorized 3x3x3 convolution, as large as a whole one.
+
+        `before` are the channels of its block, which both convolutions of torchvision's go by.
+        """
+        inputs = before if self.family == "torchvision" else inputs
+        return 27 * inputs * filters // (9 * inputs + 3 * filters)
 
 
 def _torchvision(first: str, later: str, stem: str = "3d") -> Network:
@@ -60,14 +83,45 @@ def _torchvision(first: str, later: str, stem: str = "3d") -> Network:
     )
 
 
+def _bottlenecks(*blocks: int, **options: Any) -> Network:
+    return Network(blocks, "B", bottleneck=True, **options)  # type: ignore[arg-type]
+
+
+def _dense(*blocks: int) -> Network:
+    return Network(blocks, None, filters=(128,) * 4, order="pre")  # type: ignore[arg-type]
+
+
+_FACTORIZED: Any = {
+    "convolutions": ("2+1d",) * 4,
+    "stem": "2+1d",
+    "conventions": KINETICS_2020,  # of the only files there are
+}
 NETWORKS = {
     "r3d10": Network((1, 1, 1, 1), "A"),
     "r3d18": Network((2, 2, 2, 2), "A"),
     "r3d34": Network((3, 4, 6, 3), "A"),
-    "r3d50": Network((3, 4, 6, 3), "B", bottleneck=True),
-    "r3d101": Network((3, 4, 23, 3), "B", bottleneck=True),
-    "r3d152": Network((3, 8, 36, 3), "B", bottleneck=True),
-    "r3d200": Network((3, 24, 36, 3), "B", bottleneck=True),
+    "r3d50": _bottlenecks(3, 4, 6, 3),
+    "r3d101": _bottlenecks(3, 4, 23, 3),
+    "r3d152": _bottlenecks(3, 8, 36, 3),
+    "r3d200": _bottlenecks(3, 24, 36, 3),
+    "preresnet18": Network((2, 2, 2, 2), "A", order="pre"),
+    "preresnet34": Network((3, 4, 6, 3), "A", order="pre"),
+    "preresnet50": _bottlenecks(3, 4, 6, 3, order="pre"),
+    "preresnet101": _bottlenecks(3, 4, 23, 3, order="pre"),
+    "preresnet152": _bottlenecks(3, 8, 36, 3, order="pre"),
+    "preresnet200": _bottlenecks(3, 24, 36, 3, order="pre"),
+    "wideresnet50": _bottlenecks(3, 4, 6, 3, filters=_TWICE, expansion=2),
+    "resnext50": _bottlenecks(3, 4, 6, 3, filters=_TWICE, expansion=2, groups=32),
+    "resnext101": _bottlenecks(3, 4, 23, 3, filters=_TWICE, expansion=2, groups=32),
+    "resnext152": _bottlenecks(3, 8, 36, 3, filters=_TWICE, expansion=2, groups=32),
+    "densenet121": _dense(6, 12, 24, 16),
+    "densenet169": _dense(6, 12, 32, 32),
+    "densenet201": _dense(6, 12, 48, 32),
+    "densenet264": _dense(6, 12, 64, 48),
+    "r2p1d18": Network((2, 2, 2, 2), "B", **_FACTORIZED),
+    "r2p1d34": Network((3, 4, 6, 3), "B", **_FACTORIZED),
+    "r2p1d50": _bottlenecks(3, 4, 6, 3, **_FACTORIZED),
+    "r2p1d101": _bottlenecks(3, 4, 23, 3, **_FACTORIZED),
     "r3d_18": _torchvision("3d", "3d"),
     "mc3_18": _torchvision("3d", "2d"),
     "r2plus1d_18": _torchvision("2+1d", "2+1d", stem="2+1d"),
@@ -94,45 +148,31 @@ def identify_network(
     options: dict[str, Any] = {"classes": bias[0]} if len(bias) == 1 else {}
     stem = "2+1d" if "conv1_temporal/kernel" in shapes else "3d"
     bottleneck = "conv2_1_conv3/kernel" in shapes
+    is_dense = "conv3_transition_conv/kernel" in shapes
     is_c3d = "conv5b/kernel" in shapes
-    if stem == "2+1d":
-        first, last = "conv1_spatial/kernel", "conv5_1_conv1_temporal/kernel"
-    else:
-        first, last = "conv1/kernel", "conv5b/kernel" if is_c3d else "conv5_1_conv1/kernel"
-    *in_space, filters = shapes.get(last, ()) or (0,)
+    first = "conv1_spatial/kernel" if stem == "2+1d" else "conv1/kernel"
+    last = "conv5b" if is_c3d else "conv5_1_conv1"
+    if stem == "2+1d" and not bottleneck:
+        last += "_temporal"
+    *in_space, filters = shapes.get(f"{last}/kernel", ()) or (0,)
     kernel = shapes.get(first, ())
     in_time = shapes.get("conv1_temporal/kernel", kernel)
     if not len(kernel) == len(in_time) == len(in_space) + 1 == 5:
         return None, options
-    # Of the widest stage: from it all others are rounded as they were.
-    settled = {"width": filters / FILTERS[-1], "in_channels": kernel[3]}
+    options["in_channels"] = kernel[3]
     if is_c3d:
         if shapes[last] != (3, 3, 3, filters, filters):
             return None, options
         normalized = "conv1_bn/gamma" in shapes
-        return C3D_NETWORKS[normalized], options | {"with_batch_norm": normalized} | settled
-    options["shortcut"] = "B" if any("_shortcut_" in name for name in shapes) else "A"
-    options |= settled | {"conv1_t_size": in_time[0]}
-    # Wide, grouped and pre-activated networks call their tensors alike. And no network is built
-    # that is much larger than the file: its widest arrays must be there.
-    narrow = max(1, int(FILTERS[0] * options["width"]))
-    outputs = EXPANSION * filters if bottleneck else filters
-    regular: dict[str, tuple[int, ...]] = {
-        "conv1_bn/gamma": (narrow,),
-        "conv5_1_bn1/gamma": (filters,),
-        "conv5_1_bn2/gamma": (filters,),
-    }
-    if bottleneck:
-        regular["conv5_1_bn3/gamma"] = (outputs,)
-    if stem == "3d":
-        regular["conv1/kernel"] = (*kernel[:4], narrow)
-        size = shapes.get("conv5_1_conv2/kernel", ())[:3]
-        regular["conv5_1_conv2/kernel"] = (*size, filters, filters)
+        options |= {"with_batch_norm": normalized, "width": filters / FILTERS[-1]}
+        return C3D_NETWORKS[normalized], options
+    options |= {"width": filters / FILTERS[-1], "conv1_t_size": in_time[0]}
+    if not is_dense:
+        options["shortcut"] = "B" if any("_shortcut_" in name for name in shapes) else "A"
+    outputs = shapes.get("conv5_bn/gamma" if is_dense else "conv5_1_conv3/kernel", (filters,))[-1]
     if shapes.get(f"{HEAD}/kernel", ())[:1] != (outputs,):
         options.pop("classes", None)  # of the embedding of several stages
-    if "classes" in options:
-        regular[f"{HEAD}/kernel"] = (outputs, options["classes"])
-    if any(shapes.get(name) != shape for name, shape in regular.items()):
+    elif shapes[f"{HEAD}/kernel"][1:] != bias:
         return None, options
     blocks = dict.fromkeys("2345", 0)
     for name in shapes:
@@ -144,11 +184,60 @@ def identify_network(
             return "2+1d"
         return "2d" if shapes.get(f"conv{stage}_1_conv2/kernel", ())[:1] == (1,) else "3d"
 
-    structure = (tuple(blocks.values()), bottleneck, tuple(map(convolution, blocks)), stem)
+    structure = (
+        tuple(blocks.values()),
+        is_dense,
+        bottleneck,
+        tuple(map(convolution, blocks)),
+        stem,
+    )
     names = [
         name
         for name, row in NETWORKS.items()
-        if (row.blocks, row.bottleneck, row.convolutions, row.stem) == structure
+        if (row.blocks, row.dense, row.bottleneck, row.convolutions, row.stem) == structure
+        and _has_shapes(row, shapes, filters)
     ]
-    names.sort(key=lambda name: NETWORKS[name].family != family)
-    return (names[0] if names else None), options
+    if not names:
+        return None, options
+    name = min(names, key=lambda name: NETWORKS[name].family != family)
+    # From the widest stage all others are rounded as they were.
+    return name, options | {"width": filters / NETWORKS[name].filters[-1]}
+
+
+def _has_shapes(row: Network, shapes: Mapping[str, tuple[int, ...]], filters: int) -> bool:
+    """Whether the arrays that tell networks apart, the widest among them, are those of a row.
+
+    Wide, grouped and pre-activated networks call their tensors alike. And no network is built that
+    is much larger than the file. `filters` are those of conv5_x.
+    """
+    stem, *_, inputs, _ = (
+        max(1, int(count * filters / row.filters[-1])) for count in (STEM, *row.filters)
+    )
+    second = outputs = filters
+    if row.bottleneck:
+        inputs, outputs = row.expansion * inputs, row.expansion * filters
+    elif row.dense:
+        second = filters // 4
+        for stage, count in enumerate(row.blocks):
+            inputs = outputs // 2 if stage else stem
+            outputs = inputs + count * second
+    ends: dict[str, tuple[int, ...]] = {
+        "conv1_bn/gamma": (stem,),
+        "conv5_1_bn1/gamma": (inputs if row.order == "pre" else filters,),
+        "conv5_1_bn2/gamma": (filters,),
+    }
+    if row.bottleneck:
+        ends["conv5_1_conv3/kernel"] = (filters, outputs)
+        ends["conv5_1_bn3/gamma"] = (filters if row.order == "pre" else outputs,)
+    elif row.dense:
+        ends["conv5_bn/gamma"] = (outputs,)
+    if row.stem == "3d":
+        ends["conv1/kernel"] = (stem,)
+    elif kernel := shapes.get("conv1_temporal/kernel"):
+        ends["conv1_spatial/kernel"] = (row.stem_middle(stem, kernel[0]),)
+    if row.convolutions[-1] == "2+1d":
+        middle = row.middle(filters if row.bottleneck else inputs, filters, filters)
+        ends["conv5_1_conv2_temporal/kernel"] = (middle, filters)
+    else:
+        ends["conv5_1_conv2/kernel"] = (filters // gcd(row.groups, filters), second)
+    return all(shapes.get(name, ())[-len(end) :] == end for name, end in ends.items())

@@ -19,7 +19,8 @@ class Model(Table):
 
     Attributes:
         name: network, as `keras_r3d.applications.get_model` takes it.
-        shortcut: "A" (identity, zero-padded channels) or "B" (1x1x1 projection); C3D has none.
+        shortcut: "A" (identity, zero-padded channels) or "B" (1x1x1 projection); C3D and DenseNet
+            have none.
         width: multiplies the filters of every convolution (of C3D, also the units of fc6 and fc7).
         dropout: rate before the classifier (of C3D, behind fc6 and fc7).
         mean: mean of each channel of the input (red, green, blue; of flow x, y), 0-255.
@@ -33,6 +34,11 @@ class Model(Table):
 
     name: (
         Literal["r3d10", "r3d18", "r3d34", "r3d50", "r3d101", "r3d152", "r3d200"]
+        | Literal["preresnet18", "preresnet34", "preresnet50"]
+        | Literal["preresnet101", "preresnet152", "preresnet200"]
+        | Literal["wideresnet50", "resnext50", "resnext101", "resnext152"]
+        | Literal["densenet121", "densenet169", "densenet201", "densenet264"]
+        | Literal["r2p1d18", "r2p1d34", "r2p1d50", "r2p1d101"]
         | Literal["r3d_18", "mc3_18", "r2plus1d_18", "c3d", "c3d_bn"]
         | None
     ) = None
@@ -46,7 +52,7 @@ class Model(Table):
 
     def _at_odds(self) -> Iterator[Problem]:
         keys = ["name", "shortcut", "width", "mean", "std"]
-        if (self.name or "").startswith("c3d"):
+        if (self.name or "").startswith(("c3d", "densenet")):
             keys.remove("shortcut")
             if self.shortcut:
                 problem = f"must be absent: `name` is '{self.name}', which has no shortcuts."

@@ -93,8 +93,9 @@ def build_model(
             source = loading.adapt_channels(source, in_channels)
         source = source if kept else _without_classifier(source)
     assert model.name is not None
-    keys = ("width", "mean", "std") if _is_c3d(model.name) else ("width", "mean", "std", "shortcut")
-    options = {key: getattr(model, key) for key in keys} | {"dropout": model.dropout or 0.0}
+    options = {key: getattr(model, key) for key in ("width", "mean", "std")}
+    options |= {"shortcut": model.shortcut} if model.shortcut else {}  # C3D takes none
+    options["dropout"] = model.dropout or 0.0
     with warnings.catch_warnings():
         # Of the new classifier, which a line above reports.
         warnings.simplefilter("ignore", UserWarning)

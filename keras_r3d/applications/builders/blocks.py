@@ -4,11 +4,40 @@ Every layer is a stock Keras layer named after its place in the paper's table.
 """
 
 from collections.abc import Sequence
+from math import gcd
 
 import keras
-from keras import layers
+from keras import layers, ops
+
+from keras_r3d.applications.networks import Network
 
 Strides = tuple[int, int, int]
+
+
+class GroupedConv3D(layers.Conv3D):
+    """The stock grouped convolution, on CPU without XLA, which is many times slower there.
+
+    Keras hands every grouped convolution to XLA. Here each group is a convolution of its own, with
+    its part of the kernel. In a file it is the stock layer: plain Keras loads it, and is slow.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        if keras.distribution.list_devices("gpu"):  # cuDNN has grouped convolutions
+            return super().convolution_op(inputs, kernel)
+        pieces = ops.split(inputs, self.groups, axis=-1)
+        kernels = ops.split(kernel, self.groups, axis=-1)
+        return ops.concatenate(list(map(super().convolution_op, pieces, kernels)), axis=-1)
+
+
+GroupedConv3D.__name__, GroupedConv3D.__module__ = "Conv3D", "keras.layers"  # what files name
+
+
+def split_groups(model: keras.Model) -> keras.Model:
+    """Makes the grouped convolutions of a model that Keras loaded `GroupedConv3D`."""
+    for layer in model.layers:
+        if type(layer) is layers.Conv3D and layer.groups > 1:
+            layer.__class__ = GroupedConv3D
+    return model
 
 
 def conv(
@@ -18,22 +47,26 @@ def conv(
     *,
     kernel_size: Sequence[int] = (3, 3, 3),
     strides: Strides = (1, 1, 1),
+    groups: int = 1,
     use_bias: bool = False,
 ):
     """Convolution, padded alike on both sides by half the kernel."""
     pad = tuple(size // 2 for size in kernel_size)
     padding = "same"
-    if strides != (1, 1, 1) or not all(size % 2 for size in kernel_size):
-        # "same" puts an odd pixel of padding behind only; at stride 2 that moves the grid.
+    if strides != (1, 1, 1) or not all(size % 2 for size in kernel_size) or groups > 1:
+        # "same" puts an odd pixel of padding behind only; at stride 2 that moves the grid. And each
+        # group would pad for itself.
         if any(pad):
             x = layers.ZeroPadding3D(pad, data_format="channels_last", name=f"{name}_pad")(x)
         padding = "valid"
-    return layers.Conv3D(
+    convolution = GroupedConv3D if groups > 1 else layers.Conv3D
+    return convolution(
         filters,
         tuple(kernel_size),
         strides=strides,
         padding=padding,
         data_format="channels_last",
+        groups=groups,
         use_bias=use_bias,
         kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         name=name,
@@ -90,45 +123,64 @@ def shortcut_b(x, filters: int, strides: Strides, name: str):
 SHORTCUTS = {"A": shortcut_a, "B": shortcut_b}
 
 
-def basic(x, filters: int, strides: Strides, shortcut: str, convolution: str, name: str):
-    """Two convolutions ("3d": 3x3x3, "2d": 1x3x3, "2+1d": factorized) and a shortcut around them.
+def residual(
+    x, filters: int, strides: Strides, name: str, network: Network, shortcut: str, kind: str
+):
+    """Two convolutions, of a bottleneck three, with batch norm, and a shortcut around them.
+
+    `kind` is that of the convolutions: "3d" (3x3x3), "2d" (1x3x3) or "2+1d" (factorized).
 
     Reference:
-        "2d" and "2+1d": Tran et al., A Closer Look at Spatiotemporal Convolutions for Action
-        Recognition, CVPR 2018, https://arxiv.org/abs/1711.11248, as torchvision builds them: both
-        convolutions of a block share the middle width of the first.
+        Order "pre": He et al., Identity Mappings in Deep Residual Networks, ECCV 2016,
+        https://arxiv.org/abs/1603.05027. "2d" and "2+1d": Tran et al., A Closer Look at
+        Spatiotemporal Convolutions for Action Recognition, CVPR 2018,
+        https://arxiv.org/abs/1711.11248.
     """
-    before = x.shape[-1]
+    before, pre = x.shape[-1], network.order == "pre"
 
-    def convolve(x, name: str, strides: Strides = (1, 1, 1)):
-        if convolution == "2+1d":
-            # As many parameters as the 3x3x3 convolution that it stands for.
-            middle = 27 * before * filters // (9 * before + 3 * filters)
+    def convolve(x, filters: int, name: str, kind: str, strides: Strides = (1, 1, 1)):
+        if kind == "2+1d":
+            middle = network.middle(before, x.shape[-1], filters)
             return conv_2plus1d(x, filters, name, strides=strides, middle=middle)
-        kernel_size = (3, 3, 3) if convolution == "3d" else (1, 3, 3)
-        return conv(x, filters, name, kernel_size=kernel_size, strides=strides)
+        if kind == "1x1x1":
+            return conv(x, filters, name, kernel_size=(1, 1, 1))
+        size, groups = (3 if kind == "3d" else 1, 3, 3), gcd(network.groups, filters)
+        return conv(x, filters, name, kernel_size=size, strides=strides, groups=groups)
 
-    identity = SHORTCUTS[shortcut](x, filters, strides, name)
-    x = convolve(x, f"{name}_conv1", strides)
-    x = relu(batch_norm(x, f"{name}_bn1"), f"{name}_relu1")
-    x = convolve(x, f"{name}_conv2")
-    return _join(batch_norm(x, f"{name}_bn2"), identity, name)
-
-
-EXPANSION = 4  # of a bottleneck's channels, in its last convolution
-
-
-def bottleneck(x, filters: int, strides: Strides, shortcut: str, convolution: str, name: str):
-    """1x1x1, 3x3x3 and 1x1x1 convolutions and a shortcut around them."""
-    del convolution  # there is no other bottleneck than that of 3x3x3
-    identity = SHORTCUTS[shortcut](x, EXPANSION * filters, strides, name)
-    x = conv(x, filters, f"{name}_conv1", kernel_size=(1, 1, 1))
-    x = relu(batch_norm(x, f"{name}_bn1"), f"{name}_relu1")
-    x = conv(x, filters, f"{name}_conv2", strides=strides)
-    x = relu(batch_norm(x, f"{name}_bn2"), f"{name}_relu2")
-    x = conv(x, EXPANSION * filters, f"{name}_conv3", kernel_size=(1, 1, 1))
-    return _join(batch_norm(x, f"{name}_bn3"), identity, name)
-
-
-def _join(x, identity, name: str):
+    last = filters
+    parts = [(filters, kind, strides), (filters, kind, (1, 1, 1))]
+    if network.bottleneck:
+        last = network.expansion * filters
+        parts = [(filters, "1x1x1"), (filters, kind, strides), (last, "1x1x1")]
+    identity = SHORTCUTS[shortcut](x, last, strides, name)
+    for i, (count, *options) in enumerate(parts, start=1):
+        if pre:
+            x = relu(batch_norm(x, f"{name}_bn{i}"), f"{name}_relu{i}")
+        x = convolve(x, count, f"{name}_conv{i}", *options)
+        if not pre:
+            x = batch_norm(x, f"{name}_bn{i}")
+            x = relu(x, f"{name}_relu{i}") if i < len(parts) else x
+    if pre:
+        return layers.Add(name=f"{name}_out")([x, identity])
     return relu(layers.Add(name=f"{name}_add")([x, identity]), f"{name}_out")
+
+
+def dense(x, filters: int, name: str):
+    """Adds channels, a quarter of `filters`, made of all there are by 1x1x1 and 3x3x3.
+
+    Reference:
+        Huang et al., Densely Connected Convolutional Networks, CVPR 2017,
+        https://arxiv.org/abs/1608.06993
+    """
+    y = relu(batch_norm(x, f"{name}_bn1"), f"{name}_relu1")
+    y = conv(y, filters, f"{name}_conv1", kernel_size=(1, 1, 1))
+    y = relu(batch_norm(y, f"{name}_bn2"), f"{name}_relu2")
+    y = conv(y, filters // 4, f"{name}_conv2")
+    return layers.Concatenate(name=f"{name}_out")([x, y])
+
+
+def transition(x, name: str):
+    """Halves channels, frames, height and width; an odd frame, row or column is left out."""
+    x = relu(batch_norm(x, f"{name}_bn"), f"{name}_relu")
+    x = conv(x, x.shape[-1] // 2, f"{name}_conv", kernel_size=(1, 1, 1))
+    return layers.AveragePooling3D(2, data_format="channels_last", name=f"{name}_pool")(x)

@@ -92,7 +92,7 @@ def build_network(
     if labels is None and file is not None and options["classes"] == file.options.get("classes"):
         labels = file.labels
     shape = (*(clip or (None, None, None)), channels) if shape is None else shape
-    _check_shape(shape, channels, smallest)
+    check_shape(shape, channels, smallest)
     inputs = keras.Input(shape, name="clip") if input_tensor is None else input_tensor
     if clip is not None and None in shape:
         raise ValueError(
@@ -181,7 +181,7 @@ def _read_shape(arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...] | None, i
     return shape, channels
 
 
-def _check_shape(shape: tuple[Any, ...], channels: int, smallest: Sequence[int]) -> None:
+def check_shape(shape: tuple[Any, ...], channels: int, smallest: Sequence[int]) -> None:
     if (
         len(shape) != 4
         or shape[3] != channels

@@ -1,28 +1,35 @@
-"""R3D: residual networks with 3x3x3 convolutions, and their mixed and factorized relatives.
+"""R3D: residual networks with 3x3x3 convolutions, and their relatives.
 
 Reference:
     Hara, Kataoka & Satoh, Learning Spatio-Temporal Features with 3D Residual Networks for Action
     Recognition, ICCV Workshops 2017, https://arxiv.org/abs/1708.07632, table 1. Depths of 50 and
-    more: Hara, Kataoka & Satoh, Can Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and
-    ImageNet?, CVPR 2018, https://arxiv.org/abs/1711.09577. `r3d_18`, `mc3_18`, `r2plus1d_18`: Tran
+    more, and pre-activated, wide, grouped and dense networks: Hara, Kataoka & Satoh, Can
+    Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?, CVPR 2018,
+    https://arxiv.org/abs/1711.09577, as the authors' files have them: 64 filters in every conv1,
+    and nothing between the last sum of a pre-activated network and its average. R(2+1)D as their
+    code since 2020 builds it: other middle widths than torchvision's, conv1 of 7 frames, max-pooling.
+    `r3d_18`, `mc3_18`, `r2plus1d_18`: Tran
     et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018,
     https://arxiv.org/abs/1711.11248, as torchvision builds them.
 """
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras import layers
 
 from keras_r3d.applications.builders import blocks, building
-from keras_r3d.applications.networks import FILTERS, NETWORKS, Network
+from keras_r3d.applications.networks import NETWORKS, STEM, Network
 from keras_r3d.applications.weights.weights_file import open_weights
 from keras_r3d.recipe import Clips
 
-R2PLUS1D_STEM = 45  # filters of the stem's convolution in space, to FILTERS[0] of that in time
+BUILDERS: list[
+    Callable[..., keras.Model]
+] = []  # the public ones, in the order of their names below
+_LEAST_CELLS = 8  # of a map along each axis that DenseNet's three transitions leave something of
 
 
 def _build_layers(x, options: dict[str, Any], *, network: Network):
@@ -30,27 +37,39 @@ def _build_layers(x, options: dict[str, Any], *, network: Network):
     t_size, t_stride = options["conv1_t_size"], options["conv1_t_stride"]
     building.check_count("conv1_t_size", t_size)
     building.check_count("conv1_t_stride", t_stride)
-    filters = building.scale_widths(FILTERS, options["width"])
+    stem, *filters = building.scale_widths((STEM, *network.filters), options["width"])
+    if network.dense:
+        filters = [4 * max(1, count // 4) for count in filters]  # four times what a block adds
+        stem = filters[0] // 2
+        cells = 2 * _LEAST_CELLS - 1 if options["max_pool"] else _LEAST_CELLS
+        least = [stride * (cells - 1) + 1 for stride in (t_stride, 2, 2)]
+        building.check_shape(tuple(x.shape[1:]), x.shape[-1], least)
     conv1: dict[str, Any] = {"kernel_size": (t_size, 7, 7), "strides": (t_stride, 2, 2)}
     if network.stem == "3d":
-        x = blocks.conv(x, filters[0], "conv1", **conv1)
+        x = blocks.conv(x, stem, "conv1", **conv1)
     else:
-        middle = max(1, R2PLUS1D_STEM * filters[0] // FILTERS[0])
-        x = blocks.conv_2plus1d(x, filters[0], "conv1", middle=middle, **conv1)
+        middle = network.stem_middle(stem, t_size)
+        x = blocks.conv_2plus1d(x, stem, "conv1", middle=middle, **conv1)
     x = blocks.relu(blocks.batch_norm(x, "conv1_bn"), "conv1_relu")
     if options["max_pool"]:
         # Zeros around values of 0 and above never are the largest: as good as padding with -inf.
         x = layers.ZeroPadding3D(1, data_format="channels_last", name="pool1_pad")(x)
         x = layers.MaxPooling3D(3, 2, data_format="channels_last", name="pool1")(x)
-    block_function = blocks.bottleneck if network.bottleneck else blocks.basic
     for stage, count in enumerate(network.blocks):
-        convolution = network.convolutions[stage]
+        kind = network.convolutions[stage]
+        halved = (1, 2, 2) if kind == "2d" else (2, 2, 2)
+        if network.dense and stage > 0:
+            x = blocks.transition(x, f"conv{stage + 2}_transition")
         for block in range(count):
-            strides = (1, 1, 1)
-            if stage > 0 and block == 0:  # halves the feature map
-                strides = (1, 2, 2) if convolution == "2d" else (2, 2, 2)
             name = f"conv{stage + 2}_{block + 1}"
-            x = block_function(x, filters[stage], strides, options["shortcut"], convolution, name)
+            if network.dense:
+                x = blocks.dense(x, filters[stage], name)
+                continue
+            strides = halved if stage > 0 and block == 0 else (1, 1, 1)
+            shape = filters[stage], strides, name
+            x = blocks.residual(x, *shape, network, options["shortcut"], kind)
+    if network.dense:
+        x = blocks.relu(blocks.batch_norm(x, "conv5_bn"), "conv5_relu")
     if not options["include_top"]:
         return building.pool(x, options["pooling"])
     x = building.pool(x, "avg")
@@ -60,8 +79,9 @@ def _build_layers(x, options: dict[str, Any], *, network: Network):
 
 
 _OPTIONS = """
-        shortcut: "A" (identity, zero-padded channels; else for R3D of up to 34 layers) or "B"
-            (1x1x1 projection where the shape changes; else for all others).
+        shortcut: "A" (identity, zero-padded channels; else for R3D and PreResNet of up to 34 layers)
+            or "B" (1x1x1 projection where the shape changes; else for all others). DenseNet has
+            none.
         conv1_t_size: frames that the first convolution spans; else 7, torchvision's networks 3.
         conv1_t_stride: its stride in time; else 1.
         max_pool: halve the feature map after it; else as the paper does, torchvision's do not."""
@@ -96,7 +116,8 @@ def _builder(public_name: str, description: str):
         clips: Clips | None = None,
     ) -> keras.Model:
         arguments = locals()  # by name, before there are other variables
-        building.check_choice("shortcut", shortcut, [*blocks.SHORTCUTS, None])
+        shortcuts = () if network.dense else blocks.SHORTCUTS
+        building.check_choice("shortcut", shortcut, [*shortcuts, None])
         building.check_choice("max_pool", max_pool, [True, False, None])
         file = None if weights is None else open_weights(network_name, weights)
         # A checkpoint of a relative, such as R3D18's in r3d_18, brings its own defaults.
@@ -104,17 +125,19 @@ def _builder(public_name: str, description: str):
         if file is not None and file.checkpoint is not None:
             default = NETWORKS.get(file.network or "", network)
         defaults = {
-            "shortcut": default.shortcut,
             "width": 1.0,
             "conv1_t_size": default.conv1_t_size,
             "conv1_t_stride": 1,
             "max_pool": default.max_pool,
         }
+        if not network.dense:
+            defaults["shortcut"] = default.shortcut or network.shortcut
         build_layers = functools.partial(_build_layers, network=network)
         return building.build_network(build_layers, arguments, defaults, file, default.conventions)
 
     build.__name__ = build.__qualname__ = public_name
     build.__doc__ = building.DOCSTRING.format(summary=f"{description}.", options=_OPTIONS)
+    BUILDERS.append(build)
     return build
 
 
@@ -125,6 +148,26 @@ R3D50 = _builder("R3D50", "a 50-layer R3D, of bottleneck blocks")
 R3D101 = _builder("R3D101", "a 101-layer R3D, of bottleneck blocks")
 R3D152 = _builder("R3D152", "a 152-layer R3D, of bottleneck blocks")
 R3D200 = _builder("R3D200", "a 200-layer R3D, of bottleneck blocks")
+PreResNet18 = _builder("PreResNet18", "an 18-layer pre-activation ResNet")
+PreResNet34 = _builder("PreResNet34", "a 34-layer pre-activation ResNet")
+PreResNet50 = _builder("PreResNet50", "a 50-layer pre-activation ResNet")
+PreResNet101 = _builder("PreResNet101", "a 101-layer pre-activation ResNet")
+PreResNet152 = _builder("PreResNet152", "a 152-layer pre-activation ResNet")
+PreResNet200 = _builder("PreResNet200", "a 200-layer pre-activation ResNet")
+WideResNet50 = _builder(
+    "WideResNet50", "a 50-layer ResNet with twice the filters inside its blocks"
+)
+ResNeXt50 = _builder("ResNeXt50", "a 50-layer ResNeXt, of 32 groups")
+ResNeXt101 = _builder("ResNeXt101", "a 101-layer ResNeXt, of 32 groups")
+ResNeXt152 = _builder("ResNeXt152", "a 152-layer ResNeXt, of 32 groups")
+DenseNet121 = _builder("DenseNet121", "a 121-layer DenseNet")
+DenseNet169 = _builder("DenseNet169", "a 169-layer DenseNet")
+DenseNet201 = _builder("DenseNet201", "a 201-layer DenseNet")
+DenseNet264 = _builder("DenseNet264", "a 264-layer DenseNet")
+R2P1D18 = _builder("R2P1D18", "the authors' 18-layer R(2+1)D")
+R2P1D34 = _builder("R2P1D34", "the authors' 34-layer R(2+1)D")
+R2P1D50 = _builder("R2P1D50", "the authors' 50-layer R(2+1)D, of bottleneck blocks")
+R2P1D101 = _builder("R2P1D101", "the authors' 101-layer R(2+1)D, of bottleneck blocks")
 r3d_18 = _builder("r3d_18", "torchvision's 18-layer R3D: a shorter conv1 and no max-pooling")
 mc3_18 = _builder("mc3_18", "torchvision's MC3: convolutions in space only from conv3_x on")
 r2plus1d_18 = _builder("r2plus1d_18", "torchvision's R(2+1)D: convolutions in space, then in time")

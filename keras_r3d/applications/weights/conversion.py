@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from keras_r3d.applications import models
+from keras_r3d.applications.builders.blocks import split_groups
 from keras_r3d.applications.metadata import Metadata, read_metadata
 from keras_r3d.applications.networks import C3D_NETWORKS, HEAD
 from keras_r3d.applications.weights import hub, pytorch
@@ -203,7 +204,7 @@ def convert(
     kernel, bias = head.get_weights()
     with files.atomic(destination) as temporary:
         model.save(temporary)
-        again = keras.models.load_model(temporary)
+        again = split_groups(keras.models.load_model(temporary))
         difference = float(abs(keras.ops.convert_to_numpy(again(clip)) - scores).max())
         if not difference < 1e-6 or read_metadata(again) != about:
             raise WeightsError(

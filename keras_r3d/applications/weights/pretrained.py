@@ -53,15 +53,15 @@ _SETS_2020 = {
 }
 
 
-def _of_2017(depth: int) -> Pretrained:
-    row = (f"r3d{depth}", "kinetics400", f"resnet-{depth}-kinetics.pth", 400, KINETICS_2017)
+def _of_2017(network: str, file: str) -> Pretrained:
+    row = (network, "kinetics400", f"{file}-kinetics.pth", 400, KINETICS_2017)
     return Pretrained(*row, "kinetics400", _AUTHORS_2017)
 
 
-def _of_2020(depth: int, letters: str) -> Pretrained:
-    file = f"r3d{depth}_{letters}_200ep.pth"
+def _of_2020(network: str, letters: str) -> Pretrained:
+    file = f"{network}_{letters}_200ep.pth"
     name, classes = _SETS_2020[letters]
-    return Pretrained(f"r3d{depth}", name, file, classes, KINETICS_2020, None, _AUTHORS_2020)
+    return Pretrained(network, name, file, classes, KINETICS_2020, None, _AUTHORS_2020)
 
 
 def _of_torchvision(network: str, digest: str) -> Pretrained:
@@ -87,10 +87,17 @@ def _of_mmaction(name: str, folder: str, file: str, classes: int) -> Pretrained:
 _UCF101 = "c3d_sports1m-pretrained_8xb30-16x1x1-45e_ucf101-rgb"
 _DEPTHS = (18, 34, 50, 101, 152, 200)
 PRETRAINED = (
-    *(_of_2017(depth) for depth in _DEPTHS),
-    *(_of_2020(depth, "K") for depth in _DEPTHS),
-    *(_of_2020(depth, "KM") for depth in _DEPTHS),
-    *(_of_2020(50, letters) for letters in ("KMS", "KS", "M", "MS", "S")),
+    *(_of_2017(f"r3d{depth}", f"resnet-{depth}") for depth in _DEPTHS),
+    *(_of_2020(f"r3d{depth}", "K") for depth in _DEPTHS),
+    *(_of_2020(f"r3d{depth}", "KM") for depth in _DEPTHS),
+    *(_of_2020("r3d50", letters) for letters in ("KMS", "KS", "M", "MS", "S")),
+    _of_2017("preresnet200", "preresnet-200"),
+    _of_2017("wideresnet50", "wideresnet-50"),
+    _of_2017("resnext101", "resnext-101"),
+    _of_2017("densenet121", "densenet-121"),
+    _of_2017("densenet201", "densenet-201"),
+    _of_2020("r2p1d18", "K"),
+    _of_2020("r2p1d34", "K"),
     _of_motion("r3d10", "motion"),
     _of_motion("r3d10", "motion_wide"),
     _of_sports1m(

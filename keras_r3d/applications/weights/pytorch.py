@@ -1,8 +1,14 @@
 """What PyTorch's projects call the tensors that our layers hold, and how they lay them out.
 
-Families of names: those of the authors (`layer1.0.conv1.weight`), which many projects share,
-torchvision's (`layer1.0.conv1.0.weight`), and those of each project with C3D. Axes are (out, in,
-time, height, width) there and (time, height, width, in, out) here.
+<<<<<<< HEAD
+Families of names: those of the authors (`layer1.0.conv1.weight`), which many projects share, of
+their R(2+1)D and DenseNet, torchvision's (`layer1.0.conv1.0.weight`), and those of each project with
+C3D. Axes are (out, in, time, height, width) there and (time, height, width, in, out) here.
+=======
+Families of names: those of the authors (`layer1.0.conv1.weight`), which many projects share, of their
+R(2+1)D and DenseNet, and torchvision's (`layer1.0.conv1.0.weight`). Axes are (out, in, time, height, width) there and
+(time, height, width, in, out) here.
+>>>>>>> f97764d (Pre-activated, wide, grouped and dense networks, and R(2+1)D, as the authors build them)
 """
 
 import functools
@@ -10,7 +16,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
-# Our layer, their module. Stages count from 2 here and from 1 there, blocks from 1 and from 0.
+# Our layer, their module, the first convolution first. Stages count from 2 here and from 1 there,
+# blocks from 1 and from 0, `i` and `layer` from 1 in both.
 _SHARED = (
     ("conv{stage}_{block}_shortcut_conv", "layer{stage}.{block}.downsample.0"),
     ("conv{stage}_{block}_shortcut_bn", "layer{stage}.{block}.downsample.1"),
@@ -23,7 +30,17 @@ AUTHORS = (
     ("conv{stage}_{block}_bn{i}", "layer{stage}.{block}.bn{i}"),
     *_SHARED,
 )
-TORCHVISION = (
+AUTHORS_2PLUS1D = (
+    ("conv1_spatial", "conv1_s"),
+    ("conv1_spatial_bn", "bn1_s"),
+    ("conv1_temporal", "conv1_t"),
+    ("conv1_bn", "bn1_t"),
+    ("conv{stage}_{block}_conv{i}_spatial", "layer{stage}.{block}.conv{i}_s"),
+    ("conv{stage}_{block}_conv{i}_spatial_bn", "layer{stage}.{block}.bn{i}_s"),
+    ("conv{stage}_{block}_conv{i}_temporal", "layer{stage}.{block}.conv{i}_t"),
+    ("conv{stage}_{block}_bn{i}", "layer{stage}.{block}.bn{i}_t"),
+    *_SHARED,
+)
     ("conv1", "stem.0"),
     ("conv1_bn", "stem.1"),
     ("conv{stage}_{block}_conv{i}", "layer{stage}.{block}.conv{i}.0"),
@@ -41,6 +58,7 @@ TORCHVISION_2PLUS1D = (
     ("conv{stage}_{block}_bn{i}", "layer{stage}.{block}.conv{i}.1"),
     *_SHARED,
 )
+<<<<<<< HEAD
 _C3D = ("conv1", "conv2", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b", "fc6", "fc7")
 
 
@@ -59,6 +77,26 @@ C3D_MMACTION = _c3d(
 )
 C3D_MMACTION_BACKBONE = _c3d(*_MMACTION, "fc6", "fc7", "fc8")
 
+=======
+
+
+def _densenet(stem: str, dot: str) -> tuple[tuple[str, str], ...]:
+    layer = "features.denseblock{stage}.denselayer{layer}."
+    return (
+        ("conv1", f"features.conv{stem}"),
+        ("conv1_bn", f"features.norm{stem}"),
+        ("conv{stage}_{layer}_conv{i}", f"{layer}conv{dot}{{i}}"),
+        ("conv{stage}_{layer}_bn{i}", f"{layer}norm{dot}{{i}}"),
+        *((f"conv{n + 2}_transition_conv", f"features.transition{n}.conv") for n in (1, 2, 3)),
+        *((f"conv{n + 2}_transition_bn", f"features.transition{n}.norm") for n in (1, 2, 3)),
+        ("conv5_bn", "features.norm5"),
+        ("predictions", "classifier"),
+    )
+
+
+DENSENET_2018 = _densenet("0", ".")
+DENSENET = _densenet("1", "")
+>>>>>>> f97764d (Pre-activated, wide, grouped and dense networks, and R(2+1)D, as the authors build them)
 _BATCH_NORM = {
     "gamma": "weight",
     "beta": "bias",
@@ -76,13 +114,14 @@ _SIGNS: tuple[tuple[Names, str, str], ...] = (
     (TORCHVISION_2PLUS1D, "stem.0.weight", "stem.4.weight"),
     (TORCHVISION, "stem.0.weight", "stem.0.weight"),
     (AUTHORS, "conv1.weight", "layer1.0.conv1.weight"),
+    (AUTHORS_2PLUS1D, "conv1_s.weight", "layer1.0.bn2_t.weight"),
+    (DENSENET_2018, "features.conv0.weight", "features.denseblock1.denselayer1.conv.1.weight"),
+    (DENSENET, "features.conv1.weight", "features.denseblock1.denselayer1.conv1.weight"),
     (C3D, "conv1.weight", "conv5b.weight"),
     (C3D_SEQUENTIAL, "features.0.weight", "features.18.weight"),
     (C3D_MMACTION, "backbone.conv1a.conv.weight", "backbone.conv5b.conv.weight"),
     (C3D_MMACTION_BACKBONE, "conv1a.conv.weight", "conv5b.conv.weight"),
 )
-# With the shortest prefix: mmaction2's classifier is beside `backbone`, not in it.
-_FIRST = re.compile(rf"(|.*?\.)({'|'.join({re.escape(first) for _, first, _ in _SIGNS})})")
 
 
 def first_tensor(names: Names) -> str:
@@ -91,8 +130,16 @@ def first_tensor(names: Names) -> str:
 
 
 def find_names(tensors: Collection[str]) -> Names | None:
+<<<<<<< HEAD
     """Returns the family of names that tensors are called by, None if it is none of ours."""
     return next((names for names, *signs in _SIGNS if all(s in tensors for s in signs)), None)
+=======
+    """Returns the family of names that tensors are called by, None if it is none of these."""
+    for names, first, other in _SIGNATURES:
+        if first in tensors and other in tensors:
+            return names
+    return None
+>>>>>>> f97764d (Pre-activated, wide, grouped and dense networks, and R(2+1)D, as the authors build them)
 
 
 def split_networks(tensors: Mapping[str, T]) -> dict[str, dict[str, T]]:
@@ -100,12 +147,17 @@ def split_networks(tensors: Mapping[str, T]) -> dict[str, dict[str, T]]:
 
     A name belongs to the network with the longest prefix that it has.
     """
-    prefixes = [
-        match[1]
-        for match in map(_FIRST.fullmatch, tensors)
-        if match
-        and any(match[2] == first and match[1] + other in tensors for _, first, other in _SIGNS)
-    ]
+    prefixes = []
+    for name in tensors:
+        found = [
+            prefix
+            for _, first, other in _SIGNS
+            if name.endswith(first)
+            and f"{(prefix := name.removesuffix(first))}{other}" in tensors
+            and (not prefix or prefix.endswith("."))
+        ]
+        # The shortest: mmaction2's classifier is beside `backbone`, not in it.
+        prefixes += [min(found, key=len)] if found else []
     networks: dict[str, dict[str, T]] = {prefix: {} for prefix in prefixes}
     for name, tensor in tensors.items():
         prefix = name
@@ -135,7 +187,8 @@ def _translate(names: Names, text: str, step: int) -> str | None:
     for source, target in names:
         if match := _pattern(source).fullmatch(text):
             numbers = {name: int(number) for name, number in match.groupdict().items()}
-            return target.format(**{k: n if k == "i" else n + step for k, n in numbers.items()})
+            steps = {key: 0 if key in ("i", "layer") else step for key in numbers}
+            return target.format(**{key: n + steps[key] for key, n in numbers.items()})
     return None
 
 

@@ -19,6 +19,7 @@ import h5py
 import keras
 import numpy as np
 
+from keras_r3d.applications.builders.blocks import split_groups
 from keras_r3d.applications.labels import read_labels
 from keras_r3d.applications.metadata import read_metadata
 from keras_r3d.applications.networks import C3D_NETWORKS, NETWORKS, identify_network
@@ -119,8 +120,9 @@ def _open_checkpoint(path: Path, key: str | None) -> WeightsFile:
         first_names = ", ".join(printable(name) for name in list(tensors)[:4])
         raise WeightsError(
             f"{path} is of another architecture than the networks here: its tensors are "
-            f"{first_names}, …; expected were conv1.weight, layer1.0.conv1.weight, … (the authors' "
-            "networks), stem.0.weight, … (torchvision's), or those of C3D."
+            f"{first_names}, …; expected were conv1.weight, layer1.0.conv1.weight, … or "
+            "features.conv0.weight, … (the authors' networks), stem.0.weight, … (torchvision's), or "
+            "those of C3D."
         )
     values: dict[str, Value] = {}
     unknown = []
@@ -172,7 +174,7 @@ def _read_tensor(tensor: checkpoints.Tensor, axes: tuple[int, ...]) -> np.ndarra
 def load_network(path: Path) -> keras.Model:
     """Loads a `.keras` file; raises WeightsError if it is damaged, or not there."""
     try:
-        return keras.models.load_model(path, compile=False)
+        return split_groups(keras.models.load_model(path, compile=False))
     except Exception as error:  # Keras, zipfile and h5py raise many kinds
         raise WeightsError(f"`weights`: Keras cannot load {path}: {error}") from error
 

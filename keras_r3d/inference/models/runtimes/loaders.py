@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_r3d.applications import Metadata, read_metadata
+from keras_r3d.applications.builders.blocks import split_groups
 from keras_r3d.applications.metadata import JSON_FILE
 from keras_r3d.system.devices import Devices
 from keras_r3d.system.errors import ModelError
@@ -165,7 +166,7 @@ def load_network(path: Path, hardware: Devices) -> Loaded:
     """Loads a `.keras` file; nothing in it is executed."""
     place = f"{path} is damaged, or holds code, which is never executed"
     with loading(place, "Keras"), hardware.strategy.scope():
-        network = keras.models.load_model(path, compile=False, safe_mode=True)
+        network = split_groups(keras.models.load_model(path, compile=False, safe_mode=True))
     return take_network(network, str(path), hardware)
 
 
