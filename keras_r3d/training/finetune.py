@@ -18,7 +18,6 @@ from keras_r3d import applications, recipe
 from keras_r3d.applications.builders import building
 from keras_r3d.applications.networks import (
     C3D_NETWORKS,
-    FILTERS,
     HEAD,
     KINETICS_2017,
     NETWORKS,
@@ -61,7 +60,8 @@ def as_settled(model: recipe.Model, settled: recipe.Model) -> recipe.Model:
     decided = {
         key: getattr(settled, key)
         for key in ("name", "shortcut", "width", "mean", "std")
-        if not getattr(model, key) or _agree(key, getattr(model, key), getattr(settled, key))
+        if not (asked := getattr(model, key))
+        or _agree(settled.name, key, asked, getattr(settled, key))
     }
     return dataclasses.replace(model, weights=settled.weights, **decided)
 
@@ -177,8 +177,9 @@ def open_source(model: recipe.Model) -> WeightsFile | None:
 
 def _settle(model: recipe.Model, source: WeightsFile, in_channels: int, say: Say) -> recipe.Model:
     decided = _decided(model, source, in_channels)
+    name = decided["name"]
     asked = {key: value for key in decided if (value := getattr(model, key))}
-    if wrong := [key for key, value in asked.items() if not _agree(key, value, decided[key])]:
+    if wrong := [key for key, value in asked.items() if not _agree(name, key, value, decided[key])]:
         both = "; ".join(
             f"{key} is {_toml(asked[key])}, of the weights {_toml(decided[key]) or 'none'}"
             for key in wrong
@@ -240,9 +241,10 @@ def _decided(model: recipe.Model, source: WeightsFile, in_channels: int) -> dict
     return values
 
 
-def _agree(key: str, asked: Any, decided: Any) -> bool:
+def _agree(network: str | None, key: str, asked: Any, decided: Any) -> bool:
     if key == "width":
-        return building.scale_widths(FILTERS, asked) == building.scale_widths(FILTERS, decided)
+        row = NETWORKS.get(network or "", NETWORKS["r3d18"])  # C3D has as many filters
+        return building.scale_network(row, asked) == building.scale_network(row, decided)
     if key in ("mean", "std"):
         # As rounded as people write them.
         return all(math.isclose(*pair, rel_tol=1e-3) for pair in zip(asked, decided, strict=True))

@@ -138,7 +138,7 @@ def residual(
     """
     before, pre = x.shape[-1], network.order == "pre"
 
-    def convolve(x, filters: int, name: str, kind: str, strides: Strides = (1, 1, 1)):
+    def convolve(x, filters: int, kind: str, strides: Strides, name: str):
         if kind == "2+1d":
             middle = network.middle(before, x.shape[-1], filters)
             return conv_2plus1d(x, filters, name, strides=strides, middle=middle)
@@ -147,16 +147,16 @@ def residual(
         size, groups = (3 if kind == "3d" else 1, 3, 3), gcd(network.groups, filters)
         return conv(x, filters, name, kernel_size=size, strides=strides, groups=groups)
 
-    last = filters
-    parts = [(filters, kind, strides), (filters, kind, (1, 1, 1))]
+    last, once = filters, (1, 1, 1)
+    parts = [(filters, kind, strides), (filters, kind, once)]
     if network.bottleneck:
         last = network.expansion * filters
-        parts = [(filters, "1x1x1"), (filters, kind, strides), (last, "1x1x1")]
+        parts = [(filters, "1x1x1", once), (filters, kind, strides), (last, "1x1x1", once)]
     identity = SHORTCUTS[shortcut](x, last, strides, name)
-    for i, (count, *options) in enumerate(parts, start=1):
+    for i, part in enumerate(parts, start=1):
         if pre:
             x = relu(batch_norm(x, f"{name}_bn{i}"), f"{name}_relu{i}")
-        x = convolve(x, count, f"{name}_conv{i}", *options)
+        x = convolve(x, *part, f"{name}_conv{i}")
         if not pre:
             x = batch_norm(x, f"{name}_bn{i}")
             x = relu(x, f"{name}_relu{i}") if i < len(parts) else x

@@ -11,7 +11,7 @@ from keras import layers
 
 from keras_r3d.applications import metadata
 from keras_r3d.applications.labels import read_labels
-from keras_r3d.applications.networks import HEAD, Conventions
+from keras_r3d.applications.networks import HEAD, STEM, Conventions, Network
 from keras_r3d.applications.weights import loading
 from keras_r3d.applications.weights.weights_file import WeightsFile
 from keras_r3d.recipe.tables import as_dict
@@ -155,6 +155,15 @@ def scale_widths(filters: Sequence[int], width: float) -> list[int]:
     if isinstance(width, bool) or not isinstance(width, numbers.Real) or not 0 < width < 1000:
         raise ValueError(f"`width` must be a number above 0. Received: width={width}")
     return [max(1, int(count * width)) for count in filters]
+
+
+def scale_network(network: Network, width: float) -> list[int]:
+    """Returns the filters of conv1, and of the first convolution of each stage's blocks."""
+    counts = scale_widths((STEM, *network.filters), width)
+    if not network.dense:
+        return counts
+    growth = max(1, counts[1] // 4)
+    return [2 * growth] + 4 * [4 * growth]
 
 
 def _read_shape(arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...] | None, int | None]:

@@ -6,11 +6,10 @@ Reference:
     more, and pre-activated, wide, grouped and dense networks: Hara, Kataoka & Satoh, Can
     Spatiotemporal 3D CNNs Retrace the History of 2D CNNs and ImageNet?, CVPR 2018,
     https://arxiv.org/abs/1711.09577, as the authors' files have them: 64 filters in every conv1,
-    and nothing between the last sum of a pre-activated network and its average. R(2+1)D as their
-    code since 2020 builds it: other middle widths than torchvision's, conv1 of 7 frames, max-pooling.
-    `r3d_18`, `mc3_18`, `r2plus1d_18`: Tran
-    et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018,
-    https://arxiv.org/abs/1711.11248, as torchvision builds them.
+    and nothing between the last sum of a pre-activated network and its average. `r3d_18`, `mc3_18`,
+    `r2plus1d_18`: Tran et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition,
+    CVPR 2018, https://arxiv.org/abs/1711.11248, as torchvision builds them; `R2P1D18` and deeper as
+    the authors of the first two papers do, with other widths and a longer conv1.
 """
 
 import functools
@@ -22,7 +21,7 @@ import keras
 from keras import layers
 
 from keras_r3d.applications.builders import blocks, building
-from keras_r3d.applications.networks import NETWORKS, STEM, Network
+from keras_r3d.applications.networks import NETWORKS, Network
 from keras_r3d.applications.weights.weights_file import open_weights
 from keras_r3d.recipe import Clips
 
@@ -37,10 +36,8 @@ def _build_layers(x, options: dict[str, Any], *, network: Network):
     t_size, t_stride = options["conv1_t_size"], options["conv1_t_stride"]
     building.check_count("conv1_t_size", t_size)
     building.check_count("conv1_t_stride", t_stride)
-    stem, *filters = building.scale_widths((STEM, *network.filters), options["width"])
+    stem, *filters = building.scale_network(network, options["width"])
     if network.dense:
-        filters = [4 * max(1, count // 4) for count in filters]  # four times what a block adds
-        stem = filters[0] // 2
         cells = 2 * _LEAST_CELLS - 1 if options["max_pool"] else _LEAST_CELLS
         least = [stride * (cells - 1) + 1 for stride in (t_stride, 2, 2)]
         building.check_shape(tuple(x.shape[1:]), x.shape[-1], least)
@@ -79,9 +76,9 @@ def _build_layers(x, options: dict[str, Any], *, network: Network):
 
 
 _OPTIONS = """
-        shortcut: "A" (identity, zero-padded channels; else for R3D and PreResNet of up to 34 layers)
-            or "B" (1x1x1 projection where the shape changes; else for all others). DenseNet has
-            none.
+        shortcut: "A" (identity, zero-padded channels; else for R3D and PreResNet of up to 34
+            layers) or "B" (1x1x1 projection where the shape changes; else for all others). DenseNet
+            has none.
         conv1_t_size: frames that the first convolution spans; else 7, torchvision's networks 3.
         conv1_t_stride: its stride in time; else 1.
         max_pool: halve the feature map after it; else as the paper does, torchvision's do not."""
@@ -124,7 +121,7 @@ def _builder(public_name: str, description: str):
         default = network
         if file is not None and file.checkpoint is not None:
             default = NETWORKS.get(file.network or "", network)
-        defaults = {
+        defaults: dict[str, Any] = {
             "width": 1.0,
             "conv1_t_size": default.conv1_t_size,
             "conv1_t_stride": 1,
@@ -154,9 +151,7 @@ PreResNet50 = _builder("PreResNet50", "a 50-layer pre-activation ResNet")
 PreResNet101 = _builder("PreResNet101", "a 101-layer pre-activation ResNet")
 PreResNet152 = _builder("PreResNet152", "a 152-layer pre-activation ResNet")
 PreResNet200 = _builder("PreResNet200", "a 200-layer pre-activation ResNet")
-WideResNet50 = _builder(
-    "WideResNet50", "a 50-layer ResNet with twice the filters inside its blocks"
-)
+WideResNet50 = _builder("WideResNet50", "a 50-layer ResNet of wide bottleneck blocks")
 ResNeXt50 = _builder("ResNeXt50", "a 50-layer ResNeXt, of 32 groups")
 ResNeXt101 = _builder("ResNeXt101", "a 101-layer ResNeXt, of 32 groups")
 ResNeXt152 = _builder("ResNeXt152", "a 152-layer ResNeXt, of 32 groups")

@@ -1,14 +1,8 @@
 """What PyTorch's projects call the tensors that our layers hold, and how they lay them out.
 
-<<<<<<< HEAD
 Families of names: those of the authors (`layer1.0.conv1.weight`), which many projects share, of
-their R(2+1)D and DenseNet, torchvision's (`layer1.0.conv1.0.weight`), and those of each project with
-C3D. Axes are (out, in, time, height, width) there and (time, height, width, in, out) here.
-=======
-Families of names: those of the authors (`layer1.0.conv1.weight`), which many projects share, of their
-R(2+1)D and DenseNet, and torchvision's (`layer1.0.conv1.0.weight`). Axes are (out, in, time, height, width) there and
-(time, height, width, in, out) here.
->>>>>>> f97764d (Pre-activated, wide, grouped and dense networks, and R(2+1)D, as the authors build them)
+their R(2+1)D and DenseNet, torchvision's (`layer1.0.conv1.0.weight`), and those of each project
+with C3D. Axes are (out, in, time, height, width) there and (time, height, width, in, out) here.
 """
 
 import functools
@@ -30,17 +24,25 @@ AUTHORS = (
     ("conv{stage}_{block}_bn{i}", "layer{stage}.{block}.bn{i}"),
     *_SHARED,
 )
-AUTHORS_2PLUS1D = (
+_STEM_2PLUS1D = (
     ("conv1_spatial", "conv1_s"),
     ("conv1_spatial_bn", "bn1_s"),
     ("conv1_temporal", "conv1_t"),
     ("conv1_bn", "bn1_t"),
+)
+_PARTS_2PLUS1D = (
     ("conv{stage}_{block}_conv{i}_spatial", "layer{stage}.{block}.conv{i}_s"),
     ("conv{stage}_{block}_conv{i}_spatial_bn", "layer{stage}.{block}.bn{i}_s"),
     ("conv{stage}_{block}_conv{i}_temporal", "layer{stage}.{block}.conv{i}_t"),
     ("conv{stage}_{block}_bn{i}", "layer{stage}.{block}.bn{i}_t"),
-    *_SHARED,
 )
+AUTHORS_2PLUS1D = (*_STEM_2PLUS1D, *_PARTS_2PLUS1D, *_SHARED)
+AUTHORS_2PLUS1D_BOTTLENECK = (  # of whose three convolutions the second is factorized
+    *_STEM_2PLUS1D,
+    *((ours.replace("{i}", "2"), theirs.replace("{i}", "2")) for ours, theirs in _PARTS_2PLUS1D),
+    *AUTHORS[2:],
+)
+TORCHVISION = (
     ("conv1", "stem.0"),
     ("conv1_bn", "stem.1"),
     ("conv{stage}_{block}_conv{i}", "layer{stage}.{block}.conv{i}.0"),
@@ -58,7 +60,6 @@ TORCHVISION_2PLUS1D = (
     ("conv{stage}_{block}_bn{i}", "layer{stage}.{block}.conv{i}.1"),
     *_SHARED,
 )
-<<<<<<< HEAD
 _C3D = ("conv1", "conv2", "conv3a", "conv3b", "conv4a", "conv4b", "conv5a", "conv5b", "fc6", "fc7")
 
 
@@ -77,8 +78,6 @@ C3D_MMACTION = _c3d(
 )
 C3D_MMACTION_BACKBONE = _c3d(*_MMACTION, "fc6", "fc7", "fc8")
 
-=======
-
 
 def _densenet(stem: str, dot: str) -> tuple[tuple[str, str], ...]:
     layer = "features.denseblock{stage}.denselayer{layer}."
@@ -96,7 +95,6 @@ def _densenet(stem: str, dot: str) -> tuple[tuple[str, str], ...]:
 
 DENSENET_2018 = _densenet("0", ".")
 DENSENET = _densenet("1", "")
->>>>>>> f97764d (Pre-activated, wide, grouped and dense networks, and R(2+1)D, as the authors build them)
 _BATCH_NORM = {
     "gamma": "weight",
     "beta": "bias",
@@ -114,7 +112,8 @@ _SIGNS: tuple[tuple[Names, str, str], ...] = (
     (TORCHVISION_2PLUS1D, "stem.0.weight", "stem.4.weight"),
     (TORCHVISION, "stem.0.weight", "stem.0.weight"),
     (AUTHORS, "conv1.weight", "layer1.0.conv1.weight"),
-    (AUTHORS_2PLUS1D, "conv1_s.weight", "layer1.0.bn2_t.weight"),
+    (AUTHORS_2PLUS1D, "conv1_s.weight", "layer1.0.conv1_s.weight"),
+    (AUTHORS_2PLUS1D_BOTTLENECK, "conv1_s.weight", "layer1.0.conv2_s.weight"),
     (DENSENET_2018, "features.conv0.weight", "features.denseblock1.denselayer1.conv.1.weight"),
     (DENSENET, "features.conv1.weight", "features.denseblock1.denselayer1.conv1.weight"),
     (C3D, "conv1.weight", "conv5b.weight"),
@@ -130,16 +129,8 @@ def first_tensor(names: Names) -> str:
 
 
 def find_names(tensors: Collection[str]) -> Names | None:
-<<<<<<< HEAD
     """Returns the family of names that tensors are called by, None if it is none of ours."""
     return next((names for names, *signs in _SIGNS if all(s in tensors for s in signs)), None)
-=======
-    """Returns the family of names that tensors are called by, None if it is none of these."""
-    for names, first, other in _SIGNATURES:
-        if first in tensors and other in tensors:
-            return names
-    return None
->>>>>>> f97764d (Pre-activated, wide, grouped and dense networks, and R(2+1)D, as the authors build them)
 
 
 def split_networks(tensors: Mapping[str, T]) -> dict[str, dict[str, T]]:
