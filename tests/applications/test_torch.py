@@ -23,8 +23,14 @@ from keras_r3d.applications.weights import checkpoints, pretrained, pytorch
 from keras_r3d.system import devices
 from keras_r3d.training.optimization.step import Steps
 
-INSTALLED = importlib.util.find_spec("torch") and importlib.util.find_spec("torchvision")
+INSTALLED = importlib.util.find_spec("torch")
 PYTHON = os.environ.get("KERAS_R3D_TORCH_PYTHON") or (sys.executable if INSTALLED else None)
+# torchvision's operators are missing beside a PyTorch that it was not built for.
+WITH_TORCHVISION = pytest.mark.skipif(
+    not PYTHON
+    or subprocess.run([PYTHON, "-c", "import torchvision"], capture_output=True).returncode != 0,
+    reason="torchvision cannot be imported beside this PyTorch",
+)
 pytestmark = pytest.mark.skipif(not PYTHON, reason="PyTorch is not installed: make test-torch")
 
 CONTAINERS = ("zip", "legacy")
@@ -33,6 +39,11 @@ AUTHORS = [
     for depth, shortcut in [(18, "A"), (34, "B"), (50, "A"), (50, "B")]
     for container in CONTAINERS
 ]
+FAMILIES = ["preresnet18", "preresnet50", "wideresnet50", "resnext50", "r2p1d18", "r2p1d50"]
+FAMILIES = [*(f"{name}-narrow" for name in FAMILIES), "densenet121-narrow", "densenet121-dotted"]
+# Those that the authors publish files of.
+PUBLISHED = ["preresnet200", "wideresnet50", "resnext101", "densenet121", "densenet201"]
+PUBLISHED += ["r2p1d18", "r2p1d34"]
 ODD = [f"odd-{frames}-{size}" for frames, size in [(5, 33), (9, 50), (17, 31)]]
 TORCHVISION = [
     f"torchvision-{name}-{container}"
@@ -62,7 +73,12 @@ def write(folder: Path, *cases: str) -> Path:
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("torch")
-    return write(folder, *AUTHORS, *ODD, *TORCHVISION, *TRAINING, *STEPS, *TYPES, "module", "facts")
+    return write(folder, *AUTHORS, *ODD, *TRAINING, *STEPS, *TYPES, "module")
+
+
+@pytest.fixture(scope="module")
+def of_torchvision(tmp_path_factory) -> Path:
+    return write(tmp_path_factory.mktemp("torchvision"), *TORCHVISION, "facts")
 
 
 def our_outputs(model: keras.Model, clip: np.ndarray) -> dict[str, np.ndarray]:
@@ -100,15 +116,27 @@ def test_odd_sizes_and_options(cases, case):
     assert_equal(cases, case, "r3d18", conv1_t_stride=2)
 
 
+@WITH_TORCHVISION
 @pytest.mark.parametrize("case", TORCHVISION)
-def test_torchvision_s_networks(cases, case):
-    assert_equal(cases, case, case.split("-")[1])
+def test_torchvision_s_networks(of_torchvision, case):
+    assert_equal(of_torchvision, case, case.split("-")[1])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("depth", [18, 34, 50, 101, 152, 200])
 def test_full_width(tmp_path, depth):
     assert_equal(write(tmp_path, f"full-{depth}"), f"full-{depth}", f"r3d{depth}")
+
+
+@pytest.mark.parametrize("case", FAMILIES)
+def test_the_authors_later_networks(tmp_path, case):
+    assert_equal(write(tmp_path, f"family-{case}"), f"family-{case}", case.split("-")[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_later_networks_of_full_width(tmp_path, name):
+    assert_equal(write(tmp_path, f"family-{name}-full"), f"family-{name}-full", name)
 
 
 def our_losses(model: keras.Model, theirs) -> list[float]:
@@ -172,8 +200,9 @@ def test_a_whole_module_is_refused_by_name(cases):
         checkpoints.read_checkpoint(cases / "module.pth")
 
 
-def test_what_torchvision_says_of_its_weights_is_what_we_say(cases):
-    facts = np.load(cases / "facts.npz")
+@WITH_TORCHVISION
+def test_what_torchvision_says_of_its_weights_is_what_we_say(of_torchvision):
+    facts = np.load(of_torchvision / "facts.npz")
     assert tuple(facts["labels"]) == read_labels("kinetics400")
     assert tuple(facts["mean"]) == networks.TORCHVISION.mean
     assert tuple(facts["std"]) == networks.TORCHVISION.std

@@ -2,17 +2,18 @@
 
     python torch_networks.py FOLDER CASE…
 
-The authors' network is written out here as their code describes it; torchvision's come from
-torchvision. Each case becomes CASE.pth and CASE.npz.
+The authors' networks are written out here and in torch_families.py; torchvision's come from
+torchvision, which nothing else needs. Each case becomes CASE.pth and CASE.npz.
 """
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
+import torch_families
 from torch import nn
 from torch.nn import functional
 
@@ -103,9 +104,9 @@ def moved(model):
 
 def stage_outputs(model, clip):
     """Logits, and the mean of each channel behind each of the four stages."""
-    means = []
+    means, names = [], getattr(model, "STAGE", "layer{}")
     hooks = [
-        getattr(model, f"layer{stage}").register_forward_hook(
+        model.get_submodule(names.format(stage)).register_forward_hook(
             lambda _, __, out: means.append(out.mean((2, 3, 4)).numpy())
         )
         for stage in range(1, 5)
@@ -129,10 +130,12 @@ class Case:
     zipped: bool = True
     wrapped: bool = True
     parallel: bool = False
+    rename: Callable[[dict], dict] = dict
 
     def write(self, path):
         model = moved(self.model)
         state = (nn.DataParallel(model) if self.parallel else model).state_dict()
+        state = self.rename(state)
         content = {"state_dict": state, "arch": "resnet"} if self.wrapped else state
         torch.save(content, f"{path}.pth", _use_new_zipfile_serialization=self.zipped)
         *means, logits = stage_outputs(model, self.clip)
@@ -150,12 +153,22 @@ def odd(frames, size):
 
 
 def of_torchvision(name, zipped):
+    import torchvision
+
     model = torchvision.models.get_model(name, num_classes=9)
     return Case(model, clips(8, 48), zipped, wrapped=False)
 
 
 def full(depth):
     return Case(Authors(depth, "A" if depth < 50 else "B", classes=400), clips(16, 112))
+
+
+def family(name, size):
+    """ "narrow", "full", or "dotted": narrow, with the names of the files of 2018."""
+    full = size == "full"
+    model = torch_families.build(name, 400 if full else 10, 1.0 if full else 0.25)
+    rename = torch_families.dotted if size == "dotted" else dict
+    return Case(model, clips(16, 112 if full else 64), full, parallel=True, rename=rename)
 
 
 class TrainingState:
@@ -280,6 +293,8 @@ class Facts:
     """What torchvision says of its weights."""
 
     def write(self, path):
+        import torchvision
+
         weights = {
             name: torchvision.models.get_model_weights(name).KINETICS400_V1
             for name in ("r3d_18", "mc3_18", "r2plus1d_18")
@@ -300,6 +315,7 @@ MAKERS = {
     "odd": lambda frames, size: odd(int(frames), int(size)),
     "torchvision": lambda name, zipped: of_torchvision(name, zipped == "zip"),
     "full": lambda depth: full(int(depth)),
+    "family": family,
     "training": lambda schedule, zipped: TrainingState(schedule, zipped == "zip"),
     "steps": lambda shortcut, schedule: Steps(shortcut, schedule),
     "types": lambda dtype, zipped: Types(dtype, zipped == "zip"),

@@ -120,9 +120,9 @@ def _open_checkpoint(path: Path, key: str | None) -> WeightsFile:
         first_names = ", ".join(printable(name) for name in list(tensors)[:4])
         raise WeightsError(
             f"{path} is of another architecture than the networks here: its tensors are "
-            f"{first_names}, …; expected were conv1.weight, layer1.0.conv1.weight, … or "
-            "features.conv0.weight, … (the authors' networks), stem.0.weight, … (torchvision's), or "
-            "those of C3D."
+            f"{first_names}, …; expected were conv1.weight, layer1.0.conv1.weight, … (the authors' "
+            "networks; R(2+1)D conv1_s.weight, …, DenseNet features.conv0.weight, …), "
+            "stem.0.weight, … (torchvision's), or those of C3D."
         )
     values: dict[str, Value] = {}
     unknown = []
