@@ -54,7 +54,7 @@ def _foldable(model: keras.Model) -> dict[str, layers.BatchNormalization]:
         before = makers.get(id(norm.input))
         if (
             before is not None
-            and type(before) in _LINEAR
+            and isinstance(before, _LINEAR)
             and before.activation is keras.activations.linear
             and uses.count(id(before.output)) == 1
             and norm.axis in (-1, len(norm.input.shape) - 1)

@@ -21,8 +21,10 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers, ops
 
+from keras_r3d.applications.builders.blocks import GroupedConv3D
 from keras_r3d.system.errors import ExportError
 
 Pads = tuple[tuple[int, int], ...]  # before and behind, of each axis
@@ -72,7 +74,8 @@ def lower(model: keras.Model, *, skip_zeros: bool = False) -> keras.Model:
         )
     clip = keras.Input(batch_shape=(1, *shape[1:]), dtype="float32", name="clip")
     values = {id(model.inputs[0]): _Images(ops.reshape(clip, shape[1:]))}
-    rules = _RULES | {layers.Conv3D: functools.partial(_convolution, skip_zeros=skip_zeros)}
+    convolution = functools.partial(_convolution, skip_zeros=skip_zeros)
+    rules = _RULES | dict.fromkeys((layers.Conv3D, GroupedConv3D), convolution)
     for layer in model.layers:
         if isinstance(layer, layers.InputLayer):
             continue
@@ -116,11 +119,6 @@ def _sizes(images: _Images) -> list[int]:
 
 
 def _convolution(layer: layers.Conv3D, images: _Images, skip_zeros: bool = False) -> _Images:
-    if layer.groups != 1:
-        raise ExportError(
-            f"TFLite export does not know grouped convolutions: {layer.name} has "
-            f"groups={layer.groups}. {_OTHER}"
-        )
     spans = zip(layer.kernel_size, layer.dilation_rate, strict=True)
     windows = [(n - 1) * dilation + 1 for n, dilation in spans]
     if layer.padding == "same":
@@ -129,22 +127,46 @@ def _convolution(layer: layers.Conv3D, images: _Images, skip_zeros: bool = False
         images = _Images(images.x, pads)
     kernel, *bias = layer.get_weights()
     # Of fewer frames than the kernel spans it has taps that never read any: see _all_frames.
-    if layer.kernel_size[1:] == (1, 1) and 1 < windows[0] <= images.x.shape[0]:
+    grouped = layer.groups > 1
+    if not grouped and layer.kernel_size[1:] == (1, 1) and 1 < windows[0] <= images.x.shape[0]:
         images = _every(images.padded((1, 2)), (1, *layer.strides[1:]))
         x, shape = _along_time(images.x)
         y = _conv2d(layer, (0, None), x, (images.pads[0], (0, 0)), kernel[:, 0], bias, layer.name)
         return _Images(layer.activation(ops.reshape(y, (-1, *shape[1:3], layer.filters))))
-    if 1 < images.x.shape[0] < layer.kernel_size[0]:
+    if not grouped and 1 < images.x.shape[0] < layer.kernel_size[0]:
         return _Images(layer.activation(_all_frames(layer, images, kernel, bias)))
     parts: list[Any] = []
     for run, taps in _runs(layer, images, skip_zeros):
+        name = f"{layer.name}_{len(parts)}" if parts else layer.name
+        if grouped:
+            parts.append(_tap_by_tap(layer, images, run, taps, name))
+            continue
         few = images.x.shape[-1] <= _FEW_CHANNELS and len(taps) > 1 and layer.dilation_rate[0] == 1
         stacked = (_spans if few else _neighbors)(layer, images, run, taps)
         # (time, height, width, in, out) to (height, width, time * in, out)
         part = np.moveaxis(kernel[taps], 0, 2).reshape(*kernel.shape[1:3], -1, layer.filters)
-        name = f"{layer.name}_{len(parts)}" if parts else layer.name
         parts.append(_conv2d(layer, (1, 2), stacked.x, stacked.pads[1:], part, bias, name))
     return _Images(layer.activation(_joined(parts, axis=0)))
+
+
+class _GroupedConv2D(layers.Conv2D):
+    """The stock grouped convolution without Keras's XLA, which the converter aborts at."""
+
+    def convolution_op(self, inputs, kernel):
+        return tf.nn.conv2d(
+            inputs, kernel, self.strides, self.padding.upper(), dilations=self.dilation_rate
+        )
+
+
+def _tap_by_tap(layer: layers.Conv3D, images: _Images, run: range, taps: Sequence[int], name: str):
+    """Adds up a grouped convolution for each tap: side by side, taps would lie across groups."""
+    kernel, *bias = layer.get_weights()
+    sums: list[Any] = []
+    for tap in taps:
+        x, pads = _neighbors(layer, images, run, [tap]).x, images.pads[1:]
+        named = f"{name}_tap{tap}"
+        sums.append(_conv2d(layer, (1, 2), x, pads, kernel[tap], [] if sums else bias, named))
+    return functools.reduce(ops.add, sums)
 
 
 def _conv2d(layer: layers.Conv3D, axes, x, pads: Pads, kernel, bias: list[np.ndarray], name: str):
@@ -163,14 +185,15 @@ def _conv2d(layer: layers.Conv3D, axes, x, pads: Pads, kernel, bias: list[np.nda
         padding = "same"  # costs no copy
     else:
         padding, x = "valid", _pad(x, ((0, 0), *pads))
-    lowered = layers.Conv2D(
+    lowered = (layers.Conv2D if layer.groups == 1 else _GroupedConv2D)(
         kernel.shape[-1],
         kernel.shape[:2],
         strides=strides,
         padding=padding,
         data_format="channels_last",
         dilation_rate=dilation,
-        use_bias=layer.use_bias,
+        groups=layer.groups,
+        use_bias=bool(bias),
         name=name,
         dtype="float32",
     )
@@ -374,11 +397,14 @@ def _normalization(layer: layers.Normalization, images: _Images) -> _Images:
 
 
 def _concatenate(layer: layers.Concatenate, *values: Any):
-    if len(layer.output.shape) != 2 or layer.axis not in (-1, 1):
+    axes = len(layer.output.shape)
+    if axes not in (2, 5) or layer.axis not in (-1, axes - 1):
         raise ExportError(
-            f"TFLite export joins vectors only: {layer.name} joins {layer.input[0].shape} and "
-            f"others. {_OTHER}"
+            f"TFLite export joins vectors and the channels of maps only: {layer.name} joins "
+            f"{layer.input[0].shape} and others. {_OTHER}"
         )
+    if axes == 5:
+        return _Images(ops.concatenate([_whole(value) for value in values], axis=-1))
     return _Joined([part for value in values for part in getattr(value, "parts", [value])])
 
 

@@ -8,7 +8,22 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from keras import layers
 
-from keras_r3d.applications import C3D, R3D10, R3D18, R3D50, mc3_18, r2plus1d_18, r3d_18
+from keras_r3d.applications import (
+    C3D,
+    R2P1D50,
+    R3D10,
+    R3D18,
+    R3D50,
+    DenseNet121,
+    PreResNet18,
+    PreResNet50,
+    ResNeXt50,
+    WideResNet50,
+    mc3_18,
+    r2plus1d_18,
+    r3d_18,
+)
+from keras_r3d.applications.builders.blocks import GroupedConv3D
 from keras_r3d.export.tflite import folding, lowering
 from keras_r3d.system.errors import ExportError
 
@@ -50,6 +65,13 @@ def test_convolutions(size, kernel, strides, padding, use_bias, activation):
     for channels in (2, 5):  # few, and more: they are copied in different ways
         conv = layers.Conv3D(3, kernel, strides, padding, use_bias=use_bias, activation=activation)
         check(of((*size, channels), conv))
+
+
+@FEW
+@given(SIZES, WINDOWS, STEPS, PADDINGS, st.sampled_from([2, 3, 6]))
+def test_grouped_convolutions(size, kernel, strides, padding, groups):
+    conv = GroupedConv3D(12, kernel, strides, padding, groups=groups, activation="relu")
+    check(of((*size, 6), conv))
 
 
 @FEW
@@ -186,11 +208,17 @@ NETWORKS = {
     "conv1": lambda **kwargs: R3D10(conv1_t_size=4, conv1_t_stride=2, max_pool=False, **kwargs),
     "r2plus1d_18": r2plus1d_18,
     "c3d_bn": lambda **kwargs: C3D(with_batch_norm=True, **kwargs),
+    "resnext50": ResNeXt50,
+    "preresnet18": PreResNet18,
+    "densenet121": lambda **kwargs: DenseNet121(max_pool=False, **kwargs),
     **{
         name: pytest.param(build, marks=pytest.mark.slow)
         for name, build in {
             "r3d10_b": lambda **kwargs: R3D10(shortcut="B", **kwargs),
             "r3d18": R3D18,
+            "wideresnet50": WideResNet50,
+            "preresnet50": PreResNet50,
+            "r2p1d50": R2P1D50,
             "r3d50_a": lambda **kwargs: R3D50(shortcut="A", **kwargs),
             "r3d50_b": lambda **kwargs: R3D50(shortcut="B", **kwargs),
             "r3d_18": r3d_18,
@@ -232,7 +260,6 @@ def test_networks(build, shape):
 def test_layers_that_are_not_known_are_named():
     for model, message in (
         (of((4, 4, 4, 2), layers.UpSampling3D(2, name="up")), "does not know the layer up"),
-        (of((4, 4, 4, 2), layers.Conv3D(4, 3, groups=2, name="pairs")), "pairs has groups=2"),
         (
             of((1, 4, 4, 2), layers.ZeroPadding3D(1), layers.Conv3D(4, 1, 2, name="blind")),
             "blind reads nothing but zeros",
