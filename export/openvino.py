@@ -5,7 +5,6 @@ instead: on Python 3.13 that fails inside OpenVINO (2026.4), and it needs SciPy.
 """
 
 import json
-import tempfile
 from pathlib import Path
 
 import keras
@@ -13,6 +12,7 @@ import tensorflow as tf
 
 from keras_r3d.export.formats import Source
 from keras_r3d.inference.models.runtimes import loaders
+from keras_r3d.system import files
 
 MODEL = "model.xml"  # its weights lie beside it, in model.bin
 
@@ -35,9 +35,9 @@ def write(source: Source, path: Path, quantize: str) -> None:
         lambda clip: {loaders.OUTPUT: model(tf.cast(clip, tf.float32), training=False)},
         input_signature=[spec],
     )
-    with tempfile.TemporaryDirectory(prefix="keras_r3d-openvino-") as folder:
-        archive.write_out(folder, verbose=False)
-        converted = openvino.convert_model(folder)
+    with files.scratch_folder() as folder:
+        archive.write_out(str(folder), verbose=False)
+        converted = openvino.convert_model(str(folder))
     converted.set_friendly_name(model.name)
     # Otherwise the temporary folder is named in the file.
     converted.set_rt_info(model.name, ["conversion_parameters", "input_model"])

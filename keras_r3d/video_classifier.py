@@ -3,7 +3,6 @@
 import dataclasses
 import json as json_text
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -284,9 +283,9 @@ class VideoClassifier:
         weights, name = self._weights, self._opened.classifier.name
         if weights is None and name.endswith(".keras") and os.path.isfile(name):
             weights = os.path.abspath(name)
-        with tempfile.TemporaryDirectory(prefix="keras_r3d_") as folder:
+        with files.scratch_folder() as folder:
             if weights is None:
-                weights = os.path.join(folder, "weights.keras")
+                weights = str(folder / "weights.keras")
                 self._network("cannot be trained").save(weights)
             changes = [f"model.weights={json_text.dumps(weights)}", *overrides]
             run = train(

@@ -25,7 +25,6 @@ def run(options: Options) -> dict[str, Any]:
         peaks.append(peak_megabytes())
     each = (peaks[-1] - peaks[0]) / _MORE
     print(f"{options.data}, {len(index.seconds)} frames: {each:.1f} MB for each open video")
-    for file, frames in videos:
-        frames.close()
+    for file, _ in videos:
         file.close()
     return {"data": os.path.abspath(options.data), "megabytes_each": each}

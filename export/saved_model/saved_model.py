@@ -19,7 +19,6 @@ Reference:
 import json
 import shlex
 import string
-import tempfile
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -62,8 +61,8 @@ def write(source: Source, path: Path, quantize: str) -> None:
     model, classes = source.network, source.classes
     clips = source.metadata.read_recipe(model.name).clips
     network = narrowed(fold(model), quantize)
-    with tempfile.TemporaryDirectory() as folder:
-        labels = Path(folder) / "labels.txt"
+    with files.scratch_folder() as folder:
+        labels = folder / "labels.txt"
         labels.write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
         served = Signatures(network, classes, clips, labels)
         signatures = served.functions()

@@ -1,6 +1,7 @@
 """Exporting a run: where it goes, how it is compared with Keras, what is written of it."""
 
 import dataclasses
+import importlib.util
 import itertools
 import json
 import os
@@ -170,9 +171,18 @@ def test_an_interrupt_leaves_nothing_behind(opened, tmp_path, monkeypatch, form,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["tflite", "saved_model"])
-def test_ctrl_c_ends_an_export_at_any_time(run, tmp_path, form):
-    name = "m.tflite" if form == "tflite" else "m"
+@pytest.mark.parametrize(
+    ("form", "name", "needed"),
+    [
+        ("tflite", "m.tflite", "tensorflow"),
+        ("saved_model", "m", "tensorflow"),
+        ("onnx", "m.onnx", "tf2onnx"),
+        ("openvino", "m", "openvino"),
+    ],
+)
+def test_ctrl_c_ends_an_export_at_any_time(run, tmp_path, form, name, needed):
+    if importlib.util.find_spec(needed) is None:
+        pytest.skip(f"needs {needed}")
     (tmp_path / "temporary").mkdir()
 
     def start() -> subprocess.Popen:

@@ -1,5 +1,8 @@
 import errno
 import os
+import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,31 @@ def test_what_cannot_be_written_is_named_as_it_was_asked_for(tmp_path):
 
     with pytest.raises(files.WriteError, match=rf"^Could not write {tmp_path}/a\.txt \(read-only"):
         fail()
+
+
+def test_an_interrupt_while_files_are_removed_leaves_none(tmp_path, monkeypatch):
+    remove, done = shutil.rmtree, []
+
+    def interrupted(path, *arguments, **options):
+        if not done:
+            done.append(path)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)  # a handler would run by now
+        remove(path, *arguments, **options)
+
+    def work(kind):
+        with kind as folder:
+            folder.mkdir(exist_ok=True)
+            (folder / "a.txt").write_text("a")
+            raise ValueError  # so that it is removed, and not put in place
+
+    monkeypatch.setattr(shutil, "rmtree", interrupted)
+    for kind in (lambda: files.scratch_folder(tmp_path), lambda: files.atomic(tmp_path / "b")):
+        done.clear()
+        with pytest.raises(KeyboardInterrupt):
+            work(kind())
+        assert done
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import math
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Generator, Sequence
@@ -19,7 +18,7 @@ from keras_r3d._version import __version__
 from keras_r3d.data.annotations import Annotations, Video, exists, size
 from keras_r3d.data.store import encoding, format
 from keras_r3d.data.store.encoding import Part, StoreSettings
-from keras_r3d.system import workers
+from keras_r3d.system import files, workers
 from keras_r3d.system.errors import StoreError
 from keras_r3d.system.opencv import cv2
 
@@ -101,8 +100,8 @@ def estimate(
         chosen = order[first : first + _SAMPLES]
         size, tried = 0, []
         started = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix=".keras_r3d-", dir=folder) as scratch:
-            for place, result in encoded(work, chosen, Path(scratch), processes, limit_seconds):
+        with files.scratch_folder(folder) as scratch:
+            for place, result in encoded(work, chosen, scratch, processes, limit_seconds):
                 if isinstance(result, workers.Failure):
                     reasons.append(result.sentence(work.samples[place][1].name))
                     continue
