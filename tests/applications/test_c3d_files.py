@@ -284,8 +284,8 @@ def test_convert_says_what_it_found_and_takes_what_is_known_better(tmp_path):
     assert "pool5_padding both, bgr False" in str(done)
     with pytest.raises(ValueError, match=r"`max_pool` is no option of c3d, which .*c3d\.pickle h"):
         applications.convert(path, tmp_path / "d.keras", max_pool=True)
-    classifier = keras_r3d.VideoClassifier(tmp_path / "c.keras")
-    assert classifier.model.get_layer("pool5_pad")
+    loaded = applications.C3D(weights=tmp_path / "c.keras")
+    assert loaded.get_layer("pool5_pad")
 
 
 def test_convert_takes_files_of_keras_2(tmp_path):
@@ -313,7 +313,8 @@ def test_public_weights_have_names(cache, recwarn):
     ]:
         with pytest.raises(WeightsError) as error:
             applications.C3D(weights=name)
-        assert f"from {address} and put it at {cache / file} " in str(error.value)
+        remedy = f"{address} . Download it in a browser and put it at {cache / file} "
+        assert remedy in str(error.value)
     cache.mkdir(parents=True)
     pickled({})(cache / "c3d.pickle", 487)
     assert_close(logits(load("sports1m")), expected(487, *CAFFE))

@@ -147,8 +147,8 @@ def fetch(row: Pretrained) -> Path:
         if row.url is None:
             raise WeightsError(
                 f"weights='{row.name}' of {row.network} is the file {row.file}, which has no "
-                "address or no checksum for programs to fetch it with. Download it in a browser "
-                f"from {row.source} and put it at {path} (or pass its path as `weights`)."
+                f"address or no checksum for programs to fetch it with: {row.source} . "
+                f"Download it in a browser and put it at {path} (or pass its path as `weights`)."
             )
         _download(row, row.url, path)
     elif difference := _differs(row, path):
