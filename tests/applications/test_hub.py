@@ -26,7 +26,7 @@ ASKING = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
 import keras_r3d
-from keras_r3d import applications, recipe
+from keras_r3d import applications, inference, recipe
 from keras_r3d.training import finetune
 
 def bias(model):
@@ -39,7 +39,11 @@ def settled(address):
 def converted(address):
     return applications.convert(address, sys.argv[1], overwrite=True).network
 
+def embedded(address):
+    inference.extract_features(videos=[sys.argv[1]], model=address, output=f"{sys.argv[1]}.npz")
+
 WAYS = {
+    "embed": embedded,
     "build": lambda address: bias(applications.R3D10(weights=address)),
     "classify": lambda address: bias(keras_r3d.VideoClassifier(address).model),
     "train": settled,
@@ -176,7 +180,7 @@ WRONG = {
 def test_what_is_wrong_is_said_without_the_token(server, tmp_path):
     questions = [("build", address) for address in WRONG]
     questions += [("classify", "hf://me/none/w.pth"), ("convert", "hf://me/r3d/no.pth")]
-    questions += [("train", "hf://me/r3d/no.pth")]
+    questions += [("train", "hf://me/r3d/no.pth"), ("embed", "hf://me/r3d/no.keras")]
     answers, output = ask(server, tmp_path, questions, HF_TOKEN=TOKEN)
     for answer, message in zip(answers, WRONG.values(), strict=False):
         assert re.search(message, answer), answer

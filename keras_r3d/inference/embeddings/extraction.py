@@ -124,13 +124,15 @@ def extract_features(
         nameless = [listing.printable(v.name) for v in listed if not annotations.is_text(v.path)]
         named = opening.Named(model=model, workdir=workdir, recipe=recipe)
 
+        from keras_r3d.applications.weights import hub
         from keras_r3d.data.opening import file_reader
         from keras_r3d.inference.embeddings import features
         from keras_r3d.inference.evaluation.split import Split, open_split
         from keras_r3d.inference.models.protocol import described
         from keras_r3d.system.devices import choose
 
-        opened = opening.open_model(named.model, named.workdir, named.recipe, protocol, devices)
+        place = named.model and hub.fetch(named.model)
+        opened = opening.open_model(place, named.workdir, named.recipe, protocol, devices)
         if labeled:
             side = open_split(opened, data_dir, split)
         else:
