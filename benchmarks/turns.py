@@ -158,9 +158,9 @@ def report(
     heads = [head for head in used if head not in ("version", "problem")]
     turns = max(len(result.seconds) for result in results.values())
     print(f"{title}\n  {f'{unit} a second, median of {turns} turns':36}", end="")
-    print("".join(f"{head:>10}" for head in heads))
+    print("".join(f"{head:>11}" for head in heads))
     for name, row in rows.items():
-        cells = "".join(f"{_cell(row.get(head)):>10}" for head in heads).rstrip()
+        cells = "".join(f"{_cell(row.get(head)):>11}" for head in heads).rstrip()
         problem = "  " + textwrap.shorten(row["problem"], 150, placeholder=" …")
         version = f" ({row['version']})" if row["version"] else ""
         print(f"  {name + version:36}{problem if row['problem'] else cells}")
