@@ -171,6 +171,7 @@ def test_an_interrupt_leaves_nothing_behind(opened, tmp_path, monkeypatch, form,
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("form", "name", "needed"),
     [

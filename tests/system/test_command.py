@@ -193,12 +193,12 @@ def test_an_interrupt_is_told_from_an_error_that_a_library_makes_of_it(
     tmp_path, error, interrupted
 ):
     (tmp_path / "stop.py").write_text(
-        "import signal\n"
+        "import signal, sys\n"
         "from keras_r3d.system import command\n"
         "from keras_r3d.system.errors import R3DError\n"
         "def main(arguments):\n"
         f"    try: {'signal.raise_signal(signal.SIGINT)' if interrupted else 'pass'}\n"
-        "    except KeyboardInterrupt: pass\n"
+        "    except KeyboardInterrupt: sys.excepthook(*sys.exc_info())  # as PyErr_Print does\n"
         f"    raise {error}\n"
         "command.run(main)\n"
     )
