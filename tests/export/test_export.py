@@ -219,7 +219,8 @@ def test_ctrl_c_ends_an_export_at_any_time(run, tmp_path, form, name, needed):
         assert not (tmp_path / "out").exists()
         ended.append(process.returncode)
     assert len(ended) >= 5
-    assert list((tmp_path / "temporary").iterdir()) == []
+    left = {path.name for path in (tmp_path / "temporary").iterdir()}
+    assert left <= {".ses"}  # ONNX Runtime's own, of its telemetry, whatever becomes of the export
 
 
 def test_two_evaluations_are_compared():
