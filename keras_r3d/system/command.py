@@ -162,7 +162,8 @@ def run(
         def interrupt(number: int, _: object) -> None:
             interrupts.append(number)
             # Compiled code prints by these what it makes of the interrupt.
-            sys.excepthook = sys.unraisablehook = lambda *_: None
+            sys.excepthook = lambda *_: None
+            sys.unraisablehook = lambda _: None
             raise KeyboardInterrupt
 
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
