@@ -38,6 +38,31 @@ def trainable(model: keras.Model) -> int:
     return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
+# Thousand million multiply-adds without batch norm, computed from the papers' tables by other code.
+WITHOUT_BATCH_NORM = {
+    ("preresnet18", "A"): 8.30,
+    ("preresnet18", "B"): 8.31,
+    ("preresnet34", "A"): 12.69,
+    ("preresnet34", "B"): 12.70,
+    ("preresnet50", "B"): 10.07,
+    ("preresnet101", "B"): 13.89,
+    ("preresnet152", "B"): 18.61,
+    ("preresnet200", "B"): 25.81,
+    ("wideresnet50", "B"): 26.24,
+    ("resnext50", "B"): 7.45,
+    ("resnext101", "B"): 9.57,
+    ("resnext152", "B"): 12.18,
+    ("densenet121", ""): 10.40,
+    ("densenet169", ""): 10.68,
+    ("densenet201", ""): 11.24,
+    ("densenet264", ""): 12.00,
+    ("r2p1d18", "B"): 8.48,
+    ("r2p1d34", "B"): 12.87,
+    ("r2p1d50", "B"): 10.52,
+    ("r2p1d101", "B"): 14.35,
+}
+
+
 @pytest.mark.parametrize("row", NETWORKS, ids=["-".join(row[:2]) for row in NETWORKS])
 def test_parameters_and_multiply_adds_are_those_of_the_table(row):
     name, variant, parameters, gmac, _ = row
@@ -50,13 +75,18 @@ def test_parameters_and_multiply_adds_are_those_of_the_table(row):
         model = applications.get_model(name, input_shape=(16, 112, 112, 3), **options)
     assert model.name == name
     assert f"{trainable(model):,}" == parameters
-    assert f"{applications.multiply_adds(model) / 1e9:.2f}" == gmac
+    total = applications.multiply_adds(model)
+    assert f"{total / 1e9:.2f}" == gmac
+    norms = [one for one in model.layers if isinstance(one, keras.layers.BatchNormalization)]
+    total -= sum(int(np.prod(norm.output.shape[1:])) for norm in norms)
+    if (name, variant) in WITHOUT_BATCH_NORM:
+        assert total / 1e9 == pytest.approx(WITHOUT_BATCH_NORM[name, variant], abs=0.011)
 
 
 def test_the_table_has_every_network_in_its_default_form():
     assert {row[0] for row in NETWORKS} == set(applications.list_models())
     for name, network in networks.NETWORKS.items():
-        assert network.shortcut in [row[1] for row in NETWORKS if row[0] == name]
+        assert (network.shortcut or "") in [row[1] for row in NETWORKS if row[0] == name]
 
 
 def test_the_table_has_every_public_checkpoint():
@@ -116,6 +146,33 @@ def test_c3d_has_the_shapes_of_the_published_network():
         applications.C3D(width=0.125, input_shape=(4, 112, 112, 3))
     with pytest.raises(ValueError, match="c3d with its top takes clips of one size"):
         applications.C3D(width=0.125, input_shape=(None, 112, 112, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "frames", "shape", "gmac"),
+    [("resnext101", 64, (4, 4, 4, 2048), 38.27), ("densenet121", 64, (4, 3, 3, 1024), 41.62)],
+)
+def test_64_frames(name, frames, shape, gmac):
+    with without_drawing():
+        model = applications.get_model(name, input_shape=(frames, 112, 112, 3))
+    assert model.get_layer("avg_pool").input.shape[1:] == shape
+    assert applications.multiply_adds(model) / 1e9 == pytest.approx(gmac, rel=5e-3)
+
+
+def test_densenet_refuses_clips_that_its_transitions_leave_nothing_of():
+    for options, shape, message in (
+        ({}, (14, 112, 112, 3), "frames of at least 15, height of at least 29, width"),
+        ({}, (16, 112, 28, 3), "width of at least 29"),
+        ({"max_pool": False}, (7, 15, 15, 3), "frames of at least 8, height of at least 15"),
+        ({"conv1_t_stride": 2}, (28, 29, 29, 3), "frames of at least 29"),
+    ):
+        with pytest.raises(ValueError, match=rf"{message}.*input_shape=\({shape[0]}, "):
+            applications.DenseNet121(width=0.0625, input_shape=shape, **options)
+    with without_drawing():
+        model = applications.DenseNet121(width=0.0625, input_shape=(15, 29, 29, 3))
+    assert model.get_layer("conv5_relu").output.shape[1:4] == (1, 1, 1)
+    with pytest.raises(ValueError, match=r"`shortcut` must be one of \[None\].*shortcut=A"):
+        applications.DenseNet121(shortcut="A")
 
 
 def test_multiply_adds_want_a_whole_shape():

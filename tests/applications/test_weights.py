@@ -18,12 +18,17 @@ from keras_r3d.applications import CheckpointError, WeightsError
 from keras_r3d.applications.labels import read_labels
 from keras_r3d.applications.networks import NETWORKS
 from keras_r3d.applications.weights import pretrained, pytorch
+from keras_r3d.applications.weights.weights_file import open_file
 from keras_r3d.system import retrying
 
 PYTORCH_NAMES = {
     "r3d_18": pytorch.TORCHVISION,
     "mc3_18": pytorch.TORCHVISION,
     "r2plus1d_18": pytorch.TORCHVISION_2PLUS1D,
+    "densenet121": pytorch.DENSENET_2018,
+    "densenet169": pytorch.DENSENET,
+    "r2p1d18": pytorch.AUTHORS_2PLUS1D,
+    "r2p1d50": pytorch.AUTHORS_2PLUS1D_BOTTLENECK,
 }
 
 
@@ -62,24 +67,86 @@ def checkpoint(tmp_path):
         ("r3d_18", "legacy", "B"),
         ("mc3_18", "zip", "B"),
         ("r2plus1d_18", "zip", "B"),
+        ("preresnet18", "zip", "A"),
+        pytest.param("preresnet50", "legacy", "B", marks=pytest.mark.slow),
+        ("wideresnet50", "zip", "B"),
+        ("resnext50", "zip", "B"),
+        ("r2p1d18", "zip", "A"),
+        pytest.param("r2p1d50", "zip", "B", marks=pytest.mark.slow),
+        ("densenet121", "zip", None),
+        pytest.param("densenet169", "legacy", None, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.filterwarnings("ignore:.*does not say how its input")
 def test_a_checkpoint_decides_the_network_s_options(tmp_path, name, container, shortcut):
     original = moved(
         applications.get_model(
-            name, width=0.05, classes=7, shortcut=shortcut, conv1_t_size=5, **LOGITS
+            # At other widths some of ResNeXt's stages have no groups.
+            name,
+            width=0.0625,
+            classes=7,
+            shortcut=shortcut,
+            conv1_t_size=5,
+            **LOGITS,
         )
     )
     names = PYTORCH_NAMES.get(name, pytorch.AUTHORS)
     content = {"state_dict": state_dict(original, names)}
     path = pth.WRITERS[container](tmp_path / "w.pth", content)
+    assert open_file(path).network == name
     loaded = applications.get_model(name, weights=path, **LOGITS)
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in original.layers]
     assert loaded.output_shape == (None, 7)
     for ours, theirs in zip(loaded.weights, original.weights, strict=True):
         assert (keras.ops.convert_to_numpy(ours) == keras.ops.convert_to_numpy(theirs)).all()
-    assert (logits(loaded) == logits(original)).all()
+    if not name.startswith("densenet"):  # to which CLIP is too short
+        assert (logits(loaded) == logits(original)).all()
+
+
+def test_files_of_other_families_are_told_by_name(tmp_path):
+    """Their tensors are called alike, but for DenseNet's."""
+    small = {"width": 0.0625, "classes": 3}
+    for ours, theirs, message in (
+        ("wideresnet50", "resnext50", r"holds resnext50 .*conv2\.weight is \(8, 1, 3, 3, 3\), in"),
+        ("r3d18", "preresnet18", r"holds preresnet18 .*layer2\.0\.bn1\.weight is \(4,\), in"),
+        ("r3d50", "wideresnet50", r"holds wideresnet50 .*conv1\.weight is \(8, 4, 1, 1, 1\), in"),
+        ("r3d18", "densenet121", r"holds densenet121 .*conv\.1\.weight is \(8, 4"),
+        ("densenet121", "r3d18", r"holds r3d18 .*: (it has no|layer)"),
+        ("r2plus1d_18", "r2p1d18", r"holds r2p1d18 .*conv1_s\.weight is"),
+    ):
+        with without_drawing():
+            values = state_dict(
+                applications.get_model(theirs, **small), PYTORCH_NAMES.get(theirs, pytorch.AUTHORS)
+            )
+            path = pth.write_zip(tmp_path / f"{theirs}.pth", values)
+            with pytest.raises(WeightsError, match=rf"does not fit .*{ours} \(it {message}"):
+                applications.get_model(ours, weights=path, mean=(1, 2, 3))
+
+
+def test_a_wider_conv1_is_of_none_of_ours(tmp_path):
+    """As in later versions of the authors' code for wide networks and ResNeXt."""
+    with without_drawing():
+        values = state_dict(applications.ResNeXt50(width=0.0625, classes=3))
+    values["conv1.weight"] = np.zeros((8, 3, 7, 7, 7), np.float32)
+    for kind in ("weight", "bias", "running_mean", "running_var"):
+        values[f"bn1.{kind}"] = np.ones(8, np.float32)
+    path = pth.write_zip(tmp_path / "w.pth", values)
+    with pytest.raises(WeightsError, match=r"another architecture than .*of their channels, are"):
+        applications.ResNeXt50(weights=path)
+
+
+def test_tensors_too_many_or_too_few_are_named(tmp_path):
+    with without_drawing():
+        values = state_dict(
+            applications.DenseNet121(width=0.0625, classes=3), pytorch.DENSENET_2018
+        )
+    last = "features.denseblock4.denselayer16.conv.2.weight"
+    more = {**values, last.replace("conv.2", "conv.3"): values[last]}
+    less = {name: value for name, value in values.items() if name != last}
+    for content, message in ((more, r"it has .*conv\.3\.weight"), (less, rf"it has no {last}")):
+        path = pth.write_zip(tmp_path / "w.pth", content)
+        with without_drawing(), pytest.raises(WeightsError, match=message):
+            applications.DenseNet121(weights=path, mean=(1, 2, 3))
 
 
 @pytest.mark.parametrize("width", [0.1, 0.2, 0.3, 0.7, 1 / 3])
@@ -571,7 +638,7 @@ def test_a_server_that_is_not_there(server, monkeypatch, cache):
 
 
 def test_names_translate_both_ways():
-    for name in ("r3d18", "r3d50", "r3d_18", "mc3_18", "r2plus1d_18"):
+    for name in ("r3d18", "r3d50", *PYTORCH_NAMES):
         names = PYTORCH_NAMES.get(name, pytorch.AUTHORS)
         with without_drawing():
             model = applications.get_model(name, width=0.02, classes=2)
@@ -579,4 +646,5 @@ def test_names_translate_both_ways():
             for variable in layer.weights:
                 ours = f"{layer.name}/{variable.name}"
                 assert pytorch.variable(names, pytorch.tensor(names, ours)) == ours
-        assert (NETWORKS[name].family == "hara") == (names is pytorch.AUTHORS)
+        torchvision = names in (pytorch.TORCHVISION, pytorch.TORCHVISION_2PLUS1D)
+        assert (NETWORKS[name].family == "torchvision") == torchvision

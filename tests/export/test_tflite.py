@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from exports import source_of
+from families import mixed
 from folded import moved, output
 
 from keras_r3d.applications import C3D, R3D10, R3D50, r2plus1d_18
@@ -92,6 +93,22 @@ def test_the_signature_names_what_goes_in_and_out(exported, quantize):
         "serving_default",
         {"inputs": {"clip": clip}, "outputs": {"probabilities": probabilities | {"shape": [1, 3]}}},
     )
+
+
+@pytest.mark.parametrize(("quantize", "share"), [("none", 1e-4), ("int8", 0.2)])
+def test_blocks_of_all_families(tmp_path, quantize, share):
+    model = mixed()
+    clips = np.random.default_rng(0).integers(0, 256, (6, *model.input_shape[1:]))
+    clips = (clips * np.linspace(0.2, 1, 6)[:, None, None, None, None]).astype(np.uint8)
+    path = write(model, tmp_path / "m.tflite", quantize, clips)
+    expected = output(model, clips)
+    differences = abs(scores(tf.lite.Interpreter(str(path)), clips) - expected)
+    assert differences.max() < share * np.ptp(expected, axis=0).max()
+    assert np.ptp(expected, axis=0).max() > 0.1  # else a mistake would not show
+    found = [one["op_name"] for one in operators(path)]  # all are built in
+    assert found.count("CONV_2D") < 50  # 3 a grouped convolution, not one a group
+    if quantize == "int8":
+        assert in_float(path) <= {"CAST", "RESHAPE", "DEQUANTIZE", "SOFTMAX"}
 
 
 def test_sizes(model, exported):
