@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_r3d.applications import R3D10, R3D18, R3D50, r2plus1d_18
 from keras_r3d.applications.builders import blocks
@@ -38,6 +39,30 @@ def test_shortcut_a_subsamples_and_pads_with_zeros():
     assert (out[..., :2] == values[:, ::2, ::2, ::2]).all()
     assert (out[..., 2:] == 0).all()
     assert model.count_params() == 0
+
+
+def is_compiled(model: keras.Model) -> bool:
+    """Whether a part of its graph goes to XLA."""
+    spec = tf.TensorSpec((1, *model.input_shape[1:]))
+    graph = tf.function(model).get_concrete_function(spec).graph.as_graph_def()
+    return any("_XlaMustCompile" in part.attr for part in graph.library.function)
+
+
+def test_grouped_convolutions_compute_what_keras_s_do_without_xla(tmp_path, monkeypatch):
+    x = keras.Input((4, 5, 6, 8))
+    model = keras.Model(x, blocks.conv(x, 12, "c", strides=(2, 2, 2), groups=4))
+    model.save(tmp_path / "m.keras")
+    plain = keras.models.load_model(tmp_path / "m.keras")
+    assert type(plain.get_layer("c")) is keras.layers.Conv3D
+    clip = np.random.default_rng(0).random((1, 4, 5, 6, 8), np.float32)
+    expected = keras.ops.convert_to_numpy(plain(clip))
+    assert keras.ops.convert_to_numpy(model(clip)) == pytest.approx(expected, abs=1e-5)
+    assert is_compiled(plain)
+    assert not is_compiled(model)
+    assert not is_compiled(keras.models.clone_model(model))
+    assert not is_compiled(blocks.split_groups(plain))
+    monkeypatch.setattr(keras.distribution, "list_devices", lambda kind: ["gpu:0"])
+    assert is_compiled(model)
 
 
 @pytest.mark.parametrize("side", [7, 8])
