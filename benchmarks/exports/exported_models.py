@@ -57,20 +57,34 @@ def load_keras(path: Path, threads: int) -> Score:
     return lambda clip: function(tf.constant(clip)).numpy()
 
 
-def _load_export(path: Path, threads: int) -> Score:
-    """Our SavedModel, ONNX or OpenVINO model (in float32), as a classifier opens it."""
-    from keras_r3d.inference.models import runtimes
+# What a classifier opens fills single clips up to two, so these run the files themselves.
+def _load_saved_model(path: Path, threads: int) -> Score:
+    tf = import_tensorflow()
+    loaded = tf.saved_model.load(str(path))
+    served = loaded.signatures["serving_default"]
 
-    if path.name == "saved_model":
-        import_tensorflow()
-    return runtimes.load_export(path / "model.xml" if path.name == "openvino" else path).score(1)
+    def score(clip: np.ndarray) -> np.ndarray:
+        assert loaded is not None  # named here to be kept: it owns the variables
+        return served(clip=tf.constant(clip))["probabilities"].numpy()
+
+    return score
 
 
-def _load_openvino(path: Path, threads: int) -> Score:
-    """The same in the precision that OpenVINO chooses: bfloat16 where the processor has it."""
+def _load_onnx(path: Path, threads: int) -> Score:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+    return lambda clip: session.run(["probabilities"], {"clip": clip})[0]
+
+
+def _load_openvino(path: Path, threads: int, *, precision: str | None = None) -> Score:
+    """Without a precision OpenVINO chooses it: bfloat16 where the processor has it."""
     import openvino
 
     hints = {"INFERENCE_NUM_THREADS": str(threads), "PERFORMANCE_HINT": "LATENCY"}
+    hints |= {"INFERENCE_PRECISION_HINT": precision} if precision else {}
     compiled = openvino.Core().compile_model(path / "model.xml", "CPU", hints)
     return lambda clip: np.array(compiled(clip)["probabilities"])
 
@@ -105,9 +119,9 @@ _TFLITE = {  # by file
 ALL = (
     *(exported(name, _load_tflite, _TENSORFLOW, file, **_LITE) for file, name in _TFLITE.items()),
     exported("TensorFlow, tf.function", load_keras, _TENSORFLOW, "model.keras"),
-    exported("keras_r3d SavedModel", _load_export, _TENSORFLOW, "saved_model"),
-    exported("keras_r3d ONNX, ONNX Runtime", _load_export, ("onnxruntime",), "model.onnx"),
-    exported("keras_r3d OpenVINO, float32", _load_export, _OPENVINO, "openvino"),
+    exported("keras_r3d SavedModel", _load_saved_model, _TENSORFLOW, "saved_model"),
+    exported("keras_r3d ONNX, ONNX Runtime", _load_onnx, ("onnxruntime",), "model.onnx"),
+    exported("keras_r3d OpenVINO, float32", _load_openvino, _OPENVINO, "openvino", precision="f32"),
     exported("keras_r3d OpenVINO, default", _load_openvino, _OPENVINO, "openvino"),
     exported("PyTorch, channels last", _load_pytorch, ("torch",), "", channels_last=True),
     exported("PyTorch, channels first", _load_pytorch, ("torch",), "", channels_last=False),
