@@ -47,8 +47,11 @@ BESIDE = ("models.config", "batching.config", "serving.md")
 # What gives sums over the whole clip, or numbers that others read.
 _EXACT = (layers.GlobalAveragePooling3D, layers.GlobalMaxPooling3D, layers.Softmax)
 # TensorFlow has no kernel for float16 of these on CPU.
-_POOLING = (layers.MaxPooling3D, layers.AveragePooling3D)
-_WITH_KERNEL = (layers.Conv3D, layers.Dense)
+_POOLING = (
+    *(layers.MaxPooling3D, layers.AveragePooling3D),
+    *(layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalAveragePooling2D),
+)
+_WITH_KERNEL = (layers.Conv3D, layers.Conv2D, layers.Dense)
 
 
 def write(source: Source, path: Path, quantize: str) -> None:
@@ -91,7 +94,10 @@ def narrowed(model: keras.Model, precision: str) -> keras.Model:
     ends_dense = isinstance(model.layers[kernels[-1]], layers.Dense)
 
     def clone(layer: layers.Layer) -> layers.Layer:
-        number, config = order[layer.name], layer.get_config()
+        config = layer.get_config()
+        if layer.name not in order:  # an operation without a type of its own
+            return layer.__class__.from_config(config)
+        number = order[layer.name]
         exact = isinstance(layer, exact_kinds) or number < kernels[0]
         exact = exact or (ends_dense and number >= kernels[-1])
         config["dtype"] = "float32" if exact else precision

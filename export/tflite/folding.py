@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import layers
 
-# Their kernels have the output channels last.
-_LINEAR = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.Dense)
+# Their kernels have the output channels last (DepthwiseConv2D as two axes).
+_LINEAR = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv2D, layers.Dense)
 
 
 def fold(model: keras.Model) -> keras.Model:
@@ -67,7 +67,7 @@ def _foldable(model: keras.Model) -> dict[str, layers.BatchNormalization]:
 def _merged(weights: list[np.ndarray], norm: layers.BatchNormalization) -> list[np.ndarray]:
     """Returns kernel and bias of a layer and its batch norm; the sums are float64."""
     kernel = weights[0].astype(np.float64)
-    bias = weights[1].astype(np.float64) if len(weights) > 1 else np.zeros(kernel.shape[-1])
+    bias = weights[1].astype(np.float64) if len(weights) > 1 else 0.0
     mean, variance = (
         np.asarray(keras.ops.convert_to_numpy(value), np.float64)
         for value in (norm.moving_mean, norm.moving_variance)
@@ -78,4 +78,6 @@ def _merged(weights: list[np.ndarray], norm: layers.BatchNormalization) -> list[
     bias = (bias - mean) * factor
     if norm.center:
         bias += keras.ops.convert_to_numpy(norm.beta)
+    if kernel.shape[-1] != len(factor):
+        factor = factor.reshape(kernel.shape[-2:])
     return [(kernel * factor).astype(np.float32), bias.astype(np.float32)]

@@ -32,6 +32,7 @@ Pads = tuple[tuple[int, int], ...]  # before and behind, of each axis
 _NONE: Pads = ((0, 0), (0, 0), (0, 0))
 
 _OTHER = "The format saved_model can hold this model."
+_GROUPED = f"TFLite export does not know grouped convolutions: {{}} has groups={{}}. {_OTHER}"
 _FEW_CHANNELS = 4  # that are slow to copy pixel by pixel
 _MOST = 15 / 16  # of the products, for several convolutions to be worth their weights
 
@@ -76,10 +77,10 @@ def lower(model: keras.Model, *, skip_zeros: bool = False) -> keras.Model:
     values = {id(model.inputs[0]): _Images(ops.reshape(clip, shape[1:]))}
     convolution = functools.partial(_convolution, skip_zeros=skip_zeros)
     rules = _RULES | dict.fromkeys((layers.Conv3D, GroupedConv3D), convolution)
-    for layer in model.layers:
+    for layer in model.operations:
         if isinstance(layer, layers.InputLayer):
             continue
-        rule = rules.get(type(layer))
+        rule = _as_it_is if _is_batching(layer) else rules.get(type(layer))
         inputs = [values.get(id(tensor)) for tensor in keras.tree.flatten(layer.input)]
         if rule is None or None in inputs or len(layer._inbound_nodes) > 1:
             raise ExportError(
@@ -360,6 +361,29 @@ def _every(images: _Images, strides: Sequence[int]) -> _Images:
     return _Images(x)
 
 
+def _is_batching(layer: Any) -> bool:
+    """Whether it makes a batch of images of a clip, or a clip of them: the operation `reshape`."""
+    if isinstance(layer, layers.Layer) or type(layer).__name__ != "Reshape":
+        return False
+    before, after = layer.input.shape, layer.output.shape
+    return {len(before), len(after)} == {4, 5} and before[-3:] == after[-3:]
+
+
+def _as_it_is(layer: Any, value: Any) -> Any:
+    return value
+
+
+def _reshape(layer: layers.Reshape, value: Any):
+    """Of a clip; or of each image alike."""
+    if len(layer.input.shape) < 5:
+        return _same(layer, value)
+    return _Images(ops.reshape(_whole(value), layer.output.shape[1:]))
+
+
+def _permute(layer: layers.Permute, images: _Images) -> _Images:
+    return _Images(ops.transpose(_whole(images), [axis - 1 for axis in layer.dims]))
+
+
 def _global_pooling(pool: type[layers.Layer]):
     def rule(layer: layers.Layer, images: _Images):
         x = _whole(images)
@@ -398,9 +422,11 @@ def _normalization(layer: layers.Normalization, images: _Images) -> _Images:
 
 def _concatenate(layer: layers.Concatenate, *values: Any):
     axes = len(layer.output.shape)
+    if axes == 4:
+        return _same(layer, *values)
     if axes not in (2, 5) or layer.axis not in (-1, axes - 1):
         raise ExportError(
-            f"TFLite export joins vectors and the channels of maps only: {layer.name} joins "
+            f"TFLite export joins vectors, images, and the channels of maps: {layer.name} joins "
             f"{layer.input[0].shape} and others. {_OTHER}"
         )
     if axes == 5:
@@ -425,7 +451,9 @@ def _dense(layer: layers.Dense, value: Any):
 
 
 def _same(layer: layers.Layer, *values: Any):
-    """The layer itself: it treats every pixel, or every row, alike."""
+    """The layer itself: it treats every pixel, row or image alike."""
+    if getattr(layer, "groups", 1) != 1:
+        raise ExportError(_GROUPED.format(layer.name, layer.groups))
     config = layer.get_config() | {"dtype": "float32"}
     lowered = layer.__class__.from_config(config)
     inputs = [_whole(value) for value in values]
@@ -445,6 +473,15 @@ _RULES: dict[type[layers.Layer], Callable[..., Any]] = {
     layers.Flatten: lambda layer, value: ops.reshape(_whole(value), (1, -1)),
     layers.Concatenate: _concatenate,
     layers.Dense: _dense,
-    **dict.fromkeys((layers.Dropout, layers.Identity), lambda layer, value: value),
+    layers.Reshape: _reshape,
+    layers.Permute: _permute,
+    **dict.fromkeys((layers.Dropout, layers.Identity), _as_it_is),
     **dict.fromkeys((layers.ReLU, layers.Activation, layers.Add, layers.BatchNormalization), _same),
+    **dict.fromkeys(
+        (layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D, layers.Multiply), _same
+    ),
+    **dict.fromkeys(
+        (layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalAveragePooling2D), _same
+    ),
+    **dict.fromkeys((layers.ZeroPadding2D, layers.Cropping2D), _same),
 }

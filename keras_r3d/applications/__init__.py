@@ -2,6 +2,7 @@
 
 from keras_r3d.applications import backend as _backend  # noqa: F401 (first)
 from keras_r3d.applications.builders.c3d import C3D
+from keras_r3d.applications.builders.frame_net import FrameNet
 from keras_r3d.applications.builders.r3d import (
     R2P1D18,
     R2P1D34,
@@ -63,6 +64,7 @@ __all__ = [
     "DenseNet169",
     "DenseNet201",
     "DenseNet264",
+    "FrameNet",
     "Metadata",
     "PreResNet18",
     "PreResNet34",

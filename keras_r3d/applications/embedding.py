@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 
 from keras_r3d.applications.networks import HEAD
 
@@ -51,9 +51,12 @@ def _embedder(network: keras.Model, stages: Sequence[str], number: int) -> keras
     for stage in stages:
         pattern = rf"{prefix}{stage}(\D|$)"
         stage_layers = [layer for layer in network.layers if re.match(pattern, layer.name)]
-        if not stage_layers or len(stage_layers[-1].output.shape) != 5:
+        if not stage_layers or len(stage_layers[-1].output.shape) not in (4, 5):
             raise ValueError(f"The network {network.name} has no stage '{stage}'.")
         x, name = stage_layers[-1].output, f"{prefix}pool_{stage}"
+        if len(x.shape) == 4:  # a FrameNet's frames, one batch
+            (images,) = {o.input.shape[1] for o in network.operations if _makes_batch(o)}
+            x = ops.reshape(x, (-1, images, *x.shape[1:]))
         if stage != stages[-1] or None in x.shape[1:] or min(x.shape[2:4]) < 2:
             pooled.append(layers.GlobalAveragePooling3D(data_format="channels_last", name=name)(x))
             continue
@@ -67,6 +70,11 @@ def _embedder(network: keras.Model, stages: Sequence[str], number: int) -> keras
         )
     joined = layers.Concatenate(name=f"{prefix}stages")(pooled) if len(pooled) > 1 else pooled[0]
     return keras.Model(network.inputs, joined, name=network.name)
+
+
+def _makes_batch(operation: keras.Operation) -> bool:
+    shapes = operation.input, operation.output
+    return [len(getattr(tensor, "shape", ())) for tensor in shapes] == [5, 4]
 
 
 def _prefix(number: int) -> str:

@@ -34,6 +34,7 @@ class Metadata:
         normalises: the model itself subtracts `mean` and divides by `std`, its input is 0-255;
             otherwise `preprocess_input` does.
         weights: where the weights were loaded from, None for a network trained from scratch.
+        options: arguments of its builder that no array's shape shows; None where there are none.
         recipe: the tables of the recipe it was trained by, of which [clips] says how its clips are
             cut and [eval] how windows are placed and averaged, or these tables alone; None where
             there was none.
@@ -44,6 +45,7 @@ class Metadata:
     std: tuple[float, ...] = ()
     normalises: bool = True  # British, as in the files that are out there
     weights: str | None = None
+    options: Mapping[str, Any] | None = None
     recipe: Mapping[str, Any] | None = None
 
     def read_recipe(self, where: str) -> Recipe:

@@ -11,12 +11,12 @@ from keras import layers
 
 from keras_r3d.applications.builders import r3d
 from keras_r3d.applications.builders.c3d import C3D
+from keras_r3d.applications.builders.frame_net import FrameNet
 from keras_r3d.applications.metadata import read_metadata
 from keras_r3d.applications.weights import pretrained
 
-_BUILDERS: dict[str, Callable[..., keras.Model]] = {
-    builder.__name__.lower(): builder for builder in (*r3d.BUILDERS, C3D)
-}
+_ALL: tuple[Callable[..., keras.Model], ...] = (*r3d.BUILDERS, C3D, FrameNet)
+_BUILDERS = {builder.__name__.lower(): builder for builder in _ALL}
 _BUILDERS["c3d_bn"] = functools.partial(C3D, with_batch_norm=True, name="c3d_bn")
 
 
@@ -85,7 +85,7 @@ def multiply_adds(model: keras.Model) -> int:
     """Counts the multiply-adds of a network for one clip.
 
     Those of convolutions, of fully connected layers, and of batch norm, which multiplies and adds
-    once for each value (under 0.2 % of the whole).
+    once for each value (under 0.2 % of the whole). Those of a FrameNet are of all its frames.
 
     Args:
         model: built with a full `input_shape`.
@@ -99,16 +99,21 @@ def multiply_adds(model: keras.Model) -> int:
             "Multiply-adds depend on the size of the clip: build the model with a full "
             f"`input_shape`. Received: {model.name} with input_shape={tuple(shape)}"
         )
-    total = 0
-    for layer in model.layers:
+    total, images = 0, 1
+    for layer in model.operations:
+        if not isinstance(layer, layers.Layer):  # makes a batch of images of a clip, or a clip
+            images = layer.input.shape[1] if len(layer.output.shape) == 4 else 1
+            continue
         if isinstance(layer, keras.Model):
             raise ValueError(
                 f"{model.name} has the model {layer.name} inside: count each on its own."
             )
         if isinstance(layer, layers.Conv3D):
             total += math.prod(layer.output.shape[1:4]) * math.prod(layer.kernel.shape)
+        elif isinstance(layer, (layers.Conv2D, layers.DepthwiseConv2D)):
+            total += images * math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
         elif isinstance(layer, layers.Dense):
             total += math.prod(layer.kernel.shape)
         elif isinstance(layer, layers.BatchNormalization):
-            total += math.prod(layer.output.shape[1:])
+            total += images * math.prod(layer.output.shape[1:])
     return total

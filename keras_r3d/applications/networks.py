@@ -129,6 +129,7 @@ NETWORKS = {
 
 
 C3D_NETWORKS = ("c3d", "c3d_bn")
+FRAME_NET = "framenet"
 
 
 class _Array(Protocol):
@@ -146,6 +147,8 @@ def identify_network(
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
     bias = shapes.get(f"{HEAD}/bias", ())
     options: dict[str, Any] = {"classes": bias[0]} if len(bias) == 1 else {}
+    if len(shapes.get("conv1/kernel", ())) == 4:  # of images
+        return FRAME_NET, options | {"in_channels": shapes["conv1/kernel"][2]}
     stem = "2+1d" if "conv1_temporal/kernel" in shapes else "3d"
     bottleneck = "conv2_1_conv3/kernel" in shapes
     is_dense = "conv3_transition_conv/kernel" in shapes

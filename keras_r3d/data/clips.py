@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.random import Generator
@@ -57,7 +57,7 @@ def middle_clip(reader: Reader, source: Video, clips: Clips, out: Frame | None =
     if isinstance(clips.sampling, Consecutive):
         numbers = temporal.middle_window(count, clips.frames, clips.sampling.stride)
     else:
-        numbers = temporal.spread(count, clips.frames)
+        (numbers,) = _spread(count, clips, lambda n, parts: [temporal.spread(n, parts)])
     pixels = np.empty(clips.shape, np.uint8) if out is None else out
     crops = reader.cut(
         source, [Cut(numbers, functools.partial(views_of(clips, 1).crop, 0), pixels)]
@@ -79,9 +79,9 @@ def windows(
     def choose(length: int) -> list[temporal.Indices]:
         if isinstance(sampling, Consecutive):
             return temporal.even_windows(length, frames, sampling.stride, count or 1)
-        if sampling.spans and count is None:
-            return temporal.spans(length, frames, sampling.spans)
-        return temporal.even_spreads(length, frames, count or 1)
+        if (shares := sampling.spans) and count is None:
+            return _spread(length, clips, lambda n, parts: temporal.spans(n, parts, shares))
+        return _spread(length, clips, lambda n, parts: temporal.even_spreads(n, parts, count or 1))
 
     if isinstance(sampling, Consecutive) and count is None:
         return reader.windows(source, frames, sampling.stride, cut)
@@ -100,7 +100,14 @@ def training_frames(count: int, clips: Clips, rng: Generator) -> temporal.Indice
         most = sampling.max_stride or sampling.stride
         stride = temporal.random_stride(rng, count, clips.frames, sampling.stride, most)
         return temporal.random_window(rng, count, clips.frames, stride)
-    return temporal.spread(count, clips.frames, rng if isinstance(sampling, Segments) else None)
+    chance = rng if isinstance(sampling, Segments) else None
+    return _spread(count, clips, lambda n, parts: [temporal.spread(n, parts, chance)])[0]
+
+
+def _spread(
+    count: int, clips: Clips, choose: Callable[[int, int], Iterable[temporal.Indices]]
+) -> list[temporal.Indices]:
+    return temporal.snippets(count, clips.frames, clips.snippet, choose)
 
 
 def training_crop(clips: Clips, rng: Generator, height: int, width: int) -> cropping.Crop:

@@ -54,6 +54,8 @@ class Segments(Table, kind="segments"):
     Args:
         spans: as of `uniform`.
         fps: as of `uniform`.
+        snippet: frames in a row that are taken of each part; absent, one. A clip of 15 frames in
+            snippets of 5 has 3 parts.
 
     Reference:
         Wang et al., Temporal Segment Networks, ECCV 2016, https://arxiv.org/abs/1608.00859.
@@ -61,6 +63,7 @@ class Segments(Table, kind="segments"):
 
     spans: tuple[Share, ...] | None = None
     fps: FramesPerSecond | None = None
+    snippet: Annotated[int, Between(2)] | None = None
 
 
 class MultiScale(Table, kind="multiscale"):
@@ -200,6 +203,11 @@ class Clips(Table):
         return self.frames, *self.image_size, self.channels
 
     @property
+    def snippet(self) -> int:
+        """Frames in a row at each place that a clip is spread over."""
+        return getattr(self.sampling, "snippet", None) or 1
+
+    @property
     def is_spread(self) -> bool:
         """Whether a clip is spread over the video, instead of being consecutive frames."""
         return not isinstance(self.sampling, Consecutive)
@@ -210,6 +218,9 @@ class Clips(Table):
         return isinstance(self.crop, Whole)
 
     def _at_odds(self) -> Iterator[Problem]:
+        if self.frames % self.snippet:
+            problem = f"must be a multiple of `sampling.snippet`, {self.snippet}. Received:"
+            yield "frames", f"{problem} {self.frames}"
         if self.input != "rgb" and self.augment is not None:
             problem = f"which is wrong for `input` '{self.input}', optical flow: leave it out."
             yield "augment", f"changes colors or turns pictures, {problem}"

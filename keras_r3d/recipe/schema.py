@@ -19,15 +19,19 @@ class Model(Table):
 
     Attributes:
         name: network, as `keras_r3d.applications.get_model` takes it.
-        shortcut: "A" (identity, zero-padded channels) or "B" (1x1x1 projection); C3D and DenseNet
-            have none.
-        width: multiplies the filters of every convolution (of C3D, also the units of fc6 and fc7).
+        shortcut: "A" (identity, zero-padded channels) or "B" (1x1x1 projection); C3D, DenseNet and
+            framenet have none.
+        backbone: of framenet: a network of `keras.applications`, such as "MobileNetV2".
+        stack: of framenet: frames whose channels it takes as one image; absent, each by itself.
+        width: multiplies the filters of every convolution (of C3D, also the units of fc6 and fc7;
+            of framenet it is `alpha` of MobileNet and MobileNetV2, else 1).
         dropout: rate before the classifier (of C3D, behind fc6 and fc7).
         mean: mean of each channel of the input (red, green, blue; of flow x, y), 0-255.
         std: standard deviation of each channel, 0-255; all 1 to leave the scale.
         weights: weights to start from: a name, a checkpoint or a `.keras` file, also on the Hugging
-            Face hub (hf://OWNER/NAME/FILE). The classifier is new where the classes differ. Weights
-            of an RGB network are made to fit flow.
+            Face hub (hf://OWNER/NAME/FILE); of framenet also "imagenet", which Keras downloads, or
+            a `.h5` file of `keras.applications`. The classifier is new where the classes differ.
+            Weights of an RGB network are made to fit flow.
         freeze: stages that are not trained, batch statistics included: "conv1", "conv1..conv4" (C3D
             also has fc6 and fc7).
     """
@@ -39,10 +43,12 @@ class Model(Table):
         | Literal["wideresnet50", "resnext50", "resnext101", "resnext152"]
         | Literal["densenet121", "densenet169", "densenet201", "densenet264"]
         | Literal["r2p1d18", "r2p1d34", "r2p1d50", "r2p1d101"]
-        | Literal["r3d_18", "mc3_18", "r2plus1d_18", "c3d", "c3d_bn"]
+        | Literal["r3d_18", "mc3_18", "r2plus1d_18", "c3d", "c3d_bn", "framenet"]
         | None
     ) = None
     shortcut: Literal["A", "B"] | None = None
+    backbone: str | None = None
+    stack: Annotated[int, Between(2)] | None = None
     width: Annotated[float, Between(1 / 64)] | None = None
     dropout: Annotated[float, Between(0, 0.99)] | None = None
     mean: tuple[float, ...] | None = None
@@ -52,11 +58,16 @@ class Model(Table):
 
     def _at_odds(self) -> Iterator[Problem]:
         keys = ["name", "shortcut", "width", "mean", "std"]
-        if (self.name or "").startswith(("c3d", "densenet")):
+        foreign = {"backbone": "backbone", "stack": "stacks"}
+        if self.name == "framenet":
+            foreign = {}
+            keys.append("backbone")
+        if (self.name or "").startswith(("c3d", "densenet", "framenet")):
+            foreign["shortcut"] = "shortcuts"
             keys.remove("shortcut")
-            if self.shortcut:
-                problem = f"must be absent: `name` is '{self.name}', which has no shortcuts."
-                yield "shortcut", problem
+        for key, what in foreign.items():
+            if self.name and getattr(self, key):
+                yield key, f"must be absent: `name` is '{self.name}', which has no {what}."
         if self.weights:
             return
         remedy = "pass `weights`, a checkpoint or the best.keras of a run"
@@ -327,6 +338,12 @@ class Recipe(Table):
                 f"`clips.sampling.fps` absent. Received: '{clips.input}', '{crop}', "
                 f"{str(clips.flip).lower()}, {size}, {fps}",
             )
+        spread, stack = clips.is_spread, self.model.stack or 1
+        in_a_row = clips.snippet if spread else clips.frames
+        if in_a_row % stack:
+            problem = f"must be a multiple of `model.stack`, {stack}: its frames are in a row."
+            key = f"clips.{'sampling.snippet' if spread else 'frames'}"
+            yield key, f"{problem} Received: {in_a_row}"
         if views == 2 and not clips.is_whole:
             problem = f"is 2, the whole frame and its center, but `clips.crop.kind` is '{crop}'"
             yield "eval.views", f"{problem}: take 1, 3 or 10."

@@ -15,9 +15,10 @@ from typing import Any
 import keras
 
 from keras_r3d import applications, recipe
-from keras_r3d.applications.builders import building
+from keras_r3d.applications.builders import building, frame_net
 from keras_r3d.applications.networks import (
     C3D_NETWORKS,
+    FRAME_NET,
     HEAD,
     KINETICS_2017,
     NETWORKS,
@@ -42,6 +43,11 @@ def settle(
     Raises RecipeError if recipe and weights disagree or `freeze` names no stages, WeightsError if
     the weights cannot be had or are of no network here. `source` is what `open_source` gives.
     """
+    if model.backbone not in (None, *frame_net.BACKBONES):
+        raise RecipeError(
+            f"Recipe key 'model.backbone' must be one of {list(frame_net.BACKBONES)}. Received: "
+            f"{model.backbone!r}"
+        )
     if (source := source or open_source(model)) is not None:
         model = _settle(model, source, in_channels, say)
     assert model.name is not None  # the recipe says it, or its weights do
@@ -59,7 +65,7 @@ def as_settled(model: recipe.Model, settled: recipe.Model) -> recipe.Model:
         return model
     decided = {
         key: getattr(settled, key)
-        for key in ("name", "shortcut", "width", "mean", "std")
+        for key in ("name", "shortcut", "backbone", "stack", "width", "mean", "std")
         if not (asked := getattr(model, key))
         or _agree(settled.name, key, asked, getattr(settled, key))
     }
@@ -85,16 +91,19 @@ def build_model(
         kept = source.labels == tuple(classes)
         fate = "kept: the classes are the same" if kept else f"new, for {len(classes)} classes"
         say(f"Weights: {source.path}, of {model.name}; the classifier is {fate}")
-        if source.options["in_channels"] != in_channels:
+        conv1_channels = in_channels * (model.stack or 1)
+        if source.options["in_channels"] != conv1_channels:
             say(
                 "These weights are of an RGB network: conv1 has the mean over red, green and blue "
-                f"for each of {in_channels} channels."
+                f"for each of {conv1_channels} channels."
             )
-            source = loading.adapt_channels(source, in_channels)
+            source = loading.adapt_channels(source, conv1_channels)
         source = source if kept else _without_classifier(source)
     assert model.name is not None
-    options = {key: getattr(model, key) for key in ("width", "mean", "std")}
-    options |= {"shortcut": model.shortcut} if model.shortcut else {}  # C3D takes none
+    keys = ["width", "mean", "std"]
+    keys += ["backbone", "stack"] if model.name == FRAME_NET else []
+    options = {key: getattr(model, key) for key in keys}
+    options |= {"shortcut": model.shortcut} if model.shortcut else {}  # some networks take none
     options["dropout"] = model.dropout or 0.0
     with warnings.catch_warnings():
         # Of the new classifier, which a line above reports.
@@ -159,6 +168,8 @@ def open_source(model: recipe.Model) -> WeightsFile | None:
         return None
     weights = hub.fetch(os.path.expanduser(model.weights))
     network: str = model.name or ""
+    if network == FRAME_NET:
+        return frame_net.open_source(model.backbone, model.width, weights)
     if not network and not weights_file.split_key(weights)[0].exists():
         networks = [name for name in (*NETWORKS, *C3D_NETWORKS) if pretrained.find(name, weights)]
         if not networks:
@@ -192,7 +203,10 @@ def _settle(model: recipe.Model, source: WeightsFile, in_channels: int, say: Say
     if source.conventions is None and not (model.mean and model.std):
         # A checkpoint of a relative, as R3D18's in r3d_18, is normalized as that is.
         name = (source.checkpoint and source.network) or decided["name"]
-        conventions = KINETICS_2017 if _is_c3d(name) else NETWORKS[name].conventions
+        if name == FRAME_NET:
+            conventions = frame_net.BACKBONES[decided["backbone"]]
+        else:
+            conventions = KINETICS_2017 if _is_c3d(name) else NETWORKS[name].conventions
         pairs = zip(("mean", "std"), conventions.to_bytes(), strict=True)
         assumed = {key: value for key, value in pairs if not getattr(model, key)}
         say(
@@ -213,23 +227,33 @@ def _settle(model: recipe.Model, source: WeightsFile, in_channels: int, say: Say
 def _decided(model: recipe.Model, source: WeightsFile, in_channels: int) -> dict[str, Any]:
     """Returns the values of a recipe's keys that a file of weights decides."""
     name = source.network
-    if model.name and not _is_c3d(model.name):
+    if model.name in NETWORKS:
         # Of two networks with the same blocks, the one that the recipe means.
         name, _ = identify_network(source.values, NETWORKS[model.name].family)
     if name is None:
         raise WeightsError(
             f"Recipe key 'model.weights': {source.path} is of another architecture than "
-            f"{[*NETWORKS, *C3D_NETWORKS]}."
+            f"{[*NETWORKS, *C3D_NETWORKS, FRAME_NET]}."
         )
+    values: dict[str, Any] = {"name": name, "shortcut": source.options.get("shortcut")}
+    stack = 1
+    if name == FRAME_NET:
+        stack = model.stack or source.options.get("stack", 1)
+        if (backbone := source.options.get("backbone", model.backbone)) is None:
+            raise RecipeError(
+                f"Recipe key 'model.backbone' is absent, and {source.path} does not say it: set it "
+                "to the network of keras.applications that these weights are of."
+            )
+        values |= {"backbone": backbone, "stack": stack if stack > 1 else None}
+    # A file of weights alone does not say a FrameNet's.
+    values["width"] = source.options.get("width", model.width or 1.0)
     depth = source.options["in_channels"]
-    if depth not in (3, in_channels):
+    if depth not in (3, in_channels * stack):
         raise WeightsError(
             f"Recipe key 'model.weights': {source.path} is of a network for {depth} channels; "
-            f"clips have {in_channels} (clips.input)."
+            f"clips have {in_channels * stack} (clips.input)."
         )
-    width, shortcut = source.options["width"], source.options.get("shortcut")
-    values = {"name": name, "shortcut": shortcut, "width": width}
-    if depth != in_channels:
+    if depth != in_channels * stack:
         if not (model.mean and model.std):
             raise RecipeError(
                 f"Recipe keys 'model.mean' and 'model.std' must hold {in_channels} numbers: the "

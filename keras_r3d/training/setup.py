@@ -219,6 +219,8 @@ def build_trained(kept: keras.Model, recipe: Recipe, devices: Devices) -> keras.
 
 def _for_training(layer: keras.Layer, precision: str, on_gpu: bool) -> keras.Layer:
     kind, config = type(layer), layer.get_config()
+    if not isinstance(layer, keras.Layer):  # an operation without a type of its own
+        return kind.from_config(config)
     # Pixels and logits stay float32: bfloat16 has 256 levels, and would make many logits equal.
     if layer.name not in (metadata.LAYER, HEAD) and kind is not keras.layers.Normalization:
         config["dtype"] = _POLICIES[precision]

@@ -70,6 +70,7 @@ def test_parameters_and_multiply_adds_are_those_of_the_table(row):
         "A": {"shortcut": "A"},
         "B": {"shortcut": "B"},
         "": {},
+        "MobileNet": {"backbone": variant},
     }[variant]
     with without_drawing():
         model = applications.get_model(name, input_shape=(16, 112, 112, 3), **options)

@@ -123,6 +123,29 @@ def test_even_spreads_are_different_and_each_covers_the_video(count, frames, n):
         assert spreads[0].tolist() == temporal.spread(count, frames).tolist()
 
 
+@pytest.mark.parametrize("count", [1, 4, 5, 16, 100])
+def test_snippets_are_frames_in_a_row_of_each_part(count):
+    def choose(rng=None):
+        (clip,) = temporal.snippets(count, 15, 5, lambda n, k: [temporal.spread(n, k, rng)])
+        return clip.reshape(3, 5)
+
+    drawn = [choose(np.random.default_rng(seed)) for seed in range(200)]
+    for clip in (choose(), *drawn):
+        expected = clip[:, :1] + np.arange(5)
+        assert np.array_equal(clip, np.minimum(expected, count - 1))
+        assert (np.diff(clip[:, 0]) >= 0).all()
+    if count >= 5:  # every place of the video is taken, and no snippet lies partly outside
+        assert max(clip.max() for clip in drawn) == count - 1
+        assert {first for clip in drawn for first in clip[:, 0]} <= set(range(count - 4))
+    if count == 100:
+        assert choose()[:, 0].tolist() == [16, 48, 80]  # the middle of each third of 96 places
+
+
+def test_snippets_of_one_frame_are_the_frames_themselves():
+    (clip,) = temporal.snippets(40, 7, 1, lambda n, k: [temporal.spread(n, k)])
+    assert np.array_equal(clip, temporal.spread(40, 7))
+
+
 def test_even_spreads_begin_later_each():
     assert [one.tolist() for one in temporal.even_spreads(12, 3, 2)] == [[1, 5, 9], [3, 7, 11]]
 

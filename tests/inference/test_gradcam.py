@@ -83,13 +83,16 @@ def test_frozen_and_half_precise_models_work():
         gradcam.grad_cam(model, spots(), 1, method="cam")
 
 
-NETWORKS = ("r3d10", "r3d50", "r2plus1d_18", "mc3_18", "c3d")
+NETWORKS = ("r3d10", "r3d50", "r2plus1d_18", "mc3_18", "c3d", "framenet")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_all_networks_of_any_channels_have_stages(name):
     shape = (16, 64, 64)
-    model = applications.get_model(name, input_shape=(*shape, 2), classes=3, width=0.0625)
+    options = {"width": 0.0625}
+    if name == "framenet":
+        options = {"backbone": "MobileNet", "width": 0.25, "stack": 4}
+    model = applications.get_model(name, input_shape=(*shape, 2), classes=3, **options)
     found = feature_maps.stages(model, shape)
     assert [stage.cells[1] for stage in found] == sorted(
         [stage.cells[1] for stage in found], reverse=True
@@ -123,6 +126,22 @@ def test_cells_are_where_the_arithmetic_says():
         along = weight.sum(axis=others)
         center = (along * np.arange(len(along))).sum() / along.sum()
         assert center == pytest.approx(stage.first[axis] + stage.steps[axis] * cell[axis])
+
+
+def test_cells_of_a_framenet_are_in_the_middle_of_their_stacks():
+    model = applications.FrameNet(
+        backbone="MobileNet", width=0.25, stack=4, input_shape=(8, 32, 32, 2), classes=2
+    )
+    last = feature_maps.stages(model, (8, 32, 32))[-1]
+    assert (last.layer, last.cells) == ("conv5_conv_pw_13_relu", (2, 1, 1))
+    assert (last.first[0], last.steps) == (1.5, (4, 32, 32))
+    # One frame of a stack changes the map of this stack alone.
+    clip = np.zeros((1, 8, 32, 32, 2), np.float32)
+    part = keras.Model(model.inputs, model.get_layer("conv5_conv_pw_13").output)
+    flat = part(clip).numpy()
+    clip[0, 5] = 100
+    changed = np.abs(part(clip).numpy() - flat).max(axis=(1, 2, 3)) > 0
+    assert changed.tolist() == [False, True]
 
 
 def test_the_default_layer_is_the_deepest_that_is_fine_enough():

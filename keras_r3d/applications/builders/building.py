@@ -80,7 +80,7 @@ def build_network(
     """
     name, include_top, clips = (arguments[key] for key in ("name", "include_top", "clips"))
     check_choice("pooling", arguments["pooling"], [None, "avg", "max"])
-    input_tensor, (shape, channels) = arguments["input_tensor"], _read_shape(arguments)
+    input_tensor, (shape, channels) = arguments["input_tensor"], read_shape(arguments)
     if file is not None:
         file = loading.adapt_channels(file, channels)
     labels = None if arguments["labels"] is None else read_labels(arguments["labels"])
@@ -113,7 +113,7 @@ def build_network(
         std,
         arguments["include_preprocessing"],
         file.path.name if file else None,
-        None if clips is None else {"clips": as_dict(clips)},
+        recipe=None if clips is None else {"clips": as_dict(clips)},
     )
     x = metadata.attach(inputs, about)
     if about.normalises:
@@ -166,7 +166,7 @@ def scale_network(network: Network, width: float) -> list[int]:
     return [2 * growth] + 4 * [4 * growth]
 
 
-def _read_shape(arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...] | None, int | None]:
+def read_shape(arguments: Mapping[str, Any]) -> tuple[tuple[Any, ...] | None, int | None]:
     """Returns the shape of the input that was asked for, of any length, and its channels."""
     input_tensor, shape = arguments["input_tensor"], arguments["input_shape"]
     if input_tensor is not None:

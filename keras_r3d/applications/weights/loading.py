@@ -31,10 +31,10 @@ def adapt_channels(file: WeightsFile, channels: int | None) -> WeightsFile:
     value = file.values[name]
 
     def read() -> np.ndarray:
-        mean = value.read().astype(np.float32).mean(axis=3, keepdims=True)
-        return np.repeat(mean, channels, axis=3)
+        mean = value.read().astype(np.float32).mean(axis=-2, keepdims=True)
+        return np.repeat(mean, channels, axis=-2)
 
-    value_read = Value(value.name, (*value.shape[:3], channels, value.shape[4]), read)
+    value_read = Value(value.name, (*value.shape[:-2], channels, value.shape[-1]), read)
     return dataclasses.replace(
         file,
         values={**file.values, name: value_read},

@@ -189,6 +189,8 @@ def _open_keras(path: Path) -> WeightsFile:
     if network is not None:
         options |= shapeless_options(model)
     about = read_metadata(model)
+    if about and about.options:
+        options |= about.options
     clip = model.input_shape[1:-1]
     return WeightsFile(
         path,

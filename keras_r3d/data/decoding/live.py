@@ -38,6 +38,7 @@ class Shape:
         short_side: frames are shrunk to this short side before they are cropped; 0 keeps them.
         views: crops of each frame.
         fps: frames a second that a window is resampled to; None takes those that come.
+        snippet: frames in a row at each place that a clip is spread over.
     """
 
     frames: int
@@ -46,6 +47,7 @@ class Shape:
     short_side: int
     views: Views
     fps: float | None = None
+    snippet: int = 1
 
     @property
     def step(self) -> int:
@@ -112,7 +114,9 @@ def newest_window(held: Sequence[Held], shape: Shape) -> list[Held]:
 def window_pixels(window: Sequence[Held], shape: Shape) -> Frame:
     """Returns the clip of a window, uint8 `(views, frames, height, width, 3)`, RGB."""
     if shape.frame_stride is None:
-        numbers = temporal.spread(len(window), shape.frames)
+        (numbers,) = temporal.snippets(
+            len(window), shape.frames, shape.snippet, lambda n, parts: [temporal.spread(n, parts)]
+        )
     else:
         numbers = np.arange(len(window) - 1, -1, -shape.frame_stride)[::-1]
     clip = np.stack([window[number].pixels for number in numbers.tolist()], axis=1)

@@ -1,7 +1,7 @@
 """Which frames make a clip: pure arithmetic on frame numbers, counted from 0."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.random import Generator
@@ -113,6 +113,19 @@ def spread(frame_count: int, frames: int, rng: Generator | None = None) -> Indic
 def _spread(frame_count: int, frames: int, place: NDArray[np.float64]) -> Indices:
     """Takes the frame at `place`, from 0 to below 1, of each of `frames` equal parts."""
     return ((np.arange(frames) + place) * frame_count / frames).astype(np.int64)
+
+
+def snippets(
+    frame_count: int, frames: int, length: int, choose: Callable[[int, int], Iterable[Indices]]
+) -> list[Indices]:
+    """Makes clips of snippets, `length` frames in a row; a too short video's last frame repeats.
+
+    `choose` takes the number of places for a snippet and that of snippets, `frames` / `length`, and
+    returns the first frames of each clip's.
+    """
+    clips = choose(max(1, frame_count - length + 1), frames // length)
+    rows = (np.add.outer(starts, np.arange(length)).ravel() for starts in clips)
+    return [np.minimum(row, frame_count - 1) for row in rows]
 
 
 def at_rate(

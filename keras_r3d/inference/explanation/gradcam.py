@@ -31,7 +31,7 @@ def grad_cam(
     channel that is always on adds nothing.
 
     Args:
-        model: functional or sequential, with 3D convolutions, gives scores `(batch, classes)`.
+        model: functional or sequential, with convolutions, gives scores `(batch, classes)`.
         clips: uint8 or float `(clips, frames, height, width, channels)`, as the model takes them.
         class_index: one for all clips or one for each; None is each clip's highest score.
         layer: whose map is used. None is the deepest one with 14 cells or more on each side, else
@@ -82,7 +82,7 @@ def _maps(parts: keras.Model, pixels: np.ndarray, classes: np.ndarray, method: s
     # From the clip's mean color to the clip. The gradient is that at the end of each step: at the
     # start of the first, of one flat color, all maxima are ties and it is of no use.
     flat = np.broadcast_to(pixels.mean(axis=(1, 2, 3), keepdims=True), pixels.shape)
-    before = parts(flat, training=False)[0].numpy().astype(np.float32)
+    before = _of_clips(parts(flat, training=False)[0], len(flat))
     weighted = np.zeros_like(before)
     for step in range(1, _STEPS + 1):
         point = flat + np.float32(step / _STEPS) * (pixels - flat)
@@ -102,7 +102,12 @@ def _activation(
         activation, logits = parts(clips, training=False)
         scores = tf.gather(logits, classes, axis=1, batch_dims=1)
     gradient = tape.gradient(scores, activation, unconnected_gradients="zero")
-    return tf.cast(activation, tf.float32).numpy(), tf.cast(gradient, tf.float32).numpy()
+    return _of_clips(activation, len(pixels)), _of_clips(gradient, len(pixels))
+
+
+def _of_clips(value: tf.Tensor, count: int) -> np.ndarray:
+    """Returns maps of clips, float32; those of a FrameNet come as one batch of images."""
+    return tf.cast(value, tf.float32).numpy().reshape(count, -1, *value.shape[-3:])
 
 
 def _logits(model: keras.Model) -> keras.KerasTensor:

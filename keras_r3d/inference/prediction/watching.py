@@ -100,6 +100,7 @@ def shape(classifier: Classifier, seconds: float | None) -> Shape:
         frame_stride=stride,
         seconds=seconds or 0.0,
         fps=fps,
+        snippet=clips.snippet,
         short_side=clips.short_side or 0,
         views=views_of(clips, classifier.eval.views),
     )
