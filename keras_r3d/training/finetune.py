@@ -108,9 +108,14 @@ def build_model(
     with warnings.catch_warnings():
         # Of the new classifier, which a line above reports.
         warnings.simplefilter("ignore", UserWarning)
-        return applications.get_model(
-            model.name, weights=source, input_shape=input_shape, labels=classes, **options
-        )
+        try:
+            return applications.get_model(
+                model.name, weights=source, input_shape=input_shape, labels=classes, **options
+            )
+        except WeightsError:
+            raise
+        except ValueError as error:  # clips too small for the network
+            raise RecipeError(f"The recipe's [clips] do not suit {model.name}: {error}") from error
 
 
 def stages(name: str) -> list[str]:

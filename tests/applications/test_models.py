@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from checkpoint_values import without_drawing
 
-from keras_r3d import applications, recipe
+from keras_r3d import VideoClassifier, applications, recipe
 from keras_r3d.applications import Metadata, networks
 from keras_r3d.applications.labels import read_labels
 from keras_r3d.applications.weights import pretrained
+from keras_r3d.data import Clips
+from keras_r3d.system.errors import ModelError
 
 ROOT = Path(__file__).parents[2]
 CLIP = np.random.default_rng(0).integers(0, 256, (1, 8, 32, 32, 3), dtype=np.uint8)
@@ -172,6 +174,11 @@ def test_densenet_refuses_clips_that_its_transitions_leave_nothing_of():
     with without_drawing():
         model = applications.DenseNet121(width=0.0625, input_shape=(15, 29, 29, 3))
     assert model.get_layer("conv5_relu").output.shape[1:4] == (1, 1, 1)
+    open_model = applications.DenseNet121(width=0.0625, labels=["a", "b"])
+    with pytest.raises(
+        ModelError, match=r"cannot take clips of \(8, 32, 32, 3\).*too small for it"
+    ):
+        VideoClassifier(open_model, clips=Clips(frames=8, size=32))
     with pytest.raises(ValueError, match=r"`shortcut` must be one of \[None\].*shortcut=A"):
         applications.DenseNet121(shortcut="A")
 

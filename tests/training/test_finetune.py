@@ -231,6 +231,15 @@ def test_weights_that_cannot_be_had_are_one_sentence(tmp_path, said, weights, na
     assert "\n" not in str(raised.value)
 
 
+def test_clips_too_short_for_the_network_are_a_sentence(said):
+    options = {"width": 0.0625, "mean": (1, 2, 3), "std": (1, 1, 1)}
+    model = recipe.Model(name="densenet121", **options)
+    with pytest.raises(
+        RecipeError, match=r"\[clips\] do not suit densenet121: .*at least 15, .*\(8,"
+    ):
+        finetune.build_model(model, (8, 32, 32, 3), ["a", "b"], said.append)
+
+
 @pytest.mark.parametrize(
     "name",
     # Of each family the smallest.

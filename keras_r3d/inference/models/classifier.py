@@ -127,5 +127,13 @@ def _settle(name: str, kind: str, loaded: Loaded, context: _Context) -> Classifi
             f"{name} takes clips of {tuple(shape)} (frames, height, width, channels), but its "
             f"recipe cuts {clips.shape}: pass the recipe it was trained with."
         )
+    if loaded.network is not None and None in shape:
+        try:
+            loaded.network.compute_output_shape((1, *clips.shape))
+        except ValueError as error:
+            raise ModelError(
+                f"{name} cannot take clips of {clips.shape} (frames, height, width, channels): they "
+                "are too small for it. Pass a recipe or `clips` of more frames or pixels."
+            ) from error
     score = loaded.score(evaluation.batch_size)
     return Classifier(name, kind, classes, clips, evaluation, score, loaded.network, described)
