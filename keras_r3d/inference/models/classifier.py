@@ -132,8 +132,8 @@ def _settle(name: str, kind: str, loaded: Loaded, context: _Context) -> Classifi
             loaded.network.compute_output_shape((1, *clips.shape))
         except ValueError as error:
             raise ModelError(
-                f"{name} cannot take clips of {clips.shape} (frames, height, width, channels): they "
-                "are too small for it. Pass a recipe or `clips` of more frames or pixels."
+                f"{name} cannot take clips of {clips.shape} (frames, height, width, channels), "
+                "which are too small for it: pass a recipe or `clips` of more frames or pixels."
             ) from error
     score = loaded.score(evaluation.batch_size)
     return Classifier(name, kind, classes, clips, evaluation, score, loaded.network, described)
