@@ -6,24 +6,35 @@ from pathlib import Path
 
 from keras_r3d import run_folder
 from keras_r3d.system import command
+from keras_r3d.system.errors import R3DError
 from keras_r3d.system.progress import Progress
 
+_RULE = "keras_r3d.inference.segments.finding:SegmentRule"
 _MODEL = "keras_r3d.inference.models.opening:Named"
 _CLASSIFIER = "keras_r3d.video_classifier:VideoClassifier.__init__"
 _EVALUATE = "keras_r3d.video_classifier:VideoClassifier.evaluate"
+_SEGMENTS = "keras_r3d.video_classifier:VideoClassifier.evaluate_segments"
 
 
-def _main(arguments: command.Arguments, *, output: str | None = None) -> int:
+def _main(
+    arguments: command.Arguments, *, segments: bool = False, output: str | None = None
+) -> int:
     """Evaluates.
 
     Args:
+        segments: finds segments in long videos, and compares them with those of the list.
         output: folder for the results; must not exist. Default: one in the run folder.
     """
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one evaluates
     from keras_r3d.inference.models.opening import Named
+    from keras_r3d.inference.segments.finding import SegmentRule
 
     named = Named(**{"fuse": ()} | arguments.of(_MODEL))
     run_folder.check_new(Path(output) if output else None)
+    rule = SegmentRule(**arguments.of(_RULE))
+    asked = [name for name, value in vars(rule).items() if value is not None]
+    if asked and not segments:
+        raise R3DError(f"--{asked[0]} is for --segments.")
 
     # Loaded when names are in order: TensorFlow takes seconds.
     from keras_r3d.inference.evaluation import evaluating
@@ -31,6 +42,12 @@ def _main(arguments: command.Arguments, *, output: str | None = None) -> int:
 
     classifier = open_named(named, arguments.get("protocol"), arguments["devices"])
     print(classifier, flush=True)
+    if segments:
+        options = arguments.of(_SEGMENTS) | {"rule": rule if asked else None}
+        found = classifier.evaluate_segments(**options)
+        print(found)
+        print(f"Written into {found.save(output)}")
+        return int(bool(found.errors))
     progress = Progress("videos") if sys.stdout.isatty() else None
     evaluation = classifier.evaluate(**arguments.of(_EVALUATE), progress=progress)
     evaluating.report(evaluation, output, print)
@@ -41,11 +58,11 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_MODEL, _EVALUATE, _CLASSIFIER],
+        [_MODEL, _EVALUATE, _SEGMENTS, _CLASSIFIER, _RULE],
         words=["data"],
         aliases={"data_dir": "data"},
         several=["fuse", "weights"],
-        without=["clips", "exported_from"],
+        without=["clips", "exported_from", "say", "rule"],
         example="MY_VIDEOS --model runs/few",
     )
 

@@ -13,21 +13,29 @@ from keras_r3d.system.errors import R3DError
 if TYPE_CHECKING:
     from keras_r3d.data.annotations import Video
 
+_RULE = "keras_r3d.inference.segments.finding:SegmentRule"
 _MODEL = "keras_r3d.inference.models.opening:Named"
 _CLASSIFIER = "keras_r3d.video_classifier:VideoClassifier.__init__"
 _WATCH = "keras_r3d.video_classifier:VideoClassifier.watch"
 _PREDICT = "keras_r3d.video_classifier:VideoClassifier.predict"
+_SEGMENTS = "keras_r3d.video_classifier:VideoClassifier.segments"
 _FILES_ONLY = ("csv", "timeline", "annotate")
 _LIVE_ONLY = ("every", "duration", "seconds", "smooth")
 _UNSAID = {"smooth": 1}  # a default, which says nothing
+_SEGMENTS_ONLY = ("window_seconds", "step", "smoothing", "threshold", "margin", "overlap")
 
 
 def _main(
-    arguments: command.Arguments, *, timeout: float | None = None, live: bool = False
+    arguments: command.Arguments,
+    *,
+    segments: bool = False,
+    timeout: float | None = None,
+    live: bool = False,
 ) -> int | None:
     """Predicts.
 
     Args:
+        segments: finds when classes happen in long videos, instead of what they are.
         timeout: seconds after which a file that gives no more window is given up (default: 300), or
             that connecting to a camera, and a frame of it, may take (default: 10).
         live: plays a file at its own speed, as if it came from a camera.
@@ -36,12 +44,20 @@ def _main(
     from keras_r3d.data.annotations import FRAME_RATE, listing
 
     words: Sequence[str] = arguments["videos"]
+    arguments["segments"] = segments
     live = live or any(listing.is_live(word) for word in words)
     unfit = _FILES_ONLY if live else _LIVE_ONLY
     for name in unfit:
         if arguments.get(name) not in (None, _UNSAID.get(name)):
             kind = "files, not for live sources" if live else "live sources, not for files"
             raise R3DError(f"--{name} is for {kind}.")
+    if segments:
+        if live:
+            raise R3DError("--segments is for files, not for live sources.")
+        if arguments.get("annotate") is not None:
+            raise R3DError("--annotate is not for --segments.")
+    elif given := [name for name in _SEGMENTS_ONLY if arguments.get(name) is not None]:
+        raise R3DError(f"--{given[0]} is for --segments.")
     patience = {} if timeout is None else {"timeout": timeout}
     if not live:
         rate = arguments.get("frame_rate", FRAME_RATE)
@@ -74,11 +90,19 @@ def _predict(
     from keras_r3d.inference.prediction import result_table
     from keras_r3d.inference.prediction.predictions import Predictions
 
-    options = arguments.of(_PREDICT) | patience | {"videos": videos}
+    segments = arguments["segments"]
+    options = arguments.of(_SEGMENTS if segments else _PREDICT) | patience | {"videos": videos}
     outputs = {name: options[name] for name in ("json", *_FILES_ONLY) if name in options}
     names = [video.name for video in videos]
     Predictions(names, (), **outputs)  # what cannot be written is an error before the model is open
     classifier = _open(arguments)
+    if segments:
+        from keras_r3d.inference.segments.finding import SegmentRule
+        from keras_r3d.inference.segments.segmenting import timed
+
+        options["rule"] = SegmentRule(**arguments.of(_RULE))
+        labels = [f"{timed(0, 0)} {label}" for label in classifier.classes]
+        return result_table.show(classifier.segments(**options), labels, 0)
     return result_table.show(classifier.predict(**options), classifier.classes, options["top"])
 
 
@@ -110,10 +134,10 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_MODEL, _PREDICT, _WATCH, _CLASSIFIER],
+        [_MODEL, _PREDICT, _SEGMENTS, _WATCH, _CLASSIFIER, _RULE],
         words=["videos"],
         several=["fuse", "weights"],
-        without=["clips", "exported_from", "source"],
+        without=["clips", "exported_from", "source", "rule"],
         example="some.mp4 --model runs/few",
     )
 

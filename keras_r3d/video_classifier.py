@@ -2,6 +2,7 @@
 
 import dataclasses
 import json as json_text
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -33,6 +34,9 @@ from keras_r3d.inference.prediction import fusion, scoring, watching
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.inference.prediction.predictions import Predictions
 from keras_r3d.inference.prediction.watching import Sighting
+from keras_r3d.inference.segments import segmenting
+from keras_r3d.inference.segments.finding import SegmentRule
+from keras_r3d.inference.segments.segmenting import SegmentEvaluation, VideoSegments
 from keras_r3d.recipe import Clips
 from keras_r3d.recipe.tables import as_dict
 from keras_r3d.run_folder import Run
@@ -344,6 +348,70 @@ class VideoClassifier:
             raise VideoError(prediction.detail)
         return prediction
 
+    def segments(
+        self,
+        videos: "str | os.PathLike[str] | Video | Iterable[str | os.PathLike[str] | Video]",
+        *,
+        rule: SegmentRule | None = None,
+        json: str | None = None,
+        csv: str | None = None,
+        timeline: str | None = None,
+        frame_rate: float = FRAME_RATE,
+        timeout: float = scoring.TIMEOUT,
+    ) -> VideoSegments | Predictions:
+        """Finds when classes happen in long videos.
+
+        Windows slide over a video; where a class reaches a threshold in several in a row is a
+        segment. A class named "background" is never reported.
+
+        Args:
+            videos: as of `predict`.
+            rule: numbers that shape the segments. Those that are None are as `evaluate_segments`
+                chose them for the run, else the usual ones.
+            json: also writes the segments of all videos to this file.
+            csv: also writes a row for each segment to this file.
+            timeline: also writes the scores over time, PNG and CSV, into this new folder.
+            frame_rate: of folders of pictures, in frames a second.
+            timeout: seconds after which a file that gives no more window is given up.
+
+        Returns:
+            `.segments` of a video, each with `start_seconds`, `end_seconds`, `label` and `score`;
+            or an iterator of one for each of several videos.
+
+        Raises:
+            VideoError: one file was given, and it is no video.
+            DataError: there is no such file or folder.
+            ArgumentError: a number is missing or out of range, models are fused, or a file to be
+                written exists already.
+        """
+        check_range(_LEAST_SECONDS, timeout=timeout)
+        check_range(*FRAME_RATES, frame_rate=frame_rate)
+        rule = segmenting.settle(self._alone("Segments are found"), rule)
+        classifier = self._opened.classifier
+        # Of a list with segments each video once, as a whole.
+        named = {video.path: video for video in _videos(videos, frame_rate)}
+        whole = [
+            dataclasses.replace(video, start_seconds=0.0, end_seconds=math.inf)
+            for video in named.values()
+        ]
+        reader = file_reader(whole, classifier.clips)
+        found = segmenting.segment(classifier, reader, whole, rule, timeout)
+        predictions = Predictions(
+            list(named), found, json=json, csv=csv, timeline=timeline, timeout=timeout
+        )
+        if _names_several(videos):
+            return predictions
+        (only,) = predictions
+        if only.status == "error":
+            raise VideoError(only.detail)
+        assert isinstance(only, VideoSegments)
+        return only
+
+    def _alone(self, done: str) -> Opened:
+        if len(self._members) > 1:
+            raise ArgumentError(f"{done} by one model, not by several fused.")
+        return self._opened
+
     def watch(
         self,
         source: str,
@@ -382,9 +450,7 @@ class VideoClassifier:
         check_range(1, top=top, smooth=smooth)
         check_range(0, every=every, duration=duration)
         check_range(_LEAST_SECONDS, timeout=timeout, seconds=seconds)
-        if len(self._members) > 1:
-            raise ArgumentError("A live source is scored by one model, not by several fused.")
-        classifier = self._opened.classifier
+        classifier = self._alone("A live source is scored").classifier
         kept = watching.shape(classifier, seconds)
         watching.warm_up(classifier, kept)
         camera = live.Source(source, kept, timeout)
@@ -435,6 +501,46 @@ class VideoClassifier:
             protocol=self._protocol,
             timeout=timeout,
             progress=progress,
+        )
+
+    def evaluate_segments(
+        self,
+        data: str | os.PathLike[str] | None = None,
+        *,
+        split: str | None = None,
+        rule: SegmentRule | None = None,
+        timeout: float = scoring.TIMEOUT,
+        say: Callable[[str], None] = print,
+    ) -> SegmentEvaluation:
+        """Finds the segments of long videos and compares them with the labeled ones.
+
+        Without a `rule` it is chosen on the split "train" of the data, if there is one.
+
+        Args:
+            data: a list with the columns start_seconds,end_seconds, as
+                `keras_r3d.data.open_videos` takes it; None is the run's own.
+            split: None is that of the recipe; of other data, the only one there is.
+            rule: numbers that shape the segments, as of `segments`.
+            timeout: seconds after which a video that gives no more window is given up.
+            say: takes a line of text, the numbers that were chosen.
+
+        Returns:
+            The evaluation: `mean_average_precision(OVERLAP)`, `figures()`, `save()`, `rule`;
+            printed, it is a table.
+
+        Raises:
+            DataError: there are no such videos, segments have no end, or they have classes the
+                model does not know.
+            ArgumentError: a number is missing or out of range, or models are fused.
+        """
+        check_range(_LEAST_SECONDS, timeout=timeout)
+        return segmenting.evaluate(
+            self._alone("Segments are found"),
+            rule,
+            data=None if data is None else os.fspath(data),
+            split=split,
+            timeout=timeout,
+            say=say,
         )
 
     def explain(

@@ -24,6 +24,7 @@ ROOMS = [
     "inference.models",
     "inference.prediction",
     "inference.evaluation",
+    "inference.segments",
     "inference.explanation",
     "inference.embeddings",
     "serving",
@@ -44,6 +45,8 @@ STDLIB_AND_NUMPY = {
     "data.sampling.cropping",
     "data.motion.paths",
     "inference.evaluation.metrics",
+    "inference.segments.finding",
+    "inference.segments.precision",
     "inference.embeddings.ridge",
 }
 

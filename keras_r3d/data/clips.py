@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader, Window
 from keras_r3d.data.sampling import augmentation, cropping, temporal
 from keras_r3d.recipe.clips import Augment, Clips, Consecutive, MultiScale, Segments
+
+_MOST_BYTES = 2**25  # of windows that slide over a video, which are cut in one pass
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +89,34 @@ def windows(
     if isinstance(sampling, Consecutive) and count is None:
         return reader.windows(source, frames, sampling.stride, cut)
     return reader.chosen(source, choose, cut)
+
+
+def sliding_windows(
+    reader: Reader, source: Video, clips: Clips, step: float, seconds: float | None, views: int = 1
+) -> Iterator[Window]:
+    """Cuts windows out of a video that begin a share `step` of a window one after the other.
+
+    Each is a consecutive clip; or, of clips that are spread over videos, `seconds` long.
+    """
+    cut, frames, sampling = views_of(clips, views), clips.frames, clips.sampling
+    shown = reader.seconds(source)
+    if isinstance(sampling, Consecutive):
+        numbers = temporal.sliding_clips(len(shown), frames, sampling.stride, step)
+    else:
+        assert seconds is not None
+        starts = temporal.sliding(shown, frames // clips.snippet, seconds, step * seconds)
+        numbers = [
+            np.add.outer(row, np.arange(clips.snippet)).ravel().clip(max=len(shown) - 1)
+            for row in starts
+        ]
+    most = max(1, _MOST_BYTES // (views * math.prod(clips.shape)))
+    for first in range(0, len(numbers), most):
+        chosen = numbers[first : first + most]
+
+        def choose(count: int, chosen: list[temporal.Indices] = chosen) -> list[temporal.Indices]:
+            return [np.minimum(part, count - 1) for part in chosen]
+
+        yield from reader.chosen(source, choose, cut)
 
 
 def views_of(clips: Clips, count: int) -> cropping.Views:

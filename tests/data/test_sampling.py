@@ -204,3 +204,30 @@ def test_spans_reach_from_start_to_end_and_overlap_by_half(frames, share):
 def test_a_window_of_a_very_long_video_is_drawn_at_once():
     clip = temporal.random_window(np.random.default_rng(0), 2**40, 16, 3)  # of no endless array
     assert (np.diff(clip) == 3).all()
+
+
+@given(counts, lengths)
+def test_a_window_over_the_whole_video_is_a_spread_clip(count, frames):
+    seconds = np.arange(count) / 25
+    (window,) = temporal.sliding(seconds, frames, 1e6, 1.0)
+    # Of two frames as near, rounding may take either.
+    assert abs(window - temporal.spread(count, frames)).max() <= 1
+    assert window.min() >= 0
+
+
+def test_windows_slide_in_time_not_in_frames():
+    """10 frames a second in the first 2 s, 2 a second in the next 2 s."""
+    seconds = np.concatenate([np.arange(20) / 10, 2 + np.arange(4) / 2])
+    windows = temporal.sliding(seconds, 2, 1.0, 1.0)
+    shown = [seconds[numbers].tolist() for numbers in windows]
+    assert len(windows) == 4
+    for start, times in enumerate(shown):
+        assert times == pytest.approx([start + 0.25, start + 0.75], abs=0.3)
+
+
+def test_clips_in_a_row_slide_by_a_share_of_what_they_span():
+    windows = temporal.sliding_clips(50, 8, 2, 0.5)
+    assert [window[0] for window in windows] == [0, 8, 16, 24, 32]
+    assert all((np.diff(window) == 2).all() for window in windows)
+    (short,) = temporal.sliding_clips(5, 8, 1, 0.5)
+    assert short.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]

@@ -166,3 +166,29 @@ def nearest(seconds: NDArray[np.float64], instants: NDArray[np.float64]) -> Indi
     after = np.minimum(after, len(seconds) - 1)
     is_before = instants - seconds[before] <= seconds[after] - instants + _ROUNDED
     return np.where(is_before, before, after)
+
+
+def sliding(seconds: NDArray[np.float64], frames: int, length: float, step: float) -> list[Indices]:
+    """Slides a window over a video; a clip is spread over each of its places.
+
+    Args:
+        seconds: when frames are shown, float64 `(count,)`, increasing.
+        frames: of a clip: the frame nearest to the middle of each of as many parts of the window.
+        length: of the window, in seconds. A video that is shorter has a single one, of its length.
+        step: seconds from the start of a window to that of the next.
+    """
+    end = seconds[-1] + (seconds[-1] - seconds[0]) / max(1, len(seconds) - 1)
+    length = min(length, end - seconds[0])
+    starts = seconds[0] + step * np.arange(int((end - seconds[0] - length) / step + _ROUNDED) + 1)
+    places = length * (np.arange(frames) + 0.5) / frames - (end - seconds[-1]) / 2
+    return [nearest(seconds, start + places) for start in starts]
+
+
+def sliding_clips(frame_count: int, frames: int, frame_stride: int, step: float) -> list[Indices]:
+    """Slides a clip of consecutive frames over a video, by a share `step` of what it spans.
+
+    The last frames may be in none. A video shorter than a clip is looped.
+    """
+    span = frames * frame_stride
+    starts = range(0, max(1, frame_count - span + 1), max(1, round(step * span)))
+    return [_window(start, frame_count, frames, frame_stride) for start in starts]

@@ -17,6 +17,7 @@ from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError
 
 _EXACT = 9  # digits, of a float32
+_COLUMNS = ("video", "status", "detail", "windows", "seconds")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,6 +59,10 @@ class Prediction:
         """Returns the `k` best classes with their scores, the best first; none of an error."""
         return [] if self.status == "error" else best(self.labels, self.scores, k)
 
+    def lines(self, k: int = 5) -> list[tuple[str, float]]:
+        """Returns what is printed of it: names and scores."""
+        return self.top(k)
+
     def record(self, k: int = 5) -> dict[str, Any]:
         """Returns what is written to JSON: the `k` best classes, and seconds of all windows."""
         seconds = None
@@ -71,6 +76,18 @@ class Prediction:
             "seconds": seconds,
             "top": named(self.top(k)),
         }
+
+    @classmethod
+    def columns(cls, k: int = 5) -> list[str]:
+        """Returns the header of a CSV file of several videos."""
+        best_columns = [f"{key}_{n}" for n in range(1, k + 1) for key in ("label", "score")]
+        return [*_COLUMNS, *best_columns]
+
+    def rows(self, k: int = 5) -> list[list[Any]]:
+        """Returns its rows in that file."""
+        record = self.record(k)
+        best_values = [value for row in record["top"] for value in row.values()]
+        return [[*(record[key] for key in _COLUMNS), *best_values]]
 
     def timeline(self, k: int = 5) -> Figure:
         """Draws the scores over time of the `k` classes that are highest in any window.

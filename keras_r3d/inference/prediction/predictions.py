@@ -59,6 +59,7 @@ class Predictions(Iterator[Prediction]):
         self._predictions, self._names = iter(predictions), iter(listing.names(videos))
         self._top, self._timeout = top, timeout
         self._records: list[dict[str, Any]] = []
+        self._header, self._rows = list[str](), list[list[Any]]()
         self._saved, self._next_save = 0, time.monotonic() + _SECONDS
         outputs = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate}
         self._paths = {kind: Path(path) for kind, path in outputs.items() if path is not None}
@@ -98,7 +99,7 @@ class Predictions(Iterator[Prediction]):
             if "json" in paths:
                 files.write_json(paths["json"], self._records)
             if "csv" in paths:
-                files.write_text(paths["csv"], _csv(self._records, self._top))
+                files.write_text(paths["csv"], files.csv_text(self._header, self._rows))
             self._saved = len(self._records)
         ended = time.monotonic()
         self._next_save = ended + max(_SECONDS, _LEAST_PAUSE * (ended - began))
@@ -108,6 +109,8 @@ class Predictions(Iterator[Prediction]):
         """Writes what is wanted of the next video."""
         name = next(self._names)
         self._records.append(prediction.record(self._top))
+        self._header = prediction.columns(self._top)
+        self._rows += prediction.rows(self._top)
         self.statuses.append(prediction.status)
         outputs = [
             (kind, _unfinished(self._paths[kind]) / files.file_name(name, suffix))
@@ -145,17 +148,6 @@ class Predictions(Iterator[Prediction]):
             os.rename(_unfinished(path), path)
         copies = [self._copy] if self._copy is not None and self._copy.exists() else []
         self.written = [*self._paths.values(), *copies]
-
-
-def _csv(records: Sequence[dict[str, Any]], top: int) -> str:
-    """Returns the text of a CSV file with a row for each of `Prediction.record`."""
-    plain = ["video", "status", "detail", "windows", "seconds"]
-    header = [*plain, *(f"{key}_{n}" for n in range(1, top + 1) for key in ("label", "score"))]
-    rows = (
-        [*(record[key] for key in plain), *(x for best in record["top"] for x in best.values())]
-        for record in records
-    )
-    return files.csv_text(header, list(rows))
 
 
 def _unfinished(path: Path) -> Path:

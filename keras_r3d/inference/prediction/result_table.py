@@ -47,7 +47,7 @@ class Table:
         name = printable(prediction.video)
         name = shortened_path(name, self._video) if self._cuts else name
         lines: list[str] = []
-        for label, score in prediction.top(top):
+        for label, score in prediction.lines(top):
             label = printable(label)
             label = shortened(label, self._label) if self._cuts else label
             lines.append(self._row("" if lines else name, label, f"{score:.3f}"))

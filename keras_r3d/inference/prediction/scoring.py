@@ -29,6 +29,20 @@ from keras_r3d.system.errors import ModelError, VideoError
 TIMEOUT = 300.0  # seconds
 _MOST_VIDEOS = 16  # decoded at a time
 _WINDOWS_AHEAD = 4  # of each
+_SLIDING_AHEAD = 64  # of windows that are cut many at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Sliding:
+    """Windows that slide over a video.
+
+    Attributes:
+        step: from one to the next, as a share of a window.
+        seconds: length of each; None of consecutive clips.
+    """
+
+    step: float
+    seconds: float | None
 
 
 def score_files(
@@ -46,6 +60,7 @@ def score(
     timeout: float = TIMEOUT,
     probabilities: bool = True,
     keep_views: bool = False,
+    sliding: Sliding | None = None,
 ) -> Iterator[Prediction]:
     """Scores videos; each comes once, in their order, as soon as it and those before are done.
 
@@ -53,12 +68,13 @@ def score(
         timeout: seconds after which a video that gives no more window is given up.
         probabilities: what the model must give (else ModelError); or any finite numbers.
         keep_views: gives the scores of each view, not their average.
+        sliding: the windows; None are those of an evaluation.
     """
     parts: dict[int, _Parts] = {}
     following = 0
     with ThreadPoolExecutor(1, "network") as thread:
         network = _Network(classifier, probabilities, keep_views, thread)
-        for number, item in windows(classifier, reader, videos, timeout):
+        for number, item in windows(classifier, reader, videos, timeout, sliding):
             part = parts.setdefault(number, _Parts())
             if isinstance(item, Window):
                 part.seconds.append((item.start_seconds, item.end_seconds))
@@ -164,16 +180,25 @@ def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts)
 
 
 def windows(
-    classifier: Classifier, reader: Reader, videos: Sequence[Video], timeout: float
+    classifier: Classifier,
+    reader: Reader,
+    videos: Sequence[Video],
+    timeout: float,
+    sliding: Sliding | None = None,
 ) -> Iterator[tuple[int, Window | str]]:
     """Yields number and window of videos in turns; after the last of each, "" or what is wrong."""
     clips, protocol = classifier.clips, classifier.eval
 
     def start(number: int) -> tuple[int, Ahead[Window]]:
-        arguments = reader, videos[number], clips, protocol.window_count, protocol.views
-        decode = functools.partial(cutting.windows, *arguments)
+        arguments, views = (reader, videos[number], clips), protocol.views
+        decode = functools.partial(cutting.windows, *arguments, protocol.window_count, views)
+        most = _WINDOWS_AHEAD
+        if sliding is not None:
+            places = sliding.step, sliding.seconds
+            decode = functools.partial(cutting.sliding_windows, *arguments, *places, views)
+            most = _SLIDING_AHEAD
         name = f"windows of {videos[number].name}"
-        return number, Ahead(decode, name=name, most=_WINDOWS_AHEAD, timeout=timeout)
+        return number, Ahead(decode, name=name, most=most, timeout=timeout)
 
     numbers = iter(range(len(videos)))
     most = min(reader.threads, _MOST_VIDEOS)

@@ -1,0 +1,347 @@
+"""Segments of long videos by a classifier: found, chosen rules for, evaluated, written."""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from keras_r3d import run_folder
+from keras_r3d.data.annotations import Video, listing
+from keras_r3d.data.annotations.listing import printable
+from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.inference.evaluation.split import check_classes, open_split
+from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.models.opening import Opened
+from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.inference.prediction.scoring import Sliding, score
+from keras_r3d.inference.segments import finding, precision
+from keras_r3d.inference.segments.finding import Segment, SegmentRule
+from keras_r3d.pictures import fonts, timeline
+from keras_r3d.run_folder import Run
+from keras_r3d.system import files
+from keras_r3d.system.errors import ArgumentError, DataError, check_range
+
+BACKGROUND = "background"  # the class of a video's parts that show none of the others
+
+_LEAST = 0.1  # seconds of a window
+
+# What a rule is chosen among.
+_LENGTHS = (0.25, 0.5, 0.75)  # quantiles of the lengths of true segments
+_SMOOTHING = (1, 3, 5)
+_THRESHOLDS = tuple(n / 10 for n in range(1, 10))
+_MARGINS = (0.0, 0.25, 0.5)
+_MEAN_OF = tuple(n / 100 for n in range(50, 100, 5))  # overlaps, as ActivityNet's average
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class VideoSegments(Prediction):
+    """The segments of a video, and the scores of the windows they are found in.
+
+    Attributes:
+        segments: by time.
+    """
+
+    segments: Sequence[Segment] = ()
+
+    def lines(self, k: int = 5) -> list[tuple[str, float]]:
+        """Returns what is printed of it: all segments."""
+        return [
+            (f"{timed(segment.start_seconds, segment.end_seconds)} {segment.label}", segment.score)
+            for segment in self.segments
+        ]
+
+    def record(self, k: int = 5) -> dict[str, Any]:
+        """Returns what is written to JSON: the segments."""
+        kept = {key: value for key, value in super().record(k).items() if key != "top"}
+        return kept | {"segments": [dataclasses.asdict(segment) for segment in self.segments]}
+
+    @classmethod
+    def columns(cls, k: int = 5) -> list[str]:
+        """Returns the header of a CSV file, which has a row a segment."""
+        return ["video", *(field.name for field in dataclasses.fields(Segment))]
+
+    def rows(self, k: int = 5) -> list[list[Any]]:
+        """Returns its rows in that file."""
+        name, kept = printable(self.video), self.segments
+        seconds = [(f"{s.start_seconds:.3f}", f"{s.end_seconds:.3f}") for s in kept]
+        pairs = zip(seconds, kept, strict=True)
+        return [[name, *times, s.label, f"{s.score:.4f}"] for times, s in pairs]
+
+    def timeline(self, k: int = 5, true: Sequence[Segment] | None = None) -> Figure:
+        """Draws the scores over time of the `k` highest classes, and what was found and is true."""
+        self._require_windows()
+        parts = {"found": self.segments} | ({} if true is None else {"true": true})
+        rows = {
+            title: [(s.start_seconds, s.end_seconds, s.label) for s in segments]
+            for title, segments in parts.items()
+        }
+        name = printable(self.video)
+        seconds, scores = self.window_seconds, self.window_scores
+        return timeline.figure(seconds, scores, self.labels, name, k, rows)
+
+
+def timed(start: float, end: float) -> str:
+    """Returns from when to when something is, in words."""
+    return f"{start:6.1f} -{end:6.1f} s"
+
+
+def segment(
+    classifier: Classifier,
+    reader: Reader,
+    videos: Sequence[Video],
+    rule: SegmentRule,
+    timeout: float,
+) -> Iterator[VideoSegments]:
+    """Finds the segments of videos; each comes once, in their order."""
+    for prediction in slide(classifier, reader, videos, rule, timeout):
+        yield VideoSegments(**vars(prediction), segments=segments_of(prediction, rule))
+
+
+def slide(
+    classifier: Classifier,
+    reader: Reader,
+    videos: Sequence[Video],
+    rule: SegmentRule,
+    timeout: float,
+) -> Iterator[Prediction]:
+    """Scores the windows that a rule slides over videos."""
+    assert rule.step is not None
+    sliding = Sliding(rule.step, rule.window_seconds)
+    return score(classifier, reader, videos, timeout=timeout, sliding=sliding)
+
+
+def segments_of(prediction: Prediction, rule: SegmentRule) -> list[Segment]:
+    """Returns the segments in the scores of a video's windows."""
+    seconds, scores = prediction.window_seconds, prediction.window_scores
+    return finding.find(seconds, scores, prediction.labels, rule, [BACKGROUND])
+
+
+def untrimmed(videos: Iterable[Video]) -> dict[Video, list[Segment]]:
+    """Returns whole videos, and the true segments of each, from labeled segments of them."""
+    true: dict[str, list[Segment]] = defaultdict(list)
+    whole: dict[str, Video] = {}
+    for video in videos:
+        if not np.isfinite(video.end_seconds):
+            raise DataError(
+                f"{video.name} has no end: segments can only be compared with those of a list that "
+                "says when each starts and ends (start_seconds,end_seconds)."
+            )
+        whole[video.path] = dataclasses.replace(video, start_seconds=0.0, end_seconds=np.inf)
+        if video.label != BACKGROUND:
+            part = Segment(video.start_seconds, video.end_seconds, video.label, 1.0)
+            true[video.path].append(part)
+    return {whole[path]: true[path] for path in whole}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SegmentEvaluation:
+    """Segments that were found in labeled videos, and those that are there.
+
+    Attributes:
+        classes: names.
+        rule: by which they were found.
+        found: of each video.
+        true: of each video, by time.
+        split: name of the split.
+        run: of the model; None if it comes from none.
+    """
+
+    classes: Sequence[str]
+    rule: SegmentRule
+    found: Sequence[VideoSegments]
+    true: Sequence[Sequence[Segment]]
+    split: str
+    run: Run | None
+
+    @property
+    def errors(self) -> list[VideoSegments]:
+        """The videos that have no score."""
+        return [video for video in self.found if video.status == "error"]
+
+    def mean_average_precision(self, overlap: float) -> float:
+        """Returns the mean over classes of the average precision at a temporal overlap."""
+        return _mean_precision([f.segments for f in self.found], self.true, self.classes, overlap)
+
+    def figures(self) -> dict[str, Any]:
+        """Returns what is written to JSON: mAP by overlap, and their mean as ActivityNet's."""
+        by_overlap = {f"{o:g}": self.mean_average_precision(o) for o in precision.OVERLAPS}
+        mean = float(np.mean([self.mean_average_precision(o) for o in _MEAN_OF]))
+        return {
+            "mean_average_precision": by_overlap | {"0.5:0.95": mean},
+            "videos": len(self.found),
+            "segments_true": sum(map(len, self.true)),
+            "segments_found": sum(len(video.segments) for video in self.found),
+            "rule": dataclasses.asdict(self.rule),
+        }
+
+    def __str__(self) -> str:
+        values = self.figures()
+        shares = values["mean_average_precision"]
+        lines = [
+            f"{values['segments_found']} segments found in {values['videos']} videos, "
+            f"{values['segments_true']} are there",
+            *(f"  mAP at overlap {name:<9} {share:6.1%}" for name, share in shares.items()),
+        ]
+        lines += [f"  error: {video.detail}" for video in self.errors[:5]]
+        return "\n".join(lines)
+
+    def save(self, folder: str | os.PathLike[str] | None = None) -> Path:
+        """Writes segments.json, segments.csv and a timeline a video; returns the folder.
+
+        Args:
+            folder: must not exist; None is evaluations/SPLIT-segments in the run folder, where the
+                same evaluation as before is replaced. The run then keeps the rule, too.
+
+        Raises:
+            ArgumentError: the folder exists already, or none is given and the model is of no run.
+            WriteError: it cannot be written.
+        """
+        if folder is not None:
+            files.check_new(folder, "folder")
+            place = Path(folder)
+        elif self.run is None:
+            raise ArgumentError("`folder` is missing: this model is of no run.")
+        else:
+            place = self.run.path / run_folder.EVALUATIONS / f"{self.split}-segments"
+            rule = dataclasses.asdict(self.rule)
+            files.write_json(self.run.path / run_folder.SEGMENT_RULE, rule)
+        files.make_folder(place)
+        pairs = list(zip(self.found, self.true, strict=True))
+        with files.together(place, [path.name for path in place.glob("*.png")]) as new:
+            records = [
+                video.record() | {"true": [dataclasses.asdict(segment) for segment in true]}
+                for video, true in pairs
+            ]
+            files.write_json(new / "segments.json", {**self.figures(), "records": records})
+            rows = [row for video in self.found for row in video.rows()]
+            text = files.csv_text(VideoSegments.columns(), rows)
+            files.write_text(new / "segments.csv", text)
+            titles = listing.names([video.video for video in self.found])
+            for name, (video, true) in zip(titles, pairs, strict=True):
+                if len(video.window_scores):
+                    fonts.save(video.timeline(10, true), new / files.file_name(name, ".png"))
+        return place
+
+
+def _mean_precision(
+    found: Sequence[Sequence[Segment]],
+    true: Sequence[Sequence[Segment]],
+    classes: Sequence[str],
+    overlap: float,
+) -> float:
+    def intervals(segments: Sequence[Segment], label: str) -> tuple[np.ndarray, np.ndarray]:
+        own = [s for s in segments if s.label == label]
+        seconds = np.array([(s.start_seconds, s.end_seconds) for s in own]).reshape(-1, 2)
+        return seconds, np.array([s.score for s in own])
+
+    labels = [label for label in classes if label != BACKGROUND]
+    return precision.mean_average_precision(
+        {label: [intervals(video, label) for video in found] for label in labels},
+        {label: [intervals(video, label)[0] for video in true] for label in labels},
+        overlap,
+    )
+
+
+def choose_rule(
+    classifier: Classifier,
+    reader: Reader,
+    videos: Mapping[Video, Sequence[Segment]],
+    timeout: float,
+    say: Callable[[str], None],
+) -> SegmentRule:
+    """Chooses the rule by which a classifier finds the true segments of training videos best.
+
+    The best has the highest mean of mAP at overlaps of 0.5 to 0.95.
+    """
+    lengths = [s.end_seconds - s.start_seconds for true in videos.values() for s in true]
+    if not lengths:
+        raise DataError("No segment is labeled: there is nothing to choose a rule by.")
+    seconds: list[float | None] = [None]
+    if classifier.clips.is_spread:
+        seconds = list({round(max(_LEAST, float(q)), 2) for q in np.quantile(lengths, _LENGTHS)})
+    best, best_rule = -1.0, finding.DEFAULT
+    for length in seconds:
+        start = dataclasses.replace(finding.DEFAULT, window_seconds=length)
+        scored = list(slide(classifier, reader, list(videos), start, timeout))
+        for smoothing, threshold, margin in itertools.product(_SMOOTHING, _THRESHOLDS, _MARGINS):
+            rule = dataclasses.replace(
+                start, smoothing=smoothing, threshold=threshold, margin=margin
+            )
+            found = [segments_of(prediction, rule) for prediction in scored]
+            true, classes = list(videos.values()), classifier.classes
+            mean = np.mean([_mean_precision(found, true, classes, o) for o in _MEAN_OF])
+            if mean > best:
+                best, best_rule = float(mean), rule
+    say(
+        f"SegmentRule for segments, chosen on {len(videos)} training videos (mAP {best:.1%}): "
+        + described(best_rule)
+    )
+    return best_rule
+
+
+def described(rule: SegmentRule) -> str:
+    """Returns a rule in words."""
+    values = dataclasses.asdict(rule).items()
+    return ", ".join(f"{key} {value:g}" for key, value in values if value is not None)
+
+
+def settle(opened: Opened, asked: SegmentRule | None) -> SegmentRule:
+    """Returns the rule that is kept in a run (`evaluate` chooses it), changed as is asked for.
+
+    ArgumentError: a number is out of range, or no length of windows is known, or it is of no use.
+    """
+    rule = finding.DEFAULT
+    if opened.run is not None and (path := opened.run.path / run_folder.SEGMENT_RULE).is_file():
+        rule = rule.changed(SegmentRule(**json.loads(path.read_text(encoding="utf-8"))))
+    rule, clips = rule.changed(asked), opened.classifier.clips
+    if not clips.is_spread and rule.window_seconds is not None:
+        raise ArgumentError(
+            f"`window_seconds` is of no use: this model takes {clips.frames} consecutive frames. "
+            "Leave it out."
+        )
+    if clips.is_spread and rule.window_seconds is None:
+        raise ArgumentError(
+            "This model was trained on clips spread over whole videos: pass `window_seconds`, "
+            "about as long as what is to be found; an evaluation of segments chooses it on "
+            "training videos."
+        )
+    check_range(_LEAST, window_seconds=rule.window_seconds)
+    check_range(0.01, 1, step=rule.step)
+    check_range(1, smoothing=rule.smoothing)
+    check_range(0, 1, threshold=rule.threshold, overlap=rule.overlap)
+    check_range(0, margin=rule.margin)
+    return rule
+
+
+def evaluate(
+    opened: Opened,
+    asked: SegmentRule | None,
+    *,
+    data: str | None,
+    split: str | None,
+    timeout: float,
+    say: Callable[[str], None],
+) -> SegmentEvaluation:
+    """Finds the segments of a split, by a rule chosen on the training videos if there are any."""
+    side = open_split(opened, data, split)
+    check_classes(side, opened.classifier.classes)
+    true = untrimmed(side.videos)
+    rule = None
+    if side.name != "train" and asked is None:
+        with contextlib.suppress(DataError):
+            train = open_split(opened, data, "train")
+            known = untrimmed(train.videos)
+            rule = choose_rule(opened.classifier, train.reader, known, timeout, say)
+    if rule is None:
+        rule = settle(opened, asked)
+    found = list(segment(opened.classifier, side.reader, list(true), rule, timeout))
+    classes = opened.classifier.classes
+    return SegmentEvaluation(classes, rule, found, list(true.values()), side.name, opened.run)

@@ -1,0 +1,172 @@
+"""Segments found in real files, by a network whose scores can be worked out by hand."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from commands import run
+from video_files import encode
+
+from keras_r3d import VideoClassifier, evaluate, predict
+from keras_r3d.applications.metadata import Metadata, attach
+from keras_r3d.data import Clips, Consecutive, Uniform, Whole
+from keras_r3d.inference.segments.finding import SegmentRule
+from keras_r3d.recipe.tables import as_dict
+from keras_r3d.system.errors import ArgumentError, DataError
+
+CLASSES = ("background", "blue", "red")
+COLORS = {"background": (128, 128, 128), "blue": (20, 20, 230), "red": (230, 20, 20)}
+SPREAD = Clips(frames=4, size=16, crop=Whole(), sampling=Uniform())
+IN_ROW = Clips(frames=4, size=16, crop=Whole(), sampling=Consecutive())
+# Seconds of each class: "red" from 2 to 4 and from 8 to 9.5, "blue" from 5 to 7.
+PARTS = (("background", 2), ("red", 2), ("background", 1), ("blue", 2), ("background", 1))
+PARTS += (("red", 1.5), ("background", 2.5))
+RULE = SegmentRule(window_seconds=0.8, threshold=0.6)
+
+
+def model(clips: Clips) -> keras.Model:
+    """Names the color of clips."""
+    inputs = keras.Input((4, 16, 16, 3))
+    about = Metadata(CLASSES, (0.0,) * 3, (1.0,) * 3, recipe={"clips": as_dict(clips)})
+    means = keras.layers.GlobalAveragePooling3D()(attach(inputs, about))
+    dense = keras.layers.Dense(3, activation="softmax", name="predictions")
+    network = keras.Model(inputs, dense(means), name="colors")
+    kernel = np.array([[0, -0.05, 0.05], [0, 0, 0], [0, 0.05, -0.05]])
+    dense.set_weights([kernel, np.array([3.0, 0, 0])])
+    return network
+
+
+def write(path, parts=PARTS, rate=20):
+    frames = [
+        np.full((32, 48, 3), COLORS[name], np.uint8)
+        for name, seconds in parts
+        for _ in range(round(seconds * rate))
+    ]
+    return encode(path, frames, rate=rate)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two long videos, the second with the parts of the first in the opposite order, and a list."""
+    root = tmp_path_factory.mktemp("long")
+    lines = ["path,label,split,start_seconds,end_seconds"]
+    for name, split, parts in (("a", "train", PARTS), ("b", "test", PARTS[::-1])):
+        write(root / f"{name}.mp4", parts)
+        start = 0.0
+        for label, seconds in parts:
+            if label != "background" or split == "train":
+                lines.append(f"{name}.mp4,{label},{split},{start},{start + seconds}")
+            start += seconds
+    (root / "list.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def rounded(segments):
+    return [(s.label, s.start_seconds, s.end_seconds) for s in segments]
+
+
+@pytest.mark.parametrize("clips", [SPREAD, IN_ROW])
+def test_segments_are_found_where_they_are(folder, clips):
+    rule = RULE if clips is SPREAD else SegmentRule(threshold=0.6)
+    found = VideoClassifier(model(clips)).segments(folder / "a.mp4", rule=rule)
+    expected = [("red", 2, 4), ("blue", 5, 7), ("red", 8, 9.5)]
+    assert [row[0] for row in rounded(found.segments)] == [row[0] for row in expected]
+    for row, wanted in zip(rounded(found.segments), expected, strict=True):
+        assert row[1:] == pytest.approx(wanted[1:], abs=0.5)
+    assert all(segment.score > 0.6 for segment in found.segments)
+
+
+def test_windows_are_as_long_and_as_far_apart_as_asked(folder):
+    rule = SegmentRule(window_seconds=2.0, step=0.5)
+    found = VideoClassifier(model(SPREAD)).segments(folder / "a.mp4", rule=rule)
+    starts, ends = found.window_seconds.T
+    assert len(starts) == 11  # of 12 s
+    assert np.diff(starts) == pytest.approx(np.ones(10), abs=0.051)
+    # From the middle of the first of 4 parts to that of the last, and a frame.
+    assert ends - starts == pytest.approx(np.full(11, 1.55), abs=0.051)
+
+
+def test_a_video_shorter_than_a_window_has_one(tmp_path):
+    path = write(tmp_path / "short.mp4", (("red", 0.5),))
+    found = VideoClassifier(model(SPREAD)).segments(path, rule=SegmentRule(window_seconds=9.0))
+    assert rounded(found.segments) == [
+        ("red", pytest.approx(0, abs=0.1), pytest.approx(0.5, abs=0.1))
+    ]
+
+
+def test_bad_rules_are_refused(folder):
+    path = folder / "a.mp4"
+    with pytest.raises(ArgumentError, match="pass `window_seconds`, about as long as"):
+        VideoClassifier(model(SPREAD)).segments(path)
+    with pytest.raises(ArgumentError, match="of no use: this model takes 4 consecutive frames"):
+        VideoClassifier(model(IN_ROW)).segments(path, rule=RULE)
+    for name, value in {
+        "step": 0,
+        "smoothing": 0,
+        "threshold": 2,
+        "overlap": -1,
+        "margin": -1,
+    }.items():
+        with pytest.raises(ArgumentError, match=f"`{name}` must be"):
+            VideoClassifier(model(IN_ROW)).segments(path, rule=SegmentRule(**{name: value}))
+
+
+def test_a_rule_is_chosen_on_training_videos(folder, tmp_path):
+    lines: list[str] = []
+    classifier = VideoClassifier(model(SPREAD))
+    found = classifier.evaluate_segments(folder / "list.csv", split="test", say=lines.append)
+    assert "chosen on 1 training videos (mAP" in lines[0]
+    assert found.rule.window_seconds in (1.75, 2.0)  # quantiles of 1.5, 2 and 2 seconds
+    assert found.mean_average_precision(0.5) == 1
+    assert 0 < found.figures()["mean_average_precision"]["0.5:0.95"] <= 1
+    assert "3 segments found in 1 videos, 3 are there" in str(found)
+    place = found.save(tmp_path / "out")
+    assert sorted(path.name for path in place.iterdir()) == [
+        "b.png",
+        "segments.csv",
+        "segments.json",
+    ]
+    assert len(json.loads((place / "segments.json").read_text())["records"][0]["true"]) == 3
+    with pytest.raises(ArgumentError, match="exists"):
+        found.save(tmp_path / "out")
+    with pytest.raises(ArgumentError, match="of no run"):
+        found.save()
+
+
+def test_segments_without_an_end_cannot_be_compared(folder, tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text(f"path,label,split\n{folder}/a.mp4,red,test\n{folder}/b.mp4,blue,test\n")
+    with pytest.raises(DataError, match="has no end: segments can only be compared"):
+        VideoClassifier(model(SPREAD)).evaluate_segments(path, rule=RULE)
+
+
+def test_commands(folder, tmp_path):
+    network = tmp_path / "colors.keras"
+    model(SPREAD).save(network)
+    words = (folder / "a.mp4", "--model", network, "--segments", "--window_seconds", 0.8)
+    files = (
+        "--json",
+        tmp_path / "s.json",
+        "--csv",
+        tmp_path / "s.csv",
+        "--timeline",
+        tmp_path / "t",
+    )
+    code, text = run(predict.main, *words, *files)
+    assert code == 0, text
+    assert text.count(" s red") == 2
+    (record,) = json.loads((tmp_path / "s.json").read_text())
+    assert [segment["label"] for segment in record["segments"]] == ["red", "blue", "red"]
+    lines = (tmp_path / "s.csv").read_text().splitlines()
+    assert lines[0] == "video,start_seconds,end_seconds,label,score"
+    assert len(lines) == 4
+    assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["a.csv", "a.png"]
+    code, text = run(predict.main, folder / "a.mp4", "--model", network, "--step", 0.5)
+    assert (code, "--step is for --segments" in text) == (1, True)
+    options = ("--model", network, "--segments", "--split", "test", "--output", tmp_path / "e")
+    code, text = run(evaluate.main, folder / "list.csv", *options)
+    assert code == 0, text
+    assert "mAP at overlap 0.5" in text
+    code, text = run(evaluate.main, folder / "list.csv", "--model", network, "--margin", 0.5)
+    assert (code, "--margin is for --segments" in text) == (1, True)
