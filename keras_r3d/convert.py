@@ -1,4 +1,4 @@
-"""Converts a PyTorch checkpoint: `python -m keras_r3d.convert SOURCE.pth DEST.keras`.
+"""Converts a checkpoint: `python -m keras_r3d.convert SOURCE.pth DEST.keras`.
 
 `python -m keras_r3d.convert SOURCE.keras DEST.npz` writes a model's weights into a compact file.
 """

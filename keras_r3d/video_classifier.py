@@ -50,7 +50,10 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 
-_WEIGHTS_FILES = (".pth", ".pt", ".ckpt", ".pth.tar", ".safetensors", ".npz", ".h5", ".pickle")
+_WEIGHTS_FILES = (
+    *(".pth", ".pt", ".ckpt", ".pth.tar", ".safetensors", ".npz", ".h5", ".pickle"),
+    ".index",  # of a checkpoint of TensorFlow
+)
 _SERVED = ("http://", "https://", "grpc://")
 _LEAST_SECONDS = 0.1  # that anything is waited for
 _FEW = "few"  # the recipe whose clips our own weights were made for
@@ -798,14 +801,14 @@ def _open(
             "`model` must be a name of weights, a run, a model file, a keras.Model or an address. "
             f"Received: {type(model).__name__}"
         )
-    if path is not None and experiment is None:
+    source = None if path is None else weights_file.open_file(path)
+    if source is not None and experiment is None:
         # Our own, which come with keras_r3d, are for clips that are spread over videos.
-        experiment = _FEW if path.suffix == ".npz" else recipes.PAPER
+        experiment = _FEW if source.path.suffix == ".npz" else source.recipe or recipes.PAPER
     if isinstance(experiment, str):
         experiment = recipes.load(experiment)
     changes, hardware = protocols.overrides(protocol), choose(devices)
-    if path is not None:
-        source = weights_file.open_file(path)
+    if source is not None:
         if source.network is None:
             raise ModelError(f"{path} does not name its network: build that, and pass it.")
         shape = experiment.clips.shape  # type: ignore[union-attr]
@@ -826,7 +829,7 @@ def _weights(name: str) -> Path | None:
         return Path(name)
     if Path(name).exists():
         return None
-    rows = [row for row in pretrained.PRETRAINED if name in (row.name, f"{row.network}/{row.name}")]
+    rows = [row for row in pretrained.PRETRAINED if pretrained.find(row.network, name) is row]
     if len(rows) > 1:
         ways = ", ".join(f"'{row.network}/{row.name}'" for row in rows)
         raise ModelError(f"There are several weights '{name}': say one of {ways}.")

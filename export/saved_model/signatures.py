@@ -149,6 +149,7 @@ def cut_frames(frames: tf.Tensor, clips: Clips) -> tf.Tensor:
     channels)` become `(n, *clips.shape[1:])`.
     """
     height, width = tf.shape(frames)[1], tf.shape(frames)[2]
+    ready = tf.reduce_all(tf.shape(frames)[1:3] == clips.image_size)
     if clips.input == "rgb" and clips.short_side:  # flow is that of frames that were shrunk before
         scale = clips.short_side / tf.cast(tf.minimum(height, width), tf.float64)
         scale = tf.minimum(tf.constant(1, tf.float64), scale)  # never enlarged
@@ -161,6 +162,7 @@ def cut_frames(frames: tf.Tensor, clips: Clips) -> tf.Tensor:
     if not clips.is_whole:
         aspect = tf.constant(columns / rows, tf.float64)
         largest = tf.minimum(tf.cast(height, tf.float64), tf.cast(width, tf.float64) / aspect)
+        largest *= tf.where(ready, tf.constant(1, tf.float64), clips.center_share)
         tall, wide = (
             tf.maximum(1, tf.cast(tf.round(side), tf.int32)) for side in (largest, largest * aspect)
         )

@@ -424,9 +424,9 @@ def _concatenate(layer: layers.Concatenate, *values: Any):
     axes = len(layer.output.shape)
     if axes == 4:
         return _same(layer, *values)
-    if axes not in (2, 5) or layer.axis not in (-1, axes - 1):
+    if layer.axis not in (-1, axes - 1):
         raise ExportError(
-            f"TFLite export joins vectors, images, and the channels of maps: {layer.name} joins "
+            f"TFLite export joins channels only: {layer.name} joins axis {layer.axis} of "
             f"{layer.input[0].shape} and others. {_OTHER}"
         )
     if axes == 5:

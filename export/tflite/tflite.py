@@ -39,7 +39,9 @@ def write(source: Source, path: Path, quantize: str) -> None:
         converter.target_spec.supported_types = [tf.float16]
     try:
         with stderr.dropped():  # how it goes on
-            converted = _int8(converter, clips) if clips else converter.convert()
+            dense = sum(isinstance(layer, keras.layers.Dense) for layer in lowered.layers)
+            in_float = ["SOFTMAX", *(["FULLY_CONNECTED"] if dense == 1 else [])]
+            converted = _int8(converter, clips, in_float) if clips else converter.convert()
     except Exception as error:  # TensorFlow's own ConverterError is not public
         raise ExportError(f"TensorFlow Lite cannot convert {model.name}: {error}") from error
     texts = {
@@ -65,8 +67,12 @@ def _converter(lowered: keras.Model, logits: bool) -> tf.lite.TFLiteConverter:
     return tf.lite.TFLiteConverter.from_concrete_functions([function], module)
 
 
-def _int8(converter: tf.lite.TFLiteConverter, clips: Sequence[np.ndarray]) -> bytes:
-    """Converts to int8, but for the softmax: 256 steps are few for the shares of 400 classes.
+def _int8(
+    converter: tf.lite.TFLiteConverter, clips: Sequence[np.ndarray], in_float: list[str]
+) -> bytes:
+    """Converts to int8, but for some operators: 256 steps are few for the shares of 400 classes.
+
+    And logits would be cut to the largest of the calibration, where no clip may be as clear.
 
     The first clip gets a black and a white value: then each step of 0-255 is one of int8.
     """
@@ -79,6 +85,6 @@ def _int8(converter: tf.lite.TFLiteConverter, clips: Sequence[np.ndarray]) -> by
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter,
         debug_dataset=converter.representative_dataset,
-        debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=["SOFTMAX"]),
+        debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=in_float),
     )
     return debugger.get_nondebug_quantized_model()

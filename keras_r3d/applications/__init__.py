@@ -3,6 +3,7 @@
 from keras_r3d.applications import backend as _backend  # noqa: F401 (first)
 from keras_r3d.applications.builders.c3d import C3D
 from keras_r3d.applications.builders.frame_net import FrameNet
+from keras_r3d.applications.builders.i3d import I3D
 from keras_r3d.applications.builders.r3d import (
     R2P1D18,
     R2P1D34,
@@ -48,6 +49,7 @@ from keras_r3d.system.errors import WeightsError
 
 __all__ = [
     "C3D",
+    "I3D",
     "R2P1D18",
     "R2P1D34",
     "R2P1D50",

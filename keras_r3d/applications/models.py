@@ -12,10 +12,11 @@ from keras import layers
 from keras_r3d.applications.builders import r3d
 from keras_r3d.applications.builders.c3d import C3D
 from keras_r3d.applications.builders.frame_net import FrameNet
+from keras_r3d.applications.builders.i3d import I3D
 from keras_r3d.applications.metadata import read_metadata
 from keras_r3d.applications.weights import pretrained
 
-_ALL: tuple[Callable[..., keras.Model], ...] = (*r3d.BUILDERS, C3D, FrameNet)
+_ALL: tuple[Callable[..., keras.Model], ...] = (*r3d.BUILDERS, C3D, I3D, FrameNet)
 _BUILDERS = {builder.__name__.lower(): builder for builder in _ALL}
 _BUILDERS["c3d_bn"] = functools.partial(C3D, with_batch_norm=True, name="c3d_bn")
 

@@ -1,8 +1,8 @@
-"""The table of residual networks, and finding the row that an array of shapes belongs to."""
+"""The tables of networks, and finding the row that an array of shapes belongs to."""
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import gcd
 from typing import Any, Protocol
 
@@ -35,6 +35,9 @@ MOTION = Conventions((114.7748, 107.7354, 99.4750), (58.0, 57.0, 57.0), (0, 255)
 # Of C3D's authors: the mean of each channel in place of their mean of each place of a clip.
 SPORTS1M = Conventions((102.0, 98.0, 90.0), (1.0, 1.0, 1.0), (0, 255))
 MMACTION_C3D = Conventions((104.0, 117.0, 128.0), (1.0, 1.0, 1.0), (0, 255))
+INCEPTION = Conventions((127.5, 127.5, 127.5), (127.5, 127.5, 127.5), (0, 255))  # -1 to 1
+# The same of flow, 20 pixels to 1, as `keras_r3d.data` stores it in bytes.
+INCEPTION_FLOW = Conventions((128.0, 128.0), (127.0, 127.0), (0, 255))
 TORCHVISION = Conventions((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989), (0, 1))
 
 
@@ -131,6 +134,33 @@ NETWORKS = {
 C3D_NETWORKS = ("c3d", "c3d_bn")
 FRAME_NET = "framenet"
 
+I3D_STEM = (64, 64, 192)  # filters of conv1, conv2b and conv2c
+# Of an Inception block's branches 0, 1a and 1b, 2a and 2b, and 3b, behind a max-pooling.
+I3D_BLOCKS = {
+    "conv3b": (64, 96, 128, 16, 32, 32),
+    "conv3c": (128, 128, 192, 32, 96, 64),
+    "conv4b": (192, 96, 208, 16, 48, 64),
+    "conv4c": (160, 112, 224, 24, 64, 64),
+    "conv4d": (128, 128, 256, 24, 64, 64),
+    "conv4e": (112, 144, 288, 32, 64, 64),
+    "conv4f": (256, 160, 320, 32, 128, 128),
+    "conv5b": (256, 160, 320, 32, 128, 128),
+    "conv5c": (384, 192, 384, 48, 128, 128),
+}
+
+
+def scale_i3d(filters: Sequence[int], first: int) -> list[int]:
+    """Scales numbers of filters of I3D to `first` of conv1, of which the width is read again."""
+    return [max(1, count * first // I3D_STEM[0]) for count in filters]
+
+
+# The normalization of each network where its weights do not say.
+CONVENTIONS = {
+    **{name: network.conventions for name, network in NETWORKS.items()},
+    **dict.fromkeys(C3D_NETWORKS, KINETICS_2017),
+    "i3d": INCEPTION,
+}
+
 
 class _Array(Protocol):
     @property
@@ -149,6 +179,8 @@ def identify_network(
     options: dict[str, Any] = {"classes": bias[0]} if len(bias) == 1 else {}
     if len(shapes.get("conv1/kernel", ())) == 4:  # of images
         return FRAME_NET, options | {"in_channels": shapes["conv1/kernel"][2]}
+    if "conv5c_branch0/kernel" in shapes:
+        return _identify_i3d(shapes, options)
     stem = "2+1d" if "conv1_temporal/kernel" in shapes else "3d"
     bottleneck = "conv2_1_conv3/kernel" in shapes
     is_dense = "conv3_transition_conv/kernel" in shapes
@@ -244,3 +276,19 @@ def _has_shapes(row: Network, shapes: Mapping[str, tuple[int, ...]], filters: in
     else:
         ends["conv5_1_conv2/kernel"] = (filters // gcd(row.groups, filters), second)
     return all(shapes.get(name, ())[-len(end) :] == end for name, end in ends.items())
+
+
+def _identify_i3d(
+    shapes: Mapping[str, tuple[int, ...]], options: dict[str, Any]
+) -> tuple[str | None, dict[str, Any]]:
+    kernel = shapes.get("conv1/kernel", ())
+    if len(kernel) != 5:
+        return None, options
+    one, before, after, _, other, pooled = scale_i3d(I3D_BLOCKS["conv5c"], kernel[4])
+    # No network is built that is much larger than the file: its widest array must be there.
+    if shapes.get("conv5c_branch1b/kernel") != (3, 3, 3, before, after):
+        return None, options
+    head = one + after + other + pooled, options.get("classes")
+    if shapes.get(f"{HEAD}/kernel") != head:
+        options.pop("classes", None)  # of the embedding of several stages
+    return "i3d", options | {"width": kernel[4] / I3D_STEM[0], "in_channels": kernel[3]}

@@ -121,7 +121,7 @@ def sliding_windows(
 
 def views_of(clips: Clips, count: int) -> cropping.Views:
     """Returns the crops of each frame in an evaluation, `count` of them."""
-    return cropping.Views(count, clips.image_size, clips.is_whole)
+    return cropping.Views(count, clips.image_size, clips.is_whole, clips.center_share)
 
 
 def training_frames(count: int, clips: Clips, rng: Generator) -> temporal.Indices:

@@ -72,10 +72,13 @@ class MultiScale(Table, kind="multiscale"):
     Args:
         scales: sides of the crops, as shares of the largest of the clip's shape.
         positions: places of the crops.
+        center: side of the crop of an evaluation (of 1 or 3 views), as a share of the largest;
+            absent, the largest.
     """
 
     scales: tuple[Share, ...] = (1.0, 0.8408964153, 0.7071067812, 0.5946035575, 0.5)
     positions: tuple[Position, ...] = get_args(Position)
+    center: Share | None = None
 
 
 class _Rectangles(Table):
@@ -211,6 +214,11 @@ class Clips(Table):
     def is_spread(self) -> bool:
         """Whether a clip is spread over the video, instead of being consecutive frames."""
         return not isinstance(self.sampling, Consecutive)
+
+    @property
+    def center_share(self) -> float:
+        """Side of an evaluation's crop, as a share of the largest."""
+        return getattr(self.crop, "center", None) or 1.0
 
     @property
     def is_whole(self) -> bool:

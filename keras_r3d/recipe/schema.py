@@ -19,8 +19,8 @@ class Model(Table):
 
     Attributes:
         name: network, as `keras_r3d.applications.get_model` takes it.
-        shortcut: "A" (identity, zero-padded channels) or "B" (1x1x1 projection); C3D, DenseNet and
-            framenet have none.
+        shortcut: "A" (identity, zero-padded channels) or "B" (1x1x1 projection); C3D, I3D, DenseNet
+            and framenet have none.
         backbone: of framenet: a network of `keras.applications`, such as "MobileNetV2".
         stack: of framenet: frames whose channels it takes as one image; absent, each by itself.
         width: multiplies the filters of every convolution (of C3D, also the units of fc6 and fc7;
@@ -43,7 +43,7 @@ class Model(Table):
         | Literal["wideresnet50", "resnext50", "resnext101", "resnext152"]
         | Literal["densenet121", "densenet169", "densenet201", "densenet264"]
         | Literal["r2p1d18", "r2p1d34", "r2p1d50", "r2p1d101"]
-        | Literal["r3d_18", "mc3_18", "r2plus1d_18", "c3d", "c3d_bn", "framenet"]
+        | Literal["r3d_18", "mc3_18", "r2plus1d_18", "c3d", "c3d_bn", "i3d", "framenet"]
         | None
     ) = None
     shortcut: Literal["A", "B"] | None = None
@@ -62,7 +62,7 @@ class Model(Table):
         if self.name == "framenet":
             foreign = {}
             keys.append("backbone")
-        if (self.name or "").startswith(("c3d", "densenet", "framenet")):
+        if (self.name or "").startswith(("c3d", "i3d", "densenet", "framenet")):
             foreign["shortcut"] = "shortcuts"
             keys.remove("shortcut")
         for key, what in foreign.items():

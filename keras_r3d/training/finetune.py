@@ -18,9 +18,9 @@ from keras_r3d import applications, recipe
 from keras_r3d.applications.builders import building, frame_net
 from keras_r3d.applications.networks import (
     C3D_NETWORKS,
+    CONVENTIONS,
     FRAME_NET,
     HEAD,
-    KINETICS_2017,
     NETWORKS,
     identify_network,
 )
@@ -120,7 +120,7 @@ def build_model(
 
 def stages(name: str) -> list[str]:
     """Lists the stages of a network that `freeze` takes, in order."""
-    fully_connected = ["fc6", "fc7"] if _is_c3d(name) else []
+    fully_connected = ["fc6", "fc7"] if name in C3D_NETWORKS else []
     return [f"conv{number}" for number in range(1, 6)] + fully_connected
 
 
@@ -142,10 +142,6 @@ def freeze(model: keras.Model, text: str) -> list[str]:
 def head(model: keras.Model) -> list[keras.Variable]:
     """Returns the trainable variables of the classifier."""
     return model.get_layer(HEAD).trainable_variables
-
-
-def _is_c3d(name: str) -> bool:
-    return name in C3D_NETWORKS
 
 
 def _stage(layer: str) -> str | None:
@@ -176,7 +172,7 @@ def open_source(model: recipe.Model) -> WeightsFile | None:
     if network == FRAME_NET:
         return frame_net.open_source(model.backbone, model.width, weights)
     if not network and not weights_file.split_key(weights)[0].exists():
-        networks = [name for name in (*NETWORKS, *C3D_NETWORKS) if pretrained.find(name, weights)]
+        networks = [name for name in CONVENTIONS if pretrained.find(name, weights)]
         if not networks:
             raise WeightsError(
                 "Recipe key 'model.weights' must be a file, as 'model.name' is absent. There is no "
@@ -208,10 +204,7 @@ def _settle(model: recipe.Model, source: WeightsFile, in_channels: int, say: Say
     if source.conventions is None and not (model.mean and model.std):
         # A checkpoint of a relative, as R3D18's in r3d_18, is normalized as that is.
         name = (source.checkpoint and source.network) or decided["name"]
-        if name == FRAME_NET:
-            conventions = frame_net.BACKBONES[decided["backbone"]]
-        else:
-            conventions = KINETICS_2017 if _is_c3d(name) else NETWORKS[name].conventions
+        conventions = CONVENTIONS.get(name) or frame_net.BACKBONES[decided["backbone"]]
         pairs = zip(("mean", "std"), conventions.to_bytes(), strict=True)
         assumed = {key: value for key, value in pairs if not getattr(model, key)}
         say(
@@ -238,7 +231,7 @@ def _decided(model: recipe.Model, source: WeightsFile, in_channels: int) -> dict
     if name is None:
         raise WeightsError(
             f"Recipe key 'model.weights': {source.path} is of another architecture than "
-            f"{[*NETWORKS, *C3D_NETWORKS, FRAME_NET]}."
+            f"{[*CONVENTIONS, FRAME_NET]}."
         )
     values: dict[str, Any] = {"name": name, "shortcut": source.options.get("shortcut")}
     stack = 1

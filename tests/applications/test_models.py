@@ -106,6 +106,7 @@ def test_the_table_has_every_public_checkpoint():
             "torchvision": networks.TORCHVISION,
             "Sports-1M": networks.SPORTS1M,
             "mmaction2": networks.MMACTION_C3D,
+            "I3D": networks.INCEPTION,
         }
         assert known[year] == one.conventions
 

@@ -566,6 +566,7 @@ def publish(server, monkeypatch, content: bytes, digest: str) -> pretrained.Pret
         pretrained.find("r3d_18", "kinetics400"),
         file=f"r3d_18-{digest[:8]}.pth",
         url=f"{server.address}/r3d_18.pth",
+        sha256=digest[:8],
     )
     monkeypatch.setattr(pretrained, "PRETRAINED", (row,))
     return row

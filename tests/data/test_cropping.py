@@ -45,6 +45,17 @@ def test_evaluation_takes_the_largest_centered_square():
     assert cropping.center(240, 320) == cropping.Crop(0, 40, 240, 240)
 
 
+def test_evaluation_may_take_a_part_of_it():
+    """I3D's: 224 of 256 pixels."""
+    cut = recipe.load("i3d").clips
+    views = clips.views_of(cut, 1)
+    assert views.crops(256, 340) == [cropping.Crop(16, 58, 224, 224, scale=0.875)]
+    ends = [(crop.left, crop.width) for crop in clips.views_of(cut, 3).crops(256, 340)]
+    assert ends == [(0, 224), (58, 224), (116, 224)]
+    tall = dataclasses.replace(cut, crop=MultiScale(center=0.5))
+    assert clips.views_of(tall, 1).crops(256, 340)[0].height == 128
+
+
 limits = st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(sorted)
 shapes = st.tuples(st.floats(0.1, 10), st.floats(0.1, 10)).map(sorted)
 

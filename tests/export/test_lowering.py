@@ -10,6 +10,7 @@ from keras import layers
 
 from keras_r3d.applications import (
     C3D,
+    I3D,
     R2P1D50,
     R3D10,
     R3D18,
@@ -163,11 +164,19 @@ def test_embeddings_of_several_stages_are_joined():
         check(moved(keras.Model(clip, layers.Dense(2)(joined))))
 
 
-@pytest.mark.parametrize("axis", [1, 3])
-def test_frames_and_places_are_not_joined(axis):
+@pytest.mark.parametrize("axis", [-1, 4])
+def test_maps_are_joined_by_their_channels(axis):
     clip = keras.Input((3, 4, 5, 2))
-    model = keras.Model(clip, layers.Concatenate(axis=axis, name="longer")([clip, clip]))
-    with pytest.raises(ExportError, match=r"longer joins \(None, 3, 4, 5, 2\) and others"):
+    padded = layers.ZeroPadding3D(1)(clip)  # whose zeros are still to be put there
+    conv = layers.Conv3D(3, 3, padding="same")(padded)
+    check(moved(keras.Model(clip, layers.Concatenate(axis=axis)([padded, conv, padded]))))
+
+
+def test_maps_are_not_joined_otherwise():
+    clip = keras.Input((3, 4, 5, 2))
+    model = keras.Model(clip, layers.Concatenate(axis=1, name="longer")([clip, clip]))
+    message = r"joins channels only: longer joins axis 1 of \(None, 3, 4, 5, 2\)"
+    with pytest.raises(ExportError, match=message):
         lowering.lower(model)
 
 
@@ -211,6 +220,7 @@ NETWORKS = {
     "resnext50": ResNeXt50,
     "preresnet18": PreResNet18,
     "densenet121": lambda **kwargs: DenseNet121(max_pool=False, **kwargs),
+    "i3d": I3D,
     **{
         name: pytest.param(build, marks=pytest.mark.slow)
         for name, build in {

@@ -11,7 +11,7 @@ from exports import source_of
 from families import mixed
 from folded import moved
 
-from keras_r3d.applications import C3D, R3D18
+from keras_r3d.applications import C3D, I3D, R3D18
 from keras_r3d.export import formats, onnx, openvino
 from keras_r3d.inference.models.runtimes import loaders
 from keras_r3d.system.errors import ExportError
@@ -29,12 +29,16 @@ NETWORKS = {
     "B": lambda: R3D18(input_shape=(7, 33, 47, 3), width=0.125, classes=3, shortcut="B"),
     "families": mixed,
     "c3d": lambda: C3D(input_shape=(16, 48, 48, 3), width=0.0625, classes=3),
+    "i3d": lambda: I3D(input_shape=(16, 49, 64, 3), width=0.125, classes=3),
 }
 
 
 @pytest.fixture(
     scope="module",
-    params=["A", "families", *(pytest.param(one, marks=pytest.mark.slow) for one in ("B", "c3d"))],
+    params=[
+        *("A", "families"),
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("B", "c3d", "i3d")),
+    ],
 )
 def model(request) -> keras.Model:
     keras.utils.set_random_seed(1)

@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 from signature_networks import (
     CLASSES,
+    CLIPS,
     FRAMES,
     SIZE,
     network,
@@ -20,7 +22,7 @@ from signature_networks import (
 )
 from tensorflow.core.protobuf import saved_model_pb2
 
-from keras_r3d.applications import C3D, R3D10
+from keras_r3d.applications import C3D, I3D, R3D10
 from keras_r3d.export.saved_model import saved_model
 from keras_r3d.inference.models import runtimes
 
@@ -170,6 +172,17 @@ def test_a_folder_that_cannot_be_written_is_an_error(one, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(saved_model.files.WriteError, match="Could not write"):
         saved_model.write(source(one.model), tmp_path / "file" / "1", "none")
+
+
+def test_i3d_is_served_as_keras_computes_it(tmp_path):
+    keras.utils.set_random_seed(0)
+    model = I3D(input_shape=(16, 49, 64, 3), width=0.125, classes=len(CLASSES))
+    clips = dataclasses.replace(CLIPS, frames=16, size=(49, 64), short_side=None)
+    each = served(model, tmp_path / "1", clips)
+    pixels = noise(2, 16, 49, 64)
+    found = each.serving_default(clip=tf.constant(pixels))["probabilities"].numpy()
+    assert found == pytest.approx(scores(model, pixels), abs=1e-5)
+    assert np.ptp(found) > 0.01
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -23,7 +23,7 @@ from tensorflow.core.protobuf import config_pb2
 from keras_r3d.data import clips
 from keras_r3d.export.saved_model import signatures
 from keras_r3d.inference.embeddings.features import embedding_layer, embedding_network
-from keras_r3d.recipe.clips import Uniform
+from keras_r3d.recipe.clips import MultiScale, Uniform
 
 
 @pytest.fixture(scope="module", params=["A", "B", pytest.param("C3D", marks=pytest.mark.slow)])
@@ -86,6 +86,16 @@ def test_frames_are_cut_to_clips_that_are_not_square(size, shape):
     cut = signatures.cut_frames(tf.constant(pixels), wide).numpy()
     assert cut.shape == (FRAMES, *size, 3)
     assert np.abs(cut.astype(int) - window.pixels[0]).max() <= 2
+
+
+def test_the_part_of_the_largest_crop_is_cut_of_what_is_not_cut_yet():
+    part = dataclasses.replace(CLIPS, short_side=None, crop=MultiScale(center=0.75))
+    pixels = smooth_noise(48, 64)
+    (window,) = clips.windows(MemoryReader(pixels, part), VIDEO, part)
+    cut = signatures.cut_frames(tf.constant(pixels), part).numpy()
+    assert np.abs(cut.astype(int) - window.pixels[0]).max() <= 2
+    ready = noise(FRAMES, SIZE, SIZE)
+    assert np.array_equal(signatures.cut_frames(tf.constant(ready), part), ready)
 
 
 def test_jpegs_of_a_batch_may_be_of_several_sizes(one):

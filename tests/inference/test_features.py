@@ -67,6 +67,7 @@ def extract(model, videos, output, per="window", reader=None, layer="avg_pool", 
     [
         (lambda: applications.R3D10(width=0.0625, classes=3, dropout=0.5), "avg_pool", 32),
         (lambda: applications.C3D(width=0.03125, classes=3), "fc7_relu", 128),
+        (lambda: applications.I3D(width=0.0625, classes=3), "avg_pool", 64),
         (
             lambda: applications.R3D10(width=0.0625, include_top=False, pooling="avg"),
             "avg_pool",

@@ -83,7 +83,7 @@ def test_frozen_and_half_precise_models_work():
         gradcam.grad_cam(model, spots(), 1, method="cam")
 
 
-NETWORKS = ("r3d10", "r3d50", "r2plus1d_18", "mc3_18", "c3d", "framenet")
+NETWORKS = ("r3d10", "r3d50", "r2plus1d_18", "mc3_18", "c3d", "i3d", "framenet")
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -153,6 +153,9 @@ def test_the_default_layer_is_the_deepest_that_is_fine_enough():
     assert feature_maps.choose(c3d, (16, 112, 112)).cells[1:] == (14, 14)
     bottleneck = applications.R3D50(classes=2, width=0.0625)
     assert feature_maps.choose(bottleneck, (16, 112, 112)).layer == "conv3_4_out"
+    i3d = applications.I3D(classes=2, width=0.0625)
+    assert feature_maps.choose(i3d, (64, 224, 224)).layer == "conv4f_out"
+    assert feature_maps.choose(i3d, (64, 224, 224)).cells == (16, 14, 14)
     assert feature_maps.choose(network, (16, 112, 112), "conv5_1_relu1").cells == (1, 4, 4)
 
 

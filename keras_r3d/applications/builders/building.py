@@ -14,6 +14,8 @@ from keras_r3d.applications.labels import read_labels
 from keras_r3d.applications.networks import HEAD, STEM, Conventions, Network
 from keras_r3d.applications.weights import loading
 from keras_r3d.applications.weights.weights_file import WeightsFile
+from keras_r3d.recipe import Clips
+from keras_r3d.recipe import load as load_recipe
 from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system.errors import WeightsError
 
@@ -49,7 +51,8 @@ DOCSTRING = """Builds {summary}
             channels.
         labels: class names, kept in the model and in every file it is saved to: a list, a file of
             them, or "kinetics400". None is those of the weights, if they are known.
-        clips: how clips are cut for it, `keras_r3d.data.Clips`; kept in the model likewise.
+        clips: how clips are cut for it, `keras_r3d.data.Clips`; kept in the model likewise. None
+            is as those of the weights, if they say so and the input fits.
 
     Returns:
         Functional `keras.Model` of stock layers: a saved file loads without keras_r3d.
@@ -89,7 +92,8 @@ def build_network(
     for key, default in {"classes": CLASSES, **defaults, "in_channels": 3}.items():
         options[key] = _settle(key, options[key], default, file)
     channels = options["in_channels"]
-    if labels is None and file is not None and options["classes"] == file.options.get("classes"):
+    kept = file is not None and options["classes"] == file.options.get("classes")
+    if labels is None and file is not None and kept:
         labels = file.labels
     shape = (*(clip or (None, None, None)), channels) if shape is None else shape
     check_shape(shape, channels, smallest)
@@ -113,7 +117,7 @@ def build_network(
         std,
         arguments["include_preprocessing"],
         file.path.name if file else None,
-        recipe=None if clips is None else {"clips": as_dict(clips)},
+        recipe=_settle_recipe(clips, shape, file if include_top and kept else None),
     )
     x = metadata.attach(inputs, about)
     if about.normalises:
@@ -238,6 +242,21 @@ def classify(x, options: Mapping[str, Any]):
     """Adds the classifier."""
     activation = options["classifier_activation"]
     return layers.Dense(options["classes"], activation=activation, name=HEAD)(x)
+
+
+def _settle_recipe(
+    clips: Clips | None, shape: Sequence[int | None], file: WeightsFile | None
+) -> dict[str, Any] | None:
+    """Returns how clips are cut: as asked for, else as those of the weights, if they fit."""
+    if clips is not None:
+        return {"clips": as_dict(clips)}
+    if file is None or file.recipe is None:
+        return None
+    published = load_recipe(file.recipe)
+    pairs = zip(shape, published.clips.shape, strict=True)
+    if any(size not in (None, cut) for size, cut in pairs):
+        return None
+    return {"clips": as_dict(published.clips), "eval": as_dict(published.eval)}
 
 
 def _settle_normalization(

@@ -1,7 +1,8 @@
-"""Reading PyTorch's files of tensors without PyTorch, and without executing anything in them.
+"""Reading files of tensors without what wrote them, and without executing anything in them.
 
-All containers are read: the zip archive that `torch.save` writes since PyTorch 1.6, the stream of
-pickles followed by raw values that it wrote before, and safetensors. Tensors are read from the file
+All containers of PyTorch are read: the zip archive that `torch.save` writes since PyTorch 1.6, the
+stream of pickles followed by raw values that it wrote before, and safetensors; and two that I3D is
+published in, pickles of NumPy arrays and checkpoints of TensorFlow. Tensors are read from the file
 one by one, when they are asked for.
 """
 
@@ -12,13 +13,19 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from keras_r3d.applications.weights import pytorch, safetensors, unpickling
+from keras_r3d.applications.weights import (
+    numpy_pickle,
+    pytorch,
+    safetensors,
+    tensor_bundle,
+    unpickling,
+)
 from keras_r3d.applications.weights.tensors import (
     MAX_BYTES,
     MAX_CHARACTERS,
@@ -103,7 +110,7 @@ class Checkpoint:
     """An opened checkpoint."""
 
     path: Path
-    container: str  # "zip", "legacy" or "safetensors"
+    container: str  # a key of `_CONTAINERS`
     key: str  # what its tensors were under and is taken off their names, "state_dict.module"
     others: Sequence[str]  # keys of the other networks that the file has, if no key was asked for
     tensors: Mapping[str, Tensor]
@@ -120,10 +127,7 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
             raise CheckpointError(f"{path} is not a file.")
         with path.open("rb") as file:
             start = file.read(1024)
-            _refuse_others(path, start)
-            container = "zip" if start.startswith(b"PK") else "legacy"
-            if safetensors.looks_like(start):
-                container = "safetensors"
+            container = _container(path, start)
             content, storages = _CONTAINERS[container](path, file)
         networks = _find_networks(path, content)
         chosen = _choose(path, list(networks), key)
@@ -132,7 +136,7 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
             Tensor(r.shape, r.storage.dtype, r, storages.setdefault(r.storage.key, _Storage(path)))
             for r in records.values()
         ]
-        _check_sizes(path, tensors)
+        _check_sizes(tensors)
     except CheckpointError:
         raise
     except FileNotFoundError:
@@ -152,6 +156,17 @@ def read_checkpoint(path: str | os.PathLike[str], key: str | None = None) -> Che
     return Checkpoint(path, container, chosen, others, dict(zip(records, tensors, strict=True)))
 
 
+def _container(path: Path, start: bytes) -> str:
+    if path.name.endswith(tensor_bundle.SUFFIX):
+        return "TensorFlow"
+    _refuse_others(path, start)
+    if numpy_pickle.looks_like(start):
+        return "NumPy"
+    if safetensors.looks_like(start):
+        return "safetensors"
+    return "zip" if start.startswith(b"PK") else "legacy"
+
+
 def _damaged(path: Path, reason: Exception) -> CheckpointError:
     size = f" ({path.stat().st_size:,} bytes)" if path.is_file() else ""
     return CheckpointError(
@@ -160,7 +175,7 @@ def _damaged(path: Path, reason: Exception) -> CheckpointError:
     )
 
 
-def _check_sizes(path: Path, tensors: Collection[Tensor]) -> None:
+def _check_sizes(tensors: Collection[Tensor]) -> None:
     """Refuses tensors that are not in the file, so that shapes can be believed."""
     claimed = 0
     for tensor in tensors:
@@ -169,7 +184,8 @@ def _check_sizes(path: Path, tensors: Collection[Tensor]) -> None:
         if (storage.offset + storage.size) * width > tensor._storage.size:
             raise DamagedError(f"storage {storage.key[:20]} is missing or too short")
         claimed += math.prod(tensor.shape) * width
-    if claimed > MAX_SHARING * path.stat().st_size:
+    stored = sum(file.stat().st_size for file in {tensor._storage.path for tensor in tensors})
+    if claimed > MAX_SHARING * stored:
         raise DamagedError(f"its tensors claim {claimed:,} bytes")
 
 
@@ -320,16 +336,28 @@ def _records(content: Any) -> list[TensorRecord]:
     return records
 
 
-def _open_safetensors(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Storage]]:
-    tensors = safetensors.read(file, path.stat().st_size)
-    storages = {
-        name: _Storage(path, start, record.storage.size * record.storage.numpy_dtype.itemsize)
-        for name, (record, start) in tensors.items()
-    }
-    return {name: record for name, (record, _) in tensors.items()}, storages
+def _open_listed(read: Callable[[BinaryIO, int], Mapping[str, Any]]):
+    """Opens a container that says of each tensor where it is, and perhaps in which other file."""
+
+    def open_container(path: Path, file: BinaryIO) -> tuple[Any, dict[str, _Storage]]:
+        content, storages = {}, {}
+        for name, (record, start, *other) in read(file, path.stat().st_size).items():
+            size = record.storage.size * record.storage.numpy_dtype.itemsize
+            file_of = other[0] if other else path
+            content[name], storages[name] = record, _Storage(file_of, start, size)
+        return content, storages
+
+    return open_container
 
 
-_CONTAINERS = {"zip": _open_zip, "legacy": _open_legacy, "safetensors": _open_safetensors}
+OF_PYTORCH = ("zip", "legacy", "safetensors")
+_CONTAINERS: dict[str, Callable[[Path, BinaryIO], tuple[Any, dict[str, _Storage]]]] = {
+    "zip": _open_zip,
+    "legacy": _open_legacy,
+    "safetensors": _open_listed(safetensors.read),
+    "NumPy": _open_listed(numpy_pickle.read),
+    "TensorFlow": _open_listed(tensor_bundle.read),
+}
 
 
 def _find_networks(path: Path, content: Any) -> dict[str, dict[str, TensorRecord]]:

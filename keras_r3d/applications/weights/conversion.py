@@ -1,4 +1,4 @@
-"""A PyTorch checkpoint into a `.keras` file, with what is needed to trust the result."""
+"""A checkpoint into a `.keras` file, with what is needed to trust the result."""
 
 import dataclasses
 import functools
@@ -17,8 +17,8 @@ import numpy as np
 from keras_r3d.applications import models
 from keras_r3d.applications.builders.blocks import split_groups
 from keras_r3d.applications.metadata import Metadata, read_metadata
-from keras_r3d.applications.networks import C3D_NETWORKS, HEAD
-from keras_r3d.applications.weights import hub, pytorch
+from keras_r3d.applications.networks import C3D_NETWORKS, HEAD, NETWORKS
+from keras_r3d.applications.weights import checkpoints, hub
 from keras_r3d.applications.weights.checkpoints import Checkpoint
 from keras_r3d.applications.weights.tensors import printable
 from keras_r3d.applications.weights.weights_file import (
@@ -60,7 +60,7 @@ class Conversion:
     options: Mapping[str, Any]  # the builder's arguments, read from the file or asked for
     parameters: int
     used: int  # number of tensors that went into the network: all but the counters
-    counters: int  # number of `num_batches_tracked`, which only training needs
+    unused: int  # number of those that only training needs, as `num_batches_tracked`
     metadata: Metadata  # of the new file
     conventions: str  # whether the normalization is "published", "given" or "assumed"
     logits: np.ndarray  # of the probe, `linspace(-1, 1)` in `probe_shape`, after normalizing
@@ -83,15 +83,19 @@ class Conversion:
             normalization = "ASSUMED, the file does not say; if wrong, give --mean and --std"
         options = [f"{key} {value}" for key, value in self.options.items() if key != "classes"]
         size, shape = math.prod(self.probe_shape), ", ".join(map(str, self.probe_shape))
+        ramp = f"linspace(-1, 1, {size}).reshape({shape})"
+        how = "In NumPy", f"np.{ramp}, channels first, normalized"
+        if checkpoint and checkpoint.container in checkpoints.OF_PYTORCH:
+            how = "In PyTorch", f"model.eval()(torch.{ramp})[0, :5]"
         rows = {
             "Checkpoint": origin,
             "Network": f"{self.network}, {self.parameters:,} parameters",
             "Options": ", ".join(options),
-            "Tensors": f"{self.used} used, 0 left over, {self.counters} step counters",
+            "Tensors": f"{self.used} used, 0 left over, {self.unused} that only training needs",
             "Classes": f"{self.options['classes']}; names: {', '.join(names)}",
             "Normalization": f"mean [{mean}], std [{std}] of 0-255 ({normalization})",
             "Logits": f"{' '.join(f'{v:.5f}' for v in self.logits[:5])} … of the clip below",
-            "In PyTorch": f"model.eval()(torch.linspace(-1, 1, {size}).reshape({shape}))[0, :5]",
+            how[0]: how[1],
             "Written": f"{self.destination}; loaded again, its scores differ by "
             f"{self.difference:.1e}",
         }
@@ -120,8 +124,9 @@ def convert(
     `labels` and the arguments behind it are then not used.
 
     Args:
-        source: PyTorch checkpoint of one of `list_models()`, FILE#KEY where it has several, or
-            `.h5` file of C3D; for a compact file, `.keras` file of one. Or hf://OWNER/NAME/FILE.
+        source: checkpoint of one of `list_models()`, PyTorch's or another that weights are
+            published in, FILE#KEY where it has several, or `.h5` file of C3D; for a compact file,
+            `.keras` file of one. Or hf://OWNER/NAME/FILE.
         destination: `.keras` or `.npz` file to write.
         labels: class names in the order of the outputs: a list, a file, or kinetics400.
         mean: what normalizing subtracts: RGB, 0-255.
@@ -161,17 +166,17 @@ def convert(
         assert file.network is not None  # opening a checkpoint of none of ours is an error
         if "classes" not in file.options:
             raise WeightsError(
-                f"{source} has no classifier (fc.weight): load it as a backbone, "
+                f"{source} has no classifier: load it as a backbone, "
                 f"get_model('{file.network}', weights=…, include_top=False)."
             )
         c3d = {"pool5_padding": pool5_padding, "bgr": bgr}
         r3d = {"conv1_t_stride": conv1_t_stride, "max_pool": max_pool}
-        ours, others = (c3d, r3d) if file.network in C3D_NETWORKS else (r3d, c3d)
-        for name, value in others.items():
-            if value is not None:
-                raise ArgumentError(
-                    f"`{name}` is no option of {file.network}, which {source} holds."
-                )
+        asked = {name: value for name, value in (c3d | r3d).items() if value is not None}
+        own = c3d if file.network in C3D_NETWORKS else r3d if file.network in NETWORKS else {}
+        if foreign := [name for name in asked if name not in own]:
+            raise ArgumentError(
+                f"`{foreign[0]}` is no option of {file.network}, which {source} holds."
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of what is assumed; the result says so
             model = models.get_model(
@@ -180,7 +185,7 @@ def convert(
                 labels=labels,
                 mean=mean,
                 std=std,
-                **ours,
+                **asked,
             )
     except WeightsError:
         raise
@@ -220,9 +225,7 @@ def convert(
         options=options,
         parameters=model.count_params(),
         used=len(file.values),
-        counters=sum(
-            name.endswith(pytorch.IGNORED) for name in (checkpoint.tensors if checkpoint else ())
-        ),
+        unused=len(checkpoint.tensors) - len(file.values) if checkpoint else 0,
         metadata=about,
         conventions="assumed" if mean is None and file.conventions is None else conventions,
         logits=(features @ kernel + bias)[0],

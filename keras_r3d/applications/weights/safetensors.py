@@ -4,10 +4,8 @@ Reference:
     Hugging Face, Safetensors, Format. https://huggingface.co/docs/safetensors
 """
 
-import itertools
 import json
 import math
-import operator
 from typing import Any, BinaryIO
 
 from keras_r3d.applications.weights.tensors import (
@@ -17,7 +15,7 @@ from keras_r3d.applications.weights.tensors import (
     DamagedError,
     StorageRecord,
     TensorRecord,
-    make_tensor,
+    make_dense,
     printable,
 )
 
@@ -55,12 +53,11 @@ def read(file: BinaryIO, end: int) -> dict[str, tuple[TensorRecord, int]]:
                 f"{file.name}: {printable(name)} is of the type {printable(dtype)}, which is not "
                 "read: where it was made, save it as float32."
             )
-        strides = (*itertools.accumulate(shape[:0:-1], operator.mul, initial=1),)[::-1]
         storage = StorageRecord(_DTYPES[dtype], name, math.prod(shape))
         size = storage.size * storage.numpy_dtype.itemsize
         if (begin, behind) != (position - 8 - length, begin + size):
             raise DamagedError(f"{printable(name)} is not where it must be")
-        tensors[name] = make_tensor(storage, 0, shape, strides[: len(shape)]), position
+        tensors[name] = make_dense(storage, shape), position
         position += size
     if position != end:
         raise DamagedError(f"its tensors end at {position:,} bytes")

@@ -90,3 +90,14 @@ def make_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) ->
     if max(offset + tensor.span, math.prod(shape)) > storage.size:
         raise DamagedError(f"a tensor of the shape {shape} in a storage of {storage.size} values")
     return tensor
+
+
+def make_dense(storage: StorageRecord, shape: Any, in_fortran: bool = False) -> TensorRecord:
+    """Returns a tensor that is all of its storage, the last axis innermost, or the first."""
+    if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS or not are_sizes(*shape):
+        raise DamagedError("a tensor of an impossible shape")
+    if math.prod(shape) != storage.size:
+        raise DamagedError(f"{storage.size} values for a tensor of the shape {shape}")
+    order = shape if in_fortran else shape[::-1]
+    strides = tuple(math.prod(order[:place]) for place in range(len(order)))
+    return make_tensor(storage, 0, shape, strides if in_fortran else strides[::-1])

@@ -81,7 +81,10 @@ class Dispatch(dict[int, Callable[[Any], None]]):
 
 
 class Unpickler(pickle._Unpickler):
-    names: ClassVar = _FUNCTIONS
+    names: ClassVar[dict[str, Callable[..., Any] | None]] = _FUNCTIONS
+    stack: list[Any]
+    read: Callable[[int], bytes]
+    readline: Callable[[], bytes]
     dispatch = Dispatch(
         (getattr(pickle, name)[0], pickle._Unpickler.dispatch[getattr(pickle, name)[0]])
         for name in _INSTRUCTIONS.split()

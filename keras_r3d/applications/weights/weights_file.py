@@ -1,4 +1,4 @@
-"""Opening a file of weights: `.keras`, `.h5`, `.npz`, or a PyTorch checkpoint.
+"""Opening a file of weights: `.keras`, `.h5`, `.npz`, or a checkpoint.
 
 Whatever the file, it becomes a `WeightsFile`: values by the names that our layers give them, and
 what they say of the network they belong to.
@@ -22,8 +22,23 @@ import numpy as np
 from keras_r3d.applications.builders.blocks import split_groups
 from keras_r3d.applications.labels import read_labels
 from keras_r3d.applications.metadata import read_metadata
-from keras_r3d.applications.networks import C3D_NETWORKS, NETWORKS, identify_network
-from keras_r3d.applications.weights import c3d_files, checkpoints, hub, pretrained, pytorch
+from keras_r3d.applications.networks import (
+    C3D_NETWORKS,
+    HEAD,
+    INCEPTION,
+    INCEPTION_FLOW,
+    NETWORKS,
+    identify_network,
+)
+from keras_r3d.applications.weights import (
+    c3d_files,
+    checkpoints,
+    hub,
+    i3d,
+    pretrained,
+    pytorch,
+    tensor_bundle,
+)
 from keras_r3d.applications.weights.tensors import printable
 from keras_r3d.system.errors import WeightsError
 
@@ -48,8 +63,9 @@ class WeightsFile:
     conventions: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # mean and std, 0-255
     labels: tuple[str, ...] | None = None
     clip: tuple[int, int, int] | None = None  # frames, height, width that it was trained on
-    checkpoint: checkpoints.Checkpoint | None = None  # of PyTorch
+    checkpoint: checkpoints.Checkpoint | None = None  # if it is one
     unknown: tuple[str, ...] = ()  # names in the file that no layer of ours has
+    recipe: str | None = None  # that cuts and scores the clips it was published with
 
 
 def open_weights(network: str, weights: str | os.PathLike[str] | WeightsFile) -> WeightsFile:
@@ -103,7 +119,9 @@ def split_key(weights: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """Divides `FILE#KEY`, unless there is a file of that name; without a key it is None."""
     text = os.fspath(weights)
     path, sign, key = text.rpartition("#")
-    return (Path(path), key) if sign and not Path(text).is_file() else (Path(text), None)
+    if sign and not Path(text).is_file():
+        return Path(path), key
+    return tensor_bundle.index_of(Path(text)), None
 
 
 def _open_checkpoint(path: Path, key: str | None) -> WeightsFile:
@@ -115,6 +133,8 @@ def _open_checkpoint(path: Path, key: str | None) -> WeightsFile:
             stacklevel=4,
         )
     tensors = checkpoint.tensors
+    if i3d_names := i3d.find_names(tensors):
+        return _open_i3d(checkpoint, *i3d_names)
     names = pytorch.find_names(tensors)
     if names is None:
         first_names = ", ".join(printable(name) for name in list(tensors)[:4])
@@ -167,8 +187,63 @@ def _open_checkpoint(path: Path, key: str | None) -> WeightsFile:
     return c3d_files.settle(file, names, True) if network in C3D_NETWORKS else file
 
 
-def _read_tensor(tensor: checkpoints.Tensor, axes: tuple[int, ...]) -> np.ndarray:
-    return tensor.numpy().transpose(axes)
+def _read_tensor(
+    tensor: checkpoints.Tensor, axes: tuple[int, ...], shape: tuple[int, ...] | None = None
+) -> np.ndarray:
+    values = tensor.numpy().transpose(axes)
+    return values if shape is None else values.reshape(shape)
+
+
+def _open_i3d(
+    checkpoint: checkpoints.Checkpoint, names: Mapping[str, str], axes: tuple[int, ...]
+) -> WeightsFile:
+    """Opens a published file of I3D; its conventions are DeepMind's, whoever converted it."""
+    path, values, unknown = checkpoint.path, {}, []
+    for name, tensor in checkpoint.tensors.items():
+        variable, shape = names.get(name, ""), tensor.shape
+        layer, _, kind = variable.partition("/")
+        if kind == "gamma":
+            if not (tensor.numpy() == 1).all():
+                raise WeightsError(
+                    f"{path}: {printable(name)} must be 1 throughout, as I3D's batch norm has no "
+                    "scale: multiply it into the next layer, or train that network anew."
+                )
+        elif variable:
+            order = axes if len(shape) == 5 else tuple(range(len(shape)))
+            shape = tuple(shape[axis] for axis in order)
+            # Vectors and the classifier's kernel have axes of 1 in front.
+            least = 1 if kind != "kernel" else 2 if layer == HEAD else 5
+            while len(shape) > least and shape[0] == 1:
+                shape = shape[1:]
+            values[variable] = Value(name, shape, partial(_read_tensor, tensor, order, shape))
+        elif not name.endswith((pytorch.IGNORED, "/Momentum")):
+            unknown.append(name)
+    needed = {variable: name for name, variable in names.items() if "gamma" not in variable}
+    missing = [name for variable, name in needed.items() if variable not in values]
+    if any(names[name].partition("/")[0] != HEAD for name in missing):
+        raise WeightsError(
+            f"{path} has no {missing[0]}: of an I3D's {len(needed)} tensors {len(missing)} are "
+            "missing. Download or copy it again."
+        )
+    network, options = identify_network(values, "hara")
+    if network is None:
+        raise WeightsError(
+            f"{path} is of another architecture than i3d, though its tensors are called alike: the "
+            "numbers of their channels are not its."
+        )
+    rgb = options["in_channels"] == 3
+    kinetics = options.get("classes") == 400
+    return WeightsFile(
+        path,
+        values,
+        network,
+        options,
+        (INCEPTION if rgb else INCEPTION_FLOW).to_bytes(),
+        read_labels("kinetics400") if kinetics else None,
+        checkpoint=checkpoint,
+        unknown=tuple(unknown),
+        recipe="i3d" if rgb else None,
+    )
 
 
 def load_network(path: Path) -> keras.Model:
@@ -215,8 +290,10 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
 
 
 def shapeless_options(model: keras.Model) -> dict[str, Any]:
-    """Reads from a network of ours the options that no tensor's shape shows."""
+    """Reads from a network of ours the options that no tensor's shape shows; some have none."""
     names = [layer.name for layer in model.layers]
+    if "conv5c_branch0" in names:  # of I3D
+        return {}
     if "pool5" in names:
         return {"pool5_padding": "both" if "pool5_pad" in names else "behind"}
     stem = model.get_layer("conv1_temporal" if "conv1_temporal" in names else "conv1")
@@ -227,7 +304,8 @@ def shapeless_options(model: keras.Model) -> dict[str, Any]:
 # are of as JSON in bytes. Half the size of a `.keras` file, and NumPy alone reads it.
 COMPACT_ABOUT = "about"
 _COMPACT_KEYS = {"labels", "mean", "std", "frames", "size"}
-_COMPACT_OPTIONS = {"conv1_t_stride", "max_pool"}, {"pool5_padding"}  # of R3D, of C3D
+# Of R3D, C3D and I3D.
+_COMPACT_OPTIONS: list[set[str]] = [{"conv1_t_stride", "max_pool"}, {"pool5_padding"}, set()]
 
 
 def _open_compact(path: Path) -> WeightsFile:
@@ -253,7 +331,8 @@ def _open_compact(path: Path) -> WeightsFile:
     return WeightsFile(path, values, network, options, conventions, labels, clip)
 
 
-_KINDS = {4: ("gamma", "beta", "moving_mean", "moving_variance")}  # by the number of variables
+_BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+_KINDS = {4: _BATCH_NORM, 3: _BATCH_NORM[1:]}  # by the number of variables; I3D has no gamma
 
 
 def _open_h5(path: Path) -> WeightsFile:

@@ -72,6 +72,7 @@ class Views:
     1: the largest centered crop of the shape of `size`. 3: the largest ones at both ends and in the
     middle of what is left free. 10: crops of 7/8 of their sides in the center and the corners, and
     the same mirrored. If `whole`, 1 is all of the frame; 2 adds the largest centered crop.
+    `share` of the largest is the most that a crop's sides may be otherwise.
 
     Reference:
         3: Wang et al., Non-local Neural Networks, CVPR 2018, section 4.1. 10: Krizhevsky et al.,
@@ -81,6 +82,7 @@ class Views:
     count: int
     size: tuple[int, int]
     whole: bool = False
+    share: float = 1.0
 
     @property
     def middle(self) -> int:
@@ -97,6 +99,7 @@ class Views:
         if self.whole and self.count <= 2:
             return [whole(height, width), center(height, width, aspect)][: self.count]
         scale, positions = _VIEWS[self.count]
+        scale = min(scale, self.share)
         flips = (False, True) if self.count == 2 * len(positions) else (False,)
         return [
             place(height, width, scale, position, flip, aspect)

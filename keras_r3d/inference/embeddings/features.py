@@ -36,7 +36,7 @@ PER = ("window", "video")
 def embedding_layer(network: keras.Model) -> str:
     """Returns the name of the layer that feeds the classifier, or the last of a headless network.
 
-    That is `avg_pool` of an R3D and `fc7_relu` of a C3D.
+    That is `avg_pool` of an R3D or I3D and `fc7_relu` of a C3D.
     """
     remaining = list(network.layers)
     while isinstance(remaining[-1], layers.Activation | layers.Softmax):

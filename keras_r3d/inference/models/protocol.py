@@ -43,7 +43,8 @@ def described(clips: recipe.Clips, evaluation: recipe.Eval) -> str:
     else:
         placed = f"one window of {frames}, spread over the video"
     whole, (height, width) = clips.is_whole, clips.image_size
-    cut = {1: "whole frame" if whole else "center crop", 2: "whole frame and center crop"}
+    center = "center crop" if clips.center_share == 1 else f"center {clips.center_share:.1%}"
+    cut = {1: "whole frame" if whole else center, 2: "whole frame and center crop"}
     average = evaluation.average.replace("_", "-")
     return (
         f"{placed}; {cut.get(views, f'{views} views of each')} at {height}x{width}; "
