@@ -14,6 +14,10 @@ from keras_r3d.inference.models import protocol
 from keras_r3d.inference.models.opening import Opened
 
 _MOST_CLASSES = 60
+_ONE = "It always answers with one of\nits classes, also where none of them is seen."
+_SEVERAL = (
+    "A class is named from the score on\nthat stands behind it below; unknown ones never are."
+)
 
 
 def text(opened: Opened, source: Source, record: dict[str, Any], split: str, path: str) -> str:
@@ -27,17 +31,19 @@ def text(opened: Opened, source: Source, record: dict[str, Any], split: str, pat
     name = "" if run is None else f"{run.name}: "
     quantized = "" if record["quantize"] == "none" else f" ({record['quantize']})"
     flow = f"Optical flow ({clips.input}), x and y as bytes around 128"
+    names, thresholds = list(source.classes[:_MOST_CLASSES]), source.metadata.thresholds
+    if thresholds is not None:
+        names = [f"{name} ({limit:.2f})" for name, limit in zip(names, thresholds, strict=False)]
     left = len(source.classes) - _MOST_CLASSES
     more = f", … and {left} more" if left > 0 else ""
     rows = [
         (title, *(f"{parity[side][key]:.1%}" for side in ("keras", "export")))
         for key, title in ACCURACIES.items()
+        if key in parity["keras"]
     ]
     sizes = (f"{size / 1e6:.1f} MB" for size in (record["source"]["model_bytes"], record["bytes"]))
     use = _template(f"card.{record['format']}.md")
-    return _template(
-        "card.md"
-    ).substitute(
+    return _template("card.md").substitute(
         parity,  # videos, windows and same_windows
         title=f"{name}{source.network.name}, {record['format']}{quantized}",
         count=len(source.classes),
@@ -53,7 +59,9 @@ def text(opened: Opened, source: Source, record: dict[str, Any], split: str, pat
         accuracies="\n".join(map(_row, (*rows, ("size", *sizes)))),
         difference=f"{parity['largest_difference']:.1e}",
         training=_training(source, summary),
-        classes=", ".join(source.classes[:_MOST_CLASSES]) + more,
+        several="" if thresholds is None else " (there may be several at once)",
+        limits=_ONE if thresholds is None else _SEVERAL,
+        classes=", ".join(names) + more,
     )
 
 
@@ -75,6 +83,7 @@ def _evaluation(figures: dict[str, Any] | None) -> str:
         "video_top5": f"video top-{figures.get('top5_places', 5)}",
         "clip_top1": "clip top-1",
         "mean_class_accuracy": "mean of classes",
+        "mean_average_precision": "mean average precision",
     }
     for key, title in names.items():
         if figures.get(key) is not None:

@@ -17,6 +17,7 @@ from keras_r3d import run_folder
 from keras_r3d._version import __version__
 from keras_r3d.applications import Metadata, read_metadata
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations.labels import rarest
 from keras_r3d.data.clips import windows as cut_windows
 from keras_r3d.export import card, formats, parity
 from keras_r3d.export.formats import Format, Source
@@ -249,8 +250,8 @@ def example_clips(
 def spread(videos: Sequence[Video]) -> list[Video]:
     """Returns the videos so ordered that the first few are of all classes, far apart in each."""
     by_class: dict[str, list[Video]] = {}
-    for video in videos:
-        by_class.setdefault(video.label, []).append(video)
+    for label, video in zip(rarest(videos), videos, strict=True):
+        by_class.setdefault(label, []).append(video)
     ranked = [
         (rank, label, members[place])
         for label, members in by_class.items()

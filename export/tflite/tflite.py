@@ -1,6 +1,6 @@
 """Export to TFLite, built-in operators only: one uint8 clip in, probabilities out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -12,7 +12,7 @@ from keras_r3d.export.formats import Source
 from keras_r3d.export.tflite.folding import fold
 from keras_r3d.export.tflite.lowering import lower
 from keras_r3d.inference.models.runtimes import stderr
-from keras_r3d.inference.models.runtimes.loaders import INPUT, OUTPUT
+from keras_r3d.inference.models.runtimes.loaders import INPUT, OUTPUT, probabilities_of
 from keras_r3d.inference.models.runtimes.tflite import LABELS, attach_texts
 from keras_r3d.system.errors import ExportError
 
@@ -31,8 +31,7 @@ def write(source: Source, path: Path, quantize: str) -> None:
     clips = list(source.calibration()) if quantize == "int8" else []
     # Held here until it is converted: the converter knows its variables by weak references.
     lowered = lower(fold(model), skip_zeros=quantize in ("none", "float16"))
-    logits = getattr(model.layers[-1], "activation", None) is keras.activations.linear
-    converter = _converter(lowered, logits)
+    converter = _converter(lowered, probabilities_of(model))
     if quantize != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
@@ -40,7 +39,7 @@ def write(source: Source, path: Path, quantize: str) -> None:
     try:
         with stderr.dropped():  # how it goes on
             dense = sum(isinstance(layer, keras.layers.Dense) for layer in lowered.layers)
-            in_float = ["SOFTMAX", *(["FULLY_CONNECTED"] if dense == 1 else [])]
+            in_float = ["SOFTMAX", "LOGISTIC", *(["FULLY_CONNECTED"] if dense == 1 else [])]
             converted = _int8(converter, clips, in_float) if clips else converter.convert()
     except Exception as error:  # TensorFlow's own ConverterError is not public
         raise ExportError(f"TensorFlow Lite cannot convert {model.name}: {error}") from error
@@ -51,13 +50,14 @@ def write(source: Source, path: Path, quantize: str) -> None:
     path.write_bytes(attach_texts(converted, texts))
 
 
-def _converter(lowered: keras.Model, logits: bool) -> tf.lite.TFLiteConverter:
+def _converter(
+    lowered: keras.Model, to_probabilities: Callable[[tf.Tensor], tf.Tensor]
+) -> tf.lite.TFLiteConverter:
     spec = tf.TensorSpec(lowered.input_shape, tf.uint8, name=INPUT)
 
     @tf.function(input_signature=[spec], autograph=False)
     def probabilities(clip):
-        scores = lowered(tf.cast(clip, tf.float32), training=False)
-        return {OUTPUT: tf.nn.softmax(scores) if logits else scores}
+        return {OUTPUT: to_probabilities(lowered(tf.cast(clip, tf.float32), training=False))}
 
     # The converter names inputs and outputs of what it can save as a SavedModel: Keras 3 models
     # crash it, the variables alone do not.

@@ -31,15 +31,17 @@ def join(networks: Sequence[keras.Model], stages: Sequence[str]) -> list[keras.M
 
 
 def classifier(
-    embedders: Sequence[keras.Model], kernel: np.ndarray, bias: np.ndarray
+    embedders: Sequence[keras.Model], kernel: np.ndarray, bias: np.ndarray, several: bool = False
 ) -> keras.Model:
     """Returns a model that classifies clips by the embeddings of some models of `join`.
 
-    `kernel` is `(sum of d, classes)`, `bias` `(classes,)`, both float.
+    `kernel` is `(sum of d, classes)`, `bias` `(classes,)`, both float. Of `several` labels each
+    class has a probability of its own.
     """
     parts = [embedder.outputs[0] for embedder in embedders]
     x = layers.Concatenate(name="embeddings")(parts) if len(parts) > 1 else parts[0]
-    head = layers.Dense(len(bias), activation="softmax", dtype="float32", name=HEAD)
+    activation = "sigmoid" if several else "softmax"
+    head = layers.Dense(len(bias), activation=activation, dtype="float32", name=HEAD)
     model = keras.Model(embedders[0].inputs, head(x), name=embedders[0].name)
     head.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
     return model

@@ -38,6 +38,9 @@ class Metadata:
         recipe: the tables of the recipe it was trained by, of which [clips] says how its clips are
             cut and [eval] how windows are placed and averaged, or these tables alone; None where
             there was none.
+        thresholds: of a network whose classes do not exclude each other, so that a video may have
+            several labels (its outputs are sigmoids): the score from which on each is named. None
+            where a video has one label.
     """
 
     labels: tuple[str, ...] | None = None
@@ -47,6 +50,7 @@ class Metadata:
     weights: str | None = None
     options: Mapping[str, Any] | None = None
     recipe: Mapping[str, Any] | None = None
+    thresholds: tuple[float, ...] | None = None
 
     def read_recipe(self, where: str) -> Recipe:
         """Returns `recipe` as a whole recipe; raises ModelError, of the model `where`."""
@@ -68,6 +72,8 @@ class Metadata:
             "std": list(self.std),
             "recipe": self.recipe,
         }
+        if self.thresholds is not None:
+            values["thresholds"] = list(self.thresholds)
         return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -81,27 +87,37 @@ class Metadata:
                     f"format {_FORMAT}: update keras_r3d, or export the model again."
                 )
             classes, mean, std = (values[key] for key in ("classes", "mean", "std"))
-            for items, kind in ((classes, str), (mean, int | float), (std, int | float)):
+            thresholds = values.get("thresholds")
+            numbers = (mean, std, [] if thresholds is None else thresholds)
+            for items, kind in ((classes, str), *((items, int | float) for items in numbers)):
                 if not isinstance(items, list) or not all(isinstance(x, kind) for x in items):
                     raise TypeError("classes must be a list of texts, mean and std of numbers")
             if not isinstance(values["recipe"], dict):
                 raise TypeError("recipe must be tables")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ModelError(f"{where}: its {JSON_FILE} is damaged ({error!r}).") from error
-        return cls(tuple(classes), tuple(mean), tuple(std), recipe=values["recipe"])
+        limits = None if thresholds is None else tuple(thresholds)
+        return cls(
+            tuple(classes), tuple(mean), tuple(std), recipe=values["recipe"], thresholds=limits
+        )
 
 
 def attach(x, metadata: Metadata):
     """Passes `x` through a layer that carries the metadata and changes nothing."""
     values = dataclasses.asdict(metadata)
     values = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-    return layers.Dropout(0.0, seed=values, name=LAYER)(x)
+    return layers.Dropout(0.0, seed=_said(values), name=LAYER)(x)
 
 
 def record(model: keras.Model, **values: Any) -> None:
     """Changes what a model of keras_r3d says of itself: fields of `Metadata`, such as `recipe`."""
     layer = model.get_layer(LAYER)
-    layer.seed = {**layer.seed, **values}
+    layer.seed = _said({**layer.seed, **values})
+
+
+def _said(values: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out that a video has one label: files of before do not say so."""
+    return {key: value for key, value in values.items() if (key, value) != ("thresholds", None)}
 
 
 def read_metadata(model: keras.Model) -> Metadata | None:

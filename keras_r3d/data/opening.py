@@ -58,6 +58,7 @@ def open_source(
     reading: dict[str, Any] = {}
     if listed is not None:
         reading = {"frame_rate": listed.frame_rate or FRAME_RATE, "trimmed": listed.trimmed}
+        reading["several_labels"] = listed.several_labels
     if is_store(data_dir):
         reader = _store_reader(data_dir, clips)
         store = reader.store
@@ -145,7 +146,7 @@ class Videos:
     Attributes:
         classes: names, in the order of the labels.
         splits: the videos of "train", and of "validation" and "test" where there are some. A video
-            has `path`, `label`, `start_seconds`, `end_seconds`, `group`, `frame_rate`.
+            has `path`, `label`, `labels`, `start_seconds`, `end_seconds`, `group`, `frame_rate`.
         notes: sentences for the user, such as which files are skipped.
     """
 
@@ -199,7 +200,8 @@ class Videos:
         Returns:
             A finite data set that knows its length, of uint8 `(batch, frames, height, width,
             channels)`, RGB 0-255 (or flow x and y), and int32 labels `(batch,)`, numbers in
-            `classes`.
+            `classes`; where videos have several labels, rows of 0 and 1, float32 `(batch,
+            classes)`.
 
         Raises:
             DataError: there is no such split, or an argument is out of range.
@@ -258,18 +260,19 @@ def open_videos(
     cache_gib: float = 0.0,
     frame_rate: float = FRAME_RATE,
     trimmed: bool = False,
+    several_labels: bool = False,
 ) -> Videos:
     """Opens labeled videos; nothing is decoded yet.
 
     Args:
         data: folder with a folder of videos for each class (or, above them, folders "train",
             "validation" and "test"), a CSV file with the columns path,label[,split][,group]
-            [,start_seconds,end_seconds][,frame_rate], a list of lines "PATH LABEL", a folder of
-            stored flow, or a clip store, also at a URL. A video is a file, or a folder of numbered
-            pictures.
+            [,start_seconds,end_seconds][,frame_rate] (`labels` where a video has several), a list
+            of lines "PATH LABEL", a folder of stored flow, or a clip store, also at a URL. A video
+            is a file, or a folder of numbered pictures.
         annotations: of a folder: "auto", "folders", or the file in it that lists the videos, or a
             folder or pattern (`*_list_videos.txt`) of a list for each split; also one of the public
-            lists of Kinetics, ActivityNet, UCF101 and HMDB51.
+            lists of Kinetics, ActivityNet, Sports-1M, UCF101 and HMDB51.
         validation_fraction: share of each class's training videos to hold out where there is no
             validation split. Videos of one group are held out together.
         test_fraction: likewise for the test split.
@@ -277,6 +280,8 @@ def open_videos(
         cache_gib: memory for decoded frames, in GiB; a video that fits is decoded once.
         frame_rate: of folders of pictures, in frames a second.
         trimmed: a file that public lists name by its id alone is cut already: it is the segment.
+        several_labels: a listed segment also has the labels of those that cover half of it. (A
+            column `labels`, separated by ;, or of 0 and 1 for each class, needs no such word.)
 
     Raises:
         DataError: anything that keeps the videos from being used, by name.
@@ -293,5 +298,7 @@ def open_videos(
         stored = flow_folder.read_settings(data)
         clips = Clips(input=cast(Any, stored.input), short_side=stored.short_side or None)
     held_out = HoldOut(validation_fraction or None, test_fraction or None)
-    listed = VideoList(annotations, 0.1, hold_out=held_out, frame_rate=frame_rate, trimmed=trimmed)
+    options: dict[str, Any] = {"frame_rate": frame_rate, "trimmed": trimmed}
+    options["several_labels"] = several_labels
+    listed = VideoList(annotations, 0.1, hold_out=held_out, **options)
     return Videos(open_source(data, clips, listed, seed=seed), cache_gib)

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations.labels import rarest, targets
 from keras_r3d.data.clips import middle_clip
 from keras_r3d.data.clips import training_clips as cut_training_clips
 from keras_r3d.data.decoding.reader import Reader
@@ -36,9 +37,9 @@ _KEPT_BATCHES = 8  # arrays of one shape that are kept for reuse
 _QUIET_SECONDS = 0.1  # without a call: TensorFlow has seen the errors and makes no more
 _MOST_SECONDS = 10.0  # for calls under way to end, as Python ends
 
-# Takes the number of a video in the stream, and memory for its clips; returns their label. It is
-# called by several threads.
-Fill = Callable[[int, Sequence[np.ndarray]], int]
+# Takes the number of a video in the stream, and memory for its clips; returns their target, or -1.
+# It is called by several threads.
+Fill = Callable[[int, Sequence[np.ndarray]], Any]
 
 
 def training_clips(
@@ -60,27 +61,28 @@ def training_clips(
 
     Order and crops are a pure function of the seed and the position in the stream, whatever the
     number of threads. A broken video is replaced by a draw from the same videos; the reader notes
-    it. Batches are of uint8 `(batch, frames, height, width, channels)` and int32 labels `(batch,)`.
+    it. Batches are of uint8 `(batch, frames, height, width, channels)` and int32 labels `(batch,)`;
+    where videos have several labels, of rows of 0 and 1, float32 `(batch, classes)`.
     Several clips of each pass are shuffled, 256 at a time; `epoch_steps` needs one a pass.
     """
-    labels = {name: label for label, name in enumerate(classes)}
+    labels = targets(videos, classes)
     names = {video.name for video in videos}
-    labels_of_videos = [video.label for video in videos]
+    labels_of_videos = rarest(videos)
 
     @functools.lru_cache(maxsize=2)
     def epoch_order(epoch: int) -> np.ndarray:
         return order.epoch_order(labels_of_videos, seed, epoch, balanced)
 
-    def visit(number: int, out: Sequence[np.ndarray]) -> int:
-        """Fills `out` with clips of the video whose turn it is; returns their label."""
+    def visit(number: int, out: Sequence[np.ndarray]) -> Any:
+        """Fills `out` with clips of the video whose turn it is; returns their target."""
         epoch, place = divmod(number, len(videos))
-        source = videos[epoch_order(epoch)[place]]
+        turn = epoch_order(epoch)[place]
         rng = np.random.default_rng([seed, epoch, place])
         for _ in range(_MOST_DRAWS):
             try:
                 rngs = [rng] if len(out) == 1 else rng.spawn(len(out))
-                cut_training_clips(reader, source, clips, rngs, out)
-                return labels[source.label]
+                cut_training_clips(reader, videos[turn], clips, rngs, out)
+                return labels[turn]
             except VideoError as error:
                 # The reader has noted it.
                 broken = [p for p in reader.problems if p.status != "short" and p.name in names]
@@ -92,10 +94,10 @@ def training_clips(
                         "`prepare --verify`) finds them all."
                     ) from error
                 draw = rng.integers(len(videos))
-                source = videos[epoch_order(epoch)[draw] if balanced else draw]
+                turn = epoch_order(epoch)[draw] if balanced else draw
         raise VideoError(
             f"{_MOST_DRAWS} training videos in a row cannot be read; the last: "
-            f"{source.name}. Is the data folder still there?"
+            f"{videos[turn].name}. Is the data folder still there?"
         )
 
     worker, workers = shard
@@ -103,7 +105,7 @@ def training_clips(
         numbers = tf.data.Dataset.counter(start * workers + worker, workers)
         if epoch_steps is not None:
             numbers = _next_epoch(epoch_steps)
-        stream = _filled(numbers, reader, clips, batch_size, 1, visit).prefetch(_BATCHES)
+        stream = _filled(numbers, reader, clips, batch_size, 1, visit, labels).prefetch(_BATCHES)
         return stream if epoch_steps is None else _of_length(stream, epoch_steps)
 
     # The clips that are shuffled together are a block; the workers take blocks in turn.
@@ -111,7 +113,7 @@ def training_clips(
     block, skipped = divmod(start * batch_size, per_block * clips_per_pass)
     turns = tf.data.Dataset.counter(block * workers + worker, workers)
     sizes = per_block, clips_per_pass
-    blocks = _filled(turns, reader, clips, *sizes, visit, blocks=1, shuffle_seed=seed)
+    blocks = _filled(turns, reader, clips, *sizes, visit, labels, blocks=1, shuffle_seed=seed)
     stream = blocks.unbatch().skip(skipped).batch(batch_size, drop_remainder=True)
     return stream.prefetch(_BATCHES)
 
@@ -130,18 +132,19 @@ def validation_clips(
     If it is `complete` the length of the data set is known, so a batch in which all videos are
     broken is an error; otherwise it is skipped, too. Batches are as those of `training_clips`.
     """
-    labels = {name: label for label, name in enumerate(classes)}
+    labels = targets(videos, classes)
 
-    def take(number: int, out: Sequence[np.ndarray]) -> int:
+    def take(number: int, out: Sequence[np.ndarray]) -> Any:
         if number >= len(videos):
             return -1
         try:
             middle_clip(reader, videos[number], clips, out[0])
         except VideoError:  # the reader has noted it
             return -1
-        return labels[videos[number].label]
+        return labels[number]
 
     def check(labels: np.ndarray) -> np.ndarray:
+        labels = labels.reshape(len(labels), -1)[:, 0]
         if complete and (labels < 0).all():
             raise VideoError(
                 "None of the videos of a batch can be read. `python -m keras_r3d.scan` finds the "
@@ -150,14 +153,16 @@ def validation_clips(
         return labels >= 0
 
     def readable(pixels: tf.Tensor, labels: tf.Tensor):
-        mask = tf.ensure_shape(tf.numpy_function(guarded(check), [labels], tf.bool), labels.shape)
+        checked = tf.numpy_function(guarded(check), [labels], tf.bool)
+        mask = tf.ensure_shape(checked, labels.shape[:1])
         return tf.boolean_mask(pixels, mask), tf.boolean_mask(labels, mask)
 
     steps = math.ceil(len(videos) / batch_size)
-    stream = _filled(tf.data.Dataset.range(steps), reader, clips, batch_size, 1, take).map(readable)
+    numbers = tf.data.Dataset.range(steps)
+    stream = _filled(numbers, reader, clips, batch_size, 1, take, labels).map(readable)
     if complete:
         return _of_length(stream, steps).prefetch(_BATCHES)
-    return stream.filter(lambda _, labels: tf.size(labels) > 0).prefetch(_BATCHES)
+    return stream.filter(lambda _, labels: tf.shape(labels)[0] > 0).prefetch(_BATCHES)
 
 
 def _of_length(stream: tf.data.Dataset, steps: int) -> tf.data.Dataset:
@@ -193,6 +198,7 @@ def _filled(
     videos: int,
     clips_each: int,
     fill: Fill,
+    targets: np.ndarray,  # of the videos
     *,
     blocks: int = _BATCHES,  # batches under way at a time
     shuffle_seed: int | None = None,  # of the clips in a batch; None leaves them in order
@@ -203,7 +209,7 @@ def _filled(
     turn = _TURN if clips_each == 1 else 1
 
     def batch(number: np.int64) -> tuple[np.ndarray, np.ndarray]:
-        pixels, labels = _empty_batch(shape), np.empty(count, np.int32)
+        pixels, labels = _empty_batch(shape), np.empty((count, *targets.shape[1:]), targets.dtype)
         places = np.arange(count)
         if shuffle_seed is not None:
             places = order.block_order(shuffle_seed, int(number), count)
@@ -219,8 +225,9 @@ def _filled(
         return pixels, labels
 
     def shaped(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        pixels, labels = tf.numpy_function(guarded(batch), [number], (tf.uint8, tf.int32))
-        return tf.ensure_shape(pixels, shape), tf.ensure_shape(labels, (count,))
+        pixels, labels = tf.numpy_function(guarded(batch), [number], (tf.uint8, targets.dtype))
+        shape_of_labels = (count, *targets.shape[1:])
+        return tf.ensure_shape(pixels, shape), tf.ensure_shape(labels, shape_of_labels)
 
     return numbers.map(shaped, num_parallel_calls=blocks, deterministic=True)
 

@@ -18,6 +18,7 @@ from matplotlib.patches import Rectangle
 
 from keras_r3d import recipe as recipes
 from keras_r3d.data.annotations import Problem, Video
+from keras_r3d.data.annotations.labels import rarest
 from keras_r3d.data.clips import Clip, training_clip
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.pixels import Frame
@@ -148,7 +149,7 @@ def pages(
     reader: Reader, videos: Sequence[Video], clips: Clips, seed: int, per_class: int
 ) -> Iterator[Figure]:
     """Draws pages of up to 15 strips, about equally many on each; a class stays on one page."""
-    classes = math.ceil(len({v.label for v in videos}) / _page_count(videos, per_class))
+    classes = math.ceil(len(set(rarest(videos))) / _page_count(videos, per_class))
     strips = _strips(reader, videos, clips, seed, per_class)
     while page := list(itertools.islice(strips, classes)):
         yield _page(reader, list(itertools.chain(*page)), clips)
@@ -157,7 +158,7 @@ def pages(
 def _page_count(videos: Sequence[Video], per_class: int) -> int:
     """Returns the most figures that `pages` draws."""
     most = max(1, _MOST_STRIPS // per_class)  # classes of a page
-    return math.ceil(len({video.label for video in videos}) / most)
+    return math.ceil(len(set(rarest(videos))) / most)
 
 
 def _strips(
@@ -165,8 +166,8 @@ def _strips(
 ) -> Iterator[list[Strip]]:
     """Yields clips of different readable videos of each class that has some."""
     by_class: dict[str, list[Video]] = {}
-    for video in videos:
-        by_class.setdefault(video.label, []).append(video)
+    for label, video in zip(rarest(videos), videos, strict=True):
+        by_class.setdefault(label, []).append(video)
     rng = np.random.default_rng([seed, len(videos)])
     for _, candidates in sorted(by_class.items()):
         strips: list[Strip] = []

@@ -31,6 +31,7 @@ def prepare_store(
     annotations: str = AUTO,
     frame_rate: float = FRAME_RATE,
     trimmed: bool = False,
+    several_labels: bool = False,
     levels: str | None = None,
     recipe: str = "kinetics34",
     overrides: Sequence[str] = (),
@@ -59,6 +60,7 @@ def prepare_store(
         annotations: as of `open_videos`.
         frame_rate: of folders of pictures, in frames a second.
         trimmed: as of `open_videos`.
+        several_labels: as of `open_videos`.
         levels: "paper": a level for each training scale of `recipe`, so that its crops need no
             resizing (the default). Or short sides in pixels, such as "240,120".
         recipe: whose size and scales "paper" takes.
@@ -105,6 +107,7 @@ def prepare_store(
         {key: size for key, size in sizes.items() if size is not None}, recipe, overrides
     )
     reading = {"annotations": annotations, "frame_rate": frame_rate, "trimmed": trimmed}
+    reading["several_labels"] = several_labels
     labeled = _read_videos(data, reading, output, say)
     rate = f"{fps:g} frames/s" if fps else "frame rate kept"
     sides = ", ".join(map(str, kept.sizes))
@@ -260,6 +263,7 @@ def store_flow(
     annotations: str = AUTO,
     frame_rate: float = FRAME_RATE,
     trimmed: bool = False,
+    several_labels: bool = False,
     input: str | None = None,
     short_side: int | None = None,
     recipe: str | None = None,
@@ -277,6 +281,7 @@ def store_flow(
         annotations: as of `open_videos`.
         frame_rate: of folders of pictures, in frames a second.
         trimmed: as of `open_videos`.
+        several_labels: as of `open_videos`.
         input: "farneback", "dis" or "tvl1"; None is the recipe's.
         short_side: shrinks frames to this short side first, in pixels; 0 keeps them; None is the
             recipe's.
@@ -320,6 +325,7 @@ def store_flow(
         raise DataError(f"{data} holds flow already: name the videos.")
     flow.algorithm(input)  # or it is an error, once and not for each video
     reading = {"annotations": annotations, "frame_rate": frame_rate, "trimmed": trimmed}
+    reading["several_labels"] = several_labels
     labeled = _read_videos(data, reading, output, say or (lambda text: None))
     settings = flow_folder.FlowSettings(input, short_side, frame_rate=frame_rate)
     problems = flow_folder.write(

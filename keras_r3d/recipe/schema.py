@@ -109,6 +109,9 @@ class VideoList(Table):
         frame_rate: frames a second of videos that are folders of pictures. Absent it is 25, and a
             note says so; only segments in seconds and printed times depend on it.
         trimmed: a file that public lists name by its id alone is the segment, not the whole video.
+        several_labels: videos have several labels: a listed segment also has the labels of those
+            that cover half of it or more. A column `labels`, or one of 0 and 1 for each class,
+            says so by itself.
     """
 
     annotations: str
@@ -118,6 +121,7 @@ class VideoList(Table):
     hold_out: HoldOut | None = None
     frame_rate: Annotated[float, Between(0.01, 1000)] | None = None
     trimmed: bool = False
+    several_labels: bool = False
 
 
 class SgdOptimizer(Table, kind="sgd"):

@@ -52,6 +52,7 @@ def classifier(
     clips: recipe.Clips,
     evaluation: recipe.Eval,
     described: str,
+    thresholds: np.ndarray | None = None,
 ) -> Classifier:
     """Returns a served model with all that it takes to score a video; the server is asked for it.
 
@@ -62,7 +63,7 @@ def classifier(
     version, protos = manner.patiently(server.describe)
     _check_signature(protos, manner.signature, clips.shape, len(classes), server.model)
     name, score = f"{server.address} {server.model}/{version}", scorer(server, manner)
-    return Classifier(name, KIND, classes, clips, evaluation, score, None, described)
+    return Classifier(*(name, KIND, classes, clips, evaluation, score, None, described, thresholds))
 
 
 def scorer(server: Server, manner: Manner) -> Score:
@@ -133,7 +134,7 @@ def _check_signature(
         )
 
 
-def known_of(path: str | os.PathLike[str]) -> tuple[Sequence[str], recipe.Recipe, str]:
+def known_of(path: str | os.PathLike[str]) -> tuple[Metadata, recipe.Recipe, str]:
     """Returns what a server does not say: classes, recipe, and where they are from in words.
 
     `path` is the run that a model was exported from, or the folder NAME/VERSION it was exported to,
@@ -142,7 +143,8 @@ def known_of(path: str | os.PathLike[str]) -> tuple[Sequence[str], recipe.Recipe
     folder = Path(path)
     if (folder / run_folder.RECIPE).is_file():
         run = run_folder.open_run(os.fspath(path))
-        return run.classes, run.recipe, f"recipe of the run {run.path}"
+        about = Metadata(tuple(run.classes), thresholds=run.thresholds)
+        return about, run.recipe, f"recipe of the run {run.path}"
     place = folder / "assets.extra" / JSON_FILE if folder.is_dir() else folder
     if not place.is_file():
         raise ServingError(
@@ -150,4 +152,4 @@ def known_of(path: str | os.PathLike[str]) -> tuple[Sequence[str], recipe.Recipe
             f"wrote, or its {JSON_FILE}. There is no {place}."
         )
     about = Metadata.from_json(place.read_text(encoding="utf-8", errors="replace"), str(place))
-    return about.labels or (), about.read_recipe(str(place)), f"{JSON_FILE} of {path}"
+    return about, about.read_recipe(str(place)), f"{JSON_FILE} of {path}"

@@ -82,11 +82,14 @@ def _embed_few(few: Few) -> str:
 
 def _counts(videos: Annotations) -> list[str]:
     """Returns a table of how many videos there are by class and split."""
-    counts = [collections.Counter(v.label for v in split) for split in videos.splits.values()]
+    counts = [
+        collections.Counter(label for video in split for label in video.labels)
+        for split in videos.splits.values()
+    ]
     width = max(len(name) for name in (*videos.classes, "all"))
     rows = [(name, [str(count[name]) for count in counts]) for name in videos.classes]
     rows.insert(0, ("videos", list(videos.splits)))
-    rows.append(("all", [str(count.total()) for count in counts]))
+    rows.append(("all", [str(len(split)) for split in videos.splits.values()]))
     return [f"{name:{width}}" + "".join(f"{cell:>12}" for cell in cells) for name, cells in rows]
 
 

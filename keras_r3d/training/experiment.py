@@ -105,6 +105,8 @@ def train(
         progress=progress,
     )
     alone = choose(devices).workers == 1
+    if experiment.few is None and alone:
+        run.choose_thresholds(done, devices, say)
     if experiment.few is None and alone and "evaluation" not in done.summary:
         say(f"\nEvaluation on split '{experiment.eval.split}':")
         evaluating.evaluate_run(done, devices=devices, say=say)

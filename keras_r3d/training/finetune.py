@@ -78,17 +78,19 @@ def build_model(
     classes: Sequence[str],
     say: Say = print,
     source: WeightsFile | None = None,
+    *,
+    several: bool = False,
 ) -> keras.Model:
     """Builds the network of a recipe and loads its weights; `freeze` is a separate step.
 
     The classifier of the weights is kept if its class names are known to be `classes`, in this
-    order; else it is new. `source` is what `open_source` gives for the recipe.
+    order, and of `several` labels alike; else it is new. `source` is what `open_source` gives.
     """
     source = source or open_source(model)
     in_channels = input_shape[-1]
     model = settle(model, say, in_channels=in_channels, source=source)
     if source is not None:
-        kept = source.labels == tuple(classes)
+        kept = source.labels == tuple(classes) and (source.thresholds is not None) == several
         fate = "kept: the classes are the same" if kept else f"new, for {len(classes)} classes"
         say(f"Weights: {source.path}, of {model.name}; the classifier is {fate}")
         conv1_channels = in_channels * (model.stack or 1)
@@ -105,6 +107,7 @@ def build_model(
     options = {key: getattr(model, key) for key in keys}
     options |= {"shortcut": model.shortcut} if model.shortcut else {}  # some networks take none
     options["dropout"] = model.dropout or 0.0
+    options["classifier_activation"] = "sigmoid" if several else "softmax"
     with warnings.catch_warnings():
         # Of the new classifier, which a line above reports.
         warnings.simplefilter("ignore", UserWarning)
@@ -282,4 +285,4 @@ def _toml(value: Any) -> str:
 def _without_classifier(source: WeightsFile) -> WeightsFile:
     values = {k: v for k, v in source.values.items() if k.partition("/")[0] != HEAD}
     options = {k: v for k, v in source.options.items() if k != "classes"}
-    return dataclasses.replace(source, values=values, options=options, labels=None)
+    return dataclasses.replace(source, values=values, options=options, labels=None, thresholds=None)

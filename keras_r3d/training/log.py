@@ -75,6 +75,7 @@ class Report(Observer):
     def __init__(self, folder: Path, setup: Setup, clips: Figure, histograms: bool, say: Say):
         self._folder, self._say = folder, say
         self._network, self._classes = setup.steps.network, setup.annotations.classes
+        self._several = setup.annotations.several
         self._epochs, self._batch_size = setup.recipe.train.epochs, setup.recipe.train.batch_size
         self._steps_per_epoch, self._histograms = setup.steps_per_epoch, histograms
         self._terminal = sys.stdout.isatty()
@@ -173,7 +174,7 @@ class Report(Observer):
         with self._validation.as_default(step=epoch):
             for name in SUMS if "val_loss" in row else ():
                 tf.summary.scalar(f"epoch/{name}", row[f"val_{name}"])
-            if confusion is not None:
+            if confusion is not None and not self._several:
                 picture = confusions.figure(confusion, self._classes, "validation clips")
                 tf.summary.image("confusion", _pixels(picture))
         self._train.flush()

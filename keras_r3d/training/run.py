@@ -15,6 +15,8 @@ import tensorflow as tf
 from keras_r3d import run_folder
 from keras_r3d._version import __version__
 from keras_r3d.data import annotations, pipeline
+from keras_r3d.inference.evaluation import evaluating, metrics
+from keras_r3d.inference.models import opening
 from keras_r3d.pictures import fonts
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
@@ -142,6 +144,7 @@ def start_run(
         "keras": keras.__version__,
         "tensorflow": tf.__version__,
         "videos": {name: len(split) for name, split in videos.splits.items()},
+        **({"several_labels": True} if videos.several else {}),
     }
     moved_data.record_files(workdir, opened.source)
     text = annotations.to_csv(videos)
@@ -170,6 +173,30 @@ def _fit(
         + (", the lowest validation loss." if ready.chooses else ", the last.")
     )
     run.report_problems(ready.source.reader.problems, say)
+
+
+def choose_thresholds(run: Run, devices: str, say: Say) -> None:
+    """Chooses thresholds of several labels on the validation split, and keeps them in the model.
+
+    They are those with the highest F1 of each class; 0.5 where nothing was held out. A model that
+    names one label, and one whose thresholds are chosen, stays as it is.
+    """
+    if not run.summary.get("several_labels") or run.thresholds is not None:
+        return
+    opened = opening.of_run(run, devices=devices)
+    model, network = opened.classifier, opened.classifier.network
+    assert network is not None
+    thresholds = np.full(len(model.classes), 0.5)
+    if run.summary["videos"].get("validation"):
+        judged = evaluating.evaluate([opened], split="validation")
+        thresholds = metrics.best_thresholds(judged.labels, judged.video_scores)
+        say(f"Thresholds of {len(thresholds)} classes are those of the highest F1 in validation.")
+    else:
+        say("Note: no validation split to choose thresholds by: a class is named from 0.5 on.")
+    setup.complete(network, run.recipe, model.classes, choose(devices), thresholds.tolist())
+    with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
+        network.save(temporary)
+    run.update_summary(thresholds=thresholds.tolist())
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from keras_r3d.applications import metadata
 from keras_r3d.applications.networks import HEAD
 from keras_r3d.data import pipeline, sheet
 from keras_r3d.data.annotations import Annotations
+from keras_r3d.data.annotations.labels import rarest
 from keras_r3d.data.opening import Source
 from keras_r3d.data.sampling import order
 from keras_r3d.recipe import Recipe
@@ -95,7 +96,7 @@ class Setup(Opened):
     def names_of_batch(self, step: int) -> list[str]:
         """Returns the names of the videos of this worker's part of a step."""
         here, videos = self.devices.replicas_here, self.annotations.split("train")
-        labels = [video.label for video in videos]
+        labels = rarest(videos)
         batches = range(step * here, (step + 1) * here)
         numbers = {n for b in batches for n in order.batch_videos(b, labels, **self._order)}
         return sorted({videos[number].name for number in numbers})
@@ -167,7 +168,8 @@ def prepare(
     keras.utils.set_random_seed(recipe.train.seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    kept = build_kept(recipe, source.annotations.classes, devices, say)
+    videos = source.annotations
+    kept = build_kept(recipe, videos.classes, devices, say, several=videos.several)
     chooses = len(splits.get("validation", ())) >= checks.LEAST_TO_CHOOSE
     return assemble(Opened(recipe, source, devices), kept, chooses=chooses, xla=xla)
 
@@ -178,30 +180,53 @@ def assemble(opened: Opened, kept: keras.Model, *, chooses: bool, xla: bool = Fa
     train, network = recipe.train, build_trained(kept, recipe, devices)
     weights = None
     if train.class_weights:
-        counts = collections.Counter(v.label for v in opened.annotations.split("train"))
+        videos = opened.annotations.split("train")
+        counts = collections.Counter(label for video in videos for label in video.labels)
         mean = counts.total() / len(counts)
         weights = [mean / counts[name] if counts[name] else 1.0 for name in classes]
     head, number = finetune.head(network), len(classes)
     steps = Steps(
-        network, train, devices, classes=number, head=head, class_weights=weights, compiled=xla
+        network,
+        train,
+        devices,
+        classes=number,
+        head=head,
+        class_weights=weights,
+        compiled=xla,
+        several=opened.annotations.several,
     )
     return Setup(recipe, opened.source, devices, kept, steps, chooses)
 
 
 def build_kept(
-    recipe: Recipe, classes: Sequence[str], devices: Devices, say: Say = print
+    recipe: Recipe,
+    classes: Sequence[str],
+    devices: Devices,
+    say: Say = print,
+    *,
+    several: bool = False,
 ) -> keras.Model:
     """Builds the network of a recipe, with the weights it starts from."""
     with tf.device("CPU:0"):
-        kept = finetune.build_model(recipe.model, recipe.clips.shape, classes, say)
-        complete(kept, recipe, classes, devices)
+        shape = recipe.clips.shape
+        kept = finetune.build_model(recipe.model, shape, classes, say, several=several)
+        complete(kept, recipe, classes, devices, [0.5] * len(classes) if several else None)
     return kept
 
 
-def complete(kept: keras.Model, recipe: Recipe, classes: Sequence[str], devices: Devices) -> None:
+def complete(
+    kept: keras.Model,
+    recipe: Recipe,
+    classes: Sequence[str],
+    devices: Devices,
+    thresholds: Sequence[float] | None,  # of several labels
+) -> None:
     """Records in a network what it classifies and how; compiles it, so that Keras evaluates it."""
-    metadata.record(kept, labels=list(classes), recipe=recipes.to_dict(recipe))
+    about = {"labels": list(classes), "recipe": recipes.to_dict(recipe)}
+    metadata.record(kept, **about, thresholds=None if thresholds is None else list(thresholds))
     loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]
+    if thresholds is not None:
+        loss, metrics = "binary_crossentropy", ["binary_accuracy"]
     kept.compile("sgd", loss, metrics=metrics, jit_compile=devices.jit_compile)
 
 

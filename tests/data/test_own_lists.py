@@ -77,7 +77,7 @@ def test_lists_of_splits_in_a_folder_or_by_a_pattern(tmp_path):
     ("text", "message"),
     [
         ("a.mp4 0\nb.mp4 2\n", r"list\.txt, line 2: .*classes\.txt names the classes 0 to 1\."),
-        ("a.mp4 0\nb.mp4 1 0\n", r"line 2: a video has one label\. Received: 1 0"),
+        ("a.mp4 0\nb.mp4 1 0\n", r"line 2: several labels are separated by commas\. Received: 1 0"),
         ("a.mp4 0\nb.mp4\n", r"line 2: the column 'label' is empty"),
         ("a.mp4 0\nb.mp4 1\na.mp4 0\n", r"line 3: .*a\.mp4 is listed twice \(first in line 1\)"),
         ("a.mp4 0\ngone.mp4 1\n", r"1 of 2 videos listed in .*gone\.mp4 \(line 2\).*relative to"),

@@ -517,3 +517,24 @@ def test_a_served_model_is_a_classifier(running, exported, folder, experiment):
     ):
         with pytest.raises(R3DError, match=message):
             call()
+
+
+def test_it_names_several_labels(running, experiment, folder, tmp_path):
+    path = tmp_path / "toy" / "3"
+    (path / "assets.extra").mkdir(parents=True)
+    about = Metadata(CLASSES, recipe=recipe.to_dict(experiment), thresholds=(0.0,) * len(CLASSES))
+    for limits, named in (((0.0,) * len(CLASSES), set(CLASSES)), ((1.1,) * len(CLASSES), set())):
+        text = dataclasses.replace(about, thresholds=limits).to_json()
+        (path / "assets.extra" / "model.json").write_text(text, encoding="utf-8")
+        written = tmp_path / f"{limits[0]}.json"
+        words = [folder / "red.avi", "--export", path, "--url", running.url, "--json", written]
+        code, out = client(*words)
+        assert code == 0
+        assert bool(re.search(r"\d \*$", out, re.MULTILINE)) == bool(named)
+        (record,) = json.loads(written.read_text(encoding="utf-8"))
+        assert set(record["named"]) == named
+    text = dataclasses.replace(about, thresholds=(0.5,)).to_json()
+    (path / "assets.extra" / "model.json").write_text(text, encoding="utf-8")
+    code, out = client(*words[:-1], tmp_path / "other.json")
+    assert code == 1
+    assert f"must have a threshold, a number, for each of {len(CLASSES)} classes" in out

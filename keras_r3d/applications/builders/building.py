@@ -37,7 +37,8 @@ DOCSTRING = """Builds {summary}
             height, width, channels)`), "avg" or "max".
         classes: of the classifier; else 400. If the file of `weights` has another number, its
             classifier is not loaded, and a warning says so.
-        classifier_activation: "softmax", or None for logits.
+        classifier_activation: "softmax"; "sigmoid" where a clip may have several labels, as always
+            with such `weights`; or None for logits.
         name: of the model.{options}
         width: multiplies all numbers of filters; else 1.
         dropout: rate before the classifier.
@@ -91,6 +92,7 @@ def build_network(
     options = {**arguments, "in_channels": channels, "classes": classes}
     for key, default in {"classes": CLASSES, **defaults, "in_channels": 3}.items():
         options[key] = _settle(key, options[key], default, file)
+    options["classifier_activation"], thresholds = _settle_activation(options, file)
     channels = options["in_channels"]
     kept = file is not None and options["classes"] == file.options.get("classes")
     if labels is None and file is not None and kept:
@@ -118,6 +120,7 @@ def build_network(
         arguments["include_preprocessing"],
         file.path.name if file else None,
         recipe=_settle_recipe(clips, shape, file if include_top and kept else None),
+        thresholds=thresholds if include_top else None,
     )
     x = metadata.attach(inputs, about)
     if about.normalises:
@@ -142,6 +145,20 @@ def _settle(option: str, asked: Any, default: Any, file: WeightsFile | None) -> 
             f"Received: {option}={asked}"
         )
     return value
+
+
+def _settle_activation(
+    options: Mapping[str, Any], file: WeightsFile | None
+) -> tuple[str | None, tuple[float, ...] | None]:
+    """Returns the activation of the classifier, and its thresholds if labels may be several."""
+    activation, classes = options["classifier_activation"], options["classes"]
+    fits = file is not None and file.options.get("classes") == classes
+    thresholds = file.thresholds if file is not None and fits else None
+    if thresholds and activation == "softmax":
+        activation = "sigmoid"
+    if thresholds is None and activation == "sigmoid":
+        thresholds = (0.5,) * classes
+    return activation, thresholds
 
 
 def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:

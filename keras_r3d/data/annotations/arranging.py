@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+from keras_r3d.data.annotations.labels import SEPARATORS, has_several, rarest, with_several
 from keras_r3d.data.annotations.video import (
     Annotations,
     Splits,
@@ -24,7 +25,8 @@ LAYOUT = """\
   DATA_DIR/train/CLASS/video.mp4, DATA_DIR/validation/CLASS/…, DATA_DIR/test/CLASS/…
   or DATA_DIR/CLASS/video.mp4 (splits are then drawn from the classes); a video may also be a folder
   of numbered pictures, DATA_DIR/CLASS/VIDEO/image_00001.jpg,
-  or a CSV file with the columns path,label[,split][,start_seconds,end_seconds],
+  or a CSV file with the columns path,label[,split][,start_seconds,end_seconds] (or `labels`, of
+  several each, separated by ;),
   or a list of lines "PATH LABEL",
   or the lists of Kinetics, ActivityNet, UCF101 or HMDB51 (`videos.annotations`)"""
 
@@ -47,6 +49,9 @@ def arrange(
     """
     folder = Path(root(data_dir))
     notes: list[str] = []
+    several = any(map(has_several, splits.values()))
+    if several:
+        splits = {split: with_several(videos) for split, videos in splits.items()}
     if not quarantined:
         _, listed = _read_quarantine(folder)
         skipped = _take_out(splits, lambda video: os.path.abspath(video.path) in listed)
@@ -77,14 +82,19 @@ def arrange(
                 f"(videos.hold_out.{name} = {fraction:g})."
             )
         labeled = [splits["train"]] if trained_on else splits.values()
-        classes = sorted({video.label for videos in labeled for video in videos})
-        if trained_on and len(classes) < 2:
-            raise DataError(
-                f"There is only one class ({classes[0]}) among the training videos: a classifier "
-                f"needs two or more. Expected:\n{LAYOUT}"
-            )
+        classes = sorted({x for videos in labeled for video in videos for x in video.labels})
+        if trained_on and len(classes) < 2 - several:
+            found = f"There is only one class ({some(classes)}) among the training videos: a "
+            found += "classifier needs two or more."
+            if not classes:
+                found = "No training video has a label."
+            raise DataError(f"{found} Expected:\n{LAYOUT}")
         _check_classes(splits, classes, notes)
         _check_groups(splits)
+        if not several:
+            odd = [name for name in classes if any(sign in name for sign in SEPARATORS)]
+            remedy = "name the column `labels` if these are several each"
+            notes += note(odd, f"classes have ; or | in their names ({remedy})")
     return Annotations(splits, classes, notes)
 
 
@@ -100,8 +110,8 @@ def _hold_out(videos: list[Video], fraction: float, seed: str) -> tuple[list[Vid
     """Draws `fraction` of each class; segments of one file and videos of a group stay together."""
     # A file or group with several classes goes with the first.
     labels: dict[str, str] = {}
-    for video in videos:
-        labels.setdefault(video.unit, video.label)
+    for video, label in zip(videos, rarest(videos), strict=True):
+        labels.setdefault(video.unit, label)
     units: dict[str, list[str]] = defaultdict(list)
     for unit, label in labels.items():
         units[label].append(unit)
@@ -143,10 +153,10 @@ def _check_classes(splits: Splits, classes: list[str], notes: list[str]) -> None
                 f"The labels {other!r} and {name!r} differ only by case or spaces: make them one."
             )
     for name, videos in splits.items():
-        labels = {video.label for video in videos}
+        labels = {label for video in videos for label in video.labels}
         unknown = sorted(labels - set(classes))
         if unknown:
-            example = next(v for v in videos if v.label == unknown[0])
+            example = next(v for v in videos if unknown[0] in v.labels)
             raise DataError(
                 f"Split '{name}' has classes without training videos: {some(unknown)} "
                 f"(for one, {example.path}). Add training videos or remove these."
@@ -154,6 +164,10 @@ def _check_classes(splits: Splits, classes: list[str], notes: list[str]) -> None
         absent = sorted(set(classes) - labels)
         if absent:
             notes.append(f"Split '{name}' has no video of: {some(absent)}.")
+        empty = [video.name for video in videos if not video.labels]
+        notes += note(
+            empty, f"videos of split '{name}' have no label: they show none of the classes"
+        )
 
 
 def add_to_quarantine(data_dir: str | Path, paths: list[str]) -> Path:

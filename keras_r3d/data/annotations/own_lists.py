@@ -3,6 +3,9 @@
 path,label[,split][,group][,start_seconds,end_seconds][,frame_rate], separated by commas, semicolons
 or tabs. "video.mp4 3" or "video.mp4 running", as mmaction2 and SlowFast read them, has no header; a
 file beside it may name the numbers.
+
+Where a video has several labels: a column `labels`, as in `labels.py`; or, with neither that nor
+`label`, a column of 0 and 1 for each class; or "video.mp4 3,17".
 """
 
 import csv
@@ -15,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from keras_r3d.data.annotations.folder import VIDEO_SUFFIXES, exists, is_video_name
+from keras_r3d.data.annotations.labels import join_labels, split_labels
 from keras_r3d.data.annotations.video import (
     FRAME_RATE,
     SPLITS,
@@ -28,6 +32,7 @@ from keras_r3d.system import files
 from keras_r3d.system.errors import DataError
 
 _COLUMNS = "path,label[,split][,group][,start_seconds,end_seconds][,frame_rate]"
+_NAMES = set(re.findall(r"\w+", _COLUMNS))
 SUFFIXES = (".csv", ".tsv", ".txt")
 _URL = "://"  # of a store elsewhere: not a path to be made absolute
 _CLASS_NAMES = ("classInd.txt", "classes.txt", "class_names.txt", "labels.txt", "label_map*.txt")
@@ -67,6 +72,7 @@ def read_lists(
     must_exist: bool,
     labeled: bool,
     frame_rate: float,
+    several_labels: bool = False,
 ) -> tuple[Splits, list[str]]:
     """Returns the videos of some lists by split, and notes.
 
@@ -76,9 +82,10 @@ def read_lists(
         must_exist: refuse videos that are not there.
         labeled: refuse videos without a label.
         frame_rate: of folders of pictures that have none in the list.
+        several_labels: a segment may be listed once for each of its labels.
     """
     splits: Splits = defaultdict(list)
-    seen: dict[tuple[str, float, float], str] = {}
+    seen: dict[tuple[str, float, float, str], str] = {}
     missing: list[str] = []
     for path, usual_split in lists:
         defaults = {"split": usual_split, "frame_rate": f"{frame_rate}"}
@@ -87,7 +94,8 @@ def read_lists(
             for column, value in defaults.items():
                 row[column] = row.get(column) or value
             video, split = _read_row(row, folders, where, labeled)
-            key = (video.path, video.start_seconds, video.end_seconds)
+            label = video.label if several_labels else ""
+            key = (video.path, video.start_seconds, video.end_seconds, label)
             line = where.rpartition(", ")[2]
             if seen.setdefault(key, where) != where:
                 raise DataError(
@@ -122,21 +130,41 @@ def _rows(
     name, _ = _parse_line(columns[0] if columns else "", folders)
     is_video = is_video_name(name) or bool(name and exists(_locate(name, folders)))
     if not is_video and (path.suffix.lower() != ".txt" or "path" in map(str.lower, columns)):
-        yield from read_rows(path, ("path", "label") if labeled else ("path",))
+        yield from _table_rows(path, labeled)
         return
-    names = _class_names(path.parent)
+    names = class_names(path.parent)
     for where, line in file_lines(path):
         name, label = _parse_line(line.strip(), folders)
-        if re.fullmatch(r"\d+([\s,;]+\d+)+", label):
-            raise DataError(f"{where}: a video has one label. Received: {label}")
-        if names and label.isdecimal():
-            if int(label) not in names[1]:
-                raise DataError(
-                    f"{where}: {names[0]} names the classes {min(names[1])} to {max(names[1])}. "
-                    f"Received: {label}"
-                )
-            label = names[1][int(label)]
-        yield where, {"path": name, "label": label}
+        if re.fullmatch(r"\d+(\s*[,;|]\s*\d+)+", label):
+            numbers = re.findall(r"\d+", label)
+            labels = join_labels(class_name(number, names, where) for number in numbers)
+            yield where, {"path": name, "labels": labels}
+            continue
+        if re.fullmatch(r"\d+([\s,;|]+\d+)+", label):
+            raise DataError(f"{where}: several labels are separated by commas. Received: {label}")
+        yield where, {"path": name, "label": class_name(label, names, where)}
+
+
+def _table_rows(path: Path, labeled: bool) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields the rows of a CSV file; columns of 0 and 1, a class each, become one of `labels`."""
+    received, _ = header(path)
+    names = {name.lower() for name in received}
+    classes = [name for name in received if name.lower() not in _NAMES]
+    if "label" in names or not labeled or not classes:
+        yield from read_rows(path, ("path", "label") if labeled else ("path",))
+    elif "labels" in names:
+        yield from read_rows(path, ("path", "labels"))
+    else:
+        for where, row in read_rows(path, ("path",)):
+            for name in classes:
+                if row[name.lower()] not in ("0", "1"):
+                    raise DataError(
+                        f"{where}: there is no column 'label' or 'labels' (expected {_COLUMNS}), "
+                        f"so '{name}' is taken for a class and must be 0 or 1. Received: "
+                        f"{row[name.lower()]!r:.100}"
+                    )
+            row["labels"] = join_labels(name for name in classes if row[name.lower()] == "1")
+            yield where, row
 
 
 def _parse_line(line: str, folders: Sequence[Path]) -> tuple[str, str]:
@@ -151,7 +179,19 @@ def _parse_line(line: str, folders: Sequence[Path]) -> tuple[str, str]:
     return re.sub(r"\s+\d+$", "", match[1]) if counted else match[1], match[2]
 
 
-def _class_names(folder: Path) -> tuple[Path, dict[int, str]] | None:
+def class_name(label: str, names: "tuple[Path, dict[int, str]] | None", where: str) -> str:
+    """Returns the name of a class that is listed by its number, if a file names the numbers."""
+    if names is None or not label.isdecimal():
+        return label
+    if int(label) not in names[1]:
+        raise DataError(
+            f"{where}: {names[0]} names the classes {min(names[1])} to {max(names[1])}. "
+            f"Received: {label}"
+        )
+    return names[1][int(label)]
+
+
+def class_names(folder: Path) -> tuple[Path, dict[int, str]] | None:
     """Reads a file of class names: one a line, counted from 0, or each behind its number."""
     for pattern in _CLASS_NAMES:
         for path in sorted(folder.glob(pattern)):
@@ -189,8 +229,13 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[st
             rows = csv.DictReader(file, names, restval="", delimiter=separator)
             next(rows)
             for row in rows:
-                cells = {name: row[name].strip() for name in names}
-                yield f"{path}, line {rows.line_num}", cells
+                where = f"{path}, line {rows.line_num}"
+                if None in row and "labels" in names:
+                    raise DataError(
+                        f"{where} has more cells than the header: put labels that are separated by "
+                        f"{separator!r} into double quotes, or separate them by '|'."
+                    )
+                yield where, {name: row[name].strip() for name in names}
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is not a CSV file in UTF-8: {error}") from error
 
@@ -198,8 +243,13 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[st
 def _read_row(
     row: dict[str, str], folders: Sequence[Path], where: str, labeled: bool
 ) -> tuple[Video, str]:
-    path, label = row["path"], row.get("label", "")
-    for column in ("path", "label") if labeled else ("path",):
+    path, label, several = row["path"], row.get("label", ""), False
+    if labeled and "labels" in row and "label" not in row:
+        try:
+            label, several = join_labels(split_labels(row["labels"])), True
+        except DataError as error:
+            raise DataError(f"{where}: {error}") from None
+    for column in ("path", "label") if labeled and not several else ("path",):
         if not row[column]:
             raise DataError(f"{where}: the column '{column}' is empty.")
     if len(label.splitlines()) > 1:
@@ -227,7 +277,8 @@ def _read_row(
             f"Received: {row['frame_rate']!r}"
         )
     split = row["split"].lower()
-    video = Video(_locate(path, folders), label, start, end, row.get("group", ""), rate)
+    group = row.get("group", "")
+    video = Video(_locate(path, folders), label, start, end, group, rate, several)
     return video, SPLITS.get(split, split)
 
 
@@ -248,7 +299,7 @@ def to_csv(annotations: Annotations) -> str:
     videos = [(split, video) for split, part in annotations.splits.items() for video in part]
     table = {
         "path": [v.path if _URL in v.path else os.path.abspath(v.path) for _, v in videos],
-        "label": [video.label for _, video in videos],
+        "labels" if annotations.several else "label": [video.label for _, video in videos],
         "split": [split for split, _ in videos],
         "start_seconds": [v.start_seconds or "" for _, v in videos],
         "end_seconds": ["" if v.end_seconds == math.inf else v.end_seconds for _, v in videos],

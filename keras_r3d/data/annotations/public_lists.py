@@ -11,6 +11,9 @@ ActivityNet (v1.2, v1.3): a JSON file with a "database" of untrimmed videos, ID.
 their labeled segments; every segment is a sample. The authors' files (kinetics.json,
 ucf101_01.json, …) have one label for each trimmed video.
 
+Sports-1M: lines of an address and of the numbers of classes, http://…watch?v=ID 12,345; labels.txt
+beside the list, or in the folder above, has a class name a line. Videos are called ID.mp4.
+
 UCF101 and HMDB51: a folder of text files and the number of the split, "ucfTrainTestlist/1".
 trainlist01.txt and testlist01.txt list CLASS/video.avi; CLASS_test_split1.txt, one for each class,
 list video.avi and 1 (training), 2 (test) or 0 (neither).
@@ -21,17 +24,20 @@ import itertools
 import json
 import math
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from keras_r3d.data.annotations.folder import contents, stem
-from keras_r3d.data.annotations.own_lists import header, read_rows
+from keras_r3d.data.annotations.labels import join_labels
+from keras_r3d.data.annotations.own_lists import class_name, class_names, header, read_rows
 from keras_r3d.data.annotations.video import SPLITS, Splits, Video, file_lines, note, some
 from keras_r3d.system.errors import DataError
 
 _KINETICS = ("youtube_id", "time_start", "time_end", "split")
+_SPORTS1M = re.compile(r"https?://\S+?[/=]([\w-]+)\s+(\d+(?:,\d+)*)")
 _UCF101 = {"trainlist": "train", "testlist": "test"}
 _UNUSABLE = "entries cannot be used and are skipped"
 _HMDB51 = {"1": "train", "2": "test", "0": None}
@@ -48,25 +54,34 @@ class Entry:
     # Names of longer videos, without suffix, and when it starts and ends in them.
     segments: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     is_clipped: bool = False  # a segment that reaches out of its video
+    several: bool = False  # the label is the text of several
 
 
 def read_public_list(
-    path: Path, data_dir: Path, labeled: bool, trimmed: bool, frame_rate: float
+    path: Path,
+    data_dir: Path,
+    labeled: bool,
+    trimmed: bool,
+    frame_rate: float,
+    several_labels: bool = False,
 ) -> tuple[Splits, list[str]] | None:
     """Returns the listed videos that are in a folder, and notes; None if it is no public list.
 
-    Only those with a label, if they are to be `labeled`. `trimmed` files are segments already.
+    Only those with a label, if they are to be `labeled`. `trimmed` files are segments already. With
+    `several_labels` a segment may be listed once for each.
     """
     # Of each: its files, and what gives their entries, or in a sentence what is wrong with a row.
     formats = (
         (_json_files, _json_entries),
+        (_sports1m_files, _sports1m_entries),
         (_kinetics_files, _kinetics_entries),
         (official_lists, _official_entries),
     )
     for files_of, entries_of in formats:
         if files := files_of(path):
             rows = itertools.chain(*map(entries_of, files))
-            return _find_videos(rows, data_dir, path, labeled, trimmed, frame_rate)
+            options = labeled, trimmed, frame_rate, several_labels
+            return _find_videos(rows, data_dir, path, *options)
     _refuse_half_names(path)
     return None
 
@@ -128,6 +143,28 @@ def _kinetics_entries(path: Path) -> Iterator[Entry | str]:
             continue
         trimmed = f"{name}_{int(start):06d}_{int(end):06d}"
         yield Entry(trimmed, row.get("label") or None, split, where, {name: (start, end)})
+
+
+def _sports1m_files(path: Path) -> list[Path]:
+    """Returns the list of addresses that a path is, or the lists in it."""
+    if path.is_dir():
+        return [file for name in sorted(path.glob("*.txt")) for file in _sports1m_files(name)]
+    if path.suffix != ".txt" or not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return [path] if _SPORTS1M.fullmatch(file.readline(1000).strip()) else []
+
+
+def _sports1m_entries(path: Path) -> Iterator[Entry | str]:
+    words = re.split(r"[^a-z]+", path.stem.lower())
+    split = next((SPLITS[word] for word in words if word in SPLITS), "train")
+    names = class_names(path.parent) or class_names(path.parent.parent)
+    for where, line in file_lines(path):
+        if match := _SPORTS1M.fullmatch(line.strip()):
+            labels = (class_name(number, names, where) for number in match[2].split(","))
+            yield Entry(match[1], join_labels(labels), split, where, several=True)
+        else:
+            yield f"{where}: expected an address and numbers of classes. Received: {line[:100]}"
 
 
 def _official_entries(path: Path) -> Iterator[Entry | str]:
@@ -224,6 +261,7 @@ def _find_videos(
     labeled: bool,
     trimmed: bool,
     frame_rate: float,
+    several_labels: bool,
 ) -> tuple[Splits, list[str]]:
     """Returns the videos that exist, by split, and notes on those that do not.
 
@@ -240,7 +278,7 @@ def _find_videos(
     duplicates: list[str] = []
     clipped: list[str] = []
     bad: list[str] = []
-    seen: dict[str, tuple[str, str]] = {}
+    seen: dict[tuple[str, str], tuple[str, str]] = {}
     for entry in entries:
         if isinstance(entry, str):
             bad.append(entry.rstrip("."))
@@ -253,7 +291,8 @@ def _find_videos(
             listed[entry.split] += 1
             missing.append(entry.name)
             continue
-        label, where = seen.setdefault(video.name, (video.label, entry.where))
+        key = video.name, video.label if several_labels else ""
+        label, where = seen.setdefault(key, (video.label, entry.where))
         if where == entry.where:
             listed[entry.split] += 1
             splits[entry.split].append(dataclasses.replace(video, frame_rate=frame_rate))
@@ -277,12 +316,12 @@ def _find_videos(
         f"{split} {there[split]} of {count} ({100 * there[split] / count:.1f} %)"
         for split, count in listed.items()
     )
-    labels = {split: {video.label for video in videos} for split, videos in splits.items()}
+    labels = {split: {x for video in part for x in video.labels} for split, part in splits.items()}
     used = {video.path for videos in splits.values() for video in videos}
     unlisted = sorted(set(itertools.chain(*files.values())) - used)
     untrained = sorted(set().union(*labels.values()) - labels["train"]) if "train" in labels else []
     for split, videos in splits.items():
-        splits[split] = [video for video in videos if video.label not in untrained]
+        splits[split] = [v for video in videos if (v := _without(video, untrained)) is not None]
     notes = [
         f"{source}: videos that were found: {counts}.",
         *note(missing, "listed videos are missing"),
@@ -294,6 +333,14 @@ def _find_videos(
         *note(unlisted, "videos are not listed and skipped"),
     ]
     return dict(splits), notes
+
+
+def _without(video: Video, labels: list[str]) -> Video | None:
+    """Returns a video without some labels; None if it has no others."""
+    left = [label for label in video.labels if label not in labels]
+    if not video.several or not left:
+        return video if left else None
+    return dataclasses.replace(video, label=join_labels(left))
 
 
 def _find_video(
@@ -310,7 +357,8 @@ def _find_video(
                 f"{entry.where}: {name} lies in two places: {some(paths)}. Remove one of them."
             )
         if paths:
-            return Video(paths[0], label, *(() if trimmed else seconds))
+            start, end = (0.0, math.inf) if trimmed else seconds
+            return Video(paths[0], label, start, end, several=entry.several)
     return None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from keras_r3d.data.annotations.arranging import LAYOUT, arrange
 from keras_r3d.data.annotations.folder import VIDEO_SUFFIXES, contents, entries, is_video_name
+from keras_r3d.data.annotations.labels import join_overlapping
 from keras_r3d.data.annotations.own_lists import find_lists, read_lists
 from keras_r3d.data.annotations.public_lists import official_lists, read_public_list
 from keras_r3d.data.annotations.video import FRAME_RATE, SPLITS, Annotations, Splits, Video, note
@@ -33,6 +34,7 @@ def read(
     must_exist: bool = True,
     frame_rate: float = FRAME_RATE,
     trimmed: bool = False,
+    several_labels: bool = False,
     **options: Any,
 ) -> Annotations:
     """Reads the annotations of a data folder, or an annotation file, with options of `arrange`.
@@ -44,11 +46,13 @@ def read(
             videos that are no longer on the web; those are skipped and counted.)
         frame_rate: of folders of pictures, where a list has no other, in frames a second.
         trimmed: of public lists: a file named by the id alone is the segment, not the whole video.
+        several_labels: of a list: a segment also has the labels of those that cover half of it.
     """
     reading: dict[str, Any] = {
         "must_exist": must_exist,
         "frame_rate": frame_rate,
         "trimmed": trimmed,
+        "several_labels": several_labels,
     }
     data_dir = Path(data_dir)
     if not data_dir.exists():
@@ -60,6 +64,8 @@ def read(
     else:
         name = MANIFEST if annotations == AUTO else annotations
         splits, notes = _read_path(data_dir / name, data_dir, **reading)
+    if several_labels:
+        splits = {split: join_overlapping(videos) for split, videos in splits.items()}
     usual = {v.path for videos in splits.values() for v in videos if v.frame_rate == frame_rate}
     folders = [path for path in usual if not is_video_name(path) and os.path.isdir(path)]
     rate = f"{frame_rate:g} frames a second (`frame_rate`)"
@@ -90,15 +96,16 @@ def _read_path(
     labeled: bool = True,
     frame_rate: float = FRAME_RATE,
     trimmed: bool = False,
+    several_labels: bool = False,
 ) -> tuple[Splits, list[str]]:
     """Tells the format by what is there."""
-    public = read_public_list(path, data_dir, labeled, trimmed, frame_rate)
+    public = read_public_list(path, data_dir, labeled, trimmed, frame_rate, several_labels)
     if public is not None:
         return public
     if not (lists := find_lists(path)):
         reason = "holds no lists" if path.is_dir() else "does not exist"
         raise DataError(f"{path} {reason}. `videos.annotations` must be {_FORMS}")
-    options = {"must_exist": must_exist, "labeled": labeled}
+    options = {"must_exist": must_exist, "labeled": labeled, "several_labels": several_labels}
     return read_lists(lists, data_dir, **options, frame_rate=frame_rate)
 
 

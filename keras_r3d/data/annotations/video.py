@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from keras_r3d.data.annotations.labels import has_several, split_labels
 from keras_r3d.system.errors import DataError
 
 FRAME_RATE = 25.0  # frames a second of folders of pictures, unless it is said
@@ -23,10 +24,12 @@ class Video:
     """A labeled video: a file or a folder of pictures, or a part of it.
 
     Attributes:
+        label: its class; the text of its classes, where videos have several labels.
         start_seconds, end_seconds: of the part.
         group: videos of one group (a scene, a person, a camera) are never on both sides of a split;
             "" if unknown.
         frame_rate: of a folder of pictures, in frames a second; a file has its own.
+        several: whether `label` is the text of any number of labels, which may be none.
     """
 
     path: str
@@ -35,6 +38,12 @@ class Video:
     end_seconds: float = math.inf
     group: str = ""
     frame_rate: float = FRAME_RATE
+    several: bool = False
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its classes: one, or any number where videos have several labels."""
+        return split_labels(self.label) if self.several else (self.label,)
 
     @property
     def unit(self) -> str:
@@ -72,6 +81,11 @@ class Annotations:
     splits: Splits
     classes: list[str]  # in the order of the labels: alphabetical
     notes: list[str]  # sentences for the user: files skipped, splits drawn, classes without videos
+
+    @property
+    def several(self) -> bool:
+        """Whether videos may have several labels."""
+        return any(map(has_several, self.splits.values()))
 
     def split(self, name: str) -> list[Video]:
         """Returns the videos of a split, or raises DataError if there are none."""

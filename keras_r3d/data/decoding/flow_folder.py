@@ -226,9 +226,10 @@ def _inside(path: str, root: str) -> str:
 
 
 def _manifest(labeled: Annotations, inside: dict[str, str]) -> str:
+    label = "labels" if labeled.several else "label"
     rows = [
         {
-            **{"path": inside[video.path], "label": video.label, "split": split},
+            **{"path": inside[video.path], label: video.label, "split": split},
             "group": video.group,
             "start_seconds": video.start_seconds or "",
             "end_seconds": "" if math.isinf(video.end_seconds) else video.end_seconds,
@@ -236,6 +237,6 @@ def _manifest(labeled: Annotations, inside: dict[str, str]) -> str:
         for split, videos in labeled.splits.items()
         for video in videos
     ]
-    columns = ["path", "label", "split", "group", "start_seconds", "end_seconds"]
+    columns = ["path", label, "split", "group", "start_seconds", "end_seconds"]
     columns = columns[:3] + [name for name in columns[3:] if any(row[name] != "" for row in rows)]
     return files.csv_text(columns, ([row[name] for name in columns] for row in rows))

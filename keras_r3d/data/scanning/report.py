@@ -159,7 +159,8 @@ def description(examinations: Sequence[Examination], labeled: Annotations | None
         for video in videos:
             sample = by_path[video.path], video.start_seconds, video.end_seconds
             splits.setdefault(split, []).append(sample)
-            classes[video.label][split].append(sample)
+            for label in video.labels:
+                classes[label][split].append(sample)
     rows = [("split", *_FACTS), *((split, *_facts(some)) for split, some in splits.items())]
     samples = {name: list(itertools.chain(*some.values())) for name, some in classes.items()}
     order = sorted(classes, key=lambda name: (-len(samples[name]), name))
@@ -240,9 +241,9 @@ def records(scanned: Scan) -> list[dict[str, Any]]:
     labels: dict[str, tuple[set[str], ...]] = defaultdict(lambda: (set(), set(), set()))
     for split, videos in scanned.annotations.splits.items() if scanned.annotations else ():
         for video in videos:
-            values = (video.label, split, video.group)
-            for names, name in zip(labels[video.path], values, strict=True):
-                names.update({name} - {""})
+            values = (video.labels, (split,), (video.group,))
+            for names, some in zip(labels[video.path], values, strict=True):
+                names.update({*some} - {""})
     return [
         {"path": file.path, "findings": file.findings, "frames": file.frames}
         | {"header_frames": file.header_frames, "width": file.width, "height": file.height}

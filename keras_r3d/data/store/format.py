@@ -37,10 +37,15 @@ COLUMNS = {
 }
 TYPES = {"u16": "<u2", "u32": "<u4", "u64": "<u8", "f64": "<f8"}
 
-VIDEO_COLUMNS = (
+VIDEO_COLUMNS = (  # `labels`, as in data/annotations/labels.py, where videos may have several
     *("path", "label", "split", "start_seconds", "end_seconds", "frames", "bytes", "sha256"),
     *("source_bytes", "source_sha256"),
 )
+
+
+def video_columns(several: bool) -> tuple[str, ...]:
+    """Returns the columns of videos.csv."""
+    return tuple("labels" if several and x == "label" else x for x in VIDEO_COLUMNS)
 
 
 def column_name(column: str) -> str:

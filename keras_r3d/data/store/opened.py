@@ -118,13 +118,16 @@ class Store:
         try:
             with self._copy(format.VIDEOS).open(newline="", encoding="utf-8") as text:
                 rows = csv.reader(text)
-                if tuple(next(rows, ())) != format.VIDEO_COLUMNS:
+                columns = tuple(next(rows, ()))
+                several = columns == format.video_columns(several=True)
+                if not several and columns != format.VIDEO_COLUMNS:
                     raise ValueError(f"its columns must be {','.join(format.VIDEO_COLUMNS)}")
                 for name, label, split, start, end, _, _, sha256, _, _ in rows:
                     place = f"{self.root}/{name}"
                     if not self.storage.remote:
                         place = os.path.normpath(place)
-                    video = Video(place, label, float(start), float(end or math.inf))
+                    times = float(start), float(end or math.inf)
+                    video = Video(place, label, *times, several=several)
                     self.names.append(name)
                     self.sha256.append(sha256)
                     self.videos.append(video)

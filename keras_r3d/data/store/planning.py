@@ -48,7 +48,8 @@ class Job:
         digest = hashlib.sha256()
         for split, video in self.samples:
             row = (self.name(video), video.label, split, video.start_seconds, video.end_seconds)
-            line = f"{row} {self.file_bytes[video.path]} {video.frame_rate:g}\n"
+            several = " several labels" * video.several
+            line = f"{row}{several} {self.file_bytes[video.path]} {video.frame_rate:g}\n"
             digest.update(line.encode(errors="surrogateescape"))
         return {
             "version": format.VERSION,

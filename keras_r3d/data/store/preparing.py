@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from keras_r3d.data.annotations import Problem
+from keras_r3d.data.annotations.labels import has_several, split_labels
 from keras_r3d.data.store import format
 from keras_r3d.data.store.encoding import Part
 from keras_r3d.data.store.planning import Estimate, Job, divide, encoded, estimate, size_text
@@ -280,9 +281,10 @@ def _join(work: Job, store: Path, shards: Sequence[_Shard], place: Work) -> None
                     file.write(arrays[column].tobytes())
     for column in format.COLUMNS:
         place.put(place.scratch / column, store / format.column_name(column))
-    classes = sorted({row[1] for row in rows})
+    several = has_several(video for _, video in work.samples)
+    classes = sorted({x for row in rows for x in (split_labels(row[1]) if several else row[1:2])})
     files.write_text(store / format.CLASSES, "".join(f"{name}\n" for name in classes))
-    files.write_text(store / format.VIDEOS, files.csv_text(format.VIDEO_COLUMNS, rows))
+    files.write_text(store / format.VIDEOS, files.csv_text(format.video_columns(several), rows))
     if problems:
         text = files.csv_text(["video", "status", "detail"], problems)
         files.write_text(store / format.PROBLEMS, text)
@@ -318,5 +320,5 @@ def _prepared(work: Job, store: Path, shards: int) -> PreparedStore:
         [problem for problem in problems if problem.status == "short"],
         shards,
         missing=[],
-        lost_classes=sorted({video.label for _, video in work.samples} - set(kept)),
+        lost_classes=sorted({x for _, video in work.samples for x in video.labels} - set(kept)),
     )

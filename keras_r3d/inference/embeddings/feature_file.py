@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_r3d.data.annotations.labels import split_labels
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError
 
@@ -40,7 +41,7 @@ class Features:
         window: int64 `(n,)`; -1 of a whole video.
         start_seconds: float64 `(n,)`.
         end_seconds: float64 `(n,)`.
-        label: `(n,)`; None where labels are not known.
+        label: `(n,)`; None where labels are not known. Of several labels it is their text.
     """
 
     source: Path
@@ -54,10 +55,35 @@ class Features:
     label: np.ndarray | None
     metadata: dict[str, Any]
 
+    @property
+    def several_labels(self) -> bool:
+        """Whether `label` is the text of any number of labels."""
+        return bool(self.metadata.get("several_labels"))
+
+    def labels_of(self, row: int) -> set[str]:
+        """Returns the labels of a row; there are some only where `label` is."""
+        text = "" if self.label is None else str(self.label[row])
+        return set(split_labels(text)) if self.several_labels else {text}
+
     def __repr__(self) -> str:
         """Says how many there are: all of them would fill pages."""
         rows, numbers = self.embedding.shape
         return f"Features({rows} x {numbers} by {self.source})"
+
+
+def label_rows(*parts: Features) -> tuple[list[str], list[np.ndarray]]:
+    """Returns the classes of labeled embeddings, and of each part whether they are its labels.
+
+    These are bool `(n, classes)`.
+    """
+    sets = [list(map(part.labels_of, range(len(part.video)))) for part in parts]
+    classes = sorted({label for part in sets for labels in part for label in labels})
+    numbers = {name: number for number, name in enumerate(classes)}
+    rows = [np.zeros((len(part), len(classes)), bool) for part in sets]
+    for truth, part in zip(rows, sets, strict=True):
+        for row, labels in zip(truth, part, strict=True):
+            row[[numbers[label] for label in labels]] = True
+    return classes, rows
 
 
 def check_suffix(path: Path) -> None:

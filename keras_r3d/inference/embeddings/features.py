@@ -15,6 +15,7 @@ from keras import layers
 
 from keras_r3d._version import __version__
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations.labels import has_several
 from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.inference.embeddings.feature_file import Batch, Features
 from keras_r3d.inference.embeddings.parts import Parts
@@ -99,6 +100,7 @@ def embedder(
         classifier,
         classes=[str(number) for number in range(network.output_shape[-1])],
         eval=dataclasses.replace(classifier.eval, average="probabilities"),  # the plain mean
+        thresholds=None,
         score=runtimes.of_network(network, hardware, classifier.eval.batch_size),
         network=network,
     ), layer
@@ -224,6 +226,7 @@ def _embed(
         "model": os.path.abspath(model.name),
         "data_dir": side.data or None,
         "split": side.name or None,
+        **({"several_labels": True} if has_several(side.videos) else {}),
         "videos": len(parts.entries),
         "errors": errors,
         "partial": parts.details("partial"),

@@ -51,7 +51,7 @@ def sheet(neighbors: Neighbors) -> Figure:
                 continue
             mark, color = "", "black"
             if queries.label is not None and gallery.label is not None:
-                right = queries.label[query] == gallery.label[number]
+                right = queries.labels_of(query) & gallery.labels_of(number)
                 mark, color = ("  ✓", _RIGHT) if right else ("  ✗", _WRONG)
             title = f"{similarity:.3f}{mark}\n{_title(gallery, number)}"
             rows[-1].append(Cell(frame_in_gallery(number), title, color))

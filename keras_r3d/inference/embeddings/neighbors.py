@@ -1,16 +1,17 @@
-"""The nearest neighbors of embeddings, and how many of them have the same label.
+"""The nearest neighbors of embeddings, and how many of them have the same label, or share one.
 
 Similarity is the cosine. A video is not its own neighbor, nor are its other windows or segments.
 """
 
 import csv
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.inference.embeddings.feature_file import Features
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError
@@ -86,9 +87,8 @@ def find(queries: Features, gallery: Features, k: int) -> Neighbors:
     """
     check_alike(queries, gallery)
     paths, gallery_paths = _codes(queries.path, gallery.path)
-    labels = None
-    if queries.label is not None and gallery.label is not None:
-        labels, gallery_labels = _codes(queries.label, gallery.label)
+    labeled = queries.label is not None and gallery.label is not None
+    alike = _alike(queries, gallery) if labeled else None
     if max(paths.max(), gallery_paths.max()) < 1:
         raise ArgumentError(f"{gallery.source} holds one video only: neighbors are other videos.")
     vectors, gallery_vectors = _unit(queries.embedding), _unit(gallery.embedding)
@@ -104,14 +104,24 @@ def find(queries: Features, gallery: Features, k: int) -> Neighbors:
         similarities[excluded] = -np.inf
         numbers[rows] = _nearest(similarities, k)
         nearest[rows] = np.take_along_axis(similarities, numbers[rows], axis=1)
-        if labels is not None:
-            right = (labels[rows, None] == gallery_labels) & ~excluded
+        if alike is not None:
+            right = alike(rows) & ~excluded
             ranked = np.take_along_axis(right, np.argsort(-similarities, axis=1), axis=1)
             rankings.append(_measure(ranked, (~excluded).sum(axis=1)))
     missing = np.isneginf(nearest)
     numbers[missing], nearest[missing] = -1, np.nan
     figures = _figures(*np.concatenate(rankings, axis=1)) if rankings else None
     return Neighbors(queries, gallery, numbers, nearest, figures)
+
+
+def _alike(queries: Features, gallery: Features) -> Callable[[slice], np.ndarray]:
+    """Returns what tells of some queries which of the gallery share a label with them."""
+    if queries.several_labels or gallery.several_labels:
+        _, truth = feature_file.label_rows(queries, gallery)
+        ours, theirs = (rows.astype(np.float32) for rows in truth)
+        return lambda rows: ours[rows] @ theirs.T > 0
+    labels, gallery_labels = _codes(np.asarray(queries.label), np.asarray(gallery.label))
+    return lambda rows: labels[rows, None] == gallery_labels
 
 
 def _codes(texts: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -5,12 +5,14 @@ training embeddings. Nothing is drawn at random.
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 
-from keras_r3d.inference.embeddings import ridge
+from keras_r3d.inference.embeddings import feature_file, ridge
 from keras_r3d.inference.embeddings.feature_file import Features
 from keras_r3d.inference.embeddings.neighbors import check_alike
+from keras_r3d.inference.evaluation import metrics
 from keras_r3d.system.errors import ArgumentError
 
 
@@ -24,6 +26,8 @@ class Probed:
         right: test videos right.
         videos: test videos.
         chance: share of the test videos that have the most frequent label of the training.
+        precision: mean average precision, where videos have several labels; then those are right
+            whose best class is one of them.
     """
 
     described: str
@@ -31,11 +35,14 @@ class Probed:
     right: int
     videos: int
     chance: float
+    precision: float | None = None
 
     def __str__(self) -> str:
         held_out = ""
         if not np.isnan(self.validated):
             held_out = f" ({self.validated:.1%} of the gallery's right when they were held out)"
+        if self.precision is not None:
+            held_out += f"; mean average precision {self.precision:.1%}"
         return (
             f"linear probe: {self.right} of {self.videos} videos right "
             f"({self.right / self.videos:.1%}; the most frequent label: {self.chance:.1%}). "
@@ -56,24 +63,29 @@ def probe(train: Features, test: Features) -> Probed:
             f"{source} has no labels, which a linear probe needs: extract it with `data_dir` or "
             "`split`."
         )
-    classes = np.unique(train.label)
+    several = train.several_labels or test.several_labels
+    classes, (rows, truth) = feature_file.label_rows(train, test)
+    known = rows.any(axis=0)
+    rows = rows[:, known]
     _, first, videos = np.unique(train.video, return_index=True, return_inverse=True)
     files = np.unique(train.path[first], return_inverse=True)[1]
-    if len(classes) < 2 or files.max() < 1:
+    if known.sum() < 2 or files.max() < 1:
         raise ArgumentError(
-            f"{train.source} must have videos of two labels or more. Received: {list(classes)}"
+            f"{train.source} must have videos of two labels or more. Received: "
+            f"{list(itertools.compress(classes, known))}"
         )
-    labels = np.searchsorted(classes, train.label[first])
-    labeled = ridge.Labeled([train.embedding], videos, labels, files, len(classes))
+    labels = rows[first] if several else rows[first].argmax(axis=1)
+    labeled = ridge.Labeled([train.embedding], videos, labels, files, int(known.sum()))
     fitted = ridge.fit(labeled, [""])
     _, first, videos = np.unique(test.video, return_index=True, return_inverse=True)
     scores = ridge.means(fitted.logits([test.embedding]), videos)
-    truth = test.label[first]
-    most_frequent = classes[np.bincount(labels).argmax()]
+    truth = truth[first][:, known]
+    precisions = metrics.average_precision(truth, scores)
     return Probed(
         described=fitted.described,
         validated=fitted.right,
-        right=int((classes[scores.argmax(axis=1)] == truth).sum()),
+        right=int(truth[np.arange(len(first)), scores.argmax(axis=1)].sum()),
         videos=len(first),
-        chance=float((truth == most_frequent).mean()),
+        chance=float(truth[:, labeled.truth.sum(axis=0).argmax()].mean()),
+        precision=float(np.nanmean(precisions)) if several else None,
     )

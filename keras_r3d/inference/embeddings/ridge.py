@@ -1,9 +1,9 @@
 """A linear classifier of embeddings in closed form: ridge regression, NumPy only.
 
-Targets are 1 for the class and -1 for all others. Rows belong to groups (the windows of a video, or
-the videos of a scene); what a fit without a group says of it follows from the fit of all rows, so
-that the strength is chosen, and scores are turned into probabilities, by rows that were held out,
-at the cost of one fit. Nothing is drawn at random.
+Targets are 1 for the class (of several labels for each of them) and -1 for all others. Rows belong
+to groups (the windows of a video, or the videos of a scene); what a fit without a group says of it
+follows from the fit of all rows, so that the strength is chosen, and scores are turned into
+probabilities, by rows that were held out, at the cost of one fit. Nothing is drawn at random.
 
 Reference:
     Hastie, Tibshirani & Friedman, The Elements of Statistical Learning, 2nd edition, 2009, section
@@ -16,6 +16,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from keras_r3d.inference.evaluation import metrics
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -82,16 +84,26 @@ class Labeled:
     Attributes:
         features: of each network, float32 `(rows, d)`.
         videos: int64 `(rows,)`, the video of each row, counted from 0 without gaps.
-        labels: int64 `(videos,)`.
+        labels: int64 `(videos,)`; of several labels rows of 0 and 1, `(videos, classes)`.
         groups: int64 `(videos,)`: videos of one group are held out together.
         classes: how many there are.
     """
 
     features: Sequence[NDArray[np.float32]]
     videos: Numbers
-    labels: Numbers
+    labels: NDArray
     groups: Numbers
     classes: int
+
+    @property
+    def truth(self) -> NDArray[np.bool_]:
+        """Whether a class is a label, bool `(videos, classes)`."""
+        return metrics.to_truth(self.labels, self.classes)
+
+    @property
+    def can_be_held_out(self) -> bool:
+        """Whether a class has videos of two groups, so that one is left without the other."""
+        return any(len(set(self.groups[column])) > 1 for column in self.truth.T)
 
     def taken(self, chosen: NDArray[np.bool_]) -> "Labeled":
         """Returns some of the videos; `chosen` is bool `(videos,)`."""
@@ -122,7 +134,8 @@ class Fitted:
         kernels: of each network, float64 `(d, classes)`; None of one that is not used.
         bias: float64 `(classes,)`.
         loss: of the held-out videos, the mean cross-entropy; NaN where none could be held out.
-        right: likewise, the share of them that are right.
+        right: likewise, the share of them that are right; of several labels whose best class is
+            one of them.
         described: what was chosen, in words.
     """
 
@@ -175,7 +188,8 @@ def fit(labeled: Labeled, names: Sequence[str]) -> Fitted:
         for choice in choices:
             scores = np.tensordot(choice, np.stack(logits), axes=1)
             factor, loss = _temperature(scores, labels)
-            ranked.append((loss, choice, factor, float((scores.argmax(axis=1) == labels).mean())))
+            hits = labeled.truth[np.arange(len(labels)), scores.argmax(axis=1)]
+            ranked.append((loss, choice, factor, float(hits.mean())))
         loss, shares, factor, right = min(ranked)
     kernels: list[Floats | None] = [None] * count
     bias: Floats = np.zeros(labeled.classes)
@@ -193,10 +207,9 @@ def fit(labeled: Labeled, names: Sequence[str]) -> Fitted:
 def _best(labeled: Labeled, features: NDArray[np.float32]) -> _Candidate:
     """Returns the best way to fit one network's embeddings."""
     labels, groups = labeled.labels, labeled.groups
-    targets = 2 * np.eye(labeled.classes)[labels] - 1
+    targets = 2.0 * labeled.truth - 1
     of_means = Ridge(means(features, labeled.videos), targets)
-    # Where no class has videos in two groups, none is left when the other is held out.
-    if not any(len(set(groups[labels == label])) > 1 for label in set(labels.tolist())):
+    if not labeled.can_be_held_out:
         return _Candidate(of_means, "means of videos", _STRENGTH)
     candidates = []
     for rows, ridge, videos in (
@@ -210,20 +223,28 @@ def _best(labeled: Labeled, features: NDArray[np.float32]) -> _Candidate:
     return min(candidates, key=lambda candidate: candidate.loss)
 
 
-def _temperature(scores: Floats, labels: Numbers) -> tuple[float, float]:
+def _temperature(scores: Floats, labels: NDArray) -> tuple[float, float]:
     """Returns what scores are to be multiplied by to be logits, and the cross-entropy then.
 
     One more video, of which nothing is known, keeps it finite where all are right.
     """
     losses = []
     for temperature in _TEMPERATURES:
-        logits = temperature * scores
-        logits = logits - logits.max(axis=1, keepdims=True)
-        logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        right = logs[np.arange(len(labels)), labels]
-        smoothed = -(right.sum() + logs.mean()) / (len(labels) + 1)
+        right, unknown = log_likelihoods(temperature * scores, labels)
+        smoothed = -(right.sum() + unknown) / (len(labels) + 1)
         losses.append((smoothed, float(temperature), float(-right.mean())))
     return min(losses)[1:]
+
+
+def log_likelihoods(logits: Floats, labels: NDArray) -> tuple[Floats, float]:
+    """Returns the log-likelihood of each video's labels, and of one of which nothing is known."""
+    if labels.ndim == 2:
+        logs = -np.logaddexp(0, -logits), -np.logaddexp(0, logits)  # that a class is there, or not
+        unknown = (logs[0] + logs[1]).sum(axis=1).mean() / 2
+        return np.where(labels > 0, *logs).sum(axis=1), float(unknown)
+    logits = logits - logits.max(axis=1, keepdims=True)
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    return logs[np.arange(len(labels)), labels], float(logs.mean())
 
 
 def folds(labeled: Labeled, count: int) -> Numbers:
@@ -232,15 +253,17 @@ def folds(labeled: Labeled, count: int) -> Numbers:
     Returns the fold of each video, int64 `(videos,)`: at most `count` different numbers.
     """
     members = [np.flatnonzero(labeled.groups == group) for group in np.unique(labeled.groups)]
-    totals = np.bincount(labeled.labels, minlength=labeled.classes)
+    truth = labeled.truth
+    totals = truth.sum(axis=0)
     dealt = np.zeros((min(count, len(members)), labeled.classes))
-    fold = np.zeros(len(labeled.labels), np.int64)
+    fold, sizes = np.zeros(len(labeled.labels), np.int64), np.zeros(len(dealt))
     # The largest first; each goes where its classes are rarest yet, and few videos are.
     for videos in sorted(members, key=len, reverse=True):
-        counts = np.bincount(labeled.labels[videos], minlength=labeled.classes)
-        costs = dealt @ (counts / np.maximum(totals, 1)) + 1e-6 * dealt.sum(axis=1)
+        counts = truth[videos].sum(axis=0)
+        costs = dealt @ (counts / np.maximum(totals, 1)) + 1e-6 * sizes
         fold[videos] = costs.argmin()
         dealt[costs.argmin()] += counts
+        sizes[costs.argmin()] += len(videos)
     return fold
 
 

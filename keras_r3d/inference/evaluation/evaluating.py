@@ -10,6 +10,7 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.evaluation import results
 from keras_r3d.inference.evaluation.evaluation import Evaluation
+from keras_r3d.inference.evaluation.several import evaluation_of
 from keras_r3d.inference.evaluation.split import Split, check_classes, open_split
 from keras_r3d.inference.models import opening
 from keras_r3d.inference.models import protocol as protocols
@@ -82,14 +83,14 @@ def _score(
     """Scores videos, of which each model has its own form, in the same order."""
     first, streams, predictions = sides[0], [], []
     for model, side in zip(models, sides, strict=True):
-        check_classes(side, model.classes)
+        check_classes(side, model.classes, model.thresholds is not None)
         side.reader.require_readable(side.videos, side.name)
         streams.append(score(model, side.reader, side.videos, timeout=timeout))
     for prediction in fusion.fuse(streams, weights):
         predictions.append(prediction)
         if progress is not None:
             progress(len(predictions), len(first.videos))
-    return Evaluation(models[0].classes, predictions, split=first.name, reader=first.reader)
+    return evaluation_of(models[0].classes, predictions, split=first.name, reader=first.reader)
 
 
 def evaluate_run(

@@ -2,21 +2,25 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations.labels import targets
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.evaluation import metrics, results, table
 from keras_r3d.inference.prediction.prediction import Prediction, named
+from keras_r3d.pictures import confusion, reliability
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError
 
 _TOP = 5
+_SCORED = "scored videos"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -75,9 +79,8 @@ class Evaluation:
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
-        """Class numbers of the videos, int `(videos,)`."""
-        numbers = {name: number for number, name in enumerate(self.classes)}
-        return np.array([numbers[video.label] for video in self.videos], int)
+        """Class numbers of the videos, int `(videos,)`; of several labels, see `SeveralLabels`."""
+        return targets(self.videos, self.classes, several=False).astype(int)
 
     @functools.cached_property
     def video_scores(self) -> np.ndarray:
@@ -158,6 +161,34 @@ class Evaluation:
         """Compares confidence and accuracy of the scored videos."""
         return metrics.calibration(self.video_scores[self.scored], self.labels[self.scored])
 
+    def pictures(self) -> dict[str, Figure]:
+        """Draws what there is to see, by names of files."""
+        bins = self.calibration()
+        values = bins.counts, bins.confidence, bins.accuracy, bins.error
+        return {
+            run_folder.CONFUSION: confusion.figure(self.confusion(), self.classes, _SCORED),
+            run_folder.RELIABILITY: reliability.figure(*values, _SCORED),
+        }
+
+    def class_columns(self) -> dict[str, Iterable[Any]]:
+        """Returns what a table has of each class, by column: shares 0-1, and NaN where none is."""
+        matrix, figures = self.confusion(), self.by_class()
+        wrong = matrix - np.diag(matrix.diagonal())
+        confused = [self.classes[row.argmax()] if row.any() else "" for row in wrong]
+        return figures.columns() | {"most_confused_with": confused}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Returns further figures for the table, each with its title."""
+        return []
+
+    def explained(self) -> str:
+        """Returns what the table says below its figures, in sentences."""
+        return ""
+
+    def decided(self, scores: np.ndarray) -> np.ndarray:
+        """Returns what scores `(n, classes)` come to, `(n, …)`: the best class."""
+        return scores.argmax(axis=1)[:, np.newaxis]
+
     def figures(self) -> dict[str, Any]:
         """Returns counts, accuracies (0-1) and beside each, as `NAME_interval`, low and high.
 
@@ -185,22 +216,28 @@ class Evaluation:
             total = counted[:, number].sum()
             figures[name] = float(right[:, number].sum() / total) if total else None
             figures[f"{name}_interval"] = _json(bounds[number])
-        correct = metrics.topk_correct(self.video_scores, self.labels, 1)
-        figures["mean_class_accuracy"] = _json(metrics.mean_class_accuracy(correct, self.labels))
-        interval = metrics.class_mean_interval(correct, self.labels)
-        figures["mean_class_accuracy_interval"] = _json(interval)
-        figures["ece"] = _json(self.calibration().error)
-        sizes = np.bincount(self.labels, minlength=len(self.classes))
+        figures |= self._class_figures()
+        sizes = metrics.to_truth(self.labels, len(self.classes)).sum(axis=0)
         figures["largest_class"] = self.classes[int(sizes.argmax())]
         figures["largest_class_share"] = float(sizes.max() / max(1, len(self.labels)))
-        figures["chance"] = 1 / len(self.classes)
+        figures["chance"] = float(sizes.sum() / max(1, len(self.labels))) / len(self.classes)
         return figures
+
+    def _class_figures(self) -> dict[str, Any]:
+        correct = metrics.topk_correct(self.video_scores, self.labels, 1)
+        interval = metrics.class_mean_interval(correct, self.labels)
+        return {
+            "mean_class_accuracy": _json(metrics.mean_class_accuracy(correct, self.labels)),
+            "mean_class_accuracy_interval": _json(interval),
+            "ece": _json(self.calibration().error),
+        }
 
     def _shares(self, top5_places: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Returns, by name, what each video adds to the right ones and to all, `(videos,)`."""
         count = len(self.videos)
-        windows = np.bincount(self.window_videos, minlength=count)
-        readable = np.isin(np.arange(count), self.scored).astype(int)
+        labeled = np.array([bool(video.labels) for video in self.videos], int)
+        windows = np.bincount(self.window_videos, minlength=count) * labeled
+        readable = np.isin(np.arange(count), self.scored) * labeled
         window_labels = self.labels[self.window_videos]
         shares: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for top, places in (("top1", 1), ("top5", top5_places)):
@@ -208,7 +245,7 @@ class Evaluation:
             right = metrics.topk_correct(self.video_scores, self.labels, places).astype(int)
             clips_right = np.bincount(self.window_videos, weights=clips, minlength=count)
             shares[f"clip_{top}"] = clips_right, windows
-            shares[f"video_{top}"] = right, np.ones(count)
+            shares[f"video_{top}"] = right, labeled.astype(float)
             shares[f"readable_video_{top}"] = right, readable
         for kind in ("clip", "video", "readable_video"):
             (top1, counted), (top5, _) = (shares[f"{kind}_{top}"] for top in ("top1", "top5"))

@@ -1,5 +1,7 @@
 """Accuracy of clips and of videos, by class, their 95 % intervals, and calibration: NumPy only.
 
+Labels are class numbers, `(rows,)`; of several labels rows of 0 and 1, `(rows, classes)`.
+
 Intervals are Wilson's, which have a width even where all are right or all wrong. Videos are the
 independent units, never windows: the windows of one video are alike. A share that counts several
 things of a video has as many observations as independent ones that would be as certain:
@@ -13,27 +15,36 @@ References:
 """
 
 import dataclasses
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Scores = NDArray[np.floating]  # (rows, classes)
 Labels = NDArray[np.integer]  # (rows,)
+Truth = NDArray[np.bool_]  # (rows, classes), of several labels
 Shares = NDArray[np.float64]
 
 BINS = 15  # of confidence, as Guo et al. take
 _Z = 1.959963984540054  # 97.5 % of the normal distribution
 
 
-def topk_correct(scores: Scores, labels: Labels, k: int) -> NDArray[np.bool_]:
-    """Tells for each row whether its label is among the `k` highest scores.
+def topk_correct(scores: Scores, labels: NDArray, k: int) -> NDArray[np.bool_]:
+    """Tells for each row whether its label, or one of several, is among the `k` highest scores.
 
     A label that shares its score with others takes the worst place among them, so a constant
-    output earns nothing. A row of NaN is never correct.
+    output earns nothing. A row of NaN, or without a label, is never correct.
     """
-    label_scores = scores[np.arange(len(labels)), labels]
-    not_below = (scores >= label_scores[:, None]).sum(axis=1)
-    return (not_below <= k) & ~np.isnan(label_scores)
+    is_label = to_truth(labels, scores.shape[1])
+    label_scores = np.where(is_label, scores, -np.inf).max(axis=1)
+    above = ((scores >= label_scores[:, None]) & ~is_label).sum(axis=1)
+    return (above < k) & np.isfinite(label_scores)
+
+
+def to_truth(labels: NDArray, classes: int) -> Truth:
+    """Returns rows of whether a class is a label, bool `(rows, classes)`."""
+    return labels > 0 if labels.ndim == 2 else labels[:, None] == np.arange(classes)
 
 
 def predicted(scores: Scores, labels: Labels) -> NDArray[np.int64]:
@@ -66,15 +77,61 @@ class ByClass:
     recall: Shares  # NaN of a class without videos
     f1: Shares  # NaN of a class without videos that is never predicted
 
+    def columns(self) -> dict[str, Iterable[Any]]:
+        """Returns all of them by name."""
+        return dict(vars(self))
+
 
 def by_class(matrix: NDArray[np.integer], videos: NDArray[np.int64]) -> ByClass:
     """Returns precision and recall of each class from `confusion`.
 
     `videos` is `(classes,)`: those that are not in the matrix count as missed.
     """
-    right, predicted = matrix.diagonal(), matrix.sum(axis=0)
+    return _by_class(matrix.diagonal(), matrix.sum(axis=0), videos)
+
+
+def by_label(truth: Truth, positive: Truth) -> ByClass:
+    """Returns precision and recall of each class from labels and the classes that were named."""
+    return _by_class((truth & positive).sum(axis=0), positive.sum(axis=0), truth.sum(axis=0))
+
+
+def _by_class(right: NDArray, predicted: NDArray, videos: NDArray) -> ByClass:
     f1 = _ratio(2 * right, videos + predicted)
     return ByClass(videos, _ratio(right, predicted), _ratio(right, videos), f1)
+
+
+def average_precision(truth: Truth, scores: Scores) -> Shares:
+    """Returns the average precision of each class, `(classes,)`; NaN of one that is no label.
+
+    The mean, over the videos with the label, of the precision down to their score; those of equal
+    scores are named together. A video without score, NaN, is never named.
+    """
+    precisions = np.full(truth.shape[1], np.nan)
+    for number in np.flatnonzero(truth.any(axis=0)):
+        hits, named, _ = _cuts(truth[:, number], scores[:, number])
+        gained = np.diff(hits, prepend=0)
+        precisions[number] = (gained * hits / named).sum() / truth[:, number].sum()
+    return precisions
+
+
+def best_thresholds(truth: Truth, scores: Scores) -> Shares:
+    """Returns the threshold of each class with the highest F1, `(classes,)`, from held-out scores.
+
+    It is midway between the last score that is named and the next; 0.5 of a class that is no label.
+    """
+    thresholds = np.full(truth.shape[1], 0.5)
+    for number in np.flatnonzero((truth & ~np.isnan(scores)).any(axis=0)):
+        hits, named, cuts = _cuts(truth[:, number], scores[:, number])
+        best = int(np.argmax(hits / (named + truth[:, number].sum())))
+        thresholds[number] = (cuts[best] + np.append(cuts, 0.0)[best + 1]) / 2
+    return thresholds
+
+
+def _cuts(is_label: NDArray[np.bool_], scores: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Returns of each different score, the highest first: labels and rows down to it, and it."""
+    ranked = scores[order := np.argsort(-scores, kind="stable")]  # NaN comes last
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True) & ~np.isnan(ranked))
+    return np.cumsum(is_label[order])[last], last + 1, ranked[last].astype(np.float64)
 
 
 def mean_class_accuracy(correct: NDArray[np.bool_], labels: Labels) -> float:

@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,8 +15,9 @@ from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.sampling import temporal
 from keras_r3d.data.sampling.cropping import Views
+from keras_r3d.inference.evaluation import metrics
 from keras_r3d.inference.models.opening import Opened
-from keras_r3d.pictures import confusion, contact_sheet, fonts, reliability
+from keras_r3d.pictures import contact_sheet, fonts
 from keras_r3d.pictures.contact_sheet import Cell
 from keras_r3d.system import files
 from keras_r3d.system.errors import VideoError
@@ -25,7 +26,6 @@ from keras_r3d.system.text import shortened
 if TYPE_CHECKING:
     from keras_r3d.inference.evaluation.evaluation import Evaluation
 
-CLASS_COLUMNS = ("class", "videos", "precision", "recall", "f1", "most_confused_with")
 _MOST_MISTAKES = 20  # in the picture
 _FRAMES = 6  # of each
 _SIZE = 128  # of a frame in the picture, pixels
@@ -91,13 +91,8 @@ def write(evaluation: "Evaluation", folder: Path) -> list[str]:
         }
         files.write_json(new / run_folder.EVALUATION, values)
         _write_classes(evaluation, new / run_folder.PER_CLASS)
-        matrix = confusion.figure(evaluation.confusion(), evaluation.classes, "scored videos")
-        fonts.save(matrix, new / run_folder.CONFUSION)
-        bins = evaluation.calibration()
-        diagram = reliability.figure(
-            *(bins.counts, bins.confidence, bins.accuracy), bins.error, "scored videos"
-        )
-        fonts.save(diagram, new / run_folder.RELIABILITY)
+        for name, picture in evaluation.pictures().items():
+            fonts.save(picture, new / name)
         if (sheet := draw_mistakes(evaluation)) is not None:
             fonts.save(sheet, new / run_folder.MISTAKES)
         names = sorted(path.name for path in new.iterdir())
@@ -114,15 +109,15 @@ def _write_classes(evaluation: "Evaluation", path: Path) -> None:
     A video without score counts as missed. A cell is empty where there is nothing to divide by:
     precision of a class never predicted, recall of one without videos.
     """
-    matrix, figures = evaluation.confusion(), evaluation.by_class()
-    wrong = matrix - np.diag(matrix.diagonal())
-    rows = []
-    for number, name in enumerate(evaluation.classes):
-        shares = (values[number] for values in (figures.precision, figures.recall, figures.f1))
-        cells = ["" if np.isnan(share) else f"{share:.4f}" for share in shares]
-        confused = evaluation.classes[wrong[number].argmax()] if wrong[number].any() else ""
-        rows.append([name, int(figures.videos[number]), *cells, confused])
-    files.write_text(path, files.csv_text(CLASS_COLUMNS, rows))
+    columns = {"class": evaluation.classes, **evaluation.class_columns()}
+
+    def cell(value: Any) -> Any:
+        if not isinstance(value, np.floating):
+            return value
+        return "" if np.isnan(value) else f"{value:.4f}"
+
+    rows = [list(map(cell, row)) for row in zip(*columns.values(), strict=True)]
+    files.write_text(path, files.csv_text(list(columns), rows))
 
 
 def worst_mistakes(evaluation: "Evaluation") -> list[tuple[int, int, float]]:
@@ -130,10 +125,11 @@ def worst_mistakes(evaluation: "Evaluation") -> list[tuple[int, int, float]]:
 
     Each is the number of the video, of the class it was taken for, and the score of that.
     """
+    right = metrics.topk_correct(evaluation.video_scores, evaluation.labels, 1)
     mistakes = [
         (int(video), int(predicted), float(evaluation.video_scores[video, predicted]))
         for video, predicted in zip(evaluation.scored, evaluation.predicted(), strict=True)
-        if predicted != evaluation.labels[video]
+        if not right[video] and evaluation.videos[video].labels
     ]
     return sorted(mistakes, key=lambda mistake: -mistake[2])  # stable: then by number
 

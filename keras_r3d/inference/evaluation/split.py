@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from keras_r3d import run_folder
 from keras_r3d.data import opening
 from keras_r3d.data.annotations import AUTO, Video
+from keras_r3d.data.annotations.labels import has_several
 from keras_r3d.data.annotations.video import some
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.models.opening import Opened
@@ -65,13 +66,18 @@ def open_split(
     return Split(source.annotations.split(name), source.reader, name, source.path)
 
 
-def check_classes(side: Split, classes: Sequence[str]) -> None:
-    """Raises DataError if videos have classes that are not among those of a model."""
+def check_classes(side: Split, classes: Sequence[str], several: bool) -> None:
+    """Raises DataError if videos have classes that are not among those of a model, or `several`."""
     known_labels = set(classes)
-    foreign = [video for video in side.videos if video.label not in known_labels]
+    foreign = [video for video in side.videos if not known_labels.issuperset(video.labels)]
     if not foreign:
+        if has_several(side.videos) and not several:
+            raise DataError(
+                f"The videos of split '{side.name}' have several labels each, and the model names "
+                "one: train it on such videos, or name others as `data`."
+            )
         return
-    counts = Counter(video.label for video in foreign)
+    counts = Counter(x for video in foreign for x in video.labels if x not in known_labels)
     labels = some([f"'{label}' ({count})" for label, count in sorted(counts.items())], 10)
     where = f" in {side.data}" if side.data else ""
     raise DataError(

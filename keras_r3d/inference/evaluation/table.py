@@ -23,7 +23,7 @@ def table(evaluation: "Evaluation") -> str:
         ("top-1", "clip_top1", "video_top1", True),
         ("top-5", "clip_top5", "video_top5", top5),
         ("mean of top-1, top-5", "clip_mean", "video_mean", top5),
-        ("mean of classes", "", "mean_class_accuracy", True),
+        ("mean of classes", "", "mean_class_accuracy", "mean_class_accuracy" in figures),
         ("top-1 without errors", "", "readable_video_top1", errors),
         ("top-5 without errors", "", "readable_video_top5", errors and top5),
         ("mean without errors", "", "readable_video_mean", errors and top5),
@@ -33,6 +33,7 @@ def table(evaluation: "Evaluation") -> str:
     scored = f"{len(evaluation.scored)} of {figures['videos']} videos"
     rows = [
         ("", "clip accuracy", "video accuracy"),
+        *((title, "", text) for title, text in evaluation.rows()),
         *((title, _share(figures, c), _share(figures, v)) for title, c, v, show in shares if show),
         ("largest class", "", largest),
         ("chance", "", f"{figures['chance']:6.1%}"),
@@ -42,7 +43,7 @@ def table(evaluation: "Evaluation") -> str:
         rows.append(("errors", "", f"{figures['errors']}, counted as wrong"))
     if figures["partial"]:
         rows.append(("partial", "", f"{figures['partial']}, scored as far as they decode"))
-    if figures["ece"] is not None:
+    if figures.get("ece") is not None:
         rows.append(("calibration error", "", f"{figures['ece']:.3f} (ECE, 0 is best)"))
     lines = [f"{title:22}{f'{c:24}' if clips else ''}{v}".rstrip() for title, c, v in rows]
     explained = "In brackets: 95 % intervals (Wilson's), in which videos are the independent units."
@@ -51,6 +52,7 @@ def table(evaluation: "Evaluation") -> str:
             " Clip accuracy judges every window by itself; video accuracy judges each video once, "
             "by all its windows. They are not to be compared with each other."
         )
+    explained += evaluation.explained()
     lines += ["", *textwrap.wrap(explained, _WIDTH), *textwrap.wrap(evaluation.floor(), _WIDTH)]
     lines += _listed("Without a score", evaluation, "error")
     lines += _listed("Scored in part", evaluation, "partial")

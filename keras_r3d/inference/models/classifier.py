@@ -5,11 +5,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from keras_r3d import recipe
 from keras_r3d.applications import Metadata
 from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.models import runtimes
+from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.runtimes import Loaded, Score
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
@@ -31,6 +33,12 @@ class Classifier:
     score: Score  # uint8 clips -> probabilities, as `runtimes` says
     network: keras.Model | None  # None of other kinds than Keras
     described: str  # what `clips` was taken from, in words
+    # Of a model that names several labels: the scores from which on it names each class.
+    thresholds: np.ndarray | None = None
+
+    def average(self, scores: np.ndarray) -> np.ndarray:
+        """Averages scores of views or windows, `(n, classes)`, to float64 `(classes,)`."""
+        return average(scores, self.eval.average, self.thresholds is not None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +98,23 @@ def of_network(
     return _settle(network.name, runtimes.KERAS, loaded, context)
 
 
+def thresholds_of(metadata: Metadata, classes: int, name: str) -> np.ndarray | None:
+    """Returns the thresholds of a model that names several labels; ModelError if they are none."""
+    if metadata.thresholds is None:
+        return None
+    try:
+        thresholds = np.array(metadata.thresholds, np.float64)
+    except (TypeError, ValueError):
+        thresholds = np.empty(0)
+    if thresholds.shape != (classes,) or not np.isfinite(thresholds).all():
+        shown = str(metadata.thresholds)[:100]
+        raise ModelError(
+            f"{name} must have a threshold, a number, for each of {classes} classes: it is "
+            f"damaged. Received: {shown}"
+        )
+    return thresholds
+
+
 def _settle(name: str, kind: str, loaded: Loaded, context: _Context) -> Classifier:
     """Settles what counts of a model: what it says itself, or what is known from outside.
 
@@ -136,4 +161,7 @@ def _settle(name: str, kind: str, loaded: Loaded, context: _Context) -> Classifi
                 "which are too small for it: pass a recipe or `clips` of more frames or pixels."
             ) from error
     score = loaded.score(evaluation.batch_size)
-    return Classifier(name, kind, classes, clips, evaluation, score, loaded.network, described)
+    thresholds = thresholds_of(metadata, len(classes), name)
+    return Classifier(
+        *(name, kind, classes, clips, evaluation, score, loaded.network, described, thresholds)
+    )

@@ -11,11 +11,15 @@ from keras_r3d.system.errors import ArgumentError
 
 
 def check(
-    classes: Sequence[Sequence[str]], names: Sequence[str], weights: Sequence[float | str]
+    classes: Sequence[Sequence[str]],
+    names: Sequence[str],
+    weights: Sequence[float | str],
+    several: Sequence[bool] = (),
 ) -> list[float]:
     """Returns the weights of models, 1 each if none are given.
 
-    ArgumentError: models have other classes, or there is not a weight for each.
+    ArgumentError: models have other classes, there is not a weight for each, or only some of them
+    name `several` labels.
     """
     if len(names) < 2:
         raise ArgumentError(f"Fusion takes at least two models. Received: {' '.join(names)}")
@@ -25,6 +29,9 @@ def check(
                 f"{names[0]} and {name} must have the same classes. Only one of them has: "
                 f"{', '.join(different[:5])}{', …' if len(different) > 5 else ''}"
             )
+    if len(set(several)) > 1:
+        one, more = (names[list(several).index(kind)] for kind in (False, True))
+        raise ArgumentError(f"{one} names one label of a video and {more} several: fuse like ones.")
     try:
         numbers = [float(weight) for weight in weights] or [1.0] * len(names)
     except ValueError:
@@ -38,6 +45,17 @@ def check(
     if not all(np.isfinite(number) and number >= 0 for number in numbers) or not sum(numbers):
         raise ArgumentError(f"`weights` must be 0 or more, and not all 0. Received: {numbers}")
     return numbers
+
+
+def mean_thresholds(
+    models: Sequence[tuple[Sequence[str], np.ndarray | None]], shares: Sequence[float] | np.ndarray
+) -> np.ndarray | None:
+    """Returns the weighted mean of models' thresholds, by their classes, in the first's order."""
+    limits = [dict(zip(names, t, strict=True)) for names, t in models if t is not None]
+    if not limits:
+        return None
+    rows = [[of_model[name] for name in models[0][0]] for of_model in limits]
+    return np.average(rows, axis=0, weights=shares)
 
 
 def aligned(videos: Sequence[Sequence[Video]], names: Sequence[str]) -> list[list[Video]]:
@@ -94,8 +112,9 @@ def fuse(streams: Sequence[Iterator[Prediction]], weights: Sequence[float]) -> I
         first = parts[0]
         status = max((part.status for part in parts), key=("ok", "partial", "error").index)
         detail = next((part.detail for part in parts if part.status == status and part.detail), "")
+        thresholds = mean_thresholds([(part.labels, part.thresholds) for part in parts], shares)
         if status == "error":
-            yield Prediction.error(first.source, first.labels, detail)
+            yield Prediction.error(first.source, first.labels, detail, thresholds)
             continue
         places = [[list(part.labels).index(label) for label in first.labels] for part in parts]
         windows, seconds = np.empty((0, len(first.labels)), np.float32), np.empty((0, 2))
@@ -105,4 +124,6 @@ def fuse(streams: Sequence[Iterator[Prediction]], weights: Sequence[float]) -> I
             windows = np.tensordot(shares, window_scores, 1).astype(np.float32)
             seconds = first.window_seconds
         scores = np.tensordot(shares, [part.scores[place] for part, place in by_model], 1)
-        yield Prediction(first.source, status, detail, first.labels, scores, windows, seconds)
+        yield Prediction(
+            *(first.source, status, detail, first.labels, scores, windows, seconds, thresholds)
+        )

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations.labels import join_labels
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.inference.prediction import annotated_copy
 from keras_r3d.pictures import fonts, timeline
@@ -34,6 +35,8 @@ class Prediction:
         window_scores: float32 `(windows, classes)`, probabilities, averaged over the views; or
             `(windows, views, classes)`, if each view's are kept.
         window_seconds: float64 `(windows, 2)`, when a window starts and ends.
+        thresholds: `(classes,)`, the scores from which on a model that names several labels names
+            each class; None of a model that names one.
     """
 
     source: Video
@@ -43,12 +46,19 @@ class Prediction:
     scores: np.ndarray
     window_scores: np.ndarray
     window_seconds: np.ndarray
+    thresholds: np.ndarray | None = None
 
     @classmethod
-    def error(cls, source: Video, labels: Sequence[str], detail: str) -> "Prediction":
+    def error(
+        cls,
+        source: Video,
+        labels: Sequence[str],
+        detail: str,
+        thresholds: np.ndarray | None = None,
+    ) -> "Prediction":
         """Returns what there is of a video without a score."""
         scores, windows = np.full(len(labels), np.nan), np.empty((0, len(labels)), np.float32)
-        return cls(source, "error", detail, labels, scores, windows, np.empty((0, 2)))
+        return cls(source, "error", detail, labels, scores, windows, np.empty((0, 2)), thresholds)
 
     @property
     def video(self) -> str:
@@ -59,9 +69,15 @@ class Prediction:
         """Returns the `k` best classes with their scores, the best first; none of an error."""
         return [] if self.status == "error" else best(self.labels, self.scores, k)
 
-    def lines(self, k: int = 5) -> list[tuple[str, float]]:
-        """Returns what is printed of it: names and scores."""
-        return self.top(k)
+    def named_classes(self) -> list[str]:
+        """Returns the classes that are named, the best first: those whose scores reach their
+        thresholds; by a model that names one label the best one; none of an error."""
+        return [] if self.status == "error" else reached(self.labels, self.scores, self.thresholds)
+
+    def lines(self, k: int = 5) -> list[tuple[str, float, bool]]:
+        """Returns what is printed of it: names, scores, and whether a threshold is reached."""
+        names = self.named_classes() if self.thresholds is not None else []
+        return [(label, score, label in names) for label, score in self.top(k)]
 
     def record(self, k: int = 5) -> dict[str, Any]:
         """Returns what is written to JSON: the `k` best classes, and seconds of all windows."""
@@ -75,19 +91,21 @@ class Prediction:
             "windows": len(self.window_scores),
             "seconds": seconds,
             "top": named(self.top(k)),
+            **named_record(self),
         }
 
-    @classmethod
-    def columns(cls, k: int = 5) -> list[str]:
+    def columns(self, k: int = 5) -> list[str]:
         """Returns the header of a CSV file of several videos."""
+        named_column = [] if self.thresholds is None else ["named"]
         best_columns = [f"{key}_{n}" for n in range(1, k + 1) for key in ("label", "score")]
-        return [*_COLUMNS, *best_columns]
+        return [*_COLUMNS, *named_column, *best_columns]
 
     def rows(self, k: int = 5) -> list[list[Any]]:
         """Returns its rows in that file."""
         record = self.record(k)
+        names = [] if self.thresholds is None else [join_labels(self.named_classes())]
         best_values = [value for row in record["top"] for value in row.values()]
-        return [[*(record[key] for key in _COLUMNS), *best_values]]
+        return [[*(record[key] for key in _COLUMNS), *names, *best_values]]
 
     def timeline(self, k: int = 5) -> Figure:
         """Draws the scores over time of the `k` classes that are highest in any window.
@@ -136,7 +154,10 @@ class Prediction:
             seconds, scores = over_time(self.window_seconds, self.window_scores)
             if not len(scores):  # of models whose windows differ
                 seconds, scores = np.array([[0, np.inf]]), self.scores[None]
-            captions = [best(self.labels, row, 1)[0] for row in scores]
+            captions = [
+                (" + ".join(reached(self.labels, row, self.thresholds)) or "-", float(row.max()))
+                for row in scores
+            ]
             annotated_copy.write(path, self.source, seconds, captions, timeout)
         else:
             kinds = [".json", ".csv", ".png", *annotated_copy.CODECS]
@@ -169,6 +190,24 @@ def over_time(seconds: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
 def named(top: Sequence[tuple[str, float]]) -> list[dict[str, Any]]:
     """Returns classes and scores as they are written to JSON."""
     return [{"label": label, "score": score} for label, score in top]
+
+
+def named_record(scored: Any) -> dict[str, Any]:
+    """Returns what JSON also has of a model that names several labels: those it names."""
+    if scored.thresholds is None:
+        return {}
+    return {"named": reached(scored.labels, scored.scores, scored.thresholds)}
+
+
+def reached(labels: Sequence[str], scores: np.ndarray, thresholds: np.ndarray | None) -> list[str]:
+    """Returns the labels whose scores `(classes,)` reach their thresholds, the best first.
+
+    Without thresholds the best one.
+    """
+    if thresholds is None:
+        return [best(labels, scores, 1)[0][0]]
+    order = np.argsort(-scores, kind="stable")
+    return [labels[number] for number in order if scores[number] >= thresholds[number]]
 
 
 def best(labels: Sequence[str], scores: np.ndarray, k: int) -> list[tuple[str, float]]:

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from keras_r3d.data.annotations.listing import printable
-from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.inference.prediction.prediction import Prediction, reached
 from keras_r3d.inference.prediction.predictions import Predictions
 from keras_r3d.inference.prediction.watching import Sighting
 from keras_r3d.system.text import shortened, shortened_path, width
 
 _SCORE = 5  # columns
+_NAMED = " *"  # of a class whose score reaches its threshold, where there may be several
 _GAP = 2  # between columns of the table
 _LEAST = 40  # columns of a terminal
 _MOST_PADDED = 60  # columns that names in a pipe are padded to
@@ -25,7 +26,14 @@ def terminal_columns() -> int | None:
 class Table:
     """A table of videos and their classes, as wide as a terminal; None cuts nothing."""
 
-    def __init__(self, videos: Iterable[str], labels: Iterable[str], columns: int | None):
+    def __init__(
+        self,
+        videos: Iterable[str],
+        labels: Iterable[str],
+        columns: int | None,
+        several: bool = False,
+    ):
+        self._several = several
         video, label = (
             max((width(printable(name)) for name in [title, *names]), default=0)
             for title, names in (("video", videos), ("class", labels))
@@ -34,7 +42,7 @@ class Table:
         if columns is None:
             self._video, self._label = min(video, _MOST_PADDED), min(label, _MOST_PADDED)
         else:
-            room = max(columns, _LEAST) - _SCORE - 2 * _GAP
+            room = max(columns, _LEAST) - _SCORE - len(_NAMED) * several - 2 * _GAP
             self._video = min(video, max(room // 2, room - label))
             self._label = min(label, room - self._video)
 
@@ -47,10 +55,11 @@ class Table:
         name = printable(prediction.video)
         name = shortened_path(name, self._video) if self._cuts else name
         lines: list[str] = []
-        for label, score in prediction.lines(top):
+        for label, score, reaches in prediction.lines(top):
             label = printable(label)
             label = shortened(label, self._label) if self._cuts else label
-            lines.append(self._row("" if lines else name, label, f"{score:.3f}"))
+            mark = _NAMED * reaches
+            lines.append(self._row("" if lines else name, label, f"{score:.3f}{mark}"))
         detail = prediction.detail
         for named in (prediction.video, prediction.source.path):
             detail = detail.removeprefix(f"{named}: ")
@@ -67,13 +76,16 @@ class Table:
         return (" " * _GAP).join([video, label, score]).rstrip()
 
 
-def show(predictions: Prediction | Predictions, labels: Sequence[str], top: int) -> int:
+def show(
+    predictions: Prediction | Predictions, labels: Sequence[str], top: int, several: bool = False
+) -> int:
     """Prints predictions of several videos as they come, and returns the exit code.
 
-    That is 1 if a video has no score, or something that was wanted could not be written.
+    That is 1 if a video has no score, or something that was wanted could not be written. Of a model
+    that names `several` labels those that it names are marked.
     """
     assert isinstance(predictions, Predictions)  # of several videos, as commands ask
-    table = Table(predictions.videos, labels, terminal_columns())
+    table = Table(predictions.videos, labels, terminal_columns(), several)
     print(table.heading())
     try:
         for prediction in predictions:
@@ -89,7 +101,7 @@ def show(predictions: Prediction | Predictions, labels: Sequence[str], top: int)
                 file=sys.stderr,
             )
         raise
-    print(total(predictions.statuses))
+    print(total(predictions.statuses) + " *: the score reaches its threshold." * several)
     for path in predictions.written:
         print(f"Written: {path}")
     return int(not predictions.complete or "error" in predictions.statuses)
@@ -98,11 +110,15 @@ def show(predictions: Prediction | Predictions, labels: Sequence[str], top: int)
 def sighting_line(sighting: Sighting, top: int, columns: int | None) -> str:
     """Returns the line of a window of a live source: as many of its classes as fit."""
     line = f"{sighting.time:%H:%M:%S}  latency {sighting.latency_seconds * 1000:4.0f} ms"
+    names: list[str] = []
+    if sighting.thresholds is not None:
+        names = reached(sighting.labels, sighting.scores, sighting.thresholds)
     for number, (label, score) in enumerate(sighting.top(top)):
+        mark = _NAMED * (label in names)
         label = printable(label)
         if columns is not None:
             label = shortened(label, _LIVE_LABEL)
-        more = f"  {label} {score:.3f}"
+        more = f"  {label} {score:.3f}{mark}"
         if number and columns is not None and width(line + more) > columns:
             break
         line += more

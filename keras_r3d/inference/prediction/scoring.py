@@ -20,7 +20,6 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Reader, Window
 from keras_r3d.data.opening import file_reader
-from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction.ahead import Ahead
 from keras_r3d.inference.prediction.prediction import Prediction
@@ -141,8 +140,7 @@ class _Network:
         parts = np.split(scores, np.cumsum([len(views) for views in windows])[:-1])
         if self._keep_views:
             return parts
-        kind = self._classifier.eval.average
-        return [average(views, kind).astype(np.float32) for views in parts]
+        return [self._classifier.average(views).astype(np.float32) for views in parts]
 
 
 def _check(classifier: Classifier, scores: np.ndarray, probabilities: bool) -> None:
@@ -161,7 +159,7 @@ def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts)
     classes, frames = classifier.classes, classifier.clips.frames
     problem = reader.problem(video)
     if parts.error and not parts.scores:
-        return Prediction.error(video, classes, parts.error)
+        return Prediction.error(video, classes, parts.error, classifier.thresholds)
     status, detail = "ok", ""
     if parts.error:
         status, detail = "partial", parts.error
@@ -175,8 +173,10 @@ def _result(classifier: Classifier, reader: Reader, video: Video, parts: _Parts)
             count += f" at a stride of {stride}"
         detail = f"{video.name}: {count}, repeated to the {frames} of a clip."
     scores = np.stack(parts.scores)
-    mean = average(scores.reshape(-1, len(classes)), classifier.eval.average)
-    return Prediction(video, status, detail, classes, mean, scores, np.array(parts.seconds))
+    mean, seconds = classifier.average(scores.reshape(-1, len(classes))), np.array(parts.seconds)
+    return Prediction(
+        *(video, status, detail, classes, mean, scores, seconds, classifier.thresholds)
+    )
 
 
 def windows(

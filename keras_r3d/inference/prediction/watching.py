@@ -13,9 +13,8 @@ import numpy as np
 
 from keras_r3d.data.clips import views_of
 from keras_r3d.data.decoding.live import Held, Shape, Source, window_pixels
-from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.inference.prediction.prediction import best, named
+from keras_r3d.inference.prediction.prediction import best, named, named_record
 from keras_r3d.system.errors import ArgumentError, VideoError
 
 _SLICE = 0.2  # seconds of waiting, after which the time is looked at
@@ -35,6 +34,7 @@ class Sighting:
             farther apart.
         scores: float64 `(classes,)`, probabilities, averaged over the windows that are smoothed.
         labels: class names, in the order of the scores.
+        thresholds: as of `Prediction`.
     """
 
     time: datetime.datetime
@@ -45,6 +45,7 @@ class Sighting:
     dropped: int
     scores: np.ndarray
     labels: Sequence[str]
+    thresholds: np.ndarray | None = None
 
     def top(self, k: int = 5) -> list[tuple[str, float]]:
         """Returns the `k` best classes with their scores, the best first."""
@@ -60,6 +61,7 @@ class Sighting:
             "frames": self.frames,
             "dropped": self.dropped,
             "top": named(self.top(k)),
+            **named_record(self),
         }
 
     def append(self, path: str | os.PathLike[str], k: int = 5) -> None:
@@ -154,7 +156,7 @@ def watch(
             due = window[-1].captured >= last.captured + every
         if not due:
             continue
-        scores = average(classifier.score(window_pixels(window, kept)), classifier.eval.average)
+        scores = classifier.average(classifier.score(window_pixels(window, kept)))
         latency = time.monotonic() - window[-1].captured
         if last is None:
             first = window[0].captured
@@ -173,6 +175,7 @@ def watch(
             dropped=dropped,
             scores=np.mean(list(newest), axis=0),
             labels=classifier.classes,
+            thresholds=classifier.thresholds,
         )
     if last is None:
         came = f"{source.frames} frames came in {time.monotonic() - began:.1f} s"

@@ -31,6 +31,7 @@ from keras_r3d.system.errors import ArgumentError, DataError, check_range
 
 BACKGROUND = "background"  # the class of a video's parts that show none of the others
 
+_COLUMNS = ("video", *(field.name for field in dataclasses.fields(Segment)))
 _LEAST = 0.1  # seconds of a window
 
 # What a rule is chosen among.
@@ -51,22 +52,21 @@ class VideoSegments(Prediction):
 
     segments: Sequence[Segment] = ()
 
-    def lines(self, k: int = 5) -> list[tuple[str, float]]:
+    def lines(self, k: int = 5) -> list[tuple[str, float, bool]]:
         """Returns what is printed of it: all segments."""
         return [
-            (f"{timed(segment.start_seconds, segment.end_seconds)} {segment.label}", segment.score)
-            for segment in self.segments
+            (f"{timed(s.start_seconds, s.end_seconds)} {s.label}", s.score, False)
+            for s in self.segments
         ]
 
     def record(self, k: int = 5) -> dict[str, Any]:
         """Returns what is written to JSON: the segments."""
-        kept = {key: value for key, value in super().record(k).items() if key != "top"}
+        kept = {k: v for k, v in super().record(k).items() if k not in ("top", "named")}
         return kept | {"segments": [dataclasses.asdict(segment) for segment in self.segments]}
 
-    @classmethod
-    def columns(cls, k: int = 5) -> list[str]:
+    def columns(self, k: int = 5) -> list[str]:
         """Returns the header of a CSV file, which has a row a segment."""
-        return ["video", *(field.name for field in dataclasses.fields(Segment))]
+        return list(_COLUMNS)
 
     def rows(self, k: int = 5) -> list[list[Any]]:
         """Returns its rows in that file."""
@@ -135,9 +135,11 @@ def untrimmed(videos: Iterable[Video]) -> dict[Video, list[Segment]]:
                 "says when each starts and ends (start_seconds,end_seconds)."
             )
         whole[video.path] = dataclasses.replace(video, start_seconds=0.0, end_seconds=np.inf)
-        if video.label != BACKGROUND:
-            part = Segment(video.start_seconds, video.end_seconds, video.label, 1.0)
-            true[video.path].append(part)
+        true[video.path] += [
+            Segment(video.start_seconds, video.end_seconds, label, 1.0)
+            for label in video.labels
+            if label != BACKGROUND
+        ]
     return {whole[path]: true[path] for path in whole}
 
 
@@ -222,7 +224,7 @@ class SegmentEvaluation:
             ]
             files.write_json(new / "segments.json", {**self.figures(), "records": records})
             rows = [row for video in self.found for row in video.rows()]
-            text = files.csv_text(VideoSegments.columns(), rows)
+            text = files.csv_text(_COLUMNS, rows)
             files.write_text(new / "segments.csv", text)
             titles = listing.names([video.video for video in self.found])
             for name, (video, true) in zip(titles, pairs, strict=True):
@@ -332,16 +334,17 @@ def evaluate(
 ) -> SegmentEvaluation:
     """Finds the segments of a split, by a rule chosen on the training videos if there are any."""
     side = open_split(opened, data, split)
-    check_classes(side, opened.classifier.classes)
+    model = opened.classifier
+    check_classes(side, model.classes, model.thresholds is not None)
     true = untrimmed(side.videos)
     rule = None
     if side.name != "train" and asked is None:
         with contextlib.suppress(DataError):
             train = open_split(opened, data, "train")
             known = untrimmed(train.videos)
-            rule = choose_rule(opened.classifier, train.reader, known, timeout, say)
+            rule = choose_rule(model, train.reader, known, timeout, say)
     if rule is None:
         rule = settle(opened, asked)
-    found = list(segment(opened.classifier, side.reader, list(true), rule, timeout))
-    classes = opened.classifier.classes
+    found = list(segment(model, side.reader, list(true), rule, timeout))
+    classes = model.classes
     return SegmentEvaluation(classes, rule, found, list(true.values()), side.name, opened.run)

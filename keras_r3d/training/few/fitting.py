@@ -18,11 +18,14 @@ import numpy as np
 
 from keras_r3d import recipe as recipes
 from keras_r3d import run_folder
+from keras_r3d.applications import metadata
 from keras_r3d.data.annotations import Annotations, Video
+from keras_r3d.data.annotations.labels import targets
 from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.embeddings import ridge
-from keras_r3d.inference.evaluation import results
+from keras_r3d.inference.evaluation import metrics, results
 from keras_r3d.inference.evaluation.evaluation import Evaluation
+from keras_r3d.inference.evaluation.several import evaluation_of
 from keras_r3d.inference.models import classifier
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.inference.prediction.scoring import score
@@ -72,11 +75,18 @@ class Fitting:
         self._say(f"Classifier: {fitted.described}.")
         with self._stage("cross-validated"):
             evaluation, folds = self._cross_validate(examples)
-        tuned = self._finetune(examples, fitted)
+        thresholds = few.first_thresholds
+        if thresholds is not None and evaluation is not None:
+            thresholds = metrics.best_thresholds(evaluation.labels, evaluation.video_scores)
+        if (tuned := self._finetune(examples, fitted)) is not None and thresholds is not None:
+            about = metadata.read_metadata(tuned)
+            thresholds = np.array(about and about.thresholds)
+        if thresholds is not None:
+            run.update_summary(thresholds=thresholds.tolist())
         with self._stage("kept"):
             fonts.save(few.draw_clips(), run.path / run_folder.CLIPS)
             with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
-                (tuned or few.build_model(fitted)).save(temporary)
+                (tuned or few.build_model(fitted, thresholds)).save(temporary)
         if evaluation is not None:
             folder = run.path / run_folder.EVALUATIONS / _CROSS_VALIDATION if split else run.path
             how = {"protocol": "each video by a classifier that did not see it", "folds": folds}
@@ -89,7 +99,8 @@ class Fitting:
                     scored = [few.score(video, row, fitted) for video, row in pairs]
                 else:
                     scored = self._score(tuned, test)
-                self._write(Evaluation(few.annotations.classes, scored), run.path, split, {})
+                scored = [dataclasses.replace(video, thresholds=thresholds) for video in scored]
+                self._write(evaluation_of(few.annotations.classes, scored), run.path, split, {})
         run.update_summary(status="trained", seconds=self._seconds)
         run.report_problems(reader.problems, self._say)
 
@@ -106,7 +117,7 @@ class Fitting:
         labeled, classes = examples.labeled, self._few.annotations.classes
         grouped = any(video.group for video in examples.videos)
         units = len(np.unique(labeled.groups))
-        if np.bincount(labeled.labels).max() < 2 or units < 2:
+        if labeled.truth.sum(axis=0).max() < 2 or units < 2:
             self._say(
                 "Note: no accuracy can be cross-validated: it needs a class with two videos"
                 + (" of different groups." if grouped else ".")
@@ -116,8 +127,8 @@ class Fitting:
         fold = ridge.folds(labeled, self._few.settings.folds or default)
         fits = ridge.fit_without(labeled, fold, self._few.names)
         for number in range(len(fits)):
-            others = labeled.labels[fold != number]
-            if lacking := [name for place, name in enumerate(classes) if place not in others]:
+            others = labeled.truth[fold != number].any(axis=0)
+            if lacking := [name for name, there in zip(classes, others, strict=True) if not there]:
                 self._say(
                     f"Note: fold {number + 1} holds all videos of {some(lacking)}: they cannot be "
                     "predicted by the others, and count as wrong."
@@ -131,8 +142,10 @@ class Fitting:
         folds[examples.readable] = fold
         triples = zip(examples.videos, examples.rows, folds, strict=True)
         scored = [self._few.score(video, row, fits[number]) for video, row, number in triples]
+        if self._few.annotations.several:
+            scored = _with_thresholds_of_others(scored, classes, folds)
         self._say(f"Cross-validated in {len(fits)} folds" + (", by group." if grouped else "."))
-        return Evaluation(classes, scored), len(fits)
+        return evaluation_of(classes, scored), len(fits)
 
     def _finetune(self, examples: Examples, fitted: ridge.Fitted) -> keras.Model | None:
         """Trains the network from the classifier on, if that is asked for and pays; None if not.
@@ -153,7 +166,7 @@ class Fitting:
         videos = [video for video, _ in pairs]
         kept = ridge.folds(labeled, _FOLDS) != 0
         # Of a class that is held out as a whole nothing can be learned.
-        judged = ~kept & np.isin(labeled.labels, labeled.labels[kept])
+        judged = ~kept & labeled.truth[:, labeled.truth[kept].any(axis=0)].any(axis=1)
         if not judged.any():
             self._say(
                 "Note: nothing is trained further: no video can be held out to see whether it pays."
@@ -167,7 +180,8 @@ class Fitting:
             )
             start = few.build_model(first)
             model, epoch = train_from(start, few, trained_on, held_out, epochs, self._say)
-            before, after = self._loss(linear), self._loss(self._score(model, held_out))
+            trained = self._score(model, held_out)
+            before, after = self._loss(linear), self._loss(trained)
             pays = after < before
             self._say(
                 f"Fine-tuning: loss of {len(held_out)} held-out videos {before:.3f} -> "
@@ -177,7 +191,12 @@ class Fitting:
             if not pays:
                 return None
             self._say("Note: what was cross-validated is the linear classifier it began with.")
-            return train_from(few.build_model(fitted), few, videos, [], epoch, self._say)[0]
+            thresholds = None
+            if few.annotations.several:  # of those that neither training saw
+                judged_alone = evaluation_of(few.annotations.classes, trained)
+                thresholds = metrics.best_thresholds(judged_alone.labels, judged_alone.video_scores)
+            start = few.build_model(fitted, thresholds)
+            return train_from(start, few, videos, [], epoch, self._say)[0]
 
     def _score(self, network: keras.Model, videos: Sequence[Video]) -> list[Prediction]:
         few = self._few
@@ -186,10 +205,11 @@ class Fitting:
 
     def _loss(self, scored: Sequence[Prediction]) -> float:
         """Returns the mean cross-entropy of videos; one without scores is as bad as a guess."""
-        classes = self._few.annotations.classes
-        right = [video.scores[classes.index(video.source.label)] for video in scored]
-        shares = np.maximum(np.nan_to_num(right, nan=1 / len(classes)), 1e-12)
-        return float(-np.log(shares).mean())
+        videos = self._few.annotations
+        shares = np.stack([video.scores for video in scored]).clip(1e-12, 1 - 1e-12)
+        logits = np.nan_to_num(np.log(shares) - np.log1p(-shares) * videos.several)
+        labels = targets([video.source for video in scored], videos.classes, videos.several)
+        return float(-ridge.log_likelihoods(logits, labels)[0].mean())
 
     def _write(
         self, evaluation: Evaluation, folder: Path, split: str, how: Mapping[str, Any]
@@ -201,6 +221,22 @@ class Fitting:
         described = dataclasses.replace(evaluation, split=split, reader=reader, described=how)
         results.write(described, folder)
         run.update_summary()
+
+
+def _with_thresholds_of_others(
+    scored: Sequence[Prediction], classes: Sequence[str], folds: np.ndarray
+) -> list[Prediction]:
+    """Gives the videos of each fold thresholds that those of the other folds chose."""
+    evaluation = evaluation_of(classes, scored)
+    truth, scores = evaluation.labels, evaluation.video_scores
+    chosen = [
+        metrics.best_thresholds(truth[folds != n], scores[folds != n])
+        for n in range(folds.max() + 1)
+    ]
+    return [
+        dataclasses.replace(video, thresholds=chosen[number])
+        for video, number in zip(scored, folds, strict=True)
+    ]
 
 
 def train_from(

@@ -12,6 +12,7 @@ import numpy as np
 from keras_r3d import recipe as recipes
 from keras_r3d.applications import embedding, metadata
 from keras_r3d.data.annotations import Annotations, Video
+from keras_r3d.data.annotations.labels import targets
 from keras_r3d.data.annotations.video import some
 from keras_r3d.data.decoding import flow
 from keras_r3d.inference.embeddings import ridge
@@ -104,29 +105,45 @@ class Few(setup.Opened):
     def score(self, video: Video, row: Embedded, fitted: ridge.Fitted) -> Prediction:
         """Returns the scores of a video as a model with this classifier gives them."""
         average_kind, classes = self.recipe.eval.average, self.annotations.classes
+        thresholds, several = self.first_thresholds, self.annotations.several
         if row.status == "error":
-            return Prediction.error(video, classes, row.detail)
+            return Prediction.error(video, classes, row.detail, thresholds)
         logits = fitted.logits(self.split(row.features.reshape(-1, row.features.shape[-1])))
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares /= shares.sum(axis=1, keepdims=True)
+        if several:
+            shares = 1 / (1 + np.exp(-logits))
+        else:
+            shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+            shares /= shares.sum(axis=1, keepdims=True)
         views = shares.reshape(*row.features.shape[:2], len(classes))
-        windows = np.stack([average(view, average_kind) for view in views]).astype(np.float32)
-        scores = average(windows, average_kind)
-        return Prediction(video, row.status, row.detail, classes, scores, windows, row.seconds)
+        means = [average(view, average_kind, several) for view in views]
+        windows = np.stack(means).astype(np.float32)
+        scores = average(windows, average_kind, several)
+        parts = video, row.status, row.detail, classes, scores, windows, row.seconds
+        return Prediction(*parts, thresholds)
+
+    @property
+    def first_thresholds(self) -> np.ndarray | None:
+        """Thresholds of several labels before any are chosen."""
+        return np.full(len(self.annotations.classes), 0.5) if self.annotations.several else None
 
     def split(self, features: np.ndarray) -> list[np.ndarray]:
         """Returns the embeddings by each network, without those of mirrored clips at the end."""
         ends = np.cumsum(self.sizes)
         return np.split(features[:, : ends[-1]], ends[:-1], axis=1)
 
-    def build_model(self, fitted: ridge.Fitted) -> keras.Model:
-        """Folds a classifier into the networks that it takes."""
+    def build_model(
+        self, fitted: ridge.Fitted, thresholds: np.ndarray | None = None
+    ) -> keras.Model:
+        """Folds a classifier into the networks that it takes; `thresholds` as `setup.complete`."""
         pairs = zip(self.networks, fitted.kernels, strict=True)
         used = [(network, kernel) for network, kernel in pairs if kernel is not None]
         embedders = embedding.join([network for network, _ in used], self.settings.stages)
         kernel = np.concatenate([kernel for _, kernel in used])
-        model = embedding.classifier(embedders, kernel, fitted.bias)
-        setup.complete(model, self.recipe, self.annotations.classes, self.devices)
+        classes, several = self.annotations.classes, self.annotations.several
+        model = embedding.classifier(embedders, kernel, fitted.bias, several)
+        thresholds = self.first_thresholds if thresholds is None else thresholds
+        limits = None if thresholds is None else thresholds.tolist()
+        setup.complete(model, self.recipe, classes, self.devices, limits)
         return model
 
 
@@ -217,14 +234,13 @@ def label(few: Few, videos: Sequence[Video], rows: Sequence[Embedded], say: Say)
             f"All {len(clips)} training videos look the same to the network: are they copies of "
             "one file, or all black?"
         )
-    numbers_of = {name: number for number, name in enumerate(few.annotations.classes)}
-    chosen = list(itertools.compress(videos, readable))
+    chosen, classes = list(itertools.compress(videos, readable)), few.annotations.classes
     labeled = ridge.Labeled(
         features=few.split(np.concatenate(clips)),
         videos=np.repeat(np.arange(len(clips)), [len(rows_of_video) for rows_of_video in clips]),
-        labels=np.array([numbers_of[video.label] for video in chosen]),
+        labels=targets(chosen, classes, few.annotations.several),
         groups=np.unique([video.unit for video in chosen], return_inverse=True)[1],
-        classes=len(numbers_of),
+        classes=len(classes),
     )
     return Examples(videos, rows, readable, labeled)
 
@@ -238,9 +254,12 @@ def _check_broken(few: Few, videos: Sequence[Video], rows: Sequence[Embedded]) -
             f"videos.broken_share = {share:g} allows; the first: {next(iter(broken.values()))} "
             "`python -m keras_r3d.scan` finds them all."
         )
-    readable = {video.label for number, video in enumerate(videos) if number not in broken}
+    readable = {
+        label for n, video in enumerate(videos) if n not in broken for label in video.labels
+    }
     if lost := [name for name in few.annotations.classes if name not in readable]:
-        example = next(detail for n, detail in broken.items() if videos[n].label in lost)
+        lost_labels = set(lost)
+        example = next(d for n, d in broken.items() if lost_labels & {*videos[n].labels})
         raise DataError(
             f"None of the videos of {some(lost)} can be read: {example} Repair or replace them, or "
             "remove the class."

@@ -27,6 +27,8 @@ class Steps:
     Args:
         head: the variables of its classifier.
         class_weights: of the loss, one a class.
+        several: clips may have several labels, which are rows of 0 and 1: the loss is the sum of
+            the classes' binary cross-entropies, so that rates fit as for one label.
         compiled: whether XLA compiles the computation of the gradient.
     """
 
@@ -40,8 +42,10 @@ class Steps:
         head: Sequence[Any] = (),
         class_weights: Sequence[float] | None = None,
         compiled: bool = False,
+        several: bool = False,
     ):
         self.network, self.classes, self.compiled = network, classes, compiled
+        self._several = several
         self._train, self._strategy = train, hardware.strategy
         self._replicas, self._replicas_here = hardware.replicas, hardware.replicas_here
         self._weights = tf.constant(class_weights or [1.0] * classes, tf.float32)
@@ -99,7 +103,8 @@ class Steps:
     def validate(self, batch: Batch) -> tuple[tf.Tensor, tf.Tensor]:
         """Scores clips; no step is taken, and workers need not keep pace.
 
-        Returns of each replica `SUMS` and the number of clips, float32, and its confusion matrix.
+        Returns of each replica `SUMS` and the number of clips, float32, and its confusion matrix:
+        of several labels, how often each was seen with each best class.
         """
         return self._strategy.run(self._scores, args=(batch,))
 
@@ -134,7 +139,7 @@ class Steps:
     def _on_replica(self, batch: Batch, *, step: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
         train = self._train
         clips, labels = batch
-        targets = tf.one_hot(labels, self.classes)
+        targets = self._targets(labels)
         replica = tf.distribute.get_replica_context()
         number = step * self._replicas + replica.replica_id_in_sync_group
         for state in self._seeds:  # a layer's own seed, and a number that counts up with the parts
@@ -190,15 +195,28 @@ class Steps:
     def _of_part(self, clips, targets, share: float) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Returns the gradient of the loss, its share of the batch, and the sums."""
         smoothing = self._train.label_smoothing or 0.0
-        wanted = targets * (1 - smoothing) + smoothing / self.classes
-        weights = tf.linalg.matvec(targets, self._weights)
+        wanted = targets * (1 - smoothing) + smoothing / (2 if self._several else self.classes)
         with tf.GradientTape() as tape:
             logits = tf.cast(self.network(clips, training=True), tf.float32)
-            losses = tf.nn.softmax_cross_entropy_with_logits(wanted, logits) * weights
+            losses = self._losses(wanted, targets, logits)
             loss = self.optimizer.scale_loss(tf.reduce_sum(losses) * share)
         variables = [v.value for v in self.network.trainable_variables]
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
-        return gradients, _sums(losses, logits, tf.argmax(targets, 1), self.classes)
+        if not self._several:  # the label that a clip was blended with less is none
+            targets = tf.one_hot(tf.argmax(targets, 1), self.classes)
+        return gradients, _sums(losses, logits, targets)
+
+    def _targets(self, labels: tf.Tensor) -> tf.Tensor:
+        """Returns rows of 0 and 1, float32 `(batch, classes)`."""
+        return labels if self._several else tf.one_hot(labels, self.classes)
+
+    def _losses(self, wanted: tf.Tensor, targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Returns the weighted loss of each clip, `(batch,)`."""
+        if self._several:
+            each = tf.nn.sigmoid_cross_entropy_with_logits(wanted, logits)
+            return tf.linalg.matvec(each, self._weights)
+        weights = tf.linalg.matvec(targets, self._weights)
+        return tf.nn.softmax_cross_entropy_with_logits(wanted, logits) * weights
 
     def _clipped(self, gradients: list[tf.Tensor]) -> list[tf.Tensor]:
         """Limits the norm of the gradient of the whole batch, given each replica's share of it."""
@@ -213,10 +231,15 @@ class Steps:
 
         def scored():
             logits = tf.cast(self.network(clips, training=False), tf.float32)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            predicted = tf.argmax(logits, 1)
-            confusion = tf.math.confusion_matrix(labels, predicted, self.classes, dtype=tf.int64)
-            sums = _sums(losses, logits, labels, self.classes)
+            targets = self._targets(labels)
+            if self._several:
+                each = tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
+                losses = tf.reduce_sum(each, 1)
+            else:
+                losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            predicted = tf.one_hot(tf.argmax(logits, 1), self.classes)
+            confusion = tf.cast(tf.matmul(targets, predicted, transpose_a=True), tf.int64)
+            sums = _sums(losses, logits, targets)
             return tf.concat([sums, [tf.cast(count, tf.float32)]], 0), confusion
 
         nothing = tf.zeros(len(SUMS) + 1), tf.zeros((self.classes, self.classes), tf.int64)
@@ -225,8 +248,9 @@ class Steps:
         return tf.cond(count > 0, scored, lambda: nothing)
 
 
-def _sums(losses, logits, labels, classes: int) -> tf.Tensor:
+def _sums(losses, logits, targets) -> tf.Tensor:
     # Of equal logits the first counts, as for argmax; in_top_k counts all of them.
-    best = tf.math.top_k(logits, min(5, classes)).indices
-    hits = tf.cast(best == tf.cast(labels, tf.int32)[:, tf.newaxis], tf.float32)
-    return tf.stack([tf.reduce_sum(losses), tf.reduce_sum(hits[:, :1]), tf.reduce_sum(hits)])
+    best = tf.math.top_k(logits, min(5, targets.shape[1])).indices
+    hits = tf.cast(tf.gather(targets, best, axis=1, batch_dims=1) > 0.5, tf.float32)
+    right = tf.reduce_sum(hits[:, :1]), tf.reduce_sum(tf.reduce_max(hits, 1))
+    return tf.stack([tf.reduce_sum(losses), *right])

@@ -87,19 +87,27 @@ def take_network(network: keras.Model, name: str, hardware: Devices) -> Loaded:
     return Loaded(score, shape[1:], outputs[-1], metadata, network)
 
 
+def probabilities_of(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns what makes probabilities of a network's outputs, which may be logits."""
+    if getattr(network.layers[-1], "activation", None) is not keras.activations.linear:
+        return lambda scores: scores
+    metadata = read_metadata(network)
+    several = metadata is not None and metadata.thresholds is not None
+    return tf.nn.sigmoid if several else tf.nn.softmax
+
+
 def of_network(network: keras.Model, hardware: Devices, batch_size: int) -> Score:
     """Returns what scores clips with a Keras model that gives probabilities, or logits.
 
     The model was loaded under the strategy of `hardware`; `batch_size` is over all replicas.
     """
-    logits = getattr(network.layers[-1], "activation", None) is keras.activations.linear
+    to_probabilities = probabilities_of(network)
 
     @tf.function(
         autograph=False, reduce_retracing=True, jit_compile=hardware.jit_compile is not False
     )
     def forward(clips: tf.Tensor) -> tf.Tensor:
-        scores = network(tf.cast(clips, tf.float32), training=False)
-        return tf.nn.softmax(scores) if logits else scores
+        return to_probabilities(network(tf.cast(clips, tf.float32), training=False))
 
     replicas, strategy = hardware.replicas, hardware.strategy
 
