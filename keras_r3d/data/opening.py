@@ -52,6 +52,7 @@ def open_source(
     hold_out: dict[str, Any] = {"least_validation": least_validation, "trained_on": False}
     if seed is not None:
         hold_out |= {"seed": seed, "trained_on": True}
+        hold_out["background"] = (listed and listed.background) or 0.0
         if listed is not None and (parts := listed.hold_out):
             hold_out["validation_fraction"] = parts.validation or 0.0
             hold_out["test_fraction"] = parts.test or 0.0
@@ -62,6 +63,11 @@ def open_source(
     if is_store(data_dir):
         reader = _store_reader(data_dir, clips)
         store = reader.store
+        if hold_out.get("background"):
+            raise DataError(
+                f"{store.root} is a clip store, which holds listed segments only: for "
+                "videos.background pass the folder of videos."
+            )
         quarantined = store.quarantined()
         splits = {
             split: [video for video in videos if video not in quarantined]

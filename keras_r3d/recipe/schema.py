@@ -112,6 +112,8 @@ class VideoList(Table):
         several_labels: videos have several labels: a listed segment also has the labels of those
             that cover half of it or more. A column `labels`, or one of 0 and 1 for each class,
             says so by itself.
+        background: also trains on what lies between listed segments, as a class "background":
+            segments as a share of the listed ones, 0.5 for half as many.
     """
 
     annotations: str
@@ -122,6 +124,7 @@ class VideoList(Table):
     frame_rate: Annotated[float, Between(0.01, 1000)] | None = None
     trimmed: bool = False
     several_labels: bool = False
+    background: Positive | None = None
 
 
 class SgdOptimizer(Table, kind="sgd"):

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+from keras_r3d.data.annotations.background import NAME as BACKGROUND
+from keras_r3d.data.annotations.background import between
 from keras_r3d.data.annotations.labels import SEPARATORS, has_several, rarest, with_several
 from keras_r3d.data.annotations.video import (
     Annotations,
@@ -37,6 +39,7 @@ def arrange(
     *,
     validation_fraction: float = 0.0,  # of each class's training videos, if there is no such split
     test_fraction: float = 0.0,
+    background: float = 0.0,  # segments between labeled ones, as a share of these
     seed: int = 0,
     least_validation: int = 0,  # hold no videos out for validation if they would be fewer
     quarantined: bool = False,  # keep the videos that quarantine.txt lists
@@ -65,6 +68,10 @@ def arrange(
                 f"No {'training ' * trained_on}videos in {root(data_dir)}. Splits found: "
                 f"{sorted(splits)}. Expected:\n{LAYOUT}"
             )
+        if background:
+            drawn = between(splits["train"], background, seed)
+            splits["train"] = [*splits["train"], *drawn]
+            notes.append(f"{len(drawn)} training segments lie between labeled ones: {BACKGROUND}.")
         for name, fraction in (("test", test_fraction), ("validation", validation_fraction)):
             if name in splits or fraction <= 0:
                 continue

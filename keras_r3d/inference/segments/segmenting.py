@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
 from keras_r3d.data.annotations import Video, listing
+from keras_r3d.data.annotations.background import NAME as BACKGROUND
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.evaluation.split import check_classes, open_split
@@ -28,8 +29,6 @@ from keras_r3d.pictures import fonts, timeline
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError, DataError, check_range
-
-BACKGROUND = "background"  # the class of a video's parts that show none of the others
 
 _COLUMNS = ("video", *(field.name for field in dataclasses.fields(Segment)))
 _LEAST = 0.1  # seconds of a window
