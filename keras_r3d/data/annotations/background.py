@@ -37,8 +37,8 @@ def between(videos: Sequence[Video], share: float, seed: int) -> list[Video]:
             end = max(end, video.end_seconds)
     if not found:
         raise DataError(
-            f"videos.background = {share:g} asks for segments between labeled ones, but no training "
-            f"video has a gap of {_LEAST:g} s or more between its segments: leave it out."
+            f"videos.background = {share:g} asks for segments between labeled ones, but no "
+            f"training video has a gap of {_LEAST:g} s or more between its segments: leave it out."
         )
     wanted = min(len(found), max(1, round(share * len(lengths))))
     drawn = random.Random(f"{seed} {NAME}").sample(sorted(found, key=_place), wanted)
