@@ -1,19 +1,20 @@
 """What trained models say of videos, beyond what `VideoClassifier` has methods for."""
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from keras_r3d.inference.embeddings.extraction import extract_features as extract_features
+    from keras_r3d.inference.segments.finding import SegmentRule as SegmentRule
 
-__all__ = ["extract_features"]
+__all__ = ["SegmentRule", "extract_features"]
+_PLACES = {"SegmentRule": "segments.finding", "extract_features": "embeddings.extraction"}
 
 
 def __getattr__(name: str):
     # Loaded on first use, as everything that is not for all.
     if name in __all__:
-        from keras_r3d.inference.embeddings import extraction
-
-        return getattr(extraction, name)
+        return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
