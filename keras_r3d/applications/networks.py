@@ -196,7 +196,7 @@ def identify_network(
         return None, options
     options["in_channels"] = kernel[3]
     if is_c3d:
-        if shapes[last] != (3, 3, 3, filters, filters):
+        if shapes[f"{last}/kernel"] != (3, 3, 3, filters, filters):
             return None, options
         normalized = "conv1_bn/gamma" in shapes
         options |= {"with_batch_norm": normalized, "width": filters / FILTERS[-1]}
