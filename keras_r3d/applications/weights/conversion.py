@@ -99,8 +99,6 @@ class Conversion:
             "Written": f"{self.destination}; loaded again, its scores differ by "
             f"{self.difference:.1e}",
         }
-        if checkpoint is None:
-            del rows["In PyTorch"]
         return "\n".join(f"{name:14}{text}" for name, text in rows.items())
 
 
