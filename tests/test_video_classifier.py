@@ -288,7 +288,9 @@ def test_clips_are_values():
     assert clips.center().random is False
     with pytest.raises(R3DError, match=r"Clips: `size` must be at least 16\. Received: 0"):
         Clips(size=0)
-    with pytest.raises(R3DError, match="Clips: `crop` must be one of"):
+    with pytest.raises(
+        R3DError, match="Clips: `crop` must be MultiScale or RandomResized or Whole"
+    ):
         Clips(crop="whole")
 
 

@@ -25,6 +25,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from keras_r3d.applications.builders.blocks import GroupedConv3D
+from keras_r3d.applications.models import operations
 from keras_r3d.system.errors import ExportError
 
 Pads = tuple[tuple[int, int], ...]  # before and behind, of each axis
@@ -77,7 +78,7 @@ def lower(model: keras.Model, *, skip_zeros: bool = False) -> keras.Model:
     values = {id(model.inputs[0]): _Images(ops.reshape(clip, shape[1:]))}
     convolution = functools.partial(_convolution, skip_zeros=skip_zeros)
     rules = _RULES | dict.fromkeys((layers.Conv3D, GroupedConv3D), convolution)
-    for layer in model.operations:
+    for layer in operations(model):
         if isinstance(layer, layers.InputLayer):
             continue
         rule = _as_it_is if _is_batching(layer) else rules.get(type(layer))

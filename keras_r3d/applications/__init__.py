@@ -43,8 +43,8 @@ from keras_r3d.applications.models import (
     multiply_adds,
     preprocess_input,
 )
+from keras_r3d.applications.weights.containers.tensors import CheckpointError
 from keras_r3d.applications.weights.conversion import convert
-from keras_r3d.applications.weights.tensors import CheckpointError
 from keras_r3d.system.errors import WeightsError
 
 __all__ = [

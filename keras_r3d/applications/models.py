@@ -82,6 +82,11 @@ def preprocess_input(clips, model: keras.Model | None = None):
     return (clips - np.array(about.mean, np.float32)) / np.array(about.std, np.float32)
 
 
+def operations(model: keras.Model) -> list[Any]:
+    """Lists what a model computes, in order: layers, and operations that are none (a reshape)."""
+    return getattr(model, "operations", model.layers)  # a `Sequential` has layers only
+
+
 def multiply_adds(model: keras.Model) -> int:
     """Counts the multiply-adds of a network for one clip.
 
@@ -101,7 +106,7 @@ def multiply_adds(model: keras.Model) -> int:
             f"`input_shape`. Received: {model.name} with input_shape={tuple(shape)}"
         )
     total, images = 0, 1
-    for layer in model.operations:
+    for layer in operations(model):
         if not isinstance(layer, layers.Layer):  # makes a batch of images of a clip, or a clip
             images = layer.input.shape[1] if len(layer.output.shape) == 4 else 1
             continue

@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_r3d.applications import CheckpointError
-from keras_r3d.applications.weights import checkpoints, tensors
+from keras_r3d.applications.weights import checkpoints
+from keras_r3d.applications.weights.containers import tensors
 from keras_r3d.system.errors import R3DError
 
 RNG = np.random.default_rng(0)

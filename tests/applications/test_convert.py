@@ -155,7 +155,8 @@ def test_what_no_tensor_shows_is_taken_from_the_arguments(tmp_path):
     network = moved(applications.R3D10(width=0.125, classes=3, **options, **LOGITS))
     path = pth.write_zip(tmp_path / "w.pth", state_dict(network))
     done = applications.convert(path, tmp_path / "m.keras", **options)
-    assert "conv1_t_size 7, conv1_t_stride 2, max_pool False" in str(done)
+    for text in ("conv1_t_size 7", "conv1_t_stride 2", "max_pool False"):
+        assert text in str(done)
     loaded = keras.models.load_model(tmp_path / "m.keras")
     expected = keras.ops.convert_to_numpy(keras.ops.softmax(logits(network)))
     assert keras.ops.convert_to_numpy(loaded(CLIP[:1])) == pytest.approx(expected, abs=1e-6)

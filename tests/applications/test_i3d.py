@@ -314,7 +314,7 @@ def test_convert_says_what_it_found(tmp_path, original, form):
     assert described.startswith("recipe in the model: all windows of 64 frames at 25/s; center")
     other = applications.I3D(weights=path, input_shape=(16, 64, 64, 3))
     assert applications.read_metadata(other).recipe is None
-    with pytest.raises(ArgumentError, match=r"`max_pool`: i3d has no such choice"):
+    with pytest.raises(ArgumentError, match=r"`max_pool` is no option of i3d"):
         applications.convert(path, tmp_path / "y.keras", max_pool=False)
 
 

@@ -21,7 +21,8 @@ import keras_r3d
 applications = types.ModuleType("keras_r3d.applications")
 applications.__path__ = [str(Path(keras_r3d.__file__).parent / "applications")]
 sys.modules[applications.__name__] = applications
-from keras_r3d.applications.weights import checkpoints, tensors  # noqa: E402
+from keras_r3d.applications.weights import checkpoints  # noqa: E402
+from keras_r3d.applications.weights.containers import tensors  # noqa: E402
 
 MEMORY = 500 * 2**20
 FORBIDDEN = ("os.", "subprocess.", "exec", "compile", "import", "pickle.find_class", "shutil.")

@@ -19,14 +19,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from keras_r3d.applications.weights import (
+from keras_r3d.applications.weights import pytorch
+from keras_r3d.applications.weights.containers import (
     numpy_pickle,
-    pytorch,
     safetensors,
     tensor_bundle,
     unpickling,
 )
-from keras_r3d.applications.weights.tensors import (
+from keras_r3d.applications.weights.containers.tensors import (
     MAX_BYTES,
     MAX_CHARACTERS,
     MAX_SHARING,

@@ -20,7 +20,7 @@ from keras_r3d.applications.metadata import Metadata, read_metadata
 from keras_r3d.applications.networks import C3D_NETWORKS, HEAD, NETWORKS
 from keras_r3d.applications.weights import checkpoints, hub
 from keras_r3d.applications.weights.checkpoints import Checkpoint
-from keras_r3d.applications.weights.tensors import printable
+from keras_r3d.applications.weights.containers.tensors import printable
 from keras_r3d.applications.weights.weights_file import (
     COMPACT_ABOUT,
     Value,

@@ -37,9 +37,9 @@ from keras_r3d.applications.weights import (
     i3d,
     pretrained,
     pytorch,
-    tensor_bundle,
 )
-from keras_r3d.applications.weights.tensors import printable
+from keras_r3d.applications.weights.containers import tensor_bundle
+from keras_r3d.applications.weights.containers.tensors import printable
 from keras_r3d.system.errors import WeightsError
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from keras_r3d.applications.models import operations
 from keras_r3d.system.errors import ArgumentError
 
 _CONVOLUTIONS = (layers.Conv3D, layers.Conv2D, layers.DepthwiseConv2D, layers.SeparableConv2D)
@@ -79,7 +80,7 @@ def choose(model: keras.Model, shape: Sequence[int], name: str | None = None) ->
 
 def _on_all_paths(model: keras.Model) -> list[keras.Layer]:
     """Lists the layers that every path from input to output leads through, in order."""
-    parts = model.operations  # layers, and what makes a batch of images of a clip
+    parts = operations(model)  # layers, and what makes a batch of images of a clip
     places = {id(layer.output): place for place, layer in enumerate(parts)}
     last_use = list(range(len(parts)))
     for place, layer in enumerate(parts):
@@ -95,7 +96,7 @@ def _on_all_paths(model: keras.Model) -> list[keras.Layer]:
 
 def _path(model: keras.Model, layer: keras.Layer) -> list[keras.Layer]:
     """Lists the layers from the input to this one; where paths meet, those of the first."""
-    producers = {id(layer.output): layer for layer in model.operations}
+    producers = {id(layer.output): layer for layer in operations(model)}
     path = [layer]
     while True:
         before = [producers.get(id(tensor)) for tensor in keras.tree.flatten(path[0].input)[:1]]

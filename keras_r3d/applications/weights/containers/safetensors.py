@@ -8,7 +8,7 @@ import json
 import math
 from typing import Any, BinaryIO
 
-from keras_r3d.applications.weights.tensors import (
+from keras_r3d.applications.weights.containers.tensors import (
     MAX_BYTES,
     MAX_CHARACTERS,
     CheckpointError,

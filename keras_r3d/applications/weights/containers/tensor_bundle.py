@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from keras_r3d.applications.weights.tensors import (
+from keras_r3d.applications.weights.containers.tensors import (
     MAX_CHARACTERS,
     CheckpointError,
     DamagedError,

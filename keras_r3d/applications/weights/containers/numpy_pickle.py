@@ -7,8 +7,8 @@ makes more than it is long.
 import struct
 from typing import Any, BinaryIO, ClassVar
 
-from keras_r3d.applications.weights import unpickling
-from keras_r3d.applications.weights.tensors import (
+from keras_r3d.applications.weights.containers import unpickling
+from keras_r3d.applications.weights.containers.tensors import (
     MAX_BYTES,
     MAX_CHARACTERS,
     DamagedError,

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
-from keras_r3d.applications.weights.tensors import (
+from keras_r3d.applications.weights.containers.tensors import (
     DTYPES,
     MAX_CHARACTERS,
     MAX_DIMENSIONS,

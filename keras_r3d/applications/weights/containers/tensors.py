@@ -94,8 +94,10 @@ def make_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) ->
 
 def make_dense(storage: StorageRecord, shape: Any, in_fortran: bool = False) -> TensorRecord:
     """Returns a tensor that is all of its storage, the last axis innermost, or the first."""
-    if not isinstance(shape, tuple) or len(shape) > MAX_DIMENSIONS or not are_sizes(*shape):
+    if not isinstance(shape, tuple) or not are_sizes(*shape):
         raise DamagedError("a tensor of an impossible shape")
+    if len(shape) > MAX_DIMENSIONS:
+        raise DamagedError(f"a tensor of {len(shape)} dimensions")
     if math.prod(shape) != storage.size:
         raise DamagedError(f"{storage.size} values for a tensor of the shape {shape}")
     order = shape if in_fortran else shape[::-1]
