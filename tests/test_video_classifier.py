@@ -289,7 +289,7 @@ def test_clips_are_values():
     with pytest.raises(R3DError, match=r"Clips: `size` must be at least 16\. Received: 0"):
         Clips(size=0)
     with pytest.raises(
-        R3DError, match="Clips: `crop` must be MultiScale or RandomResized or Whole"
+        R3DError, match="Clips: `crop` must be MultiScale or Random"
     ):
         Clips(crop="whole")
 

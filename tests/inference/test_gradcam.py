@@ -161,7 +161,7 @@ def test_the_default_layer_is_the_deepest_that_is_fine_enough():
 
 def test_a_model_without_convolution_is_named():
     flat = keras.Sequential([keras.Input((4, 8, 8, 3)), layers.Flatten(), layers.Dense(2)])
-    with pytest.raises(feature_maps.ArgumentError, match="has no 3D convolution"):
+    with pytest.raises(feature_maps.ArgumentError, match="has no convolution whose map"):
         gradcam.grad_cam(flat, np.zeros((1, 4, 8, 8, 3)))
 
 

@@ -1,1 +1,1 @@
-"""Containers of tensors in files: of PyTorch, safetensors, NumPy and TensorFlow, read without them."""
+"""Containers of tensors: files of PyTorch, safetensors, NumPy and TensorFlow, read without them."""
