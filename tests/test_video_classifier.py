@@ -288,9 +288,7 @@ def test_clips_are_values():
     assert clips.center().random is False
     with pytest.raises(R3DError, match=r"Clips: `size` must be at least 16\. Received: 0"):
         Clips(size=0)
-    with pytest.raises(
-        R3DError, match="Clips: `crop` must be MultiScale or Random"
-    ):
+    with pytest.raises(R3DError, match="Clips: `crop` must be MultiScale or Random"):
         Clips(crop="whole")
 
 
