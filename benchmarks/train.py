@@ -46,10 +46,10 @@ def _start_pytorch(task: Task, *, precision: str = "float32") -> Worker:
     """The same network in PyTorch, channels last; bfloat16 is autocast."""
     import torch
 
-    from benchmarks.torch_network import R3D
+    from benchmarks.torch_network import build
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    network = R3D(task[0], 400).to(memory_format=torch.channels_last_3d)
+    network = build(task[0], 400)
     clips, labels = torch.from_numpy(task[1]), torch.from_numpy(task[2]).long()
     optimizer = torch.optim.SGD(
         network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-3, dampening=0.9

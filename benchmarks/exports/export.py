@@ -4,6 +4,7 @@ TensorFlow Lite's own conversion of the same network is what the others are meas
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,20 +46,20 @@ def run(options: Options, contenders: Sequence[Contender] = ALL) -> dict[str, An
         folder = Path(scratch)
         np.save(folder / CLIPS, shown)
         failed = _write(network, folder, calibration, set(file_of.values()))
-        sizes = {file: _megabytes(folder / file) for file in file_of.values() if file}
+        sizes = {file: _megabytes(folder / file) for file in file_of.values()}
         turns = [range(options.clips)] * (options.rounds + 1)
         results = {name: Result(problem=failed.get(file, "")) for name, file in file_of.items()}
         results |= in_turns(
             [contender for contender in contenders if not results[contender.name].problem],
-            *((model, folder), lambda pace: turns, [STOCK.name]),
+            *(folder, lambda pace: turns, [STOCK.name]),
             cores=pinned,
             shows=range(len(shown)),
         )
     load.append(os.getloadavg()[0])
     more: dict[str, dict[str, Any]] = {}
     for name, result in results.items():
-        if not result.problem and (file := file_of[name]):  # others have weights of their own
-            scores = np.concatenate(result.shown)
+        if not result.problem:
+            file, scores = file_of[name], np.concatenate(result.shown)
             more[name] = {
                 "MB": sizes[file],
                 "smaller": sizes[file_of[STOCK.name]] / sizes[file],
@@ -97,7 +98,8 @@ def move_weights(network: keras.Model, clips: Frame) -> None:
     norms = [n for n in network.layers if isinstance(n, keras.layers.BatchNormalization)]
     momentums = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.gamma.assign(rng.uniform(0.5, 1.5, norm.gamma.shape))
+        if norm.scale:
+            norm.gamma.assign(rng.uniform(0.5, 1.5, norm.gamma.shape))
         norm.beta.assign(rng.uniform(-0.3, 0.3, norm.beta.shape))
         norm.momentum = 0.0
     network(clips.astype(np.float32), training=True)
@@ -120,11 +122,13 @@ def _write(
     metadata = applications.Metadata(classes, recipe=recipe.to_dict(experiment))
     source = Source(network, metadata, calibration[0], lambda: calibration)
     failed = {}
-    for file in sorted(wanted - {""}):
+    for file in sorted(wanted):
         path = folder / file
         try:
             if file == "model.keras":
                 network.save(path)
+            elif file == "weights.npz":
+                write_weights(network, path)
             elif file.startswith("stock"):
                 _write_stock(network, path, quantized=file == "stock-dynamic.tflite")
             else:
@@ -133,6 +137,12 @@ def _write(
         except Exception as error:  # of any converter
             failed[file] = f"could not be written: {error}"
     return failed
+
+
+def write_weights(network: keras.Model, path: Path) -> None:
+    """Writes the weights by `layer/variable`, a batch norm named after its convolution."""
+    names = {re.sub(r"_bn(\d)/", r"_conv\1_bn/", v.path): np.array(v) for v in network.weights}
+    np.savez(path, name=network.name, **names)
 
 
 def _write_stock(network: keras.Model, path: Path, *, quantized: bool) -> None:

@@ -15,20 +15,17 @@ CLIPS = "clips.npy"  # uint8 (n, frames, size, size, 3), in the folder of the ex
 Score = Callable[[np.ndarray], np.ndarray]  # uint8 (1, frames, size, size, 3) -> (1, classes)
 
 
-def _start(
-    task: tuple[str, Path], *, load: Callable[..., Score], file: str = "", **options: Any
-) -> Worker:
-    """Loads a network by its name, or its file in the folder, and scores clips one at a time."""
-    model, folder = task
+def _start(folder: Path, *, load: Callable[..., Score], file: str, **options: Any) -> Worker:
+    """Loads a file in the folder, and scores clips one at a time."""
     clips = np.load(folder / CLIPS)
-    score = load(folder / file if file else model, len(os.sched_getaffinity(0)), **options)
+    score = load(folder / file, len(os.sched_getaffinity(0)), **options)
     return one_by_one(lambda number: score(clips[number % len(clips)][np.newaxis]))
 
 
 def exported(
     name: str, load: Callable[..., Score], modules: tuple[str, ...], file: str, **options: Any
 ) -> Contender:
-    """Returns a contender; `load` takes its file, or the network's name if it has none."""
+    """Returns a contender; `load` takes its file."""
     return Contender(name, _start, modules, {"load": load, "file": file, **options})
 
 
@@ -89,17 +86,15 @@ def _load_openvino(path: Path, threads: int, *, precision: str | None = None) ->
     return lambda clip: np.array(compiled(clip)["probabilities"])
 
 
-def _load_pytorch(model: str, threads: int, *, channels_last: bool) -> Score:
+def _load_pytorch(path: Path, threads: int, *, channels_last: bool) -> Score:
     import torch
 
-    from benchmarks.torch_network import BLOCKS, R3D
+    from benchmarks.torch_network import build
 
-    if model not in BLOCKS:
-        raise ValueError(f"written for {', '.join(BLOCKS)} only")
     torch.set_num_threads(threads)
-    network = R3D(model, CLASSES, channels_last=channels_last).eval()
-    if channels_last:
-        network = network.to(memory_format=torch.channels_last_3d)
+    weights = dict(np.load(path))
+    name = str(weights.pop("name"))
+    network = build(name, CLASSES, weights, channels_last=channels_last).eval()
 
     def score(clip: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
@@ -108,7 +103,7 @@ def _load_pytorch(model: str, threads: int, *, channels_last: bool) -> Score:
     return score
 
 
-_TENSORFLOW, _OPENVINO = ("tensorflow",), ("openvino",)
+_TENSORFLOW, _TORCH, _OPENVINO = ("tensorflow",), ("torch",), ("openvino",)
 _LITERT = ("ai_edge_litert", "ai_edge_litert.interpreter")
 _LITE = {"module": "tensorflow.lite.python.interpreter"}
 _OURS = ("none", "float16", "dynamic", "int8")
@@ -123,8 +118,8 @@ ALL = (
     exported("keras_r3d ONNX, ONNX Runtime", _load_onnx, ("onnxruntime",), "model.onnx"),
     exported("keras_r3d OpenVINO, float32", _load_openvino, _OPENVINO, "openvino", precision="f32"),
     exported("keras_r3d OpenVINO, default", _load_openvino, _OPENVINO, "openvino"),
-    exported("PyTorch, channels last", _load_pytorch, ("torch",), "", channels_last=True),
-    exported("PyTorch, channels first", _load_pytorch, ("torch",), "", channels_last=False),
+    exported("PyTorch, channels last", _load_pytorch, _TORCH, "weights.npz", channels_last=True),
+    exported("PyTorch, channels first", _load_pytorch, _TORCH, "weights.npz", channels_last=False),
     *(
         exported(f"LiteRT, {name}", _load_tflite, _LITERT, file, module=_LITERT[1])
         for file, name in _TFLITE.items()
