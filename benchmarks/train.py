@@ -12,8 +12,9 @@ from benchmarks.options import Options
 from benchmarks.turns import Contender, Worker, in_turns, one_by_one, report
 
 _SAVE_MINUTES = 10.0  # between two states, as the recipes have it
-# A network for 400 classes, clips uint8 `(batch, frames, size, size, 3)`, and labels int32.
-Task = tuple[str, np.ndarray, np.ndarray]
+# A network for 400 classes, clips uint8 `(batch, frames, size, size, 3)`, labels int32, and the
+# shapes of our weights.
+Task = tuple[str, np.ndarray, np.ndarray, dict[str, tuple[int, ...]]]
 
 
 def _start_ours(task: Task, *, precision: str = "float32", compiled: bool = False) -> Worker:
@@ -28,7 +29,7 @@ def _start_ours(task: Task, *, precision: str = "float32", compiled: bool = Fals
     from keras_r3d.training import setup
     from keras_r3d.training.optimization.step import Steps
 
-    model, clips, labels = task
+    model, clips, labels, _ = task
     changes = [f"model.name={model}", f"clips.frames={clips.shape[1]}"]
     changes += [f"clips.size={clips.shape[2]}", f"train.batch_size={len(clips)}"]
     changes += [f"train.precision={precision}", "train.optimizer.learning_rate=0.01"]
@@ -49,7 +50,7 @@ def _start_pytorch(task: Task, *, precision: str = "float32") -> Worker:
     from benchmarks.torch_network import build
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    network = build(task[0], 400)
+    network = build(task[0], task[3])
     clips, labels = torch.from_numpy(task[1]), torch.from_numpy(task[2]).long()
     optimizer = torch.optim.SGD(
         network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-3, dampening=0.9
@@ -83,7 +84,8 @@ def run(options: Options) -> dict[str, Any]:
     network = options.build_network((frames, size, size, 3))
     rng = np.random.default_rng(0)
     clips = rng.integers(0, 256, (batch_size, frames, size, size, 3), np.uint8)
-    task = options.model, clips, rng.integers(0, 400, batch_size, np.int32)
+    shapes = {weight.path: tuple(weight.shape) for weight in network.weights}
+    task = options.model, clips, rng.integers(0, 400, batch_size, np.int32), shapes
     contenders = [c for c in _CONTENDERS if options.xla or "compiled" not in c.options]
     turns = [["a step"]] * (options.rounds + 1)
     results = in_turns(contenders, task, lambda pace: turns, [_OURS])

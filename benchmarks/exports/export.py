@@ -4,7 +4,6 @@ TensorFlow Lite's own conversion of the same network is what the others are meas
 """
 
 import os
-import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -140,9 +139,8 @@ def _write(
 
 
 def write_weights(network: keras.Model, path: Path) -> None:
-    """Writes the weights by `layer/variable`, a batch norm named after its convolution."""
-    names = {re.sub(r"_bn(\d)/", r"_conv\1_bn/", v.path): np.array(v) for v in network.weights}
-    np.savez(path, name=network.name, **names)
+    """Writes the weights by `layer/variable`, and the name of the network."""
+    np.savez(path, name=network.name, **{v.path: np.array(v) for v in network.weights})
 
 
 def _write_stock(network: keras.Model, path: Path, *, quantized: bool) -> None:

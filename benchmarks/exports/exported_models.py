@@ -89,12 +89,10 @@ def _load_openvino(path: Path, threads: int, *, precision: str | None = None) ->
 def _load_pytorch(path: Path, threads: int, *, channels_last: bool) -> Score:
     import torch
 
-    from benchmarks.torch_network import build
+    from benchmarks.torch_network import read_network
 
     torch.set_num_threads(threads)
-    weights = dict(np.load(path))
-    name = str(weights.pop("name"))
-    network = build(name, CLASSES, weights, channels_last=channels_last).eval()
+    network = read_network(path, channels_last=channels_last)
 
     def score(clip: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

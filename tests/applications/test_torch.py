@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks.exports import export
 from keras_r3d import applications, recipe
 from keras_r3d.applications import networks
 from keras_r3d.applications.labels import read_labels
@@ -211,3 +212,33 @@ def test_what_torchvision_says_of_its_weights_is_what_we_say(of_torchvision):
     for name, parameters in zip(names, facts["parameters"], strict=True):
         variables = applications.get_model(name).trainable_variables
         assert sum(int(np.prod(v.shape)) for v in variables) == parameters
+
+
+@pytest.mark.parametrize(("name", "frames", "size"), [("r3d10", 8, 64), ("i3d", 17, 45)])
+def test_benchmark_networks_compute_what_ours_do(tmp_path, name, frames, size):
+    """Of the same weights, in both layouts: what is timed is the same network."""
+    model = applications.get_model(name, input_shape=(frames, size, size, 3), classes=7)
+    clips = export.draw_clips(4, frames, size)
+    export.move_weights(model, clips)
+    export.write_weights(model, tmp_path / "weights.npz")
+    np.save(tmp_path / "clips.npy", clips)
+    script = (
+        "import numpy as np, torch; from benchmarks.torch_network import read_network\n"
+        "clips = torch.from_numpy(np.load('clips.npy'))\n"
+        "for last in (True, False):\n"
+        "    logits = read_network('weights.npz', channels_last=last)(clips)\n"
+        "    np.save(f'{last}.npy', logits.softmax(1).detach().numpy())"
+    )
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    done = subprocess.run(
+        [PYTHON, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = model.predict_on_batch(clips.astype(np.float32))
+    for last in (True, False):
+        assert np.abs(np.load(tmp_path / f"{last}.npy") - expected).max() < 1e-3
