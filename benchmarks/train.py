@@ -47,13 +47,20 @@ def _start_pytorch(task: Task, *, precision: str = "float32") -> Worker:
     """The same network in PyTorch, channels last; bfloat16 is autocast."""
     import torch
 
-    from benchmarks.torch_network import build
+    from benchmarks.torch_network import Network
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    network = build(task[0], task[3])
-    clips, labels = torch.from_numpy(task[1]), torch.from_numpy(task[2]).long()
+    model, clips, labels, shapes = task
+    rng = np.random.default_rng(0)
+    weights = {key: 0.01 * rng.standard_normal(shape, np.float32) for key, shape in shapes.items()}
+    network = Network(model, weights, training=True)
+    clips, labels = torch.from_numpy(clips), torch.from_numpy(labels).long()
     optimizer = torch.optim.SGD(
-        network.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-3, dampening=0.9
+        [w for w in network.weights.values() if w.requires_grad],
+        lr=0.01,
+        momentum=0.9,
+        weight_decay=1e-3,
+        dampening=0.9,
     )
 
     def step(_: Any) -> None:

@@ -89,10 +89,11 @@ def _load_openvino(path: Path, threads: int, *, precision: str | None = None) ->
 def _load_pytorch(path: Path, threads: int, *, channels_last: bool) -> Score:
     import torch
 
-    from benchmarks.torch_network import read_network
+    from benchmarks.torch_network import Network
 
     torch.set_num_threads(threads)
-    network = read_network(path, channels_last=channels_last)
+    weights = dict(np.load(path))
+    network = Network(str(weights.pop("name")), weights, channels_last=channels_last)
 
     def score(clip: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

@@ -223,11 +223,12 @@ def test_benchmark_networks_compute_what_ours_do(tmp_path, name, frames, size):
     export.write_weights(model, tmp_path / "weights.npz")
     np.save(tmp_path / "clips.npy", clips)
     script = (
-        "import numpy as np, torch; from benchmarks.torch_network import read_network\n"
-        "clips = torch.from_numpy(np.load('clips.npy'))\n"
+        "import numpy as np, torch; from benchmarks.torch_network import Network\n"
+        "clips, weights = torch.from_numpy(np.load('clips.npy')), dict(np.load('weights.npz'))\n"
+        "name = str(weights.pop('name'))\n"
         "for last in (True, False):\n"
-        "    logits = read_network('weights.npz', channels_last=last)(clips)\n"
-        "    np.save(f'{last}.npy', logits.softmax(1).detach().numpy())"
+        "    logits = Network(name, weights, channels_last=last)(clips)\n"
+        "    np.save(f'{last}.npy', logits.softmax(1).numpy())"
     )
     paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
