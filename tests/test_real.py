@@ -254,6 +254,37 @@ def test_two_gestures_side_by_side_are_both_named(real, tmp_path):
     assert evaluation["mean_average_precision"] >= 0.75
 
 
+def test_gestures_are_found_in_long_videos(real, tmp_path):
+    """Joins the videos of a scene, eight at a time, with pauses of 1.2 to 3 seconds."""
+    listed = rows(real / "gestures" / "manifest.csv")
+    rng, rate = np.random.default_rng(1), 12
+    lines = ["path,label,split,start_seconds,end_seconds,group"]
+    for scene in sorted({row["scene"] for row in listed}):
+        videos = [row for row in listed if row["scene"] == scene]
+        rng.shuffle(videos)
+        for first in range(0, len(videos), 8):
+            path, frames = tmp_path / f"{scene}_{first}.mp4", []
+            for row in videos[first : first + 8]:
+                seconds = int(row["frames_decoded"]) / float(row["fps"])
+                gesture = spread_frames(real / "gestures" / row["path"], round(seconds * rate))
+                still = gesture[: max(2, len(gesture) // 12)]  # nothing happens yet
+                pause = np.resize(np.concatenate([still, still[::-1]]), gesture.shape)
+                frames += [*np.concatenate([pause] * 3)[: int(rate * rng.uniform(1.2, 3))]]
+                start, end = len(frames) / rate, (len(frames) + len(gesture)) / rate
+                frames += [*gesture]
+                place = f"{row['split']},{start:.3f},{end:.3f},{scene}"
+                lines.append(f"{path},{row['label']},{place}")
+            encode(path, frames, rate=rate)
+    manifest, run = tmp_path / "manifest.csv", tmp_path / "run"
+    manifest.write_text("\n".join(lines) + "\n")
+    words = ["--recipe=few", "--weights=motion", "--set", "videos.background=0.5"]
+    print(process("keras_r3d.train", manifest, *words, f"--workdir={run}"))
+    print(process("keras_r3d.evaluate", f"--model={run}", "--segments"))
+    found = json.loads((run / "evaluations" / "test-segments" / "segments.json").read_text())
+    assert found["segments_true"] == 40
+    assert found["mean_average_precision"]["0.5"] >= 0.35
+
+
 def spread_frames(path: Path, count: int = 48) -> np.ndarray:
     """Returns frames spread over a video, each 160 pixels wide and 120 high."""
     reader = VideoReader(120, 0.0)
