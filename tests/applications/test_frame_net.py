@@ -107,7 +107,7 @@ def test_a_file_of_keras_computes_the_mean_of_what_keras_computes(name, module, 
     counts = [sum(np.prod(w.shape) for w in model.trainable_weights) for model in (ours, backbone)]
     assert counts[0] == counts[1]
     expected = output(backbone, frames).mean((1, 2)).reshape(2, 3, -1).mean(1)
-    assert output(ours, CLIPS) == pytest.approx(expected, abs=1e-4 * np.abs(expected).max())
+    assert output(ours, CLIPS) == pytest.approx(expected, abs=1e-4 * float(np.abs(expected).max()))
 
 
 def test_scores_are_the_mean_of_the_frames_scores_before_the_softmax(network, file):
