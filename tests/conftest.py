@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 from matplotlib.figure import Figure
 
 from keras_r3d import recipe
@@ -23,6 +24,10 @@ from keras_r3d.data.sampling import cropping
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell starts what is in the background so; but commands that tests start are interrupted.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says nothing where others use the same cores.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 STEP = 6  # levels of brightness from one frame to the next
 
