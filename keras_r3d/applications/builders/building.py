@@ -255,6 +255,16 @@ def pool(x, pooling: str | None):
     return x
 
 
+def finish(x, options: Mapping[str, Any]):
+    """Adds what follows the last map: what `pooling` says, or its mean, dropout and classifier."""
+    if not options["include_top"]:
+        return pool(x, options["pooling"])
+    x = pool(x, "avg")
+    if options["dropout"]:
+        x = layers.Dropout(options["dropout"], name="dropout")(x)
+    return classify(x, options)
+
+
 def classify(x, options: Mapping[str, Any]):
     """Adds the classifier."""
     activation = options["classifier_activation"]

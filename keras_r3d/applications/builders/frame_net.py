@@ -18,7 +18,7 @@ from keras import layers, ops
 
 from keras_r3d.applications import metadata
 from keras_r3d.applications.builders import building
-from keras_r3d.applications.networks import FRAME_NET, Conventions
+from keras_r3d.applications.networks import FRAME_NET, INCEPTION, Conventions
 from keras_r3d.applications.weights import loading
 from keras_r3d.applications.weights.weights_file import Value, WeightsFile, open_weights
 from keras_r3d.recipe import Clips
@@ -26,7 +26,7 @@ from keras_r3d.system.errors import ArgumentError, WeightsError
 
 IMAGENET = "imagenet"
 _CAFFE = Conventions((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), (0, 255))  # their kernels: BGR
-_TENSORFLOW = Conventions((127.5, 127.5, 127.5), (127.5, 127.5, 127.5), (0, 255))
+_TENSORFLOW = INCEPTION
 _TORCH = Conventions((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), (0, 1))
 _CENTERED = Conventions((128.0, 128.0, 128.0), (128.0, 128.0, 128.0), (0, 255))
 
@@ -176,13 +176,8 @@ def _build_layers(x, options: dict[str, Any]):
     # Frames of all clips become one batch: one pass of 2D layers, whose batch norm sees all.
     x = _apply(backbone, ops.reshape(x, (-1, *x.shape[2:])))
     x = ops.reshape(x, (-1, count, *x.shape[1:]))
-    if not options["include_top"]:
-        return building.pool(x, options["pooling"])
     # The scores of the mean frame are the mean of the frames' scores: the classifier is linear.
-    x = building.pool(x, "avg")
-    if options["dropout"]:
-        x = layers.Dropout(options["dropout"], name="dropout")(x)
-    return building.classify(x, options)
+    return building.finish(x, options)
 
 
 def FrameNet(  # noqa: N802 (builders are written like classes)

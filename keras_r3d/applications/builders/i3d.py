@@ -70,13 +70,8 @@ def _build_layers(x, options: dict[str, Any]):
         x = _inception(x, scale_i3d(counts, first), name)
     if options["include_top"] or options["pooling"] == "avg":
         x = layers.AveragePooling3D((2, 1, 1), 1, data_format="channels_last", name="pool5")(x)
-    if not options["include_top"]:
-        return building.pool(x, options["pooling"])
     # The classifier is linear: of the mean of all places it makes the mean of their logits.
-    x = building.pool(x, "avg")
-    if options["dropout"]:
-        x = layers.Dropout(options["dropout"], name="dropout")(x)
-    return building.classify(x, options)
+    return building.finish(x, options)
 
 
 def I3D(  # noqa: N802 (builders are written like classes)

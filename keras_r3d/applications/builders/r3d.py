@@ -67,12 +67,7 @@ def _build_layers(x, options: dict[str, Any], *, network: Network):
             x = blocks.residual(x, *shape, network, options["shortcut"], kind)
     if network.dense:
         x = blocks.relu(blocks.batch_norm(x, "conv5_bn"), "conv5_relu")
-    if not options["include_top"]:
-        return building.pool(x, options["pooling"])
-    x = building.pool(x, "avg")
-    if options["dropout"]:
-        x = layers.Dropout(options["dropout"], name="dropout")(x)
-    return building.classify(x, options)
+    return building.finish(x, options)
 
 
 _OPTIONS = """
