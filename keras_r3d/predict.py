@@ -44,7 +44,6 @@ def _main(
     from keras_r3d.data.annotations import FRAME_RATE, listing
 
     words: Sequence[str] = arguments["videos"]
-    arguments["segments"] = segments
     live = live or any(listing.is_live(word) for word in words)
     unfit = _FILES_ONLY if live else _LIVE_ONLY
     for name in unfit:
@@ -62,7 +61,7 @@ def _main(
     if not live:
         rate = arguments.get("frame_rate", FRAME_RATE)
         videos = listing.videos(words, sys.stdin, frame_rate=rate, say=print)
-        return _predict(arguments, videos, patience)
+        return _predict(arguments, videos, patience, segments)
     if len(words) > 1:
         raise R3DError(f"A live source is watched alone. Received: {' '.join(words)}")
     if arguments.get("fuse"):
@@ -85,12 +84,14 @@ def _open(arguments: command.Arguments):
 
 
 def _predict(
-    arguments: command.Arguments, videos: "list[Video]", patience: dict[str, float]
+    arguments: command.Arguments,
+    videos: "list[Video]",
+    patience: dict[str, float],
+    segments: bool,
 ) -> int:
     from keras_r3d.inference.prediction import result_table
     from keras_r3d.inference.prediction.predictions import Predictions
 
-    segments = arguments["segments"]
     options = arguments.of(_SEGMENTS if segments else _PREDICT) | patience | {"videos": videos}
     outputs = {name: options[name] for name in ("json", *_FILES_ONLY) if name in options}
     names = [video.name for video in videos]

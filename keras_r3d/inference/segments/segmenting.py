@@ -169,12 +169,17 @@ class SegmentEvaluation:
 
     def mean_average_precision(self, overlap: float) -> float:
         """Returns the mean over classes of the average precision at a temporal overlap."""
-        return _mean_precision([f.segments for f in self.found], self.true, self.classes, overlap)
+        return self._precisions([overlap])[0]
+
+    def _precisions(self, overlaps: Sequence[float]) -> list[float]:
+        found = [video.segments for video in self.found]
+        return _mean_precisions(found, self.true, self.classes, overlaps)
 
     def figures(self) -> dict[str, Any]:
         """Returns what is written to JSON: mAP by overlap, and their mean as ActivityNet's."""
-        by_overlap = {f"{o:g}": self.mean_average_precision(o) for o in precision.OVERLAPS}
-        mean = float(np.mean([self.mean_average_precision(o) for o in _MEAN_OF]))
+        shares = dict(zip(_MEAN_OF, self._precisions(_MEAN_OF), strict=True))
+        by_overlap = {f"{overlap:g}": shares[overlap] for overlap in precision.OVERLAPS}
+        mean = float(np.mean(list(shares.values())))
         return {
             "mean_average_precision": by_overlap | {"0.5:0.95": mean},
             "videos": len(self.found),
@@ -232,23 +237,26 @@ class SegmentEvaluation:
         return place
 
 
-def _mean_precision(
+def _mean_precisions(
     found: Sequence[Sequence[Segment]],
     true: Sequence[Sequence[Segment]],
     classes: Sequence[str],
-    overlap: float,
-) -> float:
+    overlaps: Sequence[float],
+) -> list[float]:
+    """Returns the mean over classes of the average precision, at each temporal overlap."""
+
     def intervals(segments: Sequence[Segment], label: str) -> tuple[np.ndarray, np.ndarray]:
         own = [s for s in segments if s.label == label]
         seconds = np.array([(s.start_seconds, s.end_seconds) for s in own]).reshape(-1, 2)
         return seconds, np.array([s.score for s in own])
 
     labels = [label for label in classes if label != BACKGROUND]
-    return precision.mean_average_precision(
-        {label: [intervals(video, label) for video in found] for label in labels},
-        {label: [intervals(video, label)[0] for video in true] for label in labels},
-        overlap,
-    )
+    found_by_class = {label: [intervals(video, label) for video in found] for label in labels}
+    true_by_class = {label: [intervals(video, label)[0] for video in true] for label in labels}
+    return [
+        precision.mean_average_precision(found_by_class, true_by_class, overlap)
+        for overlap in overlaps
+    ]
 
 
 def choose_rule(
@@ -268,7 +276,7 @@ def choose_rule(
     seconds: list[float | None] = [None]
     if classifier.clips.is_spread:
         seconds = list({round(max(_LEAST, float(q)), 2) for q in np.quantile(lengths, _LENGTHS)})
-    best, best_rule = -1.0, finding.DEFAULT
+    best, best_rule, true = -1.0, finding.DEFAULT, list(videos.values())
     for length in seconds:
         start = dataclasses.replace(finding.DEFAULT, window_seconds=length)
         scored = list(slide(classifier, reader, list(videos), start, timeout))
@@ -277,8 +285,7 @@ def choose_rule(
                 start, smoothing=smoothing, threshold=threshold, margin=margin
             )
             found = [segments_of(prediction, rule) for prediction in scored]
-            true, classes = list(videos.values()), classifier.classes
-            mean = np.mean([_mean_precision(found, true, classes, o) for o in _MEAN_OF])
+            mean = np.mean(_mean_precisions(found, true, classifier.classes, _MEAN_OF))
             if mean > best:
                 best, best_rule = float(mean), rule
     say(
@@ -297,7 +304,7 @@ def described(rule: SegmentRule) -> str:
 def settle(opened: Opened, asked: SegmentRule | None) -> SegmentRule:
     """Returns the rule that is kept in a run (`evaluate` chooses it), changed as is asked for.
 
-    ArgumentError: a number is out of range, or no length of windows is known, or it is of no use.
+    ArgumentError: a number is out of range, or the length of windows is missing, or cannot be set.
     """
     rule = finding.DEFAULT
     if opened.run is not None and (path := opened.run.path / run_folder.SEGMENT_RULE).is_file():
