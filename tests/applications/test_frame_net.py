@@ -30,7 +30,7 @@ SMALL = {"backbone": "MobileNet", "width": 0.25}
 def moved(model: keras.Model, clips: np.ndarray = CLIPS) -> keras.Model:
     """Moves batch norms away from their start; moving statistics are those of the clips.
 
-    Of others, what is random vanishes on its way through so many layers.
+    In other networks random values fade to nothing over so many layers.
     """
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):

@@ -143,7 +143,7 @@ def at_rate(
         float64 `(n,)`.
 
     Raises:
-        VideoError: there are so many instants for so few frames that time stamps must be damaged.
+        VideoError: time stamps are damaged: they ask for far more instants than there are frames.
     """
     if not fps:
         return np.arange(len(seconds)), seconds
