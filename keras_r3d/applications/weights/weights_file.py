@@ -172,9 +172,7 @@ def _open_checkpoint(path: Path, key: str | None) -> WeightsFile:
         )
     if torchvision:
         options |= {"max_pool": False, "conv1_t_stride": 1}
-    row = pretrained.find_file(network, path.name)
-    if row is not None and row.classes != options.get("classes"):
-        row = None  # somebody's own, under that name
+    row = _find_row(network, path, options)
     file = WeightsFile(
         path,
         values,
@@ -182,11 +180,21 @@ def _open_checkpoint(path: Path, key: str | None) -> WeightsFile:
         options,
         row.conventions.to_bytes() if row else None,
         read_labels(row.labels) if row and row.labels else None,
-        (0.5,) * row.classes if row and row.several_labels else None,
+        _thresholds(row),
         checkpoint=checkpoint,
         unknown=tuple(unknown),
     )
     return c3d_files.settle(file, names, True) if network in C3D_NETWORKS else file
+
+
+def _find_row(network: str, path: Path, options: Mapping[str, Any]) -> pretrained.Pretrained | None:
+    """Returns what a file is by its name; None also if it is somebody's own, under that name."""
+    row = pretrained.find_file(network, path.name)
+    return row if row is not None and row.classes == options.get("classes") else None
+
+
+def _thresholds(row: pretrained.Pretrained | None) -> tuple[float, ...] | None:
+    return (0.5,) * row.classes if row and row.several_labels else None
 
 
 def _read_tensor(
@@ -242,6 +250,7 @@ def _open_i3d(
         options,
         (INCEPTION if rgb else INCEPTION_FLOW).to_bytes(),
         read_labels("kinetics400") if kinetics else None,
+        _thresholds(_find_row(network, path, options)),
         checkpoint=checkpoint,
         unknown=tuple(unknown),
         recipe="i3d" if rgb else None,
