@@ -307,7 +307,8 @@ def resumable() -> Iterator[None]:
 
 def _leave(code: int | str | None) -> None:
     """Ends the process as `sys.exit`, also while decoders work or hang in threads of ours."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what could be interrupted is over
+    for number in (signal.SIGINT, signal.SIGTERM):  # what could be interrupted is over
+        signal.signal(number, signal.SIG_IGN)
     if workers.threads_ended(1.0):
         sys.exit(code)
     if isinstance(code, str):

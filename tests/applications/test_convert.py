@@ -48,7 +48,7 @@ def test_the_command_writes_a_file_of_plain_keras_and_says_what_it_found(
     for line in (
         "legacy container under state_dict.module",
         f"r3d10, {original.count_params():,} parameters",
-        "shortcut A, width 0.125, in_channels 3, conv1_t_size 7, conv1_t_stride 1, max_pool True",
+        "in_channels 3, width 0.125, conv1_t_size 7, shortcut A, conv1_t_stride 1, max_pool True",
         f"{len(original.weights)} used, 0 left over, 9 that only training needs",
         "3; names: a, b, c",
         "mean [1.0000, 2.0000, 3.0000], std [4.0000, 5.0000, 6.0000] of 0-255 (given)",

@@ -39,10 +39,9 @@ np.savez(out, losses=losses, videos=[" ".join(v) for v in videos],
          **{f"{n:03} {v.path}": np.asarray(v) for n, v in enumerate(variables)})
 """
 STEADY = [
-    'train.optimizer.kind="sgd"',
-    "train.optimizer.learning_rate=0.00001",
-    'train.schedule.kind="plateau"',
-    "train.schedule.warmup_epochs=0",
+    'train.optimizer={kind="sgd", learning_rate=1e-5, momentum=0.9, dampening=0.9, '
+    "weight_decay=1e-3}",
+    'train.schedule={kind="plateau", factor=0.1, patience=10, threshold=1e-4, drops=3}',
     "train.synchronized_batch_norm=true",
     "train.clips_per_video=8",
     "train.batch_size=8",
@@ -114,6 +113,7 @@ class Job:
                         [
                             *(sys.executable, "-m", "keras_r3d.train", f"--recipe={path}"),
                             *(f"--data_dir={data_dir}", f"--workdir={workdir}"),
+                            "--save_steps=5",
                         ],
                         env=environment(index, ports),
                         stdout=file,
@@ -133,8 +133,9 @@ class Job:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # six processes that start
 def test_a_job_whose_worker_is_killed_or_asked_to_stop_goes_on(class_folders, tmp_path):
-    changes = ["train.epochs=20", "train.save_steps=5", "train.clips_per_video=8"]
+    changes = ["train.epochs=20", "train.clips_per_video=8"]
     path = written_recipe(tmp_path, *STEADY, *changes)
     job = Job(path, class_folders, tmp_path / "run")
     job.wait_for_states()
