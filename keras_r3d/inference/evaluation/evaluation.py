@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -36,6 +36,8 @@ class Evaluation:
         run: of the (first) model; None if it comes from none.
         folder: where `save` writes by default; None if the model is of no run.
     """
+
+    several: ClassVar[bool] = False  # whether a video may have several labels
 
     classes: Sequence[str]
     predictions: Sequence[Prediction]
