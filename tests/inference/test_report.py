@@ -53,7 +53,7 @@ def test_the_page_has_the_figures_and_every_video():
     assert found.values("classes", "recall") == [0.5, 0.0]
     assert found.data["confusion"] == [[0, 0, 1], [0, 1, 1]]
     assert sum(found.data["bins"]["counts"]) == 2
-    assert {"video top-1", "33.3 %", "6.1 – 79.2"} <= set(found.texts)
+    assert {"video top-1", "33.3 %", "(6.1 – 79.2)"} <= set(found.texts)
     assert evaluation.floor() in found.texts
 
 

@@ -35,20 +35,20 @@ def folder_of(
         return None
     parts = [split, protocol]
     if len(models) > 1:
-        others = [_short(opened.run.path, run.path) for opened in models[1:] if opened.run]
+        others = [short(opened.run.path, run.path) for opened in models[1:] if opened.run]
         parts += [f"fused-{'-'.join(others)}"]
         if len(set(weights)) > 1:
             parts.append("-".join(f"{weight:g}" for weight in weights))
     elif not first.best:
-        parts.append(_short(first.classifier.name, run.path))
+        parts.append(short(first.classifier.name, run.path))
     elif (data, first.classifier.eval, split) == (None, run.recipe.eval, run.recipe.eval.split):
         return run.path
-    parts.append("" if data is None else _short(data, run.path))
+    parts.append("" if data is None else short(data, run.path))
     name = files.file_name("-".join(part for part in parts if part))
     return run.path / run_folder.EVALUATIONS / name
 
 
-def _short(path: str | Path, root: Path) -> str:
+def short(path: str | Path, root: Path) -> str:
     """Returns a name for a path: its own inside a run folder, else a unique one."""
     absolute = os.path.abspath(path)
     below = os.path.relpath(absolute, os.path.abspath(root))

@@ -19,7 +19,7 @@ def table(evaluation: "Evaluation") -> str:
     figures, clips = evaluation.figures(), not evaluation.one_window_each
     rows = [("", "clip accuracy", "video accuracy")]
     rows += [(title, "", text) for title, text in evaluation.rows()]
-    rows += [(title, _share(figures, c), _share(figures, v)) for title, c, v in shares(evaluation)]
+    rows += [(title, share(figures, c), share(figures, v)) for title, c, v in shares(evaluation)]
     rows += facts(evaluation)
     lines = [f"{title:22}{f'{c:24}' if clips else ''}{v}".rstrip() for title, c, v in rows]
     lines += [
@@ -82,7 +82,7 @@ def explained(evaluation: "Evaluation") -> str:
     return text + evaluation.explained()
 
 
-def _share(figures: Mapping[str, Any], name: str) -> str:
+def share(figures: Mapping[str, Any], name: str) -> str:
     """Returns an accuracy with its interval, both in percent; "" without a name."""
     if not name:
         return ""

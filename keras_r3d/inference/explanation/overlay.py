@@ -15,6 +15,7 @@ from keras_r3d.data.decoding.pixels import resize
 from keras_r3d.inference.explanation.heat import Heat
 from keras_r3d.pictures import contact_sheet, flow_key, fonts
 from keras_r3d.pictures.contact_sheet import Cell
+from keras_r3d.reports import page as pages
 from keras_r3d.system import files
 from keras_r3d.system.text import shortened
 
@@ -75,9 +76,7 @@ def write_video(
     It is repeated until it lasts 4 seconds; `lines` stand above the pictures, the rest is as in
     `strip`. Optical flow has the disc of directions in it.
     """
-    colored = _colored(clip)
-    panels = [_enlarged(frames) for frames in (colored, blend(colored, heat))]
-    pictures = np.concatenate(panels, axis=2)
+    pictures = _beside(clip, heat)
     width = pictures.shape[2]
     head = _lettered(lines, width, _LINE * len(lines) + 14)
     frames = []
@@ -91,6 +90,45 @@ def write_video(
     times = max(1, math.ceil(_LEAST_SECONDS * pace / len(frames)))
     with files.atomic(path) as temporary:
         video_writer.write(temporary, frames * times, pace)
+
+
+def page(
+    clip: np.ndarray, heats: Mapping[str, Heat], seconds: np.ndarray, lines: Sequence[str]
+) -> str:
+    """Returns a page with the clip beside itself under each heat, and the heat over time.
+
+    The arguments are as of `strip`; the first line is the title.
+    """
+    pictures = np.concatenate([_beside(clip, heat) for heat in heats.values()], axis=1)
+    times = seconds - seconds[0]
+    # Frames that are looped to fill a clip have no time of their own.
+    shown = np.concatenate([[True], np.diff(np.maximum.accumulate(times)) > 0])
+    mp4 = video_writer.encode(zip(times[shown], pictures[shown], strict=True))
+    lasts = float(times[shown][-1])
+    series = [
+        {"name": name, "x": seconds[shown], "y": heat.mean(axis=(1, 2))[shown]}
+        for name, heat in heats.items()
+    ]
+    return pages.render(
+        "video.html",
+        title=lines[0],
+        lines=lines[1:],
+        video=pages.video_url(mp4),
+        caption=f"The clip, {lasts:.2f} s, and beside it what speaks for the class: "
+        f"{', '.join(heats)}{' below' * (len(heats) > 1)}. 1 is the hottest pixel of the clip.",
+        data={
+            "start": float(seconds[0]),
+            "windows": None,
+            "chart": {"title": "Mean heat of each frame", "xlabel": "second", "series": series},
+        },
+    )
+
+
+def _beside(clip: np.ndarray, heat: Heat) -> np.ndarray:
+    """Draws the clip beside itself under the heat."""
+    colored = _colored(clip)
+    panels = [_enlarged(frames) for frames in (colored, blend(colored, heat))]
+    return np.concatenate(panels, axis=2)
 
 
 def _colored(clip: np.ndarray) -> np.ndarray:

@@ -100,17 +100,17 @@ function table(host, columns, { size = 25, label = "rows", marks = [] } = {}) {
   return { only };
 }
 
-// Lines over each other: {title, xlabel, series: [{name, x, y}], top}. Returns a function that
+// Lines over each other: {title, xlabel, series: [{name, x, y}], top, range}. Returns a function that
 // moves a line to a place on the x axis; `seek` is called with the place that is clicked.
-function chart(host, { title, xlabel, series, top = null, bars = false }, seek = null) {
+function chart(host, { title, xlabel, series, top = null, range = [] }, seek = null) {
   const readout = make("p", { class: "readout" }, "\u00a0");
   const canvas = document.createElementNS(SVG, "svg");
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", title);
-  const legend = make("ul", { class: "legend" }, ...series.map((line, n) =>
+  const legend = make("ul", { class: "legend" }, ...series.filter((line) => line.name).map((line, n) =>
     make("li", {}, make("i", { style: `border-color:${color(n)};border-top-style:${n < 10 ? "solid" : "dashed"}` }), make("bdi", {}, line.name))));
   host.append(make("h3", {}, title), canvas, readout, legend);
-  const xs = series.flatMap((line) => line.x), ys = series.flatMap((line) => line.y).filter((y) => y !== null);
+  const xs = series.flatMap((line) => line.x).concat(range), ys = series.flatMap((line) => line.y).filter((y) => y !== null);
   const [left, low] = [Math.min(...extent(xs)), Math.min(0, ...extent(ys))];
   const right = Math.max(...extent(xs), left + 1e-9), high = top ?? (Math.max(...extent(ys), low + 1e-9));
   const margin = { left: 48, right: 10, top: 8, bottom: 34 }, height = 240;
@@ -153,7 +153,7 @@ function chart(host, { title, xlabel, series, top = null, bars = false }, seek =
     cursor.setAttribute("x1", px(at));
     cursor.setAttribute("x2", px(at));
     cursor.setAttribute("visibility", "visible");
-    const values = series.slice(0, 6).map((line) => `${line.name} ${short(line.y[nearest(line, at)])}`);
+    const values = series.slice(0, 6).map((line) => `${line.name} ${short(line.y[nearest(line, at)])}`.trim());
     readout.textContent = `${xlabel} ${short(at)}: ${values.join(" · ")}`;
   }
 
