@@ -104,20 +104,19 @@ class Comparison:
         return place
 
     def _page(self) -> str:
-        short = dict(zip(self.evaluations, report.shorter(list(self.evaluations)), strict=True))
-        records = {name: _by_video(values) for name, values in self.evaluations.items()}
-        videos = list(dict.fromkeys(itertools.chain(*records.values())))
-        rows = {name: [found.get(video) for video in videos] for name, found in records.items()}
-        labels = [next(filter(None, row))["label"] for row in zip(*rows.values(), strict=True)]
-        columns = [report.column("video", report.shorter(videos)), report.column("true", labels)]
-        columns += [
-            report.column(short[name], [_answer(record) for record in found])
-            for name, found in rows.items()
-        ]
-        right = [
-            [bool(r and r.get("correct")) for r in row] for row in zip(*rows.values(), strict=True)
-        ]
-        columns.append(report.column("", [_who(row, list(short.values())) for row in right]))
+        names = report.shorter(list(self.evaluations))
+        short = dict(zip(self.evaluations, names, strict=True))
+        found = [_by_video(values) for values in self.evaluations.values()]
+        videos = list(dict.fromkeys(itertools.chain(*found)))
+        rows = [[records.get(video) for records in found] for video in videos]
+        labels = [next(filter(None, row))["label"] for row in rows]
+        judged = [_judged(row, names) for row in rows]
+        columns = {
+            "video": report.shorter(videos),
+            "true": labels,
+            **{name: [_answer(row[n]) for row in rows] for n, name in enumerate(names)},
+            "": judged,
+        }
         shares = {
             title: [(short[n], v[key], v[f"{key}_interval"]) for n, v in self.evaluations.items()]
             for title, key in (("video top-1", "video_top1"), ("clip top-1", "clip_top1"))
@@ -125,7 +124,7 @@ class Comparison:
         return pages.render(
             "comparison.html",
             title=f"Comparison of {', '.join(short.values())}",
-            names=list(self.evaluations),
+            folders=list(self.evaluations),
             shares=shares,
             pairs=[
                 dataclasses.replace(p, first=short[p.first], second=short[p.second])
@@ -133,8 +132,8 @@ class Comparison:
             ],
             explained=_EXPLAINED,
             data={
-                "videos": columns,
-                "marks": ["all right", "all wrong", *(f"only {name}" for name in short.values())],
+                "videos": [report.column(title, values) for title, values in columns.items()],
+                "marks": sorted(set(judged)),
                 "curves": report.curves({short[name]: Path(name) for name in self.evaluations}),
             },
         )
@@ -235,9 +234,11 @@ def _answer(record: Mapping[str, Any] | None) -> str:
     return record["top"][0]["label"] if record.get("top") else "no score"
 
 
-def _who(right: Sequence[bool], names: Sequence[str]) -> str:
+def _judged(row: Sequence[Mapping[str, Any] | None], names: Sequence[str]) -> str:
     """Returns who is right about a video."""
-    if all(right) or not any(right):
-        return "all right" if all(right) else "all wrong"
-    those = [name for name, is_right in zip(names, right, strict=True) if is_right]
-    return f"only {', '.join(those)}"
+    if None in row:
+        return "not in all"
+    right = [n for n, record in zip(names, row, strict=True) if record and record.get("correct")]
+    if len(right) in (0, len(row)):
+        return "all right" if right else "all wrong"
+    return f"only {', '.join(right)}"
