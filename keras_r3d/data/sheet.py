@@ -181,7 +181,7 @@ def _strips(
             yield strips
 
 
-@fonts.any_script()
+@fonts.look()
 def _page(reader: Reader, strips: Sequence[Strip], clips: Clips) -> Figure:
     # Beside each clip its middle frame before it was cut; rendered clips are not cut.
     uncut = [

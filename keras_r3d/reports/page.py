@@ -17,7 +17,7 @@ import numpy as np
 from keras_r3d._version import __version__
 
 _PACKAGES = ("keras", "tensorflow", "numpy", "opencv-python", "av")
-_DIGITS = 4  # of a number in a page, significant ones
+_DIGITS = 6  # of a number in a page, significant ones
 
 
 def render(template: str, **values: Any) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import write_video
 from demo_shapes import shape_masks
+from html_pages import Page
 
 from keras_r3d import applications, explain, recipe
 from keras_r3d.data import clips, demo
@@ -54,11 +55,18 @@ def test_a_video_is_explained(model, tmp_path):
     assert "Window 2, 0.80-1.00 s" in said
     assert "2 frames of its own; they are looped to the 4" in said
     assert "rank correlation" in said
-    kinds = ("mp4", "npz", "png")
+    kinds = ("html", "mp4", "npz", "png")
     assert sorted(p.name for p in output.iterdir()) == [f"film.explain.{kind}" for kind in kinds]
     with np.load(output / "film.explain.npz") as saved:
         assert saved["grad_cam"].shape == saved["occlusion"].shape == (4, 32, 32)
         assert saved["class"] == "ein_Wort"
+        heat = saved["grad_cam"]
+    page = Page((output / "film.explain.html").read_text())
+    assert page.tags["video"] == 1
+    grad_cam, occlusion = page.data["chart"]["series"]
+    # Two of the four frames have a time of their own.
+    assert grad_cam["x"] == occlusion["x"] == pytest.approx([0.8, 0.9])
+    assert grad_cam["y"] == pytest.approx(heat[:2].mean(axis=(1, 2)), rel=1e-5)
     film = VideoFile(str(output / "film.explain.mp4"))
     assert len(film.index().seconds) / film.rate >= 4
 

@@ -143,7 +143,7 @@ def _enlarged(frames: np.ndarray) -> np.ndarray:
     return np.stack([resize(np.ascontiguousarray(frame), rows, columns) for frame in frames])
 
 
-@fonts.any_script()
+@fonts.look()
 def _lettered(lines: Sequence[str], width: int, height: int) -> np.ndarray:
     """Draws text as a picture, white on black, uint8 `(height, width, 3)`."""
     figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="black")

@@ -142,7 +142,7 @@ def _rate(header: float, seconds: np.ndarray) -> float:
     return float(np.clip(1 / np.median(np.diff(seconds)), *_RATES)) if len(seconds) > 1 else 25.0
 
 
-@fonts.any_script()
+@fonts.look()
 def caption(label: str, score: float, height: int, width: int) -> Frame:
     """Draws a label and its score white on black, for a frame of that size: `(rows, width, 3)`."""
     rows = min(height, max(_LEAST_STRIP, round(min(height, width) * _STRIP)))
