@@ -81,10 +81,11 @@ class Explanation:
         paths = paths_of(self.video, folder, npz)
         files.make_folder(Path(folder))
         fonts.save(self.figure(), paths["png"])
-        clip, hottest = self.clip, self.heats["Grad-CAM"]
-        overlay.write_video(paths["mp4"], clip, hottest, self.seconds, self._title())
+        mp4 = overlay.video(self.clip, self.heats, self.seconds)
+        with files.atomic(paths["mp4"]) as temporary:
+            temporary.write_bytes(mp4)
         lines = [*self._title(), *self.notes]
-        files.write_text(paths["html"], overlay.page(clip, self.heats, self.seconds, lines))
+        files.write_text(paths["html"], overlay.page(mp4, self.heats, self.seconds, lines))
         if npz:
             values: dict[str, Any] = {"clip": self.clip, "seconds": self.seconds}
             values |= {"class": self.label, "score": self.score, "layer": self.stage.layer}
