@@ -230,9 +230,10 @@ function confusion(host, names, cells, pick) {
   function redraw() {
     const wanted = words(search.value);
     const fitting = names.map((_, n) => n).filter((n) => words(names[n]).includes(wanted));
-    const shown = fitting.sort(orders["most mistakes first"]).slice(0, most).sort(orders[order.value]);
+    const shown = [...fitting].sort(orders["most mistakes first"]).slice(0, most).sort(orders[order.value]);
     const all = shown.length === names.length;
-    note.textContent = all ? `${names.length} classes` : `${shown.length} of ${names.length} classes, those with the most mistakes`;
+    note.textContent = `${all ? "" : `${shown.length} of `}${names.length} classes`
+      + (shown.length < fitting.length ? ", those with the most mistakes" : "");
     const heads = shown.map((n) => make("th", { scope: "col", title: names[n] }, make("span", {}, names[n])));
     if (!all) heads.push(make("th", { scope: "col" }, make("span", {}, "other classes")));
     const rows = shown.map((t) => {
