@@ -100,3 +100,20 @@ def test_curves_are_those_of_the_log(tmp_path):
     assert [line["name"] for line in accuracy["series"]] == ["a training", "b training"]
     assert [line["name"] for line in rate["series"]] == ["a", "b"]
     assert report.curves({"": tmp_path}) == []
+
+
+def test_odd_bytes_and_passwords_of_names_are_not_written(tmp_path):
+    paths = ["/set/\udcff.avi", "https://me:secret@host/store/a.avi"]
+    evaluation = evaluations.make(
+        *(["a", "b"], [0, 0], [[[0.9, 0.1]], []]),
+        paths=paths,
+        errors={1: "https://me:secret@host/store/a.avi: gone"},
+        described={"data_dir": "https://me:secret@host/store"},
+    )
+    evaluation.save(tmp_path / "out")
+    for name in ("report.html", "evaluation.json"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "\\xff.avi" in text
+        assert 'me:secret@host/store/a.avi"' not in text
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert "https://host/store" in html

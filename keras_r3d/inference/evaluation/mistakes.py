@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Reader
@@ -47,6 +48,12 @@ class Mistake:
     score: float
     frames: Frame
     seconds: NDArray[np.float64]
+
+    @property
+    def file(self) -> str:
+        """Name of the video's file, with the seconds of a segment."""
+        path, name = self.video.path, self.video.name
+        return printable(os.path.basename(path) + name[len(path) :])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +132,5 @@ def _strip(frames: Frame, of_flow: bool) -> Frame:
 def _title(mistake: Mistake) -> str:
     names = mistake.video.label, mistake.taken_for
     true, taken_for = (shortened(name, _MOST_LETTERS) for name in names)
-    path = mistake.video.path
-    file = shortened(os.path.basename(path), _MOST_FILE_LETTERS) + mistake.video.name[len(path) :]
+    file = shortened(mistake.file, _MOST_FILE_LETTERS)
     return f"{true} → {taken_for} ({mistake.score:.2f}) · {file}"

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_r3d import run_folder
 from keras_r3d.data.annotations.labels import join_labels
+from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding import video_writer
 from keras_r3d.inference.evaluation import table
 from keras_r3d.inference.evaluation.mistakes import Mistake, Mistakes
@@ -38,7 +39,11 @@ def page(evaluation: "Evaluation", mistakes: Mistakes | None) -> str:
     return pages.render(
         "evaluation.html",
         title=" · ".join(filter(None, ["Evaluation", name, evaluation.split])),
-        settings={key: value for key, value in settings.items() if value not in (None, "")},
+        settings={
+            key: printable(value) if isinstance(value, str) else value  # no password of an address
+            for key, value in settings.items()
+            if value not in (None, "")
+        },
         recipe=None if run is None else (run.path / run_folder.RECIPE).read_text("utf-8"),
         shares=[
             (f"{kind} {title}", figures[key], figures[f"{key}_interval"])
@@ -122,7 +127,7 @@ def _video_columns(evaluation: "Evaluation") -> list[dict[str, Any]]:
     top = [record["top"][0] if record.get("top") else None for record in records]
     named = [join_labels(prediction.named_classes()) for prediction in predictions]
     return [
-        column("video", shorter([prediction.video for prediction in predictions])),
+        column("video", shorter([record["video"] for record in records])),
         column("true", [join_labels(video.labels) for video in evaluation.videos]),
         column("predicted", named),
         column("score", [row["score"] if row else None for row in top], "share"),
