@@ -100,7 +100,14 @@ def test_what_does_not_compare_is_one_sentence(tmp_path):
     ]:
         with pytest.raises(ArgumentError, match=message):
             inference.compare(runs)
-    for text in ("{", "[]", "null", '{"records": []}', '{"records": [3]}'):
+    for text in (
+        "{",
+        "[]",
+        "null",
+        '{"records": []}',
+        '{"records": [3]}',
+        '{"records": [{"video": "a", "label": "b", "status": "ok"}]}',
+    ):
         (bad / "evaluation.json").write_text(text)
         with pytest.raises(ArgumentError, match=r"bad/evaluation.json is damaged"):
             inference.compare([one, str(bad)])

@@ -64,7 +64,7 @@ class Comparison:
     """Evaluations of the same videos. Printed, it is a table.
 
     Attributes:
-        evaluations: what `evaluation.json` has of each, by name: the folder.
+        evaluations: what `evaluation.json` has of each, by folder; its records by video.
         pairs: all pairs of them.
     """
 
@@ -106,7 +106,7 @@ class Comparison:
     def _page(self) -> str:
         names = report.shorter(list(self.evaluations))
         short = dict(zip(self.evaluations, names, strict=True))
-        found = [_by_video(values) for values in self.evaluations.values()]
+        found = [values["records"] for values in self.evaluations.values()]
         videos = list(dict.fromkeys(itertools.chain(*found)))
         rows = [[records.get(video) for records in found] for video in videos]
         labels = [next(filter(None, row))["label"] for row in rows]
@@ -174,18 +174,18 @@ def _read(folder: Path) -> dict[str, Any]:
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        records = [(r["video"], r["label"], r["status"]) for r in values["records"]]
-        if not records or not values.keys() >= _NEEDED:
+        values["records"] = {
+            r["video"]: r
+            | {"label": r["label"], "correct": r["status"] != "error" and r["correct"]}
+            for r in values["records"]
+        }
+        if not values["records"] or not values.keys() >= _NEEDED:
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ArgumentError(
             f"`runs`: {path} is damaged, or of no evaluation of videos. Evaluate again."
         ) from error
     return values
-
-
-def _by_video(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    return {record["video"]: record for record in values["records"]}
 
 
 def _pair(first: str, second: str, evaluations: Mapping[str, Mapping[str, Any]]) -> Pair:
@@ -195,7 +195,7 @@ def _pair(first: str, second: str, evaluations: Mapping[str, Mapping[str, Any]])
             f"`runs`: {first} and {second} have different classes, so that their accuracies do not "
             f"compare: only one of them has {some(sorted(different))}."
         )
-    records = _by_video(left), _by_video(right)
+    records = left["records"], right["records"]
     scored = [
         {video for video, record in found.items() if record["status"] != "error"}
         for found in records
@@ -238,7 +238,7 @@ def _judged(row: Sequence[Mapping[str, Any] | None], names: Sequence[str]) -> st
     """Returns who is right about a video."""
     if None in row:
         return "not in all"
-    right = [n for n, record in zip(names, row, strict=True) if record and record.get("correct")]
+    right = [n for n, record in zip(names, row, strict=True) if record and record["correct"]]
     if len(right) in (0, len(row)):
         return "all right" if right else "all wrong"
     return f"only {', '.join(right)}"
