@@ -339,8 +339,7 @@ class VideoClassifier:
             timeline: also writes the scores over time, PNG and CSV, into this new folder.
             annotate: also writes a copy with the label burnt in: a .mp4 or .avi file, of several
                 videos a new folder.
-            html: also writes a page with the video and the scores of the moment: a .html file, of
-                several videos a new folder.
+            html: also writes a page of video and scores: a .html file, or a new folder.
             frame_rate: of folders of pictures, in frames a second.
             timeout: seconds after which a file that gives no more window is given up.
 
