@@ -16,6 +16,7 @@ VENV_311 ?= .venv-311
 VENV_OLDEST ?= .venv-oldest
 VENV_REMOTE ?= .venv-remote
 VENV_TORCH ?= .venv-torch
+VENV_DOCS ?= .venv-docs
 # For machines with a GPU this takes PyTorch's CUDA libraries along; if that is too much:
 # make test-torch TORCH="torch torchvision --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch==2.13.0 torchvision==0.28.0
@@ -23,7 +24,7 @@ TORCH ?= torch==2.13.0 torchvision==0.28.0
 PYTEST_FLAGS ?= -n 2 --dist loadfile
 KERAS_OLDEST := $(shell sed -n 's/.*"keras>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 
-.PHONY: demo test test-311 test-newest test-oldest test-remote test-slow test-real test-torch lint clean
+.PHONY: demo docs test test-311 test-newest test-oldest test-remote test-slow test-real test-torch lint clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python -m keras_r3d.train --recipe demo
@@ -59,6 +60,11 @@ test-torch: $(VENV)/.installed $(VENV_TORCH)/.installed
 test-remote: $(VENV_REMOTE)/.installed
 	$(VENV_REMOTE)/bin/python -m pytest tests/data/test_storage.py tests/data/test_remote_store.py
 
+# The documentation as a site; broken links, anchors and names are errors.
+docs: $(VENV_DOCS)/.installed
+	$(VENV_DOCS)/bin/python docs/site/stage.py build/docs
+	cd build/docs && $(abspath $(VENV_DOCS))/bin/zensical build --strict --config-file mkdocs.yml
+
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -93,6 +99,14 @@ $(VENV_TORCH)/.installed: Makefile
 	@$(VENV_TORCH)/bin/python -m pip install --quiet --disable-pip-version-check numpy $(TORCH)
 	@touch $@
 
+# What the site needs and no TensorFlow: docstrings are read, not imported.
+$(VENV_DOCS)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 was not found; name one: make PYTHON=…"; exit 1; }
+	@$(PYTHON) -m venv $(VENV_DOCS) 2>/dev/null || $(PYTHON) .ci/venv_without_ensurepip.py $(VENV_DOCS)
+	@$(PYTHON) -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
+		| $(VENV_DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r /dev/stdin
+	@touch $@
+
 # $(1) Python, $(2) folder of the virtual environment, $(3) what to install beside the project.
 comma := ,
 define install
@@ -109,4 +123,4 @@ define install
 endef
 
 clean:
-	rm -rf $(VENV) $(VENV_311) $(VENV_NEWEST) $(VENV_OLDEST) $(VENV_REMOTE) $(VENV_TORCH) build dist *.egg-info
+	rm -rf $(VENV) $(VENV_311) $(VENV_NEWEST) $(VENV_OLDEST) $(VENV_REMOTE) $(VENV_TORCH) $(VENV_DOCS) build dist *.egg-info

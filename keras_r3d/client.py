@@ -63,7 +63,7 @@ def main() -> None:
         [_SERVED, _PREDICT],
         words=["videos"],
         names={"exported_from": "export"},
-        without=["timeline", "annotate"],
+        without=["timeline", "annotate", "html"],
         example="some.mp4 --url grpc://localhost:8500 --export demo/1",
     )
 

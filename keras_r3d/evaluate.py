@@ -13,6 +13,7 @@ _RULE = "keras_r3d.inference.segments.finding:SegmentRule"
 _MODEL = "keras_r3d.inference.models.opening:Named"
 _CLASSIFIER = "keras_r3d.video_classifier:VideoClassifier.__init__"
 _EVALUATE = "keras_r3d.video_classifier:VideoClassifier.evaluate"
+_COMPARE = "keras_r3d.inference.evaluation.comparison:compare"
 _SEGMENTS = "keras_r3d.video_classifier:VideoClassifier.evaluate_segments"
 
 
@@ -26,6 +27,8 @@ def _main(
         output: folder for the results; must not exist. Default: one in the run folder.
     """
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one evaluates
+    if "runs" in arguments:
+        return _compare(arguments, output)
     from keras_r3d.inference.models.opening import Named
     from keras_r3d.inference.segments.finding import SegmentRule
 
@@ -54,14 +57,33 @@ def _main(
     return int(bool(evaluation.errors))
 
 
+def _compare(arguments: command.Arguments, output: str | None) -> int:
+    """Compares evaluations that were made before, and returns the exit code."""
+    others = [
+        name
+        for name in ("data", "model", "workdir", "fuse", "split", "protocol")
+        if name in arguments
+    ]
+    if others:
+        raise R3DError(f"`{others[0]}` is not for `runs`, which compares evaluations made before.")
+    run_folder.check_new(Path(output) if output else None)
+    from keras_r3d.inference.evaluation.comparison import compare
+
+    comparison = compare(arguments["runs"])
+    print(comparison)
+    print(f"Written into {comparison.save(output)}: {run_folder.REPORT}")
+    return 0
+
+
 def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_MODEL, _EVALUATE, _SEGMENTS, _CLASSIFIER, _RULE],
+        [_MODEL, _EVALUATE, _SEGMENTS, _CLASSIFIER, _RULE, _COMPARE],
         words=["data"],
         aliases={"data_dir": "data"},
-        several=["fuse", "weights"],
+        names={"runs": "compare"},
+        several=["fuse", "weights", "compare"],
         without=["clips", "exported_from", "say", "rule"],
         example="MY_VIDEOS --model runs/few",
     )

@@ -19,7 +19,7 @@ _CLASSIFIER = "keras_r3d.video_classifier:VideoClassifier.__init__"
 _WATCH = "keras_r3d.video_classifier:VideoClassifier.watch"
 _PREDICT = "keras_r3d.video_classifier:VideoClassifier.predict"
 _SEGMENTS = "keras_r3d.video_classifier:VideoClassifier.segments"
-_FILES_ONLY = ("csv", "timeline", "annotate")
+_FILES_ONLY = ("csv", "timeline", "annotate", "html")
 _LIVE_ONLY = ("every", "duration", "seconds", "smooth")
 _UNSAID = {"smooth": 1}  # a default, which says nothing
 _SEGMENTS_ONLY = ("window_seconds", "step", "smoothing", "threshold", "margin", "overlap")
@@ -53,8 +53,9 @@ def _main(
     if segments:
         if live:
             raise R3DError("--segments is for files, not for live sources.")
-        if arguments.get("annotate") is not None:
-            raise R3DError("--annotate is not for --segments.")
+        for name in ("annotate", "html"):
+            if arguments.get(name) is not None:
+                raise R3DError(f"--{name} is not for --segments.")
     elif given := [name for name in _SEGMENTS_ONLY if arguments.get(name) is not None]:
         raise R3DError(f"--{given[0]} is for --segments.")
     patience = {} if timeout is None else {"timeout": timeout}

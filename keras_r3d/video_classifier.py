@@ -324,6 +324,7 @@ class VideoClassifier:
         csv: str | None = None,
         timeline: str | None = None,
         annotate: str | None = None,
+        html: str | None = None,
         frame_rate: float = FRAME_RATE,
         timeout: float = scoring.TIMEOUT,
     ) -> Prediction | Predictions:
@@ -338,6 +339,7 @@ class VideoClassifier:
             timeline: also writes the scores over time, PNG and CSV, into this new folder.
             annotate: also writes a copy with the label burnt in: a .mp4 or .avi file, of several
                 videos a new folder.
+            html: also writes a page of video and scores: a .html file, or a new folder.
             frame_rate: of folders of pictures, in frames a second.
             timeout: seconds after which a file that gives no more window is given up.
 
@@ -358,6 +360,7 @@ class VideoClassifier:
         names = [video.name for video in found]
         streams = [scoring.score_files(model.classifier, found, timeout) for model in self._members]
         wanted = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate}
+        wanted["html"] = html
         fused = fusion.fuse(streams, self._shares)
         predictions = Predictions(names, fused, **wanted, top=top, timeout=timeout)
         if _names_several(videos):
@@ -586,7 +589,8 @@ class VideoClassifier:
             method: kind of Grad-CAM, see docs/explain.md.
             occlusion: also cover parts of the clip, to check (takes longer).
             frame_rate: of a folder of pictures, in frames a second.
-            output: also writes VIDEO.explain.mp4 and .png into this folder; nothing is replaced.
+            output: also writes VIDEO.explain.mp4, .png and .html into this folder; nothing is
+                replaced.
             npz: also writes the numbers there, VIDEO.explain.npz.
             progress: takes the number of parts covered, and of all.
 

@@ -56,6 +56,7 @@ def test_training_fills_the_run_folder(trained):
         "summary.json",
         "evaluation.json",
         "confusion.png",
+        "report.html",
     }
     assert (folder / "classes.txt").read_text() == "green\nred\n"
     assert recipe.load(str(folder / "recipe.toml")).train.epochs == 3

@@ -56,7 +56,9 @@ def test_the_notebook_is_the_page():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", "docs/predict.md", "docs/training.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/tour.md", "docs/gallery.md", "docs/predict.md", "docs/training.md"]
+)
 def test_python_of_other_pages_runs(page, place, monkeypatch):
     if not (place / "runs" / "few").exists():  # the model that these pages go on with
         run(PAGE, {}, monkeypatch, place)

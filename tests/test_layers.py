@@ -19,6 +19,7 @@ ROOMS = [
     "data.store",
     "data.motion",
     "pictures",
+    "reports",
     "data",
     "run_folder",
     "inference.models",

@@ -66,6 +66,7 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(wheel):
         "export/__main__.py",
         "recipes/demo.toml",
         "recipes/kinetics34.toml",
+        "reports/templates/page.js",
         "py.typed",
     ):
         assert f"keras_r3d/{name}" in names

@@ -99,9 +99,11 @@ def test_a_saved_model_cuts_videos_as_it_was_trained(fitted, videos, tmp_path):
 def test_explanation_and_embeddings(fitted, videos, tmp_path):
     path = videos / "red" / "0.avi"
     explanation = fitted.explain(path, class_name="red", output=tmp_path / "out", npz=True)
-    assert {file.suffix for file in (tmp_path / "out").iterdir()} == {".mp4", ".png", ".npz"}
+    assert {file.suffix for file in (tmp_path / "out").iterdir()} == {
+        *(".mp4", ".png", ".html", ".npz")
+    }
     assert explanation.heats["Grad-CAM"].shape == explanation.clip.shape[:3] == (16, 64, 64)
-    assert sorted(explanation.save(tmp_path)) == ["mp4", "png"]
+    assert sorted(explanation.save(tmp_path)) == ["html", "mp4", "png"]
     assert "red" in str(explanation)
     features = fitted.embed(videos, split="train")
     assert features.embedding.shape[0] == 12

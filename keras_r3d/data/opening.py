@@ -272,8 +272,8 @@ def open_videos(
 
     Args:
         data: folder with a folder of videos for each class (or, above them, folders "train",
-            "validation" and "test"), a CSV file with the columns path,label[,split][,group]
-            [,start_seconds,end_seconds][,frame_rate] (`labels` where a video has several), a list
+            "validation" and "test"), a CSV file with the columns `path,label[,split][,group]
+            [,start_seconds,end_seconds][,frame_rate]` (`labels` where a video has several), a list
             of lines "PATH LABEL", a folder of stored flow, or a clip store, also at a URL. A video
             is a file, or a folder of numbered pictures.
         annotations: of a folder: "auto", "folders", or the file in it that lists the videos, or a

@@ -22,7 +22,7 @@ from keras_r3d.data.annotations.labels import rarest
 from keras_r3d.data.clips import Clip, training_clip
 from keras_r3d.data.decoding import flow
 from keras_r3d.data.decoding.pixels import Frame
-from keras_r3d.data.decoding.reader import Cut, Reader
+from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.data.opening import Videos, open_source, split_of
 from keras_r3d.pictures import flow_key, fonts
 from keras_r3d.recipe import Clips
@@ -34,9 +34,10 @@ _MOST_STRIPS = 15  # of a page
 _MOST_CLASSES = 8  # of the sheet of a training
 _MOST_FRAMES = 8
 _MOST_LETTERS = 32  # of a name in a title
-_SIDE = 224  # pixels of an uncut frame, made square; it is drawn in its own shape
+_HEIGHT = 224  # pixels of an uncut frame
 _WIDEST = 2.0  # width of an uncut frame, in heights of a strip
 _GAP = 0.15  # likewise, from there to the strip
+_PALE = 160  # added to a quarter of what is cut away
 _RED = "#ff2020"
 
 Strip = tuple[Video, Clip]
@@ -180,21 +181,25 @@ def _strips(
             yield strips
 
 
-@fonts.any_script()
+@fonts.look()
 def _page(reader: Reader, strips: Sequence[Strip], clips: Clips) -> Figure:
-    uncut = [_uncut(reader, *strip) for strip in strips]
-    left = max((_width(*whole[1]) + _GAP for whole in uncut if whole), default=0.0)
+    # Beside each clip its middle frame before it was cut; rendered clips are not cut.
+    uncut = [
+        reader.uncut(video, clip.frame_numbers[[len(clip.frame_numbers) // 2]], _HEIGHT)
+        for video, clip in strips
+    ]
+    left = max((_width(*shape) + _GAP for _, shape in uncut if shape), default=0.0)
     count, (rows, columns) = min(_MOST_FRAMES, clips.frames), clips.image_size
     right = count * columns / rows
     size = (max(4.8, 1.2 * (right + left)), 1.6 * len(strips))
     figure = Figure(figsize=size, layout="constrained")
     places = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
     numbers = np.linspace(0, clips.frames - 1, count).round().astype(int)
-    for axes, (video, clip), whole in zip(places, strips, uncut, strict=True):
+    for axes, (video, clip), (frame, shape) in zip(places, strips, uncut, strict=True):
         frames = _colored(clip.pixels[numbers], clips)
         axes.imshow(np.concatenate(list(frames), axis=1), extent=(0, right, 1, 0))
-        if whole:
-            _draw_uncut(axes, _colored(whole[0], clips)[0], *whole[1], clip)
+        if shape:
+            _draw_uncut(axes, _colored(frame, clips)[0], *shape, clip)
         axes.set(xlim=(-left, right), ylim=(1, 0))
         axes.set_axis_off()
         axes.set_title(_title(video, clip), fontsize=7, parse_math=False)
@@ -203,34 +208,25 @@ def _page(reader: Reader, strips: Sequence[Strip], clips: Clips) -> Figure:
     return figure
 
 
-def _uncut(reader: Reader, video: Video, clip: Clip) -> tuple[Frame, tuple[int, int]] | None:
-    """Returns the clip's middle frame before it was cut, made square, and its height and width.
-
-    None where there is no such frame: rendered clips are not cropped.
-    """
-    sizes: list[tuple[int, int]] = []
-
-    def whole(height: int, width: int):
-        sizes.append((height, width))
-        return dataclasses.replace(clip.crop, top=0, left=0, height=height, width=width, flip=False)
-
-    number = clip.frame_numbers[len(clip.frame_numbers) // 2]
-    out = np.empty((1, _SIDE, _SIDE, reader.channels), np.uint8)
-    reader.cut(video, [Cut(np.array([number]), whole, out)])
-    return (out, sizes[0]) if sizes else None
-
-
 def _colored(frames: Frame, clips: Clips) -> Frame:
     """Returns frames as they are drawn: flow in colors, with a border."""
     return frames if clips.input == "rgb" else flow_key.bordered(flow.colors(frames))
 
 
 def _draw_uncut(axes: Axes, frame: Frame, height: int, width: int, clip: Clip) -> None:
-    """Draws an uncut frame left of a strip, in its shape, and the crop on it."""
+    """Draws an uncut frame left of a strip, in its shape, and the crop on it; the rest is pale."""
     scale = _width(height, width) / width
     left, top = -_GAP - scale * width, (1 - scale * height) / 2
-    axes.imshow(frame, extent=(left, -_GAP, top + scale * height, top))
-    crop = clip.crop
+    crop, pale = clip.crop, _PALE + frame // 4
+    rows, columns = (
+        slice(round(start * drawn / side), round((start + size) * drawn / side))
+        for start, size, drawn, side in (
+            (crop.top, crop.height, frame.shape[0], height),
+            (crop.left, crop.width, frame.shape[1], width),
+        )
+    )
+    pale[rows, columns] = frame[rows, columns]
+    axes.imshow(pale, extent=(left, -_GAP, top + scale * height, top))
     place = (left + scale * crop.left, top + scale * crop.top)
     for color, line in (("black", 2.5), (_RED, 1.2)):  # seen on any picture
         outline = Rectangle(place, scale * crop.width, scale * crop.height, fill=False)

@@ -5,10 +5,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from keras_r3d.inference.embeddings.extraction import extract_features as extract_features
+    from keras_r3d.inference.evaluation.comparison import compare as compare
     from keras_r3d.inference.segments.finding import SegmentRule as SegmentRule
 
-__all__ = ["SegmentRule", "extract_features"]
-_PLACES = {"SegmentRule": "segments.finding", "extract_features": "embeddings.extraction"}
+__all__ = ["SegmentRule", "compare", "extract_features"]
+_PLACES = {
+    "SegmentRule": "segments.finding",
+    "compare": "evaluation.comparison",
+    "extract_features": "embeddings.extraction",
+}
 
 
 def __getattr__(name: str):

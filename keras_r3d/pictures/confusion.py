@@ -16,7 +16,7 @@ _MOST_LETTERS = 28
 _MOST_PAIRS = 60
 
 
-@fonts.any_script()
+@fonts.look()
 def figure(matrix: np.ndarray, classes: Sequence[str], noun: str) -> Figure:
     """Draws counts, int64 `(classes, classes)`: rows are true classes, columns predictions.
 

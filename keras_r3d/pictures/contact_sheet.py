@@ -21,7 +21,7 @@ class Cell:
     color: str = ""  # of the title, and of a frame around the picture; "" draws none
 
 
-@fonts.any_script()
+@fonts.look()
 def figure(
     rows: Sequence[Sequence[Cell | None]],
     inches: tuple[float, float],  # width and height of a cell, with its title

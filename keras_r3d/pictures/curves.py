@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from keras_r3d.pictures import fonts
 
+
+@fonts.look()
 def figure(log: Sequence[Mapping[str, float]], kept: int) -> Figure:
     """Draws loss, clip accuracy and learning rate over the epochs.
 
@@ -32,5 +35,5 @@ def figure(log: Sequence[Mapping[str, float]], kept: int) -> Figure:
         axes.set_xlabel("epoch")
         axes.set_xlim(0.5, epochs[-1] + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
+        axes.grid()
     return picture

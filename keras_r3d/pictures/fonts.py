@@ -1,4 +1,4 @@
-"""Figures whose text may be of any script, as far as fonts are installed."""
+"""One look of all figures, whose text may be of any script, as far as fonts are installed."""
 
 import contextlib
 import functools
@@ -21,23 +21,40 @@ _FAMILIES = (
     *("Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Telugu", "Noto Sans Arabic"),
     *("Noto Sans Hebrew", "Noto Sans Thai", "Arial Unicode MS", "FreeSans", "Unifont"),
 )
+# Seen on pages of any color: ink on paper of its own.
+_LOOK = {
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "text.color": "0.1",
+    "axes.labelcolor": "0.25",
+    "axes.edgecolor": "0.6",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": "0.35",
+    "ytick.color": "0.35",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.axisbelow": True,
+    "grid.alpha": 0.3,
+    "legend.frameon": False,
+}
 
 
 @contextlib.contextmanager
-def any_script() -> Iterator[None]:
-    """Lets text that is drawn inside take letters that the usual font lacks from other fonts.
+def look() -> Iterator[None]:
+    """Draws figures in our look; letters that the usual font lacks are taken from other fonts.
 
     A letter that none has is drawn as a box, without a warning.
     """
     family = [*matplotlib.rcParams["font.family"], *_installed()]
-    with matplotlib.rc_context({"font.family": family}), warnings.catch_warnings():
+    with matplotlib.rc_context(_LOOK | {"font.family": family}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
         yield
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 100) -> None:
     """Writes a figure, whole or not at all."""
-    with any_script(), files.atomic(path) as temporary:
+    with look(), files.atomic(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
 
 

@@ -4,7 +4,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from keras_r3d.pictures import fonts
 
+
+@fonts.look()
 def figure(
     counts: NDArray, confidence: NDArray, accuracy: NDArray, error: float, noun: str
 ) -> Figure:
@@ -30,13 +33,12 @@ def figure(
     top.set(ylim=(0, 1.02), ylabel="accuracy")
     picture.legend(loc="outside lower center", ncols=3, fontsize=8)
     summary = f"expected calibration error (ECE) {error:.3f}" if total else "none has a score"
-    top.set_title(f"{total} {noun}: {summary}", fontsize=11)
+    top.set_title(f"{total} {noun}: {summary}")
     bars = bottom.bar(middles, counts, width, color="gray", edgecolor="white")
     bottom.bar_label(bars, [str(count) if count else "" for count in counts], fontsize=7)
     bottom.set(xlim=(0, 1), ylim=(0, max(1, counts.max()) * 1.2), xticks=np.linspace(0, 1, 6))
     bottom.set(xlabel="confidence: the probability of the predicted class", ylabel="number")
     bottom.yaxis.get_major_locator().set_params(integer=True)
     for axes in (top, bottom):
-        axes.set_axisbelow(True)
-        axes.grid(alpha=0.3)
+        axes.grid()
     return picture

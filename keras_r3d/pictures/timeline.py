@@ -17,7 +17,7 @@ _ROW = 0.28  # inches of a row of segments
 _LEAST_SECONDS = 0.1  # of the axis: a video may be a single frame
 
 
-@fonts.any_script()
+@fonts.look()
 def figure(
     seconds: np.ndarray,
     scores: np.ndarray,
@@ -30,44 +30,42 @@ def figure(
 
     A line joins the middles of windows, whose starts and ends are `seconds`, `(windows, 2)`. A bar
     shows from when to when a window is, where there are not too many to be seen, and they do not
-    lie over each other. The scores of a single window are bars over its time, which is shaded.
+    lie over each other. The scores of a single window are bars beside the names of their classes.
     Below, rows of `segments` have bars from start to end in seconds, with their labels.
     """
-    rows = _ROW * len(segments or ())
-    picture = Figure(figsize=(9, 4.2 + rows), layout="constrained")
+    rows, single = _ROW * len(segments or ()), len(seconds) == 1
+    highest = np.argsort(-scores.max(axis=0), kind="stable")[:top]
+    height = 0.6 + _ROW * len(highest) if single else 4.2
+    picture = Figure(figsize=(9, height + rows), layout="constrained")
     axes, *below = picture.subplots(
-        1 + bool(rows), squeeze=False, sharex=True, height_ratios=[4.2, rows][: 1 + bool(rows)]
+        1 + bool(rows), squeeze=False, height_ratios=[height, rows][: 1 + bool(rows)]
     ).flat
     start = seconds[:, 0].min()
     end = max(seconds[:, 1].max(), start + _LEAST_SECONDS)
-    single = len(seconds) == 1
-    if single:
-        axes.axvspan(start, end, color="0.93")
-    highest = np.argsort(-scores.max(axis=0), kind="stable")[:top]
-    for place, number in enumerate(highest):
-        label = shortened(labels[number], _LETTERS)
-        color = f"C{place % 10}"
-        if single:
-            label = f"{label}: {scores[0, number]:.3f}"
-            style: dict[str, Any] = {"lw": 5, "label": label, "zorder": 3 - place / 100}
-            axes.hlines(scores[0, number], start, end, colors=color, **style)
-        else:
-            dashes = ("-", "--", ":", "-.")[place // 10 % 4]
-            _draw_line(axes, seconds, scores[:, number], color, dashes, label)
-    # A single window has room at its sides, where one sees from when to when it is.
-    margin = 0.1 * (end - start) if single else 0
-    axes.set(xlim=(start - margin, end + margin), ylim=(-0.02, 1.02))
-    axes.set(ylabel="probability")
-    axes.grid(alpha=0.3)
-    colors = {labels[number]: f"C{place % 10}" for place, number in enumerate(highest)}
-    for strip in below:
-        _draw_segments(strip, segments or {}, colors)
-    (below or [axes])[-1].set_xlabel("seconds")
+    names = [shortened(labels[number], _LETTERS) for number in highest]
+    colors = [f"C{place % 10}" for place in range(len(highest))]
     title = f"{shortened_path(name, 2 * _LETTERS)} · {len(seconds)} window{'s' * (not single)}"
-    axes.set_title(title, fontsize=10, parse_math=False)
-    legend = picture.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    if single:
+        title += f", {start:.2f}-{seconds[0, 1]:.2f} s"
+        bars = axes.barh(range(len(highest)), scores[0, highest], color=colors)
+        axes.bar_label(bars, fmt="%.3f", padding=4)
+        axes.set_yticks(range(len(highest)), names, parse_math=False)
+        axes.set(xlim=(0, 1.08), xlabel="probability")
+        axes.invert_yaxis()
+    else:
+        for place, number in enumerate(highest):
+            dashes = ("-", "--", ":", "-.")[place // 10 % 4]
+            _draw_line(axes, seconds, scores[:, number], colors[place], dashes, names[place])
+        axes.set(xlim=(start, end), ylim=(-0.02, 1.02), ylabel="probability")
+        axes.grid()
+        legend = picture.legend(loc="outside lower center", ncols=2)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+        (below or [axes])[-1].set_xlabel("seconds")
+    for strip in below:
+        _draw_segments(strip, segments or {}, dict(zip(names, colors, strict=True)))
+        strip.set_xlim(start, end)
+    axes.set_title(title, parse_math=False)
     return picture
 
 
@@ -89,7 +87,7 @@ def _draw_segments(
 ) -> None:
     for place, segments in enumerate(rows.values()):
         for start, end, label in segments:
-            color = colors.get(label, "0.6")
+            color = colors.get(shortened(label, _LETTERS), "0.6")
             axes.broken_barh([(start, end - start)], (place + 0.1, 0.8), color=color, alpha=0.6)
             style: dict[str, Any] = {"ha": "center", "va": "center", "clip_on": True}
             text = shortened(label, _SEGMENT_LETTERS)

@@ -184,6 +184,6 @@ class Report(Observer):
 def _pixels(figure: Figure) -> np.ndarray:
     """Renders a figure, uint8 `(1, height, width, 3)`."""
     file = io.BytesIO()
-    with fonts.any_script():
+    with fonts.look():
         figure.savefig(file, dpi=80, format="png")
     return tf.io.decode_png(file.getvalue(), channels=3).numpy()[np.newaxis]

@@ -144,7 +144,7 @@ def test_the_table_says_what_is_left_out(evaluation):
 
 def test_results_of_several_labels(evaluation, tmp_path):
     names = evaluation.save(tmp_path / "results")
-    assert names == ["evaluation.json", "per_class.csv"]
+    assert names == ["evaluation.json", "per_class.csv", "report.html"]
     lines = (tmp_path / "results" / "per_class.csv").read_text().splitlines()
     assert lines[0] == "class,videos,precision,recall,f1,average_precision,threshold"
     assert lines[1:3] == [

@@ -255,11 +255,11 @@ def test_a_full_disk_leaves_the_old_results_whole(run, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     evaluation = evaluating.evaluate([opened])
-    monkeypatch.setattr(results, "draw_mistakes", full)
+    monkeypatch.setattr(results.mistakes, "read", full)
     with pytest.raises(files.WriteError, match=rf"Could not write {run.path}.*No space left"):
         evaluation.save()
     assert {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()} == before
-    monkeypatch.setattr(results, "draw_mistakes", lambda evaluation: None)
+    monkeypatch.setattr(results.mistakes, "read", lambda evaluation: None)
     evaluation.save()
     assert (run.path / run_folder.EVALUATION).read_bytes() != before[
         run.path / run_folder.EVALUATION

@@ -1,5 +1,6 @@
 """Answers for videos: from Python, and by the command, run in this process and in its own."""
 
+import base64
 import csv
 import io
 import json
@@ -10,13 +11,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import commands
 import cv2
 import exports
+import numpy as np
 import predictions
 import pytest
 from color_model import CLASSES, classifier_of, color_model
 from conftest import write_video
+from html_pages import Page
 from mjpeg_server import Camera
 
 from keras_r3d import VideoClassifier
@@ -121,7 +125,7 @@ def test_a_folder_is_predicted_and_a_broken_file_is_the_exit_code(runs, folder, 
     code, out = predict(
         *("--workdir", runs[0], folder, "--top=1", "--json", tmp_path / "all.json"),
         *("--csv", tmp_path / "all.csv", "--timeline", tmp_path / "lines"),
-        *("--annotate", tmp_path / "copies"),
+        *("--annotate", tmp_path / "copies", "--html", tmp_path / "pages"),
     )
     assert code == 1
     assert "5 videos: 3 ok, 1 partial, 1 error." in out
@@ -146,6 +150,12 @@ def test_a_folder_is_predicted_and_a_broken_file_is_the_exit_code(runs, folder, 
         label, score = found.top(1)[0]
         assert by_name[name]["top"] == [{"label": label, "score": score}]
         assert len(VideoFile(str(tmp_path / "copies" / f"{name}.mp4")).index().seconds) >= 3
+    assert {path.stem for path in (tmp_path / "pages").iterdir()} == {
+        "long",
+        "green",
+        "short",
+        "cut",
+    }
     with (tmp_path / "all.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["video"] for row in rows] == [record["video"] for record in records]
@@ -201,6 +211,34 @@ def test_python_writes_what_the_command_writes(runs, folder, tmp_path):
     assert coming.written == [tmp_path / "a.csv"]
     with pytest.raises(R3DError, match=r"a\.csv already exists"):
         first.predict(path, csv=tmp_path / "a.csv")
+
+
+def test_the_page_of_a_video_plays_it_beside_its_scores(runs, folder, tmp_path):
+    segment = Video(str(folder / "long.avi"), "", 0.4, 1.4)  # 10 frames a second
+    found = VideoClassifier(runs[0]).predict(segment)
+    page = Page(found.save(tmp_path / "page.html").read_text())
+    assert np.array(page.data["windows"]) == pytest.approx(found.window_seconds)
+    assert page.data["start"] == 0.4
+    series = {line["name"]: line for line in page.data["chart"]["series"]}
+    assert series.keys() == set(found.labels)
+    for number, label in enumerate(found.labels):
+        assert series[label]["y"] == pytest.approx(found.window_scores[:, number], rel=1e-5)
+        assert series[label]["x"] == pytest.approx(found.window_seconds.mean(axis=1))
+    (source,) = [value for name, value in page.attributes if name == "src"]
+    clip = base64.b64decode(source.removeprefix("data:video/mp4;base64,"))
+    frames = list(av.open(io.BytesIO(clip)).decode(video=0))
+    assert [round(frame.time, 2) for frame in frames] == [n / 10 for n in range(10)]
+    colors = np.stack([frame.to_ndarray(format="rgb24").mean(axis=(0, 1)) for frame in frames])
+    assert (colors[:, 0] > colors[:, 2] + 40).all(), "RGB: the video is red"
+    with pytest.raises(R3DError, match=r"page\.html already exists"):
+        found.save(tmp_path / "page.html")
+    for given, message in [
+        (["--html", tmp_path / "a.mp4"], r"--html must end in \.html, or name a folder"),
+        (["--html", tmp_path / "a", "--segments"], "--html is not for --segments"),
+    ]:
+        code, out = predict("--workdir", runs[0], folder / "long.avi", *given)
+        assert code == 1
+        assert re.search(message, out)
 
 
 def test_python_watches_as_the_command_does(runs, folder, tmp_path):

@@ -189,7 +189,7 @@ def test_letters_that_the_usual_font_lacks_are_taken_from_another(monkeypatch):
     """Of installed fonts, in order; DejaVu Serif stands for one of another script."""
     monkeypatch.setattr(fonts, "_FAMILIES", ("No Such Font", "DejaVu Serif", "DejaVu Sans Mono"))
     fonts._installed.cache_clear()
-    with fonts.any_script():
+    with fonts.look():
         figure = Figure()
         text = figure.text(0, 0, "run")
     fonts._installed.cache_clear()

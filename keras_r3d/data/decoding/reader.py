@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_r3d.data.annotations import Problem, Video, parts
-from keras_r3d.data.decoding.pixels import Frame
-from keras_r3d.data.sampling.cropping import Crop, Views
+from keras_r3d.data.decoding.pixels import Frame, resize
+from keras_r3d.data.sampling.cropping import Crop, Views, whole
 from keras_r3d.data.sampling.temporal import Indices, loop
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError, VideoError
@@ -170,6 +170,31 @@ class Reader(ABC):
         ]
         self.cut(video, cuts)
         yield from windows
+
+    def uncut(
+        self, video: Video, numbers: Indices, height: int
+    ) -> tuple[Frame, tuple[int, int] | None]:
+        """Returns whole frames in their own shape, scaled to a height.
+
+        They are uint8 `(len(numbers), height, width, channels)`, of an even width of four heights
+        at most. Beside them is the height and width that they had, in pixels; None of rendered
+        ones, which are of any size.
+
+        Raises:
+            VideoError: the video gives no frames.
+        """
+        shapes: list[tuple[int, int]] = []
+
+        def noted(rows: int, columns: int) -> Crop:
+            shapes.append((rows, columns))
+            return whole(rows, columns)
+
+        out = np.empty((len(numbers), 2 * height, 2 * height, self.channels), np.uint8)
+        self.cut(video, [Cut(np.asarray(numbers), noted, out)])
+        shape = shapes[0] if shapes else None
+        aspect = min(4.0, shape[1] / shape[0]) if shape else 1.0
+        width = max(2, 2 * round(height * aspect / 2))
+        return np.stack([resize(frame, height, width) for frame in out]), shape
 
     def problem(self, video: Video) -> Problem | None:
         """Returns what was noted about a video."""

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from keras_r3d import run_folder
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.annotations.labels import targets
+from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.evaluation import metrics, results, table
 from keras_r3d.inference.prediction.prediction import Prediction, named
@@ -36,6 +37,8 @@ class Evaluation:
         run: of the (first) model; None if it comes from none.
         folder: where `save` writes by default; None if the model is of no run.
     """
+
+    several: ClassVar[bool] = False  # whether a video may have several labels
 
     classes: Sequence[str]
     predictions: Sequence[Prediction]
@@ -258,10 +261,10 @@ class Evaluation:
         records = []
         for prediction, right in zip(self.predictions, correct.tolist(), strict=True):
             video = prediction.source
-            record: dict[str, Any] = {"video": video.name, "label": video.label}
+            record: dict[str, Any] = {"video": printable(video.name), "label": video.label}
             record["status"] = prediction.status
             if prediction.detail:
-                record["detail"] = prediction.detail
+                record["detail"] = printable(prediction.detail)
             record["windows"] = len(prediction.window_scores)
             if prediction.status != "error":
                 record |= {"correct": right, "top": named(prediction.top(_TOP))}

@@ -7,31 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
-from keras_r3d.data.annotations import Video
-from keras_r3d.data.decoding import flow
-from keras_r3d.data.decoding.reader import Reader
-from keras_r3d.data.sampling import temporal
-from keras_r3d.data.sampling.cropping import Views
-from keras_r3d.inference.evaluation import metrics
+from keras_r3d.inference.evaluation import mistakes, report
 from keras_r3d.inference.models.opening import Opened
-from keras_r3d.pictures import contact_sheet, fonts
-from keras_r3d.pictures.contact_sheet import Cell
+from keras_r3d.pictures import fonts
 from keras_r3d.system import files
-from keras_r3d.system.errors import VideoError
-from keras_r3d.system.text import shortened
 
 if TYPE_CHECKING:
     from keras_r3d.inference.evaluation.evaluation import Evaluation
-
-_MOST_MISTAKES = 20  # in the picture
-_FRAMES = 6  # of each
-_SIZE = 128  # of a frame in the picture, pixels
-_DPI = 100
-_MOST_LETTERS = 28  # of a class
-_MOST_FILE_LETTERS = 36
 
 
 def folder_of(
@@ -51,20 +35,20 @@ def folder_of(
         return None
     parts = [split, protocol]
     if len(models) > 1:
-        others = [_short(opened.run.path, run.path) for opened in models[1:] if opened.run]
+        others = [short(opened.run.path, run.path) for opened in models[1:] if opened.run]
         parts += [f"fused-{'-'.join(others)}"]
         if len(set(weights)) > 1:
             parts.append("-".join(f"{weight:g}" for weight in weights))
     elif not first.best:
-        parts.append(_short(first.classifier.name, run.path))
+        parts.append(short(first.classifier.name, run.path))
     elif (data, first.classifier.eval, split) == (None, run.recipe.eval, run.recipe.eval.split):
         return run.path
-    parts.append("" if data is None else _short(data, run.path))
+    parts.append("" if data is None else short(data, run.path))
     name = files.file_name("-".join(part for part in parts if part))
     return run.path / run_folder.EVALUATIONS / name
 
 
-def _short(path: str | Path, root: Path) -> str:
+def short(path: str | Path, root: Path) -> str:
     """Returns a name for a path: its own inside a run folder, else a unique one."""
     absolute = os.path.abspath(path)
     below = os.path.relpath(absolute, os.path.abspath(root))
@@ -93,8 +77,10 @@ def write(evaluation: "Evaluation", folder: Path) -> list[str]:
         _write_classes(evaluation, new / run_folder.PER_CLASS)
         for name, picture in evaluation.pictures().items():
             fonts.save(picture, new / name)
-        if (sheet := draw_mistakes(evaluation)) is not None:
-            fonts.save(sheet, new / run_folder.MISTAKES)
+        wrong = mistakes.read(evaluation)
+        if wrong is not None:
+            fonts.save(wrong.figure(), new / run_folder.MISTAKES)
+        files.write_text(new / run_folder.REPORT, report.page(evaluation, wrong))
         names = sorted(path.name for path in new.iterdir())
         run = evaluation.run
         if run is not None and folder == run.path:
@@ -118,62 +104,3 @@ def _write_classes(evaluation: "Evaluation", path: Path) -> None:
 
     rows = [list(map(cell, row)) for row in zip(*columns.values(), strict=True)]
     files.write_text(path, files.csv_text(list(columns), rows))
-
-
-def worst_mistakes(evaluation: "Evaluation") -> list[tuple[int, int, float]]:
-    """Returns the videos that were taken for another class, the surest mistake first.
-
-    Each is the number of the video, of the class it was taken for, and the score of that.
-    """
-    right = metrics.topk_correct(evaluation.video_scores, evaluation.labels, 1)
-    mistakes = [
-        (int(video), int(predicted), float(evaluation.video_scores[video, predicted]))
-        for video, predicted in zip(evaluation.scored, evaluation.predicted(), strict=True)
-        if not right[video] and evaluation.videos[video].labels
-    ]
-    return sorted(mistakes, key=lambda mistake: -mistake[2])  # stable: then by number
-
-
-def draw_mistakes(evaluation: "Evaluation") -> Figure | None:
-    """Draws the 20 wrong answers with the highest scores, each as 6 frames spread over the video.
-
-    Frames are cut to the center square. A video that cannot be read again
-    is skipped. None if there are no mistakes, or the evaluation has no reader.
-    """
-    reader, mistakes = evaluation.reader, worst_mistakes(evaluation)
-    if reader is None or not mistakes:
-        return None
-    cells: list[Cell] = []
-    skipped = 0
-    for number, predicted, score in mistakes:
-        if len(cells) == _MOST_MISTAKES:
-            break
-        video, taken_for = evaluation.videos[number], evaluation.classes[predicted]
-        try:
-            cells.append(Cell(_strip(reader, video), _title(video, taken_for, score)))
-        except VideoError:
-            skipped += 1
-    heading = f"Wrong videos, the surest mistake first: {len(cells)} of {len(mistakes)}"
-    if skipped:
-        heading += f"; {skipped} could not be read again"
-    columns = 1 if len(cells) <= 4 else 2
-    height = -(-len(cells) // columns)
-    # Down the first column, then the second.
-    rows = [cells[row::height] for row in range(height)]
-    inches = (_FRAMES * _SIZE / _DPI + 0.2, _SIZE / _DPI + 0.35)
-    of_flow = bool(cells) and reader.channels == flow.CHANNELS
-    return contact_sheet.figure(rows, inches, heading, flow=of_flow)
-
-
-def _strip(reader: Reader, video: Video) -> np.ndarray:
-    (window,) = reader.chosen(
-        video, lambda count: [temporal.spread(count, _FRAMES)], Views(1, (_SIZE, _SIZE))
-    )
-    frames, of_flow = window.pixels[0], reader.channels == flow.CHANNELS
-    return contact_sheet.strip(flow.colors(frames) if of_flow else frames, flow=of_flow)
-
-
-def _title(video: Video, taken_for: str, score: float) -> str:
-    true, taken_for = (shortened(name, _MOST_LETTERS) for name in (video.label, taken_for))
-    file = shortened(os.path.basename(video.path), _MOST_FILE_LETTERS)
-    return f"{true} → {taken_for} ({score:.2f}) · {file}{video.name[len(video.path) :]}"

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -31,6 +31,8 @@ class SeveralLabels(Evaluation):
     videos without a label are left out there. A class is named where its score reaches its
     threshold.
     """
+
+    several: ClassVar[bool] = True
 
     @functools.cached_property
     def labels(self) -> np.ndarray:

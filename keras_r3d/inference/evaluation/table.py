@@ -14,12 +14,33 @@ _MOST_LISTED = 20
 def table(evaluation: "Evaluation") -> str:
     """Returns the figures as text, clips and videos side by side, with 95 % intervals.
 
-    What says the same twice is left out: clips, where every video is one; top-5 of few classes.
+    Clips are left out where every video is one.
+    """
+    figures, clips = evaluation.figures(), not evaluation.one_window_each
+    rows = [("", "clip accuracy", "video accuracy")]
+    rows += [(title, "", text) for title, text in evaluation.rows()]
+    rows += [(title, share(figures, c), share(figures, v)) for title, c, v in shares(evaluation)]
+    rows += facts(evaluation)
+    lines = [f"{title:22}{f'{c:24}' if clips else ''}{v}".rstrip() for title, c, v in rows]
+    lines += [
+        "",
+        *textwrap.wrap(explained(evaluation), _WIDTH),
+        *textwrap.wrap(evaluation.floor(), _WIDTH),
+    ]
+    lines += _listed("Without a score", evaluation, "error")
+    lines += _listed("Scored in part", evaluation, "partial")
+    lines += _listed("Shorter than a clip", evaluation, "ok")
+    return "\n".join(lines)
+
+
+def shares(evaluation: "Evaluation") -> list[tuple[str, str, str]]:
+    """Returns titles of accuracies, and their names in `figures` by clips ("" if not) and videos.
+
+    What says the same twice is left out: top-5 of few classes.
     """
     figures = evaluation.figures()
-    clips, errors = not evaluation.one_window_each, bool(figures["errors"])
-    top5 = len(evaluation.classes) > figures["top5_places"]
-    shares = [
+    errors, top5 = bool(figures["errors"]), len(evaluation.classes) > figures["top5_places"]
+    rows = [
         ("top-1", "clip_top1", "video_top1", True),
         ("top-5", "clip_top5", "video_top5", top5),
         ("mean of top-1, top-5", "clip_mean", "video_mean", top5),
@@ -28,39 +49,40 @@ def table(evaluation: "Evaluation") -> str:
         ("top-5 without errors", "", "readable_video_top5", errors and top5),
         ("mean without errors", "", "readable_video_mean", errors and top5),
     ]
-    largest = f"{figures['largest_class_share']:6.1%} ({figures['largest_class']})"
+    return [(title, clip, video) for title, clip, video, show in rows if show]
+
+
+def facts(evaluation: "Evaluation") -> list[tuple[str, str, str]]:
+    """Returns titles of what is no accuracy, and texts of clips ("" if none) and of videos."""
+    figures = evaluation.figures()
     windows = f"{figures['windows']} window{'s' * (figures['windows'] != 1)}"
-    scored = f"{len(evaluation.scored)} of {figures['videos']} videos"
+    largest = f"{figures['largest_class_share']:6.1%} ({figures['largest_class']})"
     rows = [
-        ("", "clip accuracy", "video accuracy"),
-        *((title, "", text) for title, text in evaluation.rows()),
-        *((title, _share(figures, c), _share(figures, v)) for title, c, v, show in shares if show),
         ("largest class", "", largest),
         ("chance", "", f"{figures['chance']:6.1%}"),
-        ("scored", windows, scored),
+        ("scored", windows, f"{len(evaluation.scored)} of {figures['videos']} videos"),
     ]
-    if errors:
+    if figures["errors"]:
         rows.append(("errors", "", f"{figures['errors']}, counted as wrong"))
     if figures["partial"]:
         rows.append(("partial", "", f"{figures['partial']}, scored as far as they decode"))
     if figures.get("ece") is not None:
         rows.append(("calibration error", "", f"{figures['ece']:.3f} (ECE, 0 is best)"))
-    lines = [f"{title:22}{f'{c:24}' if clips else ''}{v}".rstrip() for title, c, v in rows]
-    explained = "In brackets: 95 % intervals (Wilson's), in which videos are the independent units."
-    if clips:
-        explained += (
+    return rows
+
+
+def explained(evaluation: "Evaluation") -> str:
+    """Returns how the figures are to be read, in sentences."""
+    text = "In brackets: 95 % intervals (Wilson's), in which videos are the independent units."
+    if not evaluation.one_window_each:
+        text += (
             " Clip accuracy judges every window by itself; video accuracy judges each video once, "
             "by all its windows. They are not to be compared with each other."
         )
-    explained += evaluation.explained()
-    lines += ["", *textwrap.wrap(explained, _WIDTH), *textwrap.wrap(evaluation.floor(), _WIDTH)]
-    lines += _listed("Without a score", evaluation, "error")
-    lines += _listed("Scored in part", evaluation, "partial")
-    lines += _listed("Shorter than a clip", evaluation, "ok")
-    return "\n".join(lines)
+    return text + evaluation.explained()
 
 
-def _share(figures: Mapping[str, Any], name: str) -> str:
+def share(figures: Mapping[str, Any], name: str) -> str:
     """Returns an accuracy with its interval, both in percent; "" without a name."""
     if not name:
         return ""

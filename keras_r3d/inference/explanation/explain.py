@@ -66,7 +66,7 @@ class Explanation:
         return overlay.strip(self.clip, self.heats, self.seconds, self._title())
 
     def save(self, folder: str | os.PathLike[str], npz: bool = False) -> dict[str, Path]:
-        """Writes VIDEO.explain.mp4 and .png into a folder.
+        """Writes VIDEO.explain.mp4, .png and .html into a folder.
 
         Args:
             npz: also writes the numbers, VIDEO.explain.npz.
@@ -81,8 +81,11 @@ class Explanation:
         paths = paths_of(self.video, folder, npz)
         files.make_folder(Path(folder))
         fonts.save(self.figure(), paths["png"])
-        clip, hottest = self.clip, self.heats["Grad-CAM"]
-        overlay.write_video(paths["mp4"], clip, hottest, self.seconds, self._title())
+        mp4 = overlay.video(self.clip, self.heats, self.seconds)
+        with files.atomic(paths["mp4"]) as temporary:
+            temporary.write_bytes(mp4)
+        lines = [*self._title(), *self.notes]
+        files.write_text(paths["html"], overlay.page(mp4, self.heats, self.seconds, lines))
         if npz:
             values: dict[str, Any] = {"clip": self.clip, "seconds": self.seconds}
             values |= {"class": self.label, "score": self.score, "layer": self.stage.layer}
@@ -118,7 +121,7 @@ class Explanation:
 
 def paths_of(video: str, folder: str | os.PathLike[str], npz: bool) -> dict[str, Path]:
     """Returns the files that an explanation is written to, by kind; ArgumentError if one exists."""
-    kinds = ("mp4", "png", *(["npz"] if npz else []))
+    kinds = ("mp4", "png", "html", *(["npz"] if npz else []))
     paths = {
         kind: Path(folder) / files.file_name(Path(video).stem, f".explain.{kind}") for kind in kinds
     }

@@ -1,21 +1,17 @@
-"""Draws heat over a clip: a strip of frames as a figure, and a video."""
+"""Draws heat over a clip: a strip of frames as a figure, a video, and a page with it."""
 
-import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from keras_r3d.data.decoding import flow, video_writer
 from keras_r3d.data.decoding.pixels import resize
 from keras_r3d.inference.explanation.heat import Heat
-from keras_r3d.pictures import contact_sheet, flow_key, fonts
+from keras_r3d.pictures import contact_sheet, flow_key
 from keras_r3d.pictures.contact_sheet import Cell
-from keras_r3d.system import files
+from keras_r3d.reports import page as pages
 from keras_r3d.system.text import shortened
 
 _COLORS = "inferno"
@@ -23,10 +19,7 @@ _STRONGEST = 0.85  # share of the heat's color where it is hottest
 _FADING = 0.7  # below 1, weak heat is seen better
 _MOST_FRAMES = 8  # in the strip
 _SIDE = 360  # least height of a panel of the video, in pixels
-_LEAST_SECONDS = 4.0  # a shorter clip is shown again
 _MOST_LETTERS = 60  # of a line of the strip
-_LINE, _FOOT = 26, 34  # heights of lines above and below the pictures of the video
-_LETTER = 12  # width of one in the video, in pixels
 
 
 def blend(frames: np.ndarray, heat: Heat) -> np.ndarray:
@@ -67,30 +60,50 @@ def strip(
     return sheet
 
 
-def write_video(
-    path: Path, clip: np.ndarray, heat: Heat, seconds: np.ndarray, lines: Sequence[str]
-) -> None:
-    """Writes the clip beside itself under the heat as MP4, at the pace of the video.
+def video(clip: np.ndarray, heats: Mapping[str, Heat], seconds: np.ndarray) -> bytes:
+    """Encodes the clip beside itself under each heat, at the pace of the video.
 
-    It is repeated until it lasts 4 seconds; `lines` stand above the pictures, the rest is as in
-    `strip`. Optical flow has the disc of directions in it.
+    The arguments are as of `strip`. Frames that are looped to fill a clip, which have no time of
+    their own, are left out.
     """
     colored = _colored(clip)
-    panels = [_enlarged(frames) for frames in (colored, blend(colored, heat))]
-    pictures = np.concatenate(panels, axis=2)
-    width = pictures.shape[2]
-    head = _lettered(lines, width, _LINE * len(lines) + 14)
-    frames = []
-    for picture, second in zip(pictures, seconds, strict=True):
-        foot = _lettered([f"{second:.2f} s"], width, _FOOT)
-        if clip.shape[-1] == flow.CHANNELS:
-            foot[2:-2, 2 : _FOOT - 2] = flow_key.wheel(_FOOT - 4)
-        frames.append(np.ascontiguousarray(np.concatenate([head, picture, foot])[..., ::-1]))
-    lasts = seconds[-1] - seconds[0]
-    pace = float(np.clip((len(seconds) - 1) / lasts, 1, 60)) if lasts > 0 else 10.0
-    times = max(1, math.ceil(_LEAST_SECONDS * pace / len(frames)))
-    with files.atomic(path) as temporary:
-        video_writer.write(temporary, frames * times, pace)
+    rows = [
+        np.concatenate([_enlarged(frames) for frames in (colored, blend(colored, heat))], axis=2)
+        for heat in heats.values()
+    ]
+    shown = own_times(seconds)
+    pictures = np.concatenate(rows, axis=1)[shown]
+    return video_writer.encode(zip(seconds[shown] - seconds[0], pictures, strict=True))
+
+
+def own_times(seconds: np.ndarray) -> np.ndarray:
+    """Tells which frames, `(frames,)`, are later than all before them."""
+    return np.diff(np.maximum.accumulate(seconds), prepend=-np.inf) > 0
+
+
+def page(mp4: bytes, heats: Mapping[str, Heat], seconds: np.ndarray, lines: Sequence[str]) -> str:
+    """Returns a page with a `video`, and the heat of its frames over time.
+
+    The arguments are as of `strip`; the first line is the title.
+    """
+    shown = own_times(seconds)
+    x = seconds[shown]
+    series = [
+        {"name": name, "x": x, "y": heat.mean(axis=(1, 2))[shown]} for name, heat in heats.items()
+    ]
+    return pages.render(
+        "video.html",
+        title=lines[0],
+        lines=lines[1:],
+        video=pages.video_url(mp4),
+        caption=f"The clip, {x[-1] - x[0]:.2f} s, and beside it what speaks for the class: "
+        f"{', '.join(heats)}{' below' * (len(heats) > 1)}. 1 is the hottest pixel of the clip.",
+        data={
+            "start": x[0],
+            "windows": None,
+            "chart": {"title": "Mean heat of each frame", "xlabel": "second", "series": series},
+        },
+    )
 
 
 def _colored(clip: np.ndarray) -> np.ndarray:
@@ -103,15 +116,3 @@ def _enlarged(frames: np.ndarray) -> np.ndarray:
     scale = max(1.0, _SIDE / height)
     rows, columns = (2 * round(size * scale / 2) for size in (height, width))
     return np.stack([resize(np.ascontiguousarray(frame), rows, columns) for frame in frames])
-
-
-@fonts.any_script()
-def _lettered(lines: Sequence[str], width: int, height: int) -> np.ndarray:
-    """Draws text as a picture, white on black, uint8 `(height, width, 3)`."""
-    figure = Figure(figsize=(width / 100, height / 100), dpi=100, facecolor="black")
-    text = "\n".join(shortened(line, width // _LETTER) for line in lines)
-    style: dict[str, Any] = {"color": "white", "fontsize": 12, "ha": "center", "va": "center"}
-    figure.text(0.5, 0.5, text, multialignment="center", parse_math=False, **style)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

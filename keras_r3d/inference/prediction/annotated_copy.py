@@ -48,13 +48,13 @@ def write(
     file = open_pictures(video.path, rate=video.frame_rate)
     rate = _rate(file.rate, file.index().seconds)
     file.close()
-    frames = at_constant_rate(_decoded(video, timeout), rate)
+    frames = at_constant_rate(decoded(video, timeout), rate)
     with files.atomic(path) as temporary:
         codec = CODECS[path.suffix.lower()]
         video_writer.write(temporary, _captioned(frames, seconds, captions), rate, codec=codec)
 
 
-def _decoded(video: Video, timeout: float) -> Iterator[tuple[float, Frame]]:
+def decoded(video: Video, timeout: float) -> Iterator[tuple[float, Frame]]:
     """Decodes a video as far as it can be, BGR; VideoError if no frame of it decodes."""
     range_seconds = video.start_seconds, video.end_seconds
     decode = functools.partial(timed_frames, video.path, *range_seconds, rate=video.frame_rate)
@@ -142,7 +142,7 @@ def _rate(header: float, seconds: np.ndarray) -> float:
     return float(np.clip(1 / np.median(np.diff(seconds)), *_RATES)) if len(seconds) > 1 else 25.0
 
 
-@fonts.any_script()
+@fonts.look()
 def caption(label: str, score: float, height: int, width: int) -> Frame:
     """Draws a label and its score white on black, for a frame of that size: `(rows, width, 3)`."""
     rows = min(height, max(_LEAST_STRIP, round(min(height, width) * _STRIP)))

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.annotations.labels import join_labels
 from keras_r3d.data.annotations.listing import printable
-from keras_r3d.inference.prediction import annotated_copy
+from keras_r3d.inference.prediction import annotated_copy, page
 from keras_r3d.pictures import fonts, timeline
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError
@@ -121,11 +121,11 @@ class Prediction:
         """Writes a file; its suffix says which.
 
         `.json`: the record. `.csv`: start, end and all scores of each window. `.png`: the scores
-        over time. `.mp4`, `.avi`: a copy of the video, without sound, with the class and score of
-        the moment at the bottom.
+        over time. `.html`: a page with the video and the scores of the moment. `.mp4`, `.avi`: a
+        copy of the video, without sound, with the class and score of the moment at the bottom.
 
         Args:
-            k: classes that `.json` and `.png` name.
+            k: classes that `.json`, `.png` and `.html` name.
             timeout: seconds after which a video that gives no more frame ends there in a copy.
 
         Raises:
@@ -148,6 +148,12 @@ class Prediction:
             files.write_text(path, files.csv_text(header, rows))
         elif suffix == ".png":
             fonts.save(self.timeline(k), path)
+        elif suffix == ".html":
+            self._require_windows()
+            over = over_time(self.window_seconds, self.window_scores)
+            lines = [" · ".join(f"{name} {score:.1%}" for name, score in self.top(k)), self.detail]
+            lines = list(filter(None, lines))
+            files.write_text(path, page.page(self.source, lines, *over, self.labels, k, timeout))
         elif suffix in annotated_copy.CODECS:
             if self.status == "error":
                 raise ArgumentError(f"{self.video} has no score: {self.detail}")
@@ -160,7 +166,7 @@ class Prediction:
             ]
             annotated_copy.write(path, self.source, seconds, captions, timeout)
         else:
-            kinds = [".json", ".csv", ".png", *annotated_copy.CODECS]
+            kinds = [".json", ".csv", ".png", ".html", *annotated_copy.CODECS]
             raise ArgumentError(f"`path` must end in one of {kinds}. Received: {path}")
         return path
 

@@ -19,7 +19,13 @@ from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
 
 _UNFINISHED = ".unfinished"
 
-_SUFFIXES = {"timeline": (".csv", ".png"), "annotate": (".mp4",)}  # of files in these folders
+_SUFFIXES = {
+    "timeline": (".csv", ".png"),
+    "annotate": (".mp4",),
+    "html": (".html",),
+}  # of files in these folders
+_WHAT = {"annotate": "copy", "html": "page"}
+_OF_ONE = {"annotate": tuple(annotated_copy.CODECS), "html": (".html",)}  # of one video's file
 _SECONDS = 10.0  # between two writings of what is done
 _LEAST_PAUSE = 20  # times as long as a writing took
 
@@ -51,6 +57,7 @@ class Predictions(Iterator[Prediction]):
         csv: str | os.PathLike[str] | None = None,
         timeline: str | os.PathLike[str] | None = None,
         annotate: str | os.PathLike[str] | None = None,
+        html: str | os.PathLike[str] | None = None,
         top: int = 5,
         timeout: float = 300.0,
     ):
@@ -61,13 +68,16 @@ class Predictions(Iterator[Prediction]):
         self._records: list[dict[str, Any]] = []
         self._header, self._rows = list[str](), list[list[Any]]()
         self._saved, self._next_save = 0, time.monotonic() + _SECONDS
-        outputs = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate}
+        outputs = {"json": json, "csv": csv, "timeline": timeline}
+        outputs |= {"annotate": annotate, "html": html}
         self._paths = {kind: Path(path) for kind, path in outputs.items() if path is not None}
         for kind, path in self._paths.items():
             files.check_new(path, kind)
-        self._copy: Path | None = None
-        if annotate is not None and _is_copy(Path(annotate), len(videos)):
-            self._copy = self._paths.pop("annotate")
+        self._single = {  # files of one video
+            kind: self._paths.pop(kind)
+            for kind in _OF_ONE.keys() & self._paths.keys()
+            if _is_file(kind, self._paths[kind], len(videos))
+        }
         for kind, path in self._paths.items():
             _check_place(kind, path)
 
@@ -118,7 +128,7 @@ class Predictions(Iterator[Prediction]):
             for suffix in suffixes
             if kind in self._paths
         ]
-        outputs += [("annotate", self._copy)] if self._copy is not None else []
+        outputs += self._single.items()
         failures: dict[str, str] = {}
         for kind, path in outputs if prediction.status != "error" else ():
             if kind in failures:
@@ -128,7 +138,7 @@ class Predictions(Iterator[Prediction]):
             except R3DError as error:
                 if isinstance(error, WriteError) and kind == "timeline":
                     raise
-                failures[kind] = f"no {'copy' if kind == 'annotate' else kind}: {error}"
+                failures[kind] = f"no {_WHAT.get(kind, kind)}: {error}"
         self.lacking = list(failures.values())
         self.complete = self.complete and not failures
         if time.monotonic() >= self._next_save:
@@ -146,8 +156,8 @@ class Predictions(Iterator[Prediction]):
                     f"results are in {_unfinished(path)}."
                 )
             os.rename(_unfinished(path), path)
-        copies = [self._copy] if self._copy is not None and self._copy.exists() else []
-        self.written = [*self._paths.values(), *copies]
+        singles = [path for path in self._single.values() if path.exists()]
+        self.written = [*self._paths.values(), *singles]
 
 
 def _unfinished(path: Path) -> Path:
@@ -155,19 +165,19 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(path.name + _UNFINISHED)
 
 
-def _is_copy(path: Path, videos: int) -> bool:
-    """Whether `annotate` names a file."""
+def _is_file(kind: str, path: Path, videos: int) -> bool:
+    """Whether `annotate` or `html` names a file."""
     suffix = path.suffix.lower()
-    is_copy = suffix in annotated_copy.CODECS
-    if is_copy and videos != 1:
+    is_file = suffix in _OF_ONE[kind]
+    if is_file and videos != 1:
         raise ArgumentError(
-            f"`annotate` {path} is a file, but there are {videos} videos: name a folder."
+            f"`{kind}` {path} is a file, but there are {videos} videos: name a folder."
         )
-    if suffix and not is_copy and videos == 1:
+    if suffix and not is_file and videos == 1:
         raise ArgumentError(
-            f"`annotate` must end in .mp4 or .avi, or name a folder. Received: {path}"
+            f"`{kind}` must end in {' or '.join(_OF_ONE[kind])}, or name a folder. Received: {path}"
         )
-    return is_copy
+    return is_file
 
 
 def _check_place(kind: str, path: Path) -> None:

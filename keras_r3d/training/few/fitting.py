@@ -218,7 +218,9 @@ class Fitting:
         self._say(f"\nEvaluation: {split}\n{evaluation}")
         name = "evaluation" if folder == run.path else "cross_validation"
         run.summary[name] = {"split": split, **evaluation.figures()}
-        described = dataclasses.replace(evaluation, split=split, reader=reader, described=how)
+        described = dataclasses.replace(
+            evaluation, split=split, reader=reader, described=how, run=run
+        )
         results.write(described, folder)
         run.update_summary()
 

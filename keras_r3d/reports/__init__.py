@@ -1,0 +1,1 @@
+"""Pages to look at in a browser: values in, HTML out; knows no video."""
