@@ -7,6 +7,7 @@ from keras_r3d.system import command
 from keras_r3d.system.progress import Progress
 
 _EXTRACT = "keras_r3d.inference.embeddings.extraction:extract_features"
+_SPREAD = "keras_r3d.system.work:Spread"
 
 
 def _main(arguments: command.Arguments) -> int:
@@ -16,18 +17,19 @@ def _main(arguments: command.Arguments) -> int:
     with command.resumable():
         extraction = extract_features(
             **arguments.of(_EXTRACT),
+            **arguments.of(_SPREAD),
             progress=Progress("videos"),
             say=functools.partial(print, flush=True),
         )
     print(extraction)
-    return int(bool(extraction.stored and extraction.stored.errors))
+    return int(bool(getattr(extraction.stored, "errors", None)))
 
 
 def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_EXTRACT],
+        [_EXTRACT, _SPREAD],
         words=["videos"],
         aliases={"data": "data_dir", "neighbours": "neighbors"},
         example="VIDEOS --model runs/few --output features.npz --neighbors 5",

@@ -11,6 +11,7 @@ from keras_r3d.system import command
 from keras_r3d.system.progress import Progress
 
 _STORE = "keras_r3d.data.stores:store_flow"
+_SPREAD = "keras_r3d.system.work:Spread"
 
 
 def _main(arguments: command.Arguments) -> int:
@@ -18,16 +19,17 @@ def _main(arguments: command.Arguments) -> int:
 
     say = functools.partial(print, flush=True)
     with command.resumable():
-        stored = stores.store_flow(**arguments.of(_STORE), progress=Progress("videos"), say=say)
+        options = arguments.of(_STORE) | arguments.of(_SPREAD)
+        stored = stores.store_flow(**options, progress=Progress("videos"), say=say)
     print(stored)
-    return int(bool(stored.problems))
+    return int(isinstance(stored, stores.StoredFlow) and bool(stored.problems))
 
 
 def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_STORE],
+        [_STORE, _SPREAD],
         words=["data"],
         names={"overrides": "set"},
         aliases={"data_dir": "data"},

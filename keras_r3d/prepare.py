@@ -11,6 +11,7 @@ from keras_r3d.system.errors import R3DError
 from keras_r3d.system.progress import Progress
 
 _PREPARE = "keras_r3d.data.stores:prepare_store"
+_SPREAD = "keras_r3d.system.work:Spread"
 
 
 def _main(
@@ -41,8 +42,9 @@ def _main(
     if quarantine:
         raise R3DError("`quarantine` goes with `verify`.")
     say = functools.partial(print, flush=True)
+    options = arguments.of(_PREPARE) | arguments.of(_SPREAD)
     with command.resumable():
-        prepared = stores.prepare_store(data, **arguments.of(_PREPARE), progress=progress, say=say)
+        prepared = stores.prepare_store(data, **options, progress=progress, say=say)
     if not arguments["dry_run"]:
         print(prepared)
     return None
@@ -52,7 +54,7 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_PREPARE],
+        [_PREPARE, _SPREAD],
         words=["data"],
         names={"overrides": "set"},
         aliases={"data_dir": "data"},

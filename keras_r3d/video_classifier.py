@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import keras
 import numpy as np
@@ -49,6 +49,7 @@ from keras_r3d.serving import remote, server
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import ArgumentError, DataError, ModelError, VideoError, check_range
+from keras_r3d.system.work import Share, Spread, Spreading
 
 if TYPE_CHECKING:
     from keras_r3d.export.exporting import Exported
@@ -627,8 +628,9 @@ class VideoClassifier:
         output: str | os.PathLike[str] | None = None,
         frame_rate: float = FRAME_RATE,
         timeout: float = scoring.TIMEOUT,
-        progress: Progress | None = None,
-    ) -> Features | features.StoredFeatures:
+        progress: Progress = lambda done, total: None,
+        **spread: Unpack[Spreading],
+    ) -> Features | features.StoredFeatures | Share:
         """Computes embeddings of videos.
 
         Args:
@@ -641,6 +643,7 @@ class VideoClassifier:
             frame_rate: of folders of pictures without `split`, in frames a second.
             timeout: seconds after which a video that gives no more window is given up.
             progress: takes the number of videos done, and of all, where there is an `output`.
+            spread: as of `keras_r3d.data.prepare_store`, where there is an `output`.
 
         Returns:
             `embedding` float32 `(n, d)`, and of each `video`, `path`, `label`, `window`,
@@ -664,11 +667,19 @@ class VideoClassifier:
             raise DataError(
                 "With `split`, `videos` must be a folder of labeled videos, a list or a store."
             )
+        spreading = Spread(**spread)
+        spreading.check(output)
         if output is None:
             return features.of_videos(model, layer, side, per=per, timeout=timeout)
         path = Path(output)
         feature_file.check_new(path)
-        return features.store(model, layer, side, path, per=per, timeout=timeout, progress=progress)
+        return features.store(
+            *(model, layer, side, path),
+            per=per,
+            timeout=timeout,
+            progress=progress,
+            spread=spreading,
+        )
 
     def export(
         self,

@@ -534,8 +534,8 @@ def test_storing_goes_on_where_it_was_left(videos, tmp_path):
     stored(videos, folder)
     (folder / "manifest.csv").unlink()
     (folder / "a" / "0.avi").unlink()
-    (folder / ".partial-0-of-1").mkdir()
-    (folder / ".partial-0-of-1" / "0.mkv").write_bytes(b"left over")
+    (folder / ".parts" / ".partial-0-of-1").mkdir(parents=True)
+    (folder / ".parts" / ".partial-0-of-1" / "0.mkv").write_bytes(b"left over")
     kept = folder / "a" / "1.avi"
     before = kept.stat().st_mtime_ns
     with pytest.raises(DataError, match="is unfinished"):
@@ -546,7 +546,7 @@ def test_storing_goes_on_where_it_was_left(videos, tmp_path):
     assert sorted(path.name for path in folder.iterdir() if path.is_file()) == [
         *("flow.json", "manifest.csv", "problems.csv"),
     ]
-    assert not (folder / ".partial-0-of-1").exists()
+    assert not (folder / ".parts").exists()
     assert "broken.mp4: it cannot be opened" in (folder / "b" / "broken.mp4").read_text()
     flow_folder.check(folder, "dis", 32)
     rows = (folder / "manifest.csv").read_text().splitlines()
