@@ -289,8 +289,14 @@ def _repeat_flags(words: Sequence[str], several: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def resumable() -> Iterator[None]:
-    """Lets Ctrl-C and SIGTERM end a command that resumes when run again, with exit code 75."""
+def resumable(keeps: bool = True) -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM end a command that resumes when run again, with exit code 75.
+
+    One that keeps nothing is not changed.
+    """
+    if not keeps:
+        yield
+        return
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt

@@ -337,6 +337,16 @@ class Work:
             )
 
 
+@contextlib.contextmanager
+def kept_beside(output: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """Gives the folder for the parts of what becomes `output`; None: one that is removed again."""
+    if output is not None:
+        yield Path(f"{os.fspath(output)}.parts")
+        return
+    with files.scratch_folder() as folder:
+        yield folder / "parts"
+
+
 def _even(items: int) -> list[int]:
     """Returns the first item of parts of as many items."""
     return list(range(0, items, max(1, min(_MOST_ITEMS, items // _MANY_PARTS))))
