@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _RULE = "keras_r3d.inference.segments.finding:SegmentRule"
 _MODEL = "keras_r3d.inference.models.opening:Named"
+_SPREAD = "keras_r3d.system.work:Spread"
 _CLASSIFIER = "keras_r3d.video_classifier:VideoClassifier.__init__"
 _WATCH = "keras_r3d.video_classifier:VideoClassifier.watch"
 _PREDICT = "keras_r3d.video_classifier:VideoClassifier.predict"
@@ -105,7 +106,7 @@ def _predict(
         options["rule"] = SegmentRule(**arguments.of(_RULE))
         labels = [f"{timed(0, 0)} {label}" for label in classifier.classes]
         return result_table.show(classifier.segments(**options), labels, 0)
-    predictions = classifier.predict(**options)
+    predictions = classifier.predict(**options, **arguments.of(_SPREAD))
     return result_table.show(predictions, classifier.classes, options["top"], several)
 
 
@@ -137,7 +138,7 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_MODEL, _PREDICT, _SEGMENTS, _WATCH, _CLASSIFIER, _RULE],
+        [_MODEL, _PREDICT, _SEGMENTS, _WATCH, _CLASSIFIER, _RULE, _SPREAD],
         words=["videos"],
         several=["fuse", "weights"],
         without=["clips", "exported_from", "source", "rule"],

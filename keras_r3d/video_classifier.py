@@ -36,6 +36,7 @@ from keras_r3d.inference.models.classifier import (
 )
 from keras_r3d.inference.models.opening import Named, Opened
 from keras_r3d.inference.prediction import fusion, scoring, watching
+from keras_r3d.inference.prediction.kept import KeptPredictions, is_served
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.inference.prediction.predictions import Predictions
 from keras_r3d.inference.prediction.watching import Sighting
@@ -327,8 +328,11 @@ class VideoClassifier:
         annotate: str | None = None,
         frame_rate: float = FRAME_RATE,
         timeout: float = scoring.TIMEOUT,
+        **spread: Unpack[Spreading],
     ) -> Prediction | Predictions:
         """Names what videos show.
+
+        Interrupted, the same call resumes if it writes files, beside whose first parts are kept.
 
         Args:
             videos: a video: a file, a folder of numbered pictures, or a `keras_r3d.data.Video`; or
@@ -341,6 +345,8 @@ class VideoClassifier:
                 videos a new folder.
             frame_rate: of folders of pictures, in frames a second.
             timeout: seconds after which a file that gives no more window is given up.
+            spread: as of `keras_r3d.data.prepare_store`, with the same files. Then `.share` of
+                the iterator says what is made.
 
         Returns:
             A `Prediction`, or an iterator of one for each of several videos, in their order: of a
@@ -357,10 +363,23 @@ class VideoClassifier:
         check_range(_LEAST_SECONDS, timeout=timeout)
         found = _videos(videos, frame_rate)
         names = [video.name for video in found]
-        streams = [scoring.score_files(model.classifier, found, timeout) for model in self._members]
         wanted = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate}
-        fused = fusion.fuse(streams, self._shares)
-        predictions = Predictions(names, fused, **wanted, top=top, timeout=timeout)
+        output, spreading = next(filter(None, wanted.values()), None), Spread(**spread)
+        spreading.check(output, "json")
+        models = [member.classifier for member in self._members]
+        keeps = output and (spreading != Spread() or not any(map(is_served, models)))
+        kept = KeptPredictions(
+            models,
+            [(file_reader(found, model.clips), found) for model in models],
+            self._shares,
+            timeout=timeout,
+            folder=Path(f"{output}.parts") if keeps else None,
+            spread=spreading,
+        )
+        place = kept if keeps else None
+        predictions = Predictions(
+            names, kept.predictions(), place, **wanted, top=top, timeout=timeout
+        )
         if _names_several(videos):
             return predictions
         (prediction,) = predictions
@@ -491,8 +510,11 @@ class VideoClassifier:
         split: str | None = None,
         frame_rate: float | None = None,
         timeout: float = scoring.TIMEOUT,
+        output: str | os.PathLike[str] | None = None,
+        resumable: bool = False,
         progress: Progress | None = None,
-    ) -> Evaluation:
+        **spread: Unpack[Spreading],
+    ) -> Evaluation | Share:
         """Scores labeled videos, each exactly once.
 
         Args:
@@ -501,7 +523,11 @@ class VideoClassifier:
             frame_rate: of folders of pictures in `data`, in frames a second; None is that of the
                 recipe, else 25.
             timeout: seconds after which a video that gives no more window is given up.
+            output: new folder that the results will be saved in; None is one of the run.
+            resumable: keeps what is done beside that folder until `save`: interrupted, the same
+                call resumes.
             progress: takes the number of videos done, and of all.
+            spread: as of `keras_r3d.data.prepare_store`; `resumable` then.
 
         Returns:
             The evaluation: `figures()`, `records()`, `save(FOLDER)`; printed, it is a table.
@@ -520,7 +546,10 @@ class VideoClassifier:
             frame_rate=frame_rate,
             protocol=self._protocol,
             timeout=timeout,
-            progress=progress,
+            output=None if output is None else Path(output),
+            resumable=resumable,
+            progress=progress or (lambda done, total: None),
+            spread=Spread(**spread),
         )
 
     def evaluate_segments(

@@ -233,9 +233,10 @@ class Work:
                     next(making)
                 yield number
 
-    def share(self, starts: Sequence[int], maker: PartMaker) -> Share:
+    def share(self, maker: PartMaker) -> Share:
         """Returns what is made by now."""
-        return Share(len(starts), self._missing(len(starts), maker))
+        count = len(self._read_plan()["parts"])
+        return Share(count, self._missing(count, maker))
 
     def read(
         self, number: int, names: Iterable[str] | None = None

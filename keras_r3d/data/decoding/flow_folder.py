@@ -172,7 +172,7 @@ def write(
     with work.open() as starts:
         list(work.make(starts, maker := PartMaker(results, pack), progress))
         if spread.is_share:
-            return work.share(starts, maker)
+            return work.share(maker)
         rows = [row for number in range(len(starts)) for row in work.read(number)[0]]
         problems = sorted((Problem(*row) for row in rows), key=lambda problem: problem.name)
         if len(problems) == len(paths):

@@ -129,15 +129,15 @@ def examine_all(
             if isinstance(result, workers.Failure):
                 detail = result.detail.removeprefix(f"{paths[number]}: ")
                 result = Examination(paths[number], {result.status: detail})
-            rows.append([getattr(result, field.name) for field in dataclasses.fields(result)])
+            rows.append(dataclasses.asdict(result))
         return rows, {}
 
     with work.open() as starts:
         list(work.make(starts, maker := PartMaker(results, pack), progress))
         if work.spread.is_share:
-            return work.share(starts, maker)
+            return work.share(maker)
         rows = [row for number in range(len(starts)) for row in work.read(number)[0]]
-        read = (Examination(*(tuple(x) if isinstance(x, list) else x for x in row)) for row in rows)
+        read = (Examination(**row | {"hashes": tuple(row["hashes"])}) for row in rows)
         examined = [_judged(file, min_frames, min_side) for file in read]
         compared = _compared(examined, annotations)
     shutil.rmtree(folder)

@@ -140,7 +140,7 @@ def prepare(
             (store / format.SHARDS).mkdir(exist_ok=True)
             list(place.make(starts, maker, progress))
             if place.spread.is_share:
-                return place.share(starts, maker)
+                return place.share(maker)
             _join(work, place, len(starts))
         shutil.rmtree(store / _PARTS, ignore_errors=True)
     (store / format.PLAN).unlink(missing_ok=True)  # the last, so that a kill leaves nothing behind

@@ -189,7 +189,7 @@ def store(
     with work.open() as starts:
         list(work.make(starts, maker, progress))
         if work.spread.is_share:
-            return work.share(starts, maker)
+            return work.share(maker)
         said = [row for number in range(len(starts)) for row in work.read(number, ())[0]]
         details = {
             status: {
