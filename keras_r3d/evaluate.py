@@ -11,7 +11,6 @@ from keras_r3d.system.progress import Progress
 from keras_r3d.system.work import Share
 
 _RULE = "keras_r3d.inference.segments.finding:SegmentRule"
-_SPREAD = "keras_r3d.system.work:Spread"
 _MODEL = "keras_r3d.inference.models.opening:Named"
 _CLASSIFIER = "keras_r3d.video_classifier:VideoClassifier.__init__"
 _EVALUATE = "keras_r3d.video_classifier:VideoClassifier.evaluate"
@@ -49,7 +48,7 @@ def _main(arguments: command.Arguments, *, segments: bool = False) -> int:
         print(f"Written into {found.save(output)}")
         return int(bool(found.errors))
     progress = Progress("videos") if sys.stdout.isatty() else None
-    options = arguments.of(_EVALUATE) | arguments.of(_SPREAD) | {"resumable": True}
+    options = arguments.of(_EVALUATE) | arguments.of(command.SPREAD) | {"resumable": True}
     with command.resumable(output is not None or classifier.run is not None):
         evaluation = classifier.evaluate(**options, progress=progress)
     if isinstance(evaluation, Share):
@@ -63,7 +62,7 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_MODEL, _EVALUATE, _SEGMENTS, _CLASSIFIER, _RULE, _SPREAD],
+        [_MODEL, _EVALUATE, _SEGMENTS, _CLASSIFIER, _RULE, command.SPREAD],
         words=["data"],
         aliases={"data_dir": "data"},
         several=["fuse", "weights"],

@@ -7,7 +7,6 @@ from keras_r3d.system import command
 from keras_r3d.system.progress import Progress
 
 _EXTRACT = "keras_r3d.inference.embeddings.extraction:extract_features"
-_SPREAD = "keras_r3d.system.work:Spread"
 
 
 def _main(arguments: command.Arguments) -> int:
@@ -17,7 +16,7 @@ def _main(arguments: command.Arguments) -> int:
     with command.resumable():
         extraction = extract_features(
             **arguments.of(_EXTRACT),
-            **arguments.of(_SPREAD),
+            **arguments.of(command.SPREAD),
             progress=Progress("videos"),
             say=functools.partial(print, flush=True),
         )
@@ -29,7 +28,7 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_EXTRACT, _SPREAD],
+        [_EXTRACT, command.SPREAD],
         words=["videos"],
         aliases={"data": "data_dir", "neighbours": "neighbors"},
         example="VIDEOS --model runs/few --output features.npz --neighbors 5",

@@ -11,7 +11,6 @@ from keras_r3d.system import command
 from keras_r3d.system.progress import Progress
 
 _STORE = "keras_r3d.data.stores:store_flow"
-_SPREAD = "keras_r3d.system.work:Spread"
 
 
 def _main(arguments: command.Arguments) -> int:
@@ -19,7 +18,7 @@ def _main(arguments: command.Arguments) -> int:
 
     say = functools.partial(print, flush=True)
     with command.resumable():
-        options = arguments.of(_STORE) | arguments.of(_SPREAD)
+        options = arguments.of(_STORE) | arguments.of(command.SPREAD)
         stored = stores.store_flow(**options, progress=Progress("videos"), say=say)
     print(stored)
     return int(isinstance(stored, stores.StoredFlow) and bool(stored.problems))
@@ -29,7 +28,7 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_STORE, _SPREAD],
+        [_STORE, command.SPREAD],
         words=["data"],
         names={"overrides": "set"},
         aliases={"data_dir": "data"},

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _RULE = "keras_r3d.inference.segments.finding:SegmentRule"
 _MODEL = "keras_r3d.inference.models.opening:Named"
-_SPREAD = "keras_r3d.system.work:Spread"
 _CLASSIFIER = "keras_r3d.video_classifier:VideoClassifier.__init__"
 _WATCH = "keras_r3d.video_classifier:VideoClassifier.watch"
 _PREDICT = "keras_r3d.video_classifier:VideoClassifier.predict"
@@ -106,7 +105,7 @@ def _predict(
         options["rule"] = SegmentRule(**arguments.of(_RULE))
         labels = [f"{timed(0, 0)} {label}" for label in classifier.classes]
         return result_table.show(classifier.segments(**options), labels, 0)
-    predictions = classifier.predict(**options, **arguments.of(_SPREAD))
+    predictions = classifier.predict(**options, **arguments.of(command.SPREAD))
     return result_table.show(predictions, classifier.classes, options["top"], several)
 
 
@@ -138,7 +137,7 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_MODEL, _PREDICT, _SEGMENTS, _WATCH, _CLASSIFIER, _RULE, _SPREAD],
+        [_MODEL, _PREDICT, _SEGMENTS, _WATCH, _CLASSIFIER, _RULE, command.SPREAD],
         words=["videos"],
         several=["fuse", "weights"],
         without=["clips", "exported_from", "source", "rule"],

@@ -11,7 +11,6 @@ from keras_r3d.system.errors import R3DError
 from keras_r3d.system.progress import Progress
 
 _PREPARE = "keras_r3d.data.stores:prepare_store"
-_SPREAD = "keras_r3d.system.work:Spread"
 
 
 def _main(
@@ -42,7 +41,7 @@ def _main(
     if quarantine:
         raise R3DError("`quarantine` goes with `verify`.")
     say = functools.partial(print, flush=True)
-    options = arguments.of(_PREPARE) | arguments.of(_SPREAD)
+    options = arguments.of(_PREPARE) | arguments.of(command.SPREAD)
     with command.resumable():
         prepared = stores.prepare_store(data, **options, progress=progress, say=say)
     if not arguments["dry_run"]:
@@ -54,7 +53,7 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_PREPARE, _SPREAD],
+        [_PREPARE, command.SPREAD],
         words=["data"],
         names={"overrides": "set"},
         aliases={"data_dir": "data"},

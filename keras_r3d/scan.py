@@ -4,13 +4,12 @@ from keras_r3d.system import command
 from keras_r3d.system.progress import Progress
 
 _SCAN = "keras_r3d.data.scanning.report:scan"
-_SPREAD = "keras_r3d.system.work:Spread"
 
 
 def _main(arguments: command.Arguments) -> int:
     from keras_r3d.data.scanning import report
 
-    options = arguments.of(_SCAN) | arguments.of(_SPREAD)
+    options = arguments.of(_SCAN) | arguments.of(command.SPREAD)
     with command.resumable("csv" in arguments or "json" in arguments):
         scanned = report.scan(**options, progress=Progress("files"), say=print)
     print(scanned)
@@ -21,7 +20,7 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_SCAN, _SPREAD],
+        [_SCAN, command.SPREAD],
         words=["data"],
         aliases={"data_dir": "data"},
         example="MY_VIDEOS --csv findings.csv",

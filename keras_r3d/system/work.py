@@ -194,8 +194,9 @@ class Work:
                 finally:
                     shutil.rmtree(self.scratch, ignore_errors=True)
                     lock.unlink(missing_ok=True)
-                    if is_new and not any(self.folder.iterdir()):
-                        self.folder.rmdir()
+                    with contextlib.suppress(OSError):  # it is not empty, or was removed
+                        if is_new:
+                            self.folder.rmdir()
         except WriteError:
             raise
         except OSError as error:

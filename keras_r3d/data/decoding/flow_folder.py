@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_r3d._version import __version__
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import FRAME_RATE, Annotations, Problem, Video
 from keras_r3d.data.decoding import flow
@@ -140,7 +141,8 @@ def write(
     if not marker.is_begun() and not spread.finish:
         files.make_folder(folder)
         files.write_json(folder / MARKER, marker.request)
-    listed = {"videos": len(paths), "sha256": files.sha256_of(map(os.fsencode, paths))}
+    listed = {"keras_r3d": __version__, "videos": len(paths)}
+    listed["sha256"] = files.sha256_of(map(os.fsencode, paths))
     work = Work(
         *(folder / _PARTS, "plan.json", listed, DataError, paths),
         is_there=lambda number: annotations.exists(paths[number]),
@@ -176,6 +178,7 @@ def write(
         rows = [row for number in range(len(starts)) for row in work.read(number)[0]]
         problems = sorted((Problem(*row) for row in rows), key=lambda problem: problem.name)
         if len(problems) == len(paths):
+            shutil.rmtree(work.folder)  # the next call tries them again
             raise DataError(
                 f"None of the {len(paths)} videos can be read, for one: {problems[0].detail}"
             )

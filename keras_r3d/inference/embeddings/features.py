@@ -202,6 +202,7 @@ def store(
         details["error"] |= unreadable or {}
         readable = sum(count > 0 for count, *_ in said)
         if not readable:
+            shutil.rmtree(work.folder)  # the next call tries them again
             reasons = "\n".join(f"  {detail}" for detail in list(details["error"].values())[:5])
             raise ArgumentError(
                 f"None of the {len(videos)} videos can be read. The first:\n{reasons}"
