@@ -21,7 +21,7 @@ from keras_r3d.system.errors import ArgumentError, R3DError
 from keras_r3d.system.progress import Progress
 
 _TRIES = 3  # of a share
-_SHARES = 4  # for each that runs at a time, so that slow ones do not keep the others
+_SHARES = 2  # for each that runs at a time, so that a slow one does not keep the others
 _MOST_CPUS = 16  # of a share
 _PATIENCE = 10.0  # seconds for an address to answer
 _PORT = 10001  # of ray://

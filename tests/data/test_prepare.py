@@ -688,6 +688,7 @@ def test_bad_arguments_are_said(source, tmp_path, arguments, said, monkeypatch):
         ({"overrides": ["clips.sizes=3"]}, "clips.size"),
         ({"annotations": "gone.csv"}, "gone.csv"),
         ({"shard_index": 3, "shard_count": 3}, "`shard_index` must be at least 0 and below"),
+        ({"shard_index": 0, "shard_count": 2, "finish": True}, "pass no `shard_index` with it"),
         ({"output": None}, r"`output` is missing: the folder of the store"),
     ],
 )
