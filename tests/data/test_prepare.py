@@ -258,6 +258,8 @@ def test_machines_share_the_shards(source, whole, tmp_path):
         if missing:
             with pytest.raises(StoreError, match=r"lacks 2 of its 4 parts: 0, 2\. Make them"):
                 make(spread=Spread(finish=True))
+    (store / ".partial-5-of-9").mkdir()
+    (store / ".5-of-9.lock").touch()
     assert make(spread=Spread(finish=True)).description.videos == 8
     assert content(store) == whole
     for wrong in ((2, 2), (-1, 2), (0, 0)):

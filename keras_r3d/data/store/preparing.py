@@ -143,6 +143,8 @@ def prepare(
                 return place.share(maker)
             _join(work, place, len(starts))
         shutil.rmtree(store / _PARTS, ignore_errors=True)
+    for left in store.glob(".*-of-*"):  # of shares that were killed, and made by others
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     (store / format.PLAN).unlink(missing_ok=True)  # the last, so that a kill leaves nothing behind
     return _prepared(work, store, len(starts))
 
