@@ -36,8 +36,8 @@ def _main(
 
     Args:
         segments: finds when classes happen in long videos, instead of what they are.
-        timeout: seconds after which a file that gives no more window is given up (default: 300), or
-            that connecting to a camera, and a frame of it, may take (default: 10).
+        timeout: seconds without a window after which a file is given up (default: 300), or that a
+            camera, or a frame of it, may take (default: 10).
         live: plays a file at its own speed, as if it came from a camera.
     """
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one predicts

@@ -335,8 +335,8 @@ class VideoClassifier:
         Interrupted, the same call resumes if it writes files, beside whose first parts are kept.
 
         Args:
-            videos: a video: a file, a folder of numbered pictures, or a `keras_r3d.data.Video`; or
-                several, or a folder, list or glob of some. Segments of a list are scored each.
+            videos: a video: a file, a folder of pictures, or a `keras_r3d.data.Video`; several; or
+                a folder, list or glob of some (of segments, each).
             top: classes that the files name.
             json: also writes a record for each video to this file.
             csv: also writes a row for each video to this file.

@@ -32,8 +32,7 @@ class Cluster:
     """Where the parts of a command are made.
 
     Attributes:
-        cluster: makes the parts on a Ray cluster whose machines see the same paths: "auto" (that of
-            this machine), HOST:PORT, or ray://HOST:PORT. Needs `keras_r3d[cluster]`.
+        cluster: makes the parts on a Ray cluster: "auto", HOST:PORT or ray://HOST:PORT.
     """
 
     cluster: str | None = None

@@ -41,13 +41,12 @@ class Spreading(TypedDict, total=False):
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """Who makes the parts of a work: this process, one of several, or machines of a cluster.
+    """Who makes the parts of a work: this process, or several. See docs/cluster.md.
 
     Attributes:
-        shard_index: makes only the parts whose number leaves this when divided by `shard_count`, so
-            that several machines can share the work; then call again with `finish`.
-        shard_count: how many processes or machines share the work.
-        finish: joins the parts that are there, and makes none.
+        shard_index: makes only each `shard_count`-th part, from this one on.
+        shard_count: processes or machines that share the work; `finish` follows.
+        finish: joins the parts that they made.
     """
 
     shard_index: int | None = None
