@@ -15,6 +15,7 @@ VENV_NEWEST ?= .venv-newest
 VENV_311 ?= .venv-311
 VENV_OLDEST ?= .venv-oldest
 VENV_REMOTE ?= .venv-remote
+VENV_CLUSTER ?= .venv-cluster
 VENV_TORCH ?= .venv-torch
 VENV_DOCS ?= .venv-docs
 # For machines with a GPU this takes PyTorch's CUDA libraries along; if that is too much:
@@ -24,7 +25,7 @@ TORCH ?= torch==2.13.0 torchvision==0.28.0
 PYTEST_FLAGS ?= -n 2 --dist loadfile
 KERAS_OLDEST := $(shell sed -n 's/.*"keras>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 
-.PHONY: demo docs test test-311 test-newest test-oldest test-remote test-slow test-real test-torch lint clean
+.PHONY: demo docs test test-311 test-newest test-oldest test-remote test-cluster test-slow test-real test-torch lint clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python -m keras_r3d.train --recipe demo
@@ -60,6 +61,10 @@ test-torch: $(VENV)/.installed $(VENV_TORCH)/.installed
 test-remote: $(VENV_REMOTE)/.installed
 	$(VENV_REMOTE)/bin/python -m pytest tests/data/test_storage.py tests/data/test_remote_store.py
 
+# On three raylets of Ray; nothing listens beyond loopback.
+test-cluster: $(VENV_CLUSTER)/.installed
+	$(VENV_CLUSTER)/bin/python -m pytest -m cluster tests/system/test_cluster.py
+
 # The documentation as a site; broken links, anchors and names are errors.
 docs: $(VENV_DOCS)/.installed
 	$(VENV_DOCS)/bin/python docs/site/stage.py build/docs
@@ -92,6 +97,11 @@ $(VENV_REMOTE)/.installed: requirements.txt pyproject.toml
 	@$(call install,$(PYTHON),$(VENV_REMOTE),-r requirements.txt)
 	@$(VENV_REMOTE)/bin/python -m pip install --quiet --disable-pip-version-check 's3fs>=2025.1'
 
+$(VENV_CLUSTER)/.installed: requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 was not found; name one: make PYTHON=…"; exit 1; }
+	@$(call install,$(PYTHON),$(VENV_CLUSTER),-r requirements.txt)
+	@$(VENV_CLUSTER)/bin/python -m pip install --quiet --disable-pip-version-check 'ray>=2.40'
+
 $(VENV_TORCH)/.installed: Makefile
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 was not found; name one: make PYTHON=…"; exit 1; }
 	@echo "Setting up $(VENV_TORCH) (once) …"
@@ -123,4 +133,4 @@ define install
 endef
 
 clean:
-	rm -rf $(VENV) $(VENV_311) $(VENV_NEWEST) $(VENV_OLDEST) $(VENV_REMOTE) $(VENV_TORCH) $(VENV_DOCS) build dist *.egg-info
+	rm -rf $(VENV) $(VENV_311) $(VENV_NEWEST) $(VENV_OLDEST) $(VENV_REMOTE) $(VENV_CLUSTER) $(VENV_TORCH) $(VENV_DOCS) build dist *.egg-info

@@ -8,6 +8,7 @@ from keras_r3d import run_folder
 from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
 from keras_r3d.system.progress import Progress
+from keras_r3d.system.work import Share
 
 _RULE = "keras_r3d.inference.segments.finding:SegmentRule"
 _MODEL = "keras_r3d.inference.models.opening:Named"
@@ -17,22 +18,20 @@ _COMPARE = "keras_r3d.inference.evaluation.comparison:compare"
 _SEGMENTS = "keras_r3d.video_classifier:VideoClassifier.evaluate_segments"
 
 
-def _main(
-    arguments: command.Arguments, *, segments: bool = False, output: str | None = None
-) -> int:
+def _main(arguments: command.Arguments, *, segments: bool = False) -> int:
     """Evaluates.
 
     Args:
         segments: finds segments in long videos, and compares them with those of the list.
-        output: folder for the results; must not exist. Default: one in the run folder.
     """
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one evaluates
     if "runs" in arguments:
-        return _compare(arguments, output)
+        return _compare(arguments, arguments.get("output"))
     from keras_r3d.inference.models.opening import Named
     from keras_r3d.inference.segments.finding import SegmentRule
 
     named = Named(**{"fuse": ()} | arguments.of(_MODEL))
+    output = arguments.get("output")
     run_folder.check_new(Path(output) if output else None)
     rule = SegmentRule(**arguments.of(_RULE))
     asked = [name for name, value in vars(rule).items() if value is not None]
@@ -52,7 +51,12 @@ def _main(
         print(f"Written into {found.save(output)}")
         return int(bool(found.errors))
     progress = Progress("videos") if sys.stdout.isatty() else None
-    evaluation = classifier.evaluate(**arguments.of(_EVALUATE), progress=progress)
+    options = arguments.of(_EVALUATE) | arguments.of(command.SPREAD) | {"resumable": True}
+    with command.resumable(output is not None or classifier.run is not None):
+        evaluation = classifier.evaluate(**options, progress=progress)
+    if isinstance(evaluation, Share):
+        print(evaluation)
+        return 0
     evaluating.report(evaluation, output, print)
     return int(bool(evaluation.errors))
 
@@ -79,12 +83,12 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_MODEL, _EVALUATE, _SEGMENTS, _CLASSIFIER, _RULE, _COMPARE],
+        [_MODEL, _EVALUATE, _SEGMENTS, _CLASSIFIER, _RULE, _COMPARE, command.SPREAD],
         words=["data"],
         aliases={"data_dir": "data"},
         names={"runs": "compare"},
         several=["fuse", "weights", "compare"],
-        without=["clips", "exported_from", "say", "rule"],
+        without=["clips", "exported_from", "say", "rule", "resumable"],
         example="MY_VIDEOS --model runs/few",
     )
 

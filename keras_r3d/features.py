@@ -16,18 +16,19 @@ def _main(arguments: command.Arguments) -> int:
     with command.resumable():
         extraction = extract_features(
             **arguments.of(_EXTRACT),
+            **arguments.of(command.SPREAD),
             progress=Progress("videos"),
             say=functools.partial(print, flush=True),
         )
     print(extraction)
-    return int(bool(extraction.stored and extraction.stored.errors))
+    return int(bool(getattr(extraction.stored, "errors", None)))
 
 
 def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_EXTRACT],
+        [_EXTRACT, command.SPREAD],
         words=["videos"],
         aliases={"data": "data_dir", "neighbours": "neighbors"},
         example="VIDEOS --model runs/few --output features.npz --neighbors 5",

@@ -18,16 +18,17 @@ def _main(arguments: command.Arguments) -> int:
 
     say = functools.partial(print, flush=True)
     with command.resumable():
-        stored = stores.store_flow(**arguments.of(_STORE), progress=Progress("videos"), say=say)
+        options = arguments.of(_STORE) | arguments.of(command.SPREAD)
+        stored = stores.store_flow(**options, progress=Progress("videos"), say=say)
     print(stored)
-    return int(bool(stored.problems))
+    return int(isinstance(stored, stores.StoredFlow) and bool(stored.problems))
 
 
 def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_STORE],
+        [_STORE, command.SPREAD],
         words=["data"],
         names={"overrides": "set"},
         aliases={"data_dir": "data"},

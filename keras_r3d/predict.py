@@ -36,8 +36,8 @@ def _main(
 
     Args:
         segments: finds when classes happen in long videos, instead of what they are.
-        timeout: seconds after which a file that gives no more window is given up (default: 300), or
-            that connecting to a camera, and a frame of it, may take (default: 10).
+        timeout: seconds without a window after which a file is given up (default: 300), or that a
+            camera, or a frame of it, may take (default: 10).
         live: plays a file at its own speed, as if it came from a camera.
     """
     os.environ.pop("TF_CONFIG", None)  # of a training on several machines; one predicts
@@ -106,7 +106,7 @@ def _predict(
         options["rule"] = SegmentRule(**arguments.of(_RULE))
         labels = [f"{timed(0, 0)} {label}" for label in classifier.classes]
         return result_table.show(classifier.segments(**options), labels, 0)
-    predictions = classifier.predict(**options)
+    predictions = classifier.predict(**options, **arguments.of(command.SPREAD))
     return result_table.show(predictions, classifier.classes, options["top"], several)
 
 
@@ -138,7 +138,7 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_MODEL, _PREDICT, _SEGMENTS, _WATCH, _CLASSIFIER, _RULE],
+        [_MODEL, _PREDICT, _SEGMENTS, _WATCH, _CLASSIFIER, _RULE, command.SPREAD],
         words=["videos"],
         several=["fuse", "weights"],
         without=["clips", "exported_from", "source", "rule"],

@@ -41,8 +41,9 @@ def _main(
     if quarantine:
         raise R3DError("`quarantine` goes with `verify`.")
     say = functools.partial(print, flush=True)
+    options = arguments.of(_PREPARE) | arguments.of(command.SPREAD)
     with command.resumable():
-        prepared = stores.prepare_store(data, **arguments.of(_PREPARE), progress=progress, say=say)
+        prepared = stores.prepare_store(data, **options, progress=progress, say=say)
     if not arguments["dry_run"]:
         print(prepared)
     return None
@@ -52,7 +53,7 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_PREPARE],
+        [_PREPARE, command.SPREAD],
         words=["data"],
         names={"overrides": "set"},
         aliases={"data_dir": "data"},

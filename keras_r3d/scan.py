@@ -9,16 +9,18 @@ _SCAN = "keras_r3d.data.scanning.report:scan"
 def _main(arguments: command.Arguments) -> int:
     from keras_r3d.data.scanning import report
 
-    scanned = report.scan(**arguments.of(_SCAN), progress=Progress("files"), say=print)
+    options = arguments.of(_SCAN) | arguments.of(command.SPREAD)
+    with command.resumable("csv" in arguments or "json" in arguments):
+        scanned = report.scan(**options, progress=Progress("files"), say=print)
     print(scanned)
-    return int(not all(file.frames for file in scanned.examinations))
+    return int(not all(file.frames for file in getattr(scanned, "examinations", ())))
 
 
 def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_SCAN],
+        [_SCAN, command.SPREAD],
         words=["data"],
         aliases={"data_dir": "data"},
         example="MY_VIDEOS --csv findings.csv",

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import keras
 import numpy as np
@@ -36,6 +36,7 @@ from keras_r3d.inference.models.classifier import (
 )
 from keras_r3d.inference.models.opening import Named, Opened
 from keras_r3d.inference.prediction import fusion, scoring, watching
+from keras_r3d.inference.prediction.kept import KeptPredictions, is_served
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.inference.prediction.predictions import Predictions
 from keras_r3d.inference.prediction.watching import Sighting
@@ -49,6 +50,7 @@ from keras_r3d.serving import remote, server
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import ArgumentError, DataError, ModelError, VideoError, check_range
+from keras_r3d.system.work import Share, Spread, Spreading
 
 if TYPE_CHECKING:
     from keras_r3d.export.exporting import Exported
@@ -327,12 +329,15 @@ class VideoClassifier:
         html: str | None = None,
         frame_rate: float = FRAME_RATE,
         timeout: float = scoring.TIMEOUT,
+        **spread: Unpack[Spreading],
     ) -> Prediction | Predictions:
         """Names what videos show.
 
+        Interrupted, the same call resumes if it writes files, beside whose first parts are kept.
+
         Args:
-            videos: a video: a file, a folder of numbered pictures, or a `keras_r3d.data.Video`; or
-                several, or a folder, list or glob of some. Segments of a list are scored each.
+            videos: a video: a file, a folder of pictures, or a `keras_r3d.data.Video`; several; or
+                a folder, list or glob of some (of segments, each).
             top: classes that the files name.
             json: also writes a record for each video to this file.
             csv: also writes a row for each video to this file.
@@ -342,6 +347,8 @@ class VideoClassifier:
             html: also writes a page of video and scores: a .html file, or a new folder.
             frame_rate: of folders of pictures, in frames a second.
             timeout: seconds after which a file that gives no more window is given up.
+            spread: as of `keras_r3d.data.prepare_store`, with the same files. Then `.share` of
+                the iterator says what is made.
 
         Returns:
             A `Prediction`, or an iterator of one for each of several videos, in their order: of a
@@ -358,11 +365,24 @@ class VideoClassifier:
         check_range(_LEAST_SECONDS, timeout=timeout)
         found = _videos(videos, frame_rate)
         names = [video.name for video in found]
-        streams = [scoring.score_files(model.classifier, found, timeout) for model in self._members]
         wanted = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate}
         wanted["html"] = html
-        fused = fusion.fuse(streams, self._shares)
-        predictions = Predictions(names, fused, **wanted, top=top, timeout=timeout)
+        output, spreading = next(filter(None, wanted.values()), None), Spread(**spread)
+        spreading.check(output, "json")
+        models = [member.classifier for member in self._members]
+        keeps = output and (spreading != Spread() or not any(map(is_served, models)))
+        kept = KeptPredictions(
+            models,
+            [(file_reader(found, model.clips), found) for model in models],
+            self._shares,
+            timeout=timeout,
+            folder=Path(f"{output}.parts") if keeps else None,
+            spread=spreading,
+        )
+        place = kept if keeps else None
+        predictions = Predictions(
+            names, kept.predictions(), place, **wanted, top=top, timeout=timeout
+        )
         if _names_several(videos):
             return predictions
         (prediction,) = predictions
@@ -493,8 +513,11 @@ class VideoClassifier:
         split: str | None = None,
         frame_rate: float | None = None,
         timeout: float = scoring.TIMEOUT,
+        output: str | os.PathLike[str] | None = None,
+        resumable: bool = False,
         progress: Progress | None = None,
-    ) -> Evaluation:
+        **spread: Unpack[Spreading],
+    ) -> Evaluation | Share:
         """Scores labeled videos, each exactly once.
 
         Args:
@@ -503,7 +526,11 @@ class VideoClassifier:
             frame_rate: of folders of pictures in `data`, in frames a second; None is that of the
                 recipe, else 25.
             timeout: seconds after which a video that gives no more window is given up.
+            output: new folder that the results will be saved in; None is one of the run.
+            resumable: keeps what is done beside that folder until `save`: interrupted, the same
+                call resumes.
             progress: takes the number of videos done, and of all.
+            spread: as of `keras_r3d.data.prepare_store`; `resumable` then.
 
         Returns:
             The evaluation: `figures()`, `records()`, `save(FOLDER)`; printed, it is a table.
@@ -522,7 +549,10 @@ class VideoClassifier:
             frame_rate=frame_rate,
             protocol=self._protocol,
             timeout=timeout,
-            progress=progress,
+            output=None if output is None else Path(output),
+            resumable=resumable,
+            progress=progress or (lambda done, total: None),
+            spread=Spread(**spread),
         )
 
     def evaluate_segments(
@@ -631,8 +661,9 @@ class VideoClassifier:
         output: str | os.PathLike[str] | None = None,
         frame_rate: float = FRAME_RATE,
         timeout: float = scoring.TIMEOUT,
-        progress: Progress | None = None,
-    ) -> Features | features.StoredFeatures:
+        progress: Progress = lambda done, total: None,
+        **spread: Unpack[Spreading],
+    ) -> Features | features.StoredFeatures | Share:
         """Computes embeddings of videos.
 
         Args:
@@ -645,6 +676,7 @@ class VideoClassifier:
             frame_rate: of folders of pictures without `split`, in frames a second.
             timeout: seconds after which a video that gives no more window is given up.
             progress: takes the number of videos done, and of all, where there is an `output`.
+            spread: as of `keras_r3d.data.prepare_store`, where there is an `output`.
 
         Returns:
             `embedding` float32 `(n, d)`, and of each `video`, `path`, `label`, `window`,
@@ -668,11 +700,19 @@ class VideoClassifier:
             raise DataError(
                 "With `split`, `videos` must be a folder of labeled videos, a list or a store."
             )
+        spreading = Spread(**spread)
+        spreading.check(output)
         if output is None:
             return features.of_videos(model, layer, side, per=per, timeout=timeout)
         path = Path(output)
         feature_file.check_new(path)
-        return features.store(model, layer, side, path, per=per, timeout=timeout, progress=progress)
+        return features.store(
+            *(model, layer, side, path),
+            per=per,
+            timeout=timeout,
+            progress=progress,
+            spread=spreading,
+        )
 
     def export(
         self,

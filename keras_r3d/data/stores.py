@@ -5,7 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from keras_r3d import recipe as recipes
 from keras_r3d.data import annotations as lists
@@ -18,7 +18,7 @@ from keras_r3d.data.store.preparing import PreparedStore, named_problems
 from keras_r3d.recipe.clips import Clips, MultiScale
 from keras_r3d.system.errors import DataError, StoreError, check_range
 from keras_r3d.system.progress import duration
-from keras_r3d.system.work import Share
+from keras_r3d.system.work import Share, Spread, Spreading
 
 Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
@@ -43,13 +43,11 @@ def prepare_store(
     processes: int | None = None,
     time_limit: float = 1800.0,
     shard_gib: float = 2.0,
-    shard_index: int | None = None,
-    shard_count: int | None = None,
-    finish: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
     say: Say | None = None,
-) -> PreparedStore:
+    **spread: Unpack[Spreading],
+) -> PreparedStore | Share:
     """Makes a clip store of videos, which trainings read many times as fast.
 
     Interrupted, the same call resumes.
@@ -73,13 +71,10 @@ def prepare_store(
         processes: videos at a time; None is one a core.
         time_limit: seconds for a video.
         shard_gib: about the size of a shard.
-        shard_index: makes only the shards whose number leaves this when divided by `shard_count`,
-            so that several machines can share the work; then call again with `finish`.
-        shard_count: how many processes or machines share the work.
-        finish: joins the shards that are there, and makes none.
         dry_run: says what it would take, and writes nothing.
         progress: takes the number of videos done, and of all.
         say: takes what there is to say before the work begins.
+        spread: `shard_index`, `shard_count` or `finish`, so that several machines share the work.
 
     Returns:
         What the store holds, and the videos that are left out or cut short. Printed, it is a
@@ -99,9 +94,7 @@ def prepare_store(
     check_range(0.001, shard_gib=shard_gib)
     if is_store(data):
         raise StoreError(f"{data} is a clip store already: name the videos.")
-    if (shard_index is None) != (shard_count is None):
-        raise StoreError("`shard_index` and `shard_count` go together: pass both, or none.")
-    share = None if shard_index is None else Share(shard_index, shard_count or 1)
+    spreading = Spread(**spread)
     sizes = {"levels": levels, "height": height, "short_side": short_side, "clips": clips}
     kept = _levels(
         {key: size for key, size in sizes.items() if size is not None}, recipe, overrides
@@ -129,18 +122,19 @@ def prepare_store(
     if dry_run:
         if output is None or not preparing.folder(job, folder).is_begun():
             estimated(planning.estimate(job, processes=processes, limit_seconds=time_limit))
-        return PreparedStore(None, [], [], 0, [])
+        return PreparedStore(None, [], [], 0)
     prepared = preparing.prepare(
         job,
         folder,
         processes=processes,
         limit_seconds=time_limit,
         shard_bytes=int(shard_gib * 2**30),
-        share=share,
-        finish=finish,
+        spread=spreading,
         estimated=estimated,
         progress=progress or _ignore,
     )
+    if isinstance(prepared, Share):
+        return prepared
     return dataclasses.replace(prepared, store=folder, recipe=recipe)
 
 
@@ -272,7 +266,8 @@ def store_flow(
     time_limit: float = 1800.0,
     progress: Progress | None = None,
     say: Say | None = None,
-) -> StoredFlow:
+    **spread: Unpack[Spreading],
+) -> StoredFlow | Share:
     """Stores optical flow of videos ahead; interrupted, the same call resumes.
 
     Args:
@@ -291,6 +286,7 @@ def store_flow(
         time_limit: seconds for a video.
         progress: takes the number of videos done, and of all.
         say: takes how many videos there are.
+        spread: as of `prepare_store`.
 
     Returns:
         The videos that gave no flow. Printed, it is a report.
@@ -333,5 +329,8 @@ def store_flow(
         processes=processes or len(os.sched_getaffinity(0)),
         limit_seconds=time_limit,
         progress=progress or _ignore,
+        spread=Spread(**spread),
     )
+    if isinstance(problems, Share):
+        return problems
     return StoredFlow(Path(output), settings, problems, recipe)

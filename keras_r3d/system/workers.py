@@ -95,14 +95,19 @@ def _start(context, function: Callable[[Any], Any]) -> tuple[Any, connection.Con
 
 
 def _work(function: Callable[[Any], Any], pipe: connection.Connection) -> None:
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(_SIGNAL_WHEN_PARENT_ENDS, signal.SIGKILL)  # however it ends
+    end_with_parent()
     try:
         while True:
             pipe.send(call(function, pipe.recv()))
     except (EOFError, ConnectionError, KeyboardInterrupt):
         return  # the other side has ended
+
+
+def end_with_parent() -> None:
+    """Lets this process be killed when its parent ends, however that ends."""
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_SIGNAL_WHEN_PARENT_ENDS, signal.SIGKILL)
 
 
 def start_thread(function: Callable[[], None], name: str) -> threading.Thread:

@@ -16,6 +16,7 @@ from keras_r3d import run_folder
 from keras_r3d._version import __version__
 from keras_r3d.data import annotations, pipeline
 from keras_r3d.inference.evaluation import evaluating, metrics
+from keras_r3d.inference.evaluation.evaluation import Evaluation
 from keras_r3d.inference.models import opening
 from keras_r3d.pictures import fonts
 from keras_r3d.recipe import Recipe
@@ -189,6 +190,7 @@ def choose_thresholds(run: Run, devices: str, say: Say) -> None:
     thresholds = np.full(len(model.classes), 0.5)
     if run.summary["videos"].get("validation"):
         judged = evaluating.evaluate([opened], split="validation")
+        assert isinstance(judged, Evaluation)
         thresholds = metrics.best_thresholds(judged.labels, judged.video_scores)
         say(f"Thresholds of {len(thresholds)} classes are those of the highest F1 in validation.")
     else:

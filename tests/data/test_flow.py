@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from matplotlib.figure import Figure
+from prepared import content
 
 from keras_r3d import flow as flow_command
 from keras_r3d import recipe, run_folder
-from keras_r3d.data import annotations, clips, opening, pipeline
+from keras_r3d.data import annotations, clips, opening, pipeline, stores
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding import flow, flow_folder
 from keras_r3d.data.decoding.flow_folder import FlowSettings
@@ -534,8 +535,8 @@ def test_storing_goes_on_where_it_was_left(videos, tmp_path):
     stored(videos, folder)
     (folder / "manifest.csv").unlink()
     (folder / "a" / "0.avi").unlink()
-    (folder / ".partial-0-of-1").mkdir()
-    (folder / ".partial-0-of-1" / "0.mkv").write_bytes(b"left over")
+    (folder / ".parts" / ".partial-0-of-1").mkdir(parents=True)
+    (folder / ".parts" / ".partial-0-of-1" / "0.mkv").write_bytes(b"left over")
     kept = folder / "a" / "1.avi"
     before = kept.stat().st_mtime_ns
     with pytest.raises(DataError, match="is unfinished"):
@@ -546,7 +547,7 @@ def test_storing_goes_on_where_it_was_left(videos, tmp_path):
     assert sorted(path.name for path in folder.iterdir() if path.is_file()) == [
         *("flow.json", "manifest.csv", "problems.csv"),
     ]
-    assert not (folder / ".partial-0-of-1").exists()
+    assert not (folder / ".parts").exists()
     assert "broken.mp4: it cannot be opened" in (folder / "b" / "broken.mp4").read_text()
     flow_folder.check(folder, "dis", 32)
     rows = (folder / "manifest.csv").read_text().splitlines()
@@ -558,6 +559,30 @@ def test_storing_goes_on_where_it_was_left(videos, tmp_path):
     assert "broken.mp4" in (folder / "problems.csv").read_text()
     with pytest.raises(DataError, match="left as it is:\n  short_side: 32 then, 16 now"):
         stored(videos, folder, short_side=16)
+
+
+def test_shares_store_the_same_flow(videos, tmp_path):
+    options = {"input": "dis", "short_side": 32, "processes": 1}
+    whole = stores.store_flow(videos, tmp_path / "whole", **options)
+    with pytest.raises(DataError, match="has no parts yet"):
+        stores.store_flow(videos, tmp_path / "shared", **options, finish=True)
+    for index, made in ((1, 2), (0, 5)):
+        share = {"shard_index": index, "shard_count": 2}
+        shared = stores.store_flow(videos, tmp_path / "shared", **options, **share)
+        assert (shared.parts, shared.parts - len(shared.missing)) == (5, made)
+        with pytest.raises(DataError, match="is unfinished"):
+            flow_folder.check(tmp_path / "shared", "dis", 32)
+    joined = stores.store_flow(videos, tmp_path / "shared", **options, finish=True)
+    assert joined.problems == whole.problems
+    contents = [content(tmp_path / name) for name in ("shared", "whole")]
+    assert contents[0].keys() == contents[1].keys()
+    for name in contents[0]:
+        if name.startswith(("a/", "b/0", "b/1")):  # Matroska has a random number
+            films = [StoredFlow(str(tmp_path / place / name)) for place in ("shared", "whole")]
+            frames = [[frame for _, frame in film.frames(film.index())] for film in films]
+            assert np.array_equal(*map(np.stack, frames))
+        else:
+            assert contents[0][name] == contents[1][name]
 
 
 def test_flow_and_recipe_must_agree(tmp_path, data, small):

@@ -30,7 +30,7 @@ from keras_r3d.data.store.verifying import verify
 from keras_r3d.system import files, workers
 from keras_r3d.system.command import INTERRUPTED
 from keras_r3d.system.errors import R3DError, StoreError
-from keras_r3d.system.work import Share
+from keras_r3d.system.work import Spread
 
 ROOT = Path(__file__).parents[2]
 
@@ -226,7 +226,7 @@ def test_shards_that_are_made_are_not_made_again(source, whole, tmp_path, monkey
 
 def unfinished(source: Path, store: Path) -> None:
     """Makes all shards of a store, and does not join them."""
-    prepare_job(job(source), store, shard_bytes=30_000, share=Share())
+    prepare_job(job(source), store, shard_bytes=30_000, spread=Spread(0, 1))
 
 
 @pytest.mark.parametrize("damage", ["index short", "index empty", "shard short", "shard gone"])
@@ -246,22 +246,25 @@ def test_a_shard_that_is_damaged_is_made_again(source, whole, tmp_path, damage):
 def test_machines_share_the_shards(source, whole, tmp_path):
     store = tmp_path / "store"
     make = functools.partial(prepare_job, job(source), store, shard_bytes=30_000)
-    with pytest.raises(StoreError, match="has no shards yet"):
-        make(finish=True)
+    with pytest.raises(StoreError, match="has no parts yet"):
+        make(spread=Spread(finish=True))
+    assert not store.exists()
     for index, missing in ((1, [0, 2]), (0, [])):
-        prepared = make(share=Share(index, 2))
-        assert (prepared.description, prepared.missing) == (None, missing)
-        assert str(prepared).startswith(f"{4 - len(missing)} of 4 shards are made")
+        made = make(spread=Spread(index, 2))
+        assert (made.parts, made.missing) == (4, missing)
+        assert str(made).startswith(f"{4 - len(missing)} of 4 parts are made")
         with pytest.raises(StoreError, match="is not finished"):
             Store(store)
         if missing:
-            with pytest.raises(StoreError, match="lacks 2 of its 4 shards: 0, 2"):
-                make(finish=True)
-    assert make(finish=True).description.videos == 8
+            with pytest.raises(StoreError, match=r"lacks 2 of its 4 parts: 0, 2\. Make them"):
+                make(spread=Spread(finish=True))
+    (store / ".partial-5-of-9").mkdir()
+    (store / ".5-of-9.lock").touch()
+    assert make(spread=Spread(finish=True)).description.videos == 8
     assert content(store) == whole
     for wrong in ((2, 2), (-1, 2), (0, 0)):
         with pytest.raises(R3DError, match="`shard_index` must be"):
-            Share(*wrong)
+            Spread(*wrong)
 
 
 def test_shares_at_the_same_time(source, whole, tmp_path):
@@ -270,11 +273,11 @@ def test_shares_at_the_same_time(source, whole, tmp_path):
 
     def meanwhile(function, items, **options):
         if not (store / "prepare.json").exists():
-            prepare_job(job(source), store, shard_bytes=30_000, share=Share(1, 2))
+            prepare_job(job(source), store, shard_bytes=30_000, spread=Spread(1, 2))
         yield from inline(function, items, workers=1, limit_seconds=1)
 
-    prepare_job(job(source), store, meanwhile, shard_bytes=30_000, share=Share(0, 2))
-    prepare_job(job(source), store, shard_bytes=30_000, finish=True)
+    prepare_job(job(source), store, meanwhile, shard_bytes=30_000, spread=Spread(0, 2))
+    prepare_job(job(source), store, shard_bytes=30_000, spread=Spread(finish=True))
     assert content(store) == whole
 
 
@@ -321,7 +324,7 @@ def test_a_full_disk_can_be_resumed_from(source, whole, tmp_path, monkeypatch, w
         "shard": (shutil, "copyfileobj", 7),
         "index": (np, "savez", 1),
         "on the disk": (os, "fsync", 3),
-        "column": (np, "load", 8),
+        "column": (os, "replace", 8),
     }[where]
     count, before = [0], getattr(place, name)
 
@@ -687,6 +690,7 @@ def test_bad_arguments_are_said(source, tmp_path, arguments, said, monkeypatch):
         ({"overrides": ["clips.sizes=3"]}, "clips.size"),
         ({"annotations": "gone.csv"}, "gone.csv"),
         ({"shard_index": 3, "shard_count": 3}, "`shard_index` must be at least 0 and below"),
+        ({"shard_index": 0, "shard_count": 2, "finish": True}, "pass no `shard_index` with it"),
         ({"output": None}, r"`output` is missing: the folder of the store"),
     ],
 )

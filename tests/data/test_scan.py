@@ -24,18 +24,21 @@ from keras_r3d.data.sampling.cropping import Views
 from keras_r3d.data.scanning import examining, report
 from keras_r3d.data.scanning.report import Scan
 from keras_r3d.system import workers
-from keras_r3d.system.errors import WriteError
+from keras_r3d.system.errors import ArgumentError, DataError, WriteError
+from keras_r3d.system.work import kept_beside
 
 
 def findings(paths, found=None, **limits) -> dict[str, set[str]]:
     options = {"min_frames": 10, "min_side": 30, "limit_seconds": 60.0, "processes": 2, **limits}
     done = []
-    examinations, _ = examining.examine_all(
-        [str(p) for p in paths],
-        found,
-        progress=lambda *numbers: done.append(numbers),
-        **options,
-    )
+    with kept_beside(None) as folder:
+        examinations, _ = examining.examine_all(
+            [str(p) for p in paths],
+            found,
+            progress=lambda *numbers: done.append(numbers),
+            folder=folder,
+            **options,
+        )
     assert done == [(i, len(paths)) for i in range(1, len(paths) + 1)]
     assert [e.path for e in examinations] == [str(p) for p in paths]
     return {Path(e.path).name: set(e.findings) for e in examinations}
@@ -95,7 +98,10 @@ def write_scene(path: Path, seed: int, size=(160, 120), quality=95, gain=1.0) ->
 def scan_here(folder, found) -> Scan:
     paths = sorted({video.path for videos in found.splits.values() for video in videos})
     limits = {"min_frames": 10, "min_side": 30, "limit_seconds": 60.0, "processes": 2}
-    shown = examining.examine_all(paths, found, progress=lambda *_: None, **limits)
+    with kept_beside(None) as parts:
+        shown = examining.examine_all(
+            paths, found, progress=lambda *_: None, folder=parts, **limits
+        )
     return Scan(str(folder), *shown, found)
 
 
@@ -322,3 +328,37 @@ def test_the_command(tmp_path):
     output = commands.output(scan.main, tmp_path, "--quarantine", code=1)
     assert "quarantine.txt" not in output
     assert "Missing: DATA" in commands.output(scan.main, code=1)
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_shares_and_what_was_interrupted_give_the_same_report(class_folders, tmp_path, monkeypatch):
+    (class_folders / "red" / "broken.mp4").write_bytes(b"no video")
+    whole = report.scan(class_folders, json=str(tmp_path / "whole.json"))
+    output, options = tmp_path / "a.json", {"json": str(tmp_path / "a.json"), "processes": 1}
+    for index in (1, 0):
+        made = report.scan(class_folders, **options, shard_index=index, shard_count=2)
+        assert (made.parts, len(made.missing)) == (13, 6 * index + index)
+        assert not output.exists()
+    monkeypatch.setattr(examining, "exists", lambda path: False)
+    with pytest.raises(DataError, match=r"is not on .*: each machine"):
+        report.scan(class_folders, **options, shard_index=0, shard_count=2)
+    monkeypatch.undo()
+    joined = report.scan(class_folders, **options, finish=True)
+    assert output.read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert joined.examinations == whole.examinations
+    assert not output.with_name("a.json.parts").exists()
+    output.unlink()
+    monkeypatch.setattr(examining, "_compared", interrupted)
+    with pytest.raises(KeyboardInterrupt):  # when all but the join is done
+        report.scan(class_folders, **options)
+    monkeypatch.undo()
+    monkeypatch.setattr(workers, "_start", lambda *_: pytest.fail("made again"))
+    report.scan(class_folders, **options)
+    assert output.read_bytes() == (tmp_path / "whole.json").read_bytes()
+    with pytest.raises(
+        ArgumentError, match="`csv` is missing: what several processes make is kept"
+    ):
+        report.scan(class_folders, shard_index=0, shard_count=2)

@@ -3,7 +3,9 @@
 import numpy as np
 
 from keras_r3d.data.annotations import Video
+from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.prediction.prediction import Prediction
+from keras_r3d.inference.prediction.scoring import score
 
 
 def make(video, labels, windows, *, seconds=None, status="ok", detail="") -> Prediction:
@@ -22,3 +24,8 @@ def make(video, labels, windows, *, seconds=None, status="ok", detail="") -> Pre
         seconds = [[number, number + 1] for number in range(len(scores))]
     whole = scores.astype(float).mean(axis=0)
     return Prediction(source, status, detail, labels, whole, scores, np.array(seconds, float))
+
+
+def score_files(classifier, videos):
+    """Scores video files."""
+    return score(classifier, file_reader(videos, classifier.clips), videos)

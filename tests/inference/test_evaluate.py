@@ -20,6 +20,7 @@ from keras_r3d.data.decoding.frame_folder import timed_frames
 from keras_r3d.data.opening import open_source
 from keras_r3d.inference.evaluation import evaluating, results
 from keras_r3d.inference.models import opening, protocol
+from keras_r3d.inference.prediction import kept
 from keras_r3d.system import command, files
 from keras_r3d.system.errors import R3DError
 
@@ -213,6 +214,41 @@ def test_runs_are_fused(run, tmp_path):
     }.items():
         with pytest.raises(R3DError, match=verb):
             call()
+
+
+def test_shares_and_what_was_interrupted_give_the_same_results(run, tmp_path, monkeypatch):
+    command_line = ("--workdir", run.path, "--output")
+    whole = commands.output(evaluate.main, *command_line, tmp_path / "whole", code=1)
+    share = (*command_line, tmp_path / "shared", "--shard_count=2", "--shard_index")
+    out = commands.output(evaluate.main, *share, 1)
+    assert "3 of 7 parts are made; 4 are missing." in out
+    assert [path.name for path in tmp_path.iterdir() if path.suffix] == ["shared.parts"]
+    score, scored = kept.score, []
+
+    def interrupted(classifier, reader, videos, **options):
+        for prediction in score(classifier, reader, videos, **options):
+            if len(scored) == 2:
+                raise KeyboardInterrupt
+            yield prediction
+            scored.append(prediction.video)
+
+    monkeypatch.setattr(kept, "score", interrupted)
+    out = commands.output(evaluate.main, *share, 0, code=command.INTERRUPTED)
+    assert "Run the same command to resume." in out
+    monkeypatch.setattr(
+        kept, "score", lambda *a, **b: scored.extend(v.name for v in a[2]) or score(*a, **b)
+    )
+    assert "7 of 7 parts are made: pass --finish." in commands.output(evaluate.main, *share, 0)
+    assert len(scored) == len(set(scored)) == 4
+    finish = (*command_line, tmp_path / "shared", "--finish")
+    joined = commands.output(evaluate.main, *finish, code=1)
+    assert joined.replace("shared", "whole") == whole  # the broken video is told, too
+    names = {path.name for path in (tmp_path / "whole").iterdir()}
+    assert names == {path.name for path in (tmp_path / "shared").iterdir()}
+    for name in names:
+        contents = [(tmp_path / place / name).read_bytes() for place in ("whole", "shared")]
+        assert contents[0] == contents[1] or name.endswith(".png"), name
+    assert not (tmp_path / "shared.parts").exists()
 
 
 @pytest.mark.parametrize("layout", ["{}", "test/{}"])

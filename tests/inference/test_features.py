@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import os
 import shutil
 import signal
@@ -15,13 +16,14 @@ from conftest import write_video
 from keras_r3d import applications, features, recipe
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.video_reader import VideoReader
-from keras_r3d.inference.embeddings import feature_file, parts
+from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.inference.embeddings import features as embeddings
 from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction import scoring
 from keras_r3d.system import devices
+from keras_r3d.system.work import Spread
 
 ROOT = Path(__file__).parents[2]
 EVAL = recipe.Eval("test", 4, "all", 1, "log_probabilities")
@@ -166,9 +168,13 @@ def test_an_interrupted_extraction_goes_on_to_the_same_bytes(model, videos, tmp_
         extract(model, videos, output, reader=Interrupting(videos[3].path))
     assert not output.exists()
     # What is finished is not decoded again.
-    lines: list[str] = []
-    extract(model, videos, output, reader=Interrupting(videos[0].path), say=lines.append)
-    assert lines == [f"1 of 4 videos are finished already, in {output}.parts."]
+    done: list[tuple[int, int]] = []
+    extract(
+        *(model, videos, output),
+        reader=Interrupting(videos[0].path),
+        progress=lambda *numbers: done.append(numbers),
+    )
+    assert done == [(2, 4), (3, 4), (4, 4)]
     assert output.read_bytes() == (tmp_path / "whole.npz").read_bytes()
     assert not (tmp_path / "f.npz.parts").exists()
 
@@ -181,28 +187,42 @@ def stop(model, videos, output) -> None:
             extract(model, videos, output)
 
 
-@pytest.mark.parametrize("seconds", [0, 60])
-def test_new_videos_are_added_in_their_place_and_gone_ones_left_out(
-    model, videos, tmp_path, monkeypatch, seconds
-):
-    monkeypatch.setattr(parts, "SECONDS", seconds)
-    output, lines = tmp_path / "f.npz", []
-    stop(model, [videos[0], videos[3]], output)
-    extract(model, videos[1:], output, say=lines.append)
-    assert "1 videos finished by an earlier call, but no longer named: left out" in lines[-1]
-    extract(model, videos[1:], tmp_path / "whole.npz")
-    assert output.read_bytes() == (tmp_path / "whole.npz").read_bytes()
-
-
-def test_a_video_that_was_mended_is_tried_again(model, videos, tmp_path):
-    output = tmp_path / "f.npz"
-    stop(model, videos, output)
-    write_video(tmp_path / "mended.avi", 5)
-    (tmp_path / "mended.avi").rename(videos[1].path)
-    found = extract(model, videos, output)
-    assert found.metadata["errors"] == {}
+def test_shares_make_the_same_bytes(model, videos, tmp_path):
     extract(model, videos, tmp_path / "whole.npz")
+    output = tmp_path / "f.npz"
+    side = Split(videos, VideoReader(0, 0), "test", "")
+    make = functools.partial(embeddings.store, model, "avg_pool", side, output, per="window")
+    with pytest.raises(embeddings.ArgumentError, match="has no parts yet: make them before"):
+        make(spread=Spread(finish=True))
+    made = make(spread=Spread(1, 3))
+    assert (made.parts, made.missing) == (4, [0, 2, 3])
+    assert str(made) == "1 of 4 parts are made; 3 are missing."
+    with pytest.raises(embeddings.ArgumentError, match=r"lacks 3 of its 4 parts: 0, 2, 3\. Make"):
+        make(spread=Spread(finish=True))
+    make(spread=Spread(0, 3))
+    assert str(make(spread=Spread(2, 3))) == "4 of 4 parts are made: pass --finish."
+    made = make(spread=Spread(finish=True))
+    assert made.rows == 8
+    assert list(made.errors) == [videos[1].path]
     assert output.read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["f.npz", "videos", "whole.npz"]
+
+
+def test_a_machine_without_the_videos_is_said_before_it_makes_parts(model, videos, tmp_path):
+    missing = [Video(f"{video.path}.gone", "c1") for video in videos]
+    side = Split(missing, VideoReader(0, 0), "test", "")
+    with pytest.raises(embeddings.ArgumentError, match=r"3\.avi\.gone is not on .* must see the"):
+        embeddings.store(
+            model, "avg_pool", side, tmp_path / "f.npz", per="video", spread=Spread(0, 2)
+        )
+    assert not list((tmp_path / "f.npz.parts").glob("*.npz"))
+
+
+def test_another_list_of_videos_is_refused(model, videos, tmp_path):
+    output = tmp_path / "f.npz"
+    stop(model, videos[1:], output)
+    with pytest.raises(embeddings.ArgumentError, match="videos: 3 then, 4 now"):
+        extract(model, videos, output)
 
 
 def test_parts_of_another_request_are_refused_with_both(model, videos, tmp_path):
@@ -222,7 +242,7 @@ def test_two_at_once_are_refused(model, videos, tmp_path):
     class Meanwhile(VideoReader):
         def windows(self, video, *arguments):
             try:
-                extract(model, videos, tmp_path / "f.npz")
+                extract(model, videos[:1], tmp_path / "f.npz")
             except embeddings.ArgumentError as error:
                 refused.append(str(error))
             yield from super().windows(video, *arguments)
@@ -232,31 +252,17 @@ def test_two_at_once_are_refused(model, videos, tmp_path):
     assert "Another process writes to" in refused[0]
 
 
-def test_a_damaged_part_is_said(model, videos, tmp_path):
+def test_a_damaged_part_is_made_again_or_said(model, videos, tmp_path):
+    extract(model, videos, tmp_path / "whole.npz")
     stop(model, videos, tmp_path / "f.npz")
-    part = tmp_path / "f.npz.parts" / "000000.npz"
+    part = tmp_path / "f.npz.parts" / "00000.npz"
     whole = part.read_bytes()
-    part.write_bytes(whole[:-50])
-    with pytest.raises(
-        embeddings.ArgumentError, match=r"000000\.npz is damaged .*remove .*\.parts to"
-    ):
-        extract(model, videos, tmp_path / "f.npz")
     at = whole.index(np.float32(300).tobytes()[2:])
     part.write_bytes(whole[:at] + b"?" + whole[at + 1 :])  # a value, which is read in the end
-    with pytest.raises(embeddings.ArgumentError, match=r"000000\.npz is damaged"):
+    with pytest.raises(embeddings.ArgumentError, match=r"00000\.npz is damaged .*remove it, then"):
         extract(model, videos, tmp_path / "f.npz")
-
-
-def test_what_a_kill_left_half_written_does_not_count(model, videos, tmp_path, monkeypatch):
-    extract(model, videos, tmp_path / "whole.npz")
-    monkeypatch.setattr(parts, "SECONDS", 0)
-    stop(model, videos, tmp_path / "f.npz")
-    last = max((tmp_path / "f.npz.parts").glob("*.npz"))
-    last.write_bytes(last.read_bytes()[:-20])
-    last.rename(last.with_name(f".partial-1-{last.name}"))
-    said = []
-    extract(model, videos, tmp_path / "f.npz", say=said.append)
-    assert "2 of 4 videos are finished already" in said[0]
+    part.write_bytes(whole[:-50])
+    extract(model, videos, tmp_path / "f.npz")
     assert (tmp_path / "f.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
 
 
@@ -436,7 +442,7 @@ def test_a_killed_command_goes_on(tmp_path):
         assert process.returncode == expected, said
         if number == signal.SIGTERM:
             assert "Run the same command to resume." in said
-    assert "videos are finished already" in run(*given, tmp_path / "SIGTERM.npz")
+    run(*given, tmp_path / "SIGTERM.npz")
     run(*given, tmp_path / "SIGKILL.npz")
     for name in ("SIGTERM", "SIGKILL"):
         assert (tmp_path / f"{name}.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()

@@ -32,10 +32,10 @@ from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.inference.evaluation.evaluating import evaluate_videos
 from keras_r3d.inference.models.classifier import Classifier
+from keras_r3d.inference.prediction import kept
 from keras_r3d.inference.prediction import predictions as predictions_module
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.inference.prediction.predictions import Predictions
-from keras_r3d.inference.prediction.scoring import score_files
 from keras_r3d.system.errors import R3DError, VideoError, WriteError
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def test_scores_are_an_evaluation_s_to_the_bit(opened, folder):
     videos = [Video(str(path), "red") for path in paths]
     evaluated = evaluate_videos(opened, VideoReader(0, 0), videos, split="test")
     for number, path in enumerate(paths):
-        (found,) = score_files(opened, [Video(str(path), "")])
+        (found,) = predictions.score_files(opened, [Video(str(path), "")])
         own = evaluated.window_videos == number
         assert (found.scores == evaluated.video_scores[number]).all()
         assert (found.window_scores == evaluated.window_scores[own]).all()
@@ -93,7 +93,7 @@ def test_scores_are_an_evaluation_s_to_the_bit(opened, folder):
     [("none.mp4", "cannot be opened as"), ("gone.mp4", "no such file"), ("deep", "no numbered")],
 )
 def test_what_is_no_video_is_an_error(runs, opened, folder, name, message):
-    (found,) = score_files(opened, [Video(str(folder / name), "")])
+    (found,) = predictions.score_files(opened, [Video(str(folder / name), "")])
     assert (found.status, found.top(1)) == ("error", [])
     assert re.search(message, found.detail)
     if name != "deep":  # a folder names several
@@ -261,7 +261,7 @@ def test_a_copy_of_one_video_is_a_file(runs, folder, tmp_path):
     assert len(VideoFile(str(tmp_path / "copy.mp4")).index().seconds) == 18
 
 
-def test_an_interrupted_prediction_keeps_what_is_done_and_begins_anew(
+def test_an_interrupted_prediction_keeps_what_is_done_and_resumes(
     runs, folder, tmp_path, monkeypatch
 ):
     given = ["--workdir", runs[0], folder / "long.avi", folder / "short.avi"]
@@ -277,19 +277,57 @@ def test_an_interrupted_prediction_keeps_what_is_done_and_begins_anew(
     monkeypatch.setattr(Prediction, "record", interrupted)
     assert predict(*given)[0] == 130
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {f"{n}.unfinished" for n in ("a.json", "a.csv", "lines", "copies")}
+    unfinished = {f"{n}.unfinished" for n in ("a.json", "a.csv", "lines", "copies")}
+    assert left == {*unfinished, "a.json.parts"}
     (record,) = json.loads((tmp_path / "a.json.unfinished").read_text())
     assert record["video"].endswith("long.avi")
     assert (tmp_path / "copies.unfinished" / "long.mp4").is_file()
     (tmp_path / "lines.unfinished" / "gone.png").write_bytes(b"of a video that is named no more")
     monkeypatch.setattr(Prediction, "record", original)
+    scored, score = [], kept.score
+    monkeypatch.setattr(kept, "score", lambda *a, **b: scored.extend(a[2]) or score(*a, **b))
     code, out = predict(*given)
     assert code == 0
+    assert [
+        Path(video.path).name for video in scored
+    ] == []  # both were, before the second's record
     assert out.count("Written: ") == 4
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", "a.csv", "lines", "copies"}
     assert len(json.loads((tmp_path / "a.json").read_text())) == 2
     drawn = {path.name for path in (tmp_path / "lines").iterdir()}
     assert drawn == {f"{name}.{kind}" for name in ("long", "short") for kind in ("png", "csv")}
+
+
+@pytest.mark.parametrize("models", [1, 2])
+def test_shares_give_the_same_files(runs, folder, tmp_path, models):
+    given = [folder, *(("--workdir", runs[0]) if models == 1 else ("--fuse", *runs)), "--top=2"]
+    outputs = {"json": "a.json", "csv": "a.csv", "timeline": "lines", "annotate": "copies"}
+
+    def run(place, *words):
+        places = [word for n, p in outputs.items() for word in (f"--{n}", place / p)]
+        return predict(given[0], *places, *words, *given[1:])
+
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "shared").mkdir()
+    assert run(tmp_path / "whole")[0] == 1  # one is broken
+    for index, made in ((0, "2 of 5 parts are made; 3 are missing."), (2, "3 of 5 parts are made")):
+        code, out = run(tmp_path / "shared", f"--shard_index={index}", "--shard_count=3")
+        assert (code, made in out) == (0, True), out
+        assert [path.name for path in (tmp_path / "shared").iterdir()] == ["a.json.parts"]
+    code, out = run(tmp_path / "shared", "--finish")
+    assert code == 1
+    assert "lacks 2 of its 5 parts: 1, 4. Make them (--shard_index, --shard_count), then" in out
+    run(tmp_path / "shared", "--shard_index=1", "--shard_count=3")
+    code, out = run(tmp_path / "shared", "--finish")
+    assert (code, out.count("Written: ")) == (1, 4), out
+    for path in (tmp_path / "whole").rglob("*"):
+        other = tmp_path / "shared" / path.relative_to(tmp_path / "whole")
+        assert path.is_dir() or path.suffix == ".mp4" or path.read_bytes() == other.read_bytes()
+    assert len(list((tmp_path / "shared").iterdir())) == 4
+    assert (
+        "--json is missing: what several processes make is kept beside it"
+        in (predict(folder, "--workdir", runs[0], "--shard_index=0", "--shard_count=3")[1])
+    )
 
 
 def test_segments_of_a_list_are_scored_each(runs, opened, folder, tmp_path):
@@ -478,7 +516,8 @@ def test_a_killed_command_leaves_what_is_done(runs, folder, tmp_path, number):
     said = process.communicate(timeout=60)[1]
     codes = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
     assert process.returncode == codes[number], said
-    assert [path.name for path in tmp_path.iterdir()] == ["a.json.unfinished"]
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"a.json.unfinished", "a.json.parts"}
     assert len(json.loads((tmp_path / "a.json.unfinished").read_text())) == 1
     if number != signal.SIGKILL:
         assert "Not finished: 1 of 2 videos are in " in said

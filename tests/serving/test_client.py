@@ -13,6 +13,7 @@ from pathlib import Path
 
 import commands
 import numpy as np
+import predictions
 import pytest
 from conftest import write_video
 from hypothesis import given
@@ -25,7 +26,7 @@ from keras_r3d import client as client_command
 from keras_r3d.applications import Metadata
 from keras_r3d.data.annotations import Video
 from keras_r3d.inference.models.classifier import Classifier
-from keras_r3d.inference.prediction import result_table, scoring
+from keras_r3d.inference.prediction import result_table
 from keras_r3d.serving import messages, remote, server
 from keras_r3d.system import retrying
 from keras_r3d.system.errors import ArgumentError, R3DError, ServingError
@@ -330,7 +331,7 @@ def test_a_server_that_dies_midway(model, experiment, folder):
         paths = [str(folder / name) for name in ("red.avi", "green.avi")]
         dying.faults, dying.always = [None], "close"
         with pytest.raises(ServingError, match="the connection ended"):
-            list(scoring.score_files(opened, [Video(path, "") for path in paths]))
+            list(predictions.score_files(opened, [Video(path, "") for path in paths]))
 
 
 def test_grpc_codes(rpc, experiment, clips):
@@ -413,7 +414,7 @@ def expected(experiment, paths, top=5) -> tuple[list[str], list[dict]]:
     """Returns the table and the records of `predict` with the same model."""
     data, of = experiment.clips, experiment.eval
     local = Classifier("", "", CLASSES, data, of, probabilities, None, "")
-    found = list(scoring.score_files(local, [Video(str(path), "") for path in paths]))
+    found = list(predictions.score_files(local, [Video(str(path), "") for path in paths]))
     table = result_table.Table([str(path) for path in paths], CLASSES, None)
     rows = [line for one in found for line in table.rows(one, top)]
     return [table.heading(), *rows], [one.record(top) for one in found]
@@ -506,7 +507,7 @@ def test_a_served_model_is_a_classifier(running, exported, folder, experiment):
     assert "3 views" in jpegs.described
     assert str(jpegs).startswith(f"{running.url} toy/3 (model.json of {exported}): ")
     path = folder / "red.avi"
-    (expected,) = scoring.score_files(open_model(running, experiment), [Video(str(path), "")])
+    (expected,) = predictions.score_files(open_model(running, experiment), [Video(str(path), "")])
     assert served.predict(path).scores == pytest.approx(expected.scores)
     for call, message in (
         (lambda: served.explain(path), "is a served model, which has scores but no gradients"),

@@ -22,6 +22,7 @@ from keras_r3d.data.annotations.video import (
     Video,
     absolute,
     is_text,
+    listed,
     root,
 )
 from keras_r3d.system.errors import DataError
@@ -47,6 +48,7 @@ __all__ = [
     "is_picture_folder",
     "is_text",
     "is_video_name",
+    "listed",
     "listed_videos",
     "parts",
     "picture_names",

@@ -3,10 +3,12 @@
 import dataclasses
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from keras_r3d.data.annotations.labels import has_several, split_labels
+from keras_r3d.system import files
 from keras_r3d.system.errors import DataError
 
 FRAME_RATE = 25.0  # frames a second of folders of pictures, unless it is said
@@ -97,6 +99,13 @@ class Annotations:
                 "`videos.hold_out.validation` or `videos.hold_out.test`."
             )
         return self.splits[name]
+
+
+def listed(videos: Sequence[Video]) -> dict[str, Any]:
+    """Returns what tells a list of videos from another, for JSON."""
+    rows = (f"{video.name}\n{video.label}\n" for video in videos)
+    digest = files.sha256_of(row.encode(errors="surrogateescape") for row in rows)
+    return {"videos": len(videos), "videos_sha256": digest}
 
 
 def some(items: list[str], most: int = 5) -> str:

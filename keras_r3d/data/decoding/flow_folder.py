@@ -7,14 +7,17 @@ how the flow was computed and is written first, `manifest.csv` has labels and sp
 last. A file that is there is whole.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_r3d._version import __version__
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import FRAME_RATE, Annotations, Problem, Video
 from keras_r3d.data.decoding import flow
@@ -29,12 +32,13 @@ from keras_r3d.data.decoding.video_file import no_frame
 from keras_r3d.system import files, workers
 from keras_r3d.system.errors import DataError, VideoError
 from keras_r3d.system.opencv import cv2
-from keras_r3d.system.work import Work
+from keras_r3d.system.work import PartMaker, Share, Spread, Work
 
 MARKER = "flow.json"
 PROBLEMS = "problems.csv"
 VERSION = 1  # of files and bytes
 _SUFFIX = ".mkv"
+_PARTS = ".parts"  # while it is unfinished
 _FRAMES_PER_SECOND = 25  # that a player is told; the true times are in the frames
 
 
@@ -110,13 +114,15 @@ def write(
     processes: int,
     limit_seconds: float,
     progress: Callable[[int, int], None],
-) -> list[Problem]:
+    spread: Spread | None = None,
+) -> list[Problem] | Share:
     """Stores the flow of all videos, or resumes an earlier call that was interrupted.
 
     Args:
         root: that the paths of the videos start from.
         limit_seconds: for each video.
         progress: takes the number of files done, and of all.
+        spread: who makes the parts.
 
     Returns:
         The videos that gave no flow, which `problems.csv` lists, too. They are tried again when the
@@ -127,41 +133,59 @@ def write(
             be read.
         WriteError: it cannot be written.
     """
-    inside = {
-        video.path: _inside(video.path, root)
-        for videos in labeled.splits.values()
-        for video in videos
-    }
     by_path = {v.path: v for videos in labeled.splits.values() for v in videos}
+    inside = {path: _inside(path, root) for path in by_path}
     paths = sorted(inside, key=inside.__getitem__)
-    work = Work(folder, MARKER, dataclasses.asdict(settings), DataError)
-    with work.open():
-        waiting = [path for path in paths if not _is_made(folder / inside[path])]
-        done = len(paths) - len(waiting)
+    marker = Work(folder, MARKER, dataclasses.asdict(settings), DataError)
+    spread = spread or Spread()
+    if not marker.is_begun() and not spread.finish:
+        files.make_folder(folder)
+        files.write_json(folder / MARKER, marker.request)
+    listed = {"keras_r3d": __version__, "videos": len(paths)}
+    listed["sha256"] = files.sha256_of(map(os.fsencode, paths))
+    work = Work(
+        *(folder / _PARTS, "plan.json", listed, DataError, paths),
+        is_there=lambda number: annotations.exists(paths[number]),
+        spread=spread,
+    )
+
+    def results(numbers: Sequence[int], scratch: Path) -> Generator[tuple[int, Any], None, None]:
+        waiting = [n for n in numbers if not _is_made(folder / inside[paths[n]])]
+        yield from ((number, None) for number in set(numbers) - set(waiting))
+        tasks = [(by_path[paths[n]], settings, scratch / f"{n}{_SUFFIX}") for n in waiting]
+        running = workers.run(store, tasks, workers=processes, limit_seconds=limit_seconds)
+        with contextlib.closing(running):
+            for index, result in running:
+                yield waiting[index], result or tasks[index][2]
+
+    def pack(_: int, results: Iterator[tuple[int, Any]]) -> tuple[list[Any], dict[str, Any]]:
+        """Puts files in their places; keeps which videos gave no flow."""
         problems = []
-        tasks = [
-            (by_path[path], settings, work.scratch / f"{number}{_SUFFIX}")
-            for number, path in enumerate(waiting)
-        ]
-        results = workers.run(store, tasks, workers=processes, limit_seconds=limit_seconds)
         for number, result in results:
-            path, destination = waiting[number], folder / inside[waiting[number]]
+            path, destination = paths[number], folder / inside[paths[number]]
             destination.parent.mkdir(parents=True, exist_ok=True)
             if isinstance(result, workers.Failure):
-                problems.append(Problem(path, result.status, result.sentence(path)))
-                write_reason(destination, problems[-1].detail)
-            else:
-                work.put(tasks[number][2], destination)
-            done += 1
-            progress(done, len(paths))
-        problems.sort(key=lambda problem: problem.name)
+                problems.append((path, result.status, result.sentence(path)))
+                write_reason(destination, problems[-1][-1])
+            elif result is not None:
+                work.put(result, destination)
+        return problems, {}
+
+    with work.open() as starts:
+        list(work.make(starts, maker := PartMaker(results, pack), progress))
+        if spread.is_share:
+            return work.share(maker)
+        rows = [row for number in range(len(starts)) for row in work.read(number)[0]]
+        problems = sorted((Problem(*row) for row in rows), key=lambda problem: problem.name)
         if len(problems) == len(paths):
+            shutil.rmtree(work.folder)  # the next call tries them again
             raise DataError(
                 f"None of the {len(paths)} videos can be read, for one: {problems[0].detail}"
             )
-        rows = [dataclasses.astuple(problem) for problem in problems]
-        files.write_text(folder / PROBLEMS, files.csv_text(["video", "status", "detail"], rows))
+        table = files.csv_text(["video", "status", "detail"], map(dataclasses.astuple, problems))
+        files.write_text(folder / PROBLEMS, table)
         files.write_text(folder / annotations.MANIFEST, _manifest(labeled, inside))
+    shutil.rmtree(work.folder)
     return problems
 
 

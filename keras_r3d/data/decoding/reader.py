@@ -222,12 +222,13 @@ class Reader(ABC):
         try:
             yield
         except VideoError as error:
-            self._note(video, error.status, str(error))
+            self.note(Problem(video.name, error.status, str(error)))
             raise
 
-    def _note(self, video: Video, status: str, detail: str) -> None:
+    def note(self, problem: Problem) -> None:
+        """Notes what is wrong with a video."""
         with self._lock:
-            self._problems[video.name] = Problem(video.name, status, detail)
+            self._problems[problem.name] = problem
 
 
 def span_seconds(numbers: Indices, seconds: Seconds) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations import Problem, Video
 from keras_r3d.data.decoding import flow, pixels
 from keras_r3d.data.decoding.flow_video import FlowVideo, StoredFlow
 from keras_r3d.data.decoding.frame_folder import FrameFolder, open_pictures
@@ -255,7 +255,7 @@ class VideoReader(Reader):
 
     def _note_shortage(self, video: Video, index: Index, asked: int, decoded: int) -> None:
         if shortage := index.shortage(video.path, asked, decoded):
-            self._note(video, "short", shortage)
+            self.note(Problem(video.name, "short", shortage))
 
     def _decode(
         self, video: Video, frames: _Frames, numbers: Indices

@@ -1,20 +1,26 @@
 """What is wrong with the videos of a folder: each is decoded to its end."""
 
+import contextlib
 import dataclasses
 import math
 import os
+import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_r3d._version import __version__
 from keras_r3d.data.annotations import FRAME_RATE, Annotations, Video, exists, sha256, size
 from keras_r3d.data.decoding.frame_folder import open_pictures
 from keras_r3d.data.decoding.video_file import no_frame, outside
 from keras_r3d.data.scanning import duplicates
-from keras_r3d.system import workers
-from keras_r3d.system.errors import VideoError
+from keras_r3d.system import files, workers
+from keras_r3d.system.errors import DataError, VideoError
+from keras_r3d.system.work import PartMaker, Share, Spread, Work
 
 STATUSES = {
     "unreadable": "no frame can be had",
@@ -90,24 +96,52 @@ def examine_all(
     limit_seconds: float,
     processes: int,
     progress: Callable[[int, int], None],
-) -> tuple[list[Examination], list[NearDuplicate]]:
+    folder: Path,
+    spread: Spread | None = None,
+) -> tuple[list[Examination], list[NearDuplicate]] | Share:
     """Examines files in parallel, and compares them with each other.
 
     Near-duplicates are those in different splits, or groups of a split; the most alike come first.
+    What is done is kept in `folder` until all is compared.
     """
-    done: dict[int, Examination] = {}
     rates: dict[str, float] = {}
     for videos in annotations.splits.values() if annotations else ():
         rates |= {video.path: video.frame_rate for video in videos}
     tasks = [(path, rates.get(path, frame_rate)) for path in paths]
-    results = workers.run(_examine, tasks, workers=processes, limit_seconds=limit_seconds)
-    for index, result in results:
-        if isinstance(result, workers.Failure):
-            detail = result.detail.removeprefix(f"{paths[index]}: ")
-            result = Examination(paths[index], {result.status: detail})
-        done[index] = _judged(result, min_frames, min_side)
-        progress(len(done), len(paths))
-    return _compared([done[index] for index in range(len(paths))], annotations)
+    request = {"files": len(paths), "sha256": files.sha256_of(str(task).encode() for task in tasks)}
+    request |= {"keras_r3d": __version__}
+    work = Work(
+        *(folder, "plan.json", request, DataError, paths),
+        is_there=lambda number: exists(paths[number]),
+        spread=spread or Spread(),
+    )
+
+    def results(numbers: Sequence[int], _: Path) -> Generator[tuple[int, Any], None, None]:
+        chosen = [tasks[number] for number in numbers]
+        running = workers.run(_examine, chosen, workers=processes, limit_seconds=limit_seconds)
+        with contextlib.closing(running):
+            for index, result in running:
+                yield numbers[index], result
+
+    def pack(_: int, results: Iterator[tuple[int, Any]]) -> tuple[list[Any], dict[str, Any]]:
+        rows = []
+        for number, result in results:
+            if isinstance(result, workers.Failure):
+                detail = result.detail.removeprefix(f"{paths[number]}: ")
+                result = Examination(paths[number], {result.status: detail})
+            rows.append(dataclasses.asdict(result))
+        return rows, {}
+
+    with work.open() as starts:
+        list(work.make(starts, maker := PartMaker(results, pack), progress))
+        if work.spread.is_share:
+            return work.share(maker)
+        rows = [row for number in range(len(starts)) for row in work.read(number)[0]]
+        read = (Examination(**row | {"hashes": tuple(row["hashes"])}) for row in rows)
+        examined = [_judged(file, min_frames, min_side) for file in read]
+        compared = _compared(examined, annotations)
+    shutil.rmtree(folder)
+    return compared
 
 
 def _examine(task: tuple[str, float]) -> Examination:

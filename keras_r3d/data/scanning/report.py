@@ -8,7 +8,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from keras_r3d.data import annotations as lists
 from keras_r3d.data.annotations import AUTO, FRAME_RATE, FRAME_RATES, Annotations, listing
@@ -17,6 +17,7 @@ from keras_r3d.data.store import is_store
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError, StoreError, check_range
 from keras_r3d.system.text import shortened, width
+from keras_r3d.system.work import Share, Spread, Spreading, kept_beside
 
 _SHOWN = 5  # files of each finding
 _PAIRS_SHOWN = 10  # of near-duplicates
@@ -72,8 +73,11 @@ def scan(
     quarantine: bool = False,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
-) -> Scan:
+    **spread: Unpack[Spreading],
+) -> Scan | Share:
     """Decodes every video to its end, and says what is broken, odd, or the same as another.
+
+    Interrupted, the same call resumes if it names `csv` or `json`, beside which the parts are kept.
 
     Args:
         data: folder of videos, CSV file, public list, or a video.
@@ -90,6 +94,7 @@ def scan(
             that only lacks a decoder here is not broken.
         progress: takes the number of files done, and of all.
         say: takes what there is to say of labels and splits.
+        spread: as of `keras_r3d.data.prepare_store`, with the same `csv` or `json`.
 
     Returns:
         `examinations` (of each file its `findings`, frames, seconds, size), `near_duplicates`, and
@@ -101,6 +106,8 @@ def scan(
         WriteError: a file cannot be written.
     """
     data, say = os.fspath(data), say or (lambda text: None)
+    spreading = Spread(**spread)
+    spreading.check(csv or json, "csv")
     check_range(1, min_frames=min_frames, min_side=min_side)
     check_range(1, time_limit=time_limit, processes=processes)
     check_range(*FRAME_RATES, frame_rate=frame_rate)
@@ -125,18 +132,23 @@ def scan(
         paths = sorted({v.path for videos in labeled.splits.values() for v in videos})
     else:
         paths = listing.paths([data])
-    examinations, near_duplicates = examine_all(
-        paths,
-        labeled,
-        frame_rate=frame_rate,
-        min_frames=min_frames,
-        min_side=min_side,
-        limit_seconds=time_limit,
-        processes=processes or len(os.sched_getaffinity(0)),
-        progress=progress or (lambda done, total: None),
-    )
     written = [path for path in (csv, json) if path]
-    scanned = Scan(data, examinations, near_duplicates, labeled, written)
+    with kept_beside(next(iter(written), None)) as folder:
+        examined = examine_all(
+            paths,
+            labeled,
+            frame_rate=frame_rate,
+            min_frames=min_frames,
+            min_side=min_side,
+            limit_seconds=time_limit,
+            processes=processes or len(os.sched_getaffinity(0)),
+            progress=progress or (lambda done, total: None),
+            folder=folder,
+            spread=spreading,
+        )
+    if isinstance(examined, Share):
+        return examined
+    scanned = Scan(data, *examined, labeled, written)
     if csv:
         files.write_text(csv, csv_text(scanned))
     if json:

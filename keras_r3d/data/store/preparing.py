@@ -7,11 +7,9 @@ step joins the indexes; store.json, without which nothing opens the store, comes
 import contextlib
 import csv
 import dataclasses
-import itertools
-import json
+import functools
 import shutil
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +23,10 @@ from keras_r3d.data.store.planning import Estimate, Job, divide, encoded, estima
 from keras_r3d.system import files, workers
 from keras_r3d.system.errors import StoreError
 from keras_r3d.system.text import first_of
-from keras_r3d.system.work import Share, Work
+from keras_r3d.system.work import PartMaker, Share, Spread, Work
 
 _PARTS = "parts"  # indexes of the shards
 _JOURNAL = "prepare.jsonl"  # of stores that keras_r3d prepared before it made shards one by one
-_DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +34,10 @@ class PreparedStore:
     """What was prepared.
 
     Attributes:
-        description: of the finished store; None while shards are missing.
+        description: of the store; None of a dry run.
         problems: videos that are left out.
         partial: videos that are cut short; what decodes of them is in the store.
-        shards: of the store when it is finished.
-        missing: numbers of the shards that are still to be made.
+        shards: of the store.
         recipe: that the store is prepared for.
     """
 
@@ -49,16 +45,13 @@ class PreparedStore:
     problems: list[Problem]
     partial: list[Problem]
     shards: int
-    missing: list[int]
     lost_classes: list[str] = dataclasses.field(default_factory=list)
     store: Path = Path()
     recipe: str = ""
 
     def __str__(self) -> str:
         if self.description is None:
-            missing = f"; {len(self.missing)} are missing" if self.missing else ": pass --finish"
-            made = self.shards - len(self.missing)
-            return f"{made} of {self.shards} shards are made{missing}." if self.shards else ""
+            return ""
         lines = [
             f"Warning: class '{name}' has no video that can be read: it is not in the store."
             for name in self.lost_classes
@@ -89,7 +82,7 @@ def named_problems(problems: Sequence[Problem]) -> list[str]:
     return first_of([f"  {problem.status}: {problem.detail}" for problem in problems], 10)
 
 
-def folder(work: Job, store: Path, share: Share | None = None) -> Work:
+def folder(work: Job, store: Path, spread: Spread | None = None) -> Work:
     """Returns the folder of a store that can be made or resumed; StoreError says why not."""
     if (store / _JOURNAL).exists():
         raise StoreError(
@@ -98,7 +91,13 @@ def folder(work: Job, store: Path, share: Share | None = None) -> Work:
         )
     if (store / format.DESCRIPTION).exists() and not (store / format.PLAN).exists():
         raise StoreError(f"{store} holds a store already, which is left as it is: choose another.")
-    place = Work(store, format.PLAN, work.request(), StoreError, share or Share())
+    paths = [video.path for _, video in work.samples]
+    place = Work(
+        *(store, format.PLAN, work.request(), StoreError, paths),
+        is_there=lambda number: work.file_bytes[paths[number]] >= 0,
+        spread=spread or Spread(),
+        parts_folder=_PARTS,
+    )
     place.is_begun()
     return place
 
@@ -111,124 +110,83 @@ def prepare(
     limit_seconds: float,
     shard_bytes: int,
     progress: Callable[[int, int], None],
-    share: Share | None = None,
-    finish: bool = False,
+    spread: Spread | None = None,
     estimated: Callable[[Estimate], None] = lambda _: None,
-) -> PreparedStore:
+) -> PreparedStore | Share:
     """Makes a store, or resumes an earlier call that was interrupted.
 
-    `limit_seconds` is for each video; a shard gets about `shard_bytes`. With a share, only its
-    shards are made and nothing is joined; `finish` makes none, but joins those that are there.
-    `estimated` takes the estimate that a new store begins with.
+    `limit_seconds` is for each video; a shard gets about `shard_bytes`. `estimated` takes the
+    estimate that a new store begins with.
     """
-    place = folder(work, store, share)
-    if finish and not place.is_begun():
-        raise StoreError(f"{store} has no shards yet: prepare them before you pass `finish`.")
+    place = folder(work, store, spread)
 
-    def plan() -> dict[str, Any]:
+    def plan() -> list[int]:
         expected = estimate(
             work, processes=processes, limit_seconds=limit_seconds, folder=place.scratch
         )
         estimated(expected)
-        return {"shards": divide(work.weights(), expected.bytes, shard_bytes)}
+        return divide(work.weights(), expected.bytes, shard_bytes)
 
-    with place.open(plan) as planned:
-        starts = [*planned["shards"], len(work.samples)]
-        shards = [_Shard(store, n, *ends) for n, ends in enumerate(itertools.pairwise(starts))]
+    def results(places: Sequence[int], scratch: Path) -> Generator[tuple[int, Any], None, None]:
+        return encoded(work, places, scratch, processes, limit_seconds)
+
+    maker = PartMaker(
+        results,
+        functools.partial(_pack, work, place),
+        lambda number, about: _size(store, number) == about["bytes"],
+    )
+    with place.open(plan) as starts:
         if not (store / format.DESCRIPTION).exists():  # else it was killed when it was all but done
-            missing = [shard.number for shard in shards if not shard.is_made()]
-            if not finish:
-                numbers = place.share.of(range(len(shards)))
-                count = sum(len(shards[number].places) for number in numbers)
-                unmade = [shards[number] for number in numbers if number in set(missing)]
-                done = count - sum(len(shard.places) for shard in unmade)
-                if done:
-                    progress(done, count)
-                for _ in _make(work, unmade, place, processes, limit_seconds):
-                    done += 1
-                    progress(done, count)
-                missing = [number for number in missing if not shards[number].is_made()]
-                if share is not None:
-                    return PreparedStore(None, [], [], len(shards), missing)
-            if missing:
-                raise StoreError(
-                    f"{store} lacks {len(missing)} of its {len(shards)} shards: "
-                    f"{', '.join(map(str, missing))}. Make them (`shard_index`, `shard_count`), "
-                    "then pass `finish` again."
-                )
-            _join(work, store, shards, place)
+            (store / format.SHARDS).mkdir(exist_ok=True)
+            list(place.make(starts, maker, progress))
+            if place.spread.is_share:
+                return place.share(maker)
+            _join(work, place, len(starts))
         shutil.rmtree(store / _PARTS, ignore_errors=True)
+    for left in store.glob(".*-of-*"):  # of shares that were killed, and made by others
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     (store / format.PLAN).unlink(missing_ok=True)  # the last, so that a kill leaves nothing behind
-    return _prepared(work, store, len(shards))
+    return _prepared(work, store, len(starts))
 
 
-class _Shard:
-    """A shard of a store that is being made, of the videos from `first` to `stop` in the list."""
-
-    def __init__(self, store: Path, number: int, first: int, stop: int):
-        self.number, self.places = number, range(first, stop)
-        self.path = store / format.shard_name(number)
-        self.index_path = store / _PARTS / f"{number:05d}.npz"
-
-    def is_made(self) -> bool:
-        """Whether shard and index are there, whole (some is lost if the power fails)."""
-        try:
-            return bool(self.path.stat().st_size == self.read()["bytes"])
-        except _DAMAGED:
-            return False
-
-    def read(self) -> dict[str, Any]:
-        """Returns what its index says beside the columns."""
-        with np.load(self.index_path) as arrays:
-            return dict(json.loads(arrays["about"].tobytes()))
+def _size(store: Path, number: int) -> int:
+    """Returns the size of a shard, -1 of one that is not there."""
+    path = store / format.shard_name(number)
+    return path.stat().st_size if path.is_file() else -1
 
 
-def _make(
-    work: Job, shards: Sequence[_Shard], place: Work, processes: int, limit_seconds: float
-) -> Iterator[None]:
-    """Makes shards, one after the other; yields after each video."""
-    for sub in (format.SHARDS, _PARTS):
-        (place.folder / sub).mkdir(exist_ok=True)
-    places = [number for shard in shards for number in shard.places]
-    running = encoded(work, places, place.scratch, processes, limit_seconds)
-    results: dict[int, Part | workers.Failure] = {}
-    with contextlib.closing(running):
-        for shard in shards:
-            rows: list[list[Any]] = []
-            problems: list[Problem] = []
-            columns: dict[str, list[np.ndarray]] = {column: [] for column in format.COLUMNS}
-            temporary = place.scratch / shard.path.name
-            with temporary.open("wb") as output:
-                for number in shard.places:
-                    while number not in results:
-                        results.update([next(running)])
-                    result = results.pop(number)
-                    split, video = work.samples[number]
-                    if isinstance(result, workers.Failure):
-                        detail = result.sentence(video.name)
-                        problems.append(_problem(video.name, result.status, detail))
-                    else:
-                        if result.short:
-                            problems.append(_problem(video.name, "short", result.short))
-                        start = output.tell()
-                        _append(output, result, shard.number, columns)
-                        end = video.end_seconds if video.end_seconds < float("inf") else ""
-                        rows.append(
-                            [
-                                *(work.name(video), video.label, split, video.start_seconds, end),
-                                *(result.seconds.size, output.tell() - start, result.sha256),
-                                *(result.source_bytes, result.source_sha256),
-                            ]
-                        )
-                    yield
-                about = {"bytes": output.tell(), "rows": rows}
-                about["problems"] = [dataclasses.astuple(problem) for problem in problems]
-            place.put(temporary, shard.path)
-            index = place.scratch / shard.index_path.name
-            text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-            arrays = {name: np.concatenate(parts) for name, parts in columns.items() if parts}
-            np.savez(index, about=text, **arrays)
-            place.put(index, shard.index_path)
+def _pack(
+    work: Job, place: Work, number: int, results: Iterator[tuple[int, Part | workers.Failure]]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Writes a shard; returns what its part of the index says of it, and the columns."""
+    rows: list[list[Any]] = []
+    problems: list[Problem] = []
+    columns: dict[str, list[np.ndarray]] = {column: [] for column in format.COLUMNS}
+    path = place.folder / format.shard_name(number)
+    temporary = place.scratch / path.name
+    with temporary.open("wb") as output:
+        for item, result in results:
+            split, video = work.samples[item]
+            if isinstance(result, workers.Failure):
+                detail = result.sentence(video.name)
+                problems.append(_problem(video.name, result.status, detail))
+                continue
+            if result.short:
+                problems.append(_problem(video.name, "short", result.short))
+            start = output.tell()
+            _append(output, result, number, columns)
+            end = video.end_seconds if video.end_seconds < float("inf") else ""
+            rows.append(
+                [
+                    *(work.name(video), video.label, split, video.start_seconds, end),
+                    *(result.seconds.size, output.tell() - start, result.sha256),
+                    *(result.source_bytes, result.source_sha256),
+                ]
+            )
+        about: dict[str, Any] = {"bytes": output.tell(), "rows": rows}
+        about["problems"] = [dataclasses.astuple(problem) for problem in problems]
+    place.put(temporary, path)
+    return about, {name: np.concatenate(some) for name, some in columns.items() if some}
 
 
 def _append(output: Any, part: Part, shard: int, columns: dict[str, list[np.ndarray]]) -> None:
@@ -258,27 +216,27 @@ def _problem(*texts: str) -> Problem:
     )
 
 
-def _join(work: Job, store: Path, shards: Sequence[_Shard], place: Work) -> None:
+def _join(work: Job, place: Work, shards: int) -> None:
     """Writes the index of the store out of those of its shards, and store.json."""
-    abouts = [shard.read() for shard in shards]
-    rows = [row for about in abouts for row in about["rows"]]
-    problems = [row for about in abouts for row in about["problems"]]
-    if not rows:
-        raise StoreError(
-            f"None of the {len(work.samples)} videos can be read; the first: {problems[0][2]} "
-            f"Nothing is left to prepare: remove {store}."
-        )
+    store, rows, problems, sizes = place.folder, list[Any](), list[Any](), list[int]()
     (store / format.INDEX).mkdir(exist_ok=True)
-    filled = [(shard, about) for shard, about in zip(shards, abouts, strict=True) if about["rows"]]
     with contextlib.ExitStack() as stack:
         columns = {
             column: stack.enter_context((place.scratch / column).open("wb"))
             for column in format.COLUMNS
         }
-        for shard, _ in filled:
-            with np.load(shard.index_path) as arrays:
-                for column, file in columns.items():
-                    file.write(arrays[column].tobytes())
+        for number in range(shards):
+            about, arrays = place.read(number)
+            rows += about["rows"]
+            problems += about["problems"]
+            sizes.append(about["bytes"])
+            for column, values in arrays.items():
+                columns[column].write(values.tobytes())
+    if not rows:
+        raise StoreError(
+            f"None of the {len(work.samples)} videos can be read; the first: {problems[0][2]} "
+            f"Nothing is left to prepare: remove {store}."
+        )
     for column in format.COLUMNS:
         place.put(place.scratch / column, store / format.column_name(column))
     several = has_several(video for _, video in work.samples)
@@ -293,10 +251,12 @@ def _join(work: Job, store: Path, shards: Sequence[_Shard], place: Work) -> None
         format.File(name, (store / name).stat().st_size, files.sha256(store / name))
         for name in index
     ]
-    described += [format.File(format.shard_name(s.number), about["bytes"]) for s, about in filled]
-    for shard, about in zip(shards, abouts, strict=True):
-        if not about["rows"]:  # all of its videos are broken
-            shard.path.unlink(missing_ok=True)
+    for number, size in enumerate(sizes):
+        name = format.shard_name(number)
+        if size:
+            described.append(format.File(name, size))
+        else:  # all of its videos are broken
+            (store / name).unlink(missing_ok=True)
     source = {"path": work.root, "videos": len(work.samples)}
     source["sha256"] = place.request["videos_sha256"]
     frames, settings = sum(row[5] for row in rows), work.settings
@@ -319,6 +279,5 @@ def _prepared(work: Job, store: Path, shards: int) -> PreparedStore:
         [problem for problem in problems if problem.status != "short"],
         [problem for problem in problems if problem.status == "short"],
         shards,
-        missing=[],
         lost_classes=sorted({x for _, video in work.samples for x in video.labels} - set(kept)),
     )

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations import Problem, Video
 from keras_r3d.data.decoding import pixels
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Cut, Reader, Seconds
@@ -87,7 +87,7 @@ class StoreReader(Reader):
         if number is None:
             raise VideoError(f"{video.name}: is not in the store {self.store.root}.")
         if number in self.store.short and self.problem(video) is None:
-            self._note(video, "short", self.store.short[number])
+            self.note(Problem(video.name, "short", self.store.short[number]))
         return number
 
     def _cut(

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 from keras_r3d.data import annotations
 from keras_r3d.data.annotations import FRAME_RATE, listing
@@ -16,6 +16,7 @@ from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.inference.models import opening
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError, check_range
+from keras_r3d.system.work import Share, Spread, Spreading
 
 if TYPE_CHECKING:
     from keras_r3d.inference.embeddings.features import StoredFeatures
@@ -28,13 +29,13 @@ class Extraction:
     """What was computed. Printed, it is a report.
 
     Attributes:
-        stored: the embeddings that were written; None where they were there.
+        stored: the embeddings that were written, or a share of them; None where they were there.
         neighbors: None where they were not asked for.
         reports: files of the neighbors.
         probed: None where no probe was asked for.
     """
 
-    stored: "StoredFeatures | None"
+    stored: "StoredFeatures | Share | None"
     neighbors: "Neighbors | None"
     reports: Sequence[Path]
     probed: "Probed | None"
@@ -65,8 +66,9 @@ def extract_features(
     neighbors: int | None = None,
     gallery: str | None = None,
     probe: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] = lambda _: None,
+    **spread: Unpack[Spreading],
 ) -> Extraction:
     """Writes embeddings of videos to a file, finds their nearest neighbors, and fits a probe.
 
@@ -90,10 +92,12 @@ def extract_features(
         probe: fits a linear classifier to the gallery and tries it on `output`.
         progress: takes the number of videos done, and of all.
         say: takes what there is to say before the work begins.
+        spread: as of `keras_r3d.data.prepare_store`, for the embeddings.
 
     Raises:
         R3DError: an argument is wrong, no video can be read, or a file cannot be written.
     """
+    spreading = Spread(**spread)
     check_range(1, neighbors=neighbors)
     check_range(0.1, timeout=timeout)
     if not output:
@@ -150,9 +154,9 @@ def extract_features(
             timeout=timeout,
             unreadable=unreadable,
             progress=progress,
-            say=say,
+            spread=spreading,
         )
-    if not (neighbors or probe):
+    if not (neighbors or probe) or spreading.is_share:
         return Extraction(stored, None, (), None)
 
     from keras_r3d.inference.embeddings import neighbor_sheet

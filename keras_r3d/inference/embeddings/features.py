@@ -2,9 +2,11 @@
 
 import dataclasses
 import difflib
+import functools
+import itertools
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,10 @@ import tensorflow as tf
 from keras import layers
 
 from keras_r3d._version import __version__
-from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations import Video, listed
 from keras_r3d.data.annotations.labels import has_several
 from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.inference.embeddings.feature_file import Batch, Features
-from keras_r3d.inference.embeddings.parts import Parts
 from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.classifier import Classifier
@@ -29,7 +30,7 @@ from keras_r3d.system import files
 from keras_r3d.system.devices import Devices, choose
 from keras_r3d.system.errors import ArgumentError
 from keras_r3d.system.text import first_of
-from keras_r3d.system.work import Work
+from keras_r3d.system.work import PartMaker, Share, Spread, Work
 
 PER = ("window", "video")
 
@@ -133,13 +134,10 @@ def of_videos(
     model: Classifier, layer: str, side: Split, *, per: str, timeout: float = TIMEOUT
 ) -> Features:
     """Computes the embeddings of videos, all in memory; arguments and errors as of `store`."""
-    parts = Parts(side.videos)
-    request = _request(model, layer, per, side.videos)
-    metadata = request | _embed(model, side, parts, per, timeout, {}, None)
-    columns = [name for name in feature_file.COLUMNS if side.name or name != "label"]
-    batches = list(parts.batches(columns))
-    values = {name: np.concatenate([batch[name] for batch in batches]) for name in columns}
-    return Features(Path(model.name), label=values.pop("label", None), **values, metadata=metadata)
+    with files.scratch_folder() as folder:
+        stored = store(model, layer, side, folder / "features.npz", per=per, timeout=timeout)
+        assert isinstance(stored, StoredFeatures)
+        return dataclasses.replace(feature_file.read(stored.path), source=Path(model.name))
 
 
 def store(
@@ -151,9 +149,9 @@ def store(
     per: str,
     timeout: float = TIMEOUT,
     unreadable: dict[str, str] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    say: Callable[[str], None] = lambda _: None,
-) -> StoredFeatures:
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    spread: Spread | None = None,
+) -> StoredFeatures | Share:
     """Computes the embeddings of videos and writes them to a file, in little memory.
 
     What is finished is kept beside `output` until all is: interrupted, the same call resumes.
@@ -163,28 +161,67 @@ def store(
         side: the videos; where its split is "" their labels are not known.
         per: one of `PER`.
         unreadable: further videos that cannot be read, by name: why.
+        spread: who makes the parts.
 
     Raises:
         ArgumentError: no video can be read, or what an earlier call finished is of another model,
-            recipe or layer, or damaged; or another process writes the same.
+            recipe, layer or list of videos; or another process writes the same.
         ModelError: the model gives numbers that are not finite.
     """
-    request = _request(model, layer, per, side.videos)
-    work = Work(output.with_name(f"{output.name}.parts"), "request.json", request, ArgumentError)
-    with work.open():
-        parts = Parts(side.videos, work.folder)
-        videos = parts.entries
-        if videos:
-            count = f"{len(videos)} of {len(side.videos)} videos"
-            say(f"{count} are finished already, in {work.folder}.")
-        if parts.gone:
-            kind = "finished by an earlier call, but no longer named: left out"
-            say("\n".join(_listed(kind, dict.fromkeys(parts.gone, ""))))
-        rest = _embed(model, side, parts, per, timeout, unreadable or {}, progress)
-        feature_file.write(output, parts.batches, bool(side.name), request | rest)
+    videos = side.videos
+    request = _request(model, layer, per, videos)
+    work = Work(
+        output.with_name(f"{output.name}.parts"),
+        "request.json",
+        request | listed(videos),
+        ArgumentError,
+        [video.name for video in videos],
+        is_there=lambda number: bool(side.reader.state(videos[number])),
+        spread=spread or Spread(),
+    )
+
+    def results(numbers: Sequence[int], _: Path) -> Generator[tuple[int, Any], None, None]:
+        chosen = [videos[number] for number in numbers]
+        scores = score(model, side.reader, chosen, timeout=timeout, probabilities=False)
+        yield from zip(numbers, scores, strict=True)
+
+    maker = PartMaker(results, functools.partial(_pack, per))
+    with work.open() as starts:
+        list(work.make(starts, maker, progress))
+        if work.spread.is_share:
+            return work.share(maker)
+        said = [row for number in range(len(starts)) for row in work.read(number, ())[0]]
+        details = {
+            status: {
+                video.name: d
+                for video, (_, s, d) in zip(videos, said, strict=True)
+                if s == status and d
+            }
+            for status in ("ok", "partial", "error")
+        }
+        details["error"] |= unreadable or {}
+        readable = sum(count > 0 for count, *_ in said)
+        if not readable:
+            shutil.rmtree(work.folder)  # the next call tries them again
+            reasons = "\n".join(f"  {detail}" for detail in list(details["error"].values())[:5])
+            raise ArgumentError(
+                f"None of the {len(videos)} videos can be read. The first:\n{reasons}"
+            )
+        metadata = request | {
+            "model": os.path.abspath(model.name),
+            "data_dir": side.data or None,
+            "split": side.name or None,
+            **({"several_labels": True} if has_several(videos) else {}),
+            "videos": readable,
+            "errors": details["error"],
+            "partial": details["partial"],
+            "notes": details["ok"],
+        }
+        batches = functools.partial(_batches, work, [*starts, len(videos)], videos)
+        feature_file.write(output, batches, bool(side.name), metadata)
     shutil.rmtree(work.folder)
-    rows = sum(entry.rows for entry in videos.values())
-    return StoredFeatures(output, rows, len(videos), rest["errors"], rest["partial"])
+    rows = sum(count for count, *_ in said)
+    return StoredFeatures(output, rows, readable, details["error"], details["partial"])
 
 
 def _listed(kind: str, details: dict[str, str]) -> list[str]:
@@ -193,45 +230,36 @@ def _listed(kind: str, details: dict[str, str]) -> list[str]:
     return [f"{len(details)} videos {kind}:", *first_of(lines, 10)] if details else []
 
 
-def _embed(
-    model: Classifier,
-    side: Split,
-    parts: Parts,
-    per: str,
-    timeout: float,
-    unreadable: dict[str, str],
-    progress: Callable[[int, int], None] | None,
-) -> dict[str, Any]:
-    """Embeds the videos that are in no part; returns what metadata say of all of them."""
-    errors: dict[str, str] = {}
-    remaining = [video for video in side.videos if video.name not in parts.entries]
-    done, total = len(side.videos) - len(remaining), len(side.videos)
-    scores = score(model, side.reader, remaining, timeout=timeout, probabilities=False)
-    try:
-        for number, scored in enumerate(scores, done + 1):
-            if scored.status == "error":
-                errors[scored.source.name] = scored.detail
-            else:
-                rows = _rows(scored, per)
-                parts.add(scored.source.name, rows, scored.status, scored.detail)
-            if progress is not None:
-                progress(number, total)
-    finally:  # of Ctrl-C and SIGTERM, too
-        parts.flush()
-    errors |= unreadable
-    if not parts.entries:
-        reasons = "\n".join(f"  {detail}" for detail in list(errors.values())[:5])
-        raise ArgumentError(f"None of the {total} videos can be read. The first:\n{reasons}")
-    return {
-        "model": os.path.abspath(model.name),
-        "data_dir": side.data or None,
-        "split": side.name or None,
-        **({"several_labels": True} if has_several(side.videos) else {}),
-        "videos": len(parts.entries),
-        "errors": errors,
-        "partial": parts.details("partial"),
-        "notes": parts.details("ok"),
-    }
+def _pack(
+    per: str, _: int, results: Iterator[tuple[int, Prediction]]
+) -> tuple[list[tuple[int, str, str]], Batch]:
+    """Returns number of rows, status and detail of videos, and their rows."""
+    said, rows = [], []
+    for _, scored in results:
+        if scored.status != "error":
+            rows.append(_rows(scored, per))
+        count = len(rows[-1]["window"]) if scored.status != "error" else 0
+        said.append((count, scored.status, scored.detail))
+    columns = rows[0] if rows else {}
+    return said, {name: np.concatenate([batch[name] for batch in rows]) for name in columns}
+
+
+def _batches(
+    work: Work, ends: Sequence[int], videos: Sequence[Video], columns: Sequence[str]
+) -> Iterator[Batch]:
+    """Yields columns of the rows of some videos at a time, in the order of the list."""
+    for number, (first, end) in enumerate(itertools.pairwise(ends)):
+        said, arrays = work.read(number, set(columns) - set(feature_file.TEXTS))
+        counts, statuses, _ = zip(*said, strict=True)
+        if not any(counts):
+            continue
+        texts = {
+            "video": [video.name for video in videos[first:end]],
+            "path": [video.path for video in videos[first:end]],
+            "status": statuses,
+            "label": [video.label for video in videos[first:end]],
+        }
+        yield {x: np.repeat(texts[x], counts) if x in texts else arrays[x] for x in columns}
 
 
 def _rows(scored: Prediction, per: str) -> Batch:

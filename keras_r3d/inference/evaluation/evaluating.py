@@ -17,9 +17,9 @@ from keras_r3d.inference.models import protocol as protocols
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.models.opening import Opened
 from keras_r3d.inference.prediction import fusion
-from keras_r3d.inference.prediction.scoring import TIMEOUT, score
-
-Progress = Callable[[int, int], None]
+from keras_r3d.inference.prediction.kept import KeptPredictions, is_served
+from keras_r3d.inference.prediction.scoring import TIMEOUT
+from keras_r3d.system.work import Progress, Share, Spread
 
 
 def evaluate(
@@ -31,15 +31,18 @@ def evaluate(
     frame_rate: float | None = None,
     protocol: str | None = None,
     timeout: float = TIMEOUT,
-    progress: Progress | None = None,
-) -> Evaluation:
+    output: Path | None = None,
+    resumable: bool = False,
+    progress: Progress = lambda done, total: None,
+    spread: Spread | None = None,
+) -> Evaluation | Share:
     """Scores labeled videos by a model, or by several whose scores are fused, each exactly once.
 
     `protocol` is that by which the models were opened, for the name of the folder; the rest is as
     of `VideoClassifier.evaluate`.
     """
     classifiers = [opened.classifier for opened in models]
-    first = classifiers[0]
+    first, spread = classifiers[0], spread or Spread()
     if len(models) == 1:
         sides = [open_split(models[0], data, split, frame_rate)]
         how = {key: getattr(first.eval, key) for key in ("windows", "views", "average")}
@@ -53,11 +56,26 @@ def evaluate(
             for side, videos in zip(sides, aligned, strict=True)
         ]
         described = {"fused": [model.name for model in classifiers], "weights": list(weights)}
+    folder = results.folder_of(models, weights, sides[0].name, protocol, data)
+    place = output or folder
+    spread.check(place)
+    if place is not None and models[0].run and place == models[0].run.path:
+        place /= "evaluation"  # inside of it
+    keeps = place is not None and (
+        spread != Spread() or (resumable and not any(map(is_served, classifiers)))
+    )
+    evaluation = _score(
+        *(classifiers, sides, weights, timeout, progress),
+        Path(f"{place}.parts") if keeps else None,
+        spread,
+    )
+    if isinstance(evaluation, Share):
+        return evaluation
     return dataclasses.replace(
-        _score(classifiers, sides, weights, timeout, progress),
+        evaluation,
         described=described | {"data_dir": sides[0].data},
         run=models[0].run,
-        folder=results.folder_of(models, weights, sides[0].name, protocol, data),
+        folder=folder,
     )
 
 
@@ -67,10 +85,13 @@ def evaluate_videos(
     videos: Sequence[Video],
     *,
     split: str,
-    progress: Progress | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> Evaluation:
     """Scores labeled videos that are opened already, each exactly once; errors as of `evaluate`."""
-    return _score([classifier], [Split(videos, reader, split, "")], (), TIMEOUT, progress)
+    sides = [Split(videos, reader, split, "")]
+    evaluation = _score([classifier], sides, (), TIMEOUT, progress, None, Spread())
+    assert isinstance(evaluation, Evaluation)
+    return evaluation
 
 
 def _score(
@@ -78,19 +99,23 @@ def _score(
     sides: Sequence[Split],
     weights: Sequence[float],
     timeout: float,
-    progress: Progress | None,
-) -> Evaluation:
+    progress: Progress,
+    folder: Path | None,
+    spread: Spread,
+) -> Evaluation | Share:
     """Scores videos, of which each model has its own form, in the same order."""
-    first, streams, predictions = sides[0], [], []
     for model, side in zip(models, sides, strict=True):
         check_classes(side, model.classes, model.thresholds is not None)
         side.reader.require_readable(side.videos, side.name)
-        streams.append(score(model, side.reader, side.videos, timeout=timeout))
-    for prediction in fusion.fuse(streams, weights):
-        predictions.append(prediction)
-        if progress is not None:
-            progress(len(predictions), len(first.videos))
-    return evaluation_of(models[0].classes, predictions, split=first.name, reader=first.reader)
+    pairs = [(side.reader, side.videos) for side in sides]
+    kept = KeptPredictions(models, pairs, weights, timeout=timeout, folder=folder, spread=spread)
+    predictions = list(kept.predictions(progress))
+    if kept.is_share:
+        return kept.share()
+    first = sides[0]
+    return evaluation_of(
+        models[0].classes, predictions, split=first.name, reader=first.reader, parts=folder
+    )
 
 
 def evaluate_run(
@@ -108,6 +133,7 @@ def evaluate_run(
     opened = opening.of_run(run, devices=devices)
     say(headline(opened.classifier))
     evaluation = evaluate([opened], data=data, split=split)
+    assert isinstance(evaluation, Evaluation)
     report(evaluation, None, say)
     return evaluation
 

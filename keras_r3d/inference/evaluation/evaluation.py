@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -36,6 +37,7 @@ class Evaluation:
         described: the model, protocol and data, for `evaluation.json`.
         run: of the (first) model; None if it comes from none.
         folder: where `save` writes by default; None if the model is of no run.
+        parts: folder of what was kept meanwhile, which `save` removes.
     """
 
     several: ClassVar[bool] = False  # whether a video may have several labels
@@ -47,6 +49,7 @@ class Evaluation:
     described: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     run: run_folder.Run | None = None
     folder: Path | None = None
+    parts: Path | None = None
 
     def __str__(self) -> str:
         text = table.table(self)
@@ -73,7 +76,10 @@ class Evaluation:
         place = folder or self.folder
         if place is None:
             raise ArgumentError("`folder` is missing: this model is of no run.")
-        return results.write(self, Path(place))
+        names = results.write(self, Path(place))
+        if self.parts is not None:
+            shutil.rmtree(self.parts, ignore_errors=True)
+        return names
 
     @functools.cached_property
     def videos(self) -> list[Video]:

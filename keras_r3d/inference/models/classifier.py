@@ -1,6 +1,7 @@
 """A model with all that it takes to score a video: class names, and how its clips are cut."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.runtimes import Loaded, Score
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
+from keras_r3d.system import files
 from keras_r3d.system.devices import Devices, choose
 from keras_r3d.system.errors import ModelError
 
@@ -39,6 +41,17 @@ class Classifier:
     def average(self, scores: np.ndarray) -> np.ndarray:
         """Averages scores of views or windows, `(n, classes)`, to float64 `(classes,)`."""
         return average(scores, self.eval.average, self.thresholds is not None)
+
+
+def fingerprint(model: Classifier) -> str:
+    """Returns the SHA-256 of a model's files, or of a network in memory."""
+    path = Path(model.name)
+    paths = path.rglob("*") if path.is_dir() else (path, path.with_suffix(".bin"))  # of OpenVINO
+    if found := sorted(part for part in paths if part.is_file()):
+        return files.sha256(*found)
+    assert model.network is not None
+    weights = (np.ascontiguousarray(weight).tobytes() for weight in model.network.get_weights())
+    return files.sha256_of(itertools.chain([model.network.to_json().encode()], weights))
 
 
 @dataclasses.dataclass(frozen=True)

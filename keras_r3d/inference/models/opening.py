@@ -29,7 +29,7 @@ class Named:
             of OpenVINO, the folder of a SavedModel, or weights.
         workdir: the run that a model file is of, where it does not lie in its folder; alone, as
             `model`.
-        recipe: says how clips are cut for a `model` that is of no run and does not say so itself.
+        recipe: says how clips are cut, for a `model` that does not say so itself.
         fuse: runs whose scores are averaged, instead of one model.
         weights: of each of these; 1 each if none are given.
     """

@@ -2,20 +2,22 @@
 
 A file is called NAME.unfinished until all videos are done, so one of the name that was asked for is
 complete. After an interruption, or a kill, what was done until then lies in NAME.unfinished; the
-next prediction into NAME begins anew and replaces it.
+next prediction into NAME replaces it, out of the scores that were kept.
 """
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_r3d.data.annotations import listing
 from keras_r3d.inference.prediction import annotated_copy
+from keras_r3d.inference.prediction.kept import KeptPredictions
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
+from keras_r3d.system.work import Share
 
 _UNFINISHED = ".unfinished"
 
@@ -36,6 +38,8 @@ class Predictions(Iterator[Prediction]):
     Args:
         videos: their names: paths, with the seconds of segments.
         predictions: of these videos; the other arguments are those of `VideoClassifier.predict`.
+        kept: what keeps them in parts until all files are written. Where others make parts, too, no
+            file is written.
 
     Attributes:
         videos: their names.
@@ -43,6 +47,8 @@ class Predictions(Iterator[Prediction]):
         lacking: of the video that came last, what was to be written but could not, in sentences.
         complete: whether all that was to be written could be, so far.
         written: files, once all videos are done.
+        share: what is made, once this process's share is, if others make parts, too.
+        resumes: whether the same call resumes.
 
     Raises:
         ArgumentError: something is there already, or cannot be of that name.
@@ -52,6 +58,7 @@ class Predictions(Iterator[Prediction]):
         self,
         videos: Sequence[str],
         predictions: Iterable[Prediction],
+        kept: KeptPredictions | None = None,
         *,
         json: str | os.PathLike[str] | None = None,
         csv: str | os.PathLike[str] | None = None,
@@ -63,6 +70,8 @@ class Predictions(Iterator[Prediction]):
     ):
         self.videos, self.statuses = videos, list[str]()
         self.lacking, self.complete, self.written = list[str](), True, list[Path]()
+        self.share: Share | None = None
+        self.resumes, self._kept = kept is not None, kept
         self._predictions, self._names = iter(predictions), iter(listing.names(videos))
         self._top, self._timeout = top, timeout
         self._records: list[dict[str, Any]] = []
@@ -80,6 +89,8 @@ class Predictions(Iterator[Prediction]):
         }
         for kind, path in self._paths.items():
             _check_place(kind, path)
+        if kept is not None and kept.is_share:
+            self._paths, self._single = {}, {}
 
     def __next__(self) -> Prediction:
         if not self._records:
@@ -96,6 +107,8 @@ class Predictions(Iterator[Prediction]):
             raise
         except BaseException:  # also Ctrl-C and SIGTERM, which are no `Exception`
             self.keep()
+            if isinstance(self._predictions, Generator):
+                self._predictions.close()
             raise
         return prediction
 
@@ -158,6 +171,10 @@ class Predictions(Iterator[Prediction]):
             os.rename(_unfinished(path), path)
         singles = [path for path in self._single.values() if path.exists()]
         self.written = [*self._paths.values(), *singles]
+        if self._kept is not None and self._kept.is_share:
+            self.share = self._kept.share()
+        elif self._kept is not None:
+            self._kept.remove()
 
 
 def _unfinished(path: Path) -> Path:

@@ -94,14 +94,17 @@ def show(
                 print(f"  {lacking}")
     except BaseException:  # also Ctrl-C and SIGTERM, which are no `Exception`
         if kept := predictions.keep():
+            again = "resumes" if predictions.resumes else "begins anew, and replaces them"
             print(
                 f"\nNot finished: {len(predictions.statuses)} of {len(predictions.videos)} videos "
-                f"are in {', '.join(map(str, kept))}. The same command begins anew, and replaces "
-                "them.",
+                f"are in {', '.join(map(str, kept))}. The same command {again}.",
                 file=sys.stderr,
             )
         raise
     print(total(predictions.statuses) + " *: the score reaches its threshold." * several)
+    if predictions.share is not None:
+        print(predictions.share)
+        return 0
     for path in predictions.written:
         print(f"Written: {path}")
     return int(not predictions.complete or "error" in predictions.statuses)

@@ -19,7 +19,6 @@ from keras_r3d.data import clips as cutting
 from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.pixels import Frame
 from keras_r3d.data.decoding.reader import Reader, Window
-from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction.ahead import Ahead
 from keras_r3d.inference.prediction.prediction import Prediction
@@ -42,13 +41,6 @@ class Sliding:
 
     step: float
     seconds: float | None
-
-
-def score_files(
-    classifier: Classifier, videos: Sequence[Video], timeout: float = TIMEOUT
-) -> Iterator[Prediction]:
-    """Scores videos: to the bit on CPU as an evaluation scores the same videos."""
-    return score(classifier, file_reader(videos, classifier.clips), videos, timeout=timeout)
 
 
 def score(

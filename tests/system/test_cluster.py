@@ -1,0 +1,178 @@
+"""Commands on a real Ray cluster: three raylets on this machine's loopback. `make test-cluster`."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from prepared import content
+
+from keras_r3d import applications
+from keras_r3d.system import cluster
+from keras_r3d.system.errors import ArgumentError, R3DError
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture(scope="module")
+def ray_cluster():
+    """Three machines of one CPU; Ray takes the machine's own address unless it is told."""
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+    # With its own niceness other work leaves it no time.
+    os.environ |= {"PYTHONPATH": str(ROOT), "RAY_worker_niceness": "0"}
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    made = cluster_utils.Cluster()
+    for _ in range(3):
+        made.add_node(num_cpus=1, node_ip_address="127.0.0.1", include_dashboard=False)
+    made.wait_for_nodes()
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    """Sixty videos of noise, which makes large frames, two of them broken."""
+    root, random = tmp_path_factory.mktemp("videos"), np.random.default_rng(1)
+    for number in range(60):
+        path = root / "ab"[number % 2] / f"{number:02d}.avi"
+        path.parent.mkdir(exist_ok=True)
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240))
+        for _ in range(6 + number % 5):
+            writer.write(random.integers(0, 256, (240, 320, 3), np.uint8))
+        writer.release()
+    for number in (7, 30):
+        (root / "ab"[number % 2] / f"{number:02d}.avi").write_bytes(b"no video")
+    return root
+
+
+def start(command: str, *words: object) -> subprocess.Popen:
+    arguments = [sys.executable, "-m", f"keras_r3d.{command}", *map(str, words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(arguments, cwd=ROOT, **pipes)
+
+
+def run(command: str, *words: object, code: int = 0) -> str:
+    process = start(command, *words)
+    said = process.communicate()[0]
+    assert process.returncode == code, said
+    return said
+
+
+def prepare(videos: Path, store: Path) -> tuple[object, ...]:
+    return (videos, "--output", store, "--levels=240,160", "--shard_gib=0.001")
+
+
+def test_nothing_listens_beyond_loopback(ray_cluster):
+    numbers = {str(pid) for node in ray_cluster.list_all_nodes() for pid in processes(node)}
+    sockets = {
+        os.readlink(link)
+        for number in numbers
+        for link in Path("/proc", number, "fd").iterdir()
+        if link.is_symlink() and os.path.lexists(link)
+    }
+    listening = [
+        row.split()
+        for name in ("tcp", "tcp6")
+        for row in Path("/proc/net", name).read_text().splitlines()[1:]
+        if row.split()[3] == "0A" and f"socket:[{row.split()[9]}]" in sockets
+    ]
+    loopback = ("0100007F:", "0000000000000000FFFF00000100007F:", "0" * 24 + "01000000:")
+    assert listening
+    assert [row[1] for row in listening if not row[1].startswith(loopback)] == []
+
+
+def processes(node) -> list[int]:
+    return [info.process.pid for some in node.all_processes.values() for info in some]
+
+
+def test_scan_and_features_are_those_of_one_machine(ray_cluster, videos, tmp_path):
+    address = ("--cluster", ray_cluster.address)
+    run("scan", videos, "--json", tmp_path / "one.json", code=1)
+    said = run("scan", videos, "--json", tmp_path / "many.json", *address, code=1)
+    assert "3 machines, 3 shares of 1 CPUs at a time." in said
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "many.json").read_bytes()
+    network = applications.R3D10(width=0.0625, classes=2, input_shape=(4, 32, 32, 3))
+    network.save(tmp_path / "m.keras")
+    given = (videos, "--model", tmp_path / "m.keras", "--output")
+    run("features", *given, tmp_path / "one.npz", code=1)
+    said = run("features", *given, tmp_path / "many.npz", *address, code=1)
+    assert "2 videos without embedding" in said
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "many.npz").read_bytes()
+
+
+def test_a_raylet_that_is_killed_costs_its_parts_only(ray_cluster, videos, tmp_path):
+    run("prepare", *prepare(videos, tmp_path / "one"))
+    victim = ray_cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
+    store = tmp_path / "many"
+    process = start("prepare", *prepare(videos, store), "--cluster", ray_cluster.address)
+    parts = wait_for_parts(process, store, 2)
+    ray_cluster.remove_node(victim, allow_graceful=False)
+    made = {path: path.stat().st_mtime_ns for path in parts}
+    last = {path: path.stat().st_mtime_ns for path in made if path.exists()}
+    said = process.communicate()[0]
+    assert process.returncode == 0, said
+    assert "4 machines, 4 shares of 1 CPUs at a time." in said
+    assert last == made, "what was made is not made again"
+    assert content(store) == content(tmp_path / "one")
+
+
+def test_after_a_kill_of_the_driver_only_missing_parts_are_made(ray_cluster, videos, tmp_path):
+    run("prepare", *prepare(videos, tmp_path / "one"))
+    store = tmp_path / "many"
+    command = (*prepare(videos, store), "--cluster", ray_cluster.address)
+    process = start("prepare", *command)
+    wait_for_parts(process, store, 3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(5)  # Ray ends its processes
+    shards = {path: path.stat().st_mtime_ns for path in (store / "shards").iterdir()}
+    said = run("prepare", *command)
+    assert re.search(r"\d+ of \d+ parts", said), said
+    assert shards == {path: path.stat().st_mtime_ns for path in shards}
+    assert content(store) == content(tmp_path / "one")
+
+
+def wait_for_parts(process: subprocess.Popen, store: Path, count: int) -> list[Path]:
+    while len(found := list((store / "parts").glob("*.npz"))) < count:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+    return [store / "shards" / f"{path.stem}.jpegs" for path in found]
+
+
+def test_machines_that_are_not_fit_are_said_before_work_begins(ray_cluster, tmp_path, monkeypatch):
+    ray = cluster._connect(ray_cluster.address)
+    try:
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        cluster._check(ray, nodes, [str(tmp_path)])
+        with pytest.raises(R3DError, match=r"127\.0\.0\.1 does not see /gone: each machine"):
+            cluster._check(ray, nodes, ["/gone"])
+        monkeypatch.setattr(cluster, "__version__", "9.9")
+        with pytest.raises(R3DError, match=r"another keras_r3d than the 9\.9 here: 0\.1"):
+            cluster._check(ray, nodes, [])
+    finally:
+        ray.shutdown()
+
+
+def test_a_share_that_fails_everywhere_is_named(ray_cluster, videos, tmp_path):
+    given = (videos, "--model", tmp_path / "gone.keras", "--output", tmp_path / "f.npz")
+    said = run("features", *given, "--cluster", ray_cluster.address, code=1)
+    assert "Shares that failed 3 times:" in said
+    assert "gone.keras" in said
+    assert "run again to make what is missing" in said
+
+
+def test_an_address_that_does_not_answer_is_said():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}", "nonsense"):
+            with pytest.raises(ArgumentError, match="does not answer as a Ray cluster does"):
+                cluster._connect(address)
