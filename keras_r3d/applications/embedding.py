@@ -14,6 +14,9 @@ from keras import layers, ops
 
 from keras_r3d.applications.networks import HEAD
 
+NONE = "none of these"  # the last class of a model that tells what is of none of the others
+STEEPNESS = 6.0  # of its probability, by the squared distance over the threshold
+
 
 def join(networks: Sequence[keras.Model], stages: Sequence[str]) -> list[keras.Model]:
     """Returns of each network a model that embeds clips, `(batch, d)`, all with the same input.
@@ -31,20 +34,59 @@ def join(networks: Sequence[keras.Model], stages: Sequence[str]) -> list[keras.M
 
 
 def classifier(
-    embedders: Sequence[keras.Model], kernel: np.ndarray, bias: np.ndarray, several: bool = False
+    embedders: Sequence[keras.Model],
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    several: bool = False,
+    distances: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> keras.Model:
     """Returns a model that classifies clips by the embeddings of some models of `join`.
 
     `kernel` is `(sum of d, classes)`, `bias` `(classes,)`, both float. Of `several` labels each
     class has a probability of its own.
+
+    With `distances`, `(sum of d, k)` and the classes' centers `(classes, k)`, one more class comes
+    last, `NONE`. Of a clip whose embedding times the first lies at the squared distance D from the
+    nearest center its probability is sigmoid(6 (D - 1)); the others share the rest.
     """
     parts = [embedder.outputs[0] for embedder in embedders]
     x = layers.Concatenate(name="embeddings")(parts) if len(parts) > 1 else parts[0]
-    activation = "sigmoid" if several else "softmax"
-    head = layers.Dense(len(bias), activation=activation, dtype="float32", name=HEAD)
-    model = keras.Model(embedders[0].inputs, head(x), name=embedders[0].name)
-    head.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
-    return model
+    activation = "sigmoid" if several else "softmax" if distances is None else "log_softmax"
+    scores = _dense(x, kernel, bias, HEAD, activation)
+    if distances is not None:
+        joined = layers.Concatenate(name="with_none")([scores, _novelty(x, *distances)])
+        scores = layers.Activation("softmax", dtype="float32", name="probabilities")(joined)
+    return keras.Model(embedders[0].inputs, scores, name=embedders[0].name)
+
+
+def _dense(
+    x: keras.KerasTensor,
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    name: str,
+    activation: str | None = None,
+) -> keras.KerasTensor:
+    layer = layers.Dense(len(bias), activation=activation, dtype="float32", name=name)
+    y = layer(x)
+    layer.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
+    return y
+
+
+def _novelty(x: keras.KerasTensor, kernel: np.ndarray, centers: np.ndarray) -> keras.KerasTensor:
+    """Returns the logit of `NONE`, `(batch, 1)`.
+
+    With z the row and c a center, D is |z|^2 less the largest of 2 z c - |c|^2.
+    """
+    middle = centers.mean(axis=0)  # taken off, or large squares would cancel in float32
+    centers = centers - middle
+    z = _dense(x, kernel, -middle, "whitened")
+    squares = layers.Multiply(name="squares")([z, z])
+    nearness = _dense(z, 2 * centers.T, -(centers**2).sum(axis=1), "nearness")
+    column = layers.Reshape((len(centers), 1), name="classes")(nearness)
+    nearest = layers.GlobalMaxPooling1D(data_format="channels_last", name="nearest")(column)
+    both = layers.Concatenate(name="distance")([squares, nearest])
+    signs = np.append(np.ones(len(middle)), -1)[:, np.newaxis]
+    return _dense(both, STEEPNESS * signs, np.array([-STEEPNESS]), "novelty")
 
 
 def _embedder(network: keras.Model, stages: Sequence[str], number: int) -> keras.Model:

@@ -134,6 +134,15 @@ def _cuts(is_label: NDArray[np.bool_], scores: NDArray) -> tuple[NDArray, NDArra
     return np.cumsum(is_label[order])[last], last + 1, ranked[last].astype(np.float64)
 
 
+def auroc(positive: NDArray, negative: NDArray) -> float:
+    """Returns how often a positive score `(n,)` is above a negative one, a tie as half; or NaN."""
+    if not (len(positive) and len(negative)):
+        return float("nan")
+    order = np.sort(negative)
+    below = np.searchsorted(order, positive) + np.searchsorted(order, positive, side="right")
+    return float(below.mean() / 2 / len(order))
+
+
 def mean_class_accuracy(correct: NDArray[np.bool_], labels: Labels) -> float:
     """Averages the recall of the classes that have videos; NaN without any."""
     if not len(labels):

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from keras_r3d.applications.embedding import NONE
 from keras_r3d.data.annotations.labels import targets
 from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.evaluation import metrics
 from keras_r3d.inference.evaluation.evaluation import Evaluation
+from keras_r3d.inference.evaluation.open_set import OpenSet
 from keras_r3d.inference.prediction.prediction import Prediction
 
 
@@ -20,7 +22,8 @@ def evaluation_of(
 ) -> Evaluation:
     """Returns the evaluation of predictions: of one label each, or of any number of labels."""
     several = any(prediction.thresholds is not None for prediction in predictions)
-    return (SeveralLabels if several else Evaluation)(classes, predictions, **options)
+    kind = SeveralLabels if several else OpenSet if NONE in classes else Evaluation
+    return kind(classes, predictions, **options)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
