@@ -15,6 +15,7 @@ from keras import layers, ops
 from keras_r3d.applications.networks import HEAD
 
 NONE = "none of these"  # the last class of a model that tells what is of none of the others
+PROBABILITIES = "probabilities"  # the layer that gives them there
 STEEPNESS = 6.0  # of its probability, by the squared distance over the threshold
 
 
@@ -45,8 +46,8 @@ def classifier(
     `kernel` is `(sum of d, classes)`, `bias` `(classes,)`, both float. Of `several` labels each
     class has a probability of its own.
 
-    With `distances`, `(sum of d, k)` and the classes' centers `(classes, k)`, one more class comes
-    last, `NONE`. Of a clip whose embedding times the first lies at the squared distance D from the
+    With `distances`, `(sum of d, k)` and centers of known classes `(centers, k)`, one more class
+    comes last, `NONE`. Of a clip whose embedding times the first lies at the squared distance D from the
     nearest center its probability is sigmoid(6 (D - 1)); the others share the rest.
     """
     parts = [embedder.outputs[0] for embedder in embedders]
@@ -55,7 +56,7 @@ def classifier(
     scores = _dense(x, kernel, bias, HEAD, activation)
     if distances is not None:
         joined = layers.Concatenate(name="with_none")([scores, _novelty(x, *distances)])
-        scores = layers.Activation("softmax", dtype="float32", name="probabilities")(joined)
+        scores = layers.Activation("softmax", dtype="float32", name=PROBABILITIES)(joined)
     return keras.Model(embedders[0].inputs, scores, name=embedders[0].name)
 
 
@@ -82,7 +83,7 @@ def _novelty(x: keras.KerasTensor, kernel: np.ndarray, centers: np.ndarray) -> k
     z = _dense(x, kernel, -middle, "whitened")
     squares = layers.Multiply(name="squares")([z, z])
     nearness = _dense(z, 2 * centers.T, -(centers**2).sum(axis=1), "nearness")
-    column = layers.Reshape((len(centers), 1), name="classes")(nearness)
+    column = layers.Reshape((len(centers), 1), name="centers")(nearness)
     nearest = layers.GlobalMaxPooling1D(data_format="channels_last", name="nearest")(column)
     both = layers.Concatenate(name="distance")([squares, nearest])
     signs = np.append(np.ones(len(middle)), -1)[:, np.newaxis]

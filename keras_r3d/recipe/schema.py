@@ -319,7 +319,7 @@ class Few(Table):
 
     def _at_odds(self) -> Iterator[Problem]:
         if self.open_set is not None and self.finetune_epochs:
-            problem = "must be absent where `open_set` is not: it moves what distances are of"
+            problem = "must be absent where `open_set` is given: it moves what distances are of"
             yield "finetune_epochs", f"{problem}. Received: {self.finetune_epochs}"
 
 

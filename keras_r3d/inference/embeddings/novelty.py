@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_r3d.inference.embeddings import ridge
+
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
@@ -28,7 +30,7 @@ class Distances:
     Attributes:
         kernel: float64 `(d, k)`: embeddings times it have distances in units of the spread inside
             classes.
-        centers: float64 `(classes, k)`, the mean of each class; infinite where it has no rows.
+        centers: float64 `(centers, k)`, the mean of each label.
     """
 
     kernel: Floats
@@ -40,39 +42,34 @@ class Distances:
         return Distances(self.kernel / root, self.centers / root)
 
     def squared(self, rows: NDArray) -> Floats:
-        """Returns the squared distance of each row to the nearest class, float64 `(n,)`."""
-        whitened = rows.astype(np.float64) @ self.kernel
-        known = self.centers[np.isfinite(self.centers).all(axis=1)]
-        return ((whitened[:, None] - known) ** 2).sum(axis=-1).min(axis=1)
+        """Returns the squared distance of each row to the nearest center, float64 `(n,)`."""
+        middle = self.centers.mean(axis=0)
+        whitened, centers = rows.astype(np.float64) @ self.kernel - middle, self.centers - middle
+        nearness = (2 * whitened @ centers.T - (centers**2).sum(axis=1)).max(axis=1)
+        return np.maximum(0, (whitened**2).sum(axis=1) - nearness)
 
 
-def fit(parts: Sequence[NDArray], labels: Numbers, classes: int) -> Distances:
-    """Fits distances to rows of known classes, `labels` from 0 on.
+def fit(parts: Sequence[NDArray], labels: Numbers, videos: Numbers | None = None) -> Distances:
+    """Fits distances to rows, with a center for each label.
 
     `parts` are by a network each, `(n, d)`, and weigh the same; the distances are of rows
-    `(n, sum of d)`. The covariance inside classes is pooled and shrunk; where each class has a single row, it is
-    that of all rows.
+    `(n, sum of d)`. The directions are those in which the means of `videos` differ, counted from 0
+    without gaps; None: each row is one. The covariance inside labels is pooled and shrunk; where
+    each label has a single row, it is that of all rows.
     """
     spreads = [float(np.sqrt(part.var(axis=0, dtype=np.float64).sum())) for part in parts]
     scales = np.repeat([1 / s if s else 0.0 for s in spreads], [p.shape[1] for p in parts])
     rows = np.concatenate(parts, axis=1).astype(np.float64) * scales
-    _, lengths, directions = np.linalg.svd(rows - rows.mean(axis=0), full_matrices=False)
+    units = rows if videos is None else ridge.means(rows, videos)
+    _, lengths, directions = np.linalg.svd(units - units.mean(axis=0), full_matrices=False)
     shares = np.cumsum(lengths**2) / max(1e-30, float((lengths**2).sum()))
     directions = directions[: int(np.searchsorted(shares, _VARIANCE)) + 1].T
-    projected = rows @ directions
-    inside = projected - _centers(projected, labels, classes)[labels]
+    projected, members = rows @ directions, np.unique(labels, return_inverse=True)[1]
+    inside = projected - ridge.means(projected, members)[members]
     if not inside.any():
         inside = projected - projected.mean(axis=0)
     covariance, size = inside.T @ inside / len(rows), len(directions.T)
     equal = np.trace(covariance) / size * np.eye(size)
     covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * equal
     kernel = directions @ np.linalg.inv(np.linalg.cholesky(covariance)).T
-    return Distances(scales[:, None] * kernel, _centers(rows @ kernel, labels, classes))
-
-
-def _centers(rows: Floats, labels: Numbers, classes: int) -> Floats:
-    """Returns the mean of each class, `(classes, d)`; infinite where it has no rows."""
-    centers = np.full((classes, rows.shape[1]), np.inf)
-    for label in np.unique(labels):
-        centers[label] = rows[labels == label].mean(axis=0)
-    return centers
+    return Distances(scales[:, None] * kernel, ridge.means(rows @ kernel, members))

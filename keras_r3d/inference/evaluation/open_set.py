@@ -29,14 +29,14 @@ class OpenSet(Evaluation):
     def rows(self) -> list[tuple[str, str]]:
         """Returns further figures for the table, each with its title."""
         figures = self.figures()
-        titles = {
-            "known_top1": "known classes alone",
-            "known_refused": "known called none",
-            "open_set_auroc": "AUROC, none of these",
+        shown = {
+            "known_top1": ("known classes alone", "6.1%"),
+            "known_refused": ("known called none", "6.1%"),
+            "open_set_auroc": ("AUROC, none of these", "6.3f"),
         }
         return [
-            (title, f"{figures[name]:6.1%}" if name != "open_set_auroc" else f"{figures[name]:6.3f}")
-            for name, title in titles.items()
+            (title, format(figures[name], style))
+            for name, (title, style) in shown.items()
             if figures[name] is not None
         ]
 

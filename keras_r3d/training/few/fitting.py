@@ -183,14 +183,16 @@ class Fitting:
         few, labeled = self._few, examples.labeled
         # Of the networks that the classifier takes.
         used = [kernel is not None for kernel in fitted.kernels]
-        parts = [
-            ridge.means(features, labeled.videos) * here
-            for features, here in zip(labeled.features, used, strict=True)
-        ]
+        parts = [f * here for f, here in zip(labeled.features, used, strict=True)]
+        # Each class has a center for each window and view: these differ more than classes do.
+        counts = np.bincount(labeled.videos)
+        places = np.concatenate([np.arange(count) for count in counts])
+        centers = labeled.labels[labeled.videos] * counts.max() + places
 
         def measure(chosen: np.ndarray) -> Distances:
-            rows, labels = [part[chosen] for part in parts], labeled.labels[chosen]
-            return novelty.fit(rows, labels, labeled.classes)
+            rows = chosen[labeled.videos]
+            videos = np.unique(labeled.videos[rows], return_inverse=True)[1]
+            return novelty.fit([part[rows] for part in parts], centers[rows], videos)
 
         kept = [fold != number for number in range(len(fits))]
         distances = [measure(chosen) for chosen in kept]

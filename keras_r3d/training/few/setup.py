@@ -130,7 +130,8 @@ class Few(setup.Opened):
             shares /= shares.sum(axis=1, keepdims=True)
         if distances is not None:
             excess = distances.squared(np.concatenate(parts, axis=1))[:, np.newaxis] - 1
-            none, other = 1 / (1 + np.exp(embedding.STEEPNESS * np.stack([-excess, excess])))
+            signed = embedding.STEEPNESS * np.stack([excess, -excess])
+            none, other = np.exp(-np.logaddexp(0, -signed))
             shares = np.concatenate([other * shares, none], axis=1)
         views = shares.reshape(*row.features.shape[:2], len(classes))
         means = [average(view, average_kind, several) for view in views]
