@@ -47,8 +47,8 @@ def classifier(
     class has a probability of its own.
 
     With `distances`, `(sum of d, k)` and centers of known classes `(centers, k)`, one more class
-    comes last, `NONE`. Of a clip whose embedding times the first lies at the squared distance D from the
-    nearest center its probability is sigmoid(6 (D - 1)); the others share the rest.
+    comes last, `NONE`. Of a clip whose embedding times the first lies at the squared distance D
+    from the nearest center its probability is sigmoid(6 (D - 1)); the others share the rest.
     """
     parts = [embedder.outputs[0] for embedder in embedders]
     x = layers.Concatenate(name="embeddings")(parts) if len(parts) > 1 else parts[0]
