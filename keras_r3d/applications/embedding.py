@@ -16,7 +16,7 @@ from keras_r3d.applications.networks import HEAD
 
 NONE = "none of these"  # the last class of a model that tells what is of none of the others
 PROBABILITIES = "probabilities"  # the layer that gives them there
-STEEPNESS = 6.0  # of its probability, by the squared distance over the threshold
+STEEPNESS = 20.0  # of probabilities, by squared distances over the threshold
 
 
 def join(networks: Sequence[keras.Model], stages: Sequence[str]) -> list[keras.Model]:
@@ -46,17 +46,16 @@ def classifier(
     `kernel` is `(sum of d, classes)`, `bias` `(classes,)`, both float. Of `several` labels each
     class has a probability of its own.
 
-    With `distances`, `(sum of d, k)` and centers of known classes `(centers, k)`, one more class
-    comes last, `NONE`. Of a clip whose embedding times the first lies at the squared distance D
-    from the nearest center its probability is sigmoid(6 (D - 1)); the others share the rest.
+    With `distances`, `(sum of d, k)` and centers `(classes, places, k)`, a last class is `NONE`.
+    The logit of another one is then its log-probability less 20 (D - 1), and that of `NONE` 0: D is
+    the squared distance, of the embedding times the first, from the nearest center of the class.
     """
     parts = [embedder.outputs[0] for embedder in embedders]
     x = layers.Concatenate(name="embeddings")(parts) if len(parts) > 1 else parts[0]
     activation = "sigmoid" if several else "softmax" if distances is None else "log_softmax"
     scores = _dense(x, kernel, bias, HEAD, activation)
     if distances is not None:
-        joined = layers.Concatenate(name="with_none")([scores, _novelty(x, *distances)])
-        scores = layers.Activation("softmax", dtype="float32", name=PROBABILITIES)(joined)
+        scores = _with_none(scores, x, *distances)
     return keras.Model(embedders[0].inputs, scores, name=embedders[0].name)
 
 
@@ -73,21 +72,26 @@ def _dense(
     return y
 
 
-def _novelty(x: keras.KerasTensor, kernel: np.ndarray, centers: np.ndarray) -> keras.KerasTensor:
-    """Returns the logit of `NONE`, `(batch, 1)`.
+def _with_none(
+    logs: keras.KerasTensor, x: keras.KerasTensor, kernel: np.ndarray, centers: np.ndarray
+) -> keras.KerasTensor:
+    """Returns probabilities; to all logits 20 (|z|^2 - 1) is added, z being the row.
 
-    With z the row and c a center, D is |z|^2 less the largest of 2 z c - |c|^2.
+    With c a center, D - |z|^2 is the least of |c|^2 - 2 z c.
     """
-    middle = centers.mean(axis=0)  # taken off, or large squares would cancel in float32
-    centers = centers - middle
+    middle = centers.mean(axis=(0, 1))  # taken off, or large squares would cancel in float32
+    centers = (centers - middle).swapaxes(0, 1)
+    places, classes, size = centers.shape
     z = _dense(x, kernel, -middle, "whitened")
     squares = layers.Multiply(name="squares")([z, z])
-    nearness = _dense(z, 2 * centers.T, -(centers**2).sum(axis=1), "nearness")
-    column = layers.Reshape((len(centers), 1), name="centers")(nearness)
-    nearest = layers.GlobalMaxPooling1D(data_format="channels_last", name="nearest")(column)
-    both = layers.Concatenate(name="distance")([squares, nearest])
-    signs = np.append(np.ones(len(middle)), -1)[:, np.newaxis]
-    return _dense(both, STEEPNESS * signs, np.array([-STEEPNESS]), "novelty")
+    none = _dense(squares, np.full((size, 1), STEEPNESS), np.array([-STEEPNESS]), "novelty")
+    rows = STEEPNESS * centers.reshape(-1, size)
+    nearness = _dense(z, 2 * rows.T, -(rows**2).sum(axis=1) / STEEPNESS, "nearness")
+    by_place = layers.Reshape((places, classes), name="centers")(nearness)
+    nearest = layers.GlobalMaxPooling1D(data_format="channels_last", name="nearest")(by_place)
+    near = layers.Add(name="near")([logs, nearest])
+    joined = layers.Concatenate(name="with_none")([near, none])
+    return layers.Activation("softmax", dtype="float32", name=PROBABILITIES)(joined)
 
 
 def _embedder(network: keras.Model, stages: Sequence[str], number: int) -> keras.Model:

@@ -410,18 +410,23 @@ def test_a_few_model_is_weights_to_start_from(first, small):
     assert (built.get_layer("conv5_1_conv1").get_weights()[0] == before).all()
 
 
-def with_foreign_test(class_folders, folder):
-    """Makes a data folder of red and green videos, and one of blue ones to be tested on."""
-    shutil.copytree(class_folders, folder / "all" / "train")
-    for name, tint in (("red", (1, 0.3, 0.2)), ("green", (0.3, 1, 0.2)), ("blue", (0.2, 0.3, 1))):
-        for number in range(2):
-            write_video(folder / "new" / name / f"{number}.avi", 9 + number, tint=tint)
+TINTS = {"red": (1, 0.3, 0.2), "green": (0.3, 1, 0.2), "blue": (0.2, 0.3, 1)}
+
+
+def with_foreign(folder, shown=6):
+    """Makes a data folder of red and green videos, and one of some more and blue ones."""
+    for label, tint in TINTS.items():
+        for number in range(shown + 2):
+            split = Path("all") / "train" if number < shown else Path("new")
+            if label != "blue" or number >= shown:
+                path = folder / split / label / f"{number}.avi"
+                write_video(path, 12, tint=tint, base=3 * (7 * number % 8))
     shutil.copytree(folder / "new" / "red", folder / "all" / "test" / "red")
     return folder / "all", folder / "new"
 
 
-def test_an_open_set_has_one_more_class(weights, class_folders, tmp_path):
-    data, new = with_foreign_test(class_folders, tmp_path)
+def test_an_open_set_has_one_more_class(weights, tmp_path):
+    data, new = with_foreign(tmp_path)
     said = []
     run = train(few_recipe(",".join(weights), "few.open_set=0.1"), data, tmp_path / "run", said)
     (line,) = [line for line in said if line.startswith("None of these: ")]
@@ -457,9 +462,12 @@ def test_an_open_set_has_one_more_class(weights, class_folders, tmp_path):
 def test_distances_in_a_model_are_those_of_numpy():
     """Also where centers lie far from 0, as squares then cancel."""
     rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(3), 20)
-    rows = rng.normal(size=(60, 5)) + 1000 + 5 * labels[:, None]
-    distances = novelty.fit([rows[:, :2], rows[:, 2:]], labels).over(9.0)
+    labels = np.repeat(np.arange(3), 10)
+    rows = rng.normal(size=(60, 5)) + 1000 + 5 * np.repeat(labels, 2)[:, None]
+    rows[::2] += 20  # the first of two clips
+    parts, videos = [rows[:, :2], rows[:, 2:]], np.arange(30)
+    labeled = ridge.Labeled(parts, np.repeat(videos, 2), labels, videos, 3)
+    distances = novelty.fit(labeled, [True, True]).over(9.0)
     embedder = keras.Model(one := keras.Input((5,)), keras.layers.Identity()(one))
     kernel, bias = rng.normal(size=(5, 3)) / 1000, np.zeros(3)
     measured = distances.kernel, distances.centers
@@ -467,10 +475,11 @@ def test_distances_in_a_model_are_those_of_numpy():
     clips = rows + rng.normal(size=rows.shape) * np.linspace(0, 8, 60)[:, None]
     shares = np.exp(clips @ kernel)
     shares /= shares.sum(axis=1, keepdims=True)
-    none = 1 / (1 + np.exp(-6 * (distances.squared(clips)[:, None] - 1)))
-    assert none.min() < 0.1
-    assert none.max() > 0.9
-    expected = np.concatenate([(1 - none) * shares, none], axis=1)
+    known = shares * np.exp(-20 * (distances.squared(clips) - 1))
+    expected = np.concatenate([known, np.ones((60, 1))], axis=1)
+    expected /= expected.sum(axis=1, keepdims=True)
+    assert expected[:, 3].min() < 0.1
+    assert expected[:, 3].max() > 0.9
     assert np.asarray(model(clips.astype(np.float32))) == pytest.approx(expected, abs=2e-3)
 
 

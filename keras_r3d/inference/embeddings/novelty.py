@@ -1,7 +1,7 @@
-"""How unlike all known classes an embedding is: its distance to the nearest one, NumPy only.
+"""How unlike each class an embedding is: its distance to the nearest of the class's centers.
 
 The distance is Mahalanobis's: in units of how videos of one class differ among themselves. Of few
-videos that can only be told along the directions in which videos differ most.
+videos that can only be told along the directions in which videos differ most. NumPy only.
 
 Reference:
     Lee et al., A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial
@@ -14,13 +14,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.inference.embeddings import ridge
+from keras_r3d.inference.embeddings.ridge import Labeled, means
 
 Floats = NDArray[np.float64]
-Numbers = NDArray[np.int64]
 
-_VARIANCE = 0.95  # share of it that the directions hold
+_VARIANCE = 0.98  # share of it that the directions hold
 _SHRINKAGE = 0.1  # of the covariance towards equal variances
+_LEAST = 1e-6  # of all variance, inside classes: copies of one video do not differ
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Distances:
     Attributes:
         kernel: float64 `(d, k)`: embeddings times it have distances in units of the spread inside
             classes.
-        centers: float64 `(centers, k)`, the mean of each label.
+        centers: float64 `(classes, places, k)`; NaN of a class without videos.
     """
 
     kernel: Floats
@@ -42,34 +42,44 @@ class Distances:
         return Distances(self.kernel / root, self.centers / root)
 
     def squared(self, rows: NDArray) -> Floats:
-        """Returns the squared distance of each row to the nearest center, float64 `(n,)`."""
-        middle = self.centers.mean(axis=0)
+        """Returns the squared distances of rows `(n, d)` to classes, `(n, classes)`."""
+        middle = np.nanmean(self.centers, axis=(0, 1))  # taken off, or large squares would cancel
         whitened, centers = rows.astype(np.float64) @ self.kernel - middle, self.centers - middle
-        nearness = (2 * whitened @ centers.T - (centers**2).sum(axis=1)).max(axis=1)
-        return np.maximum(0, (whitened**2).sum(axis=1) - nearness)
+        products = np.tensordot(whitened, centers, axes=(1, 2))
+        nearness = (2 * products - (centers**2).sum(axis=2)).max(axis=2)
+        squared = np.maximum(0, (whitened**2).sum(axis=1, keepdims=True) - nearness)
+        return np.nan_to_num(squared, nan=np.inf)
 
 
-def fit(parts: Sequence[NDArray], labels: Numbers, videos: Numbers | None = None) -> Distances:
-    """Fits distances to rows, with a center for each label.
+def fit(labeled: Labeled, used: Sequence[bool]) -> Distances:
+    """Fits distances to the embeddings of the networks that are `used`.
 
-    `parts` are by a network each, `(n, d)`, and weigh the same; the distances are of rows
-    `(n, sum of d)`. The directions are those in which the means of `videos` differ, counted from 0
-    without gaps; None: each row is one. The covariance inside labels is pooled and shrunk; where
-    each label has a single row, it is that of all rows.
+    Each network weighs the same; rows are of all, `(n, sum of d)`. A class has a center for each
+    place of a clip in its video, window and view: these differ more than classes do. The directions
+    are those in which the means of videos differ.
     """
-    spreads = [float(np.sqrt(part.var(axis=0, dtype=np.float64).sum())) for part in parts]
-    scales = np.repeat([1 / s if s else 0.0 for s in spreads], [p.shape[1] for p in parts])
-    rows = np.concatenate(parts, axis=1).astype(np.float64) * scales
-    units = rows if videos is None else ridge.means(rows, videos)
-    _, lengths, directions = np.linalg.svd(units - units.mean(axis=0), full_matrices=False)
+    spreads = [np.sqrt(part.var(axis=0, dtype=np.float64).sum()) for part in labeled.features]
+    weights = [1 / s if s and here else 0.0 for s, here in zip(spreads, used, strict=True)]
+    scales = np.repeat(weights, [part.shape[1] for part in labeled.features])
+    rows = np.concatenate(labeled.features, axis=1).astype(np.float64) * scales
+    videos = means(rows, labeled.videos)
+    _, lengths, directions = np.linalg.svd(videos - videos.mean(axis=0), full_matrices=False)
     shares = np.cumsum(lengths**2) / max(1e-30, float((lengths**2).sum()))
     directions = directions[: int(np.searchsorted(shares, _VARIANCE)) + 1].T
-    projected, members = rows @ directions, np.unique(labels, return_inverse=True)[1]
-    inside = projected - ridge.means(projected, members)[members]
-    if not inside.any():
-        inside = projected - projected.mean(axis=0)
-    covariance, size = inside.T @ inside / len(rows), len(directions.T)
-    equal = np.trace(covariance) / size * np.eye(size)
-    covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * equal
-    kernel = directions @ np.linalg.inv(np.linalg.cholesky(covariance)).T
-    return Distances(scales[:, None] * kernel, ridge.means(rows @ kernel, members))
+    projected = rows @ directions
+
+    counts = np.bincount(labeled.videos)
+    places = np.concatenate([np.arange(count) for count in counts])
+    labels = labeled.labels[labeled.videos]
+    centers = np.full((labeled.classes, counts.max(), projected.shape[1]), np.nan)
+    for label in np.unique(labels):
+        centers[label] = projected[labels == label].mean(axis=0)  # of a place no video has
+        for place in np.unique(places[labels == label]):
+            centers[label, place] = projected[(labels == label) & (places == place)].mean(axis=0)
+
+    inside, size = projected - centers[labels, places], projected.shape[1]
+    covariance = inside.T @ inside / len(rows)
+    variance = max(np.trace(covariance), _LEAST * projected.var(axis=0).sum()) / size
+    covariance = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * variance * np.eye(size)
+    whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
+    return Distances(scales[:, None] * (directions @ whitening), centers @ whitening)

@@ -60,7 +60,9 @@ class OpenSet(Evaluation):
         known, scored = self.labels < none, np.isin(np.arange(len(self.labels)), self.scored)
         right = metrics.topk_correct(scores[known, :none], self.labels[known], 1)
         refused = scores[known & scored].argmax(axis=1) == none
-        area = metrics.auroc(scores[~known & scored, none], scores[known & scored, none])
+        # As odds: probabilities near 1 are the same number.
+        odds = scores[:, none] / np.maximum(scores[:, :none].sum(axis=1), 1e-30)
+        area = metrics.auroc(odds[~known & scored], odds[known & scored])
         return super()._class_figures() | {
             "known_top1": float(right.mean()) if len(right) else None,
             "known_refused": float(refused.mean()) if len(refused) else None,

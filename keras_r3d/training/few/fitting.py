@@ -181,21 +181,9 @@ class Fitting:
         of classes that were not, is none of these.
         """
         few, labeled = self._few, examples.labeled
-        # Of the networks that the classifier takes.
         used = [kernel is not None for kernel in fitted.kernels]
-        parts = [f * here for f, here in zip(labeled.features, used, strict=True)]
-        # Each class has a center for each window and view: these differ more than classes do.
-        counts = np.bincount(labeled.videos)
-        places = np.concatenate([np.arange(count) for count in counts])
-        centers = labeled.labels[labeled.videos] * counts.max() + places
-
-        def measure(chosen: np.ndarray) -> Distances:
-            rows = chosen[labeled.videos]
-            videos = np.unique(labeled.videos[rows], return_inverse=True)[1]
-            return novelty.fit([part[rows] for part in parts], centers[rows], videos)
-
         kept = [fold != number for number in range(len(fits))]
-        distances = [measure(chosen) for chosen in kept]
+        distances = [novelty.fit(labeled.taken(chosen), used) for chosen in kept]
         pairs = itertools.compress(
             zip(examples.videos, examples.rows, strict=True), examples.readable
         )
@@ -213,8 +201,8 @@ class Fitting:
             scored = [few.score(*three, over[number]) for *three, number in held_out]
             return sum(int(video.scores.argmax()) == len(few.classes) - 1 for video in scored)
 
-        rows = np.concatenate(parts, axis=1)
-        high = _FAR * max(float(one.squared(rows).max()) for one in distances)
+        whole = novelty.fit(labeled, used)
+        high = _FAR * float(whole.squared(np.concatenate(labeled.features, axis=1)).max())
         low = high / _FAR**3
         for _ in range(_HALVINGS):
             middle = float(np.sqrt(low * high))
@@ -228,7 +216,7 @@ class Fitting:
             f"held-out videos are ({count / len(held_out):.1%}, few.open_set = {open_set:g})."
         )
         self._run.update_summary(open_set={"threshold": high, "refused": count / len(held_out)})
-        return [one.over(high) for one in (*distances, measure(np.ones(len(fold), bool)))]
+        return [one.over(high) for one in (*distances, whole)]
 
     def _finetune(self, examples: Examples, fitted: ridge.Fitted) -> keras.Model | None:
         """Trains the network from the classifier on, if that is asked for and pays; None if not.

@@ -123,16 +123,15 @@ class Few(setup.Opened):
             return Prediction.error(video, classes, row.detail, thresholds)
         parts = self.split(row.features.reshape(-1, row.features.shape[-1]))
         logits = fitted.logits(parts)
+        if distances is not None:
+            logits -= np.logaddexp.reduce(logits, axis=1, keepdims=True)
+            squared = distances.squared(np.concatenate(parts, axis=1))
+            logits = np.pad(logits - embedding.STEEPNESS * (squared - 1), [(0, 0), (0, 1)])
         if several:
             shares = 1 / (1 + np.exp(-logits))
         else:
             shares = np.exp(logits - logits.max(axis=1, keepdims=True))
             shares /= shares.sum(axis=1, keepdims=True)
-        if distances is not None:
-            excess = distances.squared(np.concatenate(parts, axis=1))[:, np.newaxis] - 1
-            signed = embedding.STEEPNESS * np.stack([excess, -excess])
-            none, other = np.exp(-np.logaddexp(0, -signed))
-            shares = np.concatenate([other * shares, none], axis=1)
         views = shares.reshape(*row.features.shape[:2], len(classes))
         means = [average(view, average_kind, several) for view in views]
         windows = np.stack(means).astype(np.float32)
