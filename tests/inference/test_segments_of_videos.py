@@ -11,6 +11,8 @@ from video_files import encode
 from keras_r3d import VideoClassifier, evaluate, predict
 from keras_r3d.applications.metadata import Metadata, attach
 from keras_r3d.data import Clips, Consecutive, Uniform, Whole
+from keras_r3d.inference.prediction.watching import Sighting
+from keras_r3d.inference.segments import live
 from keras_r3d.inference.segments.finding import SegmentRule
 from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system.errors import ArgumentError, DataError
@@ -170,3 +172,39 @@ def test_commands(folder, tmp_path):
     assert "mAP at overlap 0.5" in text
     code, text = run(evaluate.main, folder / "list.csv", "--model", network, "--margin", 0.5)
     assert (code, "--margin is for --segments" in text) == (1, True)
+
+
+def test_a_live_source_tells_segments_when_they_end(tmp_path):
+    """A file at its own speed: "red" from 1 to 2.5 s, "blue" from 3.5 s to the end."""
+    network, parts = tmp_path / "colors.keras", (("background", 1), ("red", 1.5))
+    model(SPREAD).save(network)
+    path = write(tmp_path / "a.mp4", (*parts, ("background", 1), ("blue", 1.5)))
+    words = (path, "--model", network, "--live", "--segments", "--window_seconds", 0.6)
+    code, text = run(predict.main, *words, "--json", tmp_path / "s.jsonl")
+    assert code == 0, text
+    lines = (tmp_path / "s.jsonl").read_text().splitlines()
+    red, blue = [json.loads(line) for line in lines]
+    assert (red["label"], blue["label"]) == ("red", "blue")
+    found = [red["start_seconds"], red["end_seconds"], blue["start_seconds"], blue["end_seconds"]]
+    assert found == pytest.approx([1, 2.5, 3.5, 5], abs=0.6)
+    assert 0 < red["delay_seconds"] < 5
+    assert text.count(" s ago") == 2
+    code, text = run(predict.main, *words, "--every", 1)
+    assert (code, "--every is not for --segments" in text) == (1, True)
+    with pytest.raises(ArgumentError, match="pass `window_seconds`, about as long as"):
+        next(VideoClassifier(network).watch_segments(str(path)))
+
+
+def test_a_lost_source_ends_its_segments():
+    """Windows of 1 s, one after the other, with a gap of 5 s: two segments, not one."""
+    about = {"time": None, "latency_seconds": 0.25, "frames": 0, "dropped": 0, "labels": ["a"]}
+    starts = (0.0, 0.5, 6.5, 7.0)
+    sightings = [
+        Sighting(start_seconds=start, end_seconds=start + 1, scores=np.array([0.9]), **about)
+        for start in starts
+    ]
+    told = live.segments_of(sightings, SegmentRule(1.0))
+    assert [(s.start_seconds, s.end_seconds, s.delay_seconds) for s in told] == [
+        (0, 1.5, 0.25),
+        (6.5, 8, 0.25),
+    ]

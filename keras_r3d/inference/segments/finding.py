@@ -61,6 +61,16 @@ class SegmentRule:
 DEFAULT = SegmentRule(step=0.25, smoothing=1, threshold=0.5, margin=0.5, overlap=0.5)
 
 
+def numbers(rule: SegmentRule) -> tuple[int, float, float, float]:
+    """Returns smoothing, threshold, margin and overlap; the usual ones where a rule has none."""
+    rule = DEFAULT.changed(rule)
+    assert rule.smoothing is not None
+    assert rule.threshold is not None
+    assert rule.margin is not None
+    assert rule.overlap is not None
+    return rule.smoothing, rule.threshold, rule.margin, rule.overlap
+
+
 def find(
     seconds: Floats,
     scores: NDArray,
@@ -79,13 +89,9 @@ def find(
     """
     if not len(scores):
         return []
-    rule = DEFAULT.changed(rule)
-    assert rule.smoothing is not None
-    assert rule.threshold is not None
-    assert rule.margin is not None
-    assert rule.overlap is not None
-    smoothed = moving_average(scores, rule.smoothing)
-    middles, margins = seconds.mean(axis=1), rule.margin * np.diff(seconds)[:, 0]
+    smoothing, threshold, margin, overlap = numbers(rule)
+    smoothed = moving_average(scores, smoothing)
+    middles, margins = seconds.mean(axis=1), margin * np.diff(seconds)[:, 0]
     first, last = seconds[:, 0].min(), seconds[:, 1].max()
     kept: list[Segment] = []
     for number, label in enumerate(labels):
@@ -98,9 +104,9 @@ def find(
                 label,
                 float(smoothed[start:end, number].mean()),
             )
-            for start, end in runs(smoothed[:, number] >= rule.threshold)
+            for start, end in runs(smoothed[:, number] >= threshold)
         ]
-        kept += suppress(found, rule.overlap)
+        kept += suppress(found, overlap)
     return sorted(kept, key=lambda segment: (segment.start_seconds, segment.end_seconds))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
+from keras_r3d.applications.embedding import NONE
 from keras_r3d.data.annotations import Video, listing
 from keras_r3d.data.annotations.background import NAME as BACKGROUND
 from keras_r3d.data.annotations.listing import printable
@@ -123,8 +124,11 @@ def segments_of(prediction: Prediction, rule: SegmentRule) -> list[Segment]:
     return finding.find(seconds, scores, prediction.labels, rule, [BACKGROUND])
 
 
-def untrimmed(videos: Iterable[Video]) -> dict[Video, list[Segment]]:
-    """Returns whole videos, and the true segments of each, from labeled segments of them."""
+def untrimmed(videos: Iterable[Video], classes: Sequence[str]) -> dict[Video, list[Segment]]:
+    """Returns whole videos, and the true segments of each, from labeled segments of them.
+
+    Those of a label that is none of the classes are `NONE`, which `check_classes` allows or not.
+    """
     true: dict[str, list[Segment]] = defaultdict(list)
     whole: dict[str, Video] = {}
     for video in videos:
@@ -135,7 +139,9 @@ def untrimmed(videos: Iterable[Video]) -> dict[Video, list[Segment]]:
             )
         whole[video.path] = dataclasses.replace(video, start_seconds=0.0, end_seconds=np.inf)
         true[video.path] += [
-            Segment(video.start_seconds, video.end_seconds, label, 1.0)
+            Segment(
+                video.start_seconds, video.end_seconds, label if label in classes else NONE, 1.0
+            )
             for label in video.labels
             if label != BACKGROUND
         ]
@@ -342,12 +348,12 @@ def evaluate(
     side = open_split(opened, data, split)
     model = opened.classifier
     check_classes(side, model.classes, model.thresholds is not None)
-    true = untrimmed(side.videos)
+    true = untrimmed(side.videos, model.classes)
     rule = None
     if side.name != "train" and asked is None:
         with contextlib.suppress(DataError):
             train = open_split(opened, data, "train")
-            known = untrimmed(train.videos)
+            known = untrimmed(train.videos, model.classes)
             rule = choose_rule(model, train.reader, known, timeout, say)
     if rule is None:
         rule = settle(opened, asked)

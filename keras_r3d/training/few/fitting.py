@@ -155,7 +155,8 @@ class Fitting:
             )
         folds = np.zeros(len(examples.videos), int)
         folds[examples.readable] = fold
-        distances, of_folds = None, [None] * len(fits)
+        distances: Distances | None = None
+        of_folds: Sequence[Distances | None] = [None] * len(fits)
         if open_set is not None:
             *of_folds, distances = self._distances(examples, fitted, fits, fold, open_set)
         scored = [
@@ -188,17 +189,16 @@ class Fitting:
             zip(examples.videos, examples.rows, strict=True), examples.readable
         )
         held_out = [
-            (*pair, fits[number], number)
+            (*pair, number)
             for pair, number, label in zip(pairs, fold, labeled.labels, strict=True)
             if (labeled.labels[kept[number]] == label).any()
         ]
-
         if not held_out:
             raise DataError(_NONE_HELD_OUT)
 
         def refused(threshold: float) -> int:
             over = [one.over(threshold) for one in distances]
-            scored = [few.score(*three, over[number]) for *three, number in held_out]
+            scored = [few.score(v, row, fits[n], over[n]) for v, row, n in held_out]
             return sum(int(video.scores.argmax()) == len(few.classes) - 1 for video in scored)
 
         whole = novelty.fit(labeled, used)

@@ -121,11 +121,11 @@ class Few(setup.Opened):
         thresholds, several = self.first_thresholds, self.annotations.several
         if row.status == "error":
             return Prediction.error(video, classes, row.detail, thresholds)
-        parts = self.split(row.features.reshape(-1, row.features.shape[-1]))
-        logits = fitted.logits(parts)
+        features = self.split(row.features.reshape(-1, row.features.shape[-1]))
+        logits = fitted.logits(features)
         if distances is not None:
             logits -= np.logaddexp.reduce(logits, axis=1, keepdims=True)
-            squared = distances.squared(np.concatenate(parts, axis=1))
+            squared = distances.squared(np.concatenate(features, axis=1))
             logits = np.pad(logits - embedding.STEEPNESS * (squared - 1), [(0, 0), (0, 1)])
         if several:
             shares = 1 / (1 + np.exp(-logits))
