@@ -51,6 +51,17 @@ class SeveralLabels(Evaluation):
         """Of each class, float64 `(classes,)`; NaN of one that is no label of a video."""
         return metrics.average_precision(self.labels, self.video_scores)
 
+    @functools.cached_property
+    def precision_interval(self) -> list[float] | None:
+        """Of the mean average precision, low and high, by a bootstrap over videos."""
+        numbers = np.arange(len(self.videos))
+        means = []
+        for counts in metrics.resamples(len(numbers)):
+            drawn = np.repeat(numbers, counts)
+            values = metrics.average_precision(self.labels[drawn], self.video_scores[drawn])
+            means.append(_mean(values[~np.isnan(values)]))
+        return metrics.bootstrap_interval(np.array(means, float))
+
     def predicted(self) -> np.ndarray:
         """Returns the best class of the scored videos, int64 `(scored,)`."""
         return self.video_scores[self.scored].argmax(axis=1)
@@ -84,6 +95,9 @@ class SeveralLabels(Evaluation):
         """Returns further figures for the table, each with its title."""
         figures = self.figures()
         guess = f"guessing: {_percent(figures['chance_average_precision'])}"
+        if self.precision_interval is not None:
+            low, high = self.precision_interval
+            guess = f"{low * 100:.1f}-{high:.1%}; {guess}"
         return [
             ("mean avg. precision", f"{_percent(figures['mean_average_precision'])} ({guess})"),
             *(
@@ -108,6 +122,7 @@ class SeveralLabels(Evaluation):
         right = int((self.labels & self.positive).sum())
         return {
             "mean_average_precision": _mean(self.average_precision[there]),
+            "mean_average_precision_interval": self.precision_interval,
             "chance_average_precision": _mean(self.labels.mean(axis=0)[there]),
             # Of a class that is never named the precision is 0.
             "mean_precision": _mean(np.nan_to_num(by_class.precision[there])),

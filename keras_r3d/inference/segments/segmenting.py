@@ -19,6 +19,7 @@ from keras_r3d.data.annotations import Video, listing
 from keras_r3d.data.annotations.background import NAME as BACKGROUND
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.inference.evaluation import metrics
 from keras_r3d.inference.evaluation.split import check_classes, open_split
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.models.opening import Opened
@@ -175,19 +176,26 @@ class SegmentEvaluation:
 
     def mean_average_precision(self, overlap: float) -> float:
         """Returns the mean over classes of the average precision at a temporal overlap."""
-        return self._precisions([overlap])[0]
+        return float(self._precisions([overlap])[0, 0])
 
-    def _precisions(self, overlaps: Sequence[float]) -> list[float]:
-        found = [video.segments for video in self.found]
-        return _mean_precisions(found, self.true, self.classes, overlaps)
+    def _precisions(self, overlaps: Sequence[float]) -> np.ndarray:
+        found, counts = [video.segments for video in self.found], metrics.resamples(len(self.found))
+        return _mean_precisions(found, self.true, self.classes, overlaps, counts)
 
     def figures(self) -> dict[str, Any]:
-        """Returns what is written to JSON: mAP by overlap, and their mean as ActivityNet's."""
-        shares = dict(zip(_MEAN_OF, self._precisions(_MEAN_OF), strict=True))
-        by_overlap = {f"{overlap:g}": shares[overlap] for overlap in precision.OVERLAPS}
-        mean = float(np.mean(list(shares.values())))
+        """Returns what is written to JSON: mAP by overlap, and their mean as ActivityNet's.
+
+        Intervals are a bootstrap's over videos.
+        """
+        values = self._precisions(_MEAN_OF)
+        by_overlap = dict(zip(map("{:g}".format, _MEAN_OF), values, strict=True))
+        shown = {name: by_overlap[name] for name in map("{:g}".format, precision.OVERLAPS)}
+        shown["0.5:0.95"] = values.mean(axis=0)
         return {
-            "mean_average_precision": by_overlap | {"0.5:0.95": mean},
+            "mean_average_precision": {name: float(row[0]) for name, row in shown.items()},
+            "mean_average_precision_interval": {
+                name: metrics.bootstrap_interval(row) for name, row in shown.items()
+            },
             "videos": len(self.found),
             "segments_true": sum(map(len, self.true)),
             "segments_found": sum(len(video.segments) for video in self.found),
@@ -196,12 +204,13 @@ class SegmentEvaluation:
 
     def __str__(self) -> str:
         values = self.figures()
-        shares = values["mean_average_precision"]
         lines = [
             f"{values['segments_found']} segments found in {values['videos']} videos, "
             f"{values['segments_true']} are there",
-            *(f"  mAP at overlap {name:<9} {share:6.1%}" for name, share in shares.items()),
         ]
+        for name, share in values["mean_average_precision"].items():
+            low, high = values["mean_average_precision_interval"][name] or (np.nan, np.nan)
+            lines.append(f"  mAP at overlap {name:<9} {share:6.1%} ({low * 100:.1f}-{high:.1%})")
         lines += [f"  error: {video.detail}" for video in self.errors[:5]]
         return "\n".join(lines)
 
@@ -248,8 +257,9 @@ def _mean_precisions(
     true: Sequence[Sequence[Segment]],
     classes: Sequence[str],
     overlaps: Sequence[float],
-) -> list[float]:
-    """Returns the mean over classes of the average precision, at each temporal overlap."""
+    counts: np.ndarray,
+) -> np.ndarray:
+    """Returns the mean over classes of the average precision, `(overlaps, samples)`."""
 
     def intervals(segments: Sequence[Segment], label: str) -> tuple[np.ndarray, np.ndarray]:
         own = [s for s in segments if s.label == label]
@@ -259,10 +269,11 @@ def _mean_precisions(
     labels = [label for label in classes if label != BACKGROUND]
     found_by_class = {label: [intervals(video, label) for video in found] for label in labels}
     true_by_class = {label: [intervals(video, label)[0] for video in true] for label in labels}
-    return [
-        precision.mean_average_precision(found_by_class, true_by_class, overlap)
+    values = [
+        precision.mean_average_precision(found_by_class, true_by_class, overlap, counts)
         for overlap in overlaps
     ]
+    return np.array(values)
 
 
 def choose_rule(
@@ -283,6 +294,7 @@ def choose_rule(
     if classifier.clips.is_spread:
         seconds = list({round(max(_LEAST, float(q)), 2) for q in np.quantile(lengths, _LENGTHS)})
     best, best_rule, true = -1.0, finding.DEFAULT, list(videos.values())
+    once = np.ones((1, len(true)), int)
     for length in seconds:
         start = dataclasses.replace(finding.DEFAULT, window_seconds=length)
         scored = list(slide(classifier, reader, list(videos), start, timeout))
@@ -291,7 +303,7 @@ def choose_rule(
                 start, smoothing=smoothing, threshold=threshold, margin=margin
             )
             found = [segments_of(prediction, rule) for prediction in scored]
-            mean = np.mean(_mean_precisions(found, true, classifier.classes, _MEAN_OF))
+            mean = _mean_precisions(found, true, classifier.classes, _MEAN_OF, once).mean()
             if mean > best:
                 best, best_rule = float(mean), rule
     say(
