@@ -143,6 +143,27 @@ def test_segments_without_an_end_cannot_be_compared(folder, tmp_path):
         VideoClassifier(model(SPREAD)).evaluate_segments(path, rule=RULE)
 
 
+def test_without_ends_in_the_training_list_the_usual_rule_is_taken(folder, tmp_path):
+    lines = (folder / "list.csv").read_text().replace("a.mp4", f"{folder}/a.mp4")
+    rows = [line for line in lines.replace("b.mp4", f"{folder}/b.mp4").splitlines()]
+    rows = [row for row in rows if ",train," not in row] + [f"{folder}/a.mp4,red,train,0,"]
+    (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
+    said: list[str] = []
+    classifier = VideoClassifier(model(IN_ROW))
+    found = classifier.evaluate_segments(tmp_path / "list.csv", split="test", say=said.append)
+    assert (found.rule.threshold, found.rule.margin) == (0.5, 0.5)
+    (note,) = said
+    assert "No rule is chosen on training videos" in note
+    assert "has no end" in note
+
+
+def test_a_label_in_no_training_video_is_refused(folder, tmp_path):
+    lines = (folder / "list.csv").read_text().replace(".mp4,blue,test", ".mp4,green,test")
+    (tmp_path / "list.csv").write_text(lines.replace("\n", f"\n{folder}/")[: -len(f"{folder}/")])
+    with pytest.raises(DataError, match=r"not trained on: 'green' \(1\)"):
+        VideoClassifier(model(SPREAD)).evaluate_segments(tmp_path / "list.csv", split="test")
+
+
 def test_commands(folder, tmp_path):
     network = tmp_path / "colors.keras"
     model(SPREAD).save(network)

@@ -1,6 +1,5 @@
 """Segments of long videos by a classifier: found, chosen rules for, evaluated, written."""
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -307,7 +306,7 @@ def choose_rule(
             if mean > best:
                 best, best_rule = float(mean), rule
     say(
-        f"SegmentRule for segments, chosen on {len(videos)} training videos (mAP {best:.1%}): "
+        f"Rule for segments, chosen on {len(videos)} training videos (mAP {best:.1%}): "
         + described(best_rule)
     )
     return best_rule
@@ -363,10 +362,12 @@ def evaluate(
     true = untrimmed(side.videos, model.classes)
     rule = None
     if side.name != "train" and asked is None:
-        with contextlib.suppress(DataError):
+        try:
             train = open_split(opened, data, "train")
             known = untrimmed(train.videos, model.classes)
             rule = choose_rule(model, train.reader, known, timeout, say)
+        except DataError as error:
+            say(f"Note: No rule is chosen on training videos, that of the run is taken: {error}")
     if rule is None:
         rule = settle(opened, asked)
     found = list(segment(model, side.reader, list(true), rule, timeout))
