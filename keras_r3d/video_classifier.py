@@ -493,7 +493,8 @@ class VideoClassifier:
 
         Args:
             source: number or address of a camera, or a video file, played at its own speed.
-            rule: as of `segments`; it finds what that would, but `overlap` is of no use.
+            rule: as of `segments`, but of several `window_seconds` the middle ones serve, and
+                `overlap` is of no use.
             duration: of a camera: seconds after which it ends.
             json: also appends a line for each segment to this file.
             timeout: seconds that connecting, and a frame, may take.
@@ -511,7 +512,8 @@ class VideoClassifier:
         check_range(_LEAST_SECONDS, timeout=timeout)
         rule = segmenting.settle(self._alone("Segments are found"), rule)
         options: dict[str, Any] = {"step": rule.step, "duration": duration, "say": say}
-        sightings = self._sightings(source, rule.window_seconds, timeout, **options)
+        length = rule.lengths[len(rule.lengths) // 2]
+        sightings = self._sightings(source, length, timeout, **options)
         for segment in live_segments.segments_of(sightings, rule, [BACKGROUND]):
             if json is not None:
                 segment.append(json)

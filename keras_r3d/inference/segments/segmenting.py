@@ -35,7 +35,11 @@ _COLUMNS = ("video", *(field.name for field in dataclasses.fields(Segment)))
 _LEAST = 0.1  # seconds of a window
 
 # What a rule is chosen among.
-_LENGTHS = (0.25, 0.5, 0.75)  # quantiles of the lengths of true segments
+_LENGTHS = (
+    0.1,
+    0.5,
+    0.9,
+)  # quantiles of the lengths of true segments; alone, and the first two or all
 _SMOOTHING = (1, 3, 5)
 _THRESHOLDS = tuple(n / 10 for n in range(1, 10))
 _MARGINS = (0.0, 0.25, 0.5)
@@ -101,8 +105,8 @@ def segment(
     timeout: float,
 ) -> Iterator[VideoSegments]:
     """Finds the segments of videos; each comes once, in their order."""
-    for prediction in slide(classifier, reader, videos, rule, timeout):
-        yield VideoSegments(**vars(prediction), segments=segments_of(prediction, rule))
+    for predictions in slide(classifier, reader, videos, rule, timeout):
+        yield VideoSegments(**vars(predictions[0]), segments=segments_of(predictions, rule))
 
 
 def slide(
@@ -111,17 +115,23 @@ def slide(
     videos: Sequence[Video],
     rule: SegmentRule,
     timeout: float,
-) -> Iterator[Prediction]:
-    """Scores the windows that a rule slides over videos."""
+) -> Iterator[tuple[Prediction, ...]]:
+    """Scores the windows that a rule slides over videos: of each video by length of windows."""
     assert rule.step is not None
-    sliding = Sliding(rule.step, rule.window_seconds)
-    return score(classifier, reader, videos, timeout=timeout, sliding=sliding)
+    slidings = [Sliding(rule.step, length) for length in rule.lengths]
+    return zip(
+        *(score(classifier, reader, videos, timeout=timeout, sliding=one) for one in slidings),
+        strict=True,
+    )
 
 
-def segments_of(prediction: Prediction, rule: SegmentRule) -> list[Segment]:
-    """Returns the segments in the scores of a video's windows."""
-    seconds, scores = prediction.window_seconds, prediction.window_scores
-    return finding.find(seconds, scores, prediction.labels, rule, [BACKGROUND])
+def segments_of(predictions: Sequence[Prediction], rule: SegmentRule) -> list[Segment]:
+    """Returns the segments in the scores of a video's windows, of each length."""
+    found = [
+        finding.find(p.window_seconds, p.window_scores, p.labels, rule, [BACKGROUND])
+        for p in predictions
+    ]
+    return finding.suppress(list(itertools.chain(*found)), finding.numbers(rule)[-1])
 
 
 def untrimmed(videos: Iterable[Video], classes: Sequence[str]) -> dict[Video, list[Segment]]:
@@ -289,19 +299,27 @@ def choose_rule(
     lengths = [s.end_seconds - s.start_seconds for true in videos.values() for s in true]
     if not lengths:
         raise DataError("No segment is labeled: there is nothing to choose a rule by.")
-    seconds: list[float | None] = [None]
+    candidates: list[float | tuple[float, ...] | None] = [None]
     if classifier.clips.is_spread:
-        seconds = list({round(max(_LEAST, float(q)), 2) for q in np.quantile(lengths, _LENGTHS)})
+        quantiles = np.quantile(lengths, _LENGTHS)
+        unlike = sorted({round(max(_LEAST, float(value)), 2) for value in quantiles})
+        candidates = [*unlike, *(tuple(unlike[:count]) for count in range(2, len(unlike) + 1))]
     best, best_rule, true = -1.0, finding.DEFAULT, list(videos.values())
     once = np.ones((1, len(true)), int)
-    for length in seconds:
-        start = dataclasses.replace(finding.DEFAULT, window_seconds=length)
-        scored = list(slide(classifier, reader, list(videos), start, timeout))
+    scored: dict[float | None, list[Prediction]] = {}
+    for value in candidates:
+        start = dataclasses.replace(finding.DEFAULT, window_seconds=value)
+        for length in set(start.lengths) - set(scored):
+            alone = dataclasses.replace(start, window_seconds=length)
+            scored[length] = [
+                one for (one,) in slide(classifier, reader, list(videos), alone, timeout)
+            ]
+        windows = list(zip(*(scored[length] for length in start.lengths), strict=True))
         for smoothing, threshold, margin in itertools.product(_SMOOTHING, _THRESHOLDS, _MARGINS):
             rule = dataclasses.replace(
                 start, smoothing=smoothing, threshold=threshold, margin=margin
             )
-            found = [segments_of(prediction, rule) for prediction in scored]
+            found = [segments_of(predictions, rule) for predictions in windows]
             mean = _mean_precisions(found, true, classifier.classes, _MEAN_OF, once).mean()
             if mean > best:
                 best, best_rule = float(mean), rule
@@ -315,7 +333,8 @@ def choose_rule(
 def described(rule: SegmentRule) -> str:
     """Returns a rule in words."""
     values = dataclasses.asdict(rule).items()
-    return ", ".join(f"{key} {value:g}" for key, value in values if value is not None)
+    shown = {k: v if isinstance(v, Sequence) else [v] for k, v in values if v is not None}
+    return ", ".join(f"{key} {' and '.join(map('{:g}'.format, v))}" for key, v in shown.items())
 
 
 def settle(opened: Opened, asked: SegmentRule | None) -> SegmentRule:
@@ -332,13 +351,14 @@ def settle(opened: Opened, asked: SegmentRule | None) -> SegmentRule:
             f"`window_seconds` is of no use: this model takes {clips.frames} consecutive frames. "
             "Leave it out."
         )
-    if clips.is_spread and rule.window_seconds is None:
+    if clips.is_spread and not rule.window_seconds:
         raise ArgumentError(
             "This model was trained on clips spread over whole videos: pass `window_seconds`, "
             "about as long as what is to be found; an evaluation of segments chooses it on "
             "training videos."
         )
-    check_range(_LEAST, window_seconds=rule.window_seconds)
+    for length in rule.lengths:
+        check_range(_LEAST, window_seconds=length)
     check_range(0.01, 1, step=rule.step)
     check_range(1, smoothing=rule.smoothing)
     check_range(0, 1, threshold=rule.threshold, overlap=rule.overlap)
@@ -367,7 +387,7 @@ def evaluate(
             known = untrimmed(train.videos, model.classes)
             rule = choose_rule(model, train.reader, known, timeout, say)
         except DataError as error:
-            say(f"Note: No rule is chosen on training videos, that of the run is taken: {error}")
+            say(f"Note: No rule is chosen on training videos: {error}")
     if rule is None:
         rule = settle(opened, asked)
     found = list(segment(model, side.reader, list(true), rule, timeout))
