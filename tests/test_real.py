@@ -255,6 +255,7 @@ def test_two_gestures_side_by_side_are_both_named(real, tmp_path):
     assert evaluation["mean_average_precision"] >= 0.75
 
 
+@pytest.mark.timeout(3600)
 def test_a_gesture_that_was_not_shown_is_none_of_these(real, tmp_path):
     """Leaves out each class in turn, and tests on the videos of all."""
     listed = rows(real / "gestures" / "manifest.csv")

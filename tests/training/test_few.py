@@ -17,6 +17,7 @@ from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import DataError, RecipeError, RunError
 from keras_r3d.training import dry_run, finetune
 from keras_r3d.training import run as training
+from keras_r3d.training.experiment import train as train_recipe
 from keras_r3d.training.few import embeddings, fitting, setup
 
 pytestmark = pytest.mark.usefixtures("cheap_pictures")
@@ -485,6 +486,10 @@ def test_distances_in_a_model_are_those_of_numpy():
 
 def test_what_an_open_set_cannot_be(weights, class_folders, tmp_path):
     experiment = few_recipe(weights[0], "few.open_set=0.1")
+    with pytest.raises(RecipeError, match=r"`open_set` is for recipes with \[few\]"):
+        train_recipe("demo", class_folders, open_set=0.1)
+    with pytest.raises(RecipeError, match=r"few\.open_set"):
+        train_recipe("few", class_folders, open_set=2.0)
     with pytest.raises(RecipeError, match="must be absent where `open_set` is given"):
         few_recipe(weights[0], "few.open_set=0.1", "few.finetune_epochs=1")
     lines = [f"{path},{path.parent.name}\n" for path in sorted(class_folders.glob("*/*.avi"))]
