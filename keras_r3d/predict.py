@@ -17,11 +17,13 @@ _RULE = "keras_r3d.inference.segments.finding:SegmentRule"
 _MODEL = "keras_r3d.inference.models.opening:Named"
 _CLASSIFIER = "keras_r3d.video_classifier:VideoClassifier.__init__"
 _WATCH = "keras_r3d.video_classifier:VideoClassifier.watch"
+_WATCH_SEGMENTS = "keras_r3d.video_classifier:VideoClassifier.watch_segments"
 _PREDICT = "keras_r3d.video_classifier:VideoClassifier.predict"
 _SEGMENTS = "keras_r3d.video_classifier:VideoClassifier.segments"
 _FILES_ONLY = ("csv", "timeline", "annotate", "html")
 _LIVE_ONLY = ("every", "duration", "seconds", "smooth")
 _UNSAID = {"smooth": 1}  # a default, which says nothing
+_NOT_FOR_SEGMENTS = ("annotate", "html", "every", "seconds", "smooth")
 _SEGMENTS_ONLY = ("window_seconds", "step", "smoothing", "threshold", "margin", "overlap")
 
 
@@ -51,10 +53,8 @@ def _main(
             kind = "files, not for live sources" if live else "live sources, not for files"
             raise R3DError(f"--{name} is for {kind}.")
     if segments:
-        if live:
-            raise R3DError("--segments is for files, not for live sources.")
-        for name in ("annotate", "html"):
-            if arguments.get(name) is not None:
+        for name in _NOT_FOR_SEGMENTS:
+            if arguments.get(name) not in (None, _UNSAID.get(name)):
                 raise R3DError(f"--{name} is not for --segments.")
     elif given := [name for name in _SEGMENTS_ONLY if arguments.get(name) is not None]:
         raise R3DError(f"--{given[0]} is for --segments.")
@@ -67,7 +67,8 @@ def _main(
         raise R3DError(f"A live source is watched alone. Received: {' '.join(words)}")
     if arguments.get("fuse"):
         raise R3DError("--fuse is for files: a live source is scored by one model.")
-    _watch(arguments, words[0], patience)
+    watch = _watch_segments if segments else _watch
+    watch(arguments, words[0], patience)
     return None
 
 
@@ -134,11 +135,30 @@ def _watch(arguments: command.Arguments, source: str, patience: dict[str, float]
     )
 
 
+def _watch_segments(arguments: command.Arguments, source: str, patience: dict[str, float]) -> None:
+    """Prints the segments of a live source as they end, until it ends, or a signal comes."""
+    classifier = _open(arguments)
+
+    from keras_r3d.inference.segments.finding import SegmentRule
+    from keras_r3d.inference.segments.segmenting import timed
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options = arguments.of(_WATCH_SEGMENTS) | patience | {"source": source}
+    print("Ctrl-C ends it.", flush=True)
+    try:
+        for found in classifier.watch_segments(rule=SegmentRule(**arguments.of(_RULE)), **options):
+            seconds = timed(found.start_seconds, found.end_seconds)
+            told = f"{found.score:6.1%}, {found.delay_seconds:.1f} s ago"
+            print(f"{seconds}  {found.label} {told}", flush=True)
+    except KeyboardInterrupt:
+        print()
+
+
 def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_MODEL, _PREDICT, _SEGMENTS, _WATCH, _CLASSIFIER, _RULE, command.SPREAD],
+        [_MODEL, _PREDICT, _SEGMENTS, _WATCH, _WATCH_SEGMENTS, _CLASSIFIER, _RULE, command.SPREAD],
         words=["videos"],
         several=["fuse", "weights"],
         without=["clips", "exported_from", "source", "rule"],

@@ -17,6 +17,7 @@ from keras_r3d import recipe as recipes
 from keras_r3d.applications import metadata
 from keras_r3d.applications.weights import hub, pretrained, weights_file
 from keras_r3d.data.annotations import FRAME_RATE, FRAME_RATES, Video, listing
+from keras_r3d.data.annotations.background import NAME as BACKGROUND
 from keras_r3d.data.decoding import live
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.embeddings import feature_file, features
@@ -40,8 +41,10 @@ from keras_r3d.inference.prediction.kept import KeptPredictions, is_served
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.inference.prediction.predictions import Predictions
 from keras_r3d.inference.prediction.watching import Sighting
+from keras_r3d.inference.segments import live as live_segments
 from keras_r3d.inference.segments import segmenting
 from keras_r3d.inference.segments.finding import SegmentRule
+from keras_r3d.inference.segments.live import LiveSegment
 from keras_r3d.inference.segments.segmenting import SegmentEvaluation, VideoSegments
 from keras_r3d.recipe import Clips
 from keras_r3d.recipe.tables import as_dict
@@ -492,17 +495,62 @@ class VideoClassifier:
         check_range(1, top=top, smooth=smooth)
         check_range(0, every=every, duration=duration)
         check_range(_LEAST_SECONDS, timeout=timeout, seconds=seconds)
-        classifier = self._alone("A live source is scored").classifier
+        self._alone("A live source is scored")
+        options: dict[str, Any] = {"every": every, "smooth": smooth, "duration": duration}
+        for sighting in self._sightings(source, seconds, timeout, **options, say=say):
+            if json is not None:
+                sighting.append(json, top)
+            yield sighting
+
+    def watch_segments(
+        self,
+        source: str,
+        *,
+        rule: SegmentRule | None = None,
+        duration: float | None = None,
+        json: str | None = None,
+        timeout: float = 10.0,
+        say: Callable[[str], None] = print,
+    ) -> Iterator[LiveSegment]:
+        """Finds when classes happen before a camera: each segment is told when it ends.
+
+        Args:
+            source: number or address of a camera, or a video file, played at its own speed.
+            rule: as of `segments`, but of several `window_seconds` the middle ones serve, and
+                `overlap` is of no use.
+            duration: of a camera: seconds after which it ends.
+            json: also appends a line for each segment to this file.
+            timeout: seconds that connecting, and a frame, may take.
+            say: takes what there is to say of the connection.
+
+        Yields:
+            Segments: `start_seconds`, `end_seconds`, `label`, `score`, and `delay_seconds`, from
+            its end until it is told.
+
+        Raises:
+            ArgumentError: the model cannot score a camera, or a number is missing or out of range.
+            VideoError: the source cannot be connected to, or ends before a window is full.
+        """
+        check_range(0, duration=duration)
+        check_range(_LEAST_SECONDS, timeout=timeout)
+        rule = segmenting.settle(self._alone("Segments are found"), rule)
+        options: dict[str, Any] = {"step": rule.step, "duration": duration, "say": say}
+        length = rule.lengths[len(rule.lengths) // 2]
+        sightings = self._sightings(source, length, timeout, **options)
+        for segment in live_segments.segments_of(sightings, rule, [BACKGROUND]):
+            if json is not None:
+                segment.append(json)
+            yield segment
+
+    def _sightings(
+        self, source: str, seconds: float | None, timeout: float, **options: Any
+    ) -> Iterator[Sighting]:
+        classifier = self._opened.classifier
         kept = watching.shape(classifier, seconds)
         watching.warm_up(classifier, kept)
         camera = live.Source(source, kept, timeout)
         try:
-            for sighting in watching.watch(
-                classifier, camera, kept, every=every, smooth=smooth, duration=duration, say=say
-            ):
-                if json is not None:
-                    sighting.append(json, top)
-                yield sighting
+            yield from watching.watch(classifier, camera, kept, **options)
         finally:
             camera.stop()
 

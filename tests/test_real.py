@@ -27,6 +27,7 @@ from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.sampling import cropping
 from keras_r3d.system.errors import VideoError
+from keras_r3d.training import experiment
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(1200)]
 
@@ -252,6 +253,37 @@ def test_two_gestures_side_by_side_are_both_named(real, tmp_path):
     evaluation = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert (evaluation["videos"], evaluation["errors"]) == (40, 0)
     assert evaluation["mean_average_precision"] >= 0.75
+
+
+@pytest.mark.timeout(3600)
+def test_a_gesture_that_was_not_shown_is_none_of_these(real, tmp_path):
+    """Leaves out each class in turn, and tests on the videos of all."""
+    listed = rows(real / "gestures" / "manifest.csv")
+    header = "path,label,split\n"
+    lines = {
+        row["path"]: f"{real / 'gestures' / row['path']},{row['label']},{row['split']}\n"
+        for row in listed
+    }
+    test = tmp_path / "test.csv"
+    test.write_text(header + "".join(lines[r["path"]] for r in listed if r["split"] == "test"))
+    figures = []
+    for left_out in sorted({row["label"] for row in listed}):
+        shown = [r for r in listed if r["split"] == "train" and r["label"] != left_out]
+        manifest = tmp_path / f"{left_out}.csv"
+        manifest.write_text(header + "".join(lines[row["path"]] for row in shown))
+        options = {"weights": "motion", "open_set": 0.05, "say": lambda _: None}
+        run = experiment.train("few", manifest, workdir=tmp_path / left_out, **options)
+        evaluation = VideoClassifier(run).evaluate(test)
+        figures.append(evaluation.figures())
+        refused = evaluation.confusion()[-1, -1] / evaluation.confusion()[-1].sum()
+        names = ("open_set_auroc", "known_top1", "known_refused", "video_top1")
+        print(left_out, *(f"{name} {figures[-1][name]:.3f}" for name in names), f"{refused:.2f}")
+        figures[-1]["refused"] = refused
+    means = {name: np.mean([f[name] for f in figures]) for name in (*names, "refused")}
+    print(means)
+    assert means["open_set_auroc"] >= 0.975
+    assert means["known_refused"] <= 0.1
+    assert means["refused"] >= 0.8
 
 
 def test_gestures_are_found_in_long_videos(real, tmp_path):

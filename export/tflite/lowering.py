@@ -484,5 +484,5 @@ _RULES: dict[type[layers.Layer], Callable[..., Any]] = {
     **dict.fromkeys(
         (layers.MaxPooling2D, layers.AveragePooling2D, layers.GlobalAveragePooling2D), _same
     ),
-    **dict.fromkeys((layers.ZeroPadding2D, layers.Cropping2D), _same),
+    **dict.fromkeys((layers.ZeroPadding2D, layers.Cropping2D, layers.GlobalMaxPooling1D), _same),
 }

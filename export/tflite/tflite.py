@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_r3d.applications.embedding import NONE
 from keras_r3d.applications.metadata import JSON_FILE
 from keras_r3d.export.formats import Source
 from keras_r3d.export.tflite.folding import fold
@@ -40,7 +41,10 @@ def write(source: Source, path: Path, quantize: str) -> None:
         with stderr.dropped():  # how it goes on
             dense = sum(isinstance(layer, keras.layers.Dense) for layer in lowered.layers)
             in_float = ["SOFTMAX", "LOGISTIC", *(["FULLY_CONNECTED"] if dense == 1 else [])]
-            converted = _int8(converter, clips, in_float) if clips else converter.convert()
+            vectors = []
+            if clips and NONE in source.classes:  # distances have no largest value to calibrate
+                vectors = _vectors(_converter(lowered, probabilities_of(model)))
+            converted = _int8(converter, clips, in_float, vectors) if clips else converter.convert()
     except Exception as error:  # TensorFlow's own ConverterError is not public
         raise ExportError(f"TensorFlow Lite cannot convert {model.name}: {error}") from error
     texts = {
@@ -67,8 +71,17 @@ def _converter(
     return tf.lite.TFLiteConverter.from_concrete_functions([function], module)
 
 
+def _vectors(converter: tf.lite.TFLiteConverter) -> list[str]:
+    """Returns the names of all tensors in float32 that are no images."""
+    tensors = tf.lite.Interpreter(model_content=converter.convert()).get_tensor_details()
+    return [tensor["name"] for tensor in tensors if len(tensor["shape"]) < 4]
+
+
 def _int8(
-    converter: tf.lite.TFLiteConverter, clips: Sequence[np.ndarray], in_float: list[str]
+    converter: tf.lite.TFLiteConverter,
+    clips: Sequence[np.ndarray],
+    in_float: list[str],
+    nodes_in_float: list[str],
 ) -> bytes:
     """Converts to int8, but for some operators: 256 steps are few for the shares of 400 classes.
 
@@ -85,6 +98,8 @@ def _int8(
     debugger = tf.lite.experimental.QuantizationDebugger(
         converter=converter,
         debug_dataset=converter.representative_dataset,
-        debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=in_float),
+        debug_options=tf.lite.experimental.QuantizationDebugOptions(
+            denylisted_ops=in_float, denylisted_nodes=nodes_in_float
+        ),
     )
     return debugger.get_nondebug_quantized_model()

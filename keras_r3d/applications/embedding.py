@@ -14,6 +14,10 @@ from keras import layers, ops
 
 from keras_r3d.applications.networks import HEAD
 
+NONE = "none of these"  # the last class of a model that tells what is of none of the others
+PROBABILITIES = "probabilities"  # the layer that gives them there
+STEEPNESS = 20.0  # of probabilities, by squared distances over the threshold
+
 
 def join(networks: Sequence[keras.Model], stages: Sequence[str]) -> list[keras.Model]:
     """Returns of each network a model that embeds clips, `(batch, d)`, all with the same input.
@@ -31,20 +35,63 @@ def join(networks: Sequence[keras.Model], stages: Sequence[str]) -> list[keras.M
 
 
 def classifier(
-    embedders: Sequence[keras.Model], kernel: np.ndarray, bias: np.ndarray, several: bool = False
+    embedders: Sequence[keras.Model],
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    several: bool = False,
+    distances: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> keras.Model:
     """Returns a model that classifies clips by the embeddings of some models of `join`.
 
     `kernel` is `(sum of d, classes)`, `bias` `(classes,)`, both float. Of `several` labels each
     class has a probability of its own.
+
+    With `distances`, `(sum of d, k)` and centers `(classes, places, k)`, a last class is `NONE`.
+    The logit of another one is then its log-probability less 20 (D - 1), and that of `NONE` 0: D is
+    the squared distance, of the embedding times the first, from the nearest center of the class.
     """
     parts = [embedder.outputs[0] for embedder in embedders]
     x = layers.Concatenate(name="embeddings")(parts) if len(parts) > 1 else parts[0]
-    activation = "sigmoid" if several else "softmax"
-    head = layers.Dense(len(bias), activation=activation, dtype="float32", name=HEAD)
-    model = keras.Model(embedders[0].inputs, head(x), name=embedders[0].name)
-    head.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
-    return model
+    activation = "sigmoid" if several else "softmax" if distances is None else "log_softmax"
+    scores = _dense(x, kernel, bias, HEAD, activation)
+    if distances is not None:
+        scores = _with_none(scores, x, *distances)
+    return keras.Model(embedders[0].inputs, scores, name=embedders[0].name)
+
+
+def _dense(
+    x: keras.KerasTensor,
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    name: str,
+    activation: str | None = None,
+) -> keras.KerasTensor:
+    layer = layers.Dense(len(bias), activation=activation, dtype="float32", name=name)
+    y = layer(x)
+    layer.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
+    return y
+
+
+def _with_none(
+    logs: keras.KerasTensor, x: keras.KerasTensor, kernel: np.ndarray, centers: np.ndarray
+) -> keras.KerasTensor:
+    """Returns probabilities; to all logits 20 (|z|^2 - 1) is added, z being the row.
+
+    With c a center, D - |z|^2 is the least of |c|^2 - 2 z c.
+    """
+    middle = centers.mean(axis=(0, 1))  # taken off, or large squares would cancel in float32
+    centers = (centers - middle).swapaxes(0, 1)
+    places, classes, size = centers.shape
+    z = _dense(x, kernel, -middle, "whitened")
+    squares = layers.Multiply(name="squares")([z, z])
+    none = _dense(squares, np.full((size, 1), STEEPNESS), np.array([-STEEPNESS]), "novelty")
+    rows = STEEPNESS * centers.reshape(-1, size)
+    nearness = _dense(z, 2 * rows.T, -(rows**2).sum(axis=1) / STEEPNESS, "nearness")
+    by_place = layers.Reshape((places, classes), name="centers")(nearness)
+    nearest = layers.GlobalMaxPooling1D(data_format="channels_last", name="nearest")(by_place)
+    near = layers.Add(name="near")([logs, nearest])
+    joined = layers.Concatenate(name="with_none")([near, none])
+    return layers.Activation("softmax", dtype="float32", name=PROBABILITIES)(joined)
 
 
 def _embedder(network: keras.Model, stages: Sequence[str], number: int) -> keras.Model:

@@ -308,11 +308,19 @@ class Few(Table):
         folds: parts of the cross-validation; absent: 5, or one for each group where videos have
             groups (10, if they have more).
         finetune_epochs: most epochs of [train] that follow from there; the better of both is kept.
+        open_set: share of held-out videos of known classes that may be called "none of these", a
+            class that the model then has, too; absent: it has none.
     """
 
     stages: tuple[Literal["conv2", "conv3", "conv4", "conv5"], ...]
     folds: Annotated[int, Between(2)] | None = None
     finetune_epochs: Count | None = None
+    open_set: Fraction | None = None
+
+    def _at_odds(self) -> Iterator[Problem]:
+        if self.open_set is not None and self.finetune_epochs:
+            problem = "must be absent where `open_set` is given: it moves what distances are of"
+            yield "finetune_epochs", f"{problem}. Received: {self.finetune_epochs}"
 
 
 class Recipe(Table):

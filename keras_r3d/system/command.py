@@ -36,11 +36,11 @@ _HEAD = 22  # columns of the flags in --help
 _KINDS: dict[str, tuple[set[str], Callable[..., Any], str]] = {
     "bool": ({"bool"}, flags.DEFINE_bool, ""),
     "int": ({"int"}, flags.DEFINE_integer, " N"),
+    # Also with commas; or a single one.
+    "numbers": ({"Sequence[float]", "Iterable[float]"}, flags.DEFINE_multi_string, " X,Y,…"),
     "float": ({"float"}, flags.DEFINE_float, " X"),
     "str": ({"str"}, flags.DEFINE_string, " TEXT"),
     "texts": ({"Sequence[str]", "Iterable[str]"}, flags.DEFINE_multi_string, " A …"),
-    # Also with commas.
-    "numbers": ({"Sequence[float]", "Iterable[float]"}, flags.DEFINE_multi_string, " X,Y,…"),
 }
 
 

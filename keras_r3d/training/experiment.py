@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ def train(
     overrides: Sequence[str] = (),
     weights: str | None = None,
     folds: int | None = None,
+    open_set: float | None = None,
     devices: str = "all",
     fresh: bool = False,
     cache_gib: float = 2.0,
@@ -54,6 +55,8 @@ def train(
         weights: weights to start from: a name, a file, or the folder of a run (`model.weights`).
             Several to choose from, with recipe few: "motion,FILE".
         folds: parts of the cross-validation of few videos, 2 or more (`few.folds`).
+        open_set: share of held-out videos of known classes that may be called "none of these", a
+            class that the model then has, too (`few.open_set`).
         devices: "all", "cpu", "cpu:N" (N virtual ones, to try things out) or "gpu:0,2,…".
         fresh: start over; a run that is in `workdir` is moved aside.
         cache_gib: memory for decoded frames, in GiB; a video that fits is decoded only once.
@@ -76,7 +79,9 @@ def train(
         R3DError: anything in the data or the folder that keeps it from being done.
     """
     check_range(0, cache_gib=cache_gib, save_minutes=save_minutes, save_steps=save_steps)
-    experiment, name = _resolve(recipe, data, overrides, weights, folds)
+    experiment, name = _resolve(
+        recipe, data, overrides, weights, {"folds": folds, "open_set": open_set}
+    )
     if callbacks and experiment.few is not None:
         raise RecipeError("A recipe with [few] has no epochs, and takes no `callbacks`.")
     path = Path(workdir) if workdir else run_folder.default_path(Path("runs"), name)
@@ -120,6 +125,7 @@ def dry_run(
     overrides: Sequence[str] = (),
     weights: str | None = None,
     folds: int | None = None,
+    open_set: float | None = None,
     devices: str = "all",
     cache_gib: float = 2.0,
     xla: bool = False,
@@ -128,12 +134,15 @@ def dry_run(
     """Says what a training would do and takes a few steps of it; writes nothing.
 
     Args:
-        recipe, data, overrides, weights, folds, devices, cache_gib, xla, say: as of `train`.
+        recipe, data, overrides, weights, folds, open_set: as of `train`.
+        devices, cache_gib, xla, say: as of `train`.
 
     Raises:
         R3DError: whatever would keep the training from being done.
     """
-    experiment, _ = _resolve(recipe, data, overrides, weights, folds)
+    experiment, _ = _resolve(
+        recipe, data, overrides, weights, {"folds": folds, "open_set": open_set}
+    )
 
     from keras_r3d import applications  # noqa: F401 (first, as in `train`)
     from keras_r3d.training import dry_running
@@ -146,7 +155,7 @@ def _resolve(
     data: str | PathLike[str] | None,
     overrides: Sequence[str],
     weights: str | None,
-    folds: int | None,
+    few: Mapping[str, float | None],
 ) -> tuple[Recipe, str]:
     """Returns the recipe with all changes, and its name."""
     if weights is not None:
@@ -155,10 +164,10 @@ def _resolve(
         experiment, name = recipes.override(recipe, overrides), "run"
     else:
         experiment, name = recipes.load(str(recipe), overrides), Path(recipe).stem
-    if folds is not None:
+    for key in [key for key, value in few.items() if value is not None]:
         if experiment.few is None:
-            raise RecipeError(f"`folds` is for recipes with [few], such as few; '{name}' has none.")
-        experiment = recipes.override(experiment, [f"few.folds={folds}"])
+            raise RecipeError(f"`{key}` is for recipes with [few], such as few; '{name}' has none.")
+        experiment = recipes.override(experiment, [f"few.{key}={few[key]}"])
     if data is None and not experiment.videos.rendered:
         raise RecipeError(_no_data(experiment, name))
     if experiment.model.weights is not None:

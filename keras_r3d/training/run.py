@@ -81,7 +81,7 @@ def train_network(
         clips = None if isinstance(ready, Few) else ready.draw_clips()
         if not hardware.chief:
             say = _ignore
-            run = Run(workdir, ready.recipe, ready.annotations.classes, {})
+            run = Run(workdir, ready.recipe, list(ready.classes), {})
         elif run is None:
             run = start_run(ready, workdir, fresh, say, stack)
         notes = [] if isinstance(ready, Few) else _notes(ready, deterministic)
@@ -149,7 +149,7 @@ def start_run(
     }
     moved_data.record_files(workdir, opened.source)
     text = annotations.to_csv(videos)
-    return run_folder.create(workdir, opened.recipe, videos.classes, text, summary)
+    return run_folder.create(workdir, opened.recipe, opened.classes, text, summary)
 
 
 def _fit(

@@ -42,6 +42,11 @@ class Opened:
         """The labeled videos."""
         return self.source.annotations
 
+    @property
+    def classes(self) -> Sequence[str]:
+        """What the network answers with."""
+        return self.annotations.classes
+
     def describe_data(self) -> str:
         """Returns a line on the videos."""
         videos = self.annotations

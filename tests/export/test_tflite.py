@@ -14,11 +14,12 @@ from exports import source_of
 from families import mixed
 from folded import moved, output
 
-from keras_r3d.applications import C3D, I3D, R3D10, R3D50, r2plus1d_18
+from keras_r3d.applications import C3D, I3D, R3D10, R3D50, embedding, r2plus1d_18
 from keras_r3d.data.annotations import Video
 from keras_r3d.export import exporting
 from keras_r3d.export.formats import FORMATS
 from keras_r3d.export.tflite import tflite
+from keras_r3d.inference.embeddings import novelty, ridge
 from keras_r3d.inference.evaluation.split import Split
 from keras_r3d.inference.models.runtimes import tflite as reading
 from keras_r3d.recipe import load
@@ -93,6 +94,29 @@ def test_the_signature_names_what_goes_in_and_out(exported, quantize):
         "serving_default",
         {"inputs": {"clip": clip}, "outputs": {"probabilities": probabilities | {"shape": [1, 3]}}},
     )
+
+
+@pytest.mark.parametrize(("quantize", "difference"), [("none", 1e-4), ("int8", 0.2)])
+def test_none_of_these_is_told_as_by_keras(model, tmp_path, quantize, difference):
+    """Two classes that bright and dark clips stand for; random ones are of neither."""
+    rng = np.random.default_rng(0)
+    (embedder,) = embedding.join([model], ["conv3", "conv5"])
+    shown = np.clip(rng.normal(30, 3, (40, *SHAPE)), 0, 255).astype(np.uint8)
+    shown[20:] += 180
+    clips = np.concatenate([shown[::5], rng.integers(0, 256, (4, *SHAPE)).astype(np.uint8)])
+    labels, videos = np.repeat([0, 1], 20), np.arange(40)
+    rows = ridge.Labeled([embedder.predict(shown, verbose=0)], videos, labels, videos, 2)
+    squared = (distances := novelty.fit(rows, [True])).squared(rows.features[0])
+    distances = distances.over(2 * squared.min(axis=1).max())
+    fitted = ridge.fit(rows, [""])
+    measured = distances.kernel, distances.centers
+    told = embedding.classifier([embedder], fitted.kernels[0], fitted.bias, distances=measured)
+    expected = output(told, clips)
+    assert expected.argmax(axis=1).tolist() == 4 * [0] + 4 * [1] + 4 * [2]
+    source = source_of(told, ["dark", "bright", embedding.NONE], clips=clips)
+    tflite.write(source, tmp_path / "m.tflite", quantize)
+    found = scores(tf.lite.Interpreter(str(tmp_path / "m.tflite")), clips)
+    assert found == pytest.approx(expected, abs=difference)
 
 
 @pytest.mark.parametrize(("quantize", "share"), [("none", 1e-4), ("int8", 0.2)])

@@ -1,6 +1,7 @@
 """Figures of several labels, worked out by hand; what models that name several say of videos."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -123,6 +124,8 @@ def test_figures_of_several_labels(evaluation):
     figures = evaluation.figures()
     # left: 1/1 and 2/2; up: 1/1, 2/2 of three videos, one of which has no score.
     assert figures["mean_average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+    low, high = figures["mean_average_precision_interval"]
+    assert 0 < low < (1 + 2 / 3) / 2 < high == 1
     assert figures["chance_average_precision"] == pytest.approx((2 / 5 + 3 / 5) / 2)
     assert figures["mean_precision"] == pytest.approx((2 / 3 + 1) / 2)
     assert figures["mean_recall"] == pytest.approx((1 + 1 / 3) / 2)
@@ -137,7 +140,7 @@ def test_figures_of_several_labels(evaluation):
 
 def test_the_table_says_what_is_left_out(evaluation):
     text = " ".join(str(evaluation).split())
-    assert "mean avg. precision 83.3% (guessing: 50.0%)" in text
+    assert re.search(r"mean avg. precision 83.3% \(\d+.\d-\d+.\d%; guessing: 50.0%\)", text)
     assert "Classes of no video are left out of the means: never." in text
     assert "top-1 says that the best class is one of them" in text
 
@@ -243,3 +246,23 @@ def test_likelihoods_of_several_labels():
     there = 1 / (1 + np.exp(-logits))
     assert right == pytest.approx([np.log(there[0, 0]) + np.log(1 - there[0, 1])])
     assert unknown == pytest.approx((np.log(there) + np.log(1 - there)).sum() / 2)
+
+
+def test_nineteen_of_twenty_intervals_hold_the_precision_of_many_videos():
+    rng = np.random.default_rng(0)
+
+    def sample(count):
+        truth = rng.random((count, 1)) < 0.4
+        return truth, 0.8 * truth + rng.normal(size=(count, 1))
+
+    (whole,) = metrics.average_precision(*sample(100_000))
+    held = 0
+    for _ in range(40):
+        truth, scores = sample(80)
+        values = [
+            metrics.average_precision(truth[rows], scores[rows])[0]
+            for rows in (np.repeat(np.arange(80), row) for row in metrics.resamples(80))
+        ]
+        low, high = metrics.bootstrap_interval(np.array(values))
+        held += low <= whole <= high
+    assert held >= 34

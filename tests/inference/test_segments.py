@@ -2,8 +2,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from keras_r3d.inference.segments import finding
+from keras_r3d.inference.segments import finding, live
 from keras_r3d.inference.segments.finding import Segment, SegmentRule
 
 RULE = SegmentRule(2.0)
@@ -51,5 +53,40 @@ def test_of_segments_that_overlap_the_surest_are_kept():
         Segment(2, 10, "a", 0.9),
         Segment(9, 20, "a", 0.1),
     )
-    assert finding.suppress([first, second, third], 0.5) == [second, third]
-    assert finding.suppress([first, second, third], 0.9) == [second, first, third]
+    assert finding.suppress([first, second, third], 0.5) == [second, third]  # by time
+    assert finding.suppress([first, second, third], 0.9) == [first, second, third]
+    of_another = Segment(0, 10, "b", 0.1)
+    assert of_another in finding.suppress([first, second, of_another], 0.5)
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 10), min_size=2, max_size=2), max_size=30),
+    st.integers(1, 6),
+    st.sampled_from([0.0, 0.25, 0.5]),
+)
+def test_live_segments_are_those_found_afterwards_and_told_at_their_end(rows, smoothing, margin):
+    """But for what a later segment suppresses: here none does."""
+    rule = SegmentRule(2.0, None, smoothing, 0.437, margin, overlap=1.0)  # no mean is just that
+    scores, seconds = np.array(rows).reshape(-1, 2) / 10, windows(len(rows))
+    finder, told = live.Finder(["a", "b"], rule), []
+    for number, (start, end) in enumerate(seconds):
+        for segment in finder.add(start, end, scores[number]):
+            # The next window is below the threshold, the mean of those around it.
+            late = end - 1 - segment.end_seconds + margin * 2
+            assert late == pytest.approx(1 + smoothing // 2)
+            told.append(segment)
+    told += finder.finish()
+    found = finding.find(seconds, scores, ["a", "b"], rule)
+    key = lambda segment: (segment.label, segment.start_seconds)  # noqa: E731
+    for one, other in zip(sorted(told, key=key), sorted(found, key=key), strict=True):
+        assert dataclasses.astuple(one)[2] == other.label
+        assert one.start_seconds == pytest.approx(other.start_seconds)
+        assert one.end_seconds == pytest.approx(other.end_seconds)
+        assert one.score == pytest.approx(other.score)
+
+
+def test_what_is_silent_is_not_told():
+    finder = live.Finder(["a", "b"], RULE, silent=["a"])
+    finder.add(0.0, 2.0, np.array([0.9, 0.9]))
+    assert finder.finish() == [Segment(0, 2, "b", 0.9)]
+    assert finder.finish() == []

@@ -10,12 +10,14 @@ import pytest
 from conftest import write_classes, write_video
 
 from keras_r3d import applications, recipe, run_folder
-from keras_r3d.inference.embeddings import ridge
+from keras_r3d.applications import embedding
+from keras_r3d.inference.embeddings import novelty, ridge
 from keras_r3d.inference.evaluation import evaluating
 from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import DataError, RecipeError, RunError
 from keras_r3d.training import dry_run, finetune
 from keras_r3d.training import run as training
+from keras_r3d.training.experiment import train as train_recipe
 from keras_r3d.training.few import embeddings, fitting, setup
 
 pytestmark = pytest.mark.usefixtures("cheap_pictures")
@@ -407,3 +409,100 @@ def test_a_few_model_is_weights_to_start_from(first, small):
     kept = keras.models.load_model(run.model_path())
     before = kept.get_layer("conv5_1_conv1").get_weights()[0]
     assert (built.get_layer("conv5_1_conv1").get_weights()[0] == before).all()
+
+
+TINTS = {"red": (1, 0.3, 0.2), "green": (0.3, 1, 0.2), "blue": (0.2, 0.3, 1)}
+
+
+def with_foreign(folder, shown=6):
+    """Makes a data folder of red and green videos, and one of some more and blue ones."""
+    for label, tint in TINTS.items():
+        for number in range(shown + 2):
+            split = Path("all") / "train" if number < shown else Path("new")
+            if label != "blue" or number >= shown:
+                path = folder / split / label / f"{number}.avi"
+                write_video(path, 12, tint=tint, base=3 * (7 * number % 8))
+    shutil.copytree(folder / "new" / "red", folder / "all" / "test" / "red")
+    return folder / "all", folder / "new"
+
+
+def test_an_open_set_has_one_more_class(weights, tmp_path):
+    data, new = with_foreign(tmp_path)
+    said = []
+    run = train(few_recipe(",".join(weights), "few.open_set=0.1"), data, tmp_path / "run", said)
+    (line,) = [line for line in said if line.startswith("None of these: ")]
+    assert "1 of 12 held-out videos are (8.3%, few.open_set = 0.1)" in line
+    assert run.summary["open_set"]["refused"] == pytest.approx(1 / 12)
+    assert run.classes == ["green", "red", "none of these"]
+    folder = run.path / "evaluations" / "cross-validation"
+    of_folds = json.loads((folder / "evaluation.json").read_text())
+    assert of_folds["known_refused"] == pytest.approx(1 / 12)
+    assert of_folds["known_top1"] == 1.0
+    assert of_folds["open_set_auroc"] is None
+    by_embeddings = json.loads((run.path / "evaluation.json").read_text())["records"]
+    by_model = evaluating.evaluate_run(run).records()
+    for one, other in zip(by_embeddings, by_model, strict=True):
+        assert [x["label"] for x in one["top"]] == [x["label"] for x in other["top"]]
+        scores = [[x["score"] for x in record["top"]] for record in (one, other)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    evaluation = evaluating.evaluate_run(run, data=str(new), say=said.append)
+    figures = evaluation.figures()
+    assert (figures["videos"], figures["errors"]) == (6, 0)
+    assert figures["open_set_auroc"] == 1.0
+    blue = [record for record in evaluation.records() if record["label"] == "blue"]
+    assert [record["top"][0]["label"] for record in blue] == 2 * ["none of these"]
+    assert all(record["correct"] for record in blue)
+    text = " ".join(str(evaluation).split())
+    assert "2 videos are of classes that the model was not trained on" in text
+    assert "'blue' (2)" in text
+    model = keras.models.load_model(run.model_path())
+    assert model.output_shape == (None, 3)
+    assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+
+
+def test_distances_in_a_model_are_those_of_numpy():
+    """Also where centers lie far from 0, as squares then cancel."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 10)
+    rows = rng.normal(size=(60, 5)) + 1000 + 5 * np.repeat(labels, 2)[:, None]
+    rows[::2] += 20  # the first of two clips
+    parts, videos = [rows[:, :2], rows[:, 2:]], np.arange(30)
+    labeled = ridge.Labeled(parts, np.repeat(videos, 2), labels, videos, 3)
+    distances = novelty.fit(labeled, [True, True]).over(9.0)
+    embedder = keras.Model(one := keras.Input((5,)), keras.layers.Identity()(one))
+    kernel, bias = rng.normal(size=(5, 3)) / 1000, np.zeros(3)
+    measured = distances.kernel, distances.centers
+    model = embedding.classifier([embedder], kernel, bias, distances=measured)
+    clips = rows + rng.normal(size=rows.shape) * np.linspace(0, 8, 60)[:, None]
+    shares = np.exp(clips @ kernel)
+    shares /= shares.sum(axis=1, keepdims=True)
+    known = shares * np.exp(-20 * (distances.squared(clips) - 1))
+    expected = np.concatenate([known, np.ones((60, 1))], axis=1)
+    expected /= expected.sum(axis=1, keepdims=True)
+    assert expected[:, 3].min() < 0.1
+    assert expected[:, 3].max() > 0.9
+    assert np.asarray(model(clips.astype(np.float32))) == pytest.approx(expected, abs=2e-3)
+
+
+def test_what_an_open_set_cannot_be(weights, class_folders, tmp_path):
+    experiment = few_recipe(weights[0], "few.open_set=0.1")
+    with pytest.raises(RecipeError, match=r"`open_set` is for recipes with \[few\]"):
+        train_recipe("demo", class_folders, open_set=0.1)
+    with pytest.raises(RecipeError, match=r"few\.open_set"):
+        train_recipe("few", class_folders, open_set=2.0)
+    with pytest.raises(RecipeError, match="must be absent where `open_set` is given"):
+        few_recipe(weights[0], "few.open_set=0.1", "few.finetune_epochs=1")
+    lines = [f"{path},{path.parent.name}\n" for path in sorted(class_folders.glob("*/*.avi"))]
+    several = tmp_path / "several.csv"
+    several.write_text("path,labels\n" + "".join(lines))
+    with pytest.raises(RecipeError, match=r"'few\.open_set' is for videos with one label each"):
+        setup.prepare(experiment, several, choose(), [].append)
+    shutil.copytree(class_folders / "red", class_folders / "none of these")
+    with pytest.raises(DataError, match="has a class 'none of these', as the one"):
+        setup.prepare(experiment, class_folders, choose(), [].append)
+    for name in ("red", "green"):
+        shutil.copytree(class_folders / name, tmp_path / "one" / name)
+        for path in sorted((tmp_path / "one" / name).iterdir())[1:]:
+            path.unlink()
+    with pytest.raises(DataError, match=r"'few\.open_set' needs a class with two videos"):
+        train(experiment, tmp_path / "one", tmp_path / "run")

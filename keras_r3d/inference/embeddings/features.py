@@ -16,6 +16,8 @@ import tensorflow as tf
 from keras import layers
 
 from keras_r3d._version import __version__
+from keras_r3d.applications import embedding
+from keras_r3d.applications.networks import HEAD
 from keras_r3d.data.annotations import Video, listed
 from keras_r3d.data.annotations.labels import has_several
 from keras_r3d.inference.embeddings import feature_file
@@ -41,6 +43,9 @@ def embedding_layer(network: keras.Model) -> str:
     That is `avg_pool` of an R3D or I3D and `fc7_relu` of a C3D.
     """
     remaining = list(network.layers)
+    if remaining[-1].name == embedding.PROBABILITIES:  # of two branches: classes, none of them
+        features = network.get_layer(HEAD).input
+        return next(layer.name for layer in remaining if layer.output is features)
     while isinstance(remaining[-1], layers.Activation | layers.Softmax):
         remaining.pop()  # of a classifier in two layers
     if isinstance(remaining[-1], layers.Dense):

@@ -6,7 +6,8 @@ Intervals are Wilson's, which have a width even where all are right or all wrong
 independent units, never windows: the windows of one video are alike. A share that counts several
 things of a video has as many observations as independent ones that would be as certain:
 `p (1 - p)` over the variance between videos, and no more than were counted. Where there is no
-variance, as where all are right or all wrong, it is the number of videos.
+variance, as where all are right or all wrong, it is the number of videos. Those of average
+precision, which is no share, are a bootstrap's over videos.
 
 References:
     Wilson, Probable inference, the law of succession, and statistical inference, JASA 1927. For
@@ -29,6 +30,7 @@ Shares = NDArray[np.float64]
 
 BINS = 15  # of confidence, as Guo et al. take
 _Z = 1.959963984540054  # 97.5 % of the normal distribution
+_RESAMPLES = 200
 
 
 def topk_correct(scores: Scores, labels: NDArray, k: int) -> NDArray[np.bool_]:
@@ -135,6 +137,15 @@ def _cuts(is_label: NDArray[np.bool_], scores: NDArray) -> tuple[NDArray, NDArra
     return np.cumsum(is_label[order])[last], last + 1, ranked[last].astype(np.float64)
 
 
+def auroc(positive: NDArray, negative: NDArray) -> float:
+    """Returns how often a positive score `(n,)` is above a negative one, a tie as half; or NaN."""
+    if not (len(positive) and len(negative)):
+        return float("nan")
+    order = np.sort(negative)
+    below = np.searchsorted(order, positive) + np.searchsorted(order, positive, side="right")
+    return float(below.mean() / 2 / len(order))
+
+
 def mean_class_accuracy(correct: NDArray[np.bool_], labels: Labels) -> float:
     """Averages the recall of the classes that have videos; NaN without any."""
     if not len(labels):
@@ -189,6 +200,22 @@ def wilson(share: float, observations: float) -> tuple[float, float]:
         _Z / (1 + square) * np.sqrt(share * (1 - share) / observations + square / observations / 4)
     )
     return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def resamples(videos: int) -> NDArray[np.int64]:
+    """Returns how often each video is in a bootstrap's samples, `(1 + samples, videos)`.
+
+    The first holds each once, the others are drawn, always the same.
+    """
+    shares = np.full(videos, 1 / max(1, videos))
+    drawn = np.random.default_rng(0).multinomial(videos, shares, _RESAMPLES)
+    return np.concatenate([np.ones((1, videos), np.int64), drawn])
+
+
+def bootstrap_interval(values: NDArray) -> list[float] | None:
+    """Returns the interval of a figure by its values in `resamples`; None without any."""
+    drawn = values[1:][np.isfinite(values[1:])]
+    return np.quantile(drawn, [0.025, 0.975]).tolist() if len(drawn) else None
 
 
 def ratio_intervals(right: NDArray, counted: NDArray) -> Shares:

@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 from matplotlib.figure import Figure
 
+from keras_r3d.applications.embedding import NONE
 from keras_r3d.data.annotations.labels import targets
 from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.evaluation import metrics
 from keras_r3d.inference.evaluation.evaluation import Evaluation
+from keras_r3d.inference.evaluation.open_set import OpenSet
 from keras_r3d.inference.prediction.prediction import Prediction
 
 
@@ -20,7 +22,8 @@ def evaluation_of(
 ) -> Evaluation:
     """Returns the evaluation of predictions: of one label each, or of any number of labels."""
     several = any(prediction.thresholds is not None for prediction in predictions)
-    return (SeveralLabels if several else Evaluation)(classes, predictions, **options)
+    kind = SeveralLabels if several else OpenSet if NONE in classes else Evaluation
+    return kind(classes, predictions, **options)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +52,17 @@ class SeveralLabels(Evaluation):
     def average_precision(self) -> np.ndarray:
         """Of each class, float64 `(classes,)`; NaN of one that is no label of a video."""
         return metrics.average_precision(self.labels, self.video_scores)
+
+    @functools.cached_property
+    def precision_interval(self) -> list[float] | None:
+        """Of the mean average precision, low and high, by a bootstrap over videos."""
+        numbers = np.arange(len(self.videos))
+        means = []
+        for counts in metrics.resamples(len(numbers)):
+            drawn = np.repeat(numbers, counts)
+            values = metrics.average_precision(self.labels[drawn], self.video_scores[drawn])
+            means.append(_mean(values[~np.isnan(values)]))
+        return metrics.bootstrap_interval(np.array(means, float))
 
     def predicted(self) -> np.ndarray:
         """Returns the best class of the scored videos, int64 `(scored,)`."""
@@ -83,6 +97,9 @@ class SeveralLabels(Evaluation):
         """Returns further figures for the table, each with its title."""
         figures = self.figures()
         guess = f"guessing: {_percent(figures['chance_average_precision'])}"
+        if self.precision_interval is not None:
+            low, high = self.precision_interval
+            guess = f"{low * 100:.1f}-{high:.1%}; {guess}"
         return [
             ("mean avg. precision", f"{_percent(figures['mean_average_precision'])} ({guess})"),
             *(
@@ -107,6 +124,7 @@ class SeveralLabels(Evaluation):
         right = int((self.labels & self.positive).sum())
         return {
             "mean_average_precision": _mean(self.average_precision[there]),
+            "mean_average_precision_interval": self.precision_interval,
             "chance_average_precision": _mean(self.labels.mean(axis=0)[there]),
             # Of a class that is never named the precision is 0.
             "mean_precision": _mean(np.nan_to_num(by_class.precision[there])),

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from keras_r3d import run_folder
+from keras_r3d.applications.embedding import NONE
 from keras_r3d.data import opening
 from keras_r3d.data.annotations import AUTO, Video
 from keras_r3d.data.annotations.labels import has_several
@@ -67,10 +68,13 @@ def open_split(
 
 
 def check_classes(side: Split, classes: Sequence[str], several: bool) -> None:
-    """Raises DataError if videos have classes that are not among those of a model, or `several`."""
+    """Raises DataError if videos have classes that are not among those of a model, or `several`.
+
+    Of a model with `NONE` the classes of videos with one label each may be any.
+    """
     known_labels = set(classes)
     foreign = [video for video in side.videos if not known_labels.issuperset(video.labels)]
-    if not foreign:
+    if not foreign or (NONE in classes and not has_several(side.videos)):
         if has_several(side.videos) and not several:
             raise DataError(
                 f"The videos of split '{side.name}' have several labels each, and the model names "

@@ -120,6 +120,7 @@ def watch(
     kept: Shape,
     *,
     every: float | None = None,
+    step: float = 1.0,
     smooth: int = 1,
     duration: float | None = None,
     say: Callable[[str], None] = print,
@@ -127,14 +128,14 @@ def watch(
     """Scores the newest window whenever one is due, until the source or the time ends.
 
     Args:
-        every: seconds from one window's last frame to the next one's, at least; None: windows do
-            not overlap.
+        every: seconds from one window's last frame to the next one's, at least; None: a share
+            `step` of a window.
         smooth: newest windows over which scores are averaged; not over a lost connection.
         duration: seconds after which it ends; None: never.
         say: takes what there is to say of the connection.
     """
     newest: collections.deque[np.ndarray] = collections.deque(maxlen=smooth)
-    every = every if every is not None else kept.seconds or None
+    every = every if every is not None else step * kept.seconds or None
     began = time.monotonic()
     seen, dropped, first = 0, 0, 0.0
     last: Held | None = None
@@ -151,7 +152,7 @@ def watch(
         if last is None:
             due = True
         elif every is None:
-            due = window[-1].number >= last.number + kept.span
+            due = window[-1].number >= last.number + step * kept.span
         else:
             due = window[-1].captured >= last.captured + every
         if not due:

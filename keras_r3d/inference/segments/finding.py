@@ -34,7 +34,8 @@ class SegmentRule:
     Where a class reaches the threshold in several windows in a row is a segment.
 
     Attributes:
-        window_seconds: of segments: length of a window, for models that spread clips over videos.
+        window_seconds: of segments: length of a window, or several lengths, for models that spread
+            clips over videos.
         step: of segments: from one window to the next, as a share of a window; else 0.25.
         smoothing: of segments: windows over which scores are averaged; else 1.
         threshold: of segments: least score of a class, 0 to 1; else 0.5.
@@ -44,12 +45,18 @@ class SegmentRule:
             else 0.5.
     """
 
-    window_seconds: float | None = None
+    window_seconds: float | Sequence[float] | None = None
     step: float | None = None
     smoothing: int | None = None
     threshold: float | None = None
     margin: float | None = None
     overlap: float | None = None
+
+    @property
+    def lengths(self) -> tuple[float | None, ...]:
+        """Lengths of windows, increasing; (None,) of models of consecutive frames."""
+        value = self.window_seconds
+        return tuple(sorted(value)) if isinstance(value, Sequence) else (value,)
 
     def changed(self, other: "SegmentRule | None") -> "SegmentRule":
         """Returns this rule with the numbers of another that are not None."""
@@ -59,6 +66,16 @@ class SegmentRule:
 
 
 DEFAULT = SegmentRule(step=0.25, smoothing=1, threshold=0.5, margin=0.5, overlap=0.5)
+
+
+def numbers(rule: SegmentRule) -> tuple[int, float, float, float]:
+    """Returns smoothing, threshold, margin and overlap; the usual ones where a rule has none."""
+    rule = DEFAULT.changed(rule)
+    assert rule.smoothing is not None
+    assert rule.threshold is not None
+    assert rule.margin is not None
+    assert rule.overlap is not None
+    return rule.smoothing, rule.threshold, rule.margin, rule.overlap
 
 
 def find(
@@ -79,29 +96,24 @@ def find(
     """
     if not len(scores):
         return []
-    rule = DEFAULT.changed(rule)
-    assert rule.smoothing is not None
-    assert rule.threshold is not None
-    assert rule.margin is not None
-    assert rule.overlap is not None
-    smoothed = moving_average(scores, rule.smoothing)
-    middles, margins = seconds.mean(axis=1), rule.margin * np.diff(seconds)[:, 0]
+    smoothing, threshold, margin, overlap = numbers(rule)
+    smoothed = moving_average(scores, smoothing)
+    middles, margins = seconds.mean(axis=1), margin * np.diff(seconds)[:, 0]
     first, last = seconds[:, 0].min(), seconds[:, 1].max()
     kept: list[Segment] = []
     for number, label in enumerate(labels):
         if label in silent:
             continue
-        found = [
+        kept += [
             Segment(
                 float(max(first, middles[start] - margins[start])),
                 float(min(last, middles[end - 1] + margins[end - 1])),
                 label,
                 float(smoothed[start:end, number].mean()),
             )
-            for start, end in runs(smoothed[:, number] >= rule.threshold)
+            for start, end in runs(smoothed[:, number] >= threshold)
         ]
-        kept += suppress(found, rule.overlap)
-    return sorted(kept, key=lambda segment: (segment.start_seconds, segment.end_seconds))
+    return suppress(kept, overlap)
 
 
 def moving_average(scores: NDArray, count: int) -> Floats:
@@ -120,11 +132,15 @@ def runs(chosen: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def suppress(segments: Sequence[Segment], overlap: float) -> list[Segment]:
-    """Keeps of segments that share more than `overlap` of their union the surest ones."""
+    """Keeps of segments of a class that share more than `overlap` of their union the surest.
+
+    They are returned by time.
+    """
     kept: list[Segment] = []
     for segment in sorted(segments, key=lambda segment: -segment.score):
         interval = np.array([[segment.start_seconds, segment.end_seconds]])
-        others = np.array([[other.start_seconds, other.end_seconds] for other in kept])
-        if not kept or precision.overlaps(interval, others).max() <= overlap:
+        rivals = [other for other in kept if other.label == segment.label]
+        others = np.array([[other.start_seconds, other.end_seconds] for other in rivals])
+        if not rivals or precision.overlaps(interval, others).max() <= overlap:
             kept.append(segment)
-    return kept
+    return sorted(kept, key=lambda segment: (segment.start_seconds, segment.end_seconds))

@@ -1,6 +1,5 @@
 """Segments of long videos by a classifier: found, chosen rules for, evaluated, written."""
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -14,10 +13,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
+from keras_r3d.applications.embedding import NONE
 from keras_r3d.data.annotations import Video, listing
 from keras_r3d.data.annotations.background import NAME as BACKGROUND
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding.reader import Reader
+from keras_r3d.inference.evaluation import metrics
 from keras_r3d.inference.evaluation.split import check_classes, open_split
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.models.opening import Opened
@@ -34,7 +35,11 @@ _COLUMNS = ("video", *(field.name for field in dataclasses.fields(Segment)))
 _LEAST = 0.1  # seconds of a window
 
 # What a rule is chosen among.
-_LENGTHS = (0.25, 0.5, 0.75)  # quantiles of the lengths of true segments
+_LENGTHS = (
+    0.1,
+    0.5,
+    0.9,
+)  # quantiles of the lengths of true segments; alone, and the first two or all
 _SMOOTHING = (1, 3, 5)
 _THRESHOLDS = tuple(n / 10 for n in range(1, 10))
 _MARGINS = (0.0, 0.25, 0.5)
@@ -100,8 +105,8 @@ def segment(
     timeout: float,
 ) -> Iterator[VideoSegments]:
     """Finds the segments of videos; each comes once, in their order."""
-    for prediction in slide(classifier, reader, videos, rule, timeout):
-        yield VideoSegments(**vars(prediction), segments=segments_of(prediction, rule))
+    for predictions in slide(classifier, reader, videos, rule, timeout):
+        yield VideoSegments(**vars(predictions[0]), segments=segments_of(predictions, rule))
 
 
 def slide(
@@ -110,21 +115,30 @@ def slide(
     videos: Sequence[Video],
     rule: SegmentRule,
     timeout: float,
-) -> Iterator[Prediction]:
-    """Scores the windows that a rule slides over videos."""
+) -> Iterator[tuple[Prediction, ...]]:
+    """Scores the windows that a rule slides over videos: of each video by length of windows."""
     assert rule.step is not None
-    sliding = Sliding(rule.step, rule.window_seconds)
-    return score(classifier, reader, videos, timeout=timeout, sliding=sliding)
+    slidings = [Sliding(rule.step, length) for length in rule.lengths]
+    return zip(
+        *(score(classifier, reader, videos, timeout=timeout, sliding=one) for one in slidings),
+        strict=True,
+    )
 
 
-def segments_of(prediction: Prediction, rule: SegmentRule) -> list[Segment]:
-    """Returns the segments in the scores of a video's windows."""
-    seconds, scores = prediction.window_seconds, prediction.window_scores
-    return finding.find(seconds, scores, prediction.labels, rule, [BACKGROUND])
+def segments_of(predictions: Sequence[Prediction], rule: SegmentRule) -> list[Segment]:
+    """Returns the segments in the scores of a video's windows, of each length."""
+    found = [
+        finding.find(p.window_seconds, p.window_scores, p.labels, rule, [BACKGROUND])
+        for p in predictions
+    ]
+    return finding.suppress(list(itertools.chain(*found)), finding.numbers(rule)[-1])
 
 
-def untrimmed(videos: Iterable[Video]) -> dict[Video, list[Segment]]:
-    """Returns whole videos, and the true segments of each, from labeled segments of them."""
+def untrimmed(videos: Iterable[Video], classes: Sequence[str]) -> dict[Video, list[Segment]]:
+    """Returns whole videos, and the true segments of each, from labeled segments of them.
+
+    Those of a label that is none of the classes are `NONE`, which `check_classes` allows or not.
+    """
     true: dict[str, list[Segment]] = defaultdict(list)
     whole: dict[str, Video] = {}
     for video in videos:
@@ -135,7 +149,9 @@ def untrimmed(videos: Iterable[Video]) -> dict[Video, list[Segment]]:
             )
         whole[video.path] = dataclasses.replace(video, start_seconds=0.0, end_seconds=np.inf)
         true[video.path] += [
-            Segment(video.start_seconds, video.end_seconds, label, 1.0)
+            Segment(
+                video.start_seconds, video.end_seconds, label if label in classes else NONE, 1.0
+            )
             for label in video.labels
             if label != BACKGROUND
         ]
@@ -169,19 +185,26 @@ class SegmentEvaluation:
 
     def mean_average_precision(self, overlap: float) -> float:
         """Returns the mean over classes of the average precision at a temporal overlap."""
-        return self._precisions([overlap])[0]
+        return float(self._precisions([overlap])[0, 0])
 
-    def _precisions(self, overlaps: Sequence[float]) -> list[float]:
-        found = [video.segments for video in self.found]
-        return _mean_precisions(found, self.true, self.classes, overlaps)
+    def _precisions(self, overlaps: Sequence[float]) -> np.ndarray:
+        found, counts = [video.segments for video in self.found], metrics.resamples(len(self.found))
+        return _mean_precisions(found, self.true, self.classes, overlaps, counts)
 
     def figures(self) -> dict[str, Any]:
-        """Returns what is written to JSON: mAP by overlap, and their mean as ActivityNet's."""
-        shares = dict(zip(_MEAN_OF, self._precisions(_MEAN_OF), strict=True))
-        by_overlap = {f"{overlap:g}": shares[overlap] for overlap in precision.OVERLAPS}
-        mean = float(np.mean(list(shares.values())))
+        """Returns what is written to JSON: mAP by overlap, and their mean as ActivityNet's.
+
+        Intervals are a bootstrap's over videos.
+        """
+        values = self._precisions(_MEAN_OF)
+        by_overlap = dict(zip(map("{:g}".format, _MEAN_OF), values, strict=True))
+        shown = {name: by_overlap[name] for name in map("{:g}".format, precision.OVERLAPS)}
+        shown["0.5:0.95"] = values.mean(axis=0)
         return {
-            "mean_average_precision": by_overlap | {"0.5:0.95": mean},
+            "mean_average_precision": {name: float(row[0]) for name, row in shown.items()},
+            "mean_average_precision_interval": {
+                name: metrics.bootstrap_interval(row) for name, row in shown.items()
+            },
             "videos": len(self.found),
             "segments_true": sum(map(len, self.true)),
             "segments_found": sum(len(video.segments) for video in self.found),
@@ -190,12 +213,13 @@ class SegmentEvaluation:
 
     def __str__(self) -> str:
         values = self.figures()
-        shares = values["mean_average_precision"]
         lines = [
             f"{values['segments_found']} segments found in {values['videos']} videos, "
             f"{values['segments_true']} are there",
-            *(f"  mAP at overlap {name:<9} {share:6.1%}" for name, share in shares.items()),
         ]
+        for name, share in values["mean_average_precision"].items():
+            low, high = values["mean_average_precision_interval"][name] or (np.nan, np.nan)
+            lines.append(f"  mAP at overlap {name:<9} {share:6.1%} ({low * 100:.1f}-{high:.1%})")
         lines += [f"  error: {video.detail}" for video in self.errors[:5]]
         return "\n".join(lines)
 
@@ -242,8 +266,9 @@ def _mean_precisions(
     true: Sequence[Sequence[Segment]],
     classes: Sequence[str],
     overlaps: Sequence[float],
-) -> list[float]:
-    """Returns the mean over classes of the average precision, at each temporal overlap."""
+    counts: np.ndarray,
+) -> np.ndarray:
+    """Returns the mean over classes of the average precision, `(overlaps, samples)`."""
 
     def intervals(segments: Sequence[Segment], label: str) -> tuple[np.ndarray, np.ndarray]:
         own = [s for s in segments if s.label == label]
@@ -253,10 +278,11 @@ def _mean_precisions(
     labels = [label for label in classes if label != BACKGROUND]
     found_by_class = {label: [intervals(video, label) for video in found] for label in labels}
     true_by_class = {label: [intervals(video, label)[0] for video in true] for label in labels}
-    return [
-        precision.mean_average_precision(found_by_class, true_by_class, overlap)
+    values = [
+        precision.mean_average_precision(found_by_class, true_by_class, overlap, counts)
         for overlap in overlaps
     ]
+    return np.array(values)
 
 
 def choose_rule(
@@ -273,23 +299,32 @@ def choose_rule(
     lengths = [s.end_seconds - s.start_seconds for true in videos.values() for s in true]
     if not lengths:
         raise DataError("No segment is labeled: there is nothing to choose a rule by.")
-    seconds: list[float | None] = [None]
+    candidates: list[float | tuple[float, ...] | None] = [None]
     if classifier.clips.is_spread:
-        seconds = list({round(max(_LEAST, float(q)), 2) for q in np.quantile(lengths, _LENGTHS)})
+        quantiles = np.quantile(lengths, _LENGTHS)
+        unlike = sorted({round(max(_LEAST, float(value)), 2) for value in quantiles})
+        candidates = [*unlike, *(tuple(unlike[:count]) for count in range(2, len(unlike) + 1))]
     best, best_rule, true = -1.0, finding.DEFAULT, list(videos.values())
-    for length in seconds:
-        start = dataclasses.replace(finding.DEFAULT, window_seconds=length)
-        scored = list(slide(classifier, reader, list(videos), start, timeout))
+    once = np.ones((1, len(true)), int)
+    scored: dict[float | None, list[Prediction]] = {}
+    for value in candidates:
+        start = dataclasses.replace(finding.DEFAULT, window_seconds=value)
+        for length in set(start.lengths) - set(scored):
+            alone = dataclasses.replace(start, window_seconds=length)
+            scored[length] = [
+                one for (one,) in slide(classifier, reader, list(videos), alone, timeout)
+            ]
+        windows = list(zip(*(scored[length] for length in start.lengths), strict=True))
         for smoothing, threshold, margin in itertools.product(_SMOOTHING, _THRESHOLDS, _MARGINS):
             rule = dataclasses.replace(
                 start, smoothing=smoothing, threshold=threshold, margin=margin
             )
-            found = [segments_of(prediction, rule) for prediction in scored]
-            mean = np.mean(_mean_precisions(found, true, classifier.classes, _MEAN_OF))
+            found = [segments_of(predictions, rule) for predictions in windows]
+            mean = _mean_precisions(found, true, classifier.classes, _MEAN_OF, once).mean()
             if mean > best:
                 best, best_rule = float(mean), rule
     say(
-        f"SegmentRule for segments, chosen on {len(videos)} training videos (mAP {best:.1%}): "
+        f"Rule for segments, chosen on {len(videos)} training videos (mAP {best:.1%}): "
         + described(best_rule)
     )
     return best_rule
@@ -298,7 +333,8 @@ def choose_rule(
 def described(rule: SegmentRule) -> str:
     """Returns a rule in words."""
     values = dataclasses.asdict(rule).items()
-    return ", ".join(f"{key} {value:g}" for key, value in values if value is not None)
+    shown = {k: v if isinstance(v, Sequence) else [v] for k, v in values if v is not None}
+    return ", ".join(f"{key} {' and '.join(map('{:g}'.format, v))}" for key, v in shown.items())
 
 
 def settle(opened: Opened, asked: SegmentRule | None) -> SegmentRule:
@@ -315,13 +351,14 @@ def settle(opened: Opened, asked: SegmentRule | None) -> SegmentRule:
             f"`window_seconds` is of no use: this model takes {clips.frames} consecutive frames. "
             "Leave it out."
         )
-    if clips.is_spread and rule.window_seconds is None:
+    if clips.is_spread and not rule.window_seconds:
         raise ArgumentError(
             "This model was trained on clips spread over whole videos: pass `window_seconds`, "
             "about as long as what is to be found; an evaluation of segments chooses it on "
             "training videos."
         )
-    check_range(_LEAST, window_seconds=rule.window_seconds)
+    for length in rule.lengths:
+        check_range(_LEAST, window_seconds=length)
     check_range(0.01, 1, step=rule.step)
     check_range(1, smoothing=rule.smoothing)
     check_range(0, 1, threshold=rule.threshold, overlap=rule.overlap)
@@ -342,13 +379,15 @@ def evaluate(
     side = open_split(opened, data, split)
     model = opened.classifier
     check_classes(side, model.classes, model.thresholds is not None)
-    true = untrimmed(side.videos)
+    true = untrimmed(side.videos, model.classes)
     rule = None
     if side.name != "train" and asked is None:
-        with contextlib.suppress(DataError):
+        try:
             train = open_split(opened, data, "train")
-            known = untrimmed(train.videos)
+            known = untrimmed(train.videos, model.classes)
             rule = choose_rule(model, train.reader, known, timeout, say)
+        except DataError as error:
+            say(f"Note: No rule is chosen on training videos: {error}")
     if rule is None:
         rule = settle(opened, asked)
     found = list(segment(model, side.reader, list(true), rule, timeout))

@@ -22,7 +22,8 @@ from keras_r3d.applications import metadata
 from keras_r3d.data.annotations import Annotations, Video
 from keras_r3d.data.annotations.labels import targets
 from keras_r3d.data.annotations.video import some
-from keras_r3d.inference.embeddings import ridge
+from keras_r3d.inference.embeddings import novelty, ridge
+from keras_r3d.inference.embeddings.novelty import Distances
 from keras_r3d.inference.evaluation import metrics, results
 from keras_r3d.inference.evaluation.evaluation import Evaluation
 from keras_r3d.inference.evaluation.several import evaluation_of
@@ -32,6 +33,7 @@ from keras_r3d.inference.prediction.scoring import score
 from keras_r3d.pictures import fonts
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
+from keras_r3d.system.errors import DataError
 from keras_r3d.training import setup
 from keras_r3d.training.few import embeddings
 from keras_r3d.training.few.setup import Examples, Few, label
@@ -39,6 +41,11 @@ from keras_r3d.training.finetune import Say
 from keras_r3d.training.loop import Observer, Progress, Training
 
 _FOLDS, _MOST_GROUPS = 5, 10
+_HALVINGS, _FAR = 15, 100.0  # of the threshold's bounds; times the largest distance
+_NONE_HELD_OUT = (
+    "'few.open_set' needs a class with two videos, of different groups where there are groups: its "
+    "threshold is chosen on held-out videos. Add some, or leave 'few.open_set' out."
+)
 _CROSS_VALIDATION = "cross-validation"
 
 
@@ -74,7 +81,7 @@ class Fitting:
             fitted = ridge.fit(examples.labeled, few.names)
         self._say(f"Classifier: {fitted.described}.")
         with self._stage("cross-validated"):
-            evaluation, folds = self._cross_validate(examples)
+            evaluation, folds, distances = self._cross_validate(examples, fitted)
         thresholds = few.first_thresholds
         if thresholds is not None and evaluation is not None:
             thresholds = metrics.best_thresholds(evaluation.labels, evaluation.video_scores)
@@ -86,7 +93,7 @@ class Fitting:
         with self._stage("kept"):
             fonts.save(few.draw_clips(), run.path / run_folder.CLIPS)
             with files.atomic(run.path / run_folder.BEST_MODEL) as temporary:
-                (tuned or few.build_model(fitted, thresholds)).save(temporary)
+                (tuned or few.build_model(fitted, thresholds, distances)).save(temporary)
         if evaluation is not None:
             folder = run.path / run_folder.EVALUATIONS / _CROSS_VALIDATION if split else run.path
             how = {"protocol": "each video by a classifier that did not see it", "folds": folds}
@@ -96,11 +103,11 @@ class Fitting:
             with self._stage("evaluated"):
                 if tuned is None:
                     pairs = zip(test, rows[len(train) :], strict=True)
-                    scored = [few.score(video, row, fitted) for video, row in pairs]
+                    scored = [few.score(*pair, fitted, distances) for pair in pairs]
                 else:
                     scored = self._score(tuned, test)
                 scored = [dataclasses.replace(video, thresholds=thresholds) for video in scored]
-                self._write(evaluation_of(few.annotations.classes, scored), run.path, split, {})
+                self._write(evaluation_of(few.classes, scored), run.path, split, {})
         run.update_summary(status="trained", seconds=self._seconds)
         run.report_problems(reader.problems, self._say)
 
@@ -112,17 +119,25 @@ class Fitting:
         self._seconds[name] = round(self._seconds.get(name, 0.0) + took, 2)
         self._say(f"{name.capitalize()} in {took:.1f} s")
 
-    def _cross_validate(self, examples: Examples) -> tuple[Evaluation | None, int]:
-        """Evaluates each video by a classifier that did not see it; None if that cannot be done."""
+    def _cross_validate(
+        self, examples: Examples, fitted: ridge.Fitted
+    ) -> tuple[Evaluation | None, int, Distances | None]:
+        """Evaluates each video by a classifier that did not see it; None if that cannot be done.
+
+        Also returns the number of folds and, for an open set, the distances of the fit of all.
+        """
         labeled, classes = examples.labeled, self._few.annotations.classes
+        open_set = self._few.settings.open_set
         grouped = any(video.group for video in examples.videos)
         units = len(np.unique(labeled.groups))
         if labeled.truth.sum(axis=0).max() < 2 or units < 2:
+            if open_set is not None:
+                raise DataError(_NONE_HELD_OUT)
             self._say(
                 "Note: no accuracy can be cross-validated: it needs a class with two videos"
                 + (" of different groups." if grouped else ".")
             )
-            return None, 0
+            return None, 0, None
         default = min(units, _MOST_GROUPS) if grouped else _FOLDS
         fold = ridge.folds(labeled, self._few.settings.folds or default)
         fits = ridge.fit_without(labeled, fold, self._few.names)
@@ -140,12 +155,68 @@ class Fitting:
             )
         folds = np.zeros(len(examples.videos), int)
         folds[examples.readable] = fold
-        triples = zip(examples.videos, examples.rows, folds, strict=True)
-        scored = [self._few.score(video, row, fits[number]) for video, row, number in triples]
+        distances: Distances | None = None
+        of_folds: Sequence[Distances | None] = [None] * len(fits)
+        if open_set is not None:
+            *of_folds, distances = self._distances(examples, fitted, fits, fold, open_set)
+        scored = [
+            self._few.score(video, row, fits[number], of_folds[number])
+            for video, row, number in zip(examples.videos, examples.rows, folds, strict=True)
+        ]
         if self._few.annotations.several:
             scored = _with_thresholds_of_others(scored, classes, folds)
         self._say(f"Cross-validated in {len(fits)} folds" + (", by group." if grouped else "."))
-        return evaluation_of(classes, scored), len(fits)
+        return evaluation_of(self._few.classes, scored), len(fits), distances
+
+    def _distances(
+        self,
+        examples: Examples,
+        fitted: ridge.Fitted,
+        fits: Sequence[ridge.Fitted],
+        fold: np.ndarray,
+        open_set: float,
+    ) -> list[Distances]:
+        """Returns distances without each fold, and of all videos, over the threshold.
+
+        It is the lowest at which at most the share `open_set` of the videos that were held out,
+        of classes that were not, is none of these.
+        """
+        few, labeled = self._few, examples.labeled
+        used = [kernel is not None for kernel in fitted.kernels]
+        kept = [fold != number for number in range(len(fits))]
+        distances = [novelty.fit(labeled.taken(chosen), used) for chosen in kept]
+        pairs = itertools.compress(
+            zip(examples.videos, examples.rows, strict=True), examples.readable
+        )
+        held_out = [
+            (*pair, number)
+            for pair, number, label in zip(pairs, fold, labeled.labels, strict=True)
+            if (labeled.labels[kept[number]] == label).any()
+        ]
+        if not held_out:
+            raise DataError(_NONE_HELD_OUT)
+
+        def refused(threshold: float) -> int:
+            over = [one.over(threshold) for one in distances]
+            scored = [few.score(v, row, fits[n], over[n]) for v, row, n in held_out]
+            return sum(int(video.scores.argmax()) == len(few.classes) - 1 for video in scored)
+
+        whole = novelty.fit(labeled, used)
+        high = _FAR * float(whole.squared(np.concatenate(labeled.features, axis=1)).max())
+        low = high / _FAR**3
+        for _ in range(_HALVINGS):
+            middle = float(np.sqrt(low * high))
+            if refused(middle) <= open_set * len(held_out):
+                high = middle
+            else:
+                low = middle
+        count = refused(high)
+        self._say(
+            f"None of these: from a squared distance of {high:.4g} on; {count} of {len(held_out)} "
+            f"held-out videos are ({count / len(held_out):.1%}, few.open_set = {open_set:g})."
+        )
+        self._run.update_summary(open_set={"threshold": high, "refused": count / len(held_out)})
+        return [one.over(high) for one in (*distances, whole)]
 
     def _finetune(self, examples: Examples, fitted: ridge.Fitted) -> keras.Model | None:
         """Trains the network from the classifier on, if that is asked for and pays; None if not.

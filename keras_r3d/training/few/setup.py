@@ -16,6 +16,7 @@ from keras_r3d.data.annotations.labels import targets
 from keras_r3d.data.annotations.video import some
 from keras_r3d.data.decoding import flow
 from keras_r3d.inference.embeddings import ridge
+from keras_r3d.inference.embeddings.novelty import Distances
 from keras_r3d.inference.models import protocol, runtimes
 from keras_r3d.inference.models.averaging import average
 from keras_r3d.inference.models.classifier import Classifier
@@ -49,6 +50,12 @@ class Few(setup.Opened):
         """The recipe's [few]."""
         assert self.recipe.few is not None
         return self.recipe.few
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """What the model answers with: the classes, and `NONE` where [few] has `open_set`."""
+        open_set = self.settings.open_set is not None
+        return [*self.annotations.classes, *[embedding.NONE] * open_set]
 
     @property
     def test_split(self) -> str | None:
@@ -102,13 +109,24 @@ class Few(setup.Opened):
             "views": self.recipe.eval.views,
         }
 
-    def score(self, video: Video, row: Embedded, fitted: ridge.Fitted) -> Prediction:
+    def score(
+        self,
+        video: Video,
+        row: Embedded,
+        fitted: ridge.Fitted,
+        distances: Distances | None = None,
+    ) -> Prediction:
         """Returns the scores of a video as a model with this classifier gives them."""
-        average_kind, classes = self.recipe.eval.average, self.annotations.classes
+        average_kind, classes = self.recipe.eval.average, self.classes
         thresholds, several = self.first_thresholds, self.annotations.several
         if row.status == "error":
             return Prediction.error(video, classes, row.detail, thresholds)
-        logits = fitted.logits(self.split(row.features.reshape(-1, row.features.shape[-1])))
+        features = self.split(row.features.reshape(-1, row.features.shape[-1]))
+        logits = fitted.logits(features)
+        if distances is not None:
+            logits -= np.logaddexp.reduce(logits, axis=1, keepdims=True)
+            squared = distances.squared(np.concatenate(features, axis=1))
+            logits = np.pad(logits - embedding.STEEPNESS * (squared - 1), [(0, 0), (0, 1)])
         if several:
             shares = 1 / (1 + np.exp(-logits))
         else:
@@ -132,18 +150,26 @@ class Few(setup.Opened):
         return np.split(features[:, : ends[-1]], ends[:-1], axis=1)
 
     def build_model(
-        self, fitted: ridge.Fitted, thresholds: np.ndarray | None = None
+        self,
+        fitted: ridge.Fitted,
+        thresholds: np.ndarray | None = None,
+        distances: Distances | None = None,
     ) -> keras.Model:
         """Folds a classifier into the networks that it takes; `thresholds` as `setup.complete`."""
         pairs = zip(self.networks, fitted.kernels, strict=True)
         used = [(network, kernel) for network, kernel in pairs if kernel is not None]
+        measured = None
+        if distances is not None:
+            parts = np.split(distances.kernel, np.cumsum(self.sizes)[:-1])
+            taken = [p for p, k in zip(parts, fitted.kernels, strict=True) if k is not None]
+            measured = np.concatenate(taken), distances.centers
         embedders = embedding.join([network for network, _ in used], self.settings.stages)
         kernel = np.concatenate([kernel for _, kernel in used])
-        classes, several = self.annotations.classes, self.annotations.several
-        model = embedding.classifier(embedders, kernel, fitted.bias, several)
+        several = self.annotations.several
+        model = embedding.classifier(embedders, kernel, fitted.bias, several, measured)
         thresholds = self.first_thresholds if thresholds is None else thresholds
         limits = None if thresholds is None else thresholds.tolist()
-        setup.complete(model, self.recipe, classes, self.devices, limits)
+        setup.complete(model, self.recipe, self.classes, self.devices, limits)
         return model
 
 
@@ -155,6 +181,17 @@ def prepare(recipe: Recipe, data: str | Path, devices: Devices, say: Say) -> Few
     )
     source.reader.require_readable(source.annotations.split("train"), "train")
     classes, clips, few = source.annotations.classes, recipe.clips, recipe.few
+    assert few is not None
+    if few.open_set is not None and source.annotations.several:
+        raise RecipeError(
+            "Recipe key 'few.open_set' is for videos with one label each, and these have several: "
+            "where none of their classes reaches its threshold, none is named. Leave it out."
+        )
+    if few.open_set is not None and embedding.NONE in classes:
+        raise DataError(
+            f"The data has a class '{embedding.NONE}', as the one that 'few.open_set' adds is "
+            "called: give it another name, or leave 'few.open_set' out."
+        )
     names = [name.strip() for name in (recipe.model.weights or "").split(",")]
     networks = []
     for name, model in zip(names, models, strict=True):
@@ -169,7 +206,6 @@ def prepare(recipe: Recipe, data: str | Path, devices: Devices, say: Say) -> Few
                 f"and clips.size={size[0] if size[0] == size[1] else size}."
             )
         networks.append(finetune.build_model(model, clips.shape, classes, lambda _: None, weights))
-    assert few is not None
     try:
         embedders = embedding.join(networks, few.stages)
     except ValueError as error:
