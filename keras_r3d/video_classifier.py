@@ -680,15 +680,16 @@ class VideoClassifier:
         split: str | None = None,
         videos: int = 100,
         min_agreement: float | None = None,
+        litert: str | None = None,
         progress: Progress | None = None,
     ) -> "Exported":
         """Exports the model, loads it again and keeps it only if it computes what Keras computes.
 
         Args:
-            form: "saved_model", "tflite", "onnx" or "openvino".
+            form: "saved_model", "tflite", "onnx", "openvino" or "web", a page for browsers.
             output: where to: for "saved_model" a folder that gets a new version number inside, for
-                "openvino" a folder, else a file. None is a place in the folder of its run.
-            quantize: what weights and activations become: of "tflite" "none", "float16", "dynamic"
+                "openvino" and "web" a folder, else a file. None is a place in the folder of its run.
+            quantize: what weights and activations become: of "tflite" and "web" "none", "float16", "dynamic"
                 (int8 weights) or "int8"; of "saved_model" "none", "bfloat16" or "float16"; of the
                 others "none".
             data: labeled videos to compare and calibrate on, as `keras_r3d.data.open_videos`
@@ -698,6 +699,8 @@ class VideoClassifier:
             min_agreement: least share of the windows in which the export must see the class that
                 Keras sees, 0 to 1. None is 0.99; of float16 0.98; of bfloat16, dynamic and int8
                 0.95.
+            litert: of "web": a node_modules that LiteRT.js is taken from. None takes it by npm, or
+                else the page loads it from a CDN.
             progress: takes the number of videos done, and of all: each counts twice, scored by
                 Keras and by the export.
 
@@ -725,6 +728,7 @@ class VideoClassifier:
             split=split,
             videos=videos,
             min_agreement=min_agreement,
+            litert=litert,
             progress=progress,
         )
 
