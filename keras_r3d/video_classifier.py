@@ -77,7 +77,7 @@ class VideoClassifier:
               motions; made to be fitted), or "r3d34/kinetics400" and the like
               (`applications.list_weights`);
             - the folder of a run, or the `Run` that a training returned;
-            - a file: `.keras`, `.weights.h5`, `.npz`, PyTorch's `.pth` or `.safetensors`,
+            - a file: `.keras`, the `.zip` of a page (`python -m keras_r3d.web`), `.weights.h5`, `.npz`, PyTorch's `.pth` or `.safetensors`,
               `.tflite`, `.onnx`, `.xml` of OpenVINO; or the folder of a SavedModel;
             - such a file on the Hugging Face hub, "hf://OWNER/NAME/FILE";
             - a `keras.Model` in memory that takes clips `(batch, frames, height, width, channels)`;

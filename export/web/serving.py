@@ -59,18 +59,32 @@ def open_server(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
         raise ArgumentError(f"`port` {port} is in use or reserved: choose another one.") from error
 
 
-def serve(folder: str, *, port: int = 8000, say: Callable[[str], None] = print) -> None:
+def serve(
+    folder: str | None = None,
+    *,
+    port: int = 8000,
+    litert: str | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
     """Serves a page on this machine until it is interrupted.
 
     Args:
-        folder: what `VideoClassifier.export("web")` wrote.
+        folder: what `VideoClassifier.export("web")` wrote; None is a page in which movements are
+            taught before the camera.
         port: of http://localhost; 0 takes any that is free.
+        litert: of the page in which movements are taught, as of `VideoClassifier.export`.
         say: takes lines of text.
 
     Raises:
         ArgumentError: the folder is no such page, or the port is in use.
     """
-    with open_server(Path(folder), port) as server:
+    if folder is None:
+        from keras_r3d.export.web.teaching import open_page
+
+        page = open_page(litert, say)
+    else:
+        page = Path(folder)
+    with open_server(page, port) as server:
         say(f"Open http://localhost:{server.server_port} (Ctrl-C ends it).")
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()

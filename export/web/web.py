@@ -18,7 +18,7 @@ from keras_r3d.system.errors import ExportError
 
 MODEL = "model.tflite"
 PAGE = Path(__file__).with_name("page")
-_VIEWS = (1, 2, 3, 10)
+_MOST_VIEWS = 2  # of each window: more take too long before a camera
 
 
 def write(source: Source, path: Path, quantize: str) -> Sequence[str]:
@@ -31,6 +31,11 @@ def write(source: Source, path: Path, quantize: str) -> Sequence[str]:
         raise ExportError(
             f"`form` web is for models of RGB, and this one takes optical flow "
             f"({recipe['clips']['input']}), which a page does not compute."
+        )
+    if (views := recipe["eval"]["views"]) > _MOST_VIEWS:
+        raise ExportError(
+            f"`form` web scores 1 or 2 views of a window, and this model {views}: open it with "
+            "`protocol`, such as '1x1'."
         )
     path.mkdir()
     tflite.write(source, path / MODEL, quantize)

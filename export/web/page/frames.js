@@ -2,8 +2,6 @@
 // shrunk by averaging areas, cropped, scaled.
 
 const LONGEST_SHORT_SIDE = 480; // pixels; the browser shrinks what is larger
-const POSITIONS = { center: [0.5, 0.5], top_left: [0, 0], top_right: [0, 1], bottom_left: [1, 0], bottom_right: [1, 1] };
-const VIEWS = { 1: ["center"], 3: ["top_left", "center", "bottom_right"], 10: Object.keys(POSITIONS) };
 
 /** Cuts the views of the frames that a <video> shows. */
 export class FrameCutter {
@@ -37,28 +35,21 @@ export class FrameCutter {
     const out = new Uint8Array(this.bytes);
     const one = this.bytes / this.views;
     crops(this.clips, this.views, this.size, image.height, image.width).forEach((crop, number) => {
-      const view = scaled(image, crop, ...this.size).data;
-      out.set(crop.flip ? mirrored(view, ...this.size) : view, number * one);
+      out.set(scaled(image, crop, ...this.size).data, number * one);
     });
     return out;
   }
 }
 
-/** Returns the crops of a frame, as keras_r3d/data/sampling/cropping.py has them. */
+/** Returns the crops of a frame, as keras_r3d/data/sampling/cropping.py has them: one, or two. */
 function crops(clips, views, size, height, width) {
   const aspect = size[1] / size[0];
-  const largest = Math.min(height, width / aspect);
-  const place = (scale, position, flip = false) => {
-    const [rows, columns] = [largest * scale, largest * aspect * scale].map((side) => Math.max(1, Math.round(side)));
-    const [down, right] = POSITIONS[position];
-    return { top: Math.floor((height - rows) * down), left: Math.floor((width - columns) * right), height: rows, width: columns, flip };
-  };
-  if (clips.crop.kind === "whole" && views <= 2) {
-    return [{ top: 0, left: 0, height, width, flip: false }, place(1, "center")].slice(0, views);
-  }
-  const share = Math.min(views === 10 ? 0.875 : 1, clips.crop.center ?? 1);
-  const flips = views === 10 ? [false, true] : [false];
-  return flips.flatMap((flip) => VIEWS[views].map((position) => place(share, position, flip)));
+  const largest = Math.min(height, width / aspect) * (clips.crop.center ?? 1);
+  const [rows, columns] = [largest, largest * aspect].map((side) => Math.max(1, Math.round(side)));
+  const [top, left] = [height - rows, width - columns].map((free) => Math.floor(free / 2));
+  const all = [{ top, left, height: rows, width: columns }];
+  if (clips.crop.kind === "whole") all.unshift({ top: 0, left: 0, height, width });
+  return all.slice(0, views);
 }
 
 /** Scales a crop of an image to RGB: averages areas where it shrinks, bilinearly where a side grows. */
@@ -111,15 +102,6 @@ function taps(inputs, outputs, shrinks) {
       (Math.min(end, first + tap + 1) - Math.max(begin, first + tap)) / factor);
     return { first, weights };
   });
-}
-
-function mirrored(pixels, rows, columns) {
-  const out = new Uint8Array(pixels.length);
-  for (let pixel = 0; pixel < rows * columns; pixel += 1) {
-    const other = 2 * Math.floor(pixel / columns) * columns + columns - 1 - pixel;
-    out.set(pixels.subarray(3 * other, 3 * other + 3), 3 * pixel);
-  }
-  return out;
 }
 
 /** Calls `take(seconds)` for each frame that a <video> shows, until the function it returns is called. */

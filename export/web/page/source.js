@@ -56,35 +56,35 @@ export function closeSource(video) {
 export class Newest {
   constructor(video, model) {
     this.cutter = new FrameCutter(model.clips, model.evaluation.views);
+    const { kind, stride = 1, fps } = model.clips.sampling;
+    this.most = kind === "consecutive" && !fps ? model.clips.frames * stride : Infinity;
+    this.length = kind === "consecutive" && fps ? (model.clips.frames * stride) / fps : 0; // seconds
     Object.assign(this, { model, times: [], frames: [], rate: 0 });
     this.stop = eachFrame(video, (seconds) => this.#take(video, seconds));
   }
 
   #take(video, seconds) {
     const gap = seconds - (this.times.at(-1) ?? seconds);
-    if (gap > GAP_SECONDS) this.times = this.frames = [];
+    if (gap > GAP_SECONDS) [this.times, this.frames] = [[], []];
     else if (gap > 0) this.rate += 0.1 * (1 / gap - this.rate);
-    this.times = [...this.times, seconds];
-    this.frames = [...this.frames, this.cutter.cut(video)];
-    const { kind, stride = 1, fps } = this.model.clips.sampling;
-    const consecutive = kind === "consecutive" && !fps;
-    const kept = consecutive ? this.model.clips.frames * stride : this.times.findLastIndex((time) => time <= seconds - this.#length()) + 1;
-    const surplus = consecutive ? this.times.length - kept : kept - 1;
-    if (surplus > 0) [this.times, this.frames] = [this.times.slice(surplus), this.frames.slice(surplus)];
+    this.times.push(seconds);
+    this.frames.push(this.cutter.cut(video));
+    // A second more than a window, so that its start is sure to be there.
+    while (this.times.length > this.most || (this.length && this.times[0] < seconds - this.length - 1)) {
+      this.times.shift();
+      this.frames.shift();
+    }
   }
 
-  #length() {
-    const { kind, stride = 1, fps } = this.model.clips.sampling;
-    return kind === "consecutive" ? (this.model.clips.frames * stride) / fps : this.seconds ?? 0;
-  }
-
-  /** Returns the newest clip's views, and remembers that it was taken; null if there is no new one. */
+  /** Returns the views of the newest clip, spread over some seconds; null if there is no new one. */
   clips(seconds) {
-    this.seconds = seconds;
-    const numbers = this.times.at(-1) === this.taken ? null : this.times.length ? newestClip(this.times, this.model.clips, seconds) : null;
+    const { clips, evaluation } = this.model;
+    if (clips.sampling.kind !== "consecutive") this.length = seconds;
+    const last = this.times.at(-1);
+    const numbers = last === this.taken ? null : newestClip(this.times, clips, seconds);
     if (!numbers) return null;
-    this.taken = this.times.at(-1);
-    return clipsOf(numbers.map((number) => this.frames[number]), this.model.evaluation.views);
+    this.taken = last;
+    return clipsOf(numbers.map((number) => this.frames[number]), evaluation.views);
   }
 }
 
@@ -133,7 +133,7 @@ export async function playedFrames(video, model, progress) {
     await new Promise((resolve, reject) => {
       video.onended = resolve;
       video.onerror = () => reject(new Error("The video breaks off: it is damaged."));
-      video.onemptied = () => reject(new Error("Another video was chosen."));
+      video.onemptied = () => reject(new DOMException("Something else is shown.", "AbortError"));
       video.play().catch(reject);
     });
   } finally {

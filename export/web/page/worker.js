@@ -49,7 +49,7 @@ async function start({ runtime, bytes, shape, example, useGpu = true, threads: m
   } catch (error) {
     throw new Error(`This browser cannot run the network: it needs WebAssembly with SIMD (${error.message}).`);
   }
-  const threads = threaded ? Math.max(1, Math.min(most, navigator.hardwareConcurrency)) : 1;
+  const threads = threaded ? Math.max(1, Math.min(most, navigator.hardwareConcurrency >> 1)) : 1; // others are for the page
   const checks = [];
   for (const device of useGpu && self.navigator.gpu ? ["webgpu", "wasm"] : ["wasm"]) {
     const check = { device, difference: NaN, error: "" };
