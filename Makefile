@@ -16,6 +16,7 @@ VENV_311 ?= .venv-311
 VENV_OLDEST ?= .venv-oldest
 VENV_REMOTE ?= .venv-remote
 VENV_TORCH ?= .venv-torch
+VENV_BROWSER ?= .venv-browser
 # For machines with a GPU this takes PyTorch's CUDA libraries along; if that is too much:
 # make test-torch TORCH="torch torchvision --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch==2.13.0 torchvision==0.28.0
@@ -23,7 +24,7 @@ TORCH ?= torch==2.13.0 torchvision==0.28.0
 PYTEST_FLAGS ?= -n 2 --dist loadfile
 KERAS_OLDEST := $(shell sed -n 's/.*"keras>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 
-.PHONY: demo test test-311 test-newest test-oldest test-remote test-slow test-real test-torch lint clean
+.PHONY: demo test test-311 test-newest test-oldest test-remote test-browser test-slow test-real test-torch lint clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python -m keras_r3d.train --recipe demo
@@ -59,6 +60,12 @@ test-torch: $(VENV)/.installed $(VENV_TORCH)/.installed
 test-remote: $(VENV_REMOTE)/.installed
 	$(VENV_REMOTE)/bin/python -m pytest tests/data/test_storage.py tests/data/test_remote_store.py
 
+# The pages in Chromium, by Selenium in an environment of its own; on real videos, too, if they are named.
+test-browser: $(VENV)/.installed $(VENV_BROWSER)/.installed
+	@command -v chromium chromedriver >/dev/null || { \
+		echo "Chromium is missing. Debian: apt-get install chromium chromium-driver"; exit 1; }
+	$(VENV_BROWSER)/bin/python -m pytest tests/browser -m "browser$(if $(KERAS_R3D_REAL_DATA),, and not real)"
+
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -93,6 +100,14 @@ $(VENV_TORCH)/.installed: Makefile
 	@$(VENV_TORCH)/bin/python -m pip install --quiet --disable-pip-version-check numpy $(TORCH)
 	@touch $@
 
+$(VENV_BROWSER)/.installed: $(VENV)/.installed
+	@echo "Setting up $(VENV_BROWSER) (once) …"
+	@$(VENV)/bin/python -m venv $(VENV_BROWSER) 2>/dev/null || $(PYTHON) .ci/venv_without_ensurepip.py $(VENV_BROWSER)
+	@$(VENV_BROWSER)/bin/python -m pip install --quiet --disable-pip-version-check selenium
+	@$(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+		$$($(VENV_BROWSER)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/main.pth
+	@touch $@
+
 # $(1) Python, $(2) folder of the virtual environment, $(3) what to install beside the project.
 comma := ,
 define install
@@ -109,4 +124,4 @@ define install
 endef
 
 clean:
-	rm -rf $(VENV) $(VENV_311) $(VENV_NEWEST) $(VENV_OLDEST) $(VENV_REMOTE) $(VENV_TORCH) build dist *.egg-info
+	rm -rf $(VENV) $(VENV_311) $(VENV_NEWEST) $(VENV_OLDEST) $(VENV_REMOTE) $(VENV_TORCH) $(VENV_BROWSER) build dist *.egg-info

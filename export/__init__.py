@@ -2,3 +2,7 @@
 
 Installed as `keras_r3d.export`.
 """
+
+from keras_r3d.export.web.serving import serve
+
+__all__ = ["serve"]

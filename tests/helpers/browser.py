@@ -131,7 +131,7 @@ class Page:
 
     def score(self, video: Path) -> dict[str, float]:
         """Chooses a video file; returns its scores."""
-        self.run("document.getElementById('status').textContent = ''")
+        self.run("const { classList } = Object.assign(document.getElementById('status'), { textContent: '' }); classList.remove('error')")
         self.driver.find_element("id", "file").send_keys(str(video))
         self.until("document.getElementById('status').textContent.includes(': scored.')")
         return self.scores()

@@ -49,9 +49,11 @@ export class Network {
   /** Returns in words where it runs, and how it was compared with TensorFlow Lite. */
   get described() {
     const titles = { webgpu: "WebGPU", wasm: `WebAssembly, ${this.threads} thread${this.threads > 1 ? "s" : ""}` };
-    const check = this.checks.find(({ device }) => device === this.device);
-    const others = this.checks.filter(({ error }) => error).map(({ device, error }) => `; ${titles[device]}: ${error}`);
-    return `${titles[this.device]}; within ${check.difference.toExponential(0)} of TensorFlow Lite on a test clip${others.join("")}`;
+    const parts = this.checks.map(({ device, difference, milliseconds, error }) => {
+      const chosen = device === this.device ? "" : " (not used)";
+      return `${titles[device]}${chosen}: ${error || `${milliseconds.toFixed(0)} ms, within ${difference.toExponential(0)} of TensorFlow Lite on a test clip`}`;
+    });
+    return parts.join("; ");
   }
 }
 
