@@ -77,8 +77,9 @@ class VideoClassifier:
               motions; made to be fitted), or "r3d34/kinetics400" and the like
               (`applications.list_weights`);
             - the folder of a run, or the `Run` that a training returned;
-            - a file: `.keras`, the `.zip` of a page (`python -m keras_r3d.web`), `.weights.h5`, `.npz`, PyTorch's `.pth` or `.safetensors`,
-              `.tflite`, `.onnx`, `.xml` of OpenVINO; or the folder of a SavedModel;
+            - a file: `.keras`, `.weights.h5`, `.npz`, PyTorch's `.pth` or `.safetensors`,
+              `.tflite`, `.onnx`, `.xml` of OpenVINO, the `.zip` that a page saves (`python -m
+              keras_r3d.web`); or the folder of a SavedModel;
             - such a file on the Hugging Face hub, "hf://OWNER/NAME/FILE";
             - a `keras.Model` in memory that takes clips `(batch, frames, height, width, channels)`;
             - the address of a model behind TensorFlow Serving, "grpc://HOST:8500/NAME" or
@@ -688,10 +689,11 @@ class VideoClassifier:
         Args:
             form: "saved_model", "tflite", "onnx", "openvino" or "web", a page for browsers.
             output: where to: for "saved_model" a folder that gets a new version number inside, for
-                "openvino" and "web" a folder, else a file. None is a place in the folder of its run.
-            quantize: what weights and activations become: of "tflite" and "web" "none", "float16", "dynamic"
-                (int8 weights) or "int8"; of "saved_model" "none", "bfloat16" or "float16"; of the
-                others "none".
+                "openvino" and "web" a folder, else a file. None is a place in the folder of its
+                run.
+            quantize: what weights and activations become: of "tflite" and "web" "none", "float16",
+                "dynamic" (int8 weights) or "int8"; of "saved_model" "none", "bfloat16" or
+                "float16"; of the others "none".
             data: labeled videos to compare and calibrate on, as `keras_r3d.data.open_videos`
                 takes them; None is those of its run.
             split: of the videos to compare on; None is that of the recipe.

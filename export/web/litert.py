@@ -27,10 +27,15 @@ def add(page: Path, folder: str | None) -> list[str]:
     """
     manifest = json.loads(Path(__file__).with_name(_MANIFEST).read_text(encoding="utf-8"))
     version = next(iter(manifest["files"])).split("@")[1].partition("/")[0]
-    modules = files.cache() / f"litertjs-{version}" / "node_modules" if folder is None else Path(folder)
+    modules = (
+        files.cache() / f"litertjs-{version}" / "node_modules" if folder is None else Path(folder)
+    )
     missing = "" if folder is not None or modules.is_dir() else _fetch(modules.parent, version)
     for name, integrity in manifest["files"].items():
-        source, target = modules / "@litertjs" / name.replace(f"@{version}", ""), page / _FOLDER / name
+        source, target = (
+            modules / "@litertjs" / name.replace(f"@{version}", ""),
+            page / _FOLDER / name,
+        )
         if not source.is_file() or _hash(source) != integrity:
             missing = missing or f"{source} is missing, or not that of version {version}"
             break
@@ -38,7 +43,9 @@ def add(page: Path, folder: str | None) -> list[str]:
         shutil.copyfile(source, target)
     if not missing:
         files.write_json(page / _MANIFEST, manifest | {"base": _FOLDER})
-        return [f"LiteRT.js {version} is in the folder, from {'npm' if folder is None else folder}."]
+        return [
+            f"LiteRT.js {version} is in the folder, from {'npm' if folder is None else folder}."
+        ]
     if folder is not None:
         raise ExportError(
             f"`litert` must be a node_modules with LiteRT.js, as `npm install @litertjs/core@"
@@ -62,7 +69,14 @@ def _fetch(folder: Path, version: str) -> str:
     try:
         with files.atomic(folder) as written:
             written.mkdir()
-            words = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(written)]
+            words = [
+                "install",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+                "--prefix",
+                str(written),
+            ]
             subprocess.run(
                 [npm, *words, f"@litertjs/core@{version}", f"@litertjs/wasm-utils@{version}"],
                 cwd=written,

@@ -14,7 +14,7 @@ from keras_r3d.export.tflite import tflite
 from keras_r3d.export.web import web
 from keras_r3d.system import files
 
-_RECIPE = "few", ["model.weights=motion", "model.name=r3d10"]
+_NETWORK, _WEIGHTS = "r3d10", "motion"
 
 
 def open_page(litert: str | None, say: Callable[[str], None]) -> Path:
@@ -35,10 +35,10 @@ def open_page(litert: str | None, say: Callable[[str], None]) -> Path:
 
 
 def _write(path: Path, litert: str | None) -> Sequence[str]:
-    recipe = recipes.load(*_RECIPE)
+    recipe = recipes.load("few", [f"model.name={_NETWORK}", f"model.weights={_WEIGHTS}"])
     assert recipe.few is not None
     shape = recipe.clips.shape
-    network = get_model(recipe.model.name, weights=recipe.model.weights, input_shape=shape)
+    network = get_model(_NETWORK, weights=_WEIGHTS, input_shape=shape)
     metadata = read_metadata(network)
     assert metadata is not None
     metadata = dataclasses.replace(metadata, labels=(), recipe=recipes.to_dict(recipe))

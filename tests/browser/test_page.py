@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from browser import Page, serving, write_camera
+from web_pages import HTML
 
 from keras_r3d import VideoClassifier
 from keras_r3d.data.decoding import pixels
@@ -21,9 +22,9 @@ from keras_r3d.data.sampling import cropping, temporal
 from keras_r3d.inference.embeddings.ridge import STRENGTHS, Ridge, _temperature
 from keras_r3d.system import files
 
+pytest_plugins = ["web_pages"]  # fixtures
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
-HTML = "<img src=x onerror=alert(1)>"  # the name of a class
 # Largest difference of a video's score from `predict`'s: a browser converts colors otherwise, and
 # may leave out frames.
 SCALING = 0.1
@@ -32,7 +33,8 @@ RECORD = """
     const post = Worker.prototype.postMessage;
     window.sent = new Map();
     Worker.prototype.postMessage = function (message, transfer) {
-        if (message.task === "score") sent.set(message.id, message.clips.map((clip) => Array.from(clip)));
+        const { task, id, clips } = message;
+        if (task === "score") sent.set(id, clips.map((clip) => Array.from(clip)));
         if (!this.heard) this.addEventListener("message", ({ data }) => {
             if (sent.has(data.id)) window.scored = { clips: sent.get(data.id), ...data.result };
             sent.delete(data.id);
@@ -66,7 +68,9 @@ def test_the_page_says_what_it_computes_by_what(page, opened):
     assert "WebAssembly" in opened.text("device")
     assert "of TensorFlow Lite on a test clip" in opened.text("device")
     assert "67 classes; " in opened.text("trained")
-    assert opened.text("clips") == "16 frames spread over a movement; the whole picture at 64 pixels"
+    assert (
+        opened.text("clips") == "16 frames spread over a movement; the whole picture at 64 pixels"
+    )
     assert opened.run("return crossOriginIsolated")
 
 
@@ -125,8 +129,8 @@ def test_memory_stays_as_it_is(page, videos, tmp_path):
         for _ in range(3):
             opened.driver.set_script_timeout(60)
             measure = (
-                "const done = arguments[0]; setTimeout(() => "
-                "performance.measureUserAgentSpecificMemory().then(({ bytes }) => done(bytes)), 5000)"
+                "const done = arguments[0]; setTimeout(() => performance"
+                ".measureUserAgentSpecificMemory().then(({ bytes }) => done(bytes)), 5000)"
             )
             sizes.append(opened.driver.execute_async_script(measure))
         assert sizes[2] - sizes[0] < 10e6, sizes
@@ -137,7 +141,9 @@ def test_a_phone_shows_all_of_it(page):
         opened.ready()
         assert opened.run("return document.documentElement.scrollWidth") <= 360
         for name in ("camera", "bars", "timeline", "trained"):
-            box = opened.run("return document.getElementById(arguments[0]).getBoundingClientRect()", name)
+            box = opened.run(
+                "return document.getElementById(arguments[0]).getBoundingClientRect()", name
+            )
             assert 0 <= box["left"] < box["right"] <= 360, name
             assert box["height"] > 10, name
 
@@ -191,7 +197,10 @@ def other_scores(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (damage_model, "model.tflite is damaged: the model inside is not the one that was exported."),
+        (
+            damage_model,
+            "model.tflite is damaged: the model inside is not the one that was exported.",
+        ),
         (other_file, "model.tflite is no .tflite file: a model that `python -m keras_r3d.export`"),
         (other_model, "model.tflite does not say what its classes are and how its clips are cut:"),
         (damage_runtime, "index.js cannot be loaded, or is not the file it should be."),
@@ -255,10 +264,18 @@ def test_litert_may_come_from_another_server(changed):
 
 
 def in_page(opened: Page, script: str, *values):
-    """Runs JavaScript with modules of the page; `given` are the values, `return` gives the result."""
+    """Runs JavaScript with modules of the page, which finds the values in `given`."""
     run = f"(async (given) => {{ {script} }})([...arguments])"
     done = "const done = arguments[arguments.length - 1];"
-    return opened.driver.execute_async_script(f"{done} {run}.then(done, (e) => done(String(e)))", *values)
+    return opened.driver.execute_async_script(
+        f"{done} {run}.then(done, (e) => done(String(e)))", *values
+    )
+
+
+WINDOWS = """
+    const { wholeVideo } = await import('./windows.js');
+    return wholeVideo(given[0], given[1], { windows: given[2] });
+"""
 
 
 def clips_of(kind: str, **sampling) -> dict:
@@ -270,7 +287,6 @@ def test_windows_are_those_of_python(opened, count):
     shares = (1.0, 0.667, 0.5)
     snippets = temporal.snippets(count, 8, 4, lambda n, parts: [temporal.spread(n, parts)])
     times = (3 + np.arange(count) / 29.97).tolist()
-    script = "return (await import('./windows.js')).wholeVideo(given[0], given[1], { windows: given[2] })"
     for clips, windows, expected in [
         (clips_of("uniform"), "all", [temporal.spread(count, 8)]),
         (clips_of("uniform", spans=shares), "all", temporal.spans(count, 8, shares)),
@@ -280,7 +296,7 @@ def test_windows_are_those_of_python(opened, count):
         (clips_of("consecutive", stride=1), "all", temporal.sliding_clips(count, 8, 1, 1.0)),
         (clips_of("segments", snippet=4), "all", snippets),
     ]:
-        found = in_page(opened, script, times, clips, windows)
+        found = in_page(opened, WINDOWS, times, clips, windows)
         # A last window that is not full is looped here, and left out there.
         assert found[: len(expected)] == [row.tolist() for row in expected], (clips, windows)
         assert len(found) <= len(expected) + (count > 8), (clips, windows)
@@ -288,16 +304,17 @@ def test_windows_are_those_of_python(opened, count):
 
 def test_frames_that_the_browser_left_out_are_filled(opened):
     times = [0, 0.1, 0.2, 0.5, 0.6, 0.7, 0.8, 0.9]
-    script = "return (await import('./windows.js')).wholeVideo(given[0], given[1], { windows: 'all' })"
     clips = {"frames": 10, "sampling": {"kind": "uniform"}}
-    assert in_page(opened, script, times, clips) == [[0, 1, 2, 2, 3, 3, 4, 5, 6, 7]]
+    assert in_page(opened, WINDOWS, times, clips, "all") == [[0, 1, 2, 2, 3, 3, 4, 5, 6, 7]]
 
 
 @pytest.mark.parametrize("size", [(480, 640), (300, 200), (40, 60), (1080, 1920)])
 @pytest.mark.parametrize("whole", [True, False])
 def test_frames_are_cut_as_python_cuts_them(opened, size, whole):
     height, width = size
-    image = cv2.resize(np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8), (width, height))
+    image = cv2.resize(
+        np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8), (width, height)
+    )
     rgba = np.dstack([image, np.full(size, 255, np.uint8)])
     clips = {"size": 64, "short_side": 80, "crop": {"kind": "whole" if whole else "multiscale"}}
     script = """
@@ -339,6 +356,6 @@ def test_the_head_is_the_ridge_regression_of_few(opened):
         candidates.append((loss, strength, temperature, scores))
     _, strength, temperature, scores = min(candidates, key=lambda row: row[0])
     kernel, bias = ridge.linear(strength)
-    assert np.array(found["kernel"]).T == pytest.approx(temperature * kernel, rel=1e-6, abs=1e-9)
+    assert pytest.approx(temperature * kernel, rel=1e-6, abs=1e-9) == np.array(found["kernel"]).T
     assert found["bias"] == pytest.approx((temperature * bias).tolist(), rel=1e-6)
     assert found["heldOut"] == scores.argmax(axis=1).tolist()

@@ -11,6 +11,7 @@ from test_teaching import Teacher, saved
 from keras_r3d import VideoClassifier
 from keras_r3d.data import open_videos
 
+pytest_plugins = ["web_pages"]  # fixtures
 pytestmark = [pytest.mark.browser, pytest.mark.real, pytest.mark.timeout(1800)]
 
 
@@ -72,9 +73,14 @@ def test_three_gestures_are_taught_by_four_recordings(teach, gestures, tmp_path)
     labels = ["left", "right", "up"]
     splits = open_videos(gestures).splits
     camera = tmp_path / "camera.y4m"
-    examples = {label: [v for v in splits["train"] if v.label == label][1::3][:4] for label in labels}
+    examples = {
+        label: [v for v in splits["train"] if v.label == label][1::3][:4] for label in labels
+    }
     write_camera(camera, Path(examples["up"][0].path))
-    with serving(teach) as address, Page(f"{address}?countdown=0", camera=camera, files=tmp_path) as page:
+    with (
+        serving(teach) as address,
+        Page(f"{address}?countdown=0", camera=camera, files=tmp_path) as page,
+    ):
         teacher = Teacher(page, camera, 3.0)
         teacher.name_classes(labels)
         for number in range(4):

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from browser import Page, serving, write_camera
 from commands import ROOT
-from conftest import HTML
+from web_pages import HTML
 
 from keras_r3d import VideoClassifier
 from keras_r3d.data import open_videos
 
+pytest_plugins = ["web_pages"]  # fixtures
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1200)]
 
 BEFORE, AFTER = 0.6, 1.5  # seconds that a movement waits for the recording to begin, and its end
@@ -80,14 +81,20 @@ def taught(teach, videos, tmp_path_factory):
     folder = tmp_path_factory.mktemp("taught")
     camera = folder / "camera.y4m"
     write_camera(camera, videos / "up" / "1.mp4")
-    with serving(teach) as address, Page(f"{address}?countdown=0", camera=camera, files=folder) as page:
+    with (
+        serving(teach) as address,
+        Page(f"{address}?countdown=0", camera=camera, files=folder) as page,
+    ):
         teacher = Teacher(page, camera, 2.5)
         teacher.name_classes([HTML, "up"])
         for seed in ("1", "3"):
             teacher.record(0, videos / "left" / f"{seed}.mp4", still=True)
             teacher.record(1, videos / "left" / f"{seed}.mp4")
             teacher.record(2, videos / "up" / f"{seed}.mp4")
-        said = {"accuracy": page.text("accuracy"), "images": page.run("return document.images.length")}
+        said = {
+            "accuracy": page.text("accuracy"),
+            "images": page.run("return document.images.length"),
+        }
         named = {label: teacher.label_of(videos / label / "3.mp4") for label in ("left", "up")}
         return saved(page, folder), said, named
 
@@ -108,9 +115,20 @@ def test_recordings_are_videos_to_train_on(taught, tmp_path):
     videos = open_videos(path)
     assert sorted(videos.classes) == sorted([HTML, "nothing", "up"])
     assert len(videos.splits["train"]) == 6
-    command = [sys.executable, "-m", "keras_r3d.train", str(path), "--recipe=few", "--weights=motion"]
+    command = [
+        sys.executable,
+        "-m",
+        "keras_r3d.train",
+        str(path),
+        "--recipe=few",
+        "--weights=motion",
+    ]
     done = subprocess.run(
-        [*command, f"--workdir={tmp_path / 'run'}"], cwd=ROOT, capture_output=True, text=True, check=False
+        [*command, f"--workdir={tmp_path / 'run'}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(VideoClassifier(tmp_path / "run").classes) == sorted(videos.classes)

@@ -61,5 +61,5 @@ def test_a_small_archive_of_much_is_an_error(tmp_path, monkeypatch):
     path = tmp_path / "bomb.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("red/0.avi", bytes(10**6))
-    with pytest.raises(DataError, match="bomb.zip would be 0.0 GiB, 100 times its size: unpack it"):
+    with pytest.raises(DataError, match=r"bomb.zip would be 0.0 GiB, 100 times its size"):
         open_videos(path)

@@ -73,7 +73,9 @@ class Page:
         return self
 
     def __exit__(self, kind, *_) -> None:
-        rows = [row["message"] for row in self.driver.get_log("browser") if row["level"] == "SEVERE"]
+        rows = [
+            row["message"] for row in self.driver.get_log("browser") if row["level"] == "SEVERE"
+        ]
         self.driver.quit()
         self._profile.cleanup()
         assert kind is not None or not rows, rows
@@ -97,7 +99,7 @@ class Page:
         return self.run("return document.querySelector('#status.error')?.textContent ?? ''")
 
     def until(self, condition: str, seconds: float = 60.0) -> Any:
-        """Waits until a JavaScript expression holds, and returns it; fails if the page complains."""
+        """Waits until a JavaScript expression holds; returns it. Fails if the page complains."""
         end = time.monotonic() + seconds
         while not (value := self.run(f"return {condition}")):
             assert not self.error, self.error
@@ -131,7 +133,10 @@ class Page:
 
     def score(self, video: Path) -> dict[str, float]:
         """Chooses a video file; returns its scores."""
-        self.run("const { classList } = Object.assign(document.getElementById('status'), { textContent: '' }); classList.remove('error')")
+        self.run(
+            "const status = document.getElementById('status');"
+            "status.textContent = ''; status.classList.remove('error')"
+        )
         self.driver.find_element("id", "file").send_keys(str(video))
         self.until("document.getElementById('status').textContent.includes(': scored.')")
         return self.scores()

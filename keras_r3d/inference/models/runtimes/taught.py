@@ -23,7 +23,7 @@ _MOST_BYTES = 2**26
 
 
 def build(path: Path) -> keras.Model:
-    """Returns the model in such an archive; raises ModelError if there is none, or it is damaged."""
+    """Returns the model in such an archive; ModelError if there is none, or it is damaged."""
     try:
         return _build(_read(path))
     except KeyError as error:
@@ -31,7 +31,14 @@ def build(path: Path) -> keras.Model:
             f"{path} must hold a {_HEAD}, as the page of `python -m keras_r3d.web` saves it; it "
             f"lacks {error}."
         ) from error
-    except (ValueError, TypeError, RecipeError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        ValueError,
+        TypeError,
+        RecipeError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise ModelError(f"{path} is damaged: {error}") from error
 
 
@@ -56,7 +63,9 @@ def _build(values: dict) -> keras.Model:
     kernel, bias = np.array(values["kernel"], np.float64).T, np.array(values["bias"], np.float64)
     wanted = (embedder.output_shape[-1], len(classes)), (len(classes),)
     if (kernel.shape, bias.shape) != wanted or not np.isfinite(np.vstack([kernel, bias])).all():
-        raise ValueError(f"its classifier must be of {wanted}. Received: {kernel.shape, bias.shape}")
+        raise ValueError(
+            f"its classifier must be of {wanted}. Received: {kernel.shape, bias.shape}"
+        )
     model = embedding.classifier([embedder], kernel, bias)
     metadata.record(model, labels=list(map(str, classes)), recipe=recipes.to_dict(recipe))
     return model
