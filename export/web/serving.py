@@ -44,7 +44,6 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
 def open_server(folder: Path, port: int) -> http.server.ThreadingHTTPServer:
     """Opens a server of a folder, for this machine alone; 0 is any free port."""
-    check_range(0, 65535, port=port)
     if not (folder / "index.html").is_file():
         raise ArgumentError(
             f"`folder` {folder} must be a page, as `python -m keras_r3d.export --format web` "
@@ -72,12 +71,14 @@ def serve(
         folder: what `VideoClassifier.export("web")` wrote; None is a page in which movements are
             taught before the camera.
         port: of http://localhost; 0 takes any that is free.
-        litert: of the page in which movements are taught, as of `VideoClassifier.export`.
+        litert: of the page in which movements are taught: a node_modules that LiteRT.js is taken
+            from; None takes it by npm, or else the page loads it from a CDN.
         say: takes lines of text.
 
     Raises:
         ArgumentError: the folder is no such page, or the port is in use.
     """
+    check_range(0, 65535, port=port)
     if folder is None:
         from keras_r3d.export.web.teaching import open_page
 

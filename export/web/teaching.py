@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_r3d import recipe as recipes
+from keras_r3d._version import __version__
 from keras_r3d.applications import embedding, get_model, read_metadata
 from keras_r3d.export.formats import Source
 from keras_r3d.export.tflite import tflite
@@ -22,15 +23,22 @@ def open_page(litert: str | None, say: Callable[[str], None]) -> Path:
 
     `litert` is as of `VideoClassifier.export`.
     """
-    sources = [path for path in web.PAGE.parent.rglob("*.*") if path.suffix != ".pyc"]
-    folder = files.cache() / f"teach-{files.sha256(*sorted(sources))[:16]}"
-    if litert is not None or not folder.is_dir():
-        say("Making the page, once …")
-        files.make_folder(folder.parent)
+    sources = sorted(path for path in web.PAGE.parent.rglob("*.*") if path.suffix != ".pyc")
+    key = files.sha256_of([files.sha256(*sources).encode(), repr((litert, __version__)).encode()])
+    folder = files.cache() / f"teach-{key[:16]}"
+    if folder.is_dir():
+        return folder
+    say("Making the page, once …")
+    files.make_folder(folder.parent)
+    try:
         with files.atomic(folder) as written:
             written.mkdir()
             notes = _write(written, litert)
-        say(*notes)
+    except files.WriteError:
+        if not folder.is_dir():  # another process may have been faster
+            raise
+        notes = []
+    say("\n".join(notes))
     return folder
 
 

@@ -7,9 +7,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from browser import Page, serving, write_camera
+from browser import HTML, Page, serving, write_camera
 from commands import ROOT
-from web_pages import HTML
 
 from keras_r3d import VideoClassifier
 from keras_r3d.data import open_videos

@@ -15,8 +15,9 @@ import numpy as np
 from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.export.web.serving import open_server
 
+HTML = "<img src=x onerror=alert(1)>"  # name of a class, which must stay text
 _FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--headless", "--no-sandbox", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 
@@ -36,6 +37,7 @@ class Page:
 
     Args:
         camera: a file of `write_camera`, which its camera plays again and again; None is no camera.
+        gpu: has WebGPU, computed by the CPU.
         flags: of Chromium.
         files: folder that it saves files in.
     """
@@ -45,6 +47,7 @@ class Page:
         address: str,
         *,
         camera: Path | None = None,
+        gpu: bool = False,
         flags: Sequence[str] = (),
         files: Path | None = None,
         size: tuple[int, int] = (1280, 900),
@@ -59,6 +62,8 @@ class Page:
             saved = {"download.default_directory": str(files)}
             options.add_experimental_option("prefs", saved)
         flags = [*_FLAGS, *flags, f"--user-data-dir={self._profile.name}"]
+        software = ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"]
+        flags += software if gpu else ["--disable-gpu"]
         if camera is not None:
             flags += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
             flags += [f"--use-file-for-fake-video-capture={camera}"]

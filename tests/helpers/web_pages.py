@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import HTML
 from video_files import encode
 
 from keras_r3d import VideoClassifier
@@ -12,7 +13,6 @@ from keras_r3d.applications import metadata
 from keras_r3d.data import motion
 from keras_r3d.export.web import teaching
 
-HTML = "<img src=x onerror=alert(1)>"
 MOTIONS = {"up": "up", "left": "left", "circle_clockwise": "circle_clockwise", "wave_arm": HTML}
 SEEDS = 1, 3  # of clear cases
 

@@ -51,7 +51,9 @@ export class Network {
     const titles = { webgpu: "WebGPU", wasm: `WebAssembly, ${this.threads} thread${this.threads > 1 ? "s" : ""}` };
     const parts = this.checks.map(({ device, difference, milliseconds, error }) => {
       const chosen = device === this.device ? "" : " (not used)";
-      return `${titles[device]}${chosen}: ${error || `${milliseconds.toFixed(0)} ms, within ${difference.toExponential(0)} of TensorFlow Lite on a test clip`}`;
+      const off = difference ? `within ${difference.toExponential(0)} of` : "the same as";
+      const found = `${milliseconds.toFixed(0)} ms a clip, scores ${off} TensorFlow Lite's on a test clip`;
+      return `${titles[device]}${chosen}: ${error || found}`;
     });
     return parts.join("; ");
   }

@@ -50,7 +50,8 @@ export class Stage {
 
   async #watch() {
     this.stop();
-    await openCamera(this.video);
+    $("camera").disabled = true; // while the visitor is asked
+    await openCamera(this.video).finally(() => { $("camera").disabled = false; });
     const camera = new Newest(this.video, this.model);
     this.#opened(camera);
     say("Watching.");
@@ -58,11 +59,16 @@ export class Stage {
       this.stop();
       say("The camera is gone: plug it in, and start it again.", true);
     };
-    while (this.camera === camera) {
-      const due = pause(EVERY_MILLISECONDS);
-      const clips = camera.clips(seconds());
-      if (clips) await this.takeClips(clips, camera);
-      await due;
+    try {
+      while (this.camera === camera) {
+        const due = pause(EVERY_MILLISECONDS);
+        const clips = camera.clips(seconds());
+        if (clips) await this.takeClips(clips, camera);
+        await due;
+      }
+    } catch (error) {
+      this.stop();
+      throw error;
     }
   }
 

@@ -51,7 +51,7 @@ async function start({ runtime, bytes, shape, example, useGpu = true, threads: m
   }
   const threads = threaded ? Math.max(1, Math.min(most, navigator.hardwareConcurrency >> 1)) : 1; // others are for the page
   const checks = [];
-  for (const device of useGpu && self.navigator.gpu ? ["webgpu", "wasm"] : ["wasm"]) {
+  for (const device of useGpu && litert.getWebGpuDevice() ? ["webgpu", "wasm"] : ["wasm"]) {
     const check = { device, difference: NaN, milliseconds: Infinity, error: "" };
     checks.push(check);
     try {
