@@ -49,10 +49,9 @@ class Teacher:
     def record(self, place: int, video: Path, still: bool = False) -> None:
         """Records a movement, or the first frame of a video standing still."""
         write_camera(self._camera, video, *((5, 0) if still else (BEFORE, AFTER)))
-        self.page.start_camera()
         strips = f"document.querySelectorAll('.class')[{place}].querySelectorAll('figure').length"
         count = self.page.run(f"return {strips}")
-        self.page.run("document.querySelectorAll('.record')[arguments[0]].click()", place)
+        self.page.start_camera(f"document.querySelectorAll('.record')[{place}].click();")
         self.page.until(f"{strips} === {count + 1}")
 
     def label_of(self, video: Path) -> str:

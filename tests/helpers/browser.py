@@ -129,11 +129,16 @@ class Page:
         """Clicks an element."""
         self.driver.find_element("id", name).click()
 
-    def start_camera(self) -> None:
-        """Starts the camera, which plays its file from the start."""
+    def start_camera(self, then: str = "") -> None:
+        """Starts the camera, which plays its file from the start; then runs JavaScript at once."""
         if self.text("camera").startswith("Stop"):
             self.click("camera")
-        self.click("camera")
+        self.run(
+            "document.getElementById('camera').click();"
+            "const waiting = setInterval(() => {"
+            "if (!document.body.classList.contains('live')) return;"
+            f"clearInterval(waiting); {then} }}, 10);"
+        )
         self.until("document.body.classList.contains('live')")
 
     def score(self, video: Path) -> dict[str, float]:
