@@ -18,6 +18,7 @@ VENV_REMOTE ?= .venv-remote
 VENV_CLUSTER ?= .venv-cluster
 VENV_TORCH ?= .venv-torch
 VENV_DOCS ?= .venv-docs
+VENV_BROWSER ?= .venv-browser
 # For machines with a GPU this takes PyTorch's CUDA libraries along; if that is too much:
 # make test-torch TORCH="torch torchvision --index-url https://download.pytorch.org/whl/cpu"
 TORCH ?= torch==2.13.0 torchvision==0.28.0
@@ -25,7 +26,8 @@ TORCH ?= torch==2.13.0 torchvision==0.28.0
 PYTEST_FLAGS ?= -n 2 --dist loadfile
 KERAS_OLDEST := $(shell sed -n 's/.*"keras>=\([0-9.]*\),.*/\1/p' pyproject.toml)
 
-.PHONY: demo docs test test-311 test-newest test-oldest test-remote test-cluster test-slow test-real test-torch lint clean
+.PHONY: demo docs test test-311 test-newest test-oldest test-remote test-cluster test-browser test-slow test-real \
+	test-torch lint clean
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python -m keras_r3d.train --recipe demo
@@ -69,6 +71,12 @@ test-cluster: $(VENV_CLUSTER)/.installed
 docs: $(VENV_DOCS)/.installed
 	$(VENV_DOCS)/bin/python docs/site/stage.py build/docs
 	cd build/docs && $(abspath $(VENV_DOCS))/bin/zensical build --strict --config-file mkdocs.yml
+
+# The pages in Chromium, by Selenium in an environment of its own; on real videos, too, if they are named.
+test-browser: $(VENV)/.installed $(VENV_BROWSER)/.installed
+	@command -v chromium chromedriver >/dev/null || { \
+		echo "Chromium is missing. Debian: apt-get install chromium chromium-driver"; exit 1; }
+	$(VENV_BROWSER)/bin/python -m pytest tests/browser -m "browser$(if $(KERAS_R3D_REAL_DATA),, and not real)"
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
@@ -117,6 +125,14 @@ $(VENV_DOCS)/.installed: pyproject.toml
 		| $(VENV_DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r /dev/stdin
 	@touch $@
 
+$(VENV_BROWSER)/.installed: $(VENV)/.installed
+	@echo "Setting up $(VENV_BROWSER) (once) …"
+	@$(VENV)/bin/python -m venv $(VENV_BROWSER) 2>/dev/null || $(PYTHON) .ci/venv_without_ensurepip.py $(VENV_BROWSER)
+	@$(VENV_BROWSER)/bin/python -m pip install --quiet --disable-pip-version-check selenium
+	@$(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+		$$($(VENV_BROWSER)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/main.pth
+	@touch $@
+
 # $(1) Python, $(2) folder of the virtual environment, $(3) what to install beside the project.
 comma := ,
 define install
@@ -133,4 +149,5 @@ define install
 endef
 
 clean:
-	rm -rf $(VENV) $(VENV_311) $(VENV_NEWEST) $(VENV_OLDEST) $(VENV_REMOTE) $(VENV_CLUSTER) $(VENV_TORCH) $(VENV_DOCS) build dist *.egg-info
+	rm -rf $(VENV) $(VENV_311) $(VENV_NEWEST) $(VENV_OLDEST) $(VENV_REMOTE) $(VENV_CLUSTER) $(VENV_TORCH) $(VENV_DOCS) \
+		$(VENV_BROWSER) build dist *.egg-info

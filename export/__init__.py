@@ -1,4 +1,8 @@
-"""Exports of a model: SavedModel, TFLite, ONNX and OpenVINO, each compared with Keras.
+"""Exports of a model: SavedModel, TFLite, ONNX, OpenVINO and a web page, each compared with Keras.
 
 Installed as `keras_r3d.export`.
 """
+
+from keras_r3d.export.web.serving import serve
+
+__all__ = ["serve"]

@@ -64,6 +64,7 @@ def export(
     split: str | None = None,
     videos: int = 100,
     min_agreement: float | None = None,
+    litert: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Exported:
     """Exports a Keras model, loads it again and keeps it only if it agrees with Keras on videos.
@@ -72,6 +73,8 @@ def export(
     """
     chosen = formats.get_format(form, quantize)
     model, run = opened.classifier, opened.run
+    if litert is not None and form != "web":
+        raise ExportError(f"`litert` is for `form` web. Received: {form}")
     if run is None and (data is None or output is None):
         raise ExportError(
             f"{model.name} is of no run: pass `data`, labeled videos to compare the export with "
@@ -96,9 +99,9 @@ def export(
             return example_clips(train, model.clips, _CALIBRATION_CLIPS, print)
 
         example = example_clips(side, model.clips, 1, lambda _: None)[0]
-        source = Source(network, metadata, example, calibration)
+        source = Source(network, metadata, example, calibration, litert)
         with files.atomic(path) as written:
-            chosen.write(source, written, quantize)
+            notes = list(chosen.write(source, written, quantize))
             loaded = runtimes.load_export(written / chosen.model)
             score = loaded.score(model.eval.batch_size)
             exported = dataclasses.replace(model, name=str(path), score=score, network=None)
@@ -121,7 +124,8 @@ def export(
             json_path, card_path = _descriptions(chosen, path, written)
             files.write_json(json_path, record)
             files.write_text(card_path, card.text(opened, source, record, side.name, name))
-        notes = saved_model.write_beside(path.parent, path.parent.name) if chosen.versioned else []
+        if chosen.versioned:
+            notes += saved_model.write_beside(path.parent, path.parent.name)
         return Exported(path, measured, record, _descriptions(chosen, path, path), notes)
 
 

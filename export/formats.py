@@ -20,6 +20,7 @@ class Source:
     metadata: Metadata  # what the export is to say of itself, with class names and a recipe
     example: np.ndarray  # clip, uint8 (frames, height, width, channels), to warm up a server with
     calibration: Callable[[], Iterable[np.ndarray]]  # clips that int8 chooses its scales on
+    litert: str | None = None  # of a page: the folder that LiteRT.js is taken from
 
     @property
     def classes(self) -> Sequence[str]:
@@ -48,10 +49,13 @@ class Format:
     model: str = ""
     packages: Sequence[str] = ()
 
-    def write(self, source: Source, path: Path, quantize: str) -> None:
-        """Writes a model to a new path; raises ExportError if the format cannot hold it."""
+    def write(self, source: Source, path: Path, quantize: str) -> Sequence[str]:
+        """Writes a model to a new path; raises ExportError if the format cannot hold it.
+
+        Returns what else there is to say, in sentences.
+        """
         module = importlib.import_module(f"keras_r3d.export.{self.module}")
-        module.write(source, path, quantize)
+        return module.write(source, path, quantize) or ()
 
 
 _ONNX = ("onnx", "tf2onnx", "onnxruntime")  # the last to compare it with Keras
@@ -65,6 +69,7 @@ FORMATS = {
         Format("tflite", "tflite.tflite", _LITE, suffix=".tflite"),
         Format("onnx", "onnx", _NONE, suffix=".onnx", packages=_ONNX),
         Format("openvino", "openvino", _NONE, model="model.xml", packages=("openvino",)),
+        Format("web", "web.web", _LITE, model="model.tflite"),
     )
 }
 

@@ -83,7 +83,8 @@ class VideoClassifier:
               (`applications.list_weights`);
             - the folder of a run, or the `Run` that a training returned;
             - a file: `.keras`, `.weights.h5`, `.npz`, PyTorch's `.pth` or `.safetensors`,
-              `.tflite`, `.onnx`, `.xml` of OpenVINO; or the folder of a SavedModel;
+              `.tflite`, `.onnx`, `.xml` of OpenVINO, the `.zip` that a page saves (`python -m
+              keras_r3d.web`); or the folder of a SavedModel;
             - such a file on the Hugging Face hub, "hf://OWNER/NAME/FILE";
             - a `keras.Model` in memory that takes clips `(batch, frames, height, width, channels)`;
             - the address of a model behind TensorFlow Serving, "grpc://HOST:8500/NAME" or
@@ -476,7 +477,7 @@ class VideoClassifier:
             source: number or address of a camera, or a video file, played at its own speed.
             seconds: of a camera: newest seconds that a clip is spread over, of models that spread
                 clips over whole videos.
-            every: of a camera: seconds from one window to the next; None: they do not overlap.
+            every: of a camera: seconds from one window to the next; None: no overlap.
             smooth: of a camera: newest windows that are averaged.
             duration: of a camera: seconds after which it ends.
             top: classes that `json` names.
@@ -772,17 +773,19 @@ class VideoClassifier:
         split: str | None = None,
         videos: int = 100,
         min_agreement: float | None = None,
+        litert: str | None = None,
         progress: Progress | None = None,
     ) -> "Exported":
         """Exports the model, loads it again and keeps it only if it computes what Keras computes.
 
         Args:
-            form: "saved_model", "tflite", "onnx" or "openvino".
+            form: "saved_model", "tflite", "onnx", "openvino" or "web", a page for browsers.
             output: where to: for "saved_model" a folder that gets a new version number inside, for
-                "openvino" a folder, else a file. None is a place in the folder of its run.
-            quantize: what weights and activations become: of "tflite" "none", "float16", "dynamic"
-                (int8 weights) or "int8"; of "saved_model" "none", "bfloat16" or "float16"; of the
-                others "none".
+                "openvino" and "web" a folder, else a file. None is a place in the folder of its
+                run.
+            quantize: what weights and activations become: of "tflite" and "web" "none", "float16",
+                "dynamic" (int8 weights) or "int8"; of "saved_model" "none", "bfloat16" or
+                "float16"; of the others "none".
             data: labeled videos to compare and calibrate on, as `keras_r3d.data.open_videos`
                 takes them; None is those of its run.
             split: of the videos to compare on; None is that of the recipe.
@@ -790,6 +793,8 @@ class VideoClassifier:
             min_agreement: least share of the windows in which the export must see the class that
                 Keras sees, 0 to 1. None is 0.99; of float16 0.98; of bfloat16, dynamic and int8
                 0.95.
+            litert: of "web": a node_modules that LiteRT.js is taken from. None takes it by npm, or
+                else the page loads it from a CDN.
             progress: takes the number of videos done, and of all: each counts twice, scored by
                 Keras and by the export.
 
@@ -817,6 +822,7 @@ class VideoClassifier:
             split=split,
             videos=videos,
             min_agreement=min_agreement,
+            litert=litert,
             progress=progress,
         )
 

@@ -35,7 +35,7 @@ ROOMS = [
 ]
 COMMANDS = {
     *("train", "evaluate", "predict", "explain", "features", "convert", "prepare"),
-    *("flow", "scan", "view", "client"),
+    *("flow", "scan", "view", "client", "web"),
 }
 # Arithmetic, which other tests run without the rest.
 STDLIB_AND_NUMPY = {

@@ -13,6 +13,7 @@ from keras_r3d.data.decoding import flow_folder
 from keras_r3d.data.decoding.reader import Problem, Reader
 from keras_r3d.data.decoding.video_reader import VideoReader
 from keras_r3d.data.store import Store, StoreReader, is_store
+from keras_r3d.data.unpacking import unpacked
 from keras_r3d.recipe import Clips, VideoList
 from keras_r3d.recipe.schema import HoldOut
 from keras_r3d.system.errors import DataError, check_range
@@ -47,6 +48,7 @@ def open_source(
     Without a seed no videos are held out, any annotations serve for a folder that lacks the named
     ones, and what could not be trained on is accepted, too.
     """
+    data_dir = unpacked(data_dir)
     if str(data_dir) == motion.URL:
         return Source(motion.annotations(), _motion_reader(clips), motion.URL, motion.URL)
     hold_out: dict[str, Any] = {"least_validation": least_validation, "trained_on": False}
@@ -274,8 +276,8 @@ def open_videos(
         data: folder with a folder of videos for each class (or, above them, folders "train",
             "validation" and "test"), a CSV file with the columns `path,label[,split][,group]
             [,start_seconds,end_seconds][,frame_rate]` (`labels` where a video has several), a list
-            of lines "PATH LABEL", a folder of stored flow, or a clip store, also at a URL. A video
-            is a file, or a folder of numbered pictures.
+            of lines "PATH LABEL", a folder of stored flow, or a clip store, also at a URL; or a
+            `.zip` with one of these inside. A video is a file, or a folder of numbered pictures.
         annotations: of a folder: "auto", "folders", or the file in it that lists the videos, or a
             folder or pattern (`*_list_videos.txt`) of a list for each split; also one of the public
             lists of Kinetics, ActivityNet, Sports-1M, UCF101 and HMDB51.

@@ -398,7 +398,9 @@ def _module_path(module: str) -> Path:
     package, *names = module.split(".")
     spec = importlib.util.find_spec(package)
     if spec is not None and spec.origin is not None:
-        path = Path(spec.origin).parent.joinpath(*names).with_suffix(".py")
-        if path.is_file():
-            return path
+        folder = Path(spec.origin).parent
+        for place in (folder, folder.parent):  # in a checkout, `export` lies beside the package
+            path = place.joinpath(*names).with_suffix(".py")
+            if path.is_file():
+                return path
     raise LookupError(f"There is no module {module}.")

@@ -354,7 +354,12 @@ def test_a_model_of_no_run_is_compared_on_other_videos(data, tmp_path):
 @pytest.mark.parametrize(
     ("model", "form", "options", "said"),
     [
-        ("RUN", "pb", {}, "one of ['saved_model', 'tflite', 'onnx', 'openvino']. Received: pb"),
+        (
+            "RUN",
+            "pb",
+            {},
+            "one of ['saved_model', 'tflite', 'onnx', 'openvino', 'web']. Received: pb",
+        ),
         ("RUN", "tflite", {"quantize": "int4"}, "Received: int4"),
         ("RUN", "saved_model", {"quantize": "int8"}, "one of ['none', 'bfloat16', 'float16'] with"),
         ("RUN", "tflite", {"output": "m.pb"}, "must end in .tflite"),

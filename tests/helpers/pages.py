@@ -36,6 +36,7 @@ _MODULES = {
     "data": "Labeled videos, and how clips are cut from them.",
     "applications": "Networks, as `keras.applications` has them, and their weights.",
     "training": "Trainings as recipes say.",
+    "export": "Exports are written by `VideoClassifier.export`.",
     "inference": "What trained models say of videos, beyond the methods of `VideoClassifier`.",
     "errors": "What a caller can act on; all are `keras_r3d.R3DError`.",
 }

@@ -36,7 +36,7 @@ class SegmentRule:
     Attributes:
         window_seconds: of segments: length of a window, or several lengths, for models that spread
             clips over videos.
-        step: of segments: from one window to the next, as a share of a window; else 0.25.
+        step: of segments: from one window to the next, in windows; else 0.25.
         smoothing: of segments: windows over which scores are averaged; else 1.
         threshold: of segments: least score of a class, 0 to 1; else 0.5.
         margin: of segments: before the middle of the first window and behind that of the last, as a

@@ -18,7 +18,13 @@ from keras_r3d.system.errors import ModelError
 
 KERAS = "Keras"
 _SAVED_MODEL = "SavedModel"
-_SUFFIXES = {".keras": KERAS, ".tflite": "TFLite", ".onnx": "ONNX", ".xml": "OpenVINO"}
+_SUFFIXES = {
+    ".keras": KERAS,
+    ".zip": KERAS,
+    ".tflite": "TFLite",
+    ".onnx": "ONNX",
+    ".xml": "OpenVINO",
+}
 _LOADERS = {
     _SAVED_MODEL: loaders.load_saved_model,
     "TFLite": tflite.load,

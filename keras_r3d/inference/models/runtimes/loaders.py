@@ -16,6 +16,7 @@ import tensorflow as tf
 from keras_r3d.applications import Metadata, read_metadata
 from keras_r3d.applications.builders.blocks import split_groups
 from keras_r3d.applications.metadata import JSON_FILE
+from keras_r3d.inference.models.runtimes import taught
 from keras_r3d.system.devices import Devices
 from keras_r3d.system.errors import ModelError
 
@@ -171,7 +172,10 @@ def loading(path: Path | str, library: str) -> Iterator[None]:
 
 
 def load_network(path: Path, hardware: Devices) -> Loaded:
-    """Loads a `.keras` file; nothing in it is executed."""
+    """Loads a `.keras` file, or the `.zip` that a page saves; nothing in it is executed."""
+    if path.suffix == ".zip":
+        with hardware.strategy.scope():
+            return take_network(taught.build(path), str(path), hardware)
     place = f"{path} is damaged, or holds code, which is never executed"
     with loading(place, "Keras"), hardware.strategy.scope():
         network = split_groups(keras.models.load_model(path, compile=False, safe_mode=True))
