@@ -74,7 +74,7 @@ docs: $(VENV_DOCS)/.installed
 
 # The pages in Chromium, by Selenium in an environment of its own; on real videos, too, if they are named.
 test-browser: $(VENV)/.installed $(VENV_BROWSER)/.installed
-	@command -v chromium chromedriver >/dev/null || { \
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
 		echo "Chromium is missing. Debian: apt-get install chromium chromium-driver"; exit 1; }
 	$(VENV_BROWSER)/bin/python -m pytest tests/browser -m "browser$(if $(KERAS_R3D_REAL_DATA),, and not real)"
 
