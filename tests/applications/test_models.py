@@ -107,6 +107,7 @@ def test_the_table_has_every_public_checkpoint():
             "Sports-1M": networks.SPORTS1M,
             "mmaction2": networks.MMACTION_C3D,
             "I3D": networks.INCEPTION,
+            "I3D, flow": networks.INCEPTION_FLOW,
         }
         assert known[year] == one.conventions
 
