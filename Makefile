@@ -47,11 +47,11 @@ test-oldest: $(VENV_OLDEST)/.installed
 	$(VENV_OLDEST)/bin/python -m pytest $(PYTEST_FLAGS)
 
 test-slow: $(VENV)/.installed
-	$(VENV)/bin/python -m pytest -m slow
+	$(VENV)/bin/python -m pytest -m "slow and not real"
 
 test-real: $(VENV)/.installed
 	@test -n "$$KERAS_R3D_REAL_DATA" || { echo "Set KERAS_R3D_REAL_DATA to the folder of real videos."; exit 1; }
-	$(VENV)/bin/python -m pytest -m real
+	$(VENV)/bin/python -m pytest -m "real and not slow and not browser"
 
 # Against PyTorch, in an environment of its own.
 test-torch: $(VENV)/.installed $(VENV_TORCH)/.installed
