@@ -59,7 +59,6 @@ def closing_lines(run: Run) -> list[str]:
     rows = _rows_of_few(summary) if few else _rows(summary, run.recipe.train.epochs)
     python = os.path.relpath(sys.executable)
     python = os.path.normpath(sys.executable) if python.startswith("..") else python
-    picture = run.path / (run_folder.CLIPS if few else run_folder.CURVES)
     commands = [f"keras_r3d.predict VIDEO --model {path}"]
     if not few:
         board = f"tensorboard.main --logdir {path}/{run_folder.TENSORBOARD}"
@@ -67,8 +66,8 @@ def closing_lines(run: Run) -> list[str]:
     formats = ("saved_model", "tflite")
     commands += [f"keras_r3d.export --model {path} --format {name}" for name in formats]
     lines = ["", *(f"  {name:18}{value}" for name, value in rows), ""]
-    table = run_folder.CONFUSION if run.thresholds is None else run_folder.PER_CLASS
-    lines.append(f"Look at {picture} and {run.path / table}. Next:")
+    looked = [run.path / name for name in (run_folder.CLIPS, run_folder.REPORT)]
+    lines.append(f"Look at {' and '.join(str(p) for p in looked if p.exists())}. Next:")
     lines += [f"  {python} -m {arguments}" for arguments in commands]
     if run.recipe.videos.rendered:
         lines.append("With videos of your own, a folder for each class:")

@@ -155,7 +155,7 @@ def test_a_job_whose_worker_is_killed_or_asked_to_stop_goes_on(class_folders, tm
 
     job = Job(path, class_folders, tmp_path / "run")
     assert job.end() == [0, 0]
-    assert "keras_r3d.evaluate --workdir" in job.logs[0].read_text()
+    assert "keras_r3d.evaluate --model" in job.logs[0].read_text()
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "trained"
     assert not (tmp_path / "run" / "evaluation.json").exists()
