@@ -158,6 +158,13 @@ class Page:
             "(bar) => [bar.firstChild.textContent, bar.querySelector('meter').value]))"
         )
 
+    def named(self) -> tuple[str, dict[str, float]]:
+        """Returns the label and the scores of one and the same window."""
+        while True:
+            before, label, after = self.scores(), self.text("label"), self.scores()
+            if before == after:
+                return label, after
+
     def watch_labels(self) -> None:
         """Begins to keep what is shown: how long each label, and all scores."""
         self.run(
