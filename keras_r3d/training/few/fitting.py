@@ -185,12 +185,9 @@ class Fitting:
         used = [kernel is not None for kernel in fitted.kernels]
         kept = [fold != number for number in range(len(fits))]
         distances = [novelty.fit(labeled.taken(chosen), used) for chosen in kept]
-        pairs = itertools.compress(
-            zip(examples.videos, examples.rows, strict=True), examples.readable
-        )
         held_out = [
             (*pair, number)
-            for pair, number, label in zip(pairs, fold, labeled.labels, strict=True)
+            for pair, number, label in zip(examples.pairs, fold, labeled.labels, strict=True)
             if (labeled.labels[kept[number]] == label).any()
         ]
         if not held_out:
@@ -232,8 +229,7 @@ class Fitting:
         few, labeled, epochs = self._few, examples.labeled, self._few.settings.finetune_epochs
         if not epochs:
             return None
-        pairs = list(zip(examples.videos, examples.rows, strict=True))
-        pairs = list(itertools.compress(pairs, examples.readable))
+        pairs = examples.pairs
         videos = [video for video, _ in pairs]
         kept = ridge.folds(labeled, _FOLDS) != 0
         # Of a class that is held out as a whole nothing can be learned.

@@ -246,6 +246,12 @@ class Examples:
     readable: np.ndarray
     labeled: ridge.Labeled
 
+    @property
+    def pairs(self) -> list[tuple[Video, Embedded]]:
+        """The readable videos and their rows, in the order of `labeled`."""
+        pairs = zip(self.videos, self.rows, strict=True)
+        return list(itertools.compress(pairs, self.readable))
+
 
 def label(few: Few, videos: Sequence[Video], rows: Sequence[Embedded], say: Say) -> Examples:
     """Puts labels, groups and embeddings together.
