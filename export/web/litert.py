@@ -65,25 +65,16 @@ def _fetch(folder: Path, version: str) -> str:
     npm = shutil.which("npm")
     if npm is None:
         return "there is no npm to fetch it with"
-    files.make_folder(folder.parent)
+    packages = [f"@litertjs/{name}@{version}" for name in ("core", "wasm-utils")]
+    words = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", *packages, "--prefix"]
+
+    def install(place: Path) -> None:
+        subprocess.run(
+            [*words, str(place)], cwd=place, capture_output=True, timeout=_SECONDS, check=True
+        )
+
     try:
-        with files.atomic(folder) as written:
-            written.mkdir()
-            words = [
-                "install",
-                "--ignore-scripts",
-                "--no-audit",
-                "--no-fund",
-                "--prefix",
-                str(written),
-            ]
-            subprocess.run(
-                [npm, *words, f"@litertjs/core@{version}", f"@litertjs/wasm-utils@{version}"],
-                cwd=written,
-                capture_output=True,
-                timeout=_SECONDS,
-                check=True,
-            )
+        files.made_once(folder, install)
     except (OSError, subprocess.SubprocessError) as error:
         return f"npm failed ({error})"
     return ""

@@ -25,21 +25,12 @@ def open_page(litert: str | None, say: Callable[[str], None]) -> Path:
     """
     sources = sorted(path for path in web.PAGE.parent.rglob("*.*") if path.suffix != ".pyc")
     key = files.sha256_of([files.sha256(*sources).encode(), repr((litert, __version__)).encode()])
-    folder = files.cache() / f"teach-{key[:16]}"
-    if folder.is_dir():
-        return folder
-    say("Making the page, once …")
-    files.make_folder(folder.parent)
-    try:
-        with files.atomic(folder) as written:
-            written.mkdir()
-            notes = _write(written, litert)
-    except files.WriteError:
-        if not folder.is_dir():  # another process may have been faster
-            raise
-        notes = []
-    say("\n".join(notes))
-    return folder
+
+    def fill(folder: Path) -> None:
+        say("Making the page, once …")
+        say("\n".join(_write(folder, litert)))
+
+    return files.made_once(files.cache() / f"teach-{key[:16]}", fill)
 
 
 def _write(path: Path, litert: str | None) -> Sequence[str]:

@@ -54,28 +54,17 @@ def render(cache: Path | None = None) -> Path:
     `~/.cache/keras_r3d`.
     """
     cache = files.cache() if cache is None else cache
-    folder = cache / f"demo-{VERSION}"
-    if folder.is_dir():
-        return folder
-    files.make_folder(cache)
-    try:
-        _render_all(folder)
-    except files.WriteError:
-        if not folder.is_dir():  # another process may have been faster
-            raise
-    return folder
+    return files.made_once(cache / f"demo-{VERSION}", _render_all)
 
 
 def _render_all(folder: Path) -> None:
-    with files.atomic(folder) as temporary:
-        temporary.mkdir()
-        for split, count in VIDEOS_PER_CLASS.items():
-            for label in CLASSES:
-                (temporary / split / label).mkdir(parents=True)
-                for number in range(count):
-                    path = temporary / split / label / f"{number:03}.mp4"
-                    video = frames(label, split, video_rng(label, split, number))
-                    video_writer.write(path, video, FPS, _OTHERWISE)
+    for split, count in VIDEOS_PER_CLASS.items():
+        for label in CLASSES:
+            (folder / split / label).mkdir(parents=True)
+            for number in range(count):
+                path = folder / split / label / f"{number:03}.mp4"
+                video = frames(label, split, video_rng(label, split, number))
+                video_writer.write(path, video, FPS, _OTHERWISE)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,23 +18,21 @@ def unpacked(data: str | Path) -> str | Path:
     path = Path(data)
     if path.suffix != ".zip" or not path.is_file():
         return data
-    folder = files.cache() / f"zip-{files.sha256(path)[:16]}"
-    if folder.is_dir():
-        return folder
-    files.make_folder(folder.parent)
-    try:
-        with zipfile.ZipFile(path) as archive, files.atomic(folder) as written:
+
+    def extract(folder: Path) -> None:
+        with zipfile.ZipFile(path) as archive:
             size = sum(entry.file_size for entry in archive.infolist())
             if size > max(_LEAST_LIMIT, _MOST_TIMES * path.stat().st_size):
                 raise DataError(
                     f"{path} would be {size / 2**30:,.1f} GiB, {_MOST_TIMES} times its size: "
                     "unpack it yourself, and pass the folder."
                 )
-            written.mkdir()
-            archive.extractall(written)  # which leaves nothing outside of it
+            archive.extractall(folder)  # which leaves nothing outside of it
+
+    try:
+        return files.made_once(files.cache() / f"zip-{files.sha256(path)[:16]}", extract)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise DataError(
             f"{path} is damaged, encrypted or no ZIP archive ({error}): unpack it yourself, and "
             "pass the folder."
         ) from error
-    return folder

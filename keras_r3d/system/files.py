@@ -12,7 +12,7 @@ import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,24 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+
+
+def made_once(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """Returns a folder that `fill` makes the content of, unless it is there already.
+
+    Another process may make it at the same time: the first one's is kept. WriteError as `atomic`.
+    """
+    if folder.is_dir():
+        return folder
+    make_folder(folder.parent)
+    try:
+        with atomic(folder) as temporary:
+            temporary.mkdir()
+            fill(temporary)
+    except WriteError:
+        if not folder.is_dir():  # nobody else was faster
+            raise
+    return folder
 
 
 @contextlib.contextmanager
@@ -254,3 +272,9 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes a JSON file, atomically."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def append_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Appends a line to a file of JSON lines."""
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")

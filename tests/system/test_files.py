@@ -185,3 +185,23 @@ def test_files_are_put_in_place_together_or_not_at_all(tmp_path):
     assert there() == dict.fromkeys("abc", "old")
     write("b")
     assert there() == dict.fromkeys("ab", "new")
+
+
+def test_a_folder_is_made_once(tmp_path):
+    made = []
+
+    def fill(folder):
+        made.append(folder)
+        (folder / "a").write_text("mine")
+
+    assert files.made_once(tmp_path / "x", fill) == tmp_path / "x"
+    assert files.made_once(tmp_path / "x", fill) == tmp_path / "x"
+    assert len(made) == 1
+
+    def slower(folder):
+        (folder / "a").write_text("later")
+        (tmp_path / "y").mkdir()
+        (tmp_path / "y" / "a").write_text("first")
+
+    assert (files.made_once(tmp_path / "y", slower) / "a").read_text() == "first"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "y"]

@@ -127,7 +127,7 @@ class Storage:
                 )
 
     def _ask(self, name: str, span: Span) -> Any:
-        """Asks, with retries; each may take as long as so many bytes do."""
+        """Asks, with retries; each has time in proportion to the bytes that are asked for."""
         place, size = self.place(name), span[1] if span else 1
         seconds = remote.SILENCE_SECONDS + size / SLOWEST_BYTES_PER_SECOND
 

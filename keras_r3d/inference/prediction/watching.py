@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import datetime
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +14,7 @@ from keras_r3d.data.clips import views_of
 from keras_r3d.data.decoding.live import Held, Shape, Source, window_pixels
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction.prediction import best, named, named_record
+from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError, VideoError
 
 _SLICE = 0.2  # seconds of waiting, after which the time is looked at
@@ -66,8 +66,7 @@ class Sighting:
 
     def append(self, path: str | os.PathLike[str], k: int = 5) -> None:
         """Appends the record to a file of JSON lines."""
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(self.record(k), ensure_ascii=False, allow_nan=False) + "\n")
+        files.append_json(path, self.record(k))
 
 
 def shape(classifier: Classifier, seconds: float | None) -> Shape:

@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from keras_r3d.inference.prediction.watching import Sighting
 from keras_r3d.inference.segments.finding import Segment, SegmentRule, numbers
+from keras_r3d.system import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +24,7 @@ class LiveSegment(Segment):
 
     def append(self, path: str | os.PathLike[str]) -> None:
         """Appends it to a file of JSON lines."""
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(dataclasses.asdict(self), ensure_ascii=False) + "\n")
+        files.append_json(path, dataclasses.asdict(self))
 
 
 def segments_of(
@@ -76,7 +75,7 @@ class Finder:
         return ended + [self._close(label) for label in list(self._open)]
 
     def _look(self, ahead: int) -> list[Segment]:
-        """Looks at the window that so many have followed."""
+        """Judges the window with `ahead` newer ones; returns the segments that it ends."""
         while len(self._windows) > ahead + (self._smoothing - 1) // 2 + 1:
             self._windows.popleft()
         start, end, _ = self._windows[-1 - ahead]
