@@ -30,7 +30,7 @@ SMALL = {"backbone": "MobileNet", "width": 0.25}
 def moved(model: keras.Model, clips: np.ndarray = CLIPS) -> keras.Model:
     """Moves batch norms away from their start; moving statistics are those of the clips.
 
-    In other networks random values fade to nothing over so many layers.
+    Without that, random values fade to nothing from layer to layer: these networks are deep.
     """
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
