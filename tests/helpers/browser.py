@@ -96,7 +96,8 @@ class Page:
 
     def text(self, name: str) -> str:
         """Returns the text of an element."""
-        return self.run("return document.getElementById(arguments[0]).textContent", name)
+        script = "return document.getElementById(arguments[0])?.textContent ?? ''"
+        return self.run(script, name)
 
     @property
     def error(self) -> str:

@@ -1,26 +1,16 @@
-"""What the scripts of a page do, in Chromium; skipped where there is none."""
-
-import json
-import re
-import shutil
-import subprocess
+"""What the scripts of a report do, in Chromium (`make test-browser`)."""
 
 import evaluations
 import numpy as np
 import predictions
 import pytest
+from browser import Page
 from conftest import write_video
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.inference.evaluation import report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--virtual-time-budget=5000", "--dump-dom"),
-)
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 HELPERS = """
 const q = (selector) => document.querySelector(selector);
 const put = (selector, value, kind) => {
@@ -28,20 +18,7 @@ const put = (selector, value, kind) => {
   q(selector).dispatchEvent(new Event(kind));
 };
 const count = (section) => q(`${section} .tools .dim`).textContent;
-const tell = (values) => { document.title = JSON.stringify(values); };
 """
-
-
-def run(tmp_path, html: str, script: str):
-    """Runs a script in a page once it is loaded; returns what it tells."""
-    added = f"<script>{HELPERS}addEventListener('load', () => {{ {script} }})</script></body>"
-    page = tmp_path / "page.html"
-    page.write_text(html.replace("</body>", added), encoding="utf-8")
-    command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    title = re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)
-    assert title, done.stderr
-    return json.loads(title[1].replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
 
 
 def test_tables_sort_and_filter_and_the_matrix_picks_videos(tmp_path):
@@ -49,11 +26,9 @@ def test_tables_sort_and_filter_and_the_matrix_picks_videos(tmp_path):
     labels = [*range(40)] * 2
     answers = [*range(40), 1, *range(1, 40)]  # one of class 0 is taken for class 1
     rows = [np.where(np.arange(40) == answer, 0.61, 0.01)[None] for answer in answers]
-    html = report.page(evaluations.make(classes, labels, rows), None)
-    found = run(
-        tmp_path,
-        html,
-        """
+    page = tmp_path / "report.html"
+    page.write_text(report.page(evaluations.make(classes, labels, rows), None), encoding="utf-8")
+    script = """
         const told = [count("#videos"), count("#confusion")];
         put("#videos input", "<B>ONE", "input");
         told.push(count("#videos"));
@@ -70,9 +45,10 @@ def test_tables_sort_and_filter_and_the_matrix_picks_videos(tmp_path):
         told.push(count("#confusion"), q("#confusion td button").textContent);
         q("#confusion td button").click();
         told.push(count("#videos"));
-        tell(told);
-        """,
-    )
+        return told;
+        """
+    with Page(page.as_uri()) as opened:
+        found = opened.run(HELPERS + script)
     assert found == [
         "1–25 of 80 videos",
         "30 of 40 classes, those with the most mistakes",
@@ -92,18 +68,17 @@ def test_the_scores_of_the_moment_follow_the_video(tmp_path):
     prediction = predictions.make(
         Video(str(path), ""), ["a", "b"], [[0.9, 0.1], [0.2, 0.8]], seconds=seconds
     )
-    html = prediction.save(tmp_path / "p.html").read_text()
-    found = run(
-        tmp_path,
-        html,
-        """
+    page = prediction.save(tmp_path / "p.html")
+    script = """
         const video = q("#video"), now = () => q("#now td").textContent;
-        const told = [now()];
+        window.told = [now()];
         const second = () => video.currentTime.toFixed(1);
-        video.addEventListener("seeked", () => tell([...told, second(), now()]));
+        video.addEventListener("seeked", () => told.push(second(), now()));
         const chart = q("#chart svg").getBoundingClientRect();
         const x = chart.left + 48 + 0.75 * (chart.width - 58);
         q("#chart svg").dispatchEvent(new PointerEvent("pointerdown", { clientX: x }));
-        """,
-    )
-    assert found == ["90.0 %", "3.0", "20.0 %"]
+        """
+    with Page(page.as_uri()) as opened:
+        opened.run(HELPERS + script)
+        opened.until("window.told.length === 3")
+        assert opened.run("return told") == ["90.0 %", "3.0", "20.0 %"]
