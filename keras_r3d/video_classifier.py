@@ -17,7 +17,6 @@ from keras_r3d import recipe as recipes
 from keras_r3d.applications import metadata
 from keras_r3d.applications.weights import hub, pretrained, weights_file
 from keras_r3d.data.annotations import FRAME_RATE, FRAME_RATES, Video, listing
-from keras_r3d.data.annotations.background import NAME as BACKGROUND
 from keras_r3d.data.decoding import live
 from keras_r3d.data.opening import file_reader
 from keras_r3d.inference.embeddings import feature_file, features
@@ -408,7 +407,8 @@ class VideoClassifier:
         """Finds when classes happen in long videos.
 
         Windows slide over a video; where a class reaches a threshold in several in a row is a
-        segment. A class named "background" is never reported.
+        segment. A class named "background" is never reported, nor are those that the model's recipe
+        lists as `eval.silent`.
 
         Args:
             videos: as of `predict`.
@@ -538,7 +538,7 @@ class VideoClassifier:
         options: dict[str, Any] = {"step": rule.step, "duration": duration, "say": say}
         length = rule.lengths[len(rule.lengths) // 2]
         sightings = self._sightings(source, length, timeout, **options)
-        for segment in live_segments.segments_of(sightings, rule, [BACKGROUND]):
+        for segment in live_segments.segments_of(sightings, rule, self._opened.classifier.silent):
             if json is not None:
                 segment.append(json)
             yield segment

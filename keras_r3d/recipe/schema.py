@@ -286,6 +286,7 @@ class Eval(Table):
         views: crops of each window: 1 (center; where the crop is "whole", all of the frame), 2
             (both, only there), 3 (along the long side) or 10 (center and corners, also mirrored).
         average: a video's score is the mean of its windows' "probabilities" or "log_probabilities".
+        silent: classes that segments never are of, beside "background".
     """
 
     split: str
@@ -293,6 +294,7 @@ class Eval(Table):
     windows: Literal["all"] | Count
     views: Literal[1, 2, 3, 10]
     average: Literal["probabilities", "log_probabilities"]
+    silent: tuple[str, ...] | None = None
 
     @property
     def window_count(self) -> int | None:

@@ -9,7 +9,8 @@ import pytest
 from commands import run
 from video_files import encode
 
-from keras_r3d import VideoClassifier, evaluate, predict
+from keras_r3d import VideoClassifier, evaluate, predict, recipe
+from keras_r3d.applications.embedding import NONE
 from keras_r3d.applications.metadata import Metadata, attach
 from keras_r3d.data import Clips, Consecutive, Uniform, Whole
 from keras_r3d.inference.prediction.watching import Sighting
@@ -28,10 +29,12 @@ PARTS += (("red", 1.5), ("background", 2.5))
 RULE = SegmentRule(window_seconds=0.8, threshold=0.6)
 
 
-def model(clips: Clips) -> keras.Model:
+def model(clips: Clips, classes=CLASSES, silent=None) -> keras.Model:
     """Names the color of clips."""
     inputs = keras.Input((4, 16, 16, 3))
-    about = Metadata(CLASSES, (0.0,) * 3, (1.0,) * 3, recipe={"clips": as_dict(clips)})
+    scored = dataclasses.replace(recipe.load("few").eval, silent=silent, views=1)
+    tables = {"clips": as_dict(clips)} | ({"eval": as_dict(scored)} if silent else {})
+    about = Metadata(classes, (0.0,) * 3, (1.0,) * 3, recipe=tables)
     means = keras.layers.GlobalAveragePooling3D()(attach(inputs, about))
     dense = keras.layers.Dense(3, activation="softmax", name="predictions")
     network = keras.Model(inputs, dense(means), name="colors")
@@ -181,6 +184,27 @@ def test_a_label_in_no_training_video_is_refused(folder, tmp_path):
     (tmp_path / "list.csv").write_text(lines.replace("\n", f"\n{folder}/")[: -len(f"{folder}/")])
     with pytest.raises(DataError, match=r"not trained on: 'green' \(1\)"):
         VideoClassifier(model(SPREAD)).evaluate_segments(tmp_path / "list.csv", split="test")
+
+
+def test_classes_of_which_no_segment_is(folder):
+    classifier = VideoClassifier(model(SPREAD, silent=("blue",)))
+    found = classifier.segments(folder / "a.mp4", rule=RULE)
+    assert [segment.label for segment in found.segments] == ["red", "red"]
+    evaluation = classifier.evaluate_segments(folder / "list.csv", split="test", rule=RULE)
+    assert evaluation.classes == ["red"]
+    assert [segment.label for segment in evaluation.true[0]] == ["red", "red"]
+    assert evaluation.mean_average_precision(0.5) == 1
+
+
+def test_a_class_that_was_not_shown_is_none_of_these(folder, tmp_path):
+    """The model says "none of these" where it says "blue" elsewhere; the list calls it "green"."""
+    lines = (folder / "list.csv").read_text().replace(".mp4,blue,test", ".mp4,green,test")
+    (tmp_path / "list.csv").write_text(lines.replace("\n", f"\n{folder}/")[: -len(f"{folder}/")])
+    classifier = VideoClassifier(model(SPREAD, (CLASSES[0], NONE, CLASSES[2])))
+    found = classifier.evaluate_segments(tmp_path / "list.csv", split="test", rule=RULE)
+    assert [segment.label for segment in found.true[0]] == ["red", NONE, "red"]
+    assert [segment.label for segment in found.found[0].segments] == ["red", NONE, "red"]
+    assert found.mean_average_precision(0.5) == 1
 
 
 def test_commands(folder, tmp_path):

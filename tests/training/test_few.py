@@ -8,8 +8,10 @@ import keras
 import numpy as np
 import pytest
 from conftest import write_classes, write_video
+from serving_model import ServedModel
+from serving_server import RestServer
 
-from keras_r3d import applications, recipe, run_folder
+from keras_r3d import VideoClassifier, applications, recipe, run_folder
 from keras_r3d.applications import embedding
 from keras_r3d.inference.embeddings import novelty, ridge
 from keras_r3d.inference.evaluation import evaluating
@@ -458,6 +460,15 @@ def test_an_open_set_has_one_more_class(weights, tmp_path):
     model = keras.models.load_model(run.model_path())
     assert model.output_shape == (None, 3)
     assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+    export = VideoClassifier(run).export("saved_model", tmp_path / "toy", data=str(data))
+    with RestServer(ServedModel(export.path)) as server:
+        served = VideoClassifier.served(server.url, "toy", exported_from=export.path)
+        answers = {p.video: p.top(1)[0] for p in served.predict(new)}
+    assert len(answers) == 6
+    for record in evaluation.records():
+        label, score = answers[record["video"]]
+        expected = record["top"][0]
+        assert (label, score) == (expected["label"], pytest.approx(expected["score"], abs=1e-4))
 
 
 def test_distances_in_a_model_are_those_of_numpy():

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_r3d import recipe
 from keras_r3d.applications import Metadata
+from keras_r3d.data.annotations.background import NAME as BACKGROUND
 from keras_r3d.data.annotations.video import some
 from keras_r3d.inference.models import runtimes
 from keras_r3d.inference.models.averaging import average
@@ -37,6 +38,11 @@ class Classifier:
     described: str  # what `clips` was taken from, in words
     # Of a model that names several labels: the scores from which on it names each class.
     thresholds: np.ndarray | None = None
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Classes that segments never are of."""
+        return BACKGROUND, *(self.eval.silent or ())
 
     def average(self, scores: np.ndarray) -> np.ndarray:
         """Averages scores of views or windows, `(n, classes)`, to float64 `(classes,)`."""

@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from keras_r3d import run_folder
 from keras_r3d.applications.embedding import NONE
 from keras_r3d.data.annotations import Video, listing
-from keras_r3d.data.annotations.background import NAME as BACKGROUND
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.evaluation import metrics
@@ -106,7 +105,8 @@ def segment(
 ) -> Iterator[VideoSegments]:
     """Finds the segments of videos; each comes once, in their order."""
     for predictions in slide(classifier, reader, videos, rule, timeout):
-        yield VideoSegments(**vars(predictions[0]), segments=segments_of(predictions, rule))
+        segments = segments_of(predictions, rule, classifier.silent)
+        yield VideoSegments(**vars(predictions[0]), segments=segments)
 
 
 def slide(
@@ -125,19 +125,20 @@ def slide(
     )
 
 
-def segments_of(predictions: Sequence[Prediction], rule: SegmentRule) -> list[Segment]:
+def segments_of(
+    predictions: Sequence[Prediction], rule: SegmentRule, silent: Sequence[str]
+) -> list[Segment]:
     """Returns the segments in the scores of a video's windows, of each length."""
     found = [
-        finding.find(p.window_seconds, p.window_scores, p.labels, rule, [BACKGROUND])
-        for p in predictions
+        finding.find(p.window_seconds, p.window_scores, p.labels, rule, silent) for p in predictions
     ]
     return finding.suppress(list(itertools.chain(*found)), finding.numbers(rule)[-1])
 
 
-def untrimmed(videos: Iterable[Video], classes: Sequence[str]) -> dict[Video, list[Segment]]:
+def untrimmed(videos: Iterable[Video], model: Classifier) -> dict[Video, list[Segment]]:
     """Returns whole videos, and the true segments of each, from labeled segments of them.
 
-    Those of a label that is none of the classes are `NONE`, which `check_classes` allows or not.
+    Those of a label that the model lacks are `NONE`, which `check_classes` allows or not.
     """
     true: dict[str, list[Segment]] = defaultdict(list)
     whole: dict[str, Video] = {}
@@ -150,10 +151,11 @@ def untrimmed(videos: Iterable[Video], classes: Sequence[str]) -> dict[Video, li
         whole[video.path] = dataclasses.replace(video, start_seconds=0.0, end_seconds=np.inf)
         true[video.path] += [
             Segment(
-                video.start_seconds, video.end_seconds, label if label in classes else NONE, 1.0
+                *(video.start_seconds, video.end_seconds),
+                *(label if label in model.classes else NONE, 1.0),
             )
             for label in video.labels
-            if label != BACKGROUND
+            if label not in model.silent
         ]
     return {whole[path]: true[path] for path in whole}
 
@@ -163,7 +165,7 @@ class SegmentEvaluation:
     """Segments that were found in labeled videos, and those that are there.
 
     Attributes:
-        classes: names.
+        classes: names of what segments are of.
         rule: by which they were found.
         found: of each video.
         true: of each video, by time.
@@ -275,14 +277,17 @@ def _mean_precisions(
         seconds = np.array([(s.start_seconds, s.end_seconds) for s in own]).reshape(-1, 2)
         return seconds, np.array([s.score for s in own])
 
-    labels = [label for label in classes if label != BACKGROUND]
-    found_by_class = {label: [intervals(video, label) for video in found] for label in labels}
-    true_by_class = {label: [intervals(video, label)[0] for video in true] for label in labels}
+    found_by_class = {label: [intervals(video, label) for video in found] for label in classes}
+    true_by_class = {label: [intervals(video, label)[0] for video in true] for label in classes}
     values = [
         precision.mean_average_precision(found_by_class, true_by_class, overlap, counts)
         for overlap in overlaps
     ]
     return np.array(values)
+
+
+def _told(model: Classifier) -> list[str]:
+    return [label for label in model.classes if label not in model.silent]
 
 
 def choose_rule(
@@ -319,8 +324,8 @@ def choose_rule(
             rule = dataclasses.replace(
                 start, smoothing=smoothing, threshold=threshold, margin=margin
             )
-            found = [segments_of(predictions, rule) for predictions in windows]
-            mean = _mean_precisions(found, true, classifier.classes, _MEAN_OF, once).mean()
+            found = [segments_of(predictions, rule, classifier.silent) for predictions in windows]
+            mean = _mean_precisions(found, true, _told(classifier), _MEAN_OF, once).mean()
             if mean > best:
                 best, best_rule = float(mean), rule
     say(
@@ -379,17 +384,17 @@ def evaluate(
     side = open_split(opened, data, split)
     model = opened.classifier
     check_classes(side, model.classes, model.thresholds is not None)
-    true = untrimmed(side.videos, model.classes)
+    true = untrimmed(side.videos, model)
     rule = None
     if side.name != "train" and asked is None:
         try:
             train = open_split(opened, data, "train")
-            known = untrimmed(train.videos, model.classes)
+            known = untrimmed(train.videos, model)
             rule = choose_rule(model, train.reader, known, timeout, say)
         except DataError as error:
             say(f"Note: No rule is chosen on training videos: {error}")
     if rule is None:
         rule = settle(opened, asked)
     found = list(segment(model, side.reader, list(true), rule, timeout))
-    classes = model.classes
+    classes = _told(model)
     return SegmentEvaluation(classes, rule, found, list(true.values()), side.name, opened.run)
