@@ -13,6 +13,7 @@ from keras_r3d import recipe as recipes
 from keras_r3d import run_folder
 from keras_r3d.data import annotations, opening
 from keras_r3d.data.annotations import Annotations
+from keras_r3d.data.annotations.video import some
 from keras_r3d.data.opening import Source
 from keras_r3d.recipe import Recipe
 from keras_r3d.recipe.tables import listed
@@ -66,6 +67,14 @@ def open_source(
             say(f"Note: {note}")
         if not few:
             errors += split_errors(source.annotations, recipe)
+        classes = source.annotations.classes
+        if odd := sorted(set(recipe.eval.silent or ()) - set(classes)):
+            errors.append(
+                RecipeError(
+                    f"Recipe key 'eval.silent' must name classes of the videos, which are "
+                    f"{some(classes, 20)}. Received: {some(odd)}"
+                )
+            )
     except R3DError as error:
         errors.append(error)
     if len(errors) == 1:

@@ -495,6 +495,12 @@ def test_distances_in_a_model_are_those_of_numpy():
     assert np.asarray(model(clips.astype(np.float32))) == pytest.approx(expected, abs=2e-3)
 
 
+def test_silent_classes_are_classes(weights, class_folders):
+    experiment = few_recipe(weights[0], 'eval.silent=["red", "rde"]')
+    with pytest.raises(RecipeError, match=r"eval\.silent.* are .*red.*\. Received: rde$"):
+        setup.prepare(experiment, class_folders, choose(), [].append)
+
+
 def test_what_an_open_set_cannot_be(weights, class_folders, tmp_path):
     experiment = few_recipe(weights[0], "few.open_set=0.1")
     with pytest.raises(RecipeError, match=r"`open_set` is for recipes with \[few\]"):
