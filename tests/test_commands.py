@@ -102,7 +102,7 @@ def test_the_output_says_what_to_run_next(trained):
 def test_evaluate_repeats_the_result(trained):
     path = trained / "run" / "evaluation.json"
     before = json.loads(path.read_text())
-    shown = process("keras_r3d.evaluate", f"--workdir={trained / 'run'}")
+    shown = output(evaluate.main, f"--workdir={trained / 'run'}")
     assert json.loads(path.read_text()) == before
     assert "clip accuracy           video accuracy" in shown
     # A broken video is among them.
@@ -113,9 +113,8 @@ def test_evaluate_repeats_the_result(trained):
     assert other["videos"] == 13
 
 
-@pytest.mark.parametrize(
-    "module", [pytest.param("export", marks=pytest.mark.slow), "keras_r3d.export"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["export", "keras_r3d.export"])
 def test_exports_agree_with_keras(trained, tmp_path, module):
     run_folder = f"--workdir={trained / 'run'}"
     shown = process(module, run_folder, "--format=tflite", f"--output={tmp_path / 'm.tflite'}")
@@ -208,6 +207,7 @@ def test_a_wrong_call_ends_in_one_message(words, message):
     assert message in output(importlib.import_module(module).main, *rest, code=1)
 
 
+@pytest.mark.slow
 def test_benchmark_checkpoint_writes_its_figures(tmp_path):
     array = np.zeros((1000, 1000), np.float32)
     path = pth.write_zip(tmp_path / "c.pth", {"w": array})
