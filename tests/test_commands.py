@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import keras
@@ -205,6 +206,7 @@ def test_no_space_while_saving_is_one_sentence(trained, tmp_path):
 def test_a_wrong_call_ends_in_one_message(words, message):
     module, *rest = words
     assert message in output(importlib.import_module(module).main, *rest, code=1)
+    assert not tracemalloc.is_tracing()  # which would slow down all tests after this
 
 
 @pytest.mark.slow
