@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import keras
@@ -102,7 +103,7 @@ def test_the_output_says_what_to_run_next(trained):
 def test_evaluate_repeats_the_result(trained):
     path = trained / "run" / "evaluation.json"
     before = json.loads(path.read_text())
-    shown = process("keras_r3d.evaluate", f"--workdir={trained / 'run'}")
+    shown = output(evaluate.main, f"--workdir={trained / 'run'}")
     assert json.loads(path.read_text()) == before
     assert "clip accuracy           video accuracy" in shown
     # A broken video is among them.
@@ -113,9 +114,8 @@ def test_evaluate_repeats_the_result(trained):
     assert other["videos"] == 13
 
 
-@pytest.mark.parametrize(
-    "module", [pytest.param("export", marks=pytest.mark.slow), "keras_r3d.export"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["export", "keras_r3d.export"])
 def test_exports_agree_with_keras(trained, tmp_path, module):
     run_folder = f"--workdir={trained / 'run'}"
     shown = process(module, run_folder, "--format=tflite", f"--output={tmp_path / 'm.tflite'}")
@@ -206,8 +206,10 @@ def test_no_space_while_saving_is_one_sentence(trained, tmp_path):
 def test_a_wrong_call_ends_in_one_message(words, message):
     module, *rest = words
     assert message in output(importlib.import_module(module).main, *rest, code=1)
+    assert not tracemalloc.is_tracing()  # which would slow down all tests after this
 
 
+@pytest.mark.slow
 def test_benchmark_checkpoint_writes_its_figures(tmp_path):
     array = np.zeros((1000, 1000), np.float32)
     path = pth.write_zip(tmp_path / "c.pth", {"w": array})

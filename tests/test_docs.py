@@ -38,6 +38,7 @@ def run(page: Path, names: dict, monkeypatch: pytest.MonkeyPatch, place: Path) -
             exec(compile(block, f"{page.name}, block {number}", "exec"), names)
 
 
+@pytest.mark.slow  # by .ci/run, too
 def test_the_quickstart_runs(place, monkeypatch):
     names: dict = {}
     run(PAGE, names, monkeypatch, place)

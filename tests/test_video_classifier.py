@@ -119,11 +119,16 @@ def test_explanation_and_embeddings(fitted, videos, tmp_path):
         fitted.embed(videos, per="clip")
 
 
-def test_export_of_a_run_and_of_a_model_of_none(fitted, videos, tmp_path):
+@pytest.mark.slow
+def test_a_run_is_exported(fitted, videos, tmp_path):
     path = videos / "green" / "3.avi"
     exported = fitted.export("tflite", tmp_path / "run.tflite", videos=2)
     tflite = VideoClassifier(exported.path)
     assert tflite.predict(path).scores == pytest.approx(fitted.predict(path).scores, abs=1e-3)
+
+
+def test_a_model_of_no_run_is_exported(videos, tmp_path):
+    path = videos / "green" / "3.avi"
     alone = VideoClassifier(colors())
     with pytest.raises(R3DError, match="is of no run: pass `data`"):
         alone.export("tflite")
@@ -163,7 +168,8 @@ def test_a_model_that_does_not_know_its_clips_says_so(videos, tmp_path):
     assert len(informed.predict(path).window_scores) == 3
 
 
-def test_a_model_keeps_rate_and_shape_of_its_clips(tmp_path):
+@pytest.mark.parametrize("form", ["saved_model", pytest.param("tflite", marks=pytest.mark.slow)])
+def test_a_model_keeps_rate_and_shape_of_its_clips(tmp_path, form):
     """At 10 frames a second a video of 20, each shown twice, is the same; also of its exports."""
     frames = moving(15, 40, 80)
     paths = [tmp_path / "data" / name / "v.mkv" for name in CLASSES]
@@ -189,12 +195,11 @@ def test_a_model_keeps_rate_and_shape_of_its_clips(tmp_path):
         found = classifier.predict(path)
         assert (found.window_scores == expected.window_scores).all()
         assert found.window_seconds[:3] == pytest.approx(expected.window_seconds[:3])
-    for form in ("tflite", "saved_model"):
-        path = tmp_path / {"tflite": "m.tflite", "saved_model": "m/1"}[form]
-        exported = VideoClassifier(ours.export(form, path, data=tmp_path / "data", videos=2).path)
-        assert exported.described.endswith(ours.described.partition(": ")[2])
-        scores = exported.predict(fast).window_scores
-        assert scores == pytest.approx(expected.window_scores, abs=1e-4)
+    path = tmp_path / {"tflite": "m.tflite", "saved_model": "m/1"}[form]
+    exported = VideoClassifier(ours.export(form, path, data=tmp_path / "data", videos=2).path)
+    assert exported.described.endswith(ours.described.partition(": ")[2])
+    scores = exported.predict(fast).window_scores
+    assert scores == pytest.approx(expected.window_scores, abs=1e-4)
     short = ours.predict(encode(tmp_path / "short.mkv", frames[:3], "ffv1", rate=20))
     assert short.detail.endswith("short.mkv: 2 frames at 10/s, repeated to the 4 of a clip.")
     explanation = ours.explain(fast, window="1", occlusion=True)

@@ -23,12 +23,14 @@ from keras_r3d.inference.models import runtimes
 
 clips = np.random.default_rng(0).integers(0, 256, (2, 16, 32, 32, 3), dtype=np.uint8)
 shape, path, scores = (8, 32, 32, 3), Path(sys.argv[1]), {}
-for name, network in {
-    "a": R3D10(input_shape=shape, width=0.125, shortcut="A", classes=3),
-    "max": R3D10(input_shape=shape, width=0.125, include_top=False, pooling="max"),
-    "2plus1d": r2plus1d_18(input_shape=shape, width=0.125, classes=3),
-    "c3d": C3D(input_shape=(16, 32, 32, 3), width=0.125, classes=3),
-}.items():
+builders = {
+    "a": lambda: R3D10(input_shape=shape, width=0.125, shortcut="A", classes=3),
+    "max": lambda: R3D10(input_shape=shape, width=0.125, include_top=False, pooling="max"),
+    "2plus1d": lambda: r2plus1d_18(input_shape=shape, width=0.125, classes=3),
+    "c3d": lambda: C3D(input_shape=(16, 32, 32, 3), width=0.125, classes=3),
+}
+for name in sys.argv[2:]:
+    network = builders[name]()
     rng = np.random.default_rng(1)
     network.set_weights([0.1 * rng.random(w.shape) for w in network.get_weights()])
     scores[name] = network(clips[:, : network.input_shape[1]])
@@ -64,16 +66,20 @@ def set_up(folder: Path, **changes: str) -> Path:
     return folder
 
 
-def test_channels_first_change_nothing(tmp_path):
+@pytest.mark.parametrize(
+    ("names", "count"),
+    [(("a", "max", "c3d"), 6), pytest.param(("2plus1d",), 2, marks=pytest.mark.slow)],
+)
+def test_channels_first_change_nothing(tmp_path, names, count):
     """Networks, embeddings and exports say themselves where their channels are."""
     scores = []
     for data_format in ("channels_last", "channels_first"):
         folder = set_up(tmp_path / data_format, image_data_format=data_format)
-        done = run(folder, "-c", SCORES, folder)
+        done = run(folder, "-c", SCORES, folder, *names)
         assert done.returncode == 0, done.stderr
         scores.append(np.load(folder / "scores.npz"))
     assert sorted(scores[0]) == sorted(scores[1])
-    assert len(scores[0].files) == 8
+    assert len(scores[0].files) == count
     for name, expected in scores[0].items():
         assert np.ptp(expected) > 0
         assert scores[1][name] == pytest.approx(expected, abs=1e-6), name
@@ -104,7 +110,9 @@ def test_python_with_another_backend_is_told_what_to_do(tmp_path, use, place):
     )
 
 
-@pytest.mark.parametrize("place", ["KERAS_BACKEND", "keras.json"])
+@pytest.mark.parametrize(
+    "place", [pytest.param("KERAS_BACKEND", marks=pytest.mark.slow), "keras.json"]
+)
 def test_commands_take_tensorflow(tmp_path, place):
     backend = {"backend": "jax"} if place == "keras.json" else {}
     environment = {"KERAS_BACKEND": "jax"} if place == "KERAS_BACKEND" else {}

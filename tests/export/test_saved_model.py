@@ -174,6 +174,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(one, tmp_path):
         saved_model.write(source(one.model), tmp_path / "file" / "1", "none")
 
 
+@pytest.mark.slow
 def test_i3d_is_served_as_keras_computes_it(tmp_path):
     keras.utils.set_random_seed(0)
     model = I3D(input_shape=(16, 49, 64, 3), width=0.125, classes=len(CLASSES))

@@ -96,7 +96,9 @@ def test_the_signature_names_what_goes_in_and_out(exported, quantize):
     )
 
 
-@pytest.mark.parametrize(("quantize", "difference"), [("none", 1e-4), ("int8", 0.2)])
+@pytest.mark.parametrize(
+    ("quantize", "difference"), [pytest.param("none", 1e-4, marks=pytest.mark.slow), ("int8", 0.2)]
+)
 def test_none_of_these_is_told_as_by_keras(model, tmp_path, quantize, difference):
     """Two classes that bright and dark clips stand for; random ones are of neither."""
     rng = np.random.default_rng(0)

@@ -242,8 +242,14 @@ def test_clips_too_short_for_the_network_are_a_sentence(said):
 
 @pytest.mark.parametrize(
     "name",
-    # Of each family the smallest.
-    [name for name in applications.list_models() if re.search(r"\D(10|18|34|50|121)$|c3d", name)],
+    [
+        # Of each family the smallest; slow, the deeper ones.
+        pytest.param(
+            name, marks=[pytest.mark.slow] * bool(re.search(r"(2p1d|r3d|preresnet)[35]", name))
+        )
+        for name in applications.list_models()
+        if re.search(r"\D(10|18|34|50|121)$|c3d", name)
+    ],
 )
 def test_stages_are_those_of_the_layers(name):
     small = {"width": 0.02, "classes": 2}
@@ -257,7 +263,8 @@ def test_stages_are_those_of_the_layers(name):
     assert [v.path for v in model.trainable_variables] == [v.path for v in finetune.head(model)]
     assert len(finetune.head(model)) == 2
     # Half of it: what is left is of the later stages.
-    model = applications.get_model(name, **small)
+    for layer in model.layers:
+        layer.trainable = True
     assert finetune.freeze(model, "conv1..conv4") == ["conv1", "conv2", "conv3", "conv4"]
     head = {v.path for v in finetune.head(model)}
     left = {

@@ -111,7 +111,9 @@ def test_features_know_their_labels(few, videos, tmp_path):
     assert (figures.queries, figures.alone) == (14, 2)
 
 
-@pytest.mark.parametrize("form", ["tflite", "saved_model", "onnx", "openvino"])
+@pytest.mark.parametrize(
+    "form", [pytest.param("tflite", marks=pytest.mark.slow), "saved_model", "onnx", "openvino"]
+)
 def test_exports_name_several_labels(few, videos, tmp_path, form):
     if form in ("onnx", "openvino"):
         pytest.importorskip({"onnx": "tf2onnx"}.get(form, form))
@@ -218,6 +220,7 @@ def test_weights_of_several_labels_stay_such(tmp_path):
     assert applications.read_metadata(other).thresholds is None
 
 
+@pytest.mark.slow
 def test_fine_tuning_after_few_keeps_thresholds_of_what_was_held_out(videos, weights, tmp_path):
     lines: list[str] = []
     longer = ["few.finetune_epochs=2", "train.schedule.warmup_epochs=", "train.batch_size=8"]

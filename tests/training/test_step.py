@@ -70,7 +70,9 @@ def test_a_step_is_gradient_descent_on_the_mean_loss(smoothing, class_weights, c
     assert sums == pytest.approx([losses.sum(), right.sum(), 8, 0], rel=1e-5)
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["", "XLA"])
+@pytest.mark.parametrize(
+    "compiled", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "XLA"]
+)
 def test_parts_of_a_batch_add_up_to_the_whole(compiled):
     networks_ = [tiny(frozen_statistics=True) for _ in range(2)]
     sums = [
@@ -233,19 +235,26 @@ def test_mixed_clips_are_trained_on_with_mixed_labels():
     assert_same(network, expected)
 
 
-@pytest.mark.parametrize("accumulate", [None, 2])
+@pytest.mark.parametrize("accumulate", [None, pytest.param(2, marks=pytest.mark.slow)])
 def test_dropout_is_a_function_of_the_step(accumulate):
-    found = []
-    for numbers in ([4], [4], [5], [2, 4]):
+    made = []
+    for _ in range(2):
         network = tiny(dropout=0.5)
         of = steps(network, train(accumulate=accumulate))
+        made.append((network, of, network.get_weights()))
+
+    def after(which: int, *numbers: int) -> np.ndarray:
+        """Starts anew; only the last step moves weights."""
+        network, of, start = made[which]
+        network.set_weights(start)
         for number in numbers:
-            take(of, number, rate=0.0)
-        take(of, numbers[-1])
-        found.append(values(network)[-1])
-    assert (found[0] == found[1]).all()
-    assert not np.allclose(found[0], found[2])
-    assert np.allclose(found[0], found[3])
+            take(of, number, rate=RATE * (number == numbers[-1]))
+        return values(network)[-1]
+
+    expected = after(0, 4)
+    assert (after(1, 4) == expected).all()
+    assert not np.allclose(after(0, 5), expected)
+    assert np.allclose(after(1, 2, 4), expected)
 
 
 def test_dropout_of_parts_is_not_the_same():
@@ -355,6 +364,7 @@ def clips_of_16(count=6) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.constant(clips), tf.constant(labels, tf.int32)
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_float32_weights_and_keeps_a_float32_model(tmp_path):
     both, of = build("bfloat16", momentum=0.9)
     assert both.trained.get_layer("conv1").compute_dtype == "bfloat16"
@@ -402,6 +412,7 @@ def test_both_networks_normalize_alike_in_every_precision():
     np.testing.assert_array_equal(*normalized)
 
 
+@pytest.mark.slow
 def test_float16_steps_are_those_of_float32_and_overflow_is_left_out():
     """`checks` wants a GPU for it, but its arithmetic can be tried without."""
     ways = {}
