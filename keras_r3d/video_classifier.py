@@ -318,6 +318,7 @@ class VideoClassifier:
             run = train(
                 recipe, data, workdir=workdir, overrides=changes, devices=self._devices, say=say
             )
+            assert isinstance(run, Run)
         opened = opening.of_run(run, None, self._protocol, self._devices)
         return self._set([opened], protocol=self._protocol, devices=self._devices)
 
