@@ -256,10 +256,10 @@ def _near(
     group = _codes([video.group or None for _, (_, video) in labeled])
     content = _codes([contents[number] for number, _ in labeled])
 
-    def apart(some: slice) -> NDArray[np.bool_]:
-        grouped = (group[some, None] >= 0) & (group >= 0)
-        other = (split[some, None] != split) | (grouped & (group[some, None] != group))
-        return other & ((content[some, None] != content) | (content < 0))
+    def apart(one: NDArray[np.int64], two: NDArray[np.int64]) -> NDArray[np.bool_]:
+        grouped = (group[one] >= 0) & (group[two] >= 0) & (group[one] != group[two])
+        other = (split[one] != split[two]) | grouped
+        return other & ((content[one] != content[two]) | (content[one] < 0))
 
     pairs = []
     hashes = [examinations[number].hashes for number, _ in labeled]
