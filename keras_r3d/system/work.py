@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import math
 import os
 import shutil
 import socket
@@ -25,7 +26,8 @@ from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
 
 _ABOUT = "about"  # array of a part: the bytes of a JSON text
-_MOST_ITEMS, _MANY_PARTS = 64, 64  # of a part: minutes, and of a short list little is lost
+# Of a part: minutes of work, whose results fit into memory. Of a short list little is lost.
+_MOST_SECONDS, _MOST_ITEMS, _MANY_PARTS = 1200.0, 64, 64
 _DAMAGED = (OSError, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile)
 
 Progress = Callable[[int, int], None]
@@ -132,6 +134,7 @@ class Work:
     error: type[R3DError]  # class of the errors about a folder that holds something else
     items: Sequence[str] = ()  # names of the videos, as parts count them
     is_there: Callable[[int], bool] = lambda number: True  # whether this machine has that item
+    length: Callable[[int], float] = lambda number: 0.0  # its seconds; 0 if they are not known
     spread: Spread = Spread()
     parts_folder: str = ""  # in the folder
 
@@ -162,7 +165,7 @@ class Work:
     def open(self, divide: Callable[[], list[int]] | None = None) -> Iterator[list[int]]:
         """Keeps a second process from the same share, and gives the first item of each part.
 
-        `divide` returns them if there is no plan yet; None makes parts of as many items. Raises
+        `divide` returns them if there is no plan yet; None makes parts about as long. Raises
         `error` as `is_begun`, or if another process makes this share, the videos are not here, or
         there is nothing to finish; and WriteError.
         """
@@ -181,7 +184,7 @@ class Work:
                 try:
                     if not self.is_begun():  # again: now no other process changes it
                         seen = next(filter(self.is_there, range(len(self.items))), 0)
-                        parts = divide() if divide else _even(len(self.items))
+                        parts = divide() if divide else self._divide()
                         self._write_plan({**self.request, "seen": seen, "parts": parts})
                     plan = self._read_plan()
                     if self.spread.is_share and not self.is_there(plan["seen"]):
@@ -257,6 +260,19 @@ class Work:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+
+    def _divide(self) -> list[int]:
+        """Returns the first item of each part, by their lengths as far as these are known."""
+        usual = _MOST_SECONDS / _MOST_ITEMS
+        lengths = [self.length(number) or usual for number in range(len(self.items))]
+        most = min(_MOST_SECONDS, math.fsum(lengths) / _MANY_PARTS)
+        starts, full = list[int](), math.inf
+        for number, seconds in enumerate(lengths):
+            if full + seconds > most or number - starts[-1] == _MOST_ITEMS:
+                starts.append(number)
+                full = 0.0
+            full += seconds
+        return starts
 
     def _part(self, number: int) -> Path:
         return self.folder / self.parts_folder / f"{number:05d}.npz"
@@ -346,11 +362,6 @@ def kept_beside(output: str | os.PathLike[str] | None) -> Iterator[Path]:
         return
     with files.scratch_folder() as folder:
         yield folder / "parts"
-
-
-def _even(items: int) -> list[int]:
-    """Returns the first item of parts of as many items."""
-    return list(range(0, items, max(1, min(_MOST_ITEMS, items // _MANY_PARTS))))
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -182,6 +182,7 @@ def store(
         ArgumentError,
         [video.name for video in videos],
         is_there=lambda number: bool(side.reader.state(videos[number])),
+        length=lambda number: side.reader.length(videos[number]),
         spread=spread or Spread(),
     )
 

@@ -65,6 +65,7 @@ class KeptPredictions:
         self._work = Work(
             *(folder, "plan.json", request, ArgumentError, names),
             is_there=lambda number: bool(self._reader.state(self._videos[number])),
+            length=lambda number: self._reader.length(self._videos[number]),
             spread=spread or Spread(),
         )
 

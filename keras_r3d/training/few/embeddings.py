@@ -103,6 +103,7 @@ class Cache:
             *(self._parts, "plan.json", self._request | {"videos": len(videos)}, RunError),
             [video.name for video in videos],
             is_there=lambda number: bool(self._reader.state(videos[number])),
+            length=lambda number: self._reader.length(videos[number]),
             spread=spread or Spread(),
         )
         with work.open() as starts:
