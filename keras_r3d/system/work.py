@@ -24,6 +24,7 @@ import numpy as np
 
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
+from keras_r3d.system.objects import outputs
 
 _ABOUT = "about"  # array of a part: the bytes of a JSON text
 # Of a part: minutes of work, whose results fit into memory. Of a short list little is lost.
@@ -39,6 +40,7 @@ class Spreading(TypedDict, total=False):
     shard_index: int | None
     shard_count: int | None
     finish: bool
+    cluster: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,11 +51,13 @@ class Spread:
         shard_index: makes only each `shard_count`-th part, from this one on.
         shard_count: processes or machines that share the work; `finish` follows.
         finish: joins the parts that they made.
+        cluster: makes the parts on a Ray cluster: "auto", HOST:PORT or ray://HOST:PORT.
     """
 
     shard_index: int | None = None
     shard_count: int | None = None
     finish: bool = False
+    cluster: str | None = None
 
     def __post_init__(self) -> None:
         if (self.shard_index is None) != (self.shard_count is None):
@@ -66,6 +70,10 @@ class Spread:
             )
         if self.finish and count is not None:
             raise ArgumentError("`finish` joins what all made: pass no `shard_index` with it.")
+        if self.cluster is not None and (self.finish or count is not None):
+            raise ArgumentError(
+                "`cluster` stands alone: pass no `shard_index`, `shard_count` or `finish`."
+            )
 
     @property
     def is_share(self) -> bool:
@@ -97,14 +105,17 @@ class Share:
     Attributes:
         parts: of the whole work.
         missing: numbers of those that are still to be made, by whomever.
+        again: numbers of those that this process made, and one that was killed had begun.
     """
 
     parts: int
     missing: Sequence[int]
+    again: Sequence[int] = ()
 
     def __str__(self) -> str:
         left = f"; {len(self.missing)} are missing." if self.missing else ": pass --finish."
-        return f"{self.parts - len(self.missing)} of {self.parts} parts are made{left}"
+        again = f", {len(self.again)} of them again" if self.again else ""
+        return f"{self.parts - len(self.missing)} of {self.parts} parts are made{again}{left}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,6 +148,7 @@ class Work:
     length: Callable[[int], float] = lambda number: 0.0  # its seconds; 0 if they are not known
     spread: Spread = Spread()
     parts_folder: str = ""  # in the folder
+    again: list[int] = dataclasses.field(default_factory=list)  # parts that were begun before
 
     @property
     def scratch(self) -> Path:
@@ -169,6 +181,7 @@ class Work:
         `error` as `is_begun`, or if another process makes this share, the videos are not here, or
         there is nothing to finish; and WriteError.
         """
+        outputs.fetch(self.folder)
         if not self.is_begun() and self.spread.finish:
             raise self.error(f"{self.folder} has no parts yet: make them before you pass `finish`.")
         is_new = not self.folder.exists()
@@ -179,7 +192,9 @@ class Work:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = self.folder / f".{self.spread.name}.lock"
             with files.locked(lock, taken):
-                shutil.rmtree(self.scratch, ignore_errors=True)  # of a process that was killed
+                # Of a process that was killed.
+                self.again.extend(int(path.stem) for path in self.scratch.glob("*.begun"))
+                shutil.rmtree(self.scratch, ignore_errors=True)
                 self.scratch.mkdir()
                 try:
                     if not self.is_begun():  # again: now no other process changes it
@@ -239,7 +254,7 @@ class Work:
     def share(self, maker: PartMaker) -> Share:
         """Returns what is made by now."""
         count = len(self._read_plan()["parts"])
-        return Share(count, self._missing(count, maker))
+        return Share(count, self._missing(count, maker), self.again)
 
     def read(
         self, number: int, names: Iterable[str] | None = None
@@ -260,6 +275,11 @@ class Work:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        outputs.publish([path])
+
+    def remove(self) -> None:
+        """Removes the parts, when what they were made for is written."""
+        outputs.remove(self.folder)
 
     def _divide(self) -> list[int]:
         """Returns the first item of each part, by their lengths as far as these are known."""
@@ -310,11 +330,13 @@ class Work:
 
         with contextlib.closing(running):
             for number in numbers:
+                (begun := self.scratch / f"{number}.begun").touch()
                 about, arrays = maker.pack(number, in_order(parts[number]))
                 path = self._part(number)
                 text = np.frombuffer(json.dumps(about).encode(), np.uint8)
                 np.savez(self.scratch / path.name, **{_ABOUT: text}, **arrays)
                 self.put(self.scratch / path.name, path)
+                begun.unlink()
                 yield number
 
     def _write_plan(self, plan: dict[str, Any]) -> None:
@@ -324,6 +346,7 @@ class Work:
         path = self.folder / self.plan_name
         try:
             os.link(temporary, path)
+            outputs.publish([path])
         except FileExistsError:
             self._compare(self._read_plan())
         except OSError:  # a file system without links

@@ -12,6 +12,7 @@ from keras_r3d import run_folder
 from keras_r3d.data import annotations
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
+from keras_r3d.system import cluster
 from keras_r3d.system.errors import RecipeError, check_range
 from keras_r3d.system.work import Share, Spread, Spreading
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
+@cluster.spread
 def train(
     recipe: "str | PathLike[str] | Recipe",
     data: str | PathLike[str] | None = None,

@@ -1,7 +1,6 @@
 """Predictions in parts that are kept until all videos are scored: a kill loses little."""
 
 import os
-import shutil
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,7 +95,7 @@ class KeptPredictions:
     def remove(self) -> None:
         """Removes the parts, when what they were kept for is written."""
         if self._work is not None:
-            shutil.rmtree(self._work.folder, ignore_errors=True)
+            self._work.remove()
 
     def _results(
         self, numbers: Sequence[int], _: Path | None = None

@@ -116,7 +116,7 @@ class Cache:
                 for problem in about["problems"]:
                     self._reader.note(Problem(*problem))
             self._save({key: self._rows[key] for key in keys})
-        self.forget()
+        work.remove()
         return [self._rows[key] for key in keys]
 
     def forget(self) -> None:
