@@ -58,10 +58,11 @@ test-torch: $(VENV)/.installed $(VENV_TORCH)/.installed
 	KERAS_R3D_TORCH_PYTHON=$(VENV_TORCH)/bin/python \
 		$(VENV)/bin/python -m pytest tests/applications/test_torch.py -m "slow or not slow" $(PYTEST_FLAGS)
 
-# Clip stores at s3:// by fsspec. s3fs wants another botocore than boto3 does, which does no harm here;
+# Clip stores and results at s3:// by fsspec. s3fs wants another botocore than boto3 does, which does no harm here;
 # asked for both at once, pip searches for long.
 test-remote: $(VENV_REMOTE)/.installed
-	$(VENV_REMOTE)/bin/python -m pytest tests/data/test_storage.py tests/data/test_remote_store.py
+	$(VENV_REMOTE)/bin/python -m pytest tests/data/test_storage.py tests/data/test_remote_store.py \
+		tests/system/test_outputs.py
 
 # On three raylets of Ray; nothing listens beyond loopback.
 test-cluster: $(VENV_CLUSTER)/.installed

@@ -26,6 +26,7 @@ from keras_r3d.pictures import fonts
 from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
 from keras_r3d.system.devices import choose
+from keras_r3d.system.work import Share
 from keras_r3d.training import run as training
 from keras_r3d.training.few import embeddings, setup
 
@@ -87,8 +88,9 @@ def _embed(
     with tempfile.TemporaryDirectory(prefix="keras_r3d-benchmark-") as folder:
         run = Path(folder) / "run"  # a cache also looks beside it
         run.mkdir()
-        cache = embeddings.Cache(run, few.request(), reader)
-        return embeddings.embed(model, reader, videos, cache)
+        rows = embeddings.Cache(run, few.request(), reader).embed(model, videos)
+        assert not isinstance(rows, Share)
+        return rows
 
 
 def run_shots(options: Options) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from keras_r3d import run_folder
 from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
+from keras_r3d.system.objects import outputs
 from keras_r3d.system.progress import Progress
 from keras_r3d.system.work import Share
 
@@ -32,7 +33,7 @@ def _main(arguments: command.Arguments, *, segments: bool = False) -> int:
 
     named = Named(**{"fuse": ()} | arguments.of(_MODEL))
     output = arguments.get("output")
-    run_folder.check_new(Path(output) if output else None)
+    run_folder.check_new(outputs.local(output) if output else None)
     rule = SegmentRule(**arguments.of(_RULE))
     asked = [name for name, value in vars(rule).items() if value is not None]
     if asked and not segments:

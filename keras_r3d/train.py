@@ -14,6 +14,7 @@ from keras_r3d.run_folder import Run
 from keras_r3d.system import command
 from keras_r3d.system.errors import InterruptedTraining, R3DError
 from keras_r3d.system.progress import Progress
+from keras_r3d.system.work import Share
 
 _TRAIN = "keras_r3d.training.experiment:train"
 _DRY_RUN = "keras_r3d.training.experiment:dry_run"
@@ -38,10 +39,14 @@ def _main(arguments: command.Arguments, *, dry_run: bool = False) -> int | None:
         return None
     progress = Progress("videos") if sys.stdout.isatty() else None
     try:
-        run = experiment.train(**arguments.of(_TRAIN), say=say, progress=progress)
+        options = arguments.of(_TRAIN) | arguments.of(command.SPREAD)
+        run = experiment.train(**options, say=say, progress=progress)
     except InterruptedTraining as error:
         print(error, flush=True)
         return command.INTERRUPTED
+    if isinstance(run, Share):
+        print(run)
+        return None
     for line in closing_lines(run):
         print(line)
     return None
@@ -119,7 +124,7 @@ def main() -> None:
     """Entry point of the command."""
     command.run(
         _main,
-        [_TRAIN, _DRY_RUN],
+        [_TRAIN, _DRY_RUN, command.SPREAD],
         words=["data"],
         names={"overrides": "set"},
         aliases={"data_dir": "data"},

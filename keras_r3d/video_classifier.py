@@ -1,6 +1,7 @@
 """The front door: a video classifier, from weights to predictions, evaluations and exports."""
 
 import dataclasses
+import functools
 import json as json_text
 import math
 import os
@@ -49,9 +50,10 @@ from keras_r3d.recipe import Clips
 from keras_r3d.recipe.tables import as_dict
 from keras_r3d.run_folder import Run
 from keras_r3d.serving import remote, server
-from keras_r3d.system import files
+from keras_r3d.system import cluster, files
 from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import ArgumentError, DataError, ModelError, VideoError, check_range
+from keras_r3d.system.objects import outputs
 from keras_r3d.system.work import Share, Spread, Spreading
 
 if TYPE_CHECKING:
@@ -126,11 +128,15 @@ class VideoClassifier:
                 "them to its builder.",
                 stacklevel=2,
             )
-        self._set([opened], protocol=protocol, devices=devices, weights=weights)
+        how: dict[str, Any] = {"clips": clips, "recipe": recipe, "exported_from": exported_from}
+        how |= {"protocol": protocol, "devices": devices}
+        made_of = functools.partial(VideoClassifier, model, **how)
+        self._set([opened], made_of, protocol=protocol, devices=devices, weights=weights)
 
     def _set(
         self,
         members: Sequence[Opened],
+        made_of: "functools.partial[VideoClassifier]",
         shares: Sequence[float] = (1.0,),
         *,
         protocol: str | None,
@@ -138,6 +144,7 @@ class VideoClassifier:
         weights: str | None = None,  # what `fit` starts from, if not from the network in memory
     ) -> "VideoClassifier":
         self._members, self._shares, self._weights = members, shares, weights
+        self.made_of = made_of
         self._protocol, self._devices = protocol, devices
         self._opened = members[0] if len(members) == 1 else Opened(_joined(members, shares), None)
         return self
@@ -174,7 +181,9 @@ class VideoClassifier:
         classes = [member.classifier.classes for member in members]
         several = [member.classifier.thresholds is not None for member in members]
         shares = fusion.check(classes, evaluating.titles(members), weights, several)
-        return cls.__new__(cls)._set(members, shares, protocol=protocol, devices=devices)
+        how: dict[str, Any] = {"protocol": protocol, "devices": devices}
+        made_of = functools.partial(cls.fused, list(models), weights, **how)
+        return cls.__new__(cls)._set(members, made_of, shares, protocol=protocol, devices=devices)
 
     @classmethod
     def served(
@@ -235,7 +244,13 @@ class VideoClassifier:
         opened = remote.classifier(
             *(connected, manner, classes, experiment.clips, experiment.eval, described, thresholds)
         )
-        return cls.__new__(cls)._set([Opened(opened, None)], protocol=protocol)
+        how: dict[str, Any] = {"exported_from": exported_from, "version": version}
+        made_of = functools.partial(cls.served, url, model, **how, protocol=protocol)
+        return cls.__new__(cls)._set([Opened(opened, None)], made_of, protocol=protocol)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles it as what it was opened by, so that other processes open it, too."""
+        return self.made_of, ()
 
     def __repr__(self) -> str:
         classifier = self._opened.classifier
@@ -317,9 +332,12 @@ class VideoClassifier:
             run = train(
                 recipe, data, workdir=workdir, overrides=changes, devices=self._devices, say=say
             )
+            assert isinstance(run, Run)
         opened = opening.of_run(run, None, self._protocol, self._devices)
-        return self._set([opened], protocol=self._protocol, devices=self._devices)
+        how: dict[str, Any] = {"protocol": self._protocol, "devices": self._devices}
+        return self._set([opened], functools.partial(VideoClassifier, run, **how), **how)
 
+    @cluster.spread
     def predict(
         self,
         videos: "str | os.PathLike[str] | Video | Iterable[str | os.PathLike[str] | Video]",
@@ -370,7 +388,8 @@ class VideoClassifier:
         names = [video.name for video in found]
         wanted = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate}
         wanted["html"] = html
-        output, spreading = next(filter(None, wanted.values()), None), Spread(**spread)
+        places = (outputs.local(path, kind) for kind, path in wanted.items() if path)
+        output, spreading = next(places, None), Spread(**spread)
         spreading.check(output, "json")
         models = [member.classifier for member in self._members]
         keeps = output and (spreading != Spread() or not any(map(is_served, models)))
@@ -386,7 +405,7 @@ class VideoClassifier:
         predictions = Predictions(
             names, kept.predictions(), place, **wanted, top=top, timeout=timeout
         )
-        if _names_several(videos):
+        if _names_several(videos) or spreading.is_share:
             return predictions
         (prediction,) = predictions
         if prediction.status == "error":
@@ -555,6 +574,7 @@ class VideoClassifier:
         finally:
             camera.stop()
 
+    @cluster.spread
     def evaluate(
         self,
         data: str | os.PathLike[str] | None = None,
@@ -598,7 +618,7 @@ class VideoClassifier:
             frame_rate=frame_rate,
             protocol=self._protocol,
             timeout=timeout,
-            output=None if output is None else Path(output),
+            output=None if output is None else outputs.local(output),
             resumable=resumable,
             progress=progress or (lambda done, total: None),
             spread=Spread(**spread),
@@ -700,6 +720,7 @@ class VideoClassifier:
             explanation.save(output, npz)
         return explanation
 
+    @cluster.spread
     def embed(
         self,
         videos: "str | os.PathLike[str] | Video | Iterable[str | os.PathLike[str] | Video]",
@@ -753,7 +774,7 @@ class VideoClassifier:
         spreading.check(output)
         if output is None:
             return features.of_videos(model, layer, side, per=per, timeout=timeout)
-        path = Path(output)
+        path = outputs.local(output)
         feature_file.check_new(path)
         return features.store(
             *(model, layer, side, path),

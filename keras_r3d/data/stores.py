@@ -16,6 +16,7 @@ from keras_r3d.data.store.encoding import StoreSettings
 from keras_r3d.data.store.planning import size_text
 from keras_r3d.data.store.preparing import PreparedStore, named_problems
 from keras_r3d.recipe.clips import Clips, MultiScale
+from keras_r3d.system import cluster
 from keras_r3d.system.errors import DataError, StoreError, check_range
 from keras_r3d.system.progress import duration
 from keras_r3d.system.work import Share, Spread, Spreading
@@ -24,6 +25,7 @@ Progress = Callable[[int, int], None]
 Say = Callable[[str], None]
 
 
+@cluster.spread
 def prepare_store(
     data: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
@@ -250,6 +252,7 @@ class StoredFlow:
         return "\n".join(lines)
 
 
+@cluster.spread
 def store_flow(
     data: str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,

@@ -1,74 +1,89 @@
-"""Shares of a command on the machines of a Ray cluster.
+"""Shares of a call on the machines of a Ray cluster.
 
-A share is the same command with `--shard_index`, in a process of its own that holds its model; Ray
-says where it runs. No frame goes through Ray: machines read and write the same paths. What is done
-is what is there, so a share whose machine was lost is started again and makes what is missing.
+A share is the same call with `shard_index`, in a process of its own that holds its model; Ray says
+where it runs. No frame goes through Ray: machines read and write the same places. What is done is
+what is there, so a share whose machine was lost is started again and makes what is missing.
 """
 
-import dataclasses
+import functools
+import inspect
 import os
+import pickle
 import re
-import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ParamSpec, TypeVar
 
 from keras_r3d._version import __version__
 from keras_r3d.system import workers
 from keras_r3d.system.errors import ArgumentError, R3DError
 from keras_r3d.system.progress import Progress
+from keras_r3d.system.work import Spread
 
 _TRIES = 3  # of a share
 _SHARES = 2  # for each that runs at a time, so that a slow one does not keep the others
 _MOST_CPUS = 16  # of a share
+_MOST_PATHS = 20  # of a list, that are looked for on each machine
 _PATIENCE = 10.0  # seconds for an address to answer
 _PORT = 10001  # of ray://
+_HERE_ONLY = ("cluster", "progress", "say")  # arguments
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-@dataclasses.dataclass(frozen=True)
-class Cluster:
-    """Where the parts of a command are made.
+def spread(function: Callable[P, R]) -> Callable[P, R]:
+    """Lets a function that takes the arguments of `Spread` make its parts on a cluster.
 
-    Attributes:
-        cluster: makes the parts on a Ray cluster: "auto", HOST:PORT or ray://HOST:PORT.
+    Its other arguments must be such that can be pickled. What the cluster does is printed.
     """
 
-    cluster: str | None = None
+    @functools.wraps(function)
+    def call(*arguments: P.args, **keywords: P.kwargs) -> R:
+        options: dict[str, Any] = dict(keywords)
+        address = options.pop("cluster", None)
+        if address is None or options.get("dry_run"):
+            return function(*arguments, **options)
+        asked = {key: value for key, value in keywords.items() if key in Spread.__annotations__}
+        Spread(**asked)  # type: ignore[arg-type]
+        shared = {key: value for key, value in options.items() if key not in _HERE_ONLY}
+        _make_shares(str(address), call, arguments, shared)
+        return function(*arguments, **options, finish=True)  # type: ignore[arg-type]
+
+    return call
 
 
-def make_shares(
-    address: str, module: str, words: Sequence[str], decodes: bool, say: Callable[[str], None]
+def _make_shares(
+    address: str, function: Callable[..., Any], arguments: Sequence[Any], keywords: dict[str, Any]
 ) -> None:
-    """Runs all shares of a command, `python -m MODULE WORDS`, on a cluster; joins nothing.
-
-    Args:
-        decodes: whether it takes `--processes`; else a share takes a GPU, where there are some.
+    """Makes all shares of a call on a cluster; joins nothing. One that decodes takes no GPU.
 
     Raises:
         ArgumentError: Ray is not installed, or the cluster does not answer.
         R3DError: a machine is not fit, or shares failed.
     """
+    decodes = "processes" in inspect.signature(function).parameters
     ray = _connect(address)
     try:
         nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-        _check(ray, nodes, [os.getcwd(), *_paths(words)])
+        _check(ray, nodes, [os.getcwd(), *_paths([*arguments, *keywords.values()])])
         cpus = int(min(_MOST_CPUS, *(node["Resources"]["CPU"] for node in nodes)))
         gpus = 0 if decodes else sum(node["Resources"].get("GPU", 0) for node in nodes)
         slots = sum(int(node["Resources"]["CPU"]) // cpus for node in nodes)
         slots = int(min(slots, gpus) if gpus else slots)
         count = slots * _SHARES if slots > 1 else 1
-        say(f"{address}: {len(nodes)} machines, {slots} shares of {cpus} CPUs at a time.")
+        print(f"{address}: {len(nodes)} machines, {slots} shares of {cpus} CPUs at a time.")
         run = ray.remote(num_cpus=cpus, num_gpus=int(bool(gpus)), max_retries=0)(_run)
-        more = [f"--shard_count={count}", *([f"--processes={cpus}"] if decodes else [])]
+        keywords |= {"processes": cpus} if decodes else {}
+        payload = ray.put(pickle.dumps((function, arguments, keywords)))
 
         def start(index: int) -> Any:
-            command = ["-m", module, *words, f"--shard_index={index}", *more]
-            return run.remote(command, os.getcwd(), cpus)
+            return run.remote(payload, index, count, os.getcwd(), cpus)
 
         running = {start(index): (index, 1) for index in range(count)}
-        progress, again, failures, made = Progress("parts"), 0, list[str](), False
+        progress, again, failures, made = Progress("parts"), [0, 0], list[str](), False
         while running and (made or not failures):
             (done, *_), _ = ray.wait(list(running))
             index, tries = running.pop(done)
@@ -80,13 +95,15 @@ def make_shares(
                 made = True
                 if figures := re.search(r"(\d+) of (\d+) parts are made", text):
                     progress(int(figures[1]), int(figures[2]))
+                if parts := re.search(r"(\d+) of them again", text):
+                    again[1] += int(parts[1])
             elif tries < _TRIES:
-                again += 1
+                again[0] += 1
                 running[start(index)] = index, tries + 1
             else:
                 failures.append(f"  {index}: {text}")
-        if again:
-            say(f"{again} times a share was started again.")
+        if again[0]:
+            print(f"{again[0]} times a share was started again; {again[1]} parts were made again.")
         if failures:
             raise R3DError(
                 f"Shares that failed {_TRIES} times:\n" + "\n".join(failures) + "\nWhat the others "
@@ -119,10 +136,18 @@ def _connect(address: str) -> Any:
     return ray
 
 
-def _paths(words: Sequence[str]) -> list[str]:
-    """Returns those of a command's words that are files or folders here."""
-    values = (word.partition("=")[2] if word.startswith("--") else word for word in words)
-    return [os.path.abspath(value) for value in values if value and os.path.exists(value)]
+def _paths(value: Any) -> Iterator[str]:
+    """Yields the files and folders here that are named by arguments of a call."""
+    if isinstance(value, str | os.PathLike):
+        if os.path.exists(value):
+            yield os.path.abspath(value)
+    elif isinstance(value, Sequence):
+        for item in value[:_MOST_PATHS]:
+            yield from _paths(item)
+    elif isinstance(value, functools.partial):
+        yield from _paths([*value.args, *value.keywords.values()])
+    else:  # a model or a run, or a video
+        yield from _paths([getattr(value, name, "") for name in ("made_of", "path")])
 
 
 def _check(ray: Any, nodes: Sequence[dict[str, Any]], paths: Sequence[str]) -> None:
@@ -155,19 +180,40 @@ def _look(paths: Sequence[str]) -> tuple[str, list[str]]:
     return __version__, [path for path in paths if not os.path.exists(path)]
 
 
-def _run(command: Sequence[str], folder: str, cpus: int) -> tuple[int, str]:
-    """Runs a share on this machine; returns its exit code, and how its output ends."""
-    environment = os.environ | {"TF_NUM_INTRAOP_THREADS": str(cpus), "OMP_NUM_THREADS": str(cpus)}
+def _run(payload: bytes, index: int, count: int, folder: str, cpus: int) -> tuple[int, str]:
+    """Makes a share on this machine; returns its exit code, and how its output ends."""
+    environment = {key: value for key, value in os.environ.items() if key != "TF_CONFIG"}
+    environment |= {"TF_NUM_INTRAOP_THREADS": str(cpus), "OMP_NUM_THREADS": str(cpus)}
+    environment |= {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
     done = subprocess.Popen(
-        [sys.executable, *command],
+        [sys.executable, "-m", __name__, f"{index}-of-{count}"],
         cwd=folder,
         env=environment,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
         preexec_fn=workers.end_with_parent,
     )
-    text = done.communicate()[0].strip().splitlines()[-3:]
-    where = f"{socket.gethostname()}: {shlex.join(command)}: " if done.returncode else ""
+    text = done.communicate(payload)[0].decode(errors="replace").strip().splitlines()[-3:]
+    where = f"{socket.gethostname()}: " if done.returncode else ""
     return done.returncode, where + "\n".join(text)
+
+
+def _serve(share: str) -> int:
+    """Makes the share of a call that stdin brings, and prints it; returns the exit code."""
+    index, _, count = share.partition("-of-")
+    try:
+        function, arguments, keywords = pickle.load(sys.stdin.buffer)
+        made = function(*arguments, **keywords, shard_index=int(index), shard_count=int(count))
+        if isinstance(made, Iterator):  # predictions, which are made as they are taken
+            list(made)
+            made = getattr(made, "share", None)
+        print(made, flush=True)
+    except (R3DError, OSError) as error:
+        print(f"Error: {error}", flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    os._exit(_serve(sys.argv[1]))  # also while decoders hang

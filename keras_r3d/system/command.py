@@ -7,7 +7,6 @@ command line and Python cannot drift apart, and `--help` is quick.
 import ast
 import contextlib
 import dataclasses
-import functools
 import importlib.util
 import inspect
 import io
@@ -24,12 +23,11 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from keras_r3d.system import cluster, workers
+from keras_r3d.system import workers
 from keras_r3d.system.errors import R3DError
 
 INTERRUPTED = 75  # exit code of what was stopped and can be resumed
 SPREAD = "keras_r3d.system.work:Spread"  # of commands whose work several processes share
-_CLUSTER = "keras_r3d.system.cluster:Cluster"
 REQUIRED = object()  # the default of a parameter that has none
 _HEAD = 22  # columns of the flags in --help
 # Of each kind of flag the types it holds, what defines it, and what stands behind it in --help.
@@ -123,8 +121,6 @@ def run(
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name may not be ASCII, a terminal be so
             stream.reconfigure(errors="backslashreplace")
-    if SPREAD in functions:
-        functions = [*functions, _CLUSTER]
     by_function = {place: read_signature(place) for place in functions}
     main_parameters = read_signature(f"{main.__code__.co_filename}:{main.__name__}")[1:]
     parameters: dict[str, Parameter] = {}
@@ -174,8 +170,6 @@ def run(
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
             signal.signal(signal.SIGINT, interrupt)
         try:
-            if "cluster" in values:
-                _make_on_cluster(main.__module__, values, "processes" in parameters)
             sys.exit(main(Arguments(values, by_function), **keywords))
         except BrokenPipeError:  # whoever read it, such as `head`, has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -206,21 +200,6 @@ def run(
         app.run(guarded, [sys.argv[0], *_repeat_flags(sys.argv[1:], several)])
     except SystemExit as end:
         _leave(end.code)
-
-
-def _make_on_cluster(module: str, values: dict[str, Any], decodes: bool) -> None:
-    """Lets a cluster make what the command then joins."""
-    spec = sys.modules[module].__spec__  # of `python -m`, whose own name is __main__
-    if spec is None or values.get("finish") or "shard_index" in values:
-        raise R3DError("`cluster` stands alone: pass no `shard_index`, `shard_count` or `finish`.")
-    address, words = values.pop("cluster"), list[str]()
-    for word in sys.argv[1:]:
-        if words[-1:] == ["--cluster"]:
-            words.pop()
-        elif not word.startswith("--cluster="):
-            words.append(word)
-    cluster.make_shares(address, spec.name, words, decodes, functools.partial(print, flush=True))
-    values["finish"] = True
 
 
 def _help_text(

@@ -4,6 +4,8 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 
+from keras_r3d.system.text import shown
+
 __all__ = [
     "ArgumentError",
     "DataError",
@@ -26,6 +28,9 @@ __all__ = [
 
 class R3DError(Exception):
     """An error a user can cause and mend; its message says what came, where, and what to do."""
+
+    def __str__(self) -> str:
+        return shown(super().__str__())
 
 
 class ArgumentError(R3DError, ValueError):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
+from keras_r3d.system.objects import outputs
 
 _PARTIAL = ".partial-"  # and the number of the process
 _TAIL = 16  # letters, that hold all suffixes
@@ -166,7 +167,7 @@ def check_new(
     path: str | os.PathLike[str], argument: str, error: type[R3DError] = ArgumentError
 ) -> None:
     """Raises an error, naming `argument`, if something is at a path: nothing is ever replaced."""
-    if os.path.lexists(path):
+    if os.path.lexists(path) or outputs.exists(Path(path)):
         raise error(f"{path} already exists; choose another `{argument}`.")
 
 

@@ -1,8 +1,18 @@
-"""Texts that are too long for their place, in tables and pictures."""
+"""Texts for people: cut where they are too long for their place, with the places they know."""
 
 import os
 import unicodedata
 from collections.abc import Sequence
+
+shown_as: dict[str, str] = {}  # of temporary folders, the URLs that they stand for
+
+
+def shown(message: object) -> str:
+    """Returns a message with the places that a user knows."""
+    text = str(message)
+    for place, name in shown_as.items():
+        text = text.replace(place, name)
+    return text
 
 
 def width(text: str) -> int:

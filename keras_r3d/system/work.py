@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import math
 import os
 import shutil
 import socket
@@ -23,9 +24,11 @@ import numpy as np
 
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
+from keras_r3d.system.objects import outputs
 
 _ABOUT = "about"  # array of a part: the bytes of a JSON text
-_MOST_ITEMS, _MANY_PARTS = 64, 64  # of a part: minutes, and of a short list little is lost
+# Of a part: minutes of work, whose results fit into memory. Of a short list little is lost.
+_MOST_SECONDS, _MOST_ITEMS, _MANY_PARTS = 1200.0, 64, 64
 _DAMAGED = (OSError, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile)
 
 Progress = Callable[[int, int], None]
@@ -37,6 +40,7 @@ class Spreading(TypedDict, total=False):
     shard_index: int | None
     shard_count: int | None
     finish: bool
+    cluster: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +51,13 @@ class Spread:
         shard_index: makes only each `shard_count`-th part, from this one on.
         shard_count: processes or machines that share the work; `finish` follows.
         finish: joins the parts that they made.
+        cluster: makes the parts on a Ray cluster: "auto", HOST:PORT or ray://HOST:PORT.
     """
 
     shard_index: int | None = None
     shard_count: int | None = None
     finish: bool = False
+    cluster: str | None = None
 
     def __post_init__(self) -> None:
         if (self.shard_index is None) != (self.shard_count is None):
@@ -64,6 +70,10 @@ class Spread:
             )
         if self.finish and count is not None:
             raise ArgumentError("`finish` joins what all made: pass no `shard_index` with it.")
+        if self.cluster is not None and (self.finish or count is not None):
+            raise ArgumentError(
+                "`cluster` stands alone: pass no `shard_index`, `shard_count` or `finish`."
+            )
 
     @property
     def is_share(self) -> bool:
@@ -95,14 +105,17 @@ class Share:
     Attributes:
         parts: of the whole work.
         missing: numbers of those that are still to be made, by whomever.
+        again: numbers of those that this process made, and one that was killed had begun.
     """
 
     parts: int
     missing: Sequence[int]
+    again: Sequence[int] = ()
 
     def __str__(self) -> str:
         left = f"; {len(self.missing)} are missing." if self.missing else ": pass --finish."
-        return f"{self.parts - len(self.missing)} of {self.parts} parts are made{left}"
+        again = f", {len(self.again)} of them again" if self.again else ""
+        return f"{self.parts - len(self.missing)} of {self.parts} parts are made{again}{left}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,8 +145,10 @@ class Work:
     error: type[R3DError]  # class of the errors about a folder that holds something else
     items: Sequence[str] = ()  # names of the videos, as parts count them
     is_there: Callable[[int], bool] = lambda number: True  # whether this machine has that item
+    length: Callable[[int], float] = lambda number: 0.0  # its seconds; 0 if they are not known
     spread: Spread = Spread()
     parts_folder: str = ""  # in the folder
+    again: list[int] = dataclasses.field(default_factory=list)  # parts that were begun before
 
     @property
     def scratch(self) -> Path:
@@ -162,10 +177,11 @@ class Work:
     def open(self, divide: Callable[[], list[int]] | None = None) -> Iterator[list[int]]:
         """Keeps a second process from the same share, and gives the first item of each part.
 
-        `divide` returns them if there is no plan yet; None makes parts of as many items. Raises
+        `divide` returns them if there is no plan yet; None makes parts about as long. Raises
         `error` as `is_begun`, or if another process makes this share, the videos are not here, or
         there is nothing to finish; and WriteError.
         """
+        outputs.fetch(self.folder)
         if not self.is_begun() and self.spread.finish:
             raise self.error(f"{self.folder} has no parts yet: make them before you pass `finish`.")
         is_new = not self.folder.exists()
@@ -176,12 +192,14 @@ class Work:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = self.folder / f".{self.spread.name}.lock"
             with files.locked(lock, taken):
-                shutil.rmtree(self.scratch, ignore_errors=True)  # of a process that was killed
+                # Of a process that was killed.
+                self.again.extend(int(path.stem) for path in self.scratch.glob("*.begun"))
+                shutil.rmtree(self.scratch, ignore_errors=True)
                 self.scratch.mkdir()
                 try:
                     if not self.is_begun():  # again: now no other process changes it
                         seen = next(filter(self.is_there, range(len(self.items))), 0)
-                        parts = divide() if divide else _even(len(self.items))
+                        parts = divide() if divide else self._divide()
                         self._write_plan({**self.request, "seen": seen, "parts": parts})
                     plan = self._read_plan()
                     if self.spread.is_share and not self.is_there(plan["seen"]):
@@ -236,7 +254,7 @@ class Work:
     def share(self, maker: PartMaker) -> Share:
         """Returns what is made by now."""
         count = len(self._read_plan()["parts"])
-        return Share(count, self._missing(count, maker))
+        return Share(count, self._missing(count, maker), self.again)
 
     def read(
         self, number: int, names: Iterable[str] | None = None
@@ -257,6 +275,24 @@ class Work:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        outputs.publish([path])
+
+    def remove(self) -> None:
+        """Removes the parts, when what they were made for is written."""
+        outputs.remove(self.folder)
+
+    def _divide(self) -> list[int]:
+        """Returns the first item of each part, by their lengths as far as these are known."""
+        usual = _MOST_SECONDS / _MOST_ITEMS
+        lengths = [self.length(number) or usual for number in range(len(self.items))]
+        most = min(_MOST_SECONDS, math.fsum(lengths) / _MANY_PARTS)
+        starts, full = list[int](), math.inf
+        for number, seconds in enumerate(lengths):
+            if full + seconds > most or number - starts[-1] == _MOST_ITEMS:
+                starts.append(number)
+                full = 0.0
+            full += seconds
+        return starts
 
     def _part(self, number: int) -> Path:
         return self.folder / self.parts_folder / f"{number:05d}.npz"
@@ -294,11 +330,13 @@ class Work:
 
         with contextlib.closing(running):
             for number in numbers:
+                (begun := self.scratch / f"{number}.begun").touch()
                 about, arrays = maker.pack(number, in_order(parts[number]))
                 path = self._part(number)
                 text = np.frombuffer(json.dumps(about).encode(), np.uint8)
                 np.savez(self.scratch / path.name, **{_ABOUT: text}, **arrays)
                 self.put(self.scratch / path.name, path)
+                begun.unlink()
                 yield number
 
     def _write_plan(self, plan: dict[str, Any]) -> None:
@@ -308,6 +346,7 @@ class Work:
         path = self.folder / self.plan_name
         try:
             os.link(temporary, path)
+            outputs.publish([path])
         except FileExistsError:
             self._compare(self._read_plan())
         except OSError:  # a file system without links
@@ -346,11 +385,6 @@ def kept_beside(output: str | os.PathLike[str] | None) -> Iterator[Path]:
         return
     with files.scratch_folder() as folder:
         yield folder / "parts"
-
-
-def _even(items: int) -> list[int]:
-    """Returns the first item of parts of as many items."""
-    return list(range(0, items, max(1, min(_MOST_ITEMS, items // _MANY_PARTS))))
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -5,14 +5,16 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from keras_r3d import recipe as recipes
 from keras_r3d import run_folder
 from keras_r3d.data import annotations
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
+from keras_r3d.system import cluster
 from keras_r3d.system.errors import RecipeError, check_range
+from keras_r3d.system.work import Share, Spread, Spreading
 
 if TYPE_CHECKING:
     import keras
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 
+@cluster.spread
 def train(
     recipe: "str | PathLike[str] | Recipe",
     data: str | PathLike[str] | None = None,
@@ -40,7 +43,8 @@ def train(
     callbacks: "Sequence[keras.callbacks.Callback]" = (),
     say: Say = print,
     progress: Callable[[int, int], None] | None = None,
-) -> Run:
+    **spread: Unpack[Spreading],
+) -> Run | Share:
     """Trains as a recipe says, and evaluates what comes out.
 
     Resumes a run of the same recipe and data found in `workdir`, from its last saved state.
@@ -68,6 +72,7 @@ def train(
         callbacks: Keras callbacks, as `docs/training.md` says (not of a recipe with [few]).
         say: takes each line of the report.
         progress: takes the number of videos embedded so far, and of all, of a recipe with [few].
+        spread: as of `keras_r3d.data.prepare_store`, for the embeddings of a recipe with [few].
 
     Returns:
         The run: `path`, `summary` (figures), `classes`, `recipe`; `VideoClassifier(run)` is its
@@ -84,6 +89,13 @@ def train(
     )
     if callbacks and experiment.few is not None:
         raise RecipeError("A recipe with [few] has no epochs, and takes no `callbacks`.")
+    spreading = Spread(**spread)
+    if spreading != Spread() and experiment.few is None:
+        raise RecipeError(
+            f"`shard_index`, `shard_count` and `finish` share the embeddings of a recipe with "
+            f"[few], and '{name}' has none: on several machines see docs/training.md."
+        )
+    spreading.check(workdir, "workdir")
     path = Path(workdir) if workdir else run_folder.default_path(Path("runs"), name)
     if not (path / run_folder.RECIPE).is_file():
         run_folder.check_free(path)
@@ -93,9 +105,18 @@ def train(
     from keras_r3d.system.devices import choose
     from keras_r3d.training import run
 
+    place = _place_of(experiment, data, say)
+    if spreading.is_share:
+        return run.embed_share(
+            *(experiment, place, path),
+            devices=devices,
+            say=say,
+            progress=progress,
+            spread=spreading,
+        )
     done = run.train_network(
         experiment,
-        _place_of(experiment, data, say),
+        place,
         path,
         devices=devices,
         fresh=fresh,
@@ -108,6 +129,7 @@ def train(
         callbacks=callbacks,
         say=say,
         progress=progress,
+        spread=spreading,
     )
     alone = choose(devices).workers == 1
     if experiment.few is None and alone:

@@ -24,6 +24,7 @@ from keras_r3d.run_folder import Run
 from keras_r3d.system import files
 from keras_r3d.system.devices import Devices, choose, unused_gpu
 from keras_r3d.system.errors import DeviceError, InterruptedTraining, R3DError, TrainingError
+from keras_r3d.system.work import Share, Spread
 from keras_r3d.training import checks, log, moved_data, setup, state
 from keras_r3d.training.few import fitting
 from keras_r3d.training.few import setup as few_setup
@@ -49,6 +50,7 @@ def train_network(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     say: Say = print,
     progress: Callable[[int, int], None] | None = None,
+    spread: Spread | None = None,
 ) -> Run:
     """Trains as `keras_r3d.training.train`, whose arguments these are, without the evaluation."""
     workdir = Path(os.path.abspath(workdir)) if fresh else workdir  # what is here may be moved
@@ -89,8 +91,11 @@ def train_network(
             say(line)
         say(f"Run folder: {run.path} (training clips as the network sees them: {run_folder.CLIPS})")
         if isinstance(ready, Few):
+            spread = spread or Spread()
+            if fresh and not spread.finish:
+                ready.cache(run.path).forget()
             with _unfinished(run, ready, say):
-                fitting.Fitting(ready, run, say).run_all(progress)
+                fitting.Fitting(ready, run, say).run_all(progress, spread)
             return run
         checks.wait_for_all(hardware)  # what the first worker writes is there for the others
         saved = state.load(run.path / run_folder.STATE)
@@ -115,6 +120,25 @@ def train_network(
             training.fit()
             checks.wait_for_all(hardware)
         return run
+
+
+def embed_share(
+    recipe: Recipe,
+    data: str | Path,
+    workdir: Path,
+    *,
+    devices: str,
+    say: Say,
+    progress: Callable[[int, int], None] | None,
+    spread: Spread,
+) -> Share:
+    """Embeds one process's share of few videos, for a training that will be in `workdir`."""
+    hardware = choose(devices)
+    with errors_as_sentences(workdir):
+        few = few_setup.prepare(recipe, data, hardware, say)
+        share = few.cache(workdir).embed(few.embedder(), few.videos, progress, spread)
+    assert isinstance(share, Share)
+    return share
 
 
 def prepare(

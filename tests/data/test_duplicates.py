@@ -65,8 +65,8 @@ def test_distance_counts_bits():
     assert duplicates.distance(ours, theirs).tolist() == expected
 
 
-def everything(count: int):
-    return lambda some: np.ones((len(range(count)[some]), count), bool)
+def everything(first, second):
+    return np.ones(len(first), bool)
 
 
 def random_hashes(count: int, seed: int = 3) -> np.ndarray:
@@ -83,15 +83,15 @@ def test_every_frame_must_be_near():
     table[4] = [changed(value, 2) for value in table[1]]
     table[5] = table[2]
     table[5, FRAMES - 1] = changed(table[2, FRAMES - 1], NEAR + 1)
-    assert duplicates.near(table.tolist(), everything(6)) == [(1, 4, 2.0), (0, 3, float(NEAR))]
+    assert duplicates.near(table.tolist(), everything) == [(1, 4, 2.0), (0, 3, float(NEAR))]
 
 
-def test_only_pairs_of_interest_are_found_each_once_in_any_block():
+def test_only_pairs_of_interest_are_found_each_once():
     table = random_hashes(700)
     table[600] = table[300] = table[20]
     split = np.arange(700) // 300  # 20 in the first, 300 in the second, 600 in the third
     split[600] = 1
-    found = duplicates.near(table.tolist(), lambda some: split[some, None] != split)
+    found = duplicates.near(table.tolist(), lambda first, second: split[first] != split[second])
     assert found == [(20, 300, 0.0), (20, 600, 0.0)]
 
 
@@ -99,15 +99,50 @@ def test_frames_that_say_nothing_match_nothing():
     table = np.full((4, FRAMES), SAYS_NOTHING, np.uint64)
     table[2:] = random_hashes(1)
     table[2, :2] = SAYS_NOTHING  # a fade: three frames are left
-    assert duplicates.near(table.tolist(), everything(4)) == [(2, 3, 0.0)]
+    assert duplicates.near(table.tolist(), everything) == [(2, 3, 0.0)]
     table[2, 2] = SAYS_NOTHING
-    assert duplicates.near(table.tolist(), everything(4)) == []
-    assert duplicates.near([], everything(0)) == []
+    assert duplicates.near(table.tolist(), everything) == []
+    assert duplicates.near([], everything) == []
 
 
-def test_thousands_of_videos_are_compared_in_seconds():
-    table = random_hashes(4000).tolist()
-    split = np.arange(4000) % 2
+def all_pairs(table: np.ndarray, split: np.ndarray) -> list[tuple[int, int, float]]:
+    """Compares each with each, in Python's own numbers."""
+    pairs = []
+    rows, splits = table.tolist(), split.tolist()
+    for second, theirs in enumerate(rows):
+        for first, ours in enumerate(rows[:second]):
+            if splits[first] == splits[second]:
+                continue
+            bits = [
+                differing(a, b)
+                for a, b in zip(ours, theirs, strict=True)
+                if SAYS_NOTHING not in (a, b)
+            ]
+            if len(bits) >= 3 and max(bits) <= NEAR:
+                pairs.append((first, second, sum(bits) / len(bits)))
+    return sorted(pairs, key=lambda pair: (pair[2], pair))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("most_pairs", [1, 50, 2**20])
+def test_the_same_pairs_are_found_as_among_all(seed, most_pairs, monkeypatch):
+    monkeypatch.setattr(duplicates, "_MOST_PAIRS", most_pairs)
+    random = np.random.default_rng(seed)
+    scenes = random_hashes(8, seed)
+    table = scenes[random.integers(0, len(scenes), 150)]
+    for frame in np.ndindex(table.shape):  # about as often too many bits as not
+        flipped = random.choice(64, random.integers(0, NEAR), replace=False)
+        table[frame] ^= np.uint64(sum(2 ** int(bit) for bit in flipped))
+    table[random.random(table.shape) < 0.25] = SAYS_NOTHING
+    split = random.integers(0, 3, len(table))
+    found = duplicates.near(table.tolist(), lambda one, two: split[one] != split[two])
+    assert found == all_pairs(table, split)
+    assert len(found) > 50
+
+
+def test_tens_of_thousands_of_videos_are_compared_in_seconds():
+    table = random_hashes(30_000).tolist()
+    split = np.arange(30_000) % 2
     began = time.process_time()
-    assert duplicates.near(table, lambda some: split[some, None] != split) == []
-    assert time.process_time() - began < 10
+    assert duplicates.near(table, lambda first, second: split[first] != split[second]) == []
+    assert time.process_time() - began < 10  # all pairs would take a minute and more

@@ -1,5 +1,7 @@
 """Commands on a real Ray cluster: three raylets on this machine's loopback. `make test-cluster`."""
 
+import contextlib
+import json
 import os
 import re
 import signal
@@ -14,7 +16,8 @@ import numpy as np
 import pytest
 from prepared import content
 
-from keras_r3d import applications
+import keras_r3d
+from keras_r3d import applications, data
 from keras_r3d.system import cluster
 from keras_r3d.system.errors import ArgumentError, R3DError
 
@@ -114,14 +117,53 @@ def test_a_raylet_that_is_killed_costs_its_parts_only(ray_cluster, videos, tmp_p
     store = tmp_path / "many"
     process = start("prepare", *prepare(videos, store), "--cluster", ray_cluster.address)
     parts = wait_for_parts(process, store, 2)
+    while not any(any(store.glob(f".partial-{x}/*.begun")) for x in shares(victim)):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
     ray_cluster.remove_node(victim, allow_graceful=False)
     made = {path: path.stat().st_mtime_ns for path in parts}
     last = {path: path.stat().st_mtime_ns for path in made if path.exists()}
     said = process.communicate()[0]
     assert process.returncode == 0, said
     assert "4 machines, 4 shares of 1 CPUs at a time." in said
+    assert "1 times a share was started again; 1 parts were made again." in said
     assert last == made, "what was made is not made again"
     assert content(store) == content(tmp_path / "one")
+
+
+def shares(node) -> list[str]:
+    """Returns the shares that processes below those of a machine make."""
+    below, found = set(processes(node)), []
+    for path in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
+        with contextlib.suppress(OSError):  # it has ended
+            parent = int((path / "stat").read_text().rpartition(") ")[2].split()[1])
+            if parent in below:
+                below.add(int(path.name))
+                words = (path / "cmdline").read_text().split("\0")
+                found += [word for word in words if "-of-" in word]
+    return found
+
+
+def test_calls_from_python_are_those_of_one_machine(ray_cluster, videos, tmp_path):
+    address = ray_cluster.address
+    shape = {"input_shape": (4, 32, 32, 3), "classes": 2, "labels": ["a", "b"]}
+    network = applications.R3D10(width=0.0625, **shape)
+    model = keras_r3d.VideoClassifier(network, clips=data.Clips(frames=4, size=32))  # in memory
+    for name, more in (("one", {}), ("many", {"cluster": address})):
+        list(model.predict(str(videos), json=str(tmp_path / f"{name}.json"), **more))
+        place = tmp_path / f"{name}.e"
+        evaluation = model.evaluate(videos, split="train", output=place, **more)
+        evaluation.save(place)
+        data.prepare_store(videos, tmp_path / name, levels="240", shard_gib=0.001, **more)
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "many.json").read_bytes()
+    records = [tmp_path / f"{name}.e" / "evaluation.json" for name in ("one", "many")]
+    one, many = (json.loads(path.read_text())["records"] for path in records)
+    assert one == many
+    assert content(tmp_path / "many") == content(tmp_path / "one")
+    with pytest.raises(ArgumentError, match="`cluster` stands alone: pass no `shard_index`"):
+        data.scan(videos, json=str(tmp_path / "s.json"), cluster=address, finish=True)
+    with pytest.raises(R3DError, match=r"failed 3 times:(.|\n)*`json` is missing"):
+        list(model.predict(str(videos), cluster=address))
 
 
 def test_after_a_kill_of_the_driver_only_missing_parts_are_made(ray_cluster, videos, tmp_path):

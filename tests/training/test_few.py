@@ -16,7 +16,7 @@ from keras_r3d.applications import embedding
 from keras_r3d.inference.embeddings import novelty, ridge
 from keras_r3d.inference.evaluation import evaluating
 from keras_r3d.system.devices import choose
-from keras_r3d.system.errors import DataError, RecipeError, RunError
+from keras_r3d.system.errors import ArgumentError, DataError, RecipeError, RunError
 from keras_r3d.training import dry_run, finetune
 from keras_r3d.training import run as training
 from keras_r3d.training.experiment import train as train_recipe
@@ -112,29 +112,109 @@ def test_the_model_is_stock_keras_and_says_what_the_embeddings_said(
 def test_unchanged_videos_are_embedded_once(experiment, class_folders, tmp_path, monkeypatch):
     few = setup.prepare(experiment, class_folders, choose(), [].append)
     (tmp_path / "runs" / "one").mkdir(parents=True)
-    cache = embeddings.Cache(tmp_path / "runs" / "one", few.request(), few.source.reader)
-    embeddings.embed(few.embedder(), few.source.reader, few.annotations.split("train"), cache)
+    few.cache(tmp_path / "runs" / "one").embed(few.embedder(), few.videos)
     changed, new = class_folders / "green" / "0.avi", class_folders / "red" / "new.avi"
     write_video(changed, 13, tint=(0.2, 1, 0.2))
     write_video(new, 12, tint=(1, 0.2, 0.2))
-    seen = []
+    seen, said = embedded(monkeypatch), []
+    train(experiment, class_folders, tmp_path / "runs" / "two", said)
+    assert seen == [str(changed), str(new)]
+    assert "11 of 13 videos were embedded before, and are as they were." in said
+
+
+def embedded(monkeypatch, most=10**9) -> list[str]:
+    """Lists the videos that are embedded from now on; after as many of them, Ctrl-C comes."""
+    seen: list[str] = []
     score = embeddings.score
 
-    def counted(model, reader, remaining, **arguments):
-        seen.extend(remaining)
-        return score(model, reader, remaining, **arguments)
+    def counted(*arguments, **options):
+        for scored in score(*arguments, **options):
+            if len(seen) == most:
+                raise KeyboardInterrupt
+            seen.append(scored.source.path)
+            yield scored
 
     monkeypatch.setattr(embeddings, "score", counted)
-    said = []
-    train(experiment, class_folders, tmp_path / "runs" / "two", said)
-    assert [video.path for video in seen] == [str(changed), str(new)]
-    assert "11 of 13 videos were embedded before, and are as they were." in said
+    return seen
+
+
+def results(run: Path) -> tuple[bytes, ...]:
+    """Returns what a training found out, without times."""
+    names = ("embeddings.npz", "evaluation.json", "problems.csv", "per_class.csv", "videos.csv")
+    weights = keras.models.load_model(run / "best.keras").get_weights()
+    return *((run / name).read_bytes() for name in names), *(w.tobytes() for w in weights)
+
+
+def test_an_interrupted_training_goes_on_with_what_is_missing(
+    experiment, class_folders, tmp_path, monkeypatch
+):
+    data, changed = class_folders, class_folders / "green" / "1.avi"
+    (data / "green" / "3.avi").write_bytes(b"none")
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        embedded(patch, 8)
+        with pytest.raises(KeyboardInterrupt):
+            train(experiment, data, tmp_path / "runs" / "one")
+    assert not (tmp_path / "runs" / "one" / embeddings.NAME).exists()
+    write_video(changed, 13, tint=(0.2, 1, 0.3))
+    with monkeypatch.context() as patch:
+        seen = embedded(patch)
+        train(experiment, data, tmp_path / "runs" / "one")
+    assert sorted(seen) == sorted(
+        [str(changed), *(str(data / "red" / f"{number}.avi") for number in range(2, 6))]
+    )
+    train(experiment, data, tmp_path / "other" / "one")
+    assert results(tmp_path / "runs" / "one") == results(tmp_path / "other" / "one")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["one"], "no parts are left"
+
+
+def test_shares_of_a_training_are_joined(weights, class_folders, tmp_path, monkeypatch):
+    data, folder = class_folders, tmp_path / "runs" / "one"
+    (data / "green" / "3.avi").write_bytes(b"none")
+
+    def call(place=folder, **options):
+        changes = recipe.dumps(few_recipe(weights[0]))
+        (tmp_path / "small.toml").write_text(changes)
+        options |= {"workdir": place, "say": [].append}
+        return train_recipe(tmp_path / "small.toml", data, **options)
+
+    with pytest.raises(RunError, match=r"one\.parts has no parts yet"):
+        call(finish=True)
+    shutil.rmtree(folder)
+    seen = embedded(monkeypatch)
+    assert str(call(shard_index=1, shard_count=2)) == "6 of 12 parts are made; 6 are missing."
+    assert len(seen) == 6
+    assert not folder.exists()
+    with pytest.raises(RunError, match=r"lacks 6 of its 12 parts: 0, 2, 4, 6, 8, 10\. Make them"):
+        call(finish=True)
+    assert str(call(shard_index=0, shard_count=2)) == "12 of 12 parts are made: pass --finish."
+    call(finish=True)
+    assert len(seen) == 12
+    call(tmp_path / "other" / "one")
+    assert results(folder) == results(tmp_path / "other" / "one")
+    with pytest.raises(RecipeError, match=r"a recipe with \[few\], and 'kinetics34' has none"):
+        train_recipe("kinetics34", data, shard_index=0, shard_count=2, workdir=folder)
+    with pytest.raises(ArgumentError, match="`workdir` is missing: what several processes make"):
+        call(None, finish=True)
+
+
+def test_starting_over_forgets_parts_of_other_clips(weights, class_folders, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        embedded(patch, 8)
+        with pytest.raises(KeyboardInterrupt):
+            train(few_recipe(weights[0]), class_folders, tmp_path / "run")
+    other = few_recipe(weights[0], "clips.sampling.spans=[1.0]")
+    few = setup.prepare(other, class_folders, choose(), [].append)
+    with pytest.raises(RunError, match=r"run\.parts was begun with something else, and is left as"):
+        few.cache(tmp_path / "run").embed(few.embedder(), few.videos)
+    train(other, class_folders, tmp_path / "run", fresh=True)
+    assert not (tmp_path / "run.parts").exists()
 
 
 def known(experiment, data, runs) -> int:
     """Counts the training videos whose embeddings a new run beside others would not compute."""
     few = setup.prepare(experiment, data, choose(), [].append)
-    cache = embeddings.Cache(runs / "new", few.request(), few.source.reader)
+    cache = few.cache(runs / "new")
     return sum(cache.get(video) is not None for video in few.annotations.split("train"))
 
 

@@ -12,7 +12,6 @@ import dataclasses
 import json
 import math
 import os
-import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -178,14 +177,14 @@ def write(
         rows = [row for number in range(len(starts)) for row in work.read(number)[0]]
         problems = sorted((Problem(*row) for row in rows), key=lambda problem: problem.name)
         if len(problems) == len(paths):
-            shutil.rmtree(work.folder)  # the next call tries them again
+            work.remove()  # the next call tries them again
             raise DataError(
                 f"None of the {len(paths)} videos can be read, for one: {problems[0].detail}"
             )
         table = files.csv_text(["video", "status", "detail"], map(dataclasses.astuple, problems))
         files.write_text(folder / PROBLEMS, table)
         files.write_text(folder / annotations.MANIFEST, _manifest(labeled, inside))
-    shutil.rmtree(work.folder)
+    work.remove()
     return problems
 
 

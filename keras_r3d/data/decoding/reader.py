@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import math
 import os
 import threading
 from abc import ABC, abstractmethod
@@ -111,6 +112,11 @@ class Reader(ABC):
         rate = f" at {video.frame_rate:g}/s" if len(stats) > 1 else ""
         newest = max(stat.st_mtime_ns for stat in stats)
         return f"{sum(stat.st_size for stat in stats)} bytes of {newest}{rate}"
+
+    def length(self, video: Video) -> float:
+        """Returns the seconds of a video that a list or an index knows; 0 without opening it."""
+        seconds = video.end_seconds - video.start_seconds
+        return seconds if math.isfinite(seconds) else 0.0
 
     def fingerprint(self, video: Video, thorough: bool) -> tuple[int, str]:
         """Returns what a copy of a video has, too: the bytes of its file (of a folder the number of

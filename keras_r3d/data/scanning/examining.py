@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import math
 import os
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from pathlib import Path
@@ -102,7 +101,7 @@ def examine_all(
     """Examines files in parallel, and compares them with each other.
 
     Near-duplicates are those in different splits, or groups of a split; the most alike come first.
-    What is done is kept in `folder` until all is compared.
+    What is done is kept in `folder`, which is left there.
     """
     rates: dict[str, float] = {}
     for videos in annotations.splits.values() if annotations else ():
@@ -139,9 +138,7 @@ def examine_all(
         rows = [row for number in range(len(starts)) for row in work.read(number)[0]]
         read = (Examination(**row | {"hashes": tuple(row["hashes"])}) for row in rows)
         examined = [_judged(file, min_frames, min_side) for file in read]
-        compared = _compared(examined, annotations)
-    shutil.rmtree(folder)
-    return compared
+        return _compared(examined, annotations)
 
 
 def _examine(task: tuple[str, float]) -> Examination:
@@ -256,10 +253,10 @@ def _near(
     group = _codes([video.group or None for _, (_, video) in labeled])
     content = _codes([contents[number] for number, _ in labeled])
 
-    def apart(some: slice) -> NDArray[np.bool_]:
-        grouped = (group[some, None] >= 0) & (group >= 0)
-        other = (split[some, None] != split) | (grouped & (group[some, None] != group))
-        return other & ((content[some, None] != content) | (content < 0))
+    def apart(one: NDArray[np.int64], two: NDArray[np.int64]) -> NDArray[np.bool_]:
+        grouped = (group[one] >= 0) & (group[two] >= 0) & (group[one] != group[two])
+        other = (split[one] != split[two]) | grouped
+        return other & ((content[one] != content[two]) | (content[one] < 0))
 
     pairs = []
     hashes = [examinations[number].hashes for number, _ in labeled]

@@ -14,8 +14,9 @@ from keras_r3d.data import annotations as lists
 from keras_r3d.data.annotations import AUTO, FRAME_RATE, FRAME_RATES, Annotations, listing
 from keras_r3d.data.scanning.examining import STATUSES, Examination, NearDuplicate, examine_all
 from keras_r3d.data.store import is_store
-from keras_r3d.system import files
+from keras_r3d.system import cluster, files
 from keras_r3d.system.errors import DataError, StoreError, check_range
+from keras_r3d.system.objects import outputs
 from keras_r3d.system.text import shortened, width
 from keras_r3d.system.work import Share, Spread, Spreading, kept_beside
 
@@ -58,6 +59,7 @@ class Scan:
         return "\n".join(lines)
 
 
+@cluster.spread
 def scan(
     data: str | os.PathLike[str],
     *,
@@ -132,8 +134,9 @@ def scan(
         paths = sorted({v.path for videos in labeled.splits.values() for v in videos})
     else:
         paths = listing.paths([data])
-    written = [path for path in (csv, json) if path]
-    with kept_beside(next(iter(written), None)) as folder:
+    named = (("csv", csv), ("json", json))
+    places = {path: outputs.local(path, name) for name, path in named if path}
+    with kept_beside(next(iter(places.values()), None)) as folder:
         examined = examine_all(
             paths,
             labeled,
@@ -146,13 +149,15 @@ def scan(
             folder=folder,
             spread=spreading,
         )
-    if isinstance(examined, Share):
-        return examined
-    scanned = Scan(data, *examined, labeled, written)
-    if csv:
-        files.write_text(csv, csv_text(scanned))
-    if json:
-        files.write_json(json, records(scanned))
+        if isinstance(examined, Share):
+            return examined
+        scanned = Scan(data, *examined, labeled, list(places))
+        if csv:
+            files.write_text(places[csv], csv_text(scanned))
+        if json:
+            files.write_json(places[json], records(scanned))
+        outputs.publish(places.values())
+        outputs.remove(folder)
     if scanned.broken and quarantine:
         listed = lists.add_to_quarantine(data, scanned.broken)
         scanned = dataclasses.replace(scanned, quarantine=listed)

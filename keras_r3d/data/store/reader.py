@@ -55,6 +55,11 @@ class StoreReader(Reader):
         """Returns the SHA-256 of a video's frames."""
         return self.store.sha256[self._number(video)]
 
+    def length(self, video: Video) -> float:
+        """Returns the seconds from the first frame of a video to the last; 0 of one not there."""
+        number = self.store.numbers.get(video)
+        return 0.0 if number is None else float(np.ptp(self.store.seconds(number)))
+
     def fingerprint(self, video: Video, thorough: bool) -> tuple[int, str]:
         """Returns the frames of a video, and the SHA-256 of them, which the index has."""
         return self.count(video), self.state(video)

@@ -15,15 +15,10 @@ from typing import Any
 
 from keras_r3d.system import http
 from keras_r3d.system.errors import StoreError, UnreachableError
+from keras_r3d.system.objects.calls import PACKAGES, SILENCE_SECONDS, FileSystem, phrase
 from keras_r3d.system.retrying import PassingError
 
-SILENCE_SECONDS = 8.0  # how long a server may say nothing
-_PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "hdfs": "pyarrow"}  # of fsspec
-_S3 = {
-    **{"connect_timeout": SILENCE_SECONDS, "read_timeout": SILENCE_SECONDS},
-    **{"max_pool_connections": 64, "retries": {"total_max_attempts": 1}},
-}
-_TENSORFLOW_S3 = {  # likewise; read when the first file is opened
+_TENSORFLOW_S3 = {  # as of fsspec; read when the first file is opened
     "S3_CONNECT_TIMEOUT_MSEC": f"{1000 * SILENCE_SECONDS:.0f}",
     "S3_REQUEST_TIMEOUT_MSEC": f"{1000 * SILENCE_SECONDS:.0f}",
     **{"AWS_RETRY_MODE": "standard", "AWS_MAX_ATTEMPTS": "1"},
@@ -39,8 +34,8 @@ def open_url(url: str) -> "Web | Fsspec | TensorFlow":
     if scheme in ("http", "https"):
         return Web(url)
     root = f"{scheme}://{rest.rstrip('/')}"
-    if scheme not in _PACKAGES:
-        schemes = ", ".join(f"{name}://" for name in (*_PACKAGES, "http", "https"))
+    if scheme not in PACKAGES:
+        schemes = ", ".join(f"{name}://" for name in (*PACKAGES, "http", "https"))
         raise StoreError(f"{scheme}:// is unknown; a store lies in a folder or at {schemes}.")
     if rest.startswith("/") or not rest:
         raise StoreError(f"{root}: the bucket is missing, as in {scheme}://bucket/folder .")
@@ -104,36 +99,16 @@ class Fsspec:
     """A range is one request."""
 
     def __init__(self, root: str, scheme: str):
-        import fsspec.asyn
-
-        fsspec.get_filesystem_class(scheme)
-        self.root, self._fsspec = root, fsspec
-        self._options: dict[str, Any] = {"protocol": scheme, "use_listings_cache": False}
-        if scheme == "s3":  # tensorflow-io's name of the address
-            self._options |= {"config_kwargs": _S3, "endpoint_url": os.environ.get("S3_ENDPOINT")}
+        self.root, self._system = root, FileSystem(scheme)
 
     def ask(self, place: str, span: Span, seconds: float) -> Any:
-        method, range_ = "info", {}
         if span is not None:
-            method, range_ = "cat_file", {"start": span[0], "end": sum(span)}
-        # fsspec keeps it, and makes another one in a child process.
-        system = self._fsspec.filesystem(**self._options)
-        system.retries = 1  # of s3fs; ours come on top
-        try:
-            if system.async_impl:
-                call = getattr(system, f"_{method}")
-                answer = self._fsspec.asyn.sync(system.loop, call, place, timeout=seconds, **range_)
-            else:
-                answer = getattr(system, method)(place, **range_)
-        except (FileNotFoundError, PermissionError):
-            raise
-        except TimeoutError:
-            raise PassingError(f"no answer in {seconds:.3g} s") from None
-        except Exception as error:  # each package has its own
-            raise PassingError(_phrase(error)) from error
-        if span is None and answer["type"] != "file":
+            range_ = {"start": span[0], "end": sum(span)}
+            return self._system.call("cat_file", place, seconds=seconds, **range_)
+        answer = self._system.call("info", place, seconds=seconds)
+        if answer["type"] != "file":
             raise FileNotFoundError
-        return answer if span else answer["size"]
+        return answer["size"]
 
 
 class TensorFlow:
@@ -152,7 +127,7 @@ class TensorFlow:
         if scheme not in tf.io.gfile.get_registered_schemes():
             raise StoreError(
                 f"{root}: what reads {scheme}:// is not installed: `pip install fsspec "
-                f"{_PACKAGES[scheme]}`, or copy the store to the disk."
+                f"{PACKAGES[scheme]}`, or copy the store to the disk."
             )
         if scheme == "gs" and not os.environ.get("GCS_READAHEAD_BUFFER_SIZE_BYTES"):
             raise StoreError(
@@ -181,12 +156,6 @@ class TensorFlow:
             self.ask(place, (0, 1), seconds)
             raise PassingError("its size could not be had, though it is there") from None
         except (self._errors.PermissionDeniedError, self._errors.UnauthenticatedError) as error:
-            raise PermissionError(_phrase(error)) from error
+            raise PermissionError(phrase(error)) from error
         except (self._errors.OpError, RuntimeError) as error:  # the latter of C++
-            raise PassingError(_phrase(error)) from error
-
-
-def _phrase(error: Exception) -> str:
-    """Returns the message of a file system on one line."""
-    message = " ".join(str(getattr(error, "message", None) or error).split()).strip(" :.")
-    return message or "the server answered with an error (429, 5xx)"
+            raise PassingError(phrase(error)) from error

@@ -15,10 +15,10 @@ from keras_r3d.data.store import remote
 from keras_r3d.data.store.remote import Span
 from keras_r3d.system import files
 from keras_r3d.system.errors import StoreError, UnreachableError
+from keras_r3d.system.objects.calls import SLOWEST_BYTES_PER_SECOND, is_url
 from keras_r3d.system.retrying import PassingError, retry
 
 RETRIES = 4
-SLOWEST_BYTES_PER_SECOND = 200_000  # slower than that counts as not answering
 PIECE_BYTES = 8 * 2**20  # of a file that is downloaded whole
 OPEN_FILES = 64  # of a folder on the disk
 _REMEDIES = {
@@ -29,11 +29,6 @@ _REMEDIES = {
 
 class _MissingError(StoreError):
     """There is no such file."""
-
-
-def is_url(path: str) -> bool:
-    """Returns whether a path is a URL such as "s3://bucket/folder", of a known scheme or not."""
-    return "://" in path
 
 
 class Storage:

@@ -14,8 +14,10 @@ from keras_r3d.data import annotations
 from keras_r3d.data.annotations import FRAME_RATE, listing
 from keras_r3d.inference.embeddings import feature_file
 from keras_r3d.inference.models import opening
-from keras_r3d.system import files
+from keras_r3d.system import cluster, files
 from keras_r3d.system.errors import ArgumentError, check_range
+from keras_r3d.system.objects import outputs
+from keras_r3d.system.text import shown
 from keras_r3d.system.work import Share, Spread, Spreading
 
 if TYPE_CHECKING:
@@ -44,10 +46,11 @@ class Extraction:
         lines = [] if self.stored is None else [str(self.stored)]
         if self.neighbors is not None:
             lines += [] if self.neighbors.figures is None else [str(self.neighbors.figures)]
-            lines.append(f"Written: {', '.join(map(str, self.reports))}")
+            lines.append(f"Written: {', '.join(map(shown, self.reports))}")
         return "\n".join([*lines, *([] if self.probed is None else [str(self.probed)])])
 
 
+@cluster.spread
 def extract_features(
     videos: Sequence[str] = (),
     *,
@@ -102,7 +105,7 @@ def extract_features(
     check_range(0.1, timeout=timeout)
     if not output:
         raise ArgumentError("`output` is missing: the file of embeddings, .npz or .parquet.")
-    path, other = Path(output), Path(gallery) if gallery else None
+    path, other = outputs.local(output), Path(gallery) if gallery else None
     feature_file.check_suffix(path)
     if other and not (neighbors or probe):
         raise ArgumentError("`gallery` is for `neighbors` or `probe`: name what to do with it.")
@@ -164,11 +167,14 @@ def extract_features(
     from keras_r3d.inference.embeddings import probe as probing
     from keras_r3d.pictures import fonts
 
+    if stored is None:
+        outputs.fetch(path)
     queries = feature_file.read(path)
     others = feature_file.read(other) if other else queries
     nearest = searching.find(queries, others, neighbors) if neighbors else None
     if nearest is not None:
         searching.write_csv(nearest, reports[0])
         fonts.save(neighbor_sheet.sheet(nearest), reports[1])
+        outputs.publish(reports)
     probed = probing.probe(others, queries) if probe else None
     return Extraction(stored, nearest, reports, probed)

@@ -5,7 +5,6 @@ import difflib
 import functools
 import itertools
 import os
-import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,8 @@ from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system import files
 from keras_r3d.system.devices import Devices, choose
 from keras_r3d.system.errors import ArgumentError
-from keras_r3d.system.text import first_of
+from keras_r3d.system.objects import outputs
+from keras_r3d.system.text import first_of, shown
 from keras_r3d.system.work import PartMaker, Share, Spread, Work
 
 PER = ("window", "video")
@@ -130,7 +130,7 @@ class StoredFeatures:
     partial: dict[str, str]
 
     def __str__(self) -> str:
-        lines = [f"Written: {self.path}: {self.rows} embeddings of {self.videos} videos"]
+        lines = [f"Written: {shown(self.path)}: {self.rows} embeddings of {self.videos} videos"]
         lines += _listed("partial, what decodes is used", self.partial)
         return "\n".join([*lines, *_listed("without embedding", self.errors)])
 
@@ -182,6 +182,7 @@ def store(
         ArgumentError,
         [video.name for video in videos],
         is_there=lambda number: bool(side.reader.state(videos[number])),
+        length=lambda number: side.reader.length(videos[number]),
         spread=spread or Spread(),
     )
 
@@ -207,7 +208,7 @@ def store(
         details["error"] |= unreadable or {}
         readable = sum(count > 0 for count, *_ in said)
         if not readable:
-            shutil.rmtree(work.folder)  # the next call tries them again
+            work.remove()  # the next call tries them again
             reasons = "\n".join(f"  {detail}" for detail in list(details["error"].values())[:5])
             raise ArgumentError(
                 f"None of the {len(videos)} videos can be read. The first:\n{reasons}"
@@ -224,7 +225,8 @@ def store(
         }
         batches = functools.partial(_batches, work, [*starts, len(videos)], videos)
         feature_file.write(output, batches, bool(side.name), metadata)
-    shutil.rmtree(work.folder)
+        outputs.publish([output])
+    work.remove()
     rows = sum(count for count, *_ in said)
     return StoredFeatures(output, rows, readable, details["error"], details["partial"])
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +19,7 @@ from keras_r3d.inference.prediction.prediction import Prediction, named
 from keras_r3d.pictures import confusion, reliability
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError
+from keras_r3d.system.objects import outputs
 
 _TOP = 5
 _SCORED = "scored videos"
@@ -71,14 +71,15 @@ class Evaluation:
             ArgumentError: the folder exists already, or none is given and the model is of no run.
             WriteError: it cannot be written; files of an earlier evaluation then stay.
         """
-        if folder is not None:
-            files.check_new(folder, "folder")
-        place = folder or self.folder
+        place = self.folder if folder is None else outputs.local(folder, "folder")
         if place is None:
             raise ArgumentError("`folder` is missing: this model is of no run.")
-        names = results.write(self, Path(place))
+        if folder is not None:
+            files.check_new(place, "folder")
+        names = results.write(self, place)
+        outputs.publish([place])
         if self.parts is not None:
-            shutil.rmtree(self.parts, ignore_errors=True)
+            outputs.remove(self.parts)
         return names
 
     @functools.cached_property

@@ -1,7 +1,6 @@
 """Predictions in parts that are kept until all videos are scored: a kill loses little."""
 
 import os
-import shutil
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,6 +64,7 @@ class KeptPredictions:
         self._work = Work(
             *(folder, "plan.json", request, ArgumentError, names),
             is_there=lambda number: bool(self._reader.state(self._videos[number])),
+            length=lambda number: self._reader.length(self._videos[number]),
             spread=spread or Spread(),
         )
 
@@ -95,7 +95,7 @@ class KeptPredictions:
     def remove(self) -> None:
         """Removes the parts, when what they were kept for is written."""
         if self._work is not None:
-            shutil.rmtree(self._work.folder, ignore_errors=True)
+            self._work.remove()
 
     def _results(
         self, numbers: Sequence[int], _: Path | None = None

@@ -17,6 +17,8 @@ from keras_r3d.inference.prediction.kept import KeptPredictions
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
+from keras_r3d.system.objects import outputs
+from keras_r3d.system.text import shown
 from keras_r3d.system.work import Share
 
 _UNFINISHED = ".unfinished"
@@ -77,9 +79,10 @@ class Predictions(Iterator[Prediction]):
         self._records: list[dict[str, Any]] = []
         self._header, self._rows = list[str](), list[list[Any]]()
         self._saved, self._next_save = 0, time.monotonic() + _SECONDS
-        outputs = {"json": json, "csv": csv, "timeline": timeline}
-        outputs |= {"annotate": annotate, "html": html}
-        self._paths = {kind: Path(path) for kind, path in outputs.items() if path is not None}
+        asked = {"json": json, "csv": csv, "timeline": timeline, "annotate": annotate, "html": html}
+        self._paths = {
+            kind: outputs.local(path, kind) for kind, path in asked.items() if path is not None
+        }
         for kind, path in self._paths.items():
             files.check_new(path, kind)
         self._single = {  # files of one video
@@ -126,7 +129,7 @@ class Predictions(Iterator[Prediction]):
             self._saved = len(self._records)
         ended = time.monotonic()
         self._next_save = ended + max(_SECONDS, _LEAST_PAUSE * (ended - began))
-        return [path for path in paths.values() if path.exists()]
+        return [path for path in paths.values() if path.exists() and shown(path) == str(path)]
 
     def _add(self, prediction: Prediction) -> None:
         """Writes what is wanted of the next video."""
@@ -135,15 +138,15 @@ class Predictions(Iterator[Prediction]):
         self._header = prediction.columns(self._top)
         self._rows += prediction.rows(self._top)
         self.statuses.append(prediction.status)
-        outputs = [
+        wanted = [
             (kind, _unfinished(self._paths[kind]) / files.file_name(name, suffix))
             for kind, suffixes in _SUFFIXES.items()
             for suffix in suffixes
             if kind in self._paths
         ]
-        outputs += self._single.items()
+        wanted += self._single.items()
         failures: dict[str, str] = {}
-        for kind, path in outputs if prediction.status != "error" else ():
+        for kind, path in wanted if prediction.status != "error" else ():
             if kind in failures:
                 continue
             try:
@@ -171,6 +174,7 @@ class Predictions(Iterator[Prediction]):
             os.rename(_unfinished(path), path)
         singles = [path for path in self._single.values() if path.exists()]
         self.written = [*self._paths.values(), *singles]
+        outputs.publish(self.written)
         if self._kept is not None and self._kept.is_share:
             self.share = self._kept.share()
         elif self._kept is not None:

@@ -8,7 +8,7 @@ from keras_r3d.data.annotations.listing import printable
 from keras_r3d.inference.prediction.prediction import Prediction, reached
 from keras_r3d.inference.prediction.predictions import Predictions
 from keras_r3d.inference.prediction.watching import Sighting
-from keras_r3d.system.text import shortened, shortened_path, width
+from keras_r3d.system.text import shortened, shortened_path, shown, width
 
 _SCORE = 5  # columns
 _NAMED = " *"  # of a class whose score reaches its threshold, where there may be several
@@ -106,7 +106,7 @@ def show(
         print(predictions.share)
         return 0
     for path in predictions.written:
-        print(f"Written: {path}")
+        print(f"Written: {shown(path)}")
     return int(not predictions.complete or "error" in predictions.statuses)
 
 

@@ -3,9 +3,10 @@
 import contextlib
 import dataclasses
 import json
-import time
+import os
+import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import Video
+from keras_r3d.data.annotations import Problem, Video
 from keras_r3d.data.decoding.reader import Reader
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.prediction.scoring import score
 from keras_r3d.system import files
+from keras_r3d.system.errors import RunError
+from keras_r3d.system.work import PartMaker, Share, Spread, Work
 
 NAME = "embeddings.npz"
-_SAVE_SECONDS = 60.0
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
@@ -34,6 +36,9 @@ class Embedded:
     seconds: NDArray[np.float64]  # (windows, 2), when a window starts and ends
 
 
+Rows = dict[str, Embedded]  # by the key of a video
+
+
 class Cache:
     """Embeddings by video, kept in the folder of a run; those of runs beside it are used, too.
 
@@ -41,93 +46,121 @@ class Cache:
     """
 
     def __init__(self, folder: Path, request: Mapping[str, Any], reader: Reader):
-        self._path, self._reader = folder / NAME, reader
-        self._request = json.dumps(request, sort_keys=True)
-        self._rows: dict[str, Embedded] = {}
+        self._folder, self._request, self._reader = folder, dict(request), reader
+        self._parts = Path(f"{os.path.abspath(folder)}.parts")
+        self._text = json.dumps(request, sort_keys=True)
+        self._rows: Rows = {}
+        own = folder / NAME
         paths = folder.parent.glob(f"*/{NAME}")
-        for path in sorted(paths, key=lambda path: (path == self._path, path)):  # its own the last
-            with contextlib.suppress(*_DAMAGED):  # it is made again
-                self._rows |= self._read(path)
+        for path in sorted(paths, key=lambda path: (path == own, path)):  # its own the last
+            with contextlib.suppress(*_DAMAGED), np.load(path, allow_pickle=False) as file:
+                about = json.loads(file["about"].tobytes())
+                if about["request"] == self._text:
+                    self._rows |= _unpacked(about, file)
 
     def get(self, video: Video) -> Embedded | None:
         """Returns the embedding of a video, if it is there and the file is as it was."""
         return self._rows.get(self._key(video))
 
-    def add(self, video: Video, row: Embedded) -> None:
-        """Takes the embedding of a video."""
-        self._rows[self._key(video)] = row
+    def embed(
+        self,
+        model: Classifier,
+        videos: Sequence[Video],
+        progress: Callable[[int, int], None] | None = None,
+        spread: Spread | None = None,
+    ) -> list[Embedded] | Share:
+        """Returns the embeddings of videos, of which only those that are not there are computed.
 
-    def save(self, videos: Sequence[Video]) -> None:
-        """Writes the embeddings of these videos that are there, but for errors, which may pass."""
-        rows = {key: self._rows.get(key) for key in map(self._key, videos)}
-        kept = {key: row for key, row in rows.items() if row is not None and row.status != "error"}
-        about = {
-            "request": self._request,
-            "keys": list(kept),
-            "status": [row.status for row in kept.values()],
-            "detail": [row.detail for row in kept.values()],
-            "shapes": [row.features.shape for row in kept.values()],
-        }
-        features = [np.empty(0, np.float32), *(row.features.ravel() for row in kept.values())]
-        seconds = [np.empty((0, 2)), *(row.seconds for row in kept.values())]
-        with files.atomic(self._path) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file,
-                about=np.frombuffer(json.dumps(about).encode(), np.uint8),
-                features=np.concatenate(features),
-                seconds=np.concatenate(seconds),
-            )
+        Parts are kept beside the folder until all are made, then all but errors, which may pass, in
+        the folder. The scores of `model` are the embeddings. `progress` takes the numbers of videos
+        done and to do.
+
+        Raises:
+            RunError: the parts that are there are of another request.
+        """
+        keys = list(map(self._key, videos))
+
+        def results(numbers: Sequence[int], _: Path) -> Generator[tuple[int, Embedded], None, None]:
+            yield from ((n, self._rows[keys[n]]) for n in numbers if keys[n] in self._rows)
+            new = [n for n in numbers if keys[n] not in self._rows]
+            rows = compute(model, self._reader, [videos[n] for n in new])
+            yield from zip(new, (row for _, row in rows), strict=True)
+
+        def pack(_: int, results: Iterator[tuple[int, Embedded]]) -> tuple[Any, dict[str, Any]]:
+            rows = dict(results)
+            about, arrays = _packed({keys[n]: row for n, row in rows.items()})
+            noted = filter(None, (self._reader.problem(videos[n]) for n in rows))
+            about["first"] = min(rows)
+            about["problems"] = [dataclasses.astuple(problem) for problem in noted]
+            return about, arrays
+
+        def is_whole(_: int, about: Any) -> bool:
+            first = about["first"]  # a video that was changed has another key
+            return list(about["keys"]) == keys[first : first + len(about["keys"])]
+
+        maker = PartMaker(results, pack, is_whole)
+        work = Work(
+            *(self._parts, "plan.json", self._request | {"videos": len(videos)}, RunError),
+            [video.name for video in videos],
+            is_there=lambda number: bool(self._reader.state(videos[number])),
+            length=lambda number: self._reader.length(videos[number]),
+            spread=spread or Spread(),
+        )
+        with work.open() as starts:
+            list(work.make(starts, maker, progress or (lambda done, total: None)))
+            if work.spread.is_share:
+                return work.share(maker)
+            for number in range(len(starts)):
+                about, arrays = work.read(number)
+                self._rows |= _unpacked(about, arrays)
+                for problem in about["problems"]:
+                    self._reader.note(Problem(*problem))
+            self._save({key: self._rows[key] for key in keys})
+        work.remove()
+        return [self._rows[key] for key in keys]
+
+    def forget(self) -> None:
+        """Removes the parts that were made for a training that has not ended."""
+        shutil.rmtree(self._parts, ignore_errors=True)
+
+    def _save(self, rows: Rows) -> None:
+        kept = {key: row for key, row in rows.items() if row.status != "error"}
+        about, arrays = _packed(kept)
+        text = json.dumps(about | {"request": self._text}).encode()
+        with files.atomic(self._folder / NAME) as temporary, temporary.open("wb") as file:
+            np.savez(file, about=np.frombuffer(text, np.uint8), **arrays)
 
     def _key(self, video: Video) -> str:
         """Names a video and its state: one that was changed is another."""
         path, state = annotations.absolute(video.path), self._reader.state(video)
         return f"{path} {video.start_seconds} {video.end_seconds} {state}"
 
-    def _read(self, path: Path) -> dict[str, Embedded]:
-        """Returns what a file holds; nothing, if it is of another request."""
-        with np.load(path, allow_pickle=False) as file:
-            about = json.loads(file["about"].tobytes())
-            if about["request"] != self._request:
-                return {}
-            features, seconds = file["features"], file["seconds"]
-        shapes = np.array(about["shapes"], int).reshape(-1, 3)
-        parts = np.split(features, np.cumsum(shapes.prod(axis=1))[:-1])
-        times = np.split(seconds, np.cumsum(shapes[:, 0])[:-1])
-        columns = [about[name] for name in ("keys", "status", "detail", "shapes")]
-        return {
-            key: Embedded(status, detail, part.reshape(shape), window_seconds)
-            for key, status, detail, shape, part, window_seconds in zip(
-                *columns, parts, times, strict=True
-            )
-        }
+
+def _packed(rows: Rows) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Returns embeddings as values for JSON, and arrays."""
+    about = {
+        "keys": list(rows),
+        "status": [row.status for row in rows.values()],
+        "detail": [row.detail for row in rows.values()],
+        "shapes": [row.features.shape for row in rows.values()],
+    }
+    features = [np.empty(0, np.float32), *(row.features.ravel() for row in rows.values())]
+    seconds = [np.empty((0, 2)), *(row.seconds.reshape(-1, 2) for row in rows.values())]
+    return about, {"features": np.concatenate(features), "seconds": np.concatenate(seconds)}
 
 
-def embed(
-    model: Classifier,
-    reader: Reader,
-    videos: Sequence[Video],
-    cache: Cache,
-    progress: Callable[[int, int], None] | None = None,
-) -> list[Embedded]:
-    """Embeds the videos that the cache does not hold; what is done is kept if it is interrupted.
-
-    The scores of `model` are the embeddings. `progress` takes the numbers of videos done and to do.
-    """
-    remaining = [video for video in videos if cache.get(video) is None]
-    saved = time.monotonic()
-    try:
-        for done, (video, row) in enumerate(compute(model, reader, remaining), 1):
-            cache.add(video, row)
-            if progress is not None:
-                progress(done, len(remaining))
-            if time.monotonic() - saved > _SAVE_SECONDS:
-                cache.save(videos)
-                saved = time.monotonic()
-    finally:
-        cache.save(videos)
-    rows = list(filter(None, map(cache.get, videos)))
-    assert len(rows) == len(videos)
-    return rows
+def _unpacked(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Rows:
+    """Returns the embeddings that `_packed` was given."""
+    shapes = np.array(about["shapes"], int).reshape(-1, 3)
+    parts = np.split(arrays["features"], np.cumsum(shapes.prod(axis=1))[:-1])
+    times = np.split(arrays["seconds"], np.cumsum(shapes[:, 0])[:-1])
+    columns = [about[name] for name in ("keys", "status", "detail", "shapes")]
+    return {
+        key: Embedded(status, detail, part.reshape(shape), window_seconds)
+        for key, status, detail, shape, part, window_seconds in zip(
+            *columns, parts, times, strict=True
+        )
+    }
 
 
 def compute(

@@ -34,8 +34,8 @@ from keras_r3d.pictures import fonts
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError
+from keras_r3d.system.work import Share, Spread
 from keras_r3d.training import setup
-from keras_r3d.training.few import embeddings
 from keras_r3d.training.few.setup import Examples, Few, label
 from keras_r3d.training.finetune import Say
 from keras_r3d.training.loop import Observer, Progress, Training
@@ -56,26 +56,29 @@ class Fitting:
         self._few, self._run, self._say = few, run, say
         self._seconds: dict[str, float] = {}
 
-    def run_all(self, progress: Callable[[int, int], None] | None) -> None:
+    def run_all(
+        self, progress: Callable[[int, int], None] | None, spread: Spread | None = None
+    ) -> None:
         """Fits a classifier to embeddings, evaluates it and writes all into the run folder.
 
         Embeddings of unchanged videos that this run or runs beside it hold are not computed again.
-        `progress` takes the number of videos embedded so far, and of all.
+        `progress` takes the number of videos embedded so far, and of all; `spread` says who embeds.
         """
         few, run, reader = self._few, self._run, self._few.source.reader
         for name in ("evaluation", "cross_validation"):  # of an earlier model
             run.summary.pop(name, None)
         run.update_summary(status="training")
         split, train = few.test_split, few.annotations.split("train")
-        test = few.annotations.split(split) if split else []
-        videos = [*train, *test]
+        videos = few.videos
+        test = videos[len(train) :]
         with self._stage("embedded"):
-            cache = embeddings.Cache(run.path, few.request(), reader)
+            cache = few.cache(run.path)
             if ready := sum(cache.get(video) is not None for video in videos):
                 self._say(
                     f"{ready} of {len(videos)} videos were embedded before, and are as they were."
                 )
-            rows = embeddings.embed(few.embedder(), reader, videos, cache, progress)
+            rows = cache.embed(few.embedder(), videos, progress, spread)
+            assert not isinstance(rows, Share)
         examples = label(few, train, rows[: len(train)], self._say)
         with self._stage("fitted"):
             fitted = ridge.fit(examples.labeled, few.names)

@@ -27,7 +27,7 @@ from keras_r3d.system import files
 from keras_r3d.system.devices import Devices
 from keras_r3d.system.errors import DataError, RecipeError
 from keras_r3d.training import checks, finetune, setup
-from keras_r3d.training.few.embeddings import Embedded
+from keras_r3d.training.few.embeddings import Cache, Embedded
 from keras_r3d.training.finetune import Say
 
 _MOST_NUMBERS = 2**26  # of all embeddings; 2 GiB while it is fitted
@@ -64,6 +64,12 @@ class Few(setup.Opened):
         return split if split != "train" and self.annotations.splits.get(split) else None
 
     @property
+    def videos(self) -> list[Video]:
+        """All that are embedded: those that are trained on, then those of `test_split`."""
+        splits = self.annotations.splits
+        return [*splits["train"], *(splits[self.test_split] if self.test_split else [])]
+
+    @property
     def sizes(self) -> list[int]:
         """How many numbers each network makes of a clip."""
         return [embedder.output_shape[-1] for embedder in self.embedders]
@@ -96,6 +102,10 @@ class Few(setup.Opened):
         name, scores = " and ".join(self.names), score_both if cut.flip else score
         numbers = [str(number) for number in range((1 + cut.flip) * sum(self.sizes))]
         return Classifier(name, runtimes.KERAS, numbers, cut, plain_mean, scores, network, "")
+
+    def cache(self, folder: Path) -> Cache:
+        """Returns the embeddings that are in the folder of a run, or beside it."""
+        return Cache(folder, self.request(), self.source.reader)
 
     def request(self) -> Mapping[str, Any]:
         """Returns what embeddings depend on, beside the videos."""

@@ -1,0 +1,153 @@
+"""Results at s3:// or gs://: made in a temporary folder here, and put there file by file.
+
+A file that is put is whole, or not there. Messages name the URL in place of the folder here.
+"""
+
+import atexit
+import functools
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from keras_r3d.system import text
+from keras_r3d.system.errors import ArgumentError, WriteError
+from keras_r3d.system.objects import calls
+from keras_r3d.system.objects.calls import FileSystem, is_url
+from keras_r3d.system.retrying import retry
+
+_WRITABLE = ("s3", "gs")
+_TRIES, _AT_A_TIME = 5, 16
+_urls: dict[Path, str] = {}  # of folders here, those that they stand for
+
+
+def local(path: str | os.PathLike[str], argument: str = "output") -> Path:
+    """Returns where a result is made: at its path, or here if that is a URL; nothing is asked yet.
+
+    Raises:
+        ArgumentError: results cannot be written to such a URL.
+    """
+    if not is_url(os.fspath(path)):
+        return Path(path)
+    scheme, _, rest = os.fspath(path).rstrip("/").partition("://")
+    folder, _, name = rest.rpartition("/")
+    if scheme not in _WRITABLE or not folder or "@" in folder:
+        schemes = " or ".join(f"{name}://BUCKET/NAME" for name in _WRITABLE)
+        raise ArgumentError(
+            f"`{argument}` must be a path, or {schemes} without a password. Received: "
+            f"{scheme}://{rest.rpartition('@')[2]}"
+        )
+    _system(scheme, argument)
+    url = f"{scheme}://{folder}"
+    known = (place for place, other in _urls.items() if other == url)
+    if (here := next(known, None)) is None:
+        here = Path(tempfile.mkdtemp(prefix="keras_r3d-"))
+        atexit.register(shutil.rmtree, here, ignore_errors=True)
+        _urls[here] = url
+        text.shown_as[str(here)] = url
+    return here / name
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or folder at the URL that a path here stands for."""
+    return bool(_list(path))
+
+
+def publish(paths: Iterable[Path]) -> None:
+    """Puts files, and all files of folders, where they stand for a URL."""
+    found = [file for path in paths if _url(path) for file in (path, *sorted(path.rglob("*")))]
+    _all(_put, (file for file in found if file.is_file()))
+
+
+def fetch(path: Path) -> None:
+    """Makes a file or folder here what is at the URL that it stands for, if it does."""
+    if url := _url(path):
+        _remove_here(path)
+        _all(functools.partial(_get, path, url), _list(path))
+
+
+def remove(path: Path) -> None:
+    """Removes a folder, here and at the URL that it stands for."""
+    _remove_here(path)
+    if (url := _url(path)) and exists(path):
+        _call(url, "rm", url, recursive=True)
+
+
+def _remove_here(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _url(path: Path) -> str | None:
+    for place, url in _urls.items():
+        if path.is_relative_to(place):
+            return f"{url}/{path.relative_to(place).as_posix()}"
+    return None
+
+
+def _list(path: Path) -> dict[str, Any]:
+    """Returns the files at the URL of a path, "bucket/folder/name", and what is known of each."""
+    url = _url(path)
+    return dict(_call(url, "find", url, detail=True)) if url else {}
+
+
+def _get(path: Path, url: str, name: str) -> None:
+    place = path / name.removeprefix(url.partition("://")[2]).lstrip("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(_call(url, "cat_file", f"{url.partition('://')[0]}://{name}"))
+
+
+def _put(path: Path) -> None:
+    url = _url(path)
+    assert url is not None
+    _call(url, "put_file", str(path), url, size=path.stat().st_size)
+
+
+def _all(function: Any, items: Iterable[Any]) -> None:
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        list(pool.map(function, items))
+
+
+@functools.cache
+def _system(scheme: str, argument: str = "output") -> FileSystem:
+    try:
+        return FileSystem(scheme, _TRIES)
+    except ImportError as error:
+        raise ArgumentError(
+            f"`{argument}`: what writes {scheme}:// is not installed ({error}): `pip install "
+            f"fsspec {calls.PACKAGES[scheme]}`."
+        ) from error
+
+
+def _call(url: str, method: str, *arguments: Any, size: int = 0, **options: Any) -> Any:
+    """Calls a method of the file system of a URL, with retries; raises WriteError."""
+    seconds = 8 * calls.SILENCE_SECONDS + size / calls.SLOWEST_BYTES_PER_SECOND
+    call = functools.partial(_system(url.partition("://")[0]).call, method, *arguments)
+
+    def failure(reason: str) -> WriteError:
+        return WriteError(
+            f"{url} could not be used: {reason} Check the address and the network, then run again."
+        )
+
+    try:
+        return retry(
+            lambda _: call(seconds=seconds, **options),
+            retries=_TRIES,
+            deadline_seconds=math.inf,
+            failure=failure,
+        )
+    except FileNotFoundError as error:
+        if method == "find":
+            return {}
+        raise WriteError(f"{url}: there is no such bucket: make it, then run again.") from error
+    except PermissionError as error:
+        raise WriteError(
+            f"{url}: the server refuses it ({error}). Check the credentials of this machine and "
+            "that they may write there."
+        ) from error

@@ -1,0 +1,238 @@
+"""Results at s3://, by fsspec, and a server that now and then fails. `make test-remote`."""
+
+import http.server
+import itertools
+import json
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from conftest import write_classes
+
+from keras_r3d import applications
+from keras_r3d.system.errors import ArgumentError, R3DError
+from keras_r3d.system.objects import outputs
+
+ROOT = Path(__file__).parents[2]
+FAILS = 20  # one of so many requests
+pytestmark = pytest.mark.timeout(900)  # of eight commands
+SECRET = "wJalrXUtnFEMI"
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": SECRET}
+
+
+class Failing(http.server.BaseHTTPRequestHandler):
+    """Hands requests on to `target`, but for every twentieth, which gets an error of S3."""
+
+    protocol_version = "HTTP/1.1"
+    target = ""
+    count = itertools.count(1)
+    refused: ClassVar[list[str]] = []
+
+    def handle_one(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            while size := int(self.rfile.readline(), 16):
+                body += self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        if next(self.count) % FAILS == 0:
+            self.refused.append(f"{self.command} {self.path}")
+            content = b"<Error><Code>InternalError</Code><Message>Try again.</Message></Error>"
+            return self.answer(500, {}, content)
+        alone = ("connection", "expect", "transfer-encoding", "content-length")
+        headers = {k: v for k, v in self.headers.items() if k.lower() not in alone}
+        request = urllib.request.Request(
+            self.target + self.path, body, headers, method=self.command
+        )
+        try:
+            with urllib.request.urlopen(request) as answer:
+                self.answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as error:
+            self.answer(error.code, error.headers, error.read())
+
+    def answer(self, status, headers, content):
+        self.send_response(status)
+        for key, value in headers.items():
+            if key.lower() not in ("content-length", "connection", "transfer-encoding", "date"):
+                self.send_header(key, value)
+        length = headers.get("Content-Length") if self.command == "HEAD" else len(content)
+        self.send_header("Content-Length", str(length or 0))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_one  # noqa: N815 (http.server's names)
+
+    def log_message(self, *_):
+        """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """A bucket behind a server that fails now and then; yields a client that asks none of it."""
+    pytest.importorskip("s3fs")
+    pytest.importorskip("moto")
+    boto3 = pytest.importorskip("boto3")
+    from moto.server import ThreadedMotoServer
+
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    Failing.target = "http://{}:{}".format(*moto.get_host_and_port())
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Failing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("S3_ENDPOINT", f"http://127.0.0.1:{server.server_address[1]}")
+        patch.setenv("AWS_REGION", "us-east-1")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        for name, value in KEYS.items():
+            patch.setenv(name, value)
+        client = boto3.client("s3", endpoint_url=Failing.target, region_name="us-east-1")
+        client.create_bucket(Bucket="bucket")
+        yield client
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("videos")
+    write_classes(root, 12)
+    (root / "red" / "broken.mp4").write_bytes(b"none")
+    return root
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "m.keras"
+    shape = {"classes": 2, "labels": ["green", "red"], "input_shape": (4, 32, 32, 3)}
+    applications.R3D10(width=0.0625, **shape).save(path)
+    return path
+
+
+def run(command: str, *words: object, code: int) -> str:
+    arguments = [sys.executable, "-m", f"keras_r3d.{command}", *map(str, words)]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said
+    assert SECRET not in said
+    assert "/tmp/keras_r3d-" not in said
+    return said
+
+
+def stored(s3, prefix: str) -> dict[str, bytes]:
+    """Returns what the bucket holds."""
+    found = s3.list_objects_v2(Bucket="bucket", Prefix=prefix).get("Contents", ())
+    names = [row["Key"] for row in found]
+    answers = (s3.get_object(Bucket="bucket", Key=name)["Body"].read() for name in names)
+    return {name.removeprefix(prefix): body for name, body in zip(names, answers, strict=True)}
+
+
+def test_results_are_those_of_a_folder(s3, videos, model, tmp_path):
+    of_model = (videos, "--model", model)
+    given = {
+        "scan": ((videos,), {"csv": "s.csv", "json": "s.json"}),
+        "features": ((*of_model, "--neighbors=2"), {"output": "f.npz"}),
+        "predict": (of_model, {"csv": "p.csv", "json": "p.json", "timeline": "t"}),
+        "evaluate": (of_model, {"output": "e"}),
+    }
+    refused = len(Failing.refused)
+    for command, (words, files) in given.items():
+        here = [f"--{flag}={tmp_path / name}" for flag, name in files.items()]
+        run(command, *words, *here, code=1)
+        there = [f"--{flag}=s3://bucket/all/{name}" for flag, name in files.items()]
+        said = run(command, *words, *there, code=1)
+        assert "s3://bucket/all/" in said
+    assert len(Failing.refused) > refused + 5
+    found = stored(s3, "all/")
+    wanted = {
+        str(path.relative_to(tmp_path)): path.read_bytes()
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+    }
+    assert found.keys() == wanted.keys(), "all files, and no parts, are there"
+    for name in ("s.csv", "s.json", "f.npz", "f.neighbors.csv", "p.csv", "p.json"):
+        assert found[name] == wanted[name], name
+    figures = [json.loads(files["e/evaluation.json"])["records"] for files in (found, wanted)]
+    assert figures[0] == figures[1]
+    said = run("features", videos, "--model", model, "--output=s3://bucket/all/f.npz", code=1)
+    assert "s3://bucket/all/f.npz already exists; choose another --output" in said
+    said = run("features", "--output=s3://bucket/all/f.npz", "--neighbors=3", code=1)
+    assert "f.neighbors.csv already exists" in said
+
+
+def test_machines_that_see_no_common_folder_share(s3, videos, model, tmp_path):
+    run("features", videos, "--model", model, "--output", tmp_path / "f.npz", code=1)
+    command = ("features", videos, "--model", model, "--output=s3://bucket/shared/f.npz")
+    said = run(*command, "--shard_index=0", "--shard_count=2", code=0)
+    assert "13 of 25 parts are made; 12 are missing." in said
+    first = stored(s3, "shared/")
+    assert len(first) == 14, "a plan and parts"
+    said = run(*command, "--finish", code=1)
+    assert "s3://bucket/shared/f.npz.parts lacks 12 of its 25 parts: 1, 3, 5, 7, 9, 11" in said
+    said = run(*command, "--layer=conv4_1_relu", code=1)
+    assert "s3://bucket/shared/f.npz.parts was begun with something else, and is left" in said
+    last = sorted(first)[-1]
+    s3.delete_object(Bucket="bucket", Key=f"shared/{last}")
+    run(*command, code=1)  # which also makes what is missing
+    assert stored(s3, "shared/") == {"f.npz": (tmp_path / "f.npz").read_bytes()}
+
+
+def test_only_missing_parts_are_made_again(s3, videos):
+    command = ("scan", videos, "--json=s3://bucket/again/s.json")
+    run(*command, "--shard_index=0", "--shard_count=2", code=0)
+    before = {
+        row["Key"]: row["LastModified"]
+        for row in s3.list_objects_v2(Bucket="bucket", Prefix="again/")["Contents"]
+    }
+    run(*command, "--shard_index=0", "--shard_count=2", code=0)
+    run(*command, "--shard_index=1", "--shard_count=2", code=0)
+    after = {
+        row["Key"]: row["LastModified"]
+        for row in s3.list_objects_v2(Bucket="bucket", Prefix="again/")["Contents"]
+    }
+    assert before.items() <= after.items()
+    assert len(after) > len(before)
+    assert "Written: s3://bucket/again/s.json" in run(*command, "--finish", code=1)
+    assert [*stored(s3, "again/")] == ["s.json"]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("s3://none/f.npz", r"s3://none/.*: there is no such bucket: make it, then run again"),
+        ("ftp://host/f.npz", r"`output` must be a path, or s3://BUCKET/NAME or gs://BUCKET/NAME"),
+        ("s3://f.npz", r"`output` must be a path, or s3://BUCKET/NAME"),
+        (f"s3://key:{SECRET}@bucket/f.npz", r"without a password. Received: s3://bucket/f.npz"),
+    ],
+)
+def test_where_nothing_can_be_written(s3, url, message):
+    def write():
+        path = outputs.local(url)
+        path.write_text("some")
+        outputs.publish([path])
+
+    with pytest.raises(R3DError, match=message) as raised:
+        write()
+    assert SECRET not in str(raised.value)
+    assert "/tmp/" not in str(raised.value)
+
+
+def test_without_what_writes_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    outputs._system.cache_clear()
+    with pytest.raises(ArgumentError, match=r"`csv`: what writes gs:// is not .*fsspec gcsfs`"):
+        outputs.local("gs://bucket/some.csv", "csv")
+
+
+def test_a_server_that_only_fails_is_said(s3, monkeypatch):
+    from keras_r3d.system import retrying
+
+    monkeypatch.setattr(retrying, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(Failing, "count", itertools.repeat(FAILS))
+    path = outputs.local("s3://bucket/down/f.npz")
+    with pytest.raises(R3DError, match=r"s3://bucket/down/f.npz could not .*Asked 6 times"):
+        outputs.exists(path)
