@@ -23,7 +23,7 @@ _SEGMENTS = "keras_r3d.video_classifier:VideoClassifier.segments"
 _FILES_ONLY = ("csv", "timeline", "annotate", "html")
 _LIVE_ONLY = ("every", "duration", "seconds", "smooth")
 _UNSAID = {"smooth": 1}  # a default, which says nothing
-_NOT_FOR_SEGMENTS = ("annotate", "html", "every", "seconds", "smooth")
+_NOT_FOR_SEGMENTS = ("annotate", "every", "seconds", "smooth")
 _SEGMENTS_ONLY = ("window_seconds", "step", "smoothing", "threshold", "margin", "overlap")
 
 

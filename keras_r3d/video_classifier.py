@@ -67,6 +67,7 @@ _WEIGHTS_FILES = (
 )
 _SERVED = ("http://", "https://", "grpc://")
 _LEAST_SECONDS = 0.1  # that anything is waited for
+_CLASSES_DRAWN = 10  # beside the segments of a video
 _FEW = "few"  # the recipe whose clips our own weights were made for
 
 
@@ -420,6 +421,7 @@ class VideoClassifier:
         json: str | None = None,
         csv: str | None = None,
         timeline: str | None = None,
+        html: str | None = None,
         frame_rate: float = FRAME_RATE,
         timeout: float = scoring.TIMEOUT,
     ) -> VideoSegments | Predictions:
@@ -436,6 +438,7 @@ class VideoClassifier:
             json: also writes the segments of all videos to this file.
             csv: also writes a row for each segment to this file.
             timeline: also writes the scores over time, PNG and CSV, into this new folder.
+            html: also writes a page of video, scores and segments: a .html file, or a new folder.
             frame_rate: of folders of pictures, in frames a second.
             timeout: seconds after which a file that gives no more window is given up.
 
@@ -461,8 +464,9 @@ class VideoClassifier:
         ]
         reader = file_reader(whole, classifier.clips)
         found = segmenting.segment(classifier, reader, whole, rule, timeout)
+        wanted = {"json": json, "csv": csv, "timeline": timeline, "html": html}
         predictions = Predictions(
-            list(named), found, json=json, csv=csv, timeline=timeline, timeout=timeout
+            list(named), found, None, **wanted, top=_CLASSES_DRAWN, timeout=timeout
         )
         if _names_several(videos):
             return predictions

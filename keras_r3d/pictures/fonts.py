@@ -55,7 +55,8 @@ def look() -> Iterator[None]:
 def save(figure: Figure, path: str | Path, dpi: int = 100) -> None:
     """Writes a figure, whole or not at all."""
     with look(), files.atomic(path) as temporary:
-        figure.savefig(temporary, dpi=dpi)
+        # Of photographs a higher level takes thrice as long and saves a tenth.
+        figure.savefig(temporary, dpi=dpi, pil_kwargs={"compress_level": 3})
 
 
 @functools.cache

@@ -16,6 +16,8 @@ _SEGMENT_LETTERS = 14  # of a label on a segment
 _ROW = 0.28  # inches of a row of segments
 _LEAST_SECONDS = 0.1  # of the axis: a video may be a single frame
 
+Part = tuple[float, float, str, float]  # of a video: start and end in seconds, class, score
+
 
 @fonts.look()
 def figure(
@@ -24,7 +26,7 @@ def figure(
     labels: Sequence[str],
     name: str,
     top: int,
-    segments: Mapping[str, Sequence[tuple[float, float, str]]] | None = None,
+    segments: Mapping[str, Sequence[Part]],
 ) -> Figure:
     """Draws the scores, `(windows, classes)`, of the `top` classes that are highest in any window.
 
@@ -33,7 +35,7 @@ def figure(
     lie over each other. The scores of a single window are bars beside the names of their classes.
     Below, rows of `segments` have bars from start to end in seconds, with their labels.
     """
-    rows, single = _ROW * len(segments or ()), len(seconds) == 1
+    rows, single = _ROW * len(segments), len(seconds) == 1
     highest = np.argsort(-scores.max(axis=0), kind="stable")[:top]
     height = 0.6 + _ROW * len(highest) if single else 4.2
     picture = Figure(figsize=(9, height + rows), layout="constrained")
@@ -63,7 +65,7 @@ def figure(
             text.set_parse_math(False)
         (below or [axes])[-1].set_xlabel("seconds")
     for strip in below:
-        _draw_segments(strip, segments or {}, dict(zip(names, colors, strict=True)))
+        _draw_segments(strip, segments, dict(zip(names, colors, strict=True)))
         strip.set_xlim(start, end)
     axes.set_title(title, parse_math=False)
     return picture
@@ -82,11 +84,11 @@ def _draw_line(
 
 def _draw_segments(
     axes: Axes,
-    rows: Mapping[str, Sequence[tuple[float, float, str]]],
+    rows: Mapping[str, Sequence[Part]],
     colors: Mapping[str, str],
 ) -> None:
     for place, segments in enumerate(rows.values()):
-        for start, end, label in segments:
+        for start, end, label, _ in segments:
             color = colors.get(shortened(label, _LETTERS), "0.6")
             axes.broken_barh([(start, end - start)], (place + 0.1, 0.8), color=color, alpha=0.6)
             style: dict[str, Any] = {"ha": "center", "va": "center", "clip_on": True}

@@ -8,7 +8,9 @@ import base64
 import datetime
 import functools
 import importlib.metadata
+import os
 import platform
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jinja2
@@ -34,6 +36,23 @@ def render(template: str, **values: Any) -> str:
 def video_url(mp4: bytes) -> str:
     """Returns a video as an address that holds it."""
     return f"data:video/mp4;base64,{base64.b64encode(mp4).decode()}"
+
+
+def column(title: str, values: Iterable[Any], kind: str | None = None) -> dict[str, Any]:
+    """Returns a column of a table that sorts.
+
+    Its kind is "" (texts), "number", "share", "seconds" or "strips"; None is what the values say.
+    """
+    values = list(values)
+    if kind is None:
+        kind = {"i": "number", "f": "share"}.get(np.array(values or "").dtype.kind, "")
+    return {"title": title, "kind": kind, "values": values}
+
+
+def shorter(names: Sequence[str]) -> list[str]:
+    """Returns names of videos without the folder that all of them are in."""
+    begin = os.path.commonprefix(names).rfind("/") + 1  # noqa: RUF071 (addresses, too)
+    return [name[begin:] for name in names]
 
 
 @functools.cache

@@ -4,11 +4,13 @@ import evaluations
 import numpy as np
 import predictions
 import pytest
-from browser import Page
+from browser import HTML, Page
 from conftest import write_video
 
 from keras_r3d.data.annotations import Video
 from keras_r3d.inference.evaluation import report
+from keras_r3d.inference.segments.finding import Segment
+from keras_r3d.inference.segments.segmenting import VideoSegments
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 HELPERS = """
@@ -60,6 +62,28 @@ def test_tables_sort_and_filter_and_the_matrix_picks_videos(tmp_path):
         "1",
         "1–1 of 1 videos",
     ]
+
+
+def test_a_segment_is_gone_to_and_marked_where_it_is(tmp_path):
+    path = write_video(tmp_path / "v.avi", 40)  # 4 seconds
+    seconds = np.array([[0.0, 1.0], [1.0, 2.0], [2.0, 3.0], [3.0, 4.0]])
+    scored = predictions.make(
+        Video(str(path), ""), ["a", HTML], [[0.9, 0.1], [0.2, 0.8]] * 2, seconds=seconds
+    )
+    found = [Segment(1.0, 2.0, HTML, 0.8), Segment(3.0, 4.0, HTML, 0.8)]
+    page = VideoSegments(**vars(scored), segments=found).save(tmp_path / "p.html")
+    script = """
+        const video = q("#video"), at = () => q(".strips").style.getPropertyValue("--at");
+        const parts = [...document.querySelectorAll(".strips button")];
+        window.told = [count("#segments"), parts.map((part) => part.style.left).join()];
+        const tell = () => told.push(video.currentTime, at(), parts[1].textContent);
+        video.addEventListener("seeked", tell);
+        parts[1].click();
+        """
+    with Page(page.as_uri()) as opened:
+        opened.run(HELPERS + script)
+        opened.until("window.told.length === 5")
+        assert opened.run("return told") == ["1–2 of 2 segments", "25%,75%", 3, "75%", HTML]
 
 
 def test_the_scores_of_the_moment_follow_the_video(tmp_path):

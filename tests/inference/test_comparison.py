@@ -60,6 +60,23 @@ def test_names_of_runs_that_are_html_stay_names(tmp_path):
     assert "<script>x<" in odd.texts
 
 
+def test_of_different_classes_only_videos_of_those_that_both_have_count(tmp_path):
+    folders = []
+    for name, classes in (("one", ["a", "b"]), ("two", ["a", "b", "<i>"])):
+        scores = [[np.eye(len(classes))[answer]] for answer in (0, 1, len(classes) - 1)]
+        evaluation = evaluations.make(classes, [0, 0, len(classes) - 1], scores)
+        evaluation.save(tmp_path / name)
+        folders.append(str(tmp_path / name))
+    comparison = inference.compare(folders)
+    (pair,) = comparison.pairs
+    assert (pair.left_out, pair.videos) == (["<i>"], 2)  # the third is "b" in one, "<i>" in two
+    assert "of 2 videos; p = 1. Only videos of the classes that both have, not of <i>; each" in str(
+        comparison
+    )
+    found = Page((comparison.save() / "report.html").read_text())
+    assert any("not of <i>; each still names one of all its own" in text for text in found.texts)
+
+
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (3, 1), (7, 7), (12, 2), (900, 1100)])
 def test_mcnemar_is_the_binomial_test(first, second):
     """Against the sum over all divisions that are as unlikely, in logarithms."""
@@ -84,7 +101,7 @@ def test_what_does_not_compare_is_one_sentence(tmp_path):
     one = save(tmp_path / "one", [1, 0])
     bad = tmp_path / "bad"
     bad.mkdir()
-    other = save(tmp_path / "other", [1, 0], classes=["a", "c"])
+    other = save(tmp_path / "other", [1, 0], classes=["c", "d"])
     elsewhere = save(tmp_path / "elsewhere", [1, 0], paths=["/x/1.avi", "/x/2.avi"])
     broken = save(tmp_path / "broken", [1, 0], errors=[0, 1])
     swapped = save(tmp_path / "swapped", [1, 0], classes=["b", "a"])
@@ -93,7 +110,7 @@ def test_what_does_not_compare_is_one_sentence(tmp_path):
         ([one, one + "/."], "two or more different folders"),
         (one, "two or more different folders"),
         ([one, str(bad)], r"bad has no evaluation\.json\. Evaluate it first: python -m"),
-        ([one, other], "have different classes.*only one of them has b, c"),
+        ([one, other], "in common of the classes that both have: evaluate both"),
         ([one, elsewhere], "have scored no video in common.*One has /videos/0.avi, the other /x"),
         ([one, broken], "have scored no video in common"),
         ([one, swapped], "/videos/0.avi is 'a' in .*one and 'b' in .*swapped"),

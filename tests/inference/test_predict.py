@@ -234,7 +234,7 @@ def test_the_page_of_a_video_plays_it_beside_its_scores(runs, folder, tmp_path):
         found.save(tmp_path / "page.html")
     for given, message in [
         (["--html", tmp_path / "a.mp4"], r"--html must end in \.html, or name a folder"),
-        (["--html", tmp_path / "a", "--segments"], "--html is not for --segments"),
+        (["--annotate", tmp_path / "a", "--segments"], "--annotate is not for --segments"),
     ]:
         code, out = predict("--workdir", runs[0], folder / "long.avi", *given)
         assert code == 1

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from commands import run
+from html_pages import Page
 from video_files import encode
 
 from keras_r3d import VideoClassifier, evaluate, predict, recipe
@@ -149,9 +150,18 @@ def test_a_rule_is_chosen_on_training_videos(folder, tmp_path):
     assert sorted(path.name for path in place.iterdir()) == [
         "b.png",
         "segments.csv",
+        "segments.html",
         "segments.json",
     ]
     assert len(json.loads((place / "segments.json").read_text())["records"][0]["true"]) == 3
+    page = Page((place / "segments.html").read_text())
+    assert page.values("classes", "true") == [1, 2]
+    assert page.values("classes", "AP at 0.5") == [1, 1]
+    (end, rows) = page.values("videos", "timeline")[0]
+    assert end == pytest.approx(12, abs=0.3)
+    assert [row[2] for row in rows["found"]] == ["red", "blue", "red"]
+    assert rows["true"][0][:3] == [2.5, 4.0, "red"]
+    assert {"mAP at overlap 0.5", "100.0 %"} <= set(page.texts)
     with pytest.raises(ArgumentError, match="exists"):
         found.save(tmp_path / "out")
     with pytest.raises(ArgumentError, match="of no run"):
@@ -192,7 +202,7 @@ def test_classes_of_which_no_segment_is(folder):
     assert [segment.label for segment in found.segments] == ["red", "red"]
     evaluation = classifier.evaluate_segments(folder / "list.csv", split="test", rule=RULE)
     assert evaluation.classes == ["red"]
-    assert [segment.label for segment in evaluation.true[0]] == ["red", "red"]
+    assert [segment.label for segment in evaluation.found[0].true] == ["red", "red"]
     assert evaluation.mean_average_precision(0.5) == 1
 
 
@@ -202,7 +212,7 @@ def test_a_class_that_was_not_shown_is_none_of_these(folder, tmp_path):
     (tmp_path / "list.csv").write_text(lines.replace("\n", f"\n{folder}/")[: -len(f"{folder}/")])
     classifier = VideoClassifier(model(SPREAD, (CLASSES[0], NONE, CLASSES[2])))
     found = classifier.evaluate_segments(tmp_path / "list.csv", split="test", rule=RULE)
-    assert [segment.label for segment in found.true[0]] == ["red", NONE, "red"]
+    assert [segment.label for segment in found.found[0].true] == ["red", NONE, "red"]
     assert [segment.label for segment in found.found[0].segments] == ["red", NONE, "red"]
     assert found.mean_average_precision(0.5) == 1
 
@@ -218,6 +228,8 @@ def test_commands(folder, tmp_path):
         tmp_path / "s.csv",
         "--timeline",
         tmp_path / "t",
+        "--html",
+        tmp_path / "a.html",
     )
     code, text = run(predict.main, *words, *files)
     assert code == 0, text
@@ -228,6 +240,11 @@ def test_commands(folder, tmp_path):
     assert lines[0] == "video,start_seconds,end_seconds,label,score"
     assert len(lines) == 4
     assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["a.csv", "a.png"]
+    page = Page((tmp_path / "a.html").read_text())
+    assert page.tags["video"] == 1
+    assert page.values("segments", "class") == ["red", "blue", "red"]
+    assert [part[2] for part in page.data["chart"]["rows"]["found"]] == ["red", "blue", "red"]
+    assert "3 segments found" in page.texts
     code, text = run(predict.main, folder / "a.mp4", "--model", network, "--step", 0.5)
     assert (code, "--step is for --segments" in text) == (1, True)
     options = ("--model", network, "--segments", "--split", "test", "--output", tmp_path / "e")

@@ -34,7 +34,8 @@ class Pair:
 
     Attributes:
         first, second: their names.
-        videos: number of these videos.
+        left_out: classes that only one of them has: videos of these are not compared.
+        videos: number of the videos that are.
         only_first, only_second: how many of them only one gets right.
         difference: of the accuracies, the first minus the second.
         interval: of the difference, low and high, 95 %.
@@ -43,6 +44,7 @@ class Pair:
 
     first: str
     second: str
+    left_out: list[str]
     videos: int
     only_first: int
     only_second: int
@@ -55,7 +57,17 @@ class Pair:
         return (
             f"{self.first} - {self.second}: {100 * self.difference:+.1f} ({low} to {high}), only "
             f"the first right {self.only_first}, only the second {self.only_second}, of "
-            f"{self.videos} videos; p = {self.p_value:.3g}"
+            f"{self.videos} videos; p = {self.p_value:.3g}{self.note}"
+        )
+
+    @property
+    def note(self) -> str:
+        """What is compared of evaluations of different classes; "" of the same."""
+        if not self.left_out:
+            return ""
+        return (
+            f". Only videos of the classes that both have, not of {some(self.left_out)}; each "
+            "still names one of all its own classes: the fewer these are, the easier it is"
         )
 
 
@@ -104,7 +116,7 @@ class Comparison:
         return place
 
     def _page(self) -> str:
-        names = report.shorter(list(self.evaluations))
+        names = pages.shorter(list(self.evaluations))
         short = dict(zip(self.evaluations, names, strict=True))
         found = [values["records"] for values in self.evaluations.values()]
         videos = list(dict.fromkeys(itertools.chain(*found)))
@@ -112,7 +124,7 @@ class Comparison:
         labels = [next(filter(None, row))["label"] for row in rows]
         judged = [_judged(row, names) for row in rows]
         columns = {
-            "video": report.shorter(videos),
+            "video": pages.shorter(videos),
             "true": labels,
             **{name: [_answer(row[n]) for row in rows] for n, name in enumerate(names)},
             "": judged,
@@ -132,7 +144,7 @@ class Comparison:
             ],
             explained=_EXPLAINED,
             data={
-                "videos": [report.column(title, values) for title, values in columns.items()],
+                "videos": [pages.column(title, values) for title, values in columns.items()],
                 "marks": sorted(set(judged)),
                 "curves": report.curves({short[name]: Path(name) for name in self.evaluations}),
             },
@@ -146,8 +158,8 @@ def compare(runs: Sequence[str]) -> Comparison:
         runs: folders of two or more runs, or of other evaluations, with their `evaluation.json`.
 
     Raises:
-        ArgumentError: there are not two different ones, one was not evaluated or is damaged, they
-            have different classes or labels, or two have scored no video in common.
+        ArgumentError: there are not two different ones, one was not evaluated or is damaged, two
+            have different labels for a video, or have scored no video in common.
 
     Reference:
         Dietterich, Approximate statistical tests for comparing supervised classification learning
@@ -190,20 +202,23 @@ def _read(folder: Path) -> dict[str, Any]:
 
 def _pair(first: str, second: str, evaluations: Mapping[str, Mapping[str, Any]]) -> Pair:
     left, right = evaluations[first], evaluations[second]
-    if different := set(left["classes"]) ^ set(right["classes"]):
-        raise ArgumentError(
-            f"`runs`: {first} and {second} have different classes, so that their accuracies do not "
-            f"compare: only one of them has {some(sorted(different))}."
-        )
+    left_out = sorted(set(left["classes"]) ^ set(right["classes"]))
+    shared = set(left["classes"]) & set(right["classes"])
     records = left["records"], right["records"]
     scored = [
-        {video for video, record in found.items() if record["status"] != "error"}
+        {
+            video
+            for video, record in found.items()
+            if record["status"] != "error"
+            and (not left_out or shared.issuperset(record.get("labels", [record["label"]])))
+        }
         for found in records
     ]
     both = sorted(scored[0] & scored[1])
     if not both:
         raise ArgumentError(
-            f"`runs`: {first} and {second} have scored no video in common: evaluate both on the "
+            f"`runs`: {first} and {second} have scored no video in common"
+            f"{' of the classes that both have' if left_out else ''}: evaluate both on the "
             f"same `data` and `split`. One has {next(iter(records[0]))}, the other "
             f"{next(iter(records[1]))}."
         )
@@ -219,6 +234,7 @@ def _pair(first: str, second: str, evaluations: Mapping[str, Mapping[str, Any]])
     return Pair(
         first,
         second,
+        left_out,
         len(both),
         only_first,
         only_second,

@@ -1,8 +1,10 @@
 """The wrong answers that a model was surest of, to look at."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -103,16 +105,22 @@ def read(evaluation: "Evaluation") -> Mistakes | None:
     reader, mistakes = evaluation.reader, surest(evaluation)
     if reader is None or not mistakes:
         return None
-    shown: list[Mistake] = []
-    skipped = 0
-    for number, predicted, score in mistakes:
-        if len(shown) == _MOST:
-            break
-        video, taken_for = evaluation.videos[number], evaluation.classes[predicted]
+
+    def attempt(mistake: tuple[int, int, float]) -> Mistake | None:
+        number, predicted, score = mistake
+        video = evaluation.videos[number]
         try:
-            shown.append(Mistake(video, taken_for, score, *_frames(reader, video)))
+            return Mistake(video, evaluation.classes[predicted], score, *_frames(reader, video))
         except VideoError:
-            skipped += 1
+            return None
+
+    shown: list[Mistake] = []
+    skipped, waiting = 0, iter(mistakes)
+    with ThreadPoolExecutor(reader.threads) as threads:
+        while tried := list(itertools.islice(waiting, _MOST - len(shown))):
+            found = list(filter(None, threads.map(attempt, tried)))
+            shown += found
+            skipped += len(tried) - len(found)
     return Mistakes(shown, len(mistakes), skipped, reader.channels == flow.CHANNELS)
 
 

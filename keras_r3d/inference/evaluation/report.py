@@ -2,7 +2,7 @@
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,24 +102,9 @@ def _read_log(path: Path) -> dict[str, np.ndarray]:
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in rows[0]}
 
 
-def column(title: str, values: Sequence[Any] | np.ndarray, kind: str = "") -> dict[str, Any]:
-    """Returns a column of a table that sorts: of texts, or of the kind "number" or "share"."""
-    return {"title": title, "kind": kind, "values": values}
-
-
-def shorter(names: Sequence[str]) -> list[str]:
-    """Returns names of videos without the folder that all of them are in."""
-    begin = os.path.commonprefix(names).rfind("/") + 1  # noqa: RUF071 (addresses, too)
-    return [name[begin:] for name in names]
-
-
 def _class_columns(evaluation: "Evaluation") -> list[dict[str, Any]]:
-    columns = [column("class", list(evaluation.classes))]
-    for name, values in evaluation.class_columns().items():
-        array = np.asarray(list(values))
-        kind = {"i": "number", "f": "share"}.get(array.dtype.kind, "")
-        columns.append(column(name.replace("_", " "), array, kind))
-    return columns
+    columns = {"class": evaluation.classes, **evaluation.class_columns()}
+    return [pages.column(name.replace("_", " "), values) for name, values in columns.items()]
 
 
 def _video_columns(evaluation: "Evaluation") -> list[dict[str, Any]]:
@@ -127,12 +112,12 @@ def _video_columns(evaluation: "Evaluation") -> list[dict[str, Any]]:
     top = [record["top"][0] if record.get("top") else None for record in records]
     named = [join_labels(prediction.named_classes()) for prediction in predictions]
     return [
-        column("video", shorter([record["video"] for record in records])),
-        column("true", [join_labels(video.labels) for video in evaluation.videos]),
-        column("predicted", named),
-        column("score", [row["score"] if row else None for row in top], "share"),
-        column("", [_mark(record) for record in records]),
-        column("remark", [record.get("detail", "") for record in records]),
+        pages.column("video", pages.shorter([record["video"] for record in records])),
+        pages.column("true", [join_labels(video.labels) for video in evaluation.videos]),
+        pages.column("predicted", named),
+        pages.column("score", [row["score"] if row else None for row in top], "share"),
+        pages.column("", [_mark(record) for record in records]),
+        pages.column("remark", [record.get("detail", "") for record in records]),
     ]
 
 

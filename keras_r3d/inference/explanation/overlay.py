@@ -101,6 +101,7 @@ def page(mp4: bytes, heats: Mapping[str, Heat], seconds: np.ndarray, lines: Sequ
         data={
             "start": x[0],
             "windows": None,
+            "segments": [],
             "chart": {"title": "Mean heat of each frame", "xlabel": "second", "series": series},
         },
     )

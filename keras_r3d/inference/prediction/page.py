@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -11,10 +11,12 @@ from keras_r3d.data.annotations.listing import printable
 from keras_r3d.data.decoding import video_writer
 from keras_r3d.data.decoding.pixels import Frame, resize
 from keras_r3d.inference.prediction import annotated_copy
+from keras_r3d.pictures.timeline import Part
 from keras_r3d.reports import page as pages
 
 _SIDE = 360  # pixels of the longer side of the copy at most
 _RATE = 25.0  # frames a second of it at most
+_COLUMNS = {"from": "seconds", "to": "seconds", "class": "", "score": "share"}
 _MOST_FRAMES = 6000  # of it: 4 minutes at this rate; a longer video has fewer a second
 
 
@@ -25,12 +27,14 @@ def page(
     scores: np.ndarray,
     labels: Sequence[str],
     k: int,
+    strips: Mapping[str, Sequence[Part]],
     timeout: float,
 ) -> str:
     """Returns the page of a video, with a small copy of it in it.
 
     It has the scores, `(windows, classes)`, of the `k` classes that are highest in any window;
-    windows start and end at `seconds`, `(windows, 2)`. `lines` stand below the title.
+    windows start and end at `seconds`, `(windows, 2)`. `lines` stand below the title, `strips`
+    below the scores.
 
     Raises:
         VideoError: the video cannot be read again.
@@ -42,6 +46,7 @@ def page(
     highest = np.argsort(-scores.max(axis=0), kind="stable")[:k]
     x = seconds.mean(axis=1)
     series = [{"name": labels[number], "x": x, "y": scores[:, number]} for number in highest]
+    found = zip(*strips.get("found", ()), strict=True)  # nothing where nothing was found
     return pages.render(
         "video.html",
         title=printable(os.path.basename(video.path) + video.name[len(video.path) :]),
@@ -51,10 +56,15 @@ def page(
         data={
             "start": begin[0],
             "windows": seconds,
+            "segments": [
+                pages.column(title, values, kind)
+                for (title, kind), values in zip(_COLUMNS.items(), found, strict=False)
+            ],
             "chart": {
                 "title": "Scores",
                 "xlabel": "second",
                 "series": series,
+                "rows": strips,
                 "top": 1.0,
                 "range": [seconds.min(), seconds.max()],
             },

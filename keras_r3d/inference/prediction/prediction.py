@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from keras_r3d.data.annotations.labels import join_labels
 from keras_r3d.data.annotations.listing import printable
 from keras_r3d.inference.prediction import annotated_copy, page
 from keras_r3d.pictures import fonts, timeline
+from keras_r3d.pictures.timeline import Part
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError
 
@@ -79,6 +80,10 @@ class Prediction:
         names = self.named_classes() if self.thresholds is not None else []
         return [(label, score, label in names) for label, score in self.top(k)]
 
+    def headline(self, k: int = 5) -> str:
+        """Returns what a page says first of it: the `k` best classes."""
+        return " · ".join(f"{name} {score:.1%}" for name, score in self.top(k))
+
     def record(self, k: int = 5) -> dict[str, Any]:
         """Returns what is written to JSON: the `k` best classes, and seconds of all windows."""
         seconds = None
@@ -115,7 +120,13 @@ class Prediction:
         """
         self._require_windows()
         seconds, scores = over_time(self.window_seconds, self.window_scores)
-        return timeline.figure(seconds, scores, self.labels, printable(self.video), k)
+        return timeline.figure(
+            *(seconds, scores, self.labels, printable(self.video), k, self.strips())
+        )
+
+    def strips(self) -> Mapping[str, Sequence[Part]]:
+        """Returns rows of parts of the video, to draw below its scores over time; none here."""
+        return {}
 
     def save(self, path: str | os.PathLike[str], k: int = 5, timeout: float = 300.0) -> Path:
         """Writes a file; its suffix says which.
@@ -151,9 +162,9 @@ class Prediction:
         elif suffix == ".html":
             self._require_windows()
             over = over_time(self.window_seconds, self.window_scores)
-            lines = [" · ".join(f"{name} {score:.1%}" for name, score in self.top(k)), self.detail]
-            lines = list(filter(None, lines))
-            files.write_text(path, page.page(self.source, lines, *over, self.labels, k, timeout))
+            lines = list(filter(None, [self.headline(k), self.detail]))
+            text = page.page(*(self.source, lines, *over, self.labels, k, self.strips(), timeout))
+            files.write_text(path, text)
         elif suffix in annotated_copy.CODECS:
             if self.status == "error":
                 raise ArgumentError(f"{self.video} has no score: {self.detail}")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from keras_r3d import run_folder
 from keras_r3d.applications.embedding import NONE
@@ -23,9 +22,10 @@ from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.inference.models.opening import Opened
 from keras_r3d.inference.prediction.prediction import Prediction
 from keras_r3d.inference.prediction.scoring import Sliding, score
-from keras_r3d.inference.segments import finding, precision
+from keras_r3d.inference.segments import finding, precision, report
 from keras_r3d.inference.segments.finding import Segment, SegmentRule
-from keras_r3d.pictures import fonts, timeline
+from keras_r3d.pictures import fonts
+from keras_r3d.pictures.timeline import Part
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError, DataError, check_range
@@ -51,9 +51,15 @@ class VideoSegments(Prediction):
 
     Attributes:
         segments: by time.
+        true: those that are there, by time; None if they are not known.
     """
 
     segments: Sequence[Segment] = ()
+    true: Sequence[Segment] | None = None
+
+    def headline(self, k: int = 5) -> str:
+        """Returns what a page says first of it: how many segments were found."""
+        return f"{len(self.segments)} segments found"
 
     def lines(self, k: int = 5) -> list[tuple[str, float, bool]]:
         """Returns what is printed of it: all segments."""
@@ -65,7 +71,8 @@ class VideoSegments(Prediction):
     def record(self, k: int = 5) -> dict[str, Any]:
         """Returns what is written to JSON: the segments."""
         kept = {k: v for k, v in super().record(k).items() if k not in ("top", "named")}
-        return kept | {"segments": [dataclasses.asdict(segment) for segment in self.segments]}
+        rows = {"segments": self.segments} | ({} if self.true is None else {"true": self.true})
+        return kept | {name: [dataclasses.asdict(s) for s in row] for name, row in rows.items()}
 
     def columns(self, k: int = 5) -> list[str]:
         """Returns the header of a CSV file, which has a row a segment."""
@@ -78,17 +85,13 @@ class VideoSegments(Prediction):
         pairs = zip(seconds, kept, strict=True)
         return [[name, *times, s.label, f"{s.score:.4f}"] for times, s in pairs]
 
-    def timeline(self, k: int = 5, true: Sequence[Segment] | None = None) -> Figure:
-        """Draws the scores over time of the `k` highest classes, and what was found and is true."""
-        self._require_windows()
-        parts = {"found": self.segments} | ({} if true is None else {"true": true})
-        rows = {
-            title: [(s.start_seconds, s.end_seconds, s.label) for s in segments]
-            for title, segments in parts.items()
+    def strips(self) -> dict[str, list[Part]]:
+        """Returns what was found and what is true, to draw below the scores over time."""
+        rows = {"found": self.segments} | ({} if self.true is None else {"true": self.true})
+        return {
+            name: [(s.start_seconds, s.end_seconds, s.label, s.score) for s in row]
+            for name, row in rows.items()
         }
-        name = printable(self.video)
-        seconds, scores = self.window_seconds, self.window_scores
-        return timeline.figure(seconds, scores, self.labels, name, k, rows)
 
 
 def timed(start: float, end: float) -> str:
@@ -167,8 +170,7 @@ class SegmentEvaluation:
     Attributes:
         classes: names of what segments are of.
         rule: by which they were found.
-        found: of each video.
-        true: of each video, by time.
+        found: of each video, with what is true.
         split: name of the split.
         run: of the model; None if it comes from none.
     """
@@ -176,7 +178,6 @@ class SegmentEvaluation:
     classes: Sequence[str]
     rule: SegmentRule
     found: Sequence[VideoSegments]
-    true: Sequence[Sequence[Segment]]
     split: str
     run: Run | None
 
@@ -190,8 +191,30 @@ class SegmentEvaluation:
         return float(self._precisions([overlap])[0, 0])
 
     def _precisions(self, overlaps: Sequence[float]) -> np.ndarray:
-        found, counts = [video.segments for video in self.found], metrics.resamples(len(self.found))
-        return _mean_precisions(found, self.true, self.classes, overlaps, counts)
+        return _mean_precisions(
+            *self._segments, self.classes, overlaps, metrics.resamples(len(self.found))
+        )
+
+    @property
+    def _segments(self) -> tuple[list[Sequence[Segment]], list[Sequence[Segment]]]:
+        return [video.segments for video in self.found], [v.true or () for v in self.found]
+
+    def class_columns(self) -> dict[str, Sequence[Any]]:
+        """Returns what a table has of each class: segments, and average precision by overlap."""
+        found, true = _by_class(*self._segments, self.classes)
+        once = np.ones((1, len(self.found)), int)
+        return {
+            "class": list(true),
+            "true": [sum(map(len, rows)) for rows in true.values()],
+            "found": [sum(len(scores) for _, scores in rows) for rows in found.values()],
+            **{
+                f"AP at {overlap:g}": [
+                    float(precision.average_precision(found[name], true[name], overlap, once)[0])
+                    for name in true
+                ]
+                for overlap in precision.OVERLAPS
+            },
+        }
 
     def figures(self) -> dict[str, Any]:
         """Returns what is written to JSON: mAP by overlap, and their mean as ActivityNet's.
@@ -208,7 +231,8 @@ class SegmentEvaluation:
                 name: metrics.bootstrap_interval(row) for name, row in shown.items()
             },
             "videos": len(self.found),
-            "segments_true": sum(map(len, self.true)),
+            "errors": len(self.errors),
+            "segments_true": sum(map(len, self._segments[1])),
             "segments_found": sum(len(video.segments) for video in self.found),
             "rule": dataclasses.asdict(self.rule),
         }
@@ -226,7 +250,7 @@ class SegmentEvaluation:
         return "\n".join(lines)
 
     def save(self, folder: str | os.PathLike[str] | None = None) -> Path:
-        """Writes segments.json, segments.csv and a timeline a video; returns the folder.
+        """Writes segments.html, .json, .csv and a timeline a video; returns the folder.
 
         Args:
             folder: must not exist; None is evaluations/SPLIT-segments in the run folder, where the
@@ -246,21 +270,35 @@ class SegmentEvaluation:
             rule = dataclasses.asdict(self.rule)
             files.write_json(self.run.path / run_folder.SEGMENT_RULE, rule)
         files.make_folder(place)
-        pairs = list(zip(self.found, self.true, strict=True))
+        values = self.figures()
         with files.together(place, [path.name for path in place.glob("*.png")]) as new:
-            records = [
-                video.record() | {"true": [dataclasses.asdict(segment) for segment in true]}
-                for video, true in pairs
-            ]
-            files.write_json(new / "segments.json", {**self.figures(), "records": records})
+            records = [video.record() for video in self.found]
+            files.write_json(new / "segments.json", values | {"records": records})
+            files.write_text(new / "segments.html", report.page(self, values))
             rows = [row for video in self.found for row in video.rows()]
             text = files.csv_text(_COLUMNS, rows)
             files.write_text(new / "segments.csv", text)
             titles = listing.names([video.video for video in self.found])
-            for name, (video, true) in zip(titles, pairs, strict=True):
+            for name, video in zip(titles, self.found, strict=True):
                 if len(video.window_scores):
-                    fonts.save(video.timeline(10, true), new / files.file_name(name, ".png"))
+                    fonts.save(video.timeline(10), new / files.file_name(name, ".png"))
         return place
+
+
+def _by_class(
+    found: Sequence[Sequence[Segment]], true: Sequence[Sequence[Segment]], classes: Sequence[str]
+) -> tuple[dict[str, list[tuple[np.ndarray, np.ndarray]]], dict[str, list[np.ndarray]]]:
+    """Returns by class of each video: the intervals that were found with scores, and the true."""
+
+    def intervals(segments: Sequence[Segment], label: str) -> tuple[np.ndarray, np.ndarray]:
+        own = [s for s in segments if s.label == label]
+        seconds = np.array([(s.start_seconds, s.end_seconds) for s in own]).reshape(-1, 2)
+        return seconds, np.array([s.score for s in own])
+
+    return (
+        {label: [intervals(video, label) for video in found] for label in classes},
+        {label: [intervals(video, label)[0] for video in true] for label in classes},
+    )
 
 
 def _mean_precisions(
@@ -271,19 +309,10 @@ def _mean_precisions(
     counts: np.ndarray,
 ) -> np.ndarray:
     """Returns the mean over classes of the average precision, `(overlaps, samples)`."""
-
-    def intervals(segments: Sequence[Segment], label: str) -> tuple[np.ndarray, np.ndarray]:
-        own = [s for s in segments if s.label == label]
-        seconds = np.array([(s.start_seconds, s.end_seconds) for s in own]).reshape(-1, 2)
-        return seconds, np.array([s.score for s in own])
-
-    found_by_class = {label: [intervals(video, label) for video in found] for label in classes}
-    true_by_class = {label: [intervals(video, label)[0] for video in true] for label in classes}
-    values = [
-        precision.mean_average_precision(found_by_class, true_by_class, overlap, counts)
-        for overlap in overlaps
-    ]
-    return np.array(values)
+    sides = _by_class(found, true, classes)
+    return np.array(
+        [precision.mean_average_precision(*sides, overlap, counts) for overlap in overlaps]
+    )
 
 
 def _told(model: Classifier) -> list[str]:
@@ -395,6 +424,9 @@ def evaluate(
             say(f"Note: No rule is chosen on training videos: {error}")
     if rule is None:
         rule = settle(opened, asked)
-    found = list(segment(model, side.reader, list(true), rule, timeout))
-    classes = _told(model)
-    return SegmentEvaluation(classes, rule, found, list(true.values()), side.name, opened.run)
+    videos = segment(model, side.reader, list(true), rule, timeout)
+    found = [
+        dataclasses.replace(video, true=own)
+        for video, own in zip(videos, true.values(), strict=True)
+    ]
+    return SegmentEvaluation(_told(model), rule, found, side.name, opened.run)

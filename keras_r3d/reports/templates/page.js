@@ -25,8 +25,19 @@ const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)
 const color = (number) => `var(--c${number % 10})`;
 const words = (text) => String(text).toLowerCase();
 
+// Rows of parts, {name: [[start, end, label], …]}, on an axis from `low` to `high`; a click on one goes to its start.
+function strips(rows, low, high, hue, seek = null) {
+  const place = (x) => 100 * (x - low) / (high - low || 1);
+  return make("div", { class: "strips" }, ...Object.entries(rows).map(([name, parts]) =>
+    make("div", { "data-name": name }, ...parts.map(([from, to, label]) => make("button", {
+      style: `left:${place(from)}%;width:${place(to) - place(from)}%;--hue:${hue(label) ?? "var(--dim)"}`,
+      title: `${label}, ${name} from ${from.toFixed(1)} to ${to.toFixed(1)} s`,
+      ...(seek ? { onclick: () => seek(from) } : { disabled: "" }),
+    }, label)))));
+}
+
 // A table of columns {title, kind, values}: it sorts, filters and turns pages.
-function table(host, columns, { size = 25, label = "rows", marks = [] } = {}) {
+function table(host, columns, { size = 25, label = "rows", marks = [], hue = null } = {}) {
   const count = columns[0].values.length;
   const texts = Array.from({ length: count }, (_, row) =>
     words(columns.filter((c) => !c.kind).map((c) => c.values[row]).join("\n")));
@@ -39,7 +50,7 @@ function table(host, columns, { size = 25, label = "rows", marks = [] } = {}) {
   const before = make("button", { onclick: () => turn(page - 1), "aria-label": "Previous page" }, "‹");
   const after = make("button", { onclick: () => turn(page + 1), "aria-label": "Next page" }, "›");
   const place = make("span", { class: "dim", "aria-live": "polite" });
-  const heads = columns.map((column) => make("th", { class: column.kind && "number", scope: "col" },
+  const heads = columns.map((column) => make("th", { class: column.kind && column.kind !== "strips" && "number", scope: "col" },
     make("button", { onclick: () => sort(column) }, column.title || "result")));
   const body = make("tbody");
   const pager = [before, after];
@@ -68,7 +79,9 @@ function table(host, columns, { size = 25, label = "rows", marks = [] } = {}) {
       const kind = value === "no score" ? "error" : value;
       return make("td", { class: marks.includes(value) ? kind : "" }, make("bdi", {}, String(value ?? "")));
     }
+    if (column.kind === "strips") return make("td", { class: "wide" }, strips(value[1], 0, value[0], hue));
     if (column.kind === "number") return make("td", { class: "number" }, String(value ?? "–"));
+    if (column.kind === "seconds") return make("td", { class: "number" }, `${value.toFixed(1)} s`);
     const bar = make("i", { style: `width:${100 * (value ?? 0)}%` });
     return make("td", { class: "number" }, percent(value), make("span", { class: "bar", "aria-hidden": "true" }, bar));
   }
@@ -100,19 +113,21 @@ function table(host, columns, { size = 25, label = "rows", marks = [] } = {}) {
   return { only };
 }
 
-// Lines over each other: {title, xlabel, series: [{name, x, y}], top, range}. Returns a function that
-// moves a line to a place on the x axis; `seek` is called with the place that is clicked.
-function chart(host, { title, xlabel, series, top = null, range = [] }, seek = null) {
+// Lines over each other: {title, xlabel, series: [{name, x, y}], top, range}, and rows of `strips` below. Returns a
+// function that moves a line to a place on the x axis; `seek` is called with the place that is clicked.
+function chart(host, { title, xlabel, series, top = null, range = [], rows = {} }, seek = null) {
   const readout = make("p", { class: "readout" }, "\u00a0");
   const canvas = document.createElementNS(SVG, "svg");
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", title);
   const legend = make("ul", { class: "legend" }, ...series.filter((line) => line.name).map((line, n) =>
     make("li", {}, make("i", { style: `border-color:${color(n)};border-top-style:${n < 10 ? "solid" : "dashed"}` }), make("bdi", {}, line.name))));
-  host.append(make("h3", {}, title), canvas, readout, legend);
   const xs = series.flatMap((line) => line.x).concat(range), ys = series.flatMap((line) => line.y).filter((y) => y !== null);
   const [left, low] = [Math.min(...extent(xs)), Math.min(0, ...extent(ys))];
   const right = Math.max(...extent(xs), left + 1e-9), high = top ?? (Math.max(...extent(ys), low + 1e-9));
+  const hue = (label) => { const place = series.findIndex((line) => line.name === label); return place < 0 ? null : color(place); };
+  const below = strips(rows, left, right, hue, seek);
+  host.append(make("h3", {}, title), canvas, below, readout, legend);
   const margin = { left: 48, right: 10, top: 8, bottom: 34 }, height = 240;
   let width = 0, cursor = null, at = null;
   const px = (x) => margin.left + (x - left) / (right - left) * (width - margin.left - margin.right);
@@ -153,6 +168,7 @@ function chart(host, { title, xlabel, series, top = null, range = [] }, seek = n
     cursor.setAttribute("x1", px(at));
     cursor.setAttribute("x2", px(at));
     cursor.setAttribute("visibility", "visible");
+    below.style.setProperty("--at", `${100 * (at - left) / (right - left)}%`);
     const values = series.slice(0, 6).map((line) => `${line.name} ${short(line.y[nearest(line, at)])}`.trim());
     readout.textContent = `${xlabel} ${short(at)}: ${values.join(" · ")}`;
   }
