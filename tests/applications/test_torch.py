@@ -25,7 +25,8 @@ from keras_r3d.system import devices
 from keras_r3d.training.optimization.step import Steps
 
 INSTALLED = importlib.util.find_spec("torch")
-PYTHON = os.environ.get("KERAS_R3D_TORCH_PYTHON") or (sys.executable if INSTALLED else None)
+NAMED = os.environ.get("KERAS_R3D_TORCH_PYTHON")
+PYTHON = os.path.abspath(NAMED) if NAMED else sys.executable if INSTALLED else None
 # torchvision's operators are missing beside a PyTorch that it was not built for.
 WITH_TORCHVISION = pytest.mark.skipif(
     not PYTHON
@@ -144,7 +145,9 @@ def our_losses(model: keras.Model, theirs) -> list[float]:
     """Trains on their batches, at their rates; the loss of each step."""
     clips, labels = theirs["clips"], theirs["labels"]
     sgd = {name: float(theirs[name]) for name in ("momentum", "dampening", "weight_decay")}
-    settings = dataclasses.replace(recipe.load("kinetics18").train, **sgd)
+    settings = recipe.load("kinetics18").train
+    optimizer = dataclasses.replace(settings.optimizer, **sgd)
+    settings = dataclasses.replace(settings, optimizer=optimizer)
     classes = model.output_shape[1]
     steps = Steps(model, settings, devices.choose("all"), classes=classes)
     losses = []
