@@ -192,7 +192,6 @@ def test_the_best_model_is_plain_keras_and_of_the_best_epoch(
         small,
         [
             "train.epochs=4",
-            "train.optimizer={kind='sgd', learning_rate=0.003, momentum=0.9, weight_decay=0}",
             "train.schedule={kind='plateau', factor=0.1, patience=10, threshold=1e-4, drops=3}",
         ],
     )
