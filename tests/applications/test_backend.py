@@ -69,7 +69,7 @@ def set_up(folder: Path, **changes: str) -> Path:
 
 @pytest.mark.parametrize(
     ("names", "count"),
-    [(("a", "max", "c3d"), 6), pytest.param(("2plus1d",), 2, marks=pytest.mark.slow)],
+    [(("a", "max"), 4), pytest.param(("2plus1d", "c3d"), 4, marks=pytest.mark.slow)],
 )
 def test_channels_first_change_nothing(tmp_path, monkeypatch, names, count):
     """Networks, embeddings and exports say themselves where their channels are."""

@@ -210,7 +210,9 @@ def test_broken_videos_are_named_counted_and_reported(class_folders, small, tmp_
     for label in ("red", "green"):
         for number in range(3):
             (class_folders / label / f"broken{number}.mp4").write_bytes(b"no video")
-    experiment = recipe.override(small, ["videos.hold_out.test=", "eval.split=validation"])
+    experiment = recipe.override(
+        small, ["videos.hold_out.test=", "eval.split=validation", "train.epochs=1"]
+    )
     run = training.train_network(experiment, class_folders, tmp_path / "run", say=said.append)
     text = (run.path / run_folder.PROBLEMS).read_text()
     assert text.startswith("video,status,detail\n")
