@@ -296,7 +296,7 @@ def test_a_missing_libgl_is_one_sentence(tmp_path):
     (broken / "__init__.py").write_text(
         "raise ImportError('libGL.so.1: cannot open shared object file: No such file')"
     )
-    shown = process("keras_r3d.train", "--recipe=demo", code=1, PYTHONPATH=str(tmp_path))
+    shown = process("keras_r3d.scan", tmp_path, code=1, PYTHONPATH=str(tmp_path))
     assert "OpenCV could not be loaded (libGL.so.1" in shown
     assert "apt-get install libgl1" in shown
     assert "opencv-python-headless" in shown

@@ -323,7 +323,9 @@ OF_FRAMES = [
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("cheap_pictures")
 def test_a_training_from_recipe_to_explanation(class_folders, tmp_path, precision):
-    experiment = recipe.override(small_recipe(), [*OF_FRAMES, f"train.precision={precision}"])
+    experiment = recipe.override(
+        small_recipe(), [*OF_FRAMES, "train.epochs=1", f"train.precision={precision}"]
+    )
     run = training.train_network(experiment, class_folders, tmp_path / "run", say=[].append)
     assert json.loads((run.path / "summary.json").read_text())["status"] == "trained"
     classifier = VideoClassifier(run.path)

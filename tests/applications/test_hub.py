@@ -1,11 +1,13 @@
 """Weights from the Hugging Face hub, from a server on this machine that stands in for it."""
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -108,16 +110,22 @@ def network():
     return moved(applications.R3D10(width=0.05, classes=2))
 
 
-@pytest.fixture
-def server(tmp_path, network):
+@contextlib.contextmanager
+def running_hub(folder: Path, network) -> Iterator[Hub]:
     pytest.importorskip("huggingface_hub")
-    path = pth.write_zip(tmp_path / "w.pth", state_dict(network))
+    path = pth.write_zip(folder / "w.pth", state_dict(network))
     with Hub() as running:
         running.files["main", "sub/w.pth"] = path.read_bytes()
         two = {"model": state_dict(network), "ema": state_dict(network)}
         two["ema"]["fc.bias"] = two["ema"]["fc.bias"] + 1
-        path = pth.write_zip(tmp_path / "two.pth", two)
+        path = pth.write_zip(folder / "two.pth", two)
         running.files["refs/pr/1", "two.pth"] = path.read_bytes()
+        yield running
+
+
+@pytest.fixture
+def server(tmp_path, network):
+    with running_hub(tmp_path, network) as running:
         yield running
 
 
@@ -139,40 +147,15 @@ def ask(server: Hub, folder: Path, questions, **environment: str) -> tuple[list,
     return json.loads(done.stdout.partition("ANSWERS")[2]), output
 
 
-def test_weights_come_from_the_hub_by_every_way_and_only_once(server, tmp_path, network):
-    address = "hf://me/r3d/sub/w.pth"
-    bias = network.get_layer("predictions").bias.numpy()
-    answers, _ = ask(
-        server,
-        tmp_path,
-        [
-            ("build", address),
-            ("classify", address),
-            ("train", address),
-            ("convert", address),
-            ("build", "hf://me/r3d@refs%2Fpr%2F1/two.pth#ema"),
-            ("build", "hf://me/private/sub/w.pth"),
-        ],
-        HF_TOKEN=TOKEN,
-    )
-    assert answers[0] == answers[1] == pytest.approx(bias.tolist())
-    assert answers[2:4] == ["r3d10", "r3d10"]
-    assert answers[4] == pytest.approx((bias + 1).tolist())
-    assert answers[5] == answers[0]
-    fetched = [path for command, path in server.requests if command == "GET"]
-    assert sum(path.startswith("/me/r3d/resolve/") and "sub/w" in path for path in fetched) == 1
-    assert f"Bearer {TOKEN}" in server.tokens  # or the last answer would prove nothing
-    # Later, without the hub; what is not in the cache is not to be had.
-    server.always = 503
-    server.requests.clear()
-    questions = [("build", address), ("build", "hf://me/r3d/w.pth")]
-    answers, _ = ask(server, tmp_path, questions, HF_HUB_OFFLINE="1")
-    assert answers[0] == pytest.approx(bias.tolist())
-    assert "the hub cannot be reached" in answers[1]
-    assert "and the file is not in the cache: try again where it can" in answers[1]
-    assert server.requests == []
-
-
+ADDRESS = "hf://me/r3d/sub/w.pth"
+RIGHT = [
+    ("build", ADDRESS),
+    ("classify", ADDRESS),
+    ("train", ADDRESS),
+    ("convert", ADDRESS),
+    ("build", "hf://me/r3d@refs%2Fpr%2F1/two.pth#ema"),
+    ("build", "hf://me/private/sub/w.pth"),
+]
 WRONG = {
     "hf://me/r3d/no.pth": r"cannot be had: the repository has no file no\.pth in this revision",
     "hf://me/r3d@old/sub/w.pth": "cannot be had: the repository has no revision old",
@@ -182,11 +165,41 @@ WRONG = {
 }
 
 
-def test_what_is_wrong_is_said_without_the_token(server, tmp_path):
-    questions = [("build", address) for address in WRONG]
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory, network):
+    """A hub, the folder of a process that asked it for all of these, its answers and its output."""
+    folder = tmp_path_factory.mktemp("hub")
+    questions = [*RIGHT, *(("build", address) for address in WRONG)]
     questions += [("classify", "hf://me/none/w.pth"), ("convert", "hf://me/r3d/no.pth")]
     questions += [("train", "hf://me/r3d/no.pth"), ("embed", "hf://me/r3d/no.keras")]
-    answers, output = ask(server, tmp_path, questions, HF_TOKEN=TOKEN)
+    with running_hub(folder, network) as running:
+        yield running, folder, *ask(running, folder, questions, HF_TOKEN=TOKEN)
+
+
+def test_weights_come_from_the_hub_by_every_way_and_only_once(asked, network, monkeypatch):
+    server, folder, answers, _ = asked
+    bias = network.get_layer("predictions").bias.numpy()
+    assert answers[0] == answers[1] == pytest.approx(bias.tolist())
+    assert answers[2:4] == ["r3d10", "r3d10"]
+    assert answers[4] == pytest.approx((bias + 1).tolist())
+    assert answers[5] == answers[0]
+    fetched = [path for command, path in server.requests if command == "GET"]
+    assert sum(path.startswith("/me/r3d/resolve/") and "sub/w" in path for path in fetched) == 1
+    assert f"Bearer {TOKEN}" in server.tokens  # or the last answer would prove nothing
+    # Later, without the hub; what is not in the cache is not to be had.
+    monkeypatch.setattr(server, "always", 503)
+    server.requests.clear()
+    questions = [("build", ADDRESS), ("build", "hf://me/r3d/w.pth")]
+    (found, missing), _ = ask(server, folder, questions, HF_HUB_OFFLINE="1")
+    assert found == pytest.approx(bias.tolist())
+    assert "the hub cannot be reached" in missing
+    assert "and the file is not in the cache: try again where it can" in missing
+    assert server.requests == []
+
+
+def test_what_is_wrong_is_said_without_the_token(asked):
+    server, _, answers, output = asked
+    answers = answers[len(RIGHT) :]
     for answer, message in zip(answers, WRONG.values(), strict=False):
         assert re.search(message, answer), answer
     assert all(answer.startswith("WeightsError: hf://me/") for answer in answers)

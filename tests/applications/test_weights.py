@@ -103,24 +103,33 @@ def test_a_checkpoint_decides_the_network_s_options(tmp_path, name, container, s
         assert (logits(loaded) == logits(original)).all()
 
 
-def test_files_of_other_families_are_told_by_name(tmp_path):
-    """Their tensors are called alike, but for DenseNet's."""
-    small = {"width": 0.0625, "classes": 3}
-    for ours, theirs, message in (
+@pytest.mark.parametrize(
+    ("ours", "theirs", "message"),
+    [
         ("wideresnet50", "resnext50", r"holds resnext50 .*conv2\.weight is \(8, 1, 3, 3, 3\), in"),
         ("r3d18", "preresnet18", r"holds preresnet18 .*layer2\.0\.bn1\.weight is \(4,\), in"),
-        ("r3d50", "wideresnet50", r"holds wideresnet50 .*conv1\.weight is \(8, 4, 1, 1, 1\), in"),
+        pytest.param(
+            *("r3d50", "wideresnet50"),
+            r"holds wideresnet50 .*conv1\.weight is \(8, 4, 1, 1, 1\), in",
+            marks=pytest.mark.slow,
+        ),
         ("r3d18", "densenet121", r"holds densenet121 .*conv\.1\.weight is \(8, 4"),
-        ("densenet121", "r3d18", r"holds r3d18 .*: (it has no|layer)"),
+        pytest.param(
+            "densenet121", "r3d18", r"holds r3d18 .*: (it has no|layer)", marks=pytest.mark.slow
+        ),
         ("r2plus1d_18", "r2p1d18", r"holds r2p1d18 .*conv1_s\.weight is"),
-    ):
-        with without_drawing():
-            values = state_dict(
-                applications.get_model(theirs, **small), PYTORCH_NAMES.get(theirs, pytorch.AUTHORS)
-            )
-            path = pth.write_zip(tmp_path / f"{theirs}.pth", values)
-            with pytest.raises(WeightsError, match=rf"does not fit .*{ours} \(it {message}"):
-                applications.get_model(ours, weights=path, mean=(1, 2, 3))
+    ],
+)
+def test_files_of_other_families_are_told_by_name(tmp_path, ours, theirs, message):
+    """Their tensors are called alike, but for DenseNet's."""
+    small = {"width": 0.0625, "classes": 3}
+    with without_drawing():
+        values = state_dict(
+            applications.get_model(theirs, **small), PYTORCH_NAMES.get(theirs, pytorch.AUTHORS)
+        )
+        path = pth.write_zip(tmp_path / f"{theirs}.pth", values)
+        with pytest.raises(WeightsError, match=rf"does not fit .*{ours} \(it {message}"):
+            applications.get_model(ours, weights=path, mean=(1, 2, 3))
 
 
 def test_a_wider_conv1_is_of_none_of_ours(tmp_path):
@@ -150,7 +159,7 @@ def test_tensors_too_many_or_too_few_are_named(tmp_path):
 
 
 @pytest.mark.parametrize("width", [0.1, 0.2, 0.3, 0.7, 1 / 3])
-@pytest.mark.parametrize("name", ["r3d10", "r2plus1d_18"])
+@pytest.mark.parametrize("name", ["r3d10", pytest.param("r2plus1d_18", marks=pytest.mark.slow)])
 @pytest.mark.filterwarnings("ignore:.*does not say how its input")
 def test_odd_widths_are_found_again(tmp_path, name, width):
     with without_drawing():
@@ -638,14 +647,20 @@ def test_a_server_that_is_not_there(server, monkeypatch, cache):
         applications.r3d_18(weights="kinetics400")
 
 
-def test_names_translate_both_ways():
-    for name in ("r3d18", "r3d50", *PYTORCH_NAMES):
-        names = PYTORCH_NAMES.get(name, pytorch.AUTHORS)
-        with without_drawing():
-            model = applications.get_model(name, width=0.02, classes=2)
-        for layer in model.layers:
-            for variable in layer.weights:
-                ours = f"{layer.name}/{variable.name}"
-                assert pytorch.variable(names, pytorch.tensor(names, ours)) == ours
-        torchvision = names in (pytorch.TORCHVISION, pytorch.TORCHVISION_2PLUS1D)
-        assert (NETWORKS[name].family == "torchvision") == torchvision
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("r3d18", "r3d50", "r3d_18", "r2plus1d_18", "densenet121", "r2p1d18"),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("mc3_18", "densenet169", "r2p1d50")),
+    ],
+)
+def test_names_translate_both_ways(name):
+    names = PYTORCH_NAMES.get(name, pytorch.AUTHORS)
+    with without_drawing():
+        model = applications.get_model(name, width=0.02, classes=2)
+    for layer in model.layers:
+        for variable in layer.weights:
+            ours = f"{layer.name}/{variable.name}"
+            assert pytorch.variable(names, pytorch.tensor(names, ours)) == ours
+    torchvision = names in (pytorch.TORCHVISION, pytorch.TORCHVISION_2PLUS1D)
+    assert (NETWORKS[name].family == "torchvision") == torchvision

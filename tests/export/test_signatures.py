@@ -26,7 +26,10 @@ from keras_r3d.inference.embeddings.features import embedding_layer, embedding_n
 from keras_r3d.recipe.clips import MultiScale, Uniform
 
 
-@pytest.fixture(scope="module", params=["A", "B", pytest.param("C3D", marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope="module",
+    params=["A", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("B", "C3D"))],
+)
 def each(request, tmp_path_factory):
     return served(network(request.param), tmp_path_factory.mktemp("each") / "1")
 

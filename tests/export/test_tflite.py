@@ -121,7 +121,9 @@ def test_none_of_these_is_told_as_by_keras(model, tmp_path, quantize, difference
     assert found == pytest.approx(expected, abs=difference)
 
 
-@pytest.mark.parametrize(("quantize", "share"), [("none", 1e-4), ("int8", 0.2)])
+@pytest.mark.parametrize(
+    ("quantize", "share"), [("none", 1e-4), pytest.param("int8", 0.2, marks=pytest.mark.slow)]
+)
 def test_blocks_of_all_families(tmp_path, quantize, share):
     model = mixed()
     clips = np.random.default_rng(0).integers(0, 256, (6, *model.input_shape[1:]))

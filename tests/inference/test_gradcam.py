@@ -129,6 +129,7 @@ def test_cells_are_where_the_arithmetic_says():
 
 
 def test_cells_of_a_framenet_are_in_the_middle_of_their_stacks():
+    keras.utils.set_random_seed(1)  # with some initial values, all of the last map is 0
     model = applications.FrameNet(
         backbone="MobileNet", width=0.25, stack=4, input_shape=(8, 32, 32, 2), classes=2
     )

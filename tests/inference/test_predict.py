@@ -298,7 +298,7 @@ def test_an_interrupted_prediction_keeps_what_is_done_and_resumes(
     assert drawn == {f"{name}.{kind}" for name in ("long", "short") for kind in ("png", "csv")}
 
 
-@pytest.mark.parametrize("models", [1, 2])
+@pytest.mark.parametrize("models", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_shares_give_the_same_files(runs, folder, tmp_path, models):
     given = [folder, *(("--workdir", runs[0]) if models == 1 else ("--fuse", *runs)), "--top=2"]
     outputs = {"json": "a.json", "csv": "a.csv", "timeline": "lines", "annotate": "copies"}

@@ -345,6 +345,7 @@ def test_too_many_broken_videos_are_refused(experiment, class_folders, tmp_path)
     assert run_folder.open_run(tmp_path / "run").summary["status"] == "stopped"
 
 
+@pytest.mark.slow
 def test_several_weights_are_chosen_from(weights, class_folders, tmp_path):
     said = []
     run = train(few_recipe(",".join(weights)), class_folders, tmp_path / "run", said)

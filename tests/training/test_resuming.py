@@ -37,6 +37,7 @@ from keras_r3d.training.optimization.step import Steps
 pytestmark = pytest.mark.usefixtures("cheap_pictures")
 ROOT = Path(__file__).parents[2]
 SETTINGS = [
+    "train.optimizer={kind='adamw', learning_rate=0.003, weight_decay=0.05}",
     "model.dropout=0.3",
     "train.mixup=0.4",
     "train.ema=0.9",

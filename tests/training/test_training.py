@@ -192,7 +192,6 @@ def test_the_best_model_is_plain_keras_and_of_the_best_epoch(
         small,
         [
             "train.epochs=4",
-            "train.optimizer={kind='sgd', learning_rate=0.003, momentum=0.9, weight_decay=0}",
             "train.schedule={kind='plateau', factor=0.1, patience=10, threshold=1e-4, drops=3}",
         ],
     )
@@ -211,7 +210,9 @@ def test_broken_videos_are_named_counted_and_reported(class_folders, small, tmp_
     for label in ("red", "green"):
         for number in range(3):
             (class_folders / label / f"broken{number}.mp4").write_bytes(b"no video")
-    experiment = recipe.override(small, ["videos.hold_out.test=", "eval.split=validation"])
+    experiment = recipe.override(
+        small, ["videos.hold_out.test=", "eval.split=validation", "train.epochs=1"]
+    )
     run = training.train_network(experiment, class_folders, tmp_path / "run", say=said.append)
     text = (run.path / run_folder.PROBLEMS).read_text()
     assert text.startswith("video,status,detail\n")
