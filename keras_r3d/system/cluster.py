@@ -28,7 +28,7 @@ _MOST_CPUS = 16  # of a share
 _MOST_PATHS = 20  # of a list, that are looked for on each machine
 _PATIENCE = 10.0  # seconds for an address to answer
 _PORT = 10001  # of ray://
-_HERE_ONLY = ("cluster", "progress", "say")  # arguments
+_HERE_ONLY = ("progress", "say")  # arguments
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,9 +46,9 @@ def spread(function: Callable[P, R]) -> Callable[P, R]:
         address = options.pop("cluster", None)
         if address is None or options.get("dry_run"):
             return function(*arguments, **options)
-        asked = {key: value for key, value in keywords.items() if key in Spread.__annotations__}
-        Spread(**asked)  # type: ignore[arg-type]
-        shared = {key: value for key, value in options.items() if key not in _HERE_ONLY}
+        spread = {name: options.pop(name) for name in Spread.__annotations__ if name in options}
+        Spread(**spread, cluster=address)
+        shared = {name: value for name, value in options.items() if name not in _HERE_ONLY}
         _make_shares(str(address), call, arguments, shared)
         return function(*arguments, **options, finish=True)  # type: ignore[arg-type]
 
