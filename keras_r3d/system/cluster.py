@@ -77,7 +77,7 @@ def _make_shares(
         print(f"{address}: {len(nodes)} machines, {slots} shares of {cpus} CPUs at a time.")
         run = ray.remote(num_cpus=cpus, num_gpus=int(bool(gpus)), max_retries=0)(_run)
         keywords |= {"processes": cpus} if decodes else {}
-        payload = ray.put(pickle.dumps((function, arguments, keywords)))
+        payload = ray.put(_pickled(function, arguments, keywords))
 
         def start(index: int) -> Any:
             return run.remote(payload, index, count, os.getcwd(), cpus)
@@ -111,6 +111,16 @@ def _make_shares(
             )
     finally:
         ray.shutdown()
+
+
+def _pickled(*call: Any) -> bytes:
+    try:
+        return pickle.dumps(call)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise ArgumentError(
+            f"`cluster`: an argument cannot be sent to other machines ({error}): pass names and "
+            "lists."
+        ) from error
 
 
 def _connect(address: str) -> Any:

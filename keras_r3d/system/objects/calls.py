@@ -8,8 +8,7 @@ from keras_r3d.system.retrying import PassingError
 SILENCE_SECONDS = 8.0  # how long a server may say nothing
 SLOWEST_BYTES_PER_SECOND = 200_000  # slower than that counts as not answering
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "hdfs": "pyarrow"}  # of fsspec
-# Ours come on top of retries; botocore's own put an empty file at the second try.
-_S3 = {
+_S3 = {  # without retries; ours come on top
     **{"connect_timeout": SILENCE_SECONDS, "read_timeout": SILENCE_SECONDS},
     **{"max_pool_connections": 64, "retries": {"total_max_attempts": 1}},
 }
