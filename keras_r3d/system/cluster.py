@@ -28,7 +28,7 @@ _MOST_CPUS = 16  # of a share
 _MOST_PATHS = 20  # of a list, that are looked for on each machine
 _PATIENCE = 10.0  # seconds for an address to answer
 _PORT = 10001  # of ray://
-_HERE_ONLY = ("cluster", "progress", "say")  # arguments
+_HERE_ONLY = ("progress", "say")  # arguments
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,9 +46,9 @@ def spread(function: Callable[P, R]) -> Callable[P, R]:
         address = options.pop("cluster", None)
         if address is None or options.get("dry_run"):
             return function(*arguments, **options)
-        asked = {key: value for key, value in keywords.items() if key in Spread.__annotations__}
-        Spread(**asked)  # type: ignore[arg-type]
-        shared = {key: value for key, value in options.items() if key not in _HERE_ONLY}
+        spread = {name: options.pop(name) for name in Spread.__annotations__ if name in options}
+        Spread(**spread, cluster=address)
+        shared = {name: value for name, value in options.items() if name not in _HERE_ONLY}
         _make_shares(str(address), call, arguments, shared)
         return function(*arguments, **options, finish=True)  # type: ignore[arg-type]
 
@@ -77,7 +77,7 @@ def _make_shares(
         print(f"{address}: {len(nodes)} machines, {slots} shares of {cpus} CPUs at a time.")
         run = ray.remote(num_cpus=cpus, num_gpus=int(bool(gpus)), max_retries=0)(_run)
         keywords |= {"processes": cpus} if decodes else {}
-        payload = ray.put(pickle.dumps((function, arguments, keywords)))
+        payload = ray.put(_pickled(function, arguments, keywords))
 
         def start(index: int) -> Any:
             return run.remote(payload, index, count, os.getcwd(), cpus)
@@ -111,6 +111,16 @@ def _make_shares(
             )
     finally:
         ray.shutdown()
+
+
+def _pickled(*call: Any) -> bytes:
+    try:
+        return pickle.dumps(call)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise ArgumentError(
+            f"`cluster`: an argument cannot be sent to other machines ({error}): pass names and "
+            "lists."
+        ) from error
 
 
 def _connect(address: str) -> Any:

@@ -162,6 +162,8 @@ def test_calls_from_python_are_those_of_one_machine(ray_cluster, videos, tmp_pat
     assert content(tmp_path / "many") == content(tmp_path / "one")
     with pytest.raises(ArgumentError, match="`cluster` stands alone: pass no `shard_index`"):
         data.scan(videos, json=str(tmp_path / "s.json"), cluster=address, finish=True)
+    with pytest.raises(ArgumentError, match=r"cannot be sent to other machines .*pass names"):
+        model.predict((str(path) for path in [videos]), json="s.json", cluster=address)
     with pytest.raises(R3DError, match=r"failed 3 times:(.|\n)*`json` is missing"):
         list(model.predict(str(videos), cluster=address))
 

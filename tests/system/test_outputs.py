@@ -45,7 +45,8 @@ class Failing(http.server.BaseHTTPRequestHandler):
             content = b"<Error><Code>InternalError</Code><Message>Try again.</Message></Error>"
             return self.answer(500, {}, content)
         alone = ("connection", "expect", "transfer-encoding", "content-length")
-        headers = {k: v for k, v in self.headers.items() if k.lower() not in alone}
+        headers = {"Content-Type": "application/octet-stream"}  # or urllib makes a form of it
+        headers |= {k: v for k, v in self.headers.items() if k.lower() not in alone}
         request = urllib.request.Request(
             self.target + self.path, body, headers, method=self.command
         )
@@ -100,7 +101,7 @@ def s3():
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("videos")
-    write_classes(root, 12)
+    write_classes(root, 5)
     (root / "red" / "broken.mp4").write_bytes(b"none")
     return root
 
@@ -136,7 +137,7 @@ def test_results_are_those_of_a_folder(s3, videos, model, tmp_path):
     given = {
         "scan": ((videos,), {"csv": "s.csv", "json": "s.json"}),
         "features": ((*of_model, "--neighbors=2"), {"output": "f.npz"}),
-        "predict": (of_model, {"csv": "p.csv", "json": "p.json", "timeline": "t"}),
+        "predict": (of_model, {"csv": "p.csv", "json": "p.json"}),
         "evaluate": (of_model, {"output": "e"}),
     }
     refused = len(Failing.refused)
@@ -146,7 +147,7 @@ def test_results_are_those_of_a_folder(s3, videos, model, tmp_path):
         there = [f"--{flag}=s3://bucket/all/{name}" for flag, name in files.items()]
         said = run(command, *words, *there, code=1)
         assert "s3://bucket/all/" in said
-    assert len(Failing.refused) > refused + 5
+    assert len(Failing.refused) > refused + 2
     found = stored(s3, "all/")
     wanted = {
         str(path.relative_to(tmp_path)): path.read_bytes()
@@ -168,11 +169,11 @@ def test_machines_that_see_no_common_folder_share(s3, videos, model, tmp_path):
     run("features", videos, "--model", model, "--output", tmp_path / "f.npz", code=1)
     command = ("features", videos, "--model", model, "--output=s3://bucket/shared/f.npz")
     said = run(*command, "--shard_index=0", "--shard_count=2", code=0)
-    assert "13 of 25 parts are made; 12 are missing." in said
+    assert "6 of 11 parts are made; 5 are missing." in said
     first = stored(s3, "shared/")
-    assert len(first) == 14, "a plan and parts"
+    assert len(first) == 7, "a plan and parts"
     said = run(*command, "--finish", code=1)
-    assert "s3://bucket/shared/f.npz.parts lacks 12 of its 25 parts: 1, 3, 5, 7, 9, 11" in said
+    assert "s3://bucket/shared/f.npz.parts lacks 5 of its 11 parts: 1, 3, 5, 7, 9." in said
     said = run(*command, "--layer=conv4_1_relu", code=1)
     assert "s3://bucket/shared/f.npz.parts was begun with something else, and is left" in said
     last = sorted(first)[-1]

@@ -117,7 +117,7 @@ def _all(function: Any, items: Iterable[Any]) -> None:
 @functools.cache
 def _system(scheme: str, argument: str = "output") -> FileSystem:
     try:
-        return FileSystem(scheme, _TRIES)
+        return FileSystem(scheme)
     except ImportError as error:
         raise ArgumentError(
             f"`{argument}`: what writes {scheme}:// is not installed ({error}): `pip install "
