@@ -47,7 +47,7 @@ test-oldest: $(VENV_OLDEST)/.installed
 	$(VENV_OLDEST)/bin/python -m pytest $(PYTEST_FLAGS)
 
 test-slow: $(VENV)/.installed
-	$(VENV)/bin/python -m pytest -m "slow and not real"
+	$(VENV)/bin/python -m pytest -m "slow and not real and not browser"
 
 test-real: $(VENV)/.installed
 	@test -n "$$KERAS_R3D_REAL_DATA" || { echo "Set KERAS_R3D_REAL_DATA to the folder of real videos."; exit 1; }
@@ -77,7 +77,7 @@ docs: $(VENV_DOCS)/.installed
 test-browser: $(VENV)/.installed $(VENV_BROWSER)/.installed
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { \
 		echo "Chromium is missing. Debian: apt-get install chromium chromium-driver"; exit 1; }
-	$(VENV_BROWSER)/bin/python -m pytest tests/browser -m "browser$(if $(KERAS_R3D_REAL_DATA),, and not real)"
+	$(VENV_BROWSER)/bin/python -m pytest tests/browser -m "browser and not slow$(if $(KERAS_R3D_REAL_DATA),, and not real)"
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

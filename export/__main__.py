@@ -19,7 +19,7 @@ def _main(arguments: command.Arguments) -> None:
     from keras_r3d.export import formats
 
     options = arguments.of(_EXPORT)
-    formats.get_format(options.get("form"), options["quantize"])  # before a model is loaded
+    formats.get_format(options.get("form"), options.get("quantize"))  # before a model is loaded
 
     from keras_r3d.video_classifier import VideoClassifier
 

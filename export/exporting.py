@@ -59,7 +59,7 @@ def export(
     form: str,
     output: str | os.PathLike[str] | None = None,
     *,
-    quantize: str = "none",
+    quantize: str | None = None,
     data: str | os.PathLike[str] | None = None,
     split: str | None = None,
     videos: int = 100,
@@ -72,6 +72,7 @@ def export(
     Arguments and errors are those of `VideoClassifier.export`.
     """
     chosen = formats.get_format(form, quantize)
+    quantize = quantize or chosen.default
     model, run = opened.classifier, opened.run
     if litert is not None and form != "web":
         raise ExportError(f"`litert` is for `form` web. Received: {form}")
@@ -133,7 +134,7 @@ def _place(opened: Opened, form: Format, quantize: str, output: Path | None) -> 
     """Returns where an export goes; raises ExportError if it cannot be there, or is already."""
     if output is None:
         assert opened.run is not None  # `export` has seen to it
-        variant = "" if quantize == "none" else f"-{quantize}"
+        variant = "" if quantize == form.default else f"-{quantize}"
         name = opened.run.name if form.versioned else "model" if form.suffix else form.name
         output = opened.run.path / run_folder.EXPORT / f"{name}{variant}{form.suffix}"
     if form.versioned:

@@ -49,6 +49,11 @@ class Format:
     model: str = ""
     packages: Sequence[str] = ()
 
+    @property
+    def default(self) -> str:
+        """How it quantizes where nothing else is asked for."""
+        return next(iter(self.quantize))
+
     def write(self, source: Source, path: Path, quantize: str) -> Sequence[str]:
         """Writes a model to a new path; raises ExportError if the format cannot hold it.
 
@@ -61,6 +66,7 @@ class Format:
 _ONNX = ("onnx", "tf2onnx", "onnxruntime")  # the last to compare it with Keras
 _HALF = {"none": 0.99, "bfloat16": 0.95, "float16": 0.98}
 _LITE = {"none": 0.99, "float16": 0.98, "dynamic": 0.95, "int8": 0.95}
+_WEB = {"int8": _LITE["int8"], **_LITE}  # small and fast
 _NONE = {"none": 0.99}
 FORMATS = {
     form.name: form
@@ -69,17 +75,17 @@ FORMATS = {
         Format("tflite", "tflite.tflite", _LITE, suffix=".tflite"),
         Format("onnx", "onnx", _NONE, suffix=".onnx", packages=_ONNX),
         Format("openvino", "openvino", _NONE, model="model.xml", packages=("openvino",)),
-        Format("web", "web.web", _LITE, model="model.tflite"),
+        Format("web", "web.web", _WEB, model="model.tflite"),
     )
 }
 
 
-def get_format(name: str | None, quantize: str) -> Format:
+def get_format(name: str | None, quantize: str | None) -> Format:
     """Returns a format; raises ExportError if it, its way to quantize or a package is not there."""
     if name not in FORMATS:
         raise ExportError(f"`form` must be one of {list(FORMATS)}. Received: {name}")
     form = FORMATS[name]
-    if quantize not in form.quantize:
+    if quantize is not None and quantize not in form.quantize:
         raise ExportError(
             f"`quantize` must be one of {list(form.quantize)} with `form` {name}. "
             f"Received: {quantize}"

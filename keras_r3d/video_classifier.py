@@ -793,7 +793,7 @@ class VideoClassifier:
         form: str,
         output: str | os.PathLike[str] | None = None,
         *,
-        quantize: str = "none",
+        quantize: str | None = None,
         data: str | os.PathLike[str] | None = None,
         split: str | None = None,
         videos: int = 100,
@@ -810,7 +810,7 @@ class VideoClassifier:
                 run.
             quantize: what weights and activations become: of "tflite" and "web" "none", "float16",
                 "dynamic" (int8 weights) or "int8"; of "saved_model" "none", "bfloat16" or
-                "float16"; of the others "none".
+                "float16"; of the others "none". None is "int8" of "web", else "none".
             data: labeled videos to compare and calibrate on, as `keras_r3d.data.open_videos`
                 takes them; None is those of its run.
             split: of the videos to compare on; None is that of the recipe.

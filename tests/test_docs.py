@@ -2,15 +2,13 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
-from pages import API, KEYS, NOTEBOOK, PAGE, ROOT, api, blocks, keys, notebook
+from pages import API, KEYS, NOTEBOOK, PAGE, ROOT, api, blocks, fill, keys, notebook
 
 import keras_r3d
 from keras_r3d import recipe
-from keras_r3d.data import demo
 from keras_r3d.recipe.tables import key_places
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*.md")])
@@ -20,14 +18,8 @@ _ELSEWHERE = ('"kinetics400"', "downloads/", ".pth", "r3d34.keras", "VideoCaptur
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with MY_VIDEOS, four videos of each of three classes, and some.mp4."""
     root = tmp_path_factory.mktemp("docs")
-    source = demo.render() / "train"
-    for folder in sorted(source.iterdir())[:3]:
-        (root / "MY_VIDEOS" / folder.name).mkdir(parents=True)
-        for video in sorted(folder.iterdir())[:4]:
-            shutil.copy(video, root / "MY_VIDEOS" / folder.name)
-    shutil.copy(video, root / "some.mp4")
+    fill(root, 3, 4)
     return root
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("*.md", "LICENSE", "docs/*.md", "docs/*.ipynb", "docs/images/*", "recipes/*")
@@ -51,6 +52,11 @@ def main(folder: Path) -> None:
             target = source / path.relative_to(ROOT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
+    for path in source.glob("docs/*.ipynb"):  # with what they printed
+        text, resources = MarkdownExporter().from_filename(path)
+        path.with_name(f"{path.stem}_notebook.md").write_text(text, encoding="utf-8")
+        for name, contents in resources["outputs"].items():
+            (path.parent / name).write_bytes(contents)
     reference = {"VideoClassifier": {"": "keras_r3d.video_classifier.VideoClassifier"}}
     reference |= {f"keras_r3d.{name}": origins(path) for name, path in MODULES.items()}
     pages: list[dict[str, str]] = []

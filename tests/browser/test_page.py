@@ -139,6 +139,28 @@ def test_memory_stays_as_it_is(page, videos, tmp_path):
         assert sizes[2] - sizes[0] < 10e6, sizes
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_tab_that_slept_goes_on_without_what_it_had_seen(page, videos, tmp_path, frozen):
+    camera = tmp_path / "camera.y4m"
+    write_camera(camera, videos / "left" / "1.mp4")
+    with serving(page) as address, Page(address, camera=camera) as opened:
+        opened.ready()
+        opened.start_camera()
+        opened.until("label.textContent !== ''")
+        opened.run(
+            "window.told = []; window.froze = false;"
+            "document.addEventListener('freeze', () => { froze = true; });"
+            "new MutationObserver(() => told.push([performance.now(), label.textContent]))"
+            ".observe(label, {childList: true});"
+        )
+        opened.sleep(2, frozen=frozen)
+        assert opened.run("return window.froze") == frozen
+        opened.until("told.some(([, name]) => !name) && told.at(-1)[1]")
+        script = "const n = told.findLastIndex(([, name]) => !name); return told.slice(n, n + 2)"
+        (cleared, _), (again, _) = opened.run(script)
+    assert again - cleared > 1500, "ms: a window of 2 seconds of frames that came since"
+
+
 def test_a_phone_shows_all_of_it(page):
     with serving(page) as address, Page(address, size=(360, 740)) as opened:
         opened.ready()

@@ -1,6 +1,7 @@
 """Chromium without a window, driven by Selenium, with a camera that plays a file."""
 
 import contextlib
+import json
 import shutil
 import tempfile
 import threading
@@ -89,6 +90,24 @@ class Page:
         """Makes the window as wide as a phone's or a computer's."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def sleep(self, seconds: float, *, frozen: bool) -> None:
+        """Puts the tab behind another one for a while, where it may also be frozen."""
+        import websocket  # which Selenium brings; its own commands would bring the tab to the front
+
+        tab = self.driver.current_window_handle
+        host = self.driver.capabilities["goog:chromeOptions"]["debuggerAddress"]
+        address = f"ws://{host}/devtools/page/{tab}"
+        self.driver.switch_to.new_window("tab")
+        with contextlib.closing(
+            websocket.create_connection(address, suppress_origin=True)
+        ) as tools:
+            for state in ("frozen", "active") if frozen else ("active",):
+                command = {"method": "Page.setWebLifecycleState", "params": {"state": state}}
+                tools.send(json.dumps(command | {"id": 1}))
+                time.sleep(seconds)
+        self.driver.close()
+        self.driver.switch_to.window(tab)
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Runs JavaScript."""

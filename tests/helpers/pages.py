@@ -1,8 +1,15 @@
-"""Pages that are made of others: `python tests/helpers/pages.py` writes them anew."""
+"""Pages that are made of others: `python tests/helpers/pages.py` writes them anew.
+
+With `--run` the notebook is also run, on videos of the demo, and keeps what it prints; that takes
+`pip install nbclient ipykernel` and two minutes.
+"""
 
 import inspect
 import json
 import re
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +55,9 @@ def blocks(page: Path) -> list[str]:
 
 
 def notebook() -> str:
-    """Returns the text of the notebook."""
+    """Returns the text of the notebook; cells that are as before keep what they printed."""
+    before = json.loads(NOTEBOOK.read_text("utf-8"))["cells"] if NOTEBOOK.exists() else []
+    printed = {"".join(cell["source"]): cell.get("outputs", []) for cell in before}
     cells = []
     for number, part in enumerate(
         re.split(r"```python\n(.*?)```\n", PAGE.read_text("utf-8"), flags=re.DOTALL)
@@ -57,7 +66,8 @@ def notebook() -> str:
         if not lines:
             continue
         cell = {"cell_type": "code" if number % 2 else "markdown", "id": f"cell-{number}"}
-        more = {"execution_count": None, "outputs": []} if number % 2 else {}
+        outputs = printed.get("".join(lines), [])
+        more = {"execution_count": None, "outputs": outputs} if number % 2 else {}
         cells.append({**cell, "metadata": {}, "source": lines, **more})
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     values = {
@@ -67,6 +77,49 @@ def notebook() -> str:
         "nbformat_minor": 5,
     }
     return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+
+
+def fill(folder: Path, classes: int, videos: int) -> None:
+    """Puts MY_VIDEOS, some videos of each of some classes, and some.mp4 into a folder."""
+    from keras_r3d.data import demo
+
+    for source in sorted((demo.render() / "train").iterdir())[:classes]:
+        (folder / "MY_VIDEOS" / source.name).mkdir(parents=True)
+        for video in sorted(source.iterdir())[:videos]:
+            shutil.copy(video, folder / "MY_VIDEOS" / source.name)
+    shutil.copy(video, folder / "some.mp4")
+
+
+def run(text: str) -> str:
+    """Runs a notebook, and returns it with what it prints: lines as they are in the end."""
+    import nbclient
+    import nbformat
+
+    values = nbformat.reads(text, 4)
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder), 4, 8)
+        nbclient.NotebookClient(values, resources={"metadata": {"path": folder}}).execute()
+    for cell in values["cells"]:
+        cell["metadata"] = {}
+        if cell["cell_type"] == "code":
+            cell["execution_count"] = None
+            cell["outputs"] = [
+                {"output_type": "stream", "name": "stdout", "text": lines}
+                for lines in [_lines(cell["outputs"], folder)]
+                if lines
+            ]
+    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+
+
+def _lines(outputs: list[dict], folder: str) -> list[str]:
+    texts = [
+        out["data"]["text/plain"] + "\n" if "data" in out else out["text"]
+        for out in outputs
+        if out.get("name") != "stderr"
+    ]
+    text = re.sub(r"\x1b\[[0-9;]*m|[^\n]*[\r\b]+(?!\n)", "", "".join(texts))
+    text = re.sub(rf"{folder}/|INFO:.*\n", "", text)
+    return text.splitlines(keepends=True)
 
 
 def api() -> str:
@@ -117,4 +170,6 @@ def keys() -> str:
 if __name__ == "__main__":
     KEYS.write_text(keys(), encoding="utf-8")
     NOTEBOOK.write_text(notebook(), encoding="utf-8")
+    if "--run" in sys.argv:
+        NOTEBOOK.write_text(run(notebook()), encoding="utf-8")
     API.write_text(api(), encoding="utf-8")

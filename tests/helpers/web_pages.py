@@ -30,15 +30,20 @@ def videos(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def page(videos, tmp_path_factory) -> Path:
-    """The folder of a page that names the motions of the weights "motion", one as HTML."""
+def classifier() -> VideoClassifier:
+    """Names the motions of the weights "motion", one as HTML."""
     network = VideoClassifier("motion").model
     about = metadata.read_metadata(network)
     labels = [MOTIONS.get(label, label) for label in about.labels]
     metadata.record(network, labels=labels)
-    classifier = VideoClassifier(network, recipe="few")
+    return VideoClassifier(network, recipe="few")
+
+
+@pytest.fixture(scope="session")
+def page(classifier, videos, tmp_path_factory) -> Path:
+    """The folder of its page."""
     folder = tmp_path_factory.mktemp("page") / "page"
-    return classifier.export("web", folder, data=videos).path
+    return classifier.export("web", folder, quantize="none", data=videos).path
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import { clipsOf, eachFrame, FrameCutter } from "./frames.js";
 import { average, newestClip, wholeVideo } from "./windows.js";
 
 const MOST_BYTES = 2 ** 27; // of the frames of a video that are kept
-const GAP_SECONDS = 1; // without a frame, after which what came before counts no longer: the tab slept
+export const GAP_SECONDS = 1; // without a frame, after which what came before counts no longer: the tab slept
 const PLAYABLE = {
   "MP4 (H.264)": 'video/mp4; codecs="avc1.42E01E"',
   "MP4 (H.265)": 'video/mp4; codecs="hvc1.1.6.L93.B0"',
@@ -52,21 +52,23 @@ export function closeSource(video) {
   video.load();
 }
 
-/** Keeps the newest frames of a camera. */
+/** Keeps the newest frames of a camera, and in `memory` what was seen in them; calls `slept` when the tab wakes. */
 export class Newest {
-  constructor(video, model) {
+  constructor(video, model, slept) {
     this.cutter = new FrameCutter(model.clips, model.evaluation.views);
     const { kind, stride = 1, fps } = model.clips.sampling;
     this.most = kind === "consecutive" && !fps ? model.clips.frames * stride : Infinity;
     this.length = kind === "consecutive" && fps ? (model.clips.frames * stride) / fps : 0; // seconds
-    Object.assign(this, { model, times: [], frames: [], rate: 0 });
+    Object.assign(this, { model, slept, times: [], frames: [], rate: 0 });
     this.stop = eachFrame(video, (seconds) => this.#take(video, seconds));
   }
 
   #take(video, seconds) {
     const gap = seconds - (this.times.at(-1) ?? seconds);
-    if (gap > GAP_SECONDS) [this.times, this.frames] = [[], []];
-    else if (gap > 0) this.rate += 0.1 * (1 / gap - this.rate);
+    if (gap > GAP_SECONDS) {
+      Object.assign(this, { times: [], frames: [], taken: null, memory: null });
+      this.slept();
+    } else if (gap > 0) this.rate += 0.1 * (1 / gap - this.rate);
     this.times.push(seconds);
     this.frames.push(this.cutter.cut(video));
     // A second more than a window, so that its start is sure to be there.

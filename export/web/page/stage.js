@@ -26,10 +26,15 @@ export async function attempt(action) {
 
 /** The screen with its camera, and the charts beside it. */
 export class Stage {
-  /** `takeClips(clips, camera)` gets the newest clip's views again and again. */
-  constructor(model, network, takeClips) {
-    Object.assign(this, { model, network, takeClips, video: $("video"), camera: null });
+  /** `score(clips)` gets the newest clip's views again and again; `decide(scores, camera)` returns what to `show`. */
+  constructor(model, network, score, decide) {
+    Object.assign(this, { model, network, score, decide, video: $("video"), camera: null });
     $("camera").onclick = () => attempt(this.camera ? async () => this.stop() : () => this.#watch());
+    // A tab that sleeps misses no frame of a file, and goes on when it wakes: a browser that froze it paused the video.
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) this.video.pause();
+      else if (this.video.readyState && !this.video.ended) this.video.play().catch(() => {});
+    });
     $("seconds").oninput = () => { $("length-shown").textContent = `${seconds().toFixed(1)} s`; };
   }
 
@@ -52,7 +57,7 @@ export class Stage {
     this.stop();
     $("camera").disabled = true; // while the visitor is asked
     await openCamera(this.video).finally(() => { $("camera").disabled = false; });
-    const camera = new Newest(this.video, this.model);
+    const camera = new Newest(this.video, this.model, () => this.#opened(camera));
     this.#opened(camera);
     say("Watching.");
     this.video.srcObject.getVideoTracks()[0].onended = () => {
@@ -63,7 +68,12 @@ export class Stage {
       while (this.camera === camera) {
         const due = pause(EVERY_MILLISECONDS);
         const clips = camera.clips(seconds());
-        if (clips) await this.takeClips(clips, camera);
+        const { taken } = camera;
+        const found = clips && await this.score(clips);
+        // Meanwhile it may have been stopped, or the tab may have slept.
+        if (found && this.camera === camera && camera.taken === taken) {
+          this.show(...this.decide(found.scores, camera), found.milliseconds);
+        }
         await due;
       }
     } catch (error) {
@@ -84,6 +94,7 @@ export class Stage {
     this.video.classList.toggle("mirrored", Boolean(camera));
     $("hint").hidden = Boolean(camera);
     $("label").textContent = "";
+    if (camera) this.bars?.show(this.names.map(() => 0), []);
     $("camera").textContent = camera ? "Stop the camera" : "Start the camera";
     document.body.classList.toggle("live", Boolean(camera));
   }

@@ -2,6 +2,7 @@
 
 import { clipsOf, eachFrame } from "./frames.js";
 import { classify, fit } from "./ridge.js";
+import { GAP_SECONDS } from "./source.js";
 import { $, attempt, element, pause, say, seconds, Stage } from "./stage.js";
 import { SteadyLabel, wholeVideo } from "./windows.js";
 import { writeZip } from "./zip.js";
@@ -17,21 +18,28 @@ let [stage, head, recording] = [];
 
 export async function start(model, network) {
   document.title = $("title").textContent = "Teach it movements";
-  stage = new Stage(model, network, name);
+  stage = new Stage(model, network, score, decide);
   for (const title of ["nothing", "movement 1"]) addClass(title);
   $("add").onclick = () => addClass(`movement ${classes.length}`);
   $("save").onclick = () => attempt(save);
 }
 
-/** Names the newest window, unless there is nothing to name it by. */
-async function name(clips, camera) {
+/** Scores the newest window, unless there is nothing to name it by. */
+async function score(clips) {
   const fitted = head;
-  if (!fitted || recording) return;
+  if (!fitted || recording) return null;
   const { embedding, milliseconds } = await embed(clips);
-  if (head !== fitted || recording || stage.camera !== camera) return;
-  fitted.recent = [...fitted.recent, classify(fitted, embedding)].slice(-SMOOTHED);
-  const scores = mean(fitted.recent);
-  stage.show(scores, [fitted.label.update(scores)], milliseconds);
+  return head === fitted && !recording ? { scores: classify(head, embedding), milliseconds } : null;
+}
+
+/** Smooths the scores while camera and head stay the same. */
+function decide(scores, camera) {
+  if (camera.memory?.head !== head) camera.memory = { head, recent: [], label: new SteadyLabel(0.15) };
+  const { recent, label } = camera.memory;
+  recent.push(scores);
+  if (recent.length > SMOOTHED) recent.shift();
+  const smooth = mean(recent);
+  return [smooth, [label.update(smooth)]];
 }
 
 async function embed(clips) {
@@ -70,7 +78,8 @@ async function recordExample(one) {
     }
     $("label").textContent = `● ${one.name}`;
     const { times, frames, pictures } = await recorded(seconds());
-    if (times.length < LEAST_FRAMES) throw new Error("The camera gave hardly any frame: record again.");
+    const slept = times.some((time, number) => time - times[number - 1] > GAP_SECONDS);
+    if (slept || times.length < LEAST_FRAMES) throw new Error("The camera gave hardly any frame: record again.");
     const { clips, evaluation } = stage.model;
     const windows = wholeVideo(times, clips, evaluation);
     const views = windows.flatMap((numbers) => clipsOf(numbers.map((number) => frames[number]), evaluation.views));
@@ -136,7 +145,7 @@ function refit() {
   const fitted = fit(examples.map(({ example }) => example.embedding), places, taught.length);
   const milliseconds = performance.now() - began;
   const names = taught.map((one) => one.name);
-  head = { ...fitted, names, recent: [], label: new SteadyLabel(0.15) };
+  head = { ...fitted, names };
   examples.forEach(({ example, place }, number) => {
     const other = fitted.heldOut[number];
     const odd = other !== place && taught[place].recordings.length > 1;

@@ -11,12 +11,10 @@ export async function start(model, network) {
     ? [...scores.keys()].filter((place) => scores[place] >= model.thresholds[place])
     : [label.update(scores)];
 
-  const stage = new Stage(model, network, async (clips, camera) => {
-    const { scores: views, milliseconds } = await network.score(clips);
-    const scores = average(views, model.evaluation.average, several);
-    camera.label ??= new SteadyLabel();
-    if (stage.camera === camera) stage.show(scores, named(scores, camera.label), milliseconds);
-  });
+  const stage = new Stage(model, network, async (clips) => {
+    const { scores, milliseconds } = await network.score(clips);
+    return { scores: average(scores, model.evaluation.average, several), milliseconds };
+  }, (scores, camera) => [scores, named(scores, camera.memory ??= new SteadyLabel())]);
   stage.classes(model.classes);
 
   async function score(file) {
