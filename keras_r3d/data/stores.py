@@ -177,6 +177,10 @@ def _read_videos(
     data: str, reading: dict[str, Any], output: str | os.PathLike[str] | None, say: Say
 ) -> Annotations:
     """Reads which videos there are, if the output does not lie among them, and says how many."""
+    if output is not None and storage.is_url(os.fspath(output)):
+        raise DataError(
+            f"`output` {output} must be a folder here, which can be copied there when it is done."
+        )
     if output is not None and os.path.isdir(data):
         inside = os.path.relpath(os.path.realpath(output), os.path.realpath(data))
         if inside.split(os.sep)[0] != os.pardir:

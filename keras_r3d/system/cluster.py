@@ -46,8 +46,8 @@ def spread(function: Callable[P, R]) -> Callable[P, R]:
         address = options.pop("cluster", None)
         if address is None or options.get("dry_run"):
             return function(*arguments, **options)
-        spread = {name: options.pop(name) for name in Spread.__annotations__ if name in options}
-        Spread(**spread, cluster=address)
+        asked = {name: options.pop(name) for name in Spread.__annotations__ if name in options}
+        Spread(**asked, cluster=address)
         shared = {name: value for name, value in options.items() if name not in _HERE_ONLY}
         _make_shares(str(address), call, arguments, shared)
         return function(*arguments, **options, finish=True)  # type: ignore[arg-type]

@@ -164,8 +164,8 @@ def test_calls_from_python_are_those_of_one_machine(ray_cluster, videos, tmp_pat
         data.scan(videos, json=str(tmp_path / "s.json"), cluster=address, finish=True)
     with pytest.raises(ArgumentError, match=r"cannot be sent to other machines .*pass names"):
         model.predict((str(path) for path in [videos]), json="s.json", cluster=address)
-    with pytest.raises(R3DError, match=r"failed 3 times:(.|\n)*`json` is missing"):
-        list(model.predict(str(videos), cluster=address))
+    with pytest.raises(R3DError, match=r"failed 3 times:(.|\n)*`csv` is missing"):
+        data.scan(videos, cluster=address)
 
 
 def test_after_a_kill_of_the_driver_only_missing_parts_are_made(ray_cluster, videos, tmp_path):

@@ -1,16 +1,20 @@
-"""Parts of a work: how items are divided into them."""
+"""Parts of a work: how items are divided into them, which are made again, and calls to share."""
 
 import dataclasses
 import itertools
+import pickle
+import sys
 
+import numpy as np
 import pytest
 from conftest import write_video
 from prepared import prepare
 
-from keras_r3d.data import Clips, Video
+from keras_r3d import VideoClassifier, applications
+from keras_r3d.data import Clips, Video, scan
 from keras_r3d.data.opening import file_reader, open_source
-from keras_r3d.system.errors import DataError
-from keras_r3d.system.work import Work
+from keras_r3d.system.errors import ArgumentError, DataError
+from keras_r3d.system.work import PartMaker, Spread, Work
 
 
 def sizes(folder, lengths: list[float]) -> list[int]:
@@ -53,3 +57,45 @@ def test_lengths_are_those_of_a_list_or_a_store(tmp_path):
     for video in source.annotations.split("train"):
         assert source.reader.length(video) == pytest.approx(2.5)
     assert source.reader.length(whole) == 0
+
+
+def test_a_part_that_a_killed_process_had_begun_is_counted(tmp_path):
+    spread = Spread(shard_index=0, shard_count=2)
+    names = [str(number) for number in range(6)]
+    work = Work(tmp_path / "parts", "plan.json", {}, DataError, names, spread=spread)
+    maker = PartMaker(
+        lambda numbers, _: (pair for pair in [*zip(numbers, numbers, strict=True)]),
+        lambda number, results: (list(results), {}),
+    )
+    work.scratch.mkdir(parents=True)  # as a process leaves it that is killed
+    (work.scratch / "2.begun").touch()
+    with work.open() as starts:
+        assert list(work.make(starts, maker, lambda done, total: None)) == [0, 2, 4]
+    share = work.share(maker)
+    assert str(share) == "3 of 6 parts are made, 1 of them again; 3 are missing."
+    assert not any(work.folder.glob("*.begun"))
+
+
+def test_a_cluster_stands_alone_and_needs_ray(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    options = {"json": str(tmp_path / "s.json"), "cluster": "auto"}
+    with pytest.raises(ArgumentError, match=r"`cluster` needs Ray .*keras_r3d\[cluster\]"):
+        scan(tmp_path, **options)
+    for other in ({"finish": True}, {"shard_index": 0, "shard_count": 2}):
+        with pytest.raises(ArgumentError, match="`cluster` stands alone: pass no `shard_index`"):
+            scan(tmp_path, **options, **other)
+
+
+def test_a_classifier_is_pickled_as_what_it_was_opened_by(tmp_path):
+    shape = {"input_shape": (4, 32, 32, 3), "classes": 2, "labels": ["a", "b"]}
+    network = applications.R3D10(width=0.0625, **shape)
+    clips = Clips(frames=4, size=32)
+    network.save(tmp_path / "m.keras")
+    for model in (tmp_path / "m.keras", network):
+        opened = VideoClassifier(model, clips=clips, protocol="2x1")
+        again = pickle.loads(pickle.dumps(opened))
+        pixels = np.random.default_rng(0).integers(0, 256, (2, 4, 32, 32, 3), np.uint8)
+        expected = opened.model.predict(pixels, verbose=0)
+        np.testing.assert_array_equal(again.model.predict(pixels, verbose=0), expected)
+        assert str(again) == str(opened)
+        assert again.classes == ["a", "b"]
