@@ -161,6 +161,19 @@ def test_a_tab_that_slept_goes_on_without_what_it_had_seen(page, videos, tmp_pat
     assert again - cleared > 1500, "ms: a window of 2 seconds of frames that came since"
 
 
+def test_a_file_waits_while_its_tab_sleeps(opened, videos):
+    path = videos / "left" / "1.mp4"
+    expected = opened.score(path)
+    opened.run("document.getElementById('status').textContent = ''")
+    opened.driver.find_element("id", "file").send_keys(str(path))
+    opened.until("document.getElementById('status').textContent.includes('% seen')")
+    opened.run("document.getElementById('video').playbackRate = 0.2")
+    opened.sleep(1, frozen=True)
+    assert opened.text("status").endswith("% seen")
+    opened.until("document.getElementById('status').textContent.includes(': scored.')")
+    assert opened.scores() == pytest.approx(expected, abs=SCALING)
+
+
 def test_a_phone_shows_all_of_it(page):
     with serving(page) as address, Page(address, size=(360, 740)) as opened:
         opened.ready()

@@ -28,7 +28,7 @@ def page(gestures, tmp_path_factory) -> Path:
     """The folder of a page that names the gestures."""
     workdir = tmp_path_factory.mktemp("run") / "few"
     classifier = VideoClassifier("motion").fit(gestures, workdir=workdir, say=lambda _: None)
-    return classifier.export("web").path
+    return classifier.export("web", videos=10).path
 
 
 def codec(path: str) -> str:

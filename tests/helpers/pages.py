@@ -169,7 +169,7 @@ def keys() -> str:
 
 if __name__ == "__main__":
     KEYS.write_text(keys(), encoding="utf-8")
-    NOTEBOOK.write_text(notebook(), encoding="utf-8")
     if "--run" in sys.argv:
         NOTEBOOK.write_text(run(notebook()), encoding="utf-8")
+    NOTEBOOK.write_text(notebook(), encoding="utf-8")
     API.write_text(api(), encoding="utf-8")
