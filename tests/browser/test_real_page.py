@@ -58,7 +58,7 @@ def test_dropped_videos_are_named_as_predict_names_them(page, gestures):
 
 def test_the_camera_names_gestures(page, gestures, tmp_path):
     camera = tmp_path / "camera.y4m"
-    videos = [video for video in open_videos(gestures).splits["test"] if "_12" in video.path]
+    videos = [video for video in open_videos(gestures).splits["test"] if "_12" in video.path][::2]
     write_camera(camera, Path(videos[0].path))
     right = 0
     with serving(page) as address, Page(address, camera=camera) as opened:
