@@ -19,7 +19,7 @@ _ELSEWHERE = ('"kinetics400"', "downloads/", ".pth", "r3d34.keras", "VideoCaptur
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("docs")
-    fill(root, 3, 4)
+    fill(root)
     return root
 
 

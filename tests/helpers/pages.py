@@ -79,13 +79,13 @@ def notebook() -> str:
     return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
 
-def fill(folder: Path, classes: int, videos: int) -> None:
-    """Puts MY_VIDEOS, some videos of each of some classes, and some.mp4 into a folder."""
+def fill(folder: Path) -> None:
+    """Puts MY_VIDEOS, four videos of each of three classes, and some.mp4 into a folder."""
     from keras_r3d.data import demo
 
-    for source in sorted((demo.render() / "train").iterdir())[:classes]:
+    for source in sorted((demo.render() / "train").iterdir())[:3]:
         (folder / "MY_VIDEOS" / source.name).mkdir(parents=True)
-        for video in sorted(source.iterdir())[:videos]:
+        for video in sorted(source.iterdir())[:4]:
             shutil.copy(video, folder / "MY_VIDEOS" / source.name)
     shutil.copy(video, folder / "some.mp4")
 
@@ -97,7 +97,7 @@ def run(text: str) -> str:
 
     values = nbformat.reads(text, 4)
     with tempfile.TemporaryDirectory() as folder:
-        fill(Path(folder), 4, 8)
+        fill(Path(folder))
         nbclient.NotebookClient(values, resources={"metadata": {"path": folder}}).execute()
     for cell in values["cells"]:
         cell["metadata"] = {}
