@@ -650,8 +650,11 @@ def test_a_server_that_is_not_there(server, monkeypatch, cache):
 @pytest.mark.parametrize(
     "name",
     [
-        *("r3d18", "r3d50", "r3d_18", "r2plus1d_18", "densenet121", "r2p1d18"),
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("mc3_18", "densenet169", "r2p1d50")),
+        *("r3d18", "r3d50", "r3d_18", "r2plus1d_18", "r2p1d18"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("mc3_18", "densenet121", "densenet169", "r2p1d50")
+        ),
     ],
 )
 def test_names_translate_both_ways(name):
