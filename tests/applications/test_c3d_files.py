@@ -371,6 +371,7 @@ def test_what_does_not_fit_is_named_as_in_the_file(tmp_path, kind):
         load(path, in_channels=3)
 
 
+@pytest.mark.slow
 def test_c3d_is_none_of_the_others(tmp_path):
     path = pickled({})(tmp_path / "w.pth", 487)
     with pytest.raises(WeightsError, match=r"does not fit the network r3d10 \(it holds c3d with"):

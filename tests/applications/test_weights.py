@@ -66,11 +66,11 @@ def checkpoint(tmp_path):
         pytest.param("r3d200", "zip", "B", marks=pytest.mark.slow),
         pytest.param("r3d_18", "legacy", "B", marks=pytest.mark.slow),
         ("mc3_18", "zip", "B"),
-        ("r2plus1d_18", "zip", "B"),
+        pytest.param("r2plus1d_18", "zip", "B", marks=pytest.mark.slow),
         ("preresnet18", "zip", "A"),
         pytest.param("preresnet50", "legacy", "B", marks=pytest.mark.slow),
         pytest.param("wideresnet50", "zip", "B", marks=pytest.mark.slow),
-        ("resnext50", "zip", "B"),
+        pytest.param("resnext50", "zip", "B", marks=pytest.mark.slow),
         ("r2p1d18", "zip", "A"),
         pytest.param("r2p1d50", "zip", "B", marks=pytest.mark.slow),
         ("densenet121", "zip", None),
@@ -497,7 +497,9 @@ def test_an_official_file_for_other_channels(tmp_path):
     assert applications.read_metadata(model).mean == (128.0,)
 
 
-@pytest.mark.parametrize("builder", ["R3D10", "r2plus1d_18", "C3D"])
+@pytest.mark.parametrize(
+    "builder", ["R3D10", pytest.param("r2plus1d_18", marks=pytest.mark.slow), "C3D"]
+)
 def test_rgb_weights_fit_flow(tmp_path, builder):
     options = {"width": 0.125, "classes": 3, "input_shape": (8, 16, 16, 3)}
     theirs = moved(getattr(applications, builder)(**options))
@@ -650,10 +652,10 @@ def test_a_server_that_is_not_there(server, monkeypatch, cache):
 @pytest.mark.parametrize(
     "name",
     [
-        *("r3d18", "r3d50", "r3d_18", "r2plus1d_18", "r2p1d18"),
+        *("r3d18", "r3d_18", "r2plus1d_18", "r2p1d18"),
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("mc3_18", "densenet121", "densenet169", "r2p1d50")
+            for name in ("r3d50", "mc3_18", "densenet121", "densenet169", "r2p1d50")
         ),
     ],
 )

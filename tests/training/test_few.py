@@ -198,6 +198,7 @@ def test_shares_of_a_training_are_joined(weights, class_folders, tmp_path, monke
         call(None, finish=True)
 
 
+@pytest.mark.slow
 def test_starting_over_forgets_parts_of_other_clips(weights, class_folders, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         embedded(patch, 8)
