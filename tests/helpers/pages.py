@@ -118,7 +118,7 @@ def _lines(outputs: list[dict], folder: str) -> list[str]:
         if out.get("name") != "stderr"
     ]
     text = re.sub(r"\x1b\[[0-9;]*m|[^\n]*[\r\b]+(?!\n)", "", "".join(texts))
-    text = re.sub(rf"{folder}/|INFO:.*\n", "", text)
+    text = re.sub(rf"{folder}/|(INFO|WARNING):tensorflow:.*\n", "", text)
     return text.splitlines(keepends=True)
 
 
