@@ -51,7 +51,7 @@ test-slow: $(VENV)/.installed
 
 test-real: $(VENV)/.installed
 	@test -n "$$KERAS_R3D_REAL_DATA" || { echo "Set KERAS_R3D_REAL_DATA to the folder of real videos."; exit 1; }
-	$(VENV)/bin/python -m pytest -m "real and not slow and not browser"
+	$(VENV)/bin/python -m pytest -m "real and not slow and not browser" $(PYTEST_FLAGS)
 
 # Against PyTorch, in an environment of its own.
 test-torch: $(VENV)/.installed $(VENV_TORCH)/.installed
