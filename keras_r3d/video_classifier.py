@@ -245,8 +245,20 @@ class VideoClassifier:
         opened = remote.classifier(
             *(connected, manner, classes, experiment.clips, experiment.eval, described, thresholds)
         )
-        how: dict[str, Any] = {"exported_from": exported_from, "version": version}
-        made_of = functools.partial(cls.served, url, model, **how, protocol=protocol)
+        made_of = functools.partial(
+            cls.served,
+            url,
+            model,
+            exported_from=exported_from,
+            version=version,
+            signature=signature,
+            jpeg_quality=jpeg_quality,
+            protocol=protocol,
+            concurrency=concurrency,
+            deadline_seconds=deadline_seconds,
+            retries=retries,
+            max_message_mib=max_message_mib,
+        )
         return cls.__new__(cls)._set([Opened(opened, None)], made_of, protocol=protocol)
 
     def __reduce__(self) -> tuple[Any, ...]:

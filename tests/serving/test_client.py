@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import itertools
 import json
+import pickle
 import re
 import socket
 import sys
@@ -506,6 +507,11 @@ def test_a_served_model_is_a_classifier(running, exported, folder, experiment):
     jpegs = VideoClassifier.served(running.url, exported_from=exported, **options)
     assert "3 views" in jpegs.described
     assert str(jpegs).startswith(f"{running.url} toy/3 (model.json of {exported}): ")
+    again = pickle.loads(pickle.dumps(jpegs))  # as machines of a cluster get it
+    assert again.made_of.keywords.items() >= options.items()
+    assert set(inspect.signature(VideoClassifier.served).parameters) == {
+        *("url", "model", *again.made_of.keywords)
+    }
     path = folder / "red.avi"
     (expected,) = predictions.score_files(open_model(running, experiment), [Video(str(path), "")])
     assert served.predict(path).scores == pytest.approx(expected.scores)
