@@ -83,7 +83,8 @@ def _make_shares(
             return run.remote(payload, index, count, os.getcwd(), cpus)
 
         running = {start(index): (index, 1) for index in range(count)}
-        progress, again, failures, made = Progress("parts"), [0, 0], list[str](), False
+        progress, failures, made = Progress("parts"), list[str](), False
+        restarts = remade = 0
         while running and (made or not failures):
             (done, *_), _ = ray.wait(list(running))
             index, tries = running.pop(done)
@@ -96,14 +97,14 @@ def _make_shares(
                 if figures := re.search(r"(\d+) of (\d+) parts are made", text):
                     progress(int(figures[1]), int(figures[2]))
                 if parts := re.search(r"(\d+) of them again", text):
-                    again[1] += int(parts[1])
+                    remade += int(parts[1])
             elif tries < _TRIES:
-                again[0] += 1
+                restarts += 1
                 running[start(index)] = index, tries + 1
             else:
                 failures.append(f"  {index}: {text}")
-        if again[0]:
-            print(f"{again[0]} times a share was started again; {again[1]} parts were made again.")
+        if restarts:
+            print(f"{restarts} times a share was started again; {remade} parts were made again.")
         if failures:
             raise R3DError(
                 f"Shares that failed {_TRIES} times:\n" + "\n".join(failures) + "\nWhat the others "

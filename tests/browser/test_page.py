@@ -121,12 +121,19 @@ def test_the_camera_is_scored_as_tensorflow_lite_scores_it(page, videos, tmp_pat
             assert opened.text("label") == ""
 
 
-def test_memory_stays_as_it_is(page, videos, tmp_path):
+@contextlib.contextmanager
+def watching(page, video, tmp_path):
+    """The page, whose camera plays a video."""
     camera = tmp_path / "camera.y4m"
-    write_camera(camera, videos / "up" / "1.mp4")
+    write_camera(camera, video)
     with serving(page) as address, Page(address, camera=camera) as opened:
         opened.ready()
         opened.start_camera()
+        yield opened
+
+
+def test_memory_stays_as_it_is(page, videos, tmp_path):
+    with watching(page, videos / "up" / "1.mp4", tmp_path) as opened:
         opened.until("document.getElementById('label').textContent")
         sizes = []
         for _ in range(3):
@@ -141,11 +148,7 @@ def test_memory_stays_as_it_is(page, videos, tmp_path):
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_tab_that_slept_goes_on_without_what_it_had_seen(page, videos, tmp_path, frozen):
-    camera = tmp_path / "camera.y4m"
-    write_camera(camera, videos / "left" / "1.mp4")
-    with serving(page) as address, Page(address, camera=camera) as opened:
-        opened.ready()
-        opened.start_camera()
+    with watching(page, videos / "left" / "1.mp4", tmp_path) as opened:
         opened.until("label.textContent !== ''")
         opened.run(
             "window.told = []; window.froze = false;"

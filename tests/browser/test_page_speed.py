@@ -15,7 +15,7 @@ from keras_r3d.data import Clips
 pytest_plugins = ["web_pages"]  # fixtures
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
-# Windows a second of a network of its own, with at most so many threads.
+# How many clips a second another worker scores, with at most as many threads as it is told.
 MEASURE = """
     const [threads, count, done] = arguments;
     (async () => {

@@ -19,7 +19,7 @@ from keras_r3d.system.errors import ArgumentError, R3DError
 from keras_r3d.system.objects import outputs
 
 ROOT = Path(__file__).parents[2]
-FAILS = 20  # one of so many requests
+FAILS = 20  # of so many requests one fails
 pytestmark = pytest.mark.timeout(900)  # of eight commands
 SECRET = "wJalrXUtnFEMI"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": SECRET}

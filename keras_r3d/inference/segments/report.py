@@ -1,6 +1,6 @@
 """The page of an evaluation of segments: figures, classes, and each video's, found and true."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +29,7 @@ def page(evaluation: "SegmentEvaluation", figures: Mapping[str, Any]) -> str:
         max([video.window_seconds.max(initial=0.0), *(segment.end_seconds for segment in segments)])
         for video, segments in zip(videos, true, strict=True)
     ]
+    facts = {name: figures[name] for name in _COUNTED} | figures["rule"]
     labels = [", ".join(sorted({segment.label for segment in segments})) for segments in true]
     strips = [(end, video.strips()) for video, end in zip(videos, ends, strict=True)]
     return pages.render(
@@ -40,7 +41,14 @@ def page(evaluation: "SegmentEvaluation", figures: Mapping[str, Any]) -> str:
                 figures[_SCORES].items(), figures[f"{_SCORES}_interval"].values(), strict=True
             )
         ],
-        facts={name: figures[name] for name in _COUNTED} | figures["rule"],
+        facts=[
+            (
+                name.replace("_", " "),
+                ", ".join(map(str, value if isinstance(value, Sequence) else [value])),
+            )
+            for name, value in facts.items()
+            if value is not None
+        ],
         explained=_EXPLAINED,
         data={
             "classes": [pages.column(*item) for item in evaluation.class_columns().items()],
