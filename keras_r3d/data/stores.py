@@ -4,7 +4,6 @@ import dataclasses
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Unpack
 
 from keras_r3d import recipe as recipes
@@ -18,6 +17,7 @@ from keras_r3d.data.store.preparing import PreparedStore, named_problems
 from keras_r3d.recipe.clips import Clips, MultiScale
 from keras_r3d.system import cluster
 from keras_r3d.system.errors import DataError, StoreError, check_range
+from keras_r3d.system.objects import outputs
 from keras_r3d.system.progress import duration
 from keras_r3d.system.work import Share, Spread, Spreading
 
@@ -56,7 +56,7 @@ def prepare_store(
 
     Args:
         data: folder of videos, CSV file, or public list.
-        output: folder of the store, new or unfinished.
+        output: folder of the store, new or unfinished; or s3://BUCKET/NAME, gs://BUCKET/NAME.
         annotations: as of `open_videos`.
         frame_rate: of folders of pictures, in frames a second.
         trimmed: as of `open_videos`.
@@ -108,15 +108,16 @@ def prepare_store(
     sides = ", ".join(map(str, kept.sizes))
     say(f"Levels: {kept.by.replace('_', ' ')} {sides} px; JPEG quality {quality}; {rate}")
     job = planning.job(labeled, lists.root(data), StoreSettings(kept, quality, fps))
-    folder = Path(output or ".")
+    folder = outputs.local(output or ".")
     disk = next(path for path in [folder.absolute(), *folder.absolute().parents] if path.exists())
 
     def estimated(needed: planning.Estimate) -> None:
+        takes = f"about {size_text(needed.bytes)} and {duration(needed.seconds)}"
+        text = f"By {needed.samples} of them: {takes}"
+        if output is not None and storage.is_url(os.fspath(output)):
+            return say(f"{text}; a shard at a time lies in {disk.parent}")
         free = shutil.disk_usage(disk).free
-        say(
-            f"By {needed.samples} of them: about {size_text(needed.bytes)} and "
-            f"{duration(needed.seconds)}; {size_text(free)} are free in {disk}"
-        )
+        say(f"{text}; {size_text(free)} are free in {disk}")
         if needed.bytes > free:
             say("Warning: the disk may not hold it. If it fills up, make room, then run again.")
 
@@ -137,7 +138,7 @@ def prepare_store(
     )
     if isinstance(prepared, Share):
         return prepared
-    return dataclasses.replace(prepared, store=folder, recipe=recipe)
+    return dataclasses.replace(prepared, store=os.fspath(output or folder), recipe=recipe)
 
 
 def _levels(asked: dict[str, Any], recipe: str, overrides: Sequence[str]) -> levels.Levels:
@@ -177,11 +178,7 @@ def _read_videos(
     data: str, reading: dict[str, Any], output: str | os.PathLike[str] | None, say: Say
 ) -> Annotations:
     """Reads which videos there are, if the output does not lie among them, and says how many."""
-    if output is not None and storage.is_url(os.fspath(output)):
-        raise DataError(
-            f"`output` {output} must be a folder here, which can be copied there when it is done."
-        )
-    if output is not None and os.path.isdir(data):
+    if output is not None and os.path.isdir(data) and not storage.is_url(os.fspath(output)):
         inside = os.path.relpath(os.path.realpath(output), os.path.realpath(data))
         if inside.split(os.sep)[0] != os.pardir:
             raise DataError(
@@ -234,7 +231,7 @@ def verify_store(
 class StoredFlow:
     """What was stored. Printed, it is a report."""
 
-    path: Path
+    path: str  # folder or URL
     settings: flow_folder.FlowSettings  # how flow was computed
     problems: list[Problem]  # the videos that gave none
     recipe: str | None  # that will train on it
@@ -250,7 +247,7 @@ class StoredFlow:
         ]
         if self.problems:
             lines.append(
-                f"{len(self.problems)} videos gave no flow ({self.path / flow_folder.PROBLEMS}): "
+                f"{len(self.problems)} videos gave no flow ({self.path}/{flow_folder.PROBLEMS}): "
                 "they stay in their splits and count as errors, as the videos themselves would."
             )
         return "\n".join(lines)
@@ -279,7 +276,7 @@ def store_flow(
 
     Args:
         data: folder of videos, CSV file, or public list.
-        output: folder of the flow, new or unfinished.
+        output: folder of the flow, new or unfinished; or s3://BUCKET/NAME, gs://BUCKET/NAME.
         annotations: as of `open_videos`.
         frame_rate: of folders of pictures, in frames a second.
         trimmed: as of `open_videos`.
@@ -332,7 +329,7 @@ def store_flow(
     labeled = _read_videos(data, reading, output, say or (lambda text: None))
     settings = flow_folder.FlowSettings(input, short_side, frame_rate=frame_rate)
     problems = flow_folder.write(
-        *(labeled, lists.root(data), Path(output), settings),
+        *(labeled, lists.root(data), outputs.local(output), settings),
         processes=processes or len(os.sched_getaffinity(0)),
         limit_seconds=time_limit,
         progress=progress or _ignore,
@@ -340,4 +337,4 @@ def store_flow(
     )
     if isinstance(problems, Share):
         return problems
-    return StoredFlow(Path(output), settings, problems, recipe)
+    return StoredFlow(os.fspath(output), settings, problems, recipe)

@@ -157,16 +157,15 @@ class Work:
 
     def is_begun(self) -> bool:
         """Whether the folder has a plan; raises `error` if it holds anything but this work."""
+        outputs.fetch(self.folder / self.plan_name)
         if (self.folder / self.plan_name).is_file():
             self._compare(self._read_plan())
             return True
-        if self.folder.is_file():
+        found = outputs.sizes(self.folder)
+        if "" in found:
             raise self.error(f"{self.folder} is a file: choose a folder that does not exist yet.")
-        if self.folder.is_dir() and any(
-            # These two are there when a process is killed before it has written its plan.
-            not path.name.startswith(".partial-") and path.suffix != ".lock"
-            for path in self.folder.iterdir()
-        ):
+        # These two are there when a process is killed before it has written its plan.
+        if any(not name.startswith(".partial-") and not name.endswith(".lock") for name in found):
             raise self.error(
                 f"{self.folder} is not empty and is left as it is: choose a folder that does not "
                 "exist yet."
@@ -181,8 +180,9 @@ class Work:
         `error` as `is_begun`, or if another process makes this share, the videos are not here, or
         there is nothing to finish; and WriteError.
         """
-        outputs.fetch(self.folder)
-        if not self.is_begun() and self.spread.finish:
+        if self.is_begun():
+            outputs.fetch(self.folder / self.parts_folder)
+        elif self.spread.finish:
             raise self.error(f"{self.folder} has no parts yet: make them before you pass `finish`.")
         is_new = not self.folder.exists()
         taken = self.error(
@@ -251,10 +251,11 @@ class Work:
                     next(making)
                 yield number
 
-    def share(self, maker: PartMaker) -> Share:
-        """Returns what is made by now."""
-        count = len(self._read_plan()["parts"])
-        return Share(count, self._missing(count, maker), self.again)
+    def share(self) -> Share:
+        """Returns what is made by now, by whomever."""
+        parts = range(len(self._read_plan()["parts"]))
+        there = outputs.sizes(self.folder / self.parts_folder)
+        return Share(len(parts), [n for n in parts if self._part(n).name not in there], self.again)
 
     def read(
         self, number: int, names: Iterable[str] | None = None

@@ -45,8 +45,8 @@ def test_a_store_is_prepared_and_read(videos, tmp_path):
     prepared = data.prepare_store(videos, tmp_path / "store", clips=CLIPS)
     assert prepared.description.videos == 6
     assert [one.status for one in prepared.problems] == ["unreadable"]
-    with pytest.raises(R3DError, match="`output` s3://b/store must be a folder here"):
-        data.prepare_store(videos, "s3://b/store", clips=CLIPS)
+    with pytest.raises(R3DError, match="`output` must be a path, or s3://BUCKET"):
+        data.prepare_store(videos, "https://b/store", clips=CLIPS)
     with pytest.raises(R3DError, match="is a clip store already"):
         data.prepare_store(tmp_path / "store", tmp_path / "other")
     with pytest.raises(R3DError, match=r"lies in .*, where it would be taken for a class"):

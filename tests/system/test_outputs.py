@@ -11,10 +11,14 @@ import urllib.request
 from pathlib import Path
 from typing import ClassVar
 
+import cv2
+import numpy as np
 import pytest
 from conftest import write_classes
+from prepared import content
 
 from keras_r3d import applications
+from keras_r3d.data.decoding.flow_video import StoredFlow
 from keras_r3d.system.errors import ArgumentError, R3DError
 from keras_r3d.system.objects import outputs
 
@@ -182,19 +186,103 @@ def test_machines_that_see_no_common_folder_share(s3, videos, model, tmp_path):
     assert stored(s3, "shared/") == {"f.npz": (tmp_path / "f.npz").read_bytes()}
 
 
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory) -> Path:
+    """Seven videos of noise, which makes several shards of a MB, and one that is broken."""
+    root, random = tmp_path_factory.mktemp("noise"), np.random.default_rng(1)
+    for number in range(7):
+        path = root / "ab"[number % 2] / f"{number}.avi"
+        path.parent.mkdir(exist_ok=True)
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240))
+        for _ in range(8):
+            writer.write(random.integers(0, 256, (240, 320, 3), np.uint8))
+        writer.release()
+    (root / "a" / "broken.mp4").write_bytes(b"none")
+    return root
+
+
+def test_a_clip_store_is_that_of_a_folder(s3, noise, tmp_path):
+    words = ("prepare", noise, "--levels=240,160", "--shard_gib=0.001")
+    run(*words, "--output", tmp_path / "store", code=0)
+    wanted = content(tmp_path / "store")
+    there = (*words, "--output=s3://bucket/stores/one")
+    assert "a shard at a time lies in /" in run(*there, code=0)
+    assert stored(s3, "stores/one/") == wanted
+    said = run(*there, code=1)
+    assert "s3://bucket/stores/one holds a store already, which is left as it is" in said
+    said = run("prepare", "--verify=s3://bucket/stores/one", code=0)
+    assert "7 videos" in said
+    assert "0 damaged" in said
+
+    shared = (*words, "--output=s3://bucket/stores/two")
+    assert " are missing." in run(*shared, "--shard_index=1", "--shard_count=2", code=0)
+    half = stored(s3, "stores/two/")
+    shards = sorted(name for name in half if name.startswith("shards/"))
+    assert shards == [f"shards/{number:05d}.jpegs" for number in range(1, 2 * len(shards), 2)]
+    assert "store.json" not in half
+    said = run(*shared, "--finish", code=1)
+    assert "s3://bucket/stores/two lacks" in said
+    s3.delete_object(Bucket="bucket", Key=f"stores/two/{shards[0]}")  # a part whose shard is gone
+    before = changed(s3, "stores/two/shards/")
+    run(*shared, code=0)
+    assert before.items() <= changed(s3, "stores/two/shards/").items(), "what is there stays"
+    assert stored(s3, "stores/two/") == wanted
+    s3.put_object(Bucket="bucket", Key="mine/notes.txt", Body=b"mine")
+    said = run(*words, "--output=s3://bucket/mine", code=1)
+    assert "s3://bucket/mine is not empty and is left as it is" in said
+    assert stored(s3, "mine/") == {"notes.txt": b"mine"}
+
+
+def test_flow_is_that_of_a_folder(s3, noise, tmp_path):
+    words = ("flow", noise, "--input=dis", "--short_side=120")
+    run(*words, "--output", tmp_path / "flow", code=1)
+    wanted = content(tmp_path / "flow")
+    there = (*words, "--output=s3://bucket/flow")
+    assert "Written: s3://bucket/flow: flow by dis" in run(*there, code=1)
+    found = stored(s3, "flow/")
+    assert found.keys() == wanted.keys()
+    for name, body in found.items():
+        if name.endswith(".avi"):  # Matroska has a random number
+            (tmp_path / "there.mkv").write_bytes(body)
+            films = [StoredFlow(str(tmp_path / place)) for place in ("there.mkv", f"flow/{name}")]
+            frames = [[frame for _, frame in film.frames(film.index())] for film in films]
+            assert np.array_equal(*map(np.stack, frames))
+        else:
+            assert body == wanted[name], name
+    before = changed(s3, "flow/a/")
+    s3.delete_object(Bucket="bucket", Key="flow/b/1.avi")
+    run(*there, code=1)
+    after = changed(s3, "flow/a/")
+    assert {name for name in after if after[name] != before[name]} == {"flow/a/broken.mp4"}
+    assert stored(s3, "flow/").keys() == wanted.keys()
+
+
+def changed(s3, prefix: str) -> dict[str, object]:
+    """Returns when each file was written."""
+    found = s3.list_objects_v2(Bucket="bucket", Prefix=prefix).get("Contents", ())
+    return {row["Key"]: row["LastModified"] for row in found}
+
+
+def test_a_large_file_is_put_in_pieces_that_may_fail(s3, tmp_path):
+    path = outputs.local("s3://bucket/large/file")
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(np.random.default_rng(1).bytes(220 * 2**20))
+    refused = len(Failing.refused)
+    while len(Failing.refused) == refused:  # of each twenty requests one is refused
+        outputs.publish([path])
+        body = s3.get_object(Bucket="bucket", Key="large/file")["Body"].read()
+        assert body == path.read_bytes()
+    outputs.release(path)
+    assert not path.exists()
+
+
 def test_only_missing_parts_are_made_again(s3, videos):
     command = ("scan", videos, "--json=s3://bucket/again/s.json")
     run(*command, "--shard_index=0", "--shard_count=2", code=0)
-    before = {
-        row["Key"]: row["LastModified"]
-        for row in s3.list_objects_v2(Bucket="bucket", Prefix="again/")["Contents"]
-    }
+    before = changed(s3, "again/")
     run(*command, "--shard_index=0", "--shard_count=2", code=0)
     run(*command, "--shard_index=1", "--shard_count=2", code=0)
-    after = {
-        row["Key"]: row["LastModified"]
-        for row in s3.list_objects_v2(Bucket="bucket", Prefix="again/")["Contents"]
-    }
+    after = changed(s3, "again/")
     assert before.items() <= after.items()
     assert len(after) > len(before)
     assert "Written: s3://bucket/again/s.json" in run(*command, "--finish", code=1)

@@ -71,7 +71,7 @@ def test_a_part_that_a_killed_process_had_begun_is_counted(tmp_path):
     (work.scratch / "2.begun").touch()
     with work.open() as starts:
         assert list(work.make(starts, maker, lambda done, total: None)) == [0, 2, 4]
-    share = work.share(maker)
+    share = work.share()
     assert str(share) == "3 of 6 parts are made, 1 of them again; 3 are missing."
     assert not any(work.folder.glob("*.begun"))
 

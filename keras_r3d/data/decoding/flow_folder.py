@@ -30,6 +30,7 @@ from keras_r3d.data.decoding.flow_video import (
 from keras_r3d.data.decoding.video_file import no_frame
 from keras_r3d.system import files, workers
 from keras_r3d.system.errors import DataError, VideoError
+from keras_r3d.system.objects import outputs
 from keras_r3d.system.opencv import cv2
 from keras_r3d.system.work import PartMaker, Share, Spread, Work
 
@@ -37,6 +38,7 @@ MARKER = "flow.json"
 PROBLEMS = "problems.csv"
 VERSION = 1  # of files and bytes
 _SUFFIX = ".mkv"
+_LONGEST_REASON = 4096  # bytes
 _PARTS = ".parts"  # while it is unfinished
 _FRAMES_PER_SECOND = 25  # that a player is told; the true times are in the frames
 
@@ -140,6 +142,7 @@ def write(
     if not marker.is_begun() and not spread.finish:
         files.make_folder(folder)
         files.write_json(folder / MARKER, marker.request)
+        outputs.publish([folder / MARKER])
     listed = {"keras_r3d": __version__, "videos": len(paths)}
     listed["sha256"] = files.sha256_of(map(os.fsencode, paths))
     work = Work(
@@ -149,7 +152,8 @@ def write(
     )
 
     def results(numbers: Sequence[int], scratch: Path) -> Generator[tuple[int, Any], None, None]:
-        waiting = [n for n in numbers if not _is_made(folder / inside[paths[n]])]
+        is_made = _made(folder)
+        waiting = [n for n in numbers if not is_made(inside[paths[n]])]
         yield from ((number, None) for number in set(numbers) - set(waiting))
         tasks = [(by_path[paths[n]], settings, scratch / f"{n}{_SUFFIX}") for n in waiting]
         running = workers.run(store, tasks, workers=processes, limit_seconds=limit_seconds)
@@ -166,14 +170,16 @@ def write(
             if isinstance(result, workers.Failure):
                 problems.append((path, result.status, result.sentence(path)))
                 write_reason(destination, problems[-1][-1])
+                outputs.publish([destination])
             elif result is not None:
                 work.put(result, destination)
+                outputs.release(destination)
         return problems, {}
 
     with work.open() as starts:
-        list(work.make(starts, maker := PartMaker(results, pack), progress))
+        list(work.make(starts, PartMaker(results, pack), progress))
         if spread.is_share:
-            return work.share(maker)
+            return work.share()
         rows = [row for number in range(len(starts)) for row in work.read(number)[0]]
         problems = sorted((Problem(*row) for row in rows), key=lambda problem: problem.name)
         if len(problems) == len(paths):
@@ -183,13 +189,19 @@ def write(
             )
         table = files.csv_text(["video", "status", "detail"], map(dataclasses.astuple, problems))
         files.write_text(folder / PROBLEMS, table)
+        outputs.publish([folder / PROBLEMS])
         files.write_text(folder / annotations.MANIFEST, _manifest(labeled, inside))
+        outputs.publish([folder / annotations.MANIFEST])
     work.remove()
     return problems
 
 
-def _is_made(destination: Path) -> bool:
-    return destination.is_file() and reason(str(destination)) is None
+def _made(folder: Path) -> Callable[[str], bool]:
+    """Returns whether there is flow under a path in a folder, and no reason why there is none."""
+    there = outputs.all_sizes(folder)
+    if there is not None:  # at a URL, where it can only be told by the size
+        return lambda name: there.get(name, 0) > _LONGEST_REASON
+    return lambda name: (folder / name).is_file() and reason(str(folder / name)) is None
 
 
 def store(task: tuple[Video, FlowSettings, Path]) -> None:

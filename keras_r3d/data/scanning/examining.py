@@ -132,9 +132,9 @@ def examine_all(
         return rows, {}
 
     with work.open() as starts:
-        list(work.make(starts, maker := PartMaker(results, pack), progress))
+        list(work.make(starts, PartMaker(results, pack), progress))
         if work.spread.is_share:
-            return work.share(maker)
+            return work.share()
         rows = [row for number in range(len(starts)) for row in work.read(number)[0]]
         read = (Examination(**row | {"hashes": tuple(row["hashes"])}) for row in rows)
         examined = [_judged(file, min_frames, min_side) for file in read]

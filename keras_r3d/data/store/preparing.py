@@ -22,6 +22,7 @@ from keras_r3d.data.store.encoding import Part
 from keras_r3d.data.store.planning import Estimate, Job, divide, encoded, estimate, size_text
 from keras_r3d.system import files, workers
 from keras_r3d.system.errors import StoreError
+from keras_r3d.system.objects import outputs
 from keras_r3d.system.text import first_of
 from keras_r3d.system.work import PartMaker, Share, Spread, Work
 
@@ -38,6 +39,7 @@ class PreparedStore:
         problems: videos that are left out.
         partial: videos that are cut short; what decodes of them is in the store.
         shards: of the store.
+        store: its folder or URL.
         recipe: that the store is prepared for.
     """
 
@@ -46,7 +48,7 @@ class PreparedStore:
     partial: list[Problem]
     shards: int
     lost_classes: list[str] = dataclasses.field(default_factory=list)
-    store: Path = Path()
+    store: str = ""
     recipe: str = ""
 
     def __str__(self) -> str:
@@ -56,7 +58,7 @@ class PreparedStore:
             f"Warning: class '{name}' has no video that can be read: it is not in the store."
             for name in self.lost_classes
         ]
-        listed = self.store / format.PROBLEMS
+        listed = f"{self.store}/{format.PROBLEMS}"
         for kind, problems in (
             ("left out", self.problems),
             ("cut short, and in the store as far as they decode", self.partial),
@@ -84,12 +86,13 @@ def named_problems(problems: Sequence[Problem]) -> list[str]:
 
 def folder(work: Job, store: Path, spread: Spread | None = None) -> Work:
     """Returns the folder of a store that can be made or resumed; StoreError says why not."""
-    if (store / _JOURNAL).exists():
+    there = outputs.sizes(store)
+    if _JOURNAL in there:
         raise StoreError(
             f"{store} holds an unfinished store of an older keras_r3d, which this one cannot "
             "resume: remove it, or finish it with the older one."
         )
-    if (store / format.DESCRIPTION).exists() and not (store / format.PLAN).exists():
+    if format.DESCRIPTION in there and format.PLAN not in there:
         raise StoreError(f"{store} holds a store already, which is left as it is: choose another.")
     paths = [video.path for _, video in work.samples]
     place = Work(
@@ -130,29 +133,26 @@ def prepare(
     def results(places: Sequence[int], scratch: Path) -> Generator[tuple[int, Any], None, None]:
         return encoded(work, places, scratch, processes, limit_seconds)
 
-    maker = PartMaker(
-        results,
-        functools.partial(_pack, work, place),
-        lambda number, about: _size(store, number) == about["bytes"],
-    )
     with place.open(plan) as starts:
-        if not (store / format.DESCRIPTION).exists():  # else it was killed when it was all but done
+        shards = outputs.sizes(store / format.SHARDS)
+        maker = PartMaker(
+            results,
+            functools.partial(_pack, work, place),
+            lambda number, about: shards.get(f"{number:05d}.jpegs", 0) == about["bytes"],
+        )
+        if not outputs.sizes(store / format.DESCRIPTION):  # else it was killed when all but done
             (store / format.SHARDS).mkdir(exist_ok=True)
             list(place.make(starts, maker, progress))
             if place.spread.is_share:
-                return place.share(maker)
+                return place.share()
             _join(work, place, len(starts))
-        shutil.rmtree(store / _PARTS, ignore_errors=True)
+        outputs.remove(store / _PARTS)
     for left in store.glob(".*-of-*"):  # of shares that were killed, and made by others
         shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-    (store / format.PLAN).unlink(missing_ok=True)  # the last, so that a kill leaves nothing behind
+    outputs.remove(store / format.PLAN)  # the last, so that a kill leaves nothing behind
+    for name in (format.DESCRIPTION, format.CLASSES, format.PROBLEMS):
+        outputs.fetch(store / name)
     return _prepared(work, store, len(starts))
-
-
-def _size(store: Path, number: int) -> int:
-    """Returns the size of a shard, -1 of one that is not there."""
-    path = store / format.shard_name(number)
-    return path.stat().st_size if path.is_file() else -1
 
 
 def _pack(
@@ -185,7 +185,9 @@ def _pack(
             )
         about: dict[str, Any] = {"bytes": output.tell(), "rows": rows}
         about["problems"] = [dataclasses.astuple(problem) for problem in problems]
-    place.put(temporary, path)
+    if rows:  # else all of its videos are broken
+        place.put(temporary, path)
+        outputs.release(path)
     return about, {name: np.concatenate(some) for name, some in columns.items() if some}
 
 
@@ -251,12 +253,7 @@ def _join(work: Job, place: Work, shards: int) -> None:
         format.File(name, (store / name).stat().st_size, files.sha256(store / name))
         for name in index
     ]
-    for number, size in enumerate(sizes):
-        name = format.shard_name(number)
-        if size:
-            described.append(format.File(name, size))
-        else:  # all of its videos are broken
-            (store / name).unlink(missing_ok=True)
+    described += [format.File(format.shard_name(n), size) for n, size in enumerate(sizes) if size]
     source = {"path": work.root, "videos": len(work.samples)}
     source["sha256"] = place.request["videos_sha256"]
     frames, settings = sum(row[5] for row in rows), work.settings
@@ -264,7 +261,9 @@ def _join(work: Job, place: Work, shards: int) -> None:
         *(settings.levels, len(rows), frames, settings.quality, settings.fps),
         *(tuple(described), source),
     )
+    outputs.publish(store / name for name in (format.CLASSES, format.VIDEOS, format.PROBLEMS))
     files.write_text(store / format.DESCRIPTION, description.dumps())
+    outputs.publish([store / format.DESCRIPTION])
 
 
 def _prepared(work: Job, store: Path, shards: int) -> PreparedStore:

@@ -195,7 +195,7 @@ def store(
     with work.open() as starts:
         list(work.make(starts, maker, progress))
         if work.spread.is_share:
-            return work.share(maker)
+            return work.share()
         said = [row for number in range(len(starts)) for row in work.read(number, ())[0]]
         details = {
             status: {

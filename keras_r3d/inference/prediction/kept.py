@@ -90,7 +90,7 @@ class KeptPredictions:
     def share(self) -> Share:
         """Returns what is made by now."""
         assert self._work is not None
-        return self._work.share(self._maker)
+        return self._work.share()
 
     def remove(self) -> None:
         """Removes the parts, when what they were kept for is written."""

@@ -8,23 +8,27 @@ from keras_r3d.system.retrying import PassingError
 SILENCE_SECONDS = 8.0  # how long a server may say nothing
 SLOWEST_BYTES_PER_SECOND = 200_000  # slower than that counts as not answering
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "hdfs": "pyarrow"}  # of fsspec
-_S3 = {  # without retries; ours come on top
+_S3 = {
     **{"connect_timeout": SILENCE_SECONDS, "read_timeout": SILENCE_SECONDS},
-    **{"max_pool_connections": 64, "retries": {"total_max_attempts": 1}},
+    "max_pool_connections": 64,
 }
 
 
 class FileSystem:
-    """Files of a scheme; ImportError where fsspec or its package is not installed."""
+    """Files of a scheme; ImportError where fsspec or its package is not installed.
 
-    def __init__(self, scheme: str):
+    `tries` are of each request, for calls that make many; calls themselves are not repeated.
+    """
+
+    def __init__(self, scheme: str, tries: int = 1):
         import fsspec.asyn
 
         fsspec.get_filesystem_class(scheme)
         self._fsspec = fsspec
         self._options: dict[str, Any] = {"protocol": scheme, "use_listings_cache": False}
         if scheme == "s3":  # S3_ENDPOINT is tensorflow-io's name of the address
-            self._options |= {"config_kwargs": _S3, "endpoint_url": os.environ.get("S3_ENDPOINT")}
+            self._options["endpoint_url"] = os.environ.get("S3_ENDPOINT")
+            self._options["config_kwargs"] = {**_S3, "retries": {"total_max_attempts": tries}}
 
     def call(self, method: str, *arguments: Any, seconds: float, **options: Any) -> Any:
         """Calls a method of fsspec; FileNotFoundError, PermissionError, or PassingError."""

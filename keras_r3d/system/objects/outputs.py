@@ -22,6 +22,7 @@ from keras_r3d.system.retrying import retry
 
 _WRITABLE = ("s3", "gs")
 _TRIES, _AT_A_TIME = 5, 16
+_TRIES_OF_A_REQUEST = 3  # of the many that a large file takes
 _urls: dict[Path, str] = {}  # of folders here, those that they stand for
 
 
@@ -54,7 +55,26 @@ def local(path: str | os.PathLike[str], argument: str = "output") -> Path:
 
 def exists(path: Path) -> bool:
     """Whether there is a file or folder at the URL that a path here stands for."""
-    return bool(_list(path))
+    return bool(_url(path) and sizes(path))
+
+
+def sizes(path: Path) -> dict[str, int]:
+    """Returns the bytes of what lies in a folder, here or at its URL, by name; "" of a file."""
+    if url := _url(path):
+        place = url.partition("://")[2]
+        found = _call(url, "ls", url, detail=True)
+        return {row["name"].removeprefix(place).strip("/"): row["size"] or 0 for row in found}
+    if path.is_dir():
+        return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in os.scandir(path)}
+    return {"": path.stat().st_size} if path.exists() else {}
+
+
+def all_sizes(path: Path) -> dict[str, int] | None:
+    """Returns the bytes of all files below the URL that a folder stands for; None if for none."""
+    if not (url := _url(path)):
+        return None
+    place, found = url.partition("://")[2], _call(url, "find", url, detail=True)
+    return {name.removeprefix(place).strip("/"): row["size"] for name, row in dict(found).items()}
 
 
 def publish(paths: Iterable[Path]) -> None:
@@ -63,11 +83,17 @@ def publish(paths: Iterable[Path]) -> None:
     _all(_put, (file for file in found if file.is_file()))
 
 
+def release(path: Path) -> None:
+    """Removes a file here that was put where it stands for a URL: there may be no room for all."""
+    if _url(path):
+        path.unlink()
+
+
 def fetch(path: Path) -> None:
     """Makes a file or folder here what is at the URL that it stands for, if it does."""
     if url := _url(path):
         _remove_here(path)
-        _all(functools.partial(_get, path, url), _list(path))
+        _all(functools.partial(_get, path, url), _call(url, "find", url))
 
 
 def remove(path: Path) -> None:
@@ -91,12 +117,6 @@ def _url(path: Path) -> str | None:
     return None
 
 
-def _list(path: Path) -> dict[str, Any]:
-    """Returns the files at the URL of a path, "bucket/folder/name", and what is known of each."""
-    url = _url(path)
-    return dict(_call(url, "find", url, detail=True)) if url else {}
-
-
 def _get(path: Path, url: str, name: str) -> None:
     place = path / name.removeprefix(url.partition("://")[2]).lstrip("/")
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +137,7 @@ def _all(function: Any, items: Iterable[Any]) -> None:
 @functools.cache
 def _system(scheme: str, argument: str = "output") -> FileSystem:
     try:
-        return FileSystem(scheme)
+        return FileSystem(scheme, _TRIES_OF_A_REQUEST)
     except ImportError as error:
         raise ArgumentError(
             f"`{argument}`: what writes {scheme}:// is not installed ({error}): `pip install "
@@ -143,8 +163,8 @@ def _call(url: str, method: str, *arguments: Any, size: int = 0, **options: Any)
             failure=failure,
         )
     except FileNotFoundError as error:
-        if method == "find":
-            return {}
+        if method in ("find", "ls"):
+            return []
         raise WriteError(f"{url}: there is no such bucket: make it, then run again.") from error
     except PermissionError as error:
         raise WriteError(

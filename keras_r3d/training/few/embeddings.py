@@ -109,7 +109,7 @@ class Cache:
         with work.open() as starts:
             list(work.make(starts, maker, progress or (lambda done, total: None)))
             if work.spread.is_share:
-                return work.share(maker)
+                return work.share()
             for number in range(len(starts)):
                 about, arrays = work.read(number)
                 self._rows |= _unpacked(about, arrays)
