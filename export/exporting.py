@@ -31,6 +31,8 @@ from keras_r3d.recipe import Clips, to_dict
 from keras_r3d.recipe.tables import as_dict
 from keras_r3d.system import files
 from keras_r3d.system.errors import ExportError, VideoError
+from keras_r3d.system.objects import outputs
+from keras_r3d.system.text import shown
 
 _CALIBRATION_CLIPS = 100  # docs/export.md has what fewer and more of them do
 # Largest difference of a probability that counts as the same (float32, another order of sums).
@@ -49,8 +51,10 @@ class Exported:
 
     def __str__(self) -> str:
         size, keras_size = self.record["bytes"], self.record["source"]["model_bytes"]
-        written = f"Written: {self.path} ({size / 1e6:.1f} MB; Keras {keras_size / 1e6:.1f} MB)"
-        described = f"Described in {self.described[0]}, {self.described[1]}"
+        written = (
+            f"Written: {shown(self.path)} ({size / 1e6:.1f} MB; Keras {keras_size / 1e6:.1f} MB)"
+        )
+        described = shown(f"Described in {self.described[0]}, {self.described[1]}")
         return "\n".join([written, str(self.parity), described, *self.notes])
 
 
@@ -81,7 +85,7 @@ def export(
             f"{model.name} is of no run: pass `data`, labeled videos to compare the export with "
             "Keras on, and `output`, where it goes."
         )
-    path = _place(opened, chosen, quantize, None if output is None else Path(output))
+    path = _place(opened, chosen, quantize, None if output is None else outputs.local(output))
     new = [path, *_descriptions(chosen, path, path)]
     if chosen.versioned:
         new += [path.parent / name for name in saved_model.BESIDE]
@@ -127,6 +131,7 @@ def export(
             files.write_text(card_path, card.text(opened, source, record, side.name, name))
         if chosen.versioned:
             notes += saved_model.write_beside(path.parent, path.parent.name)
+        outputs.publish(new)
         return Exported(path, measured, record, _descriptions(chosen, path, path), notes)
 
 
@@ -141,9 +146,11 @@ def _place(opened: Opened, form: Format, quantize: str, output: Path | None) -> 
         if output.name in ("", ".."):
             output = Path(os.path.abspath(output))
         saved_model.check_name(output.name)
-        if output.exists() and not output.is_dir():
+        names = outputs.sizes(output)
+        if "" in names:
             raise ExportError(f"`output` {output} is a file; choose a folder.")
-        names = [file.name for file in output.iterdir()] if output.is_dir() else []
+        for name in saved_model.BESIDE:
+            outputs.fetch(output / name)
         # The next free version, as TensorFlow Serving counts.
         return output / str(max((int(name) for name in names if name.isdecimal()), default=0) + 1)
     if output.suffix != form.suffix and form.suffix:

@@ -9,6 +9,7 @@ from keras_r3d.system import command
 from keras_r3d.system.errors import R3DError
 from keras_r3d.system.objects import outputs
 from keras_r3d.system.progress import Progress
+from keras_r3d.system.text import shown
 from keras_r3d.system.work import Share
 
 _RULE = "keras_r3d.inference.segments.finding:SegmentRule"
@@ -49,7 +50,7 @@ def _main(arguments: command.Arguments, *, segments: bool = False) -> int:
         options = arguments.of(_SEGMENTS) | {"rule": rule if asked else None}
         found = classifier.evaluate_segments(**options)
         print(found)
-        print(f"Written into {found.save(output)}")
+        print(f"Written into {shown(found.save(output))}")
         return int(bool(found.errors))
     progress = Progress("videos") if sys.stdout.isatty() else None
     options = arguments.of(_EVALUATE) | arguments.of(command.SPREAD) | {"resumable": True}

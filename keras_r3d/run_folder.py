@@ -20,6 +20,8 @@ from keras_r3d.data.annotations import Problem, Video
 from keras_r3d.recipe import Recipe
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError, RunError
+from keras_r3d.system.objects import outputs
+from keras_r3d.system.text import shown
 
 if TYPE_CHECKING:
     from keras_r3d.data.decoding.reader import Reader
@@ -88,7 +90,7 @@ class Run:
         return path
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, {self.summary.get('status', 'unknown')})"
+        return f"Run({shown(self.path)!r}, {self.summary.get('status', 'unknown')})"
 
     @property
     def compared_split(self) -> str:
@@ -168,6 +170,7 @@ class Run:
         if problems:
             header = ["video", "status", "detail"]
             files.write_text(path, files.csv_text(header, [rows[name] for name in sorted(rows)]))
+            outputs.publish([path])
         if not problems or say is None:
             return
         say(f"{len(problems)} broken videos ({path}):")
@@ -180,6 +183,7 @@ class Run:
         """Adds to `summary.json`."""
         self.summary.update(values)
         files.write_json(self.path / SUMMARY, self.summary)
+        outputs.publish([self.path / SUMMARY])
 
 
 def _key(video: Video) -> tuple[str, float, float]:
@@ -288,8 +292,8 @@ def move_aside(path: Path, say: Callable[[str], None]) -> None:
 
 
 def open_run(path: str | Path) -> Run:
-    """Opens the folder of an earlier training; raises RunError if it is no run."""
-    path = Path(path)
+    """Opens the folder of an earlier training, also at a URL; raises RunError if it is no run."""
+    path = Path(outputs.fetched(path, "workdir"))
     if not (path / RECIPE).is_file():
         there = "is not the folder of a run" if path.is_dir() else "does not exist"
         raise RunError(

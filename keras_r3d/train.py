@@ -14,6 +14,7 @@ from keras_r3d.run_folder import Run
 from keras_r3d.system import command
 from keras_r3d.system.errors import InterruptedTraining, R3DError
 from keras_r3d.system.progress import Progress
+from keras_r3d.system.text import shown
 from keras_r3d.system.work import Share
 
 _TRAIN = "keras_r3d.training.experiment:train"
@@ -57,7 +58,7 @@ def closing_lines(run: Run) -> list[str]:
 
     Of several workers the first names the evaluation only, which was not done; the others nothing.
     """
-    summary, path = run.summary, shlex.quote(str(run.path))
+    summary, path = run.summary, shlex.quote(shown(run.path))
     few = run.recipe.few is not None
     if not few and "evaluation" not in summary:
         return [f"Next: python -m keras_r3d.evaluate --model {path}"] if summary else []
@@ -72,7 +73,7 @@ def closing_lines(run: Run) -> list[str]:
     commands += [f"keras_r3d.export --model {path} --format {name}" for name in formats]
     lines = ["", *(f"  {name:18}{value}" for name, value in rows), ""]
     looked = [run.path / name for name in (run_folder.CLIPS, run_folder.REPORT)]
-    lines.append(f"Look at {' and '.join(str(p) for p in looked if p.exists())}. Next:")
+    lines.append(f"Look at {' and '.join(shown(p) for p in looked if p.exists())}. Next:")
     lines += [f"  {python} -m {arguments}" for arguments in commands]
     if run.recipe.videos.rendered:
         lines.append("With videos of your own, a folder for each class:")

@@ -54,6 +54,7 @@ from keras_r3d.system import cluster, files
 from keras_r3d.system.devices import choose
 from keras_r3d.system.errors import ArgumentError, DataError, ModelError, VideoError, check_range
 from keras_r3d.system.objects import outputs
+from keras_r3d.system.text import shown
 from keras_r3d.system.work import Share, Spread, Spreading
 
 if TYPE_CHECKING:
@@ -266,8 +267,8 @@ class VideoClassifier:
         return self.made_of, ()
 
     def __repr__(self) -> str:
-        classifier = self._opened.classifier
-        return f"VideoClassifier({classifier.name}, {classifier.kind}: {len(self.classes)} classes)"
+        name, kind = shown(self._opened.classifier.name), self._opened.classifier.kind
+        return f"VideoClassifier({name}, {kind}: {len(self.classes)} classes)"
 
     def __str__(self) -> str:
         """Names each model, and says how it cuts and scores videos."""

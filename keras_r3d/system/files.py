@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -19,7 +20,7 @@ from typing import Any
 from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
 from keras_r3d.system.objects import outputs
 
-_PARTIAL = ".partial-"  # and the number of the process
+_PARTIAL = outputs.PARTIAL  # and the number of the process
 _TAIL = 16  # letters, that hold all suffixes
 _MOST_BYTES = 255  # of a file name on Linux and macOS
 _REMEDIES = {
@@ -167,6 +168,8 @@ def check_new(
     path: str | os.PathLike[str], argument: str, error: type[R3DError] = ArgumentError
 ) -> None:
     """Raises an error, naming `argument`, if something is at a path: nothing is ever replaced."""
+    if re.match(r"\w+:/", str(path)):  # a URL that its writer did not make a path of
+        raise error(f"`{argument}` must be a path, not a URL. Received: {path}")
     if os.path.lexists(path) or outputs.exists(Path(path)):
         raise error(f"{path} already exists; choose another `{argument}`.")
 

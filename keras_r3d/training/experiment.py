@@ -1,7 +1,9 @@
 """Trains as a recipe says, and evaluates what comes out; TensorFlow is imported last."""
 
 import dataclasses
+import functools
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
@@ -13,7 +15,9 @@ from keras_r3d.data import annotations
 from keras_r3d.recipe import Recipe
 from keras_r3d.run_folder import Run
 from keras_r3d.system import cluster
-from keras_r3d.system.errors import RecipeError, check_range
+from keras_r3d.system.errors import ArgumentError, RecipeError, check_range
+from keras_r3d.system.objects import outputs
+from keras_r3d.system.text import shown
 from keras_r3d.system.work import Share, Spread, Spreading
 
 if TYPE_CHECKING:
@@ -53,8 +57,8 @@ def train(
         recipe: name of a recipe that comes with keras_r3d, path of a TOML file, or a `Recipe`.
         data: folder of videos, CSV file or clip store; None renders those of recipes that need
             none.
-        workdir: folder of the run; a run of the same recipe found there is resumed. None is
-            runs/RECIPE, or runs/RECIPE-2, … where that has ended.
+        workdir: folder of the run, or s3://BUCKET/NAME, gs://BUCKET/NAME; a run of the same recipe
+            found there is resumed. None is runs/RECIPE, or runs/RECIPE-2, … where that has ended.
         overrides: changes of recipe keys, such as "train.epochs=5".
         weights: weights to start from: a name, a file, or the folder of a run (`model.weights`).
             Several to choose from, with recipe few: "motion,FILE".
@@ -96,48 +100,63 @@ def train(
             f"[few], and '{name}' has none: on several machines see docs/training.md."
         )
     spreading.check(workdir, "workdir")
-    path = Path(workdir) if workdir else run_folder.default_path(Path("runs"), name)
-    if not (path / run_folder.RECIPE).is_file():
-        run_folder.check_free(path)
+    if workdir is None:
+        path = run_folder.default_path(Path("runs"), name)
+    else:
+        path = outputs.local(workdir, "workdir")
+        if outputs.is_url(fspath(workdir)) and (fresh or os.environ.get("TF_CONFIG")):
+            raise ArgumentError(
+                f"`workdir` {workdir} is a URL: a training there takes no `fresh` (start over in "
+                "another one), and one machine (no TF_CONFIG)."
+            )
+    say = functools.partial(_say_shown, say)
+    with outputs.mirrored(path):
+        if not (path / run_folder.RECIPE).is_file():
+            run_folder.check_free(path)
 
-    from keras_r3d import applications  # noqa: F401 (first: says so if Keras runs on another backend)
-    from keras_r3d.inference.evaluation import evaluating
-    from keras_r3d.system.devices import choose
-    from keras_r3d.training import run
+        from keras_r3d import applications  # noqa: F401 (first: says so if Keras runs on another backend)
+        from keras_r3d.inference.evaluation import evaluating
+        from keras_r3d.system.devices import choose
+        from keras_r3d.training import run
 
-    place = _place_of(experiment, data, say)
-    if spreading.is_share:
-        return run.embed_share(
-            *(experiment, place, path),
+        place = _place_of(experiment, data, say)
+        if spreading.is_share:
+            return run.embed_share(
+                *(experiment, place, path),
+                devices=devices,
+                say=say,
+                progress=progress,
+                spread=spreading,
+            )
+        done = run.train_network(
+            experiment,
+            place,
+            path,
             devices=devices,
+            fresh=fresh,
+            cache_gib=cache_gib,
+            save_minutes=save_minutes,
+            save_steps=save_steps,
+            deterministic=deterministic,
+            histograms=histograms,
+            xla=xla,
+            callbacks=callbacks,
             say=say,
             progress=progress,
             spread=spreading,
         )
-    done = run.train_network(
-        experiment,
-        place,
-        path,
-        devices=devices,
-        fresh=fresh,
-        cache_gib=cache_gib,
-        save_minutes=save_minutes,
-        save_steps=save_steps,
-        deterministic=deterministic,
-        histograms=histograms,
-        xla=xla,
-        callbacks=callbacks,
-        say=say,
-        progress=progress,
-        spread=spreading,
-    )
-    alone = choose(devices).workers == 1
-    if experiment.few is None and alone:
-        run.choose_thresholds(done, devices, say)
-    if experiment.few is None and alone and "evaluation" not in done.summary:
-        say(f"\nEvaluation on split '{experiment.eval.split}':")
-        evaluating.evaluate_run(done, devices=devices, say=say)
-    return done
+        alone = choose(devices).workers == 1
+        if experiment.few is None and alone:
+            run.choose_thresholds(done, devices, say)
+        if experiment.few is None and alone and "evaluation" not in done.summary:
+            say(f"\nEvaluation on split '{experiment.eval.split}':")
+            evaluating.evaluate_run(done, devices=devices, say=say)
+        return done
+
+
+def _say_shown(say: Say, line: str) -> None:
+    """Says a line with the URL of a run in place of its folder here."""
+    say(shown(line))
 
 
 def dry_run(

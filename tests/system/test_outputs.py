@@ -1,11 +1,13 @@
 """Results at s3://, by fsspec, and a server that now and then fails. `make test-remote`."""
 
 import http.server
+import io
 import itertools
 import json
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -17,9 +19,10 @@ import pytest
 from conftest import write_classes
 from prepared import content
 
-from keras_r3d import applications
+from keras_r3d import VideoClassifier, applications
 from keras_r3d.data.decoding.flow_video import StoredFlow
-from keras_r3d.system.errors import ArgumentError, R3DError
+from keras_r3d.system import text
+from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
 from keras_r3d.system.objects import outputs
 
 ROOT = Path(__file__).parents[2]
@@ -255,6 +258,87 @@ def test_flow_is_that_of_a_folder(s3, noise, tmp_path):
     after = changed(s3, "flow/a/")
     assert {name for name in after if after[name] != before[name]} == {"flow/a/broken.mp4"}
     assert stored(s3, "flow/").keys() == wanted.keys()
+
+
+def test_a_run_is_trained_and_used_there(s3, tmp_path):
+    videos, test = tmp_path / "videos", tmp_path / "videos" / "test"
+    write_classes(videos / "train", 6)
+    write_classes(test, 2)
+    words = (videos, "--recipe=demo", "--deterministic", "--workdir", "s3://bucket/runs/one")
+    for change in ("train.epochs=3", "clips.size=32", "clips.frames=8", "model.width=0.0625"):
+        words += ("--set", change)
+    command = [sys.executable, "-m", "keras_r3d.train", *map(str, words)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        next(line for line in process.stdout if line.startswith("Epoch 1/3"))
+        process.terminate()
+        process.stdout.read()
+    assert process.returncode == 75
+    assert any(name.startswith("state/step_") for name in stored(s3, "runs/one/"))
+    said = run("train", *words, code=0)
+    assert "Resuming after epoch " in said
+    assert "Run folder: s3://bucket/runs/one " in said
+    folder = ("--workdir", tmp_path / "run")
+    run("train", *words[:3], *folder, *words[5:], code=0)
+    there, here = stored(s3, "runs/one/"), content(tmp_path / "run")
+    several = ("tensorboard/", "state/step_")  # as many as there were starts and interrupts
+    names = [{x for x in found if not x.startswith(several)} for found in (there, here)]
+    assert names[0] == names[1]
+    assert b"/tmp/keras_r3d-" not in b"".join(there.values())
+    last = max(name for name in here if name.startswith("state/step_"))
+    arrays = [dict(np.load(io.BytesIO(found[last]))) for found in (there, here)]
+    del arrays[0]["about.json"]  # has times
+    assert all(np.array_equal(array, arrays[1][name]) for name, array in arrays[0].items())
+
+    said = run("evaluate", "--model=s3://bucket/runs/one", "--split=train", code=0)
+    assert "Written into s3://bucket/runs/one/evaluations/train:" in said
+    model = VideoClassifier("s3://bucket/runs/one/best.keras")
+    assert repr(model).startswith("VideoClassifier(s3://bucket/runs/one/best.keras, ")
+    scores = model.predict(test / "red" / "0.avi").scores
+    other = VideoClassifier(tmp_path / "run").predict(test / "red" / "0.avi").scores
+    assert np.array_equal(scores, other)
+    for _ in range(2):
+        run("export", "--model=s3://bucket/runs/one", "--format=saved_model", code=0)
+    there = stored(s3, "runs/one/")
+    assert "evaluations/train/report.html" in there
+    exported = {name.split("/")[2] for name in there if name.startswith("export/one/")}
+    assert exported == {"1", "2", "batching.config", "models.config", "serving.md"}
+    assert "takes no --fresh" in run("train", *words[:5], "--fresh", code=1)
+    said = run("evaluate", "--model=s3://bucket/gone", code=1)
+    assert "--model s3://bucket/gone: there is nothing there" in said
+    said = run("view", videos, "--output=s3://bucket/sheet.png", code=1)
+    assert "--output must be a path, not a URL" in said
+
+
+def test_a_folder_is_mirrored_while_it_changes(s3, monkeypatch):
+    monkeypatch.setattr(outputs, "_MIRROR_SECONDS", 0.05)
+    s3.put_object(Bucket="bucket", Key="mirror/before.txt", Body=b"before")
+    folder = outputs.local("s3://bucket/mirror")
+
+    def wait_for(names):
+        while stored(s3, "mirror/").keys() != names:
+            time.sleep(0.05)
+
+    with outputs.mirrored(folder):
+        assert content(folder) == {"before.txt": b"before"}
+        (folder / "a").mkdir()
+        (folder / "a" / "new.txt").write_text("new")
+        (folder / ".partial-1-x.txt").write_text("half")
+        wait_for({"before.txt", "a/new.txt"})
+        (folder / "before.txt").unlink()
+        wait_for({"a/new.txt"})
+        (folder / "a" / "new.txt").write_text("newer")
+    assert stored(s3, "mirror/") == {"a/new.txt": b"newer"}
+
+    def refuse(*_):
+        raise WriteError("s3://bucket/mirror could not be used: no answer.")
+
+    monkeypatch.setattr(outputs, "_MIRROR_SECONDS", 1000)
+    monkeypatch.setattr(outputs, "_put", refuse)
+    monkeypatch.setattr(text, "shown_as", dict(text.shown_as))
+    with pytest.raises(WriteError) as raised, outputs.mirrored(folder):
+        (folder / "last.txt").write_text("kept")
+    assert str(raised.value).endswith(f"no answer. The files are kept in {folder}.")
+    assert (folder / "last.txt").read_text() == "kept"
 
 
 def changed(s3, prefix: str) -> dict[str, object]:

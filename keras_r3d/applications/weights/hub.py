@@ -4,6 +4,7 @@ import re
 import urllib.parse
 
 from keras_r3d.system.errors import WeightsError
+from keras_r3d.system.objects import outputs
 
 SCHEME = "hf://"
 _ADDRESS = re.compile(r"hf://([^/@#]+/[^/@#]+)(?:@([^/@#]+))?/([^#]+)(#.+)?")
@@ -12,12 +13,13 @@ _ADDRESS = re.compile(r"hf://([^/@#]+/[^/@#]+)(?:@([^/@#]+))?/([^#]+)(#.+)?")
 def fetch(weights: str) -> str:
     """Returns the path of the file that an address stands for; what is none, as it came.
 
+    Of s3:// and gs:// it is a file or a folder, downloaded each time.
     `hf://OWNER/NAME@REVISION/FILE` names a branch, tag or commit (its "/" as %2F); `#KEY` stays
     behind the path. huggingface_hub downloads the file into its cache, with its own token.
     WeightsError says what is wrong, in words of ours only: theirs might repeat what was sent.
     """
     if not weights.startswith(SCHEME):
-        return weights
+        return outputs.fetched(weights, "model")
     if (match := _ADDRESS.fullmatch(weights)) is None:
         raise WeightsError(
             "An address on the Hugging Face hub must be hf://OWNER/NAME/FILE or "

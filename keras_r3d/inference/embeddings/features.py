@@ -214,7 +214,7 @@ def store(
                 f"None of the {len(videos)} videos can be read. The first:\n{reasons}"
             )
         metadata = request | {
-            "model": os.path.abspath(model.name),
+            "model": shown(os.path.abspath(model.name)),
             "data_dir": side.data or None,
             "split": side.name or None,
             **({"several_labels": True} if has_several(videos) else {}),

@@ -19,6 +19,7 @@ from keras_r3d.inference.models.opening import Opened
 from keras_r3d.inference.prediction import fusion
 from keras_r3d.inference.prediction.kept import KeptPredictions, is_served
 from keras_r3d.inference.prediction.scoring import TIMEOUT
+from keras_r3d.system.text import shown
 from keras_r3d.system.work import Progress, Share, Spread
 
 
@@ -46,7 +47,7 @@ def evaluate(
     if len(models) == 1:
         sides = [open_split(models[0], data, split, frame_rate)]
         how = {key: getattr(first.eval, key) for key in ("windows", "views", "average")}
-        described: dict[str, Any] = {"model": first.name, "protocol": how}
+        described: dict[str, Any] = {"model": shown(first.name), "protocol": how}
     else:
         split = split or first.eval.split
         sides = [open_split(opened, data, split, frame_rate) for opened in models]
@@ -55,7 +56,10 @@ def evaluate(
             dataclasses.replace(side, videos=videos)
             for side, videos in zip(sides, aligned, strict=True)
         ]
-        described = {"fused": [model.name for model in classifiers], "weights": list(weights)}
+        described = {
+            "fused": [shown(model.name) for model in classifiers],
+            "weights": list(weights),
+        }
     folder = results.folder_of(models, weights, sides[0].name, protocol, data)
     place = output or folder
     spread.check(place)
@@ -145,16 +149,18 @@ def report(evaluation: Evaluation, output: str | Path | None, say: Callable[[str
     if folder is None:
         say("Nothing was written: pass --output FOLDER.")
     else:
-        say(f"Written into {folder}: {', '.join(evaluation.save(output))}")
+        say(f"Written into {shown(folder)}: {', '.join(evaluation.save(output))}")
     if evaluation.run is not None and evaluation.reader is not None:
         evaluation.run.report_problems(evaluation.reader.problems, say)
 
 
 def titles(models: Sequence[Opened]) -> list[str]:
     """Returns what models are called beside each other: their runs, else their files."""
-    return [str(model.run.path) if model.run else model.classifier.name for model in models]
+    places = [model.run.path if model.run else model.classifier.name for model in models]
+    return [shown(place) for place in places]
 
 
 def headline(model: Classifier) -> str:
     """Returns a model, and how it scores videos, in words."""
-    return f"{model.name} ({model.described}): {protocols.described(model.clips, model.eval)}"
+    how = protocols.described(model.clips, model.eval)
+    return shown(f"{model.name} ({model.described}): {how}")

@@ -77,7 +77,7 @@ class Evaluation:
         if folder is not None:
             files.check_new(place, "folder")
         names = results.write(self, place)
-        outputs.publish([place])
+        outputs.publish(place / name for name in names)
         if self.parts is not None:
             outputs.remove(self.parts)
         return names

@@ -29,6 +29,7 @@ from keras_r3d.pictures.timeline import Part
 from keras_r3d.run_folder import Run
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError, DataError, check_range
+from keras_r3d.system.objects import outputs
 
 _COLUMNS = ("video", *(field.name for field in dataclasses.fields(Segment)))
 _LEAST = 0.1  # seconds of a window
@@ -261,14 +262,15 @@ class SegmentEvaluation:
             WriteError: it cannot be written.
         """
         if folder is not None:
-            files.check_new(folder, "folder")
-            place = Path(folder)
+            place = outputs.local(folder, "folder")
+            files.check_new(place, "folder")
         elif self.run is None:
             raise ArgumentError("`folder` is missing: this model is of no run.")
         else:
             place = self.run.path / run_folder.EVALUATIONS / f"{self.split}-segments"
             rule = dataclasses.asdict(self.rule)
             files.write_json(self.run.path / run_folder.SEGMENT_RULE, rule)
+            outputs.publish([self.run.path / run_folder.SEGMENT_RULE])
         files.make_folder(place)
         values = self.figures()
         with files.together(place, [path.name for path in place.glob("*.png")]) as new:
@@ -282,6 +284,7 @@ class SegmentEvaluation:
             for name, video in zip(titles, self.found, strict=True):
                 if len(video.window_scores):
                     fonts.save(video.timeline(10), new / files.file_name(name, ".png"))
+        outputs.publish([place])
         return place
 
 

@@ -4,12 +4,14 @@ A file that is put is whole, or not there. Messages name the URL in place of the
 """
 
 import atexit
+import contextlib
 import functools
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from keras_r3d.system.retrying import retry
 _WRITABLE = ("s3", "gs")
 _TRIES, _AT_A_TIME = 5, 16
 _TRIES_OF_A_REQUEST = 3  # of the many that a large file takes
+_MIRROR_SECONDS = 60.0
+PARTIAL = ".partial-"  # how names begin of what is being written
 _urls: dict[Path, str] = {}  # of folders here, those that they stand for
 
 
@@ -94,6 +98,80 @@ def fetch(path: Path) -> None:
     if url := _url(path):
         _remove_here(path)
         _all(functools.partial(_get, path, url), _call(url, "find", url))
+
+
+def fetched(place: str | os.PathLike[str], argument: str) -> str:
+    """Returns where a file or folder lies here, fetched if it is at such a URL.
+
+    Raises:
+        ArgumentError: nothing is there.
+        WriteError: it cannot be had.
+    """
+    name = os.fspath(place)
+    if name.partition("://")[0] not in _WRITABLE or not is_url(name):
+        return name
+    path = local(name, argument)
+    fetch(path)
+    if not path.exists():
+        raise ArgumentError(f"`{argument}` {path}: there is nothing there.")
+    return str(path)
+
+
+@contextlib.contextmanager
+def mirrored(folder: Path) -> Iterator[None]:
+    """Makes a folder what is at the URL that it stands for, and keeps that URL like it.
+
+    What was written is put there once a minute, the oldest first, and in the end. If it cannot be
+    put then, it is kept here, and the WriteError says where.
+    """
+    if not _url(folder):
+        yield
+        return
+    fetch(folder)
+    put, done = _files(folder), threading.Event()
+
+    def repeat() -> None:
+        while not done.wait(_MIRROR_SECONDS):
+            with contextlib.suppress(WriteError):  # until the next time
+                _mirror(folder, put)
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        try:
+            _mirror(folder, put)
+        except WriteError as error:
+            atexit.unregister(shutil.rmtree)
+            reason = str(error)  # with the URL
+            text.shown_as.clear()
+            raise WriteError(f"{reason} The files are kept in {folder}.") from error
+
+
+def _files(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Returns when each file in a folder was written, and its size."""
+    found = {}
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+            if path.is_file() and f"/{PARTIAL}" not in str(path):
+                status = path.stat()
+                found[path] = status.st_mtime_ns, status.st_size
+    return found
+
+
+def _mirror(folder: Path, put: dict[Path, tuple[int, int]]) -> None:
+    """Puts the files that are not as in `put`, and removes those that are gone; changes `put`."""
+    now = _files(folder)
+    for path, status in sorted(now.items(), key=lambda item: item[1]):
+        if put.get(path) != status and path.exists():
+            _put(path)
+            put[path] = status
+    for path in put.keys() - now.keys():
+        remove(path)
+        del put[path]
 
 
 def remove(path: Path) -> None:
