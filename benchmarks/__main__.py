@@ -23,6 +23,7 @@ _KINDS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "pipeline": ("benchmarks.clips.pipeline:run", "data", {}),
     "prepare": ("benchmarks.clips.prepare:run", "data", {}),
     "memory": ("benchmarks.clips.memory:run", "data", {}),
+    "scale": ("benchmarks.scale:run", "", {"clips": 300_000}),
     "motion": ("benchmarks.clips.motion:run", "", {"clips": 536}),
 }
 _MISSING = {
@@ -37,7 +38,8 @@ def _main(arguments: command.Arguments, *, kind: str, json: str | None = None) -
     Args:
         kind: train (a step), few (a whole training on few videos), few_shots (its accuracy by the
             number of videos), evaluate, export, checkpoint (of PyTorch, read), pipeline (training
-            clips), prepare (a store), memory (of open videos), or motion (rendered clips).
+            clips), prepare (a store), memory (of open videos), scale (plan and last step of a
+            scan), or motion (rendered clips).
         json: also writes the figures to this file.
     """
     if kind not in _KINDS:

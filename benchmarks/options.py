@@ -21,8 +21,8 @@ class Options:
         weights: few, few_shots: in place of the recipe's, such as a .keras file.
         model: network. By default r3d34, of export r3d18.
         rounds: turns of each contender.
-        clips: pipeline, export, motion: clips in a turn; prepare, evaluate: videos. By default 64,
-            of export 4, of motion 536.
+        clips: pipeline, export, motion: clips in a turn; prepare, evaluate, scale: videos. By
+            default 64, of export 4, of motion 536, of scale 300,000.
         cores: pipeline: most cores given to our loader, by default all; export: of each, by
             default 1.
         batch_size: train: clips in a step.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import STEP, write_video
 
-from benchmarks import few
+from benchmarks import few, scale
 from benchmarks.clips import draws, motion, pipeline
 from benchmarks.clips.contenders import FROM_VIDEOS
 from benchmarks.options import Options
@@ -203,6 +203,13 @@ def test_rendering_motion_is_measured(capsys):
         assert 0 < row["lowest"] <= row["rate"] <= row["highest"]
         assert row["cpu rate"] > 0
     assert "16x16x16, one thread" in capsys.readouterr().out
+
+
+def test_planning_and_joining_are_measured(capsys):
+    figures = scale.run(Options(clips=640))
+    assert figures["files"] == 65, "a plan and parts of 10 videos"
+    assert all(value > 0 for value in figures.values())
+    assert "join_seconds" in capsys.readouterr().out
 
 
 @pytest.mark.slow
