@@ -16,11 +16,12 @@ from store_batches import batches, stream
 
 from keras_r3d import recipe
 from keras_r3d.data.opening import open_source
-from keras_r3d.data.store import Store, remote
+from keras_r3d.data.store import Store
 from keras_r3d.inference.evaluation.evaluating import evaluate_videos
 from keras_r3d.inference.models.classifier import Classifier
 from keras_r3d.system import retrying
 from keras_r3d.system.errors import R3DError, StoreError, UnreachableError
+from keras_r3d.system.objects import remote
 from keras_r3d.training import run as training
 
 TESTS = Path(__file__).parents[1]

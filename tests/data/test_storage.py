@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 from range_server import RangeServer
 
-from keras_r3d.data.store import remote, storage
+from keras_r3d.data.store import storage
 from keras_r3d.data.store.storage import Storage, is_url
 from keras_r3d.system import files, retrying
 from keras_r3d.system.errors import StoreError, UnreachableError
+from keras_r3d.system.objects import remote
 
 ROOT = Path(__file__).parents[2]
 SHARD = np.random.default_rng(0).bytes(3_000_000)
@@ -330,7 +331,7 @@ def test_what_may_pass_is_tried_again(server, fault):
     server.always = fault
     with pytest.raises(UnreachableError, match=r"store\.json could not be read: .*Asked 5 times"):
         web_store.read("store.json", 3, 5)
-    assert len(server.requests) == 1 + storage.RETRIES == 5
+    assert len(server.requests) == 1 + remote.RETRIES == 5
 
 
 @pytest.mark.parametrize("fault", [401, 403])
@@ -367,7 +368,7 @@ def test_a_silent_server_is_given_up(server, monkeypatch):
 
 def test_a_slow_server_is_given_up(server, monkeypatch):
     monkeypatch.setattr(remote, "SILENCE_SECONDS", 0.1)
-    monkeypatch.setattr(storage, "SLOWEST_BYTES_PER_SECOND", 10**9)
+    monkeypatch.setattr(remote, "SLOWEST_BYTES_PER_SECOND", 10**9)
     web_store = Storage(server.address + "/store")
     web_store.size("shards/00000.jpegs")
     server.always = "slow"
@@ -398,8 +399,8 @@ def test_what_is_not_http():
 
 
 def test_the_wait_for_a_dead_server_stays_below_a_minute():
-    seconds = remote.SILENCE_SECONDS + 100_000 / storage.SLOWEST_BYTES_PER_SECOND
-    assert (1 + storage.RETRIES) * seconds < 60  # of all requests, and the pauses between them
+    seconds = remote.SILENCE_SECONDS + 100_000 / remote.SLOWEST_BYTES_PER_SECOND
+    assert (1 + remote.RETRIES) * seconds < 60  # of all requests, and the pauses between them
 
 
 def test_a_server_that_closes_idle_connections(server):
@@ -464,7 +465,7 @@ def cached(tmp_path: Path) -> list[Path]:
 
 
 def test_local_copy_is_made_once(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(remote, "PIECE_BYTES", 1000)
     content = FILES["index/clip.u32"]
     web_store = Storage(server.address + "/store")
     path = web_store.local_copy("index/clip.u32", 4000, sha256(content))
@@ -494,7 +495,7 @@ def test_local_copies_from_many_threads(server, tmp_path):
 
 
 def test_a_download_survives_faults_and_leaves_nothing_of_a_failure(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(storage, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(remote, "PIECE_BYTES", 1000)
     content = FILES["index/clip.u32"]
     web_store = Storage(server.address + "/store")
     web_store.size("index/clip.u32")
@@ -569,7 +570,7 @@ def in_process(request, tmp_path):
             import numpy as np
             if {request.param!r} == "TensorFlow":
                 sys.modules["fsspec"] = None
-            from keras_r3d.data.store import remote
+            from keras_r3d.system.objects import remote
             from keras_r3d.data.store.storage import Storage
             from keras_r3d.system import retrying
             from keras_r3d.system.errors import R3DError

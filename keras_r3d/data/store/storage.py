@@ -4,22 +4,18 @@ import contextlib
 import errno
 import functools
 import io
-import math
 import os
 import stat
 import threading
 from pathlib import Path
 from typing import Any
 
-from keras_r3d.data.store import remote
-from keras_r3d.data.store.remote import Span
 from keras_r3d.system import files
-from keras_r3d.system.errors import StoreError, UnreachableError
-from keras_r3d.system.objects.calls import SLOWEST_BYTES_PER_SECOND, is_url
-from keras_r3d.system.retrying import PassingError, retry
+from keras_r3d.system.errors import StoreError
+from keras_r3d.system.objects import remote
+from keras_r3d.system.objects.calls import is_url
+from keras_r3d.system.objects.remote import Span
 
-RETRIES = 4
-PIECE_BYTES = 8 * 2**20  # of a file that is downloaded whole
 OPEN_FILES = 64  # of a folder on the disk
 _REMEDIES = {
     errno.EACCES: "see that you may read it.",
@@ -113,8 +109,8 @@ class Storage:
         files.make_folder(path.parent)
         with files.atomic(path) as temporary:
             with temporary.open("wb") as file:
-                for offset in range(0, size, PIECE_BYTES):
-                    file.write(self.read(name, offset, min(PIECE_BYTES, size - offset)))
+                for offset in range(0, size, remote.PIECE_BYTES):
+                    file.write(self.read(name, offset, min(remote.PIECE_BYTES, size - offset)))
             if (digest := files.sha256(temporary)) != sha256:
                 raise StoreError(
                     f"{self.place(name)} is not the file that was expected: its SHA-256 begins "
@@ -122,33 +118,12 @@ class Storage:
                 )
 
     def _ask(self, name: str, span: Span) -> Any:
-        """Asks, with retries; each has time in proportion to the bytes that are asked for."""
-        place, size = self.place(name), span[1] if span else 1
-        seconds = remote.SILENCE_SECONDS + size / SLOWEST_BYTES_PER_SECOND
-
-        def ask(_: float) -> Any:
-            answer = self._files.ask(place, span, seconds)
-            if span and len(answer) != size:
-                raise PassingError(f"{len(answer):,} of {size:,} bytes came")
-            return answer
-
-        def failure(reason: str) -> UnreachableError:
-            return UnreachableError(
-                f"{place} could not be read: {reason} Check the address and the network, and "
-                "that the server is up; then run again."
-            )
-
+        place = self.place(name)
         try:
-            return retry(ask, retries=RETRIES, deadline_seconds=math.inf, failure=failure)
+            return remote.ask(self._files, place, span)
         except FileNotFoundError as error:
             raise _MissingError(
                 f"{place}: there is no such file; check the path: is the store there, and complete?"
-            ) from error
-        except PermissionError as error:
-            raise UnreachableError(
-                f"{place}: the server refuses to give it ({error}). Check the credentials of this "
-                "machine and that they may read it; some servers, S3 among them, also say so of a "
-                "file that is not there."
             ) from error
 
 

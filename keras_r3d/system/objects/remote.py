@@ -6,17 +6,28 @@ with the server's reason, PassingError if it may be answered the next time, or a
 """
 
 import contextlib
+import math
 import os
 import re
 import time
 import urllib.parse
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 from keras_r3d.system import http
 from keras_r3d.system.errors import StoreError, UnreachableError
-from keras_r3d.system.objects.calls import PACKAGES, SILENCE_SECONDS, FileSystem, phrase
-from keras_r3d.system.retrying import PassingError
+from keras_r3d.system.objects.calls import (
+    PACKAGES,
+    SILENCE_SECONDS,
+    SLOWEST_BYTES_PER_SECOND,
+    FileSystem,
+    phrase,
+)
+from keras_r3d.system.retrying import PassingError, retry
+
+RETRIES = 4
+PIECE_BYTES = 8 * 2**20  # of a file that is downloaded whole
 
 _TENSORFLOW_S3 = {  # as of fsspec; read when the first file is opened
     "S3_CONNECT_TIMEOUT_MSEC": f"{1000 * SILENCE_SECONDS:.0f}",
@@ -24,25 +35,78 @@ _TENSORFLOW_S3 = {  # as of fsspec; read when the first file is opened
     **{"AWS_RETRY_MODE": "standard", "AWS_MAX_ATTEMPTS": "1"},
 }
 
+_VERSIONS = ("ETag", "etag", "content_md5", "LastModified", "last_modified", "mtime")  # of fsspec
+
 Span = tuple[int, int] | None
+T = TypeVar("T")
+
+
+class About(NamedTuple):
+    """What is known of a file without reading it: `version` changes with it, "" if unknown."""
+
+    size: int
+    version: str
 
 
 def open_url(url: str) -> "Web | Fsspec | TensorFlow":
     """Returns what reads the files below a URL; nothing is read yet."""
-    scheme, _, rest = url.partition("://")
-    scheme = scheme.lower()
+    scheme = url.partition("://")[0].lower()
     if scheme in ("http", "https"):
         return Web(url)
-    root = f"{scheme}://{rest.rstrip('/')}"
+    try:
+        return Fsspec(url)
+    except ImportError:
+        return TensorFlow(_bucket(url), scheme)
+
+
+def ask(files: Any, place: str, span: Span) -> Any:
+    """Asks for a range, or the size, with time in proportion to its bytes, as `retried`."""
+    size = span[1] if span else 1
+    seconds = SILENCE_SECONDS + size / SLOWEST_BYTES_PER_SECOND
+
+    def once() -> Any:
+        answer = files.ask(place, span, seconds)
+        if span and len(answer) != size:
+            raise PassingError(f"{len(answer):,} of {size:,} bytes came")
+        return answer
+
+    return retried(once, place)
+
+
+def retried(ask: Callable[[], T], place: str) -> T:
+    """Asks until there is an answer; raises FileNotFoundError, or UnreachableError."""
+
+    def failure(reason: str) -> UnreachableError:
+        return UnreachableError(
+            f"{place} could not be read: {reason} Check the address and the network, and that the "
+            "server is up; then run again."
+        )
+
+    try:
+        return retry(lambda _: ask(), retries=RETRIES, deadline_seconds=math.inf, failure=failure)
+    except PermissionError as error:
+        raise UnreachableError(
+            f"{place}: the server refuses to give it ({error}). Check the credentials of this "
+            "machine and that they may read it; some servers, S3 among them, also say so of a "
+            "file that is not there."
+        ) from error
+
+
+def _bucket(url: str) -> str:
+    """Returns the URL of a folder in a bucket, or raises StoreError, which shows no password."""
+    scheme, _, rest = url.partition("://")
+    scheme, host = scheme.lower(), rest.partition("/")[0]
     if scheme not in PACKAGES:
         schemes = ", ".join(f"{name}://" for name in (*PACKAGES, "http", "https"))
-        raise StoreError(f"{scheme}:// is unknown; a store lies in a folder or at {schemes}.")
-    if rest.startswith("/") or not rest:
-        raise StoreError(f"{root}: the bucket is missing, as in {scheme}://bucket/folder .")
-    try:
-        return Fsspec(root, scheme)
-    except ImportError:
-        return TensorFlow(root, scheme)
+        raise StoreError(f"{scheme}:// is unknown; expected a folder, or one of {schemes}.")
+    if not host:
+        raise StoreError(f"{url}: the bucket is missing, as in {scheme}://bucket/folder .")
+    if set(host) & set(":@") and scheme != "hdfs":
+        raise StoreError(
+            f"A URL of {scheme}:// must have a bucket, and no user's name and password, as in "
+            f"{scheme}://bucket/folder : credentials come from the environment."
+        )
+    return f"{scheme}://{rest.rstrip('/')}"
 
 
 class Web:
@@ -63,7 +127,15 @@ class Web:
 
     def ask(self, place: str, span: Span, seconds: float) -> Any:
         # Asking for the first byte tells more than HEAD does: whether the server can do ranges.
-        (offset, size), until = span or (0, 1), time.monotonic() + seconds
+        content, about = self._ask(place, *(span or (0, 1)), seconds)
+        return content if span else about.size
+
+    def about(self, place: str, seconds: float) -> About:
+        """Returns what is known of a file; raises as `ask`."""
+        return self._ask(place, 0, 1, seconds)[1]
+
+    def _ask(self, place: str, offset: int, size: int, seconds: float) -> tuple[bytes, About]:
+        until = time.monotonic() + seconds
         url = self.root + urllib.parse.quote(place.removeprefix(self.root)) + self._query
         headers = {"Range": f"bytes={offset}-{offset + size - 1}"}
         silence = min(seconds, SILENCE_SECONDS)
@@ -74,6 +146,7 @@ class Web:
         except http.HttpError as error:
             raise UnreachableError(f"{place}: {error}. Check the address.") from error
         text = answer.headers.get("Content-Range", "")
+        version = answer.headers.get("ETag") or answer.headers.get("Last-Modified", "")
         match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", text)
         if answer.status in (404, 410):
             raise FileNotFoundError
@@ -82,33 +155,54 @@ class Web:
         if answer.status == 200:
             raise StoreError(
                 f"{place}: the server sends the whole file where a range was asked for (200, not "
-                "206). Serve the store with one that answers ranges (nginx, Apache, …; `python -m "
+                "206). Serve it with one that answers ranges (nginx, Apache, …; `python -m "
                 "http.server` does not), or copy it to the disk."
             )
         if answer.status == 416:  # behind the end; of an empty file, that is any byte
-            return b"" if span else int(match[2]) if match else 0
+            return b"", About(int(match[2]) if match else 0, version)
         if answer.status != 206 or match is None or int(match[1] or -1) != offset:
             raise StoreError(
                 f"{place}: bytes from {offset:,} on were asked for, the server answered {status} "
                 f"{text}. Check the address, or copy the store to the disk."
             )
-        return content if span else int(match[2])
+        return content, About(int(match[2]), version)
 
 
 class Fsspec:
-    """A range is one request."""
+    """A range is one request. ImportError where a package is missing."""
 
-    def __init__(self, root: str, scheme: str):
-        self.root, self._system = root, FileSystem(scheme)
+    def __init__(self, root: str):
+        self.root = _bucket(root)
+        self.scheme = self.root.partition("://")[0]
+        self._system = FileSystem(self.scheme)
 
     def ask(self, place: str, span: Span, seconds: float) -> Any:
         if span is not None:
             range_ = {"start": span[0], "end": sum(span)}
             return self._system.call("cat_file", place, seconds=seconds, **range_)
+        return self.about(place, seconds).size
+
+    def about(self, place: str, seconds: float) -> About:
+        """Returns what is known of a file; raises as `ask`."""
         answer = self._system.call("info", place, seconds=seconds)
         if answer["type"] != "file":
             raise FileNotFoundError
-        return answer["size"]
+        return _about(answer)
+
+    def find(self, place: str, seconds: float, *, deep: bool) -> dict[str, About]:
+        """Returns the files in a folder, by URL, or with `deep` also those below; or raises."""
+        if deep:
+            rows = self._system.call("find", place, seconds=seconds, detail=True).values()
+        else:
+            rows = self._system.call("ls", place, seconds=seconds, detail=True)
+        return {
+            f"{self.scheme}://{row['name']}": _about(row) for row in rows if row["type"] == "file"
+        }
+
+
+def _about(row: dict[str, Any]) -> About:
+    version = next((str(row[key]) for key in _VERSIONS if row.get(key)), "")
+    return About(int(row["size"]), version.strip('"'))
 
 
 class TensorFlow:
