@@ -122,7 +122,7 @@ class Run:
         from keras_r3d.data import opening
 
         trained_on = self.summary["data_dir"]
-        as_recorded = data_dir is None and not opening.is_store(trained_on)
+        as_recorded = data_dir is None and not opening.has_own_list(trained_on)
         try:
             recorded = annotations.read(self.path / VIDEOS, "", must_exist=as_recorded)
         except DataError as error:
@@ -147,11 +147,13 @@ class Run:
         if set(splits) != {"train"}:
             return source.annotations.split(split), source.reader
         split_of = {
-            os.path.relpath(video.path, self.summary["video_root"]): name
+            annotations.relative(video.path, self.summary["video_root"]): name
             for name, videos in recorded.splits.items()
             for video in videos
         }
-        pairs = ((video, os.path.relpath(video.path, source.root)) for video in splits["train"])
+        pairs = (
+            (video, annotations.relative(video.path, source.root)) for video in splits["train"]
+        )
         return [v for v, path in pairs if split_of.get(path, split) == split], source.reader
 
     def report_problems(

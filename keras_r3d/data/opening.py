@@ -17,6 +17,8 @@ from keras_r3d.data.unpacking import unpacked
 from keras_r3d.recipe import Clips, VideoList
 from keras_r3d.recipe.schema import HoldOut
 from keras_r3d.system.errors import DataError, check_range
+from keras_r3d.system.objects import inputs
+from keras_r3d.system.objects.calls import is_url
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -87,7 +89,17 @@ def open_source(
         name = AUTO
     of_files = video_reader(data_dir, clips, cache_gib)
     labeled = lists.read(data_dir, name, **reading, **hold_out)
+    marker = f"{lists.absolute(data_dir)}/{flow_folder.MARKER}"
+    if is_url(marker) and inputs.is_listed(marker):
+        raise DataError(
+            f"{data_dir} holds optical flow, which is read on the disk only: copy it there."
+        )
     return Source(labeled, of_files, lists.absolute(data_dir), lists.root(data_dir))
+
+
+def has_own_list(data_dir: str | Path) -> bool:
+    """Whether a place has one list of videos, which says all of them: a store, or rendered ones."""
+    return str(data_dir) == motion.URL or is_store(data_dir)
 
 
 def _store_reader(opened: str | Path | Store, clips: Clips) -> StoreReader:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Generator, Sequence
 from multiprocessing import connection
 from typing import Any
 
-from keras_r3d.system.errors import VideoError, WriteError
+from keras_r3d.system.errors import UnreachableError, VideoError, WriteError
 
 LOST = ("time limit", "crash")  # statuses of items whose process says nothing
+_ENDING = (WriteError, UnreachableError)  # the next item would fare no better
 _SIGNAL_WHEN_PARENT_ENDS = 1  # PR_SET_PDEATHSIG of Linux
 _threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
@@ -39,7 +40,7 @@ def run(
     """Calls a function of a module with each item, in parallel processes.
 
     Yields an item's number and its result, or a `Failure`, in the order they are done; a VideoError
-    is one. A WriteError is raised.
+    is one. A WriteError or UnreachableError is raised.
     """
     context = multiprocessing.get_context("spawn")
     idle: list[tuple[Any, connection.Connection]] = []
@@ -63,7 +64,7 @@ def run(
                 except EOFError:
                     process.join()
                     result = Failure("crash", f"its process ended with code {process.exitcode}")
-                if isinstance(result, WriteError):
+                if isinstance(result, _ENDING):
                     raise result
                 yield index, result
             for pipe, (process, index, deadline) in list(active.items()):
@@ -77,12 +78,12 @@ def run(
 
 
 def call(function: Callable[[Any], Any], item: Any) -> Any:
-    """Calls a function; returns its result, a `Failure` or a WriteError."""
+    """Calls a function; returns its result, a `Failure`, or an error that ends all."""
     try:
         return function(item)
     except VideoError as error:
         return Failure(error.status, str(error))
-    except WriteError as error:
+    except _ENDING as error:
         return error
 
 

@@ -1,7 +1,6 @@
 """Checks before a training starts or resumes: recipe, devices, data, folder, other workers."""
 
 import dataclasses
-import os
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -204,7 +203,7 @@ def check_together(devices: Devices, recipe: Recipe, source: Source, step: int) 
         recipe, model=dataclasses.replace(model, weights=model.weights and "weights")
     )
     lines = [recipes.dumps(same_everywhere)] + [
-        f"{split} {os.path.relpath(video.path, source.root)} {video.label}"
+        f"{split} {annotations.relative(video.path, source.root)} {video.label}"
         for split, videos in source.annotations.splits.items()
         for video in videos
     ]

@@ -2,7 +2,6 @@
 
 import csv
 import itertools
-import os
 from pathlib import Path
 
 from keras_r3d import run_folder
@@ -83,7 +82,7 @@ def _read(run: Run, path: Path) -> str:
 def _below(listed: str, root: str) -> list[str]:
     """Returns the lines of a list of videos, with paths below the folder they are in."""
     rows = list(csv.reader(listed.splitlines(keepends=True)))
-    named = [[os.path.relpath(path, root), *values] for path, *values in rows[1:]]
+    named = [[annotations.relative(path, root), *values] for path, *values in rows[1:]]
     return files.csv_text(rows[0], named).splitlines()
 
 
@@ -91,7 +90,10 @@ def _fingerprints(source: Source) -> str:
     videos = {video.name: video for split in source.annotations.splits.values() for video in split}
     every = -(-len(videos) // _CHECKSUMS)
     rows = [
-        (os.path.relpath(name, source.root), *source.reader.fingerprint(video, not number % every))
+        (
+            annotations.relative(name, source.root),
+            *source.reader.fingerprint(video, not number % every),
+        )
         for number, (name, video) in enumerate(sorted(videos.items()))
     ]
     return files.csv_text(("video", "size", "sha256"), rows)

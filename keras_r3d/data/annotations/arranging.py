@@ -13,14 +13,19 @@ from keras_r3d.data.annotations.video import (
     Annotations,
     Splits,
     Video,
+    absolute,
     file_lines,
     is_text,
+    located,
     note,
+    relative,
     root,
     some,
 )
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError, noted
+from keras_r3d.system.objects import inputs
+from keras_r3d.system.objects.calls import is_url
 
 QUARANTINE = "quarantine.txt"  # in a data folder: videos to skip, one path a line
 LAYOUT = """\
@@ -50,15 +55,15 @@ def arrange(
     What is `trained_on` must have training videos, of two classes at least, and no classes without.
     A trained classifier can be evaluated on such.
     """
-    folder = Path(root(data_dir))
+    folder = root(data_dir)
     notes: list[str] = []
     several = any(map(has_several, splits.values()))
     if several:
         splits = {split: with_several(videos) for split, videos in splits.items()}
     if not quarantined:
         _, listed = _read_quarantine(folder)
-        skipped = _take_out(splits, lambda video: os.path.abspath(video.path) in listed)
-        notes += note(skipped, f"videos are skipped by {folder / QUARANTINE}")
+        skipped = _take_out(splits, lambda video: absolute(video.path) in listed)
+        notes += note(skipped, f"videos are skipped by {folder}/{QUARANTINE}")
     nameless = _take_out(splits, lambda video: not is_text(video.path))
     shown = [os.fsencode(path).decode(errors="backslashreplace") for path in nameless]
     notes += note(shown, "videos whose names are not UTF-8 are skipped; rename them")
@@ -179,19 +184,19 @@ def _check_classes(splits: Splits, classes: list[str], notes: list[str]) -> None
 
 def add_to_quarantine(data_dir: str | Path, paths: list[str]) -> Path:
     """Adds files to quarantine.txt, keeping what it lists already; returns its path."""
-    folder = Path(root(data_dir))
-    path = folder / QUARANTINE
+    folder = root(data_dir)
+    path = Path(folder, QUARANTINE)
     lines, listed = _read_quarantine(folder)
     for name in paths:
         if len(name.splitlines()) > 1:
             raise DataError(f"{name!r} cannot be listed in {path}: rename the file.")
-    new = [os.path.relpath(p, folder) for p in paths if os.path.abspath(p) not in listed]
+    new = [relative(path, folder) for path in paths if absolute(path) not in listed]
     files.write_text(path, "".join(f"{line}\n" for line in [*lines, *new]))
     return path
 
 
-def _read_quarantine(folder: Path) -> tuple[list[str], set[str]]:
+def _read_quarantine(folder: str) -> tuple[list[str], set[str]]:
     """Returns the lines of quarantine.txt, and the absolute paths they mean."""
-    path = folder / QUARANTINE
+    path = (inputs.lists(folder, (), [QUARANTINE]) if is_url(folder) else Path(folder)) / QUARANTINE
     lines = [line for _, line in file_lines(path)] if path.is_file() else []
-    return lines, {os.path.abspath(folder / line) for line in lines}
+    return lines, {located(line, folder) for line in lines}

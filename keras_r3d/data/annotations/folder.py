@@ -8,9 +8,12 @@ from pathlib import Path
 
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError
+from keras_r3d.system.objects import inputs
+from keras_r3d.system.objects.calls import is_url
 
 _SUFFIXES = "3gp asf avi f4v flv gif m2ts m4v mkv mov mp4 mpeg mpg mts mxf ogg ogv ts vob webm wmv"
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
+LIST_SUFFIXES = (".csv", ".tsv", ".txt", ".json")
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.(?:jpe?g|png|bmp|webp))", re.IGNORECASE)
 # What systems leave in folders, beside names that begin with a dot.
 _LEFT_BEHIND = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
@@ -19,6 +22,16 @@ _LEFT_BEHIND = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
 def is_video_name(name: str) -> bool:
     """Whether a file is a video by its suffix."""
     return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+
+
+def is_list_name(name: str) -> bool:
+    """Whether a file is a list of videos by its suffix."""
+    return name.lower().endswith(LIST_SUFFIXES)
+
+
+def is_file(path: str) -> bool:
+    """Whether a path is a file; a URL tells it by its suffix."""
+    return is_video_name(path) or is_list_name(path) if is_url(path) else os.path.isfile(path)
 
 
 def stem(path: str) -> str:
@@ -36,6 +49,11 @@ def contents(folder: str) -> tuple[list[str], list[str]]:
     """Returns the paths of the videos in a folder, at any depth, and of the other files."""
     folders, names = entries(folder)
     if _is_video(folders, names):
+        if is_url(folder):
+            raise DataError(
+                f"{folder} holds numbered pictures, which are not read from a URL: copy them to "
+                "the disk, or make a video file of them."
+            )
         return [folder], []
     videos: list[str] = []
     others: list[str] = []
@@ -52,17 +70,22 @@ def entries(folder: str | Path) -> tuple[list[str], list[str]]:
     """Returns the paths of the folders in a folder and the names of its files, sorted.
 
     Links are followed, but for those to a folder above; what systems leave behind is no data.
+    A folder at a URL is as it was when it was last listed.
     """
+    if is_url(str(folder)):
+        above, names = inputs.entries(str(folder)) or ([], [])
+        return [p for p in above if _is_data(os.path.basename(p))], list(filter(_is_data, names))
     try:
         with os.scandir(folder) as found:
-            data = sorted(
-                (e for e in found if e.name[0] != "." and e.name not in _LEFT_BEHIND),
-                key=lambda entry: entry.name,
-            )
+            data = sorted((e for e in found if _is_data(e.name)), key=lambda entry: entry.name)
     except OSError as error:
         raise DataError(f"The folder {folder} cannot be read ({error.strerror}).") from error
     folders = [e.path for e in data if e.is_dir() and not (e.is_symlink() and _loops(e.path))]
     return folders, [e.name for e in data if not e.is_dir()]
+
+
+def _is_data(name: str) -> bool:
+    return name[:1] not in ("", ".") and name not in _LEFT_BEHIND
 
 
 def _loops(link: str) -> bool:
@@ -99,6 +122,8 @@ def _numbered(names: Iterable[str]) -> dict[int, str]:
 
 def exists(path: str) -> bool:
     """Whether there is a file, or a folder of numbered pictures."""
+    if is_url(path):
+        return inputs.about(path) is not None
     return os.path.isfile(path) or bool(picture_names(path))
 
 
@@ -110,9 +135,14 @@ def parts(path: str) -> list[str]:
 
 def size(path: str) -> int:
     """Returns the bytes of a video; OSError if it is not there."""
+    if is_url(path):
+        return known.size if (known := inputs.about(path)) else inputs.copy(path).size
     return sum(map(os.path.getsize, parts(path)))
 
 
 def sha256(path: str) -> str:
     """Returns the SHA-256 of a video, of its pictures one after the other; or OSError."""
+    if is_url(path):
+        copied = inputs.copy(path)
+        return files.sha256(copied.path)
     return files.sha256(*parts(path))

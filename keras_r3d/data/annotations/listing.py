@@ -9,18 +9,26 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from keras_r3d.data import annotations
-from keras_r3d.data.annotations import FRAME_RATE, FRAME_RATES, Video, own_lists
+from keras_r3d.data.annotations import FRAME_RATE, FRAME_RATES, Video
 from keras_r3d.system.errors import DataError, check_range
+from keras_r3d.system.objects import inputs
+from keras_r3d.system.objects.calls import PACKAGES, is_url
 
 STDIN = "-"
-_LISTS = (*own_lists.SUFFIXES, ".json")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_WEB = ("http://", "https://")
 _SECRETS = re.compile(r"(?<=://)[^/?#]*@|\?.*")  # name and password, and what is asked
 
 
 def is_live(word: str) -> bool:
-    """Whether a word is a camera's number or an address, and not the name of a file."""
-    return not os.path.exists(word) and (word.isdecimal() or bool(_ADDRESS.match(word)))
+    """Whether a word is a camera's number or an address, and not the name of a file.
+
+    Of http(s):// the suffix of a file tells, without a query; s3:// and the like are files.
+    """
+    if os.path.exists(word) or (is_url(word) and word.partition("://")[0].lower() in PACKAGES):
+        return False
+    is_file = "?" not in word and annotations.is_file(word) and word.startswith(_WEB)
+    return not is_file and (word.isdecimal() or bool(_ADDRESS.match(word)))
 
 
 def paths(words: Iterable[str], lines: Iterable[str] = (), **options: Any) -> list[str]:
@@ -56,8 +64,8 @@ def videos(
             listed = [line for line in (line.rstrip("\r\n") for line in lines) if line.strip()]
             if not listed:
                 raise DataError("'-' takes paths of videos, one a line, but none came on stdin.")
-        elif os.path.isdir(word):
-            listed, _ = annotations.contents(word)
+        elif os.path.isdir(word) or _is_remote_folder(word):
+            listed, _ = annotations.contents(_listed_folder(word))
             if not listed:
                 suffixes = " ".join(sorted(annotations.VIDEO_SUFFIXES))
                 raise DataError(
@@ -75,6 +83,8 @@ def videos(
             listed = [word]
         for item in listed:
             video = item if isinstance(item, Video) else Video(item, "", frame_rate=frame_rate)
+            if is_url(video.path):
+                inputs.check(video.path)
             place = os.path.abspath(video.path), video.start_seconds, video.end_seconds
             named.setdefault(place, video)
     return list(named.values())
@@ -84,11 +94,24 @@ def names_several(word: str) -> bool:
     """Whether a word is a folder, a list or a glob of videos, and not one of them."""
     if os.path.isdir(word):
         return not annotations.is_picture_folder(word)
+    if is_url(word):
+        return _is_list(word) or _is_remote_folder(word)
     return _is_list(word) or (glob.has_magic(word) and not os.path.exists(word))
 
 
 def _is_list(word: str) -> bool:
-    return word.lower().endswith(_LISTS) and os.path.isfile(word)
+    return annotations.is_list_name(word) and annotations.is_file(word)
+
+
+def _is_remote_folder(word: str) -> bool:
+    return is_url(word) and not annotations.is_file(word) and inputs.has_listing(word)
+
+
+def _listed_folder(word: str) -> str:
+    """Returns a folder; one at a URL is listed."""
+    if is_url(word):
+        inputs.find(word := annotations.absolute(word))
+    return word
 
 
 def printable(text: str) -> str:

@@ -11,7 +11,6 @@ Where a video has several labels: a column `labels`, as in `labels.py`; or, with
 import csv
 import glob
 import math
-import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -25,17 +24,21 @@ from keras_r3d.data.annotations.video import (
     Annotations,
     Splits,
     Video,
+    absolute,
     file_lines,
+    located,
     some,
 )
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError
+from keras_r3d.system.objects import inputs
+from keras_r3d.system.objects.calls import is_url
+from keras_r3d.system.text import shown
 
 _COLUMNS = "path,label[,split][,group][,start_seconds,end_seconds][,frame_rate]"
 _NAMES = set(re.findall(r"\w+", _COLUMNS))
 SUFFIXES = (".csv", ".tsv", ".txt")
-_URL = "://"  # of a store elsewhere: not a path to be made absolute
-_CLASS_NAMES = ("classInd.txt", "classes.txt", "class_names.txt", "labels.txt", "label_map*.txt")
+CLASS_NAMES = ("classInd.txt", "classes.txt", "class_names.txt", "labels.txt", "label_map*.txt")
 _LABELED_FILE = re.compile(
     rf"(.+?(?:{'|'.join(map(re.escape, sorted(VIDEO_SUFFIXES)))}))\s*[\s,;]\s*(\S.*)", re.IGNORECASE
 )
@@ -67,7 +70,7 @@ def find_lists(path: Path) -> list[tuple[Path, str]]:
 
 def read_lists(
     lists: Sequence[tuple[Path, str]],
-    data_dir: Path,
+    data_dir: str,
     *,
     must_exist: bool,
     labeled: bool,
@@ -86,10 +89,10 @@ def read_lists(
     """
     splits: Splits = defaultdict(list)
     seen: dict[tuple[str, float, float, str], str] = {}
-    missing: list[str] = []
+    named: list[tuple[str, str]] = []  # path and line
     for path, usual_split in lists:
         defaults = {"split": usual_split, "frame_rate": f"{frame_rate}"}
-        folders = list(dict.fromkeys((path.parent, data_dir)))
+        folders = list(dict.fromkeys((shown(path.parent), data_dir)))
         for where, row in _rows(path, folders, labeled):
             for column, value in defaults.items():
                 row[column] = row.get(column) or value
@@ -102,9 +105,10 @@ def read_lists(
                     f"{where}: {video.name} is listed twice (first in "
                     f"{seen[key].removeprefix(f'{path}, ')}): remove one of the two."
                 )
-            if not exists(video.path):
-                missing.append(f"{video.path} ({line})")
+            named.append((video.path, line))
             splits[split].append(video)
+    inputs.learn(path for path, _ in named if is_url(path))
+    missing = [f"{path} ({line})" for path, line in named if not exists(path)]
     names = " and ".join(str(path) for path, _ in lists)
     if not seen:
         raise DataError(f"{names} lists no videos.")
@@ -123,12 +127,12 @@ def read_lists(
 
 
 def _rows(
-    path: Path, folders: Sequence[Path], labeled: bool
+    path: Path, folders: Sequence[str], labeled: bool
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Yields the place and the cells of each row, or of each line of a list without a header."""
     columns, _ = header(path)
     name, _ = _parse_line(columns[0] if columns else "", folders)
-    is_video = is_video_name(name) or bool(name and exists(_locate(name, folders)))
+    is_video = is_video_name(name) or bool(name and _is_here(name, folders))
     if not is_video and (path.suffix.lower() != ".txt" or "path" in map(str.lower, columns)):
         yield from _table_rows(path, labeled)
         return
@@ -167,15 +171,15 @@ def _table_rows(path: Path, labeled: bool) -> Iterator[tuple[str, dict[str, str]
             yield where, row
 
 
-def _parse_line(line: str, folders: Sequence[Path]) -> tuple[str, str]:
+def _parse_line(line: str, folders: Sequence[str]) -> tuple[str, str]:
     """Returns the path and the label of a line; "" if it has none."""
-    if is_video_name(line) or exists(_locate(line, folders)):
+    if is_video_name(line) or _is_here(line, folders):
         return line, ""
     if match := _LABELED_FILE.fullmatch(line):
         return match[1], match[2]
     if not (match := _LABELED_FOLDER.fullmatch(line)):
         return line, ""
-    counted = not exists(_locate(match[1], folders))  # mmaction2: path, number of pictures, label
+    counted = not _is_here(match[1], folders)  # mmaction2: path, number of pictures, label
     return re.sub(r"\s+\d+$", "", match[1]) if counted else match[1], match[2]
 
 
@@ -193,7 +197,7 @@ def class_name(label: str, names: "tuple[Path, dict[int, str]] | None", where: s
 
 def class_names(folder: Path) -> tuple[Path, dict[int, str]] | None:
     """Reads a file of class names: one a line, counted from 0, or each behind its number."""
-    for pattern in _CLASS_NAMES:
+    for pattern in CLASS_NAMES:
         for path in sorted(folder.glob(pattern)):
             lines = [line.strip() for _, line in file_lines(path)]
             numbered = [re.fullmatch(r"(\d+)[\s,]+(.+)", line) for line in lines]
@@ -241,7 +245,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[str, dict[st
 
 
 def _read_row(
-    row: dict[str, str], folders: Sequence[Path], where: str, labeled: bool
+    row: dict[str, str], folders: Sequence[str], where: str, labeled: bool
 ) -> tuple[Video, str]:
     path, label, several = row["path"], row.get("label", ""), False
     if labeled and "labels" in row and "label" not in row:
@@ -278,27 +282,38 @@ def _read_row(
         )
     split = row["split"].lower()
     group = row.get("group", "")
-    video = Video(_locate(path, folders), label, start, end, group, rate, several)
+    try:
+        place = _locate(path, folders)
+    except DataError as error:  # of a URL
+        raise DataError(f"{where}: {error}") from error
+    video = Video(place, label, start, end, group, rate, several)
     return video, SPLITS.get(split, split)
 
 
-def _locate(name: str, folders: Sequence[Path]) -> str:
+def _is_here(name: str, folders: Sequence[str]) -> bool:
+    """Whether a word of a line names a file or folder here; at a URL its suffix tells."""
+    place = _locate(name, folders)
+    return not is_url(place) and exists(place)
+
+
+def _locate(name: str, folders: Sequence[str]) -> str:
     """Returns the path of a listed video, in the first of some folders that has it.
 
     Of paths as Windows writes them, too.
     """
-    if _URL in name:
+    if is_url(name):
+        inputs.check(name)
         return name
     names = dict.fromkeys((name, name.replace("\\", "/")))
-    places = [os.path.normpath(folder / name) for name in names for folder in folders]
-    return next(filter(exists, places), places[0])
+    places = [located(name, folder) for name in names for folder in folders]
+    return next(filter(exists, places), places[0]) if len(places) > 1 else places[0]
 
 
 def to_csv(annotations: Annotations) -> str:
     """Returns all videos as the text of a CSV file that can be read back, with absolute paths."""
     videos = [(split, video) for split, part in annotations.splits.items() for video in part]
     table = {
-        "path": [v.path if _URL in v.path else os.path.abspath(v.path) for _, v in videos],
+        "path": [absolute(video.path) for _, video in videos],
         "labels" if annotations.several else "label": [video.label for _, video in videos],
         "split": [split for split, _ in videos],
         "start_seconds": [v.start_seconds or "" for _, v in videos],

@@ -35,6 +35,7 @@ from keras_r3d.data.annotations.labels import join_labels
 from keras_r3d.data.annotations.own_lists import class_name, class_names, header, read_rows
 from keras_r3d.data.annotations.video import SPLITS, Splits, Video, file_lines, note, some
 from keras_r3d.system.errors import DataError
+from keras_r3d.system.objects.calls import is_url
 
 _KINETICS = ("youtube_id", "time_start", "time_end", "split")
 _SPORTS1M = re.compile(r"https?://\S+?[/=]([\w-]+)\s+(\d+(?:,\d+)*)")
@@ -59,7 +60,7 @@ class Entry:
 
 def read_public_list(
     path: Path,
-    data_dir: Path,
+    data_dir: str,
     labeled: bool,
     trimmed: bool,
     frame_rate: float,
@@ -256,7 +257,7 @@ def _bad_label(label: Any, where: str) -> str:
 
 def _find_videos(
     entries: Iterable[Entry | str],
-    data_dir: Path,
+    data_dir: str,
     source: Path,
     labeled: bool,
     trimmed: bool,
@@ -269,8 +270,8 @@ def _find_videos(
         DataError: none exists, or one lies in two places.
     """
     files: dict[str, list[str]] = defaultdict(list)  # of videos, by their names without suffix
-    for path in contents(str(data_dir))[0]:
-        files[stem(path)].append(os.path.normpath(path))
+    for path in contents(data_dir)[0]:
+        files[stem(path)].append(path if is_url(path) else os.path.normpath(path))
     splits: Splits = defaultdict(list)
     listed: Counter[str] = Counter()
     missing: list[str] = []

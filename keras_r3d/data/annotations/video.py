@@ -3,16 +3,22 @@
 import dataclasses
 import math
 import os
+import re
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_r3d.data.annotations.folder import is_file
 from keras_r3d.data.annotations.labels import has_several, split_labels
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError
+from keras_r3d.system.objects.calls import is_url
 
 FRAME_RATE = 25.0  # frames a second of folders of pictures, unless it is said
 FRAME_RATES = 0.01, 1000.0  # least and most
+_WEB = ("http://", "https://")
+_COLLAPSED = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])")
 # Names of splits in data sets, and their names here.
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -133,12 +139,31 @@ def file_lines(path: Path) -> Iterator[tuple[str, str]]:
 def root(data_dir: str | Path) -> str:
     """Returns the folder that paths of the videos start from, also of a CSV file."""
     path = absolute(data_dir)
-    return os.path.dirname(path) if os.path.isfile(path) else path
+    return os.path.dirname(path) if is_file(path) else path
 
 
 def absolute(path: str | Path) -> str:
-    """Returns the absolute path; a URL (of a clip store) is one already."""
-    return str(path).rstrip("/") if "://" in str(path) else os.path.abspath(path)
+    """Returns the absolute path; a URL is one already."""
+    return str(path).rstrip("/") if is_url(str(path)) else os.path.abspath(path)
+
+
+def relative(path: str, root: str) -> str:
+    """Returns the path of a video from a folder on; a URL elsewhere becomes "s3:/bucket/…"."""
+    if is_url(path) and not path.startswith(f"{root}/"):
+        return os.path.normpath(path)
+    below = os.path.relpath(path, root)
+    return urllib.parse.unquote(below) if path.startswith(_WEB) else below
+
+
+def located(name: str, root: str) -> str:
+    """Returns the path, or URL, of what `relative` named, or of a path in a list."""
+    if match := _COLLAPSED.match(name):
+        return f"{match[1]}://{name[match.end() :]}"
+    if not is_url(root) or os.path.isabs(name):
+        return os.path.normpath(os.path.join(root, name))
+    name = urllib.parse.quote(name) if root.startswith(_WEB) else name
+    scheme, _, rest = root.partition("://")
+    return f"{scheme}://{os.path.normpath(f'{rest}/{name}')}"
 
 
 def is_text(path: str) -> bool:

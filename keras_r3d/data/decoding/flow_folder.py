@@ -251,7 +251,7 @@ def _writer(path: Path, shape: tuple[int, ...]) -> Any:
 
 
 def _inside(path: str, root: str) -> str:
-    inside = os.path.relpath(path, root)
+    inside = annotations.relative(path, root)
     if inside.split(os.sep)[0] == os.pardir:
         raise DataError(
             f"{path} lies outside of {root}, so there is no place for its flow: put the list of "

@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_r3d.data import annotations as lists
 from keras_r3d.data.annotations import Problem, Video, parts
 from keras_r3d.data.decoding.pixels import Frame, resize
 from keras_r3d.data.sampling.cropping import Crop, Views, whole
 from keras_r3d.data.sampling.temporal import Indices, loop
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError, VideoError
+from keras_r3d.system.objects import inputs
+from keras_r3d.system.objects.calls import is_url
 
 Seconds = NDArray[np.float64]
 
@@ -105,6 +108,9 @@ class Reader(ABC):
 
     def state(self, video: Video) -> str:
         """Returns a text that changes with the files of a video; "" if unknown."""
+        if is_url(video.path):
+            known = inputs.about(video.path)
+            return f"{known.size} bytes of {known.version}" if known else ""
         try:
             stats = [os.stat(part) for part in parts(video.path)]
         except OSError:
@@ -123,6 +129,8 @@ class Reader(ABC):
         pictures), and if `thorough` the SHA-256 of all; 0 and "" if it is gone."""
         path = Path(video.path)
         try:
+            if is_url(video.path):
+                return lists.size(video.path), lists.sha256(video.path) if thorough else ""
             parts = sorted(path.iterdir()) if path.is_dir() else [path]
             size = len(parts) if path.is_dir() else path.stat().st_size
             return size, files.sha256_of(map(Path.read_bytes, parts)) if thorough else ""

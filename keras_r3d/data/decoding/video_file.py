@@ -11,6 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Collection, Iterator
+from typing import Any
 
 import av
 import numpy as np
@@ -21,6 +22,8 @@ from keras_r3d.data.annotations import Video
 from keras_r3d.data.decoding.picture import FAILURES, Picture, Taker, shown_shape
 from keras_r3d.data.sampling.temporal import Indices, at_rate
 from keras_r3d.system.errors import VideoError
+from keras_r3d.system.objects import inputs
+from keras_r3d.system.objects.calls import is_url
 
 av.logging.set_level(None)  # FFmpeg's own complaints name no file; ours do
 _naming = threading.Lock()  # the level of logging is one of all threads
@@ -98,7 +101,8 @@ class VideoFile:
     """
 
     def __init__(self, path: str, short_side: int = 0):
-        _check_path(path)
+        self._copy = _fetched(path) if is_url(path) else None
+        _check_path(self._copy.path if self._copy else path, path)
         self.path, self._short_side = path, short_side
         self._shapes: tuple[tuple[int, int], tuple[int, int]] | None = None  # full, and shrunk
         self._taker = Taker()
@@ -107,10 +111,14 @@ class VideoFile:
 
     def _open(self) -> None:
         self._begun = False
+        # A name like 10:30.mp4 is no protocol; and a playlist reads no other addresses.
+        file: Any = f"file:{os.path.abspath(self.path)}"
+        if self._copy:
+            file = open(self._copy.path, "rb", buffering=0)  # noqa: SIM115 (the container holds it)
+            file.name = os.path.basename(self.path)  # whose suffix is a hint
         try:
-            # A name like 10:30.mp4 is no protocol; and a playlist reads no other addresses.
             self._container = av.open(
-                f"file:{os.path.abspath(self.path)}",
+                file,
                 metadata_errors="ignore",
                 container_options={"protocol_whitelist": "file"},
             )
@@ -306,17 +314,24 @@ def no_frame(path: str) -> str:
     return f"{path}: it opens as a video, but no frame of it decodes (encrypted or damaged)."
 
 
-def _check_path(path: str) -> None:
-    """Raises VideoError if there is no file to read, or its name is not UTF-8."""
+def _fetched(url: str) -> inputs.Copy:
+    try:
+        return inputs.copy(url)
+    except FileNotFoundError:
+        raise VideoError(f"{url}: there is no such file.") from None
+
+
+def _check_path(path: str, name: str) -> None:
+    """Raises VideoError, with a name, if there is no file to read, or its path is not UTF-8."""
     try:
         path.encode()
     except UnicodeEncodeError:
         shown = path.encode(errors="surrogateescape").decode(errors="backslashreplace")
         raise VideoError(f"{shown}: the file name is not UTF-8: rename the file.") from None
     if not os.path.isfile(path):
-        raise VideoError(f"{path}: there is no such file.")
+        raise VideoError(f"{name}: there is no such file.")
     if os.path.getsize(path) == 0:
-        raise VideoError(f"{path}: the file is empty.")
+        raise VideoError(f"{name}: the file is empty.")
 
 
 def _vp8_hidden(packet: memoryview) -> bool:

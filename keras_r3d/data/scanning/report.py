@@ -17,6 +17,7 @@ from keras_r3d.data.store import is_store
 from keras_r3d.system import cluster, files
 from keras_r3d.system.errors import DataError, StoreError, check_range
 from keras_r3d.system.objects import outputs
+from keras_r3d.system.objects.calls import is_url
 from keras_r3d.system.text import shortened, width
 from keras_r3d.system.work import Share, Spread, Spreading, kept_beside
 
@@ -113,11 +114,15 @@ def scan(
     check_range(1, min_frames=min_frames, min_side=min_side)
     check_range(1, time_limit=time_limit, processes=processes)
     check_range(*FRAME_RATES, frame_rate=frame_rate)
-    if not os.path.exists(data):
+    if not (is_url(data) or os.path.exists(data)):
         raise DataError(f"{data} does not exist: name a folder of videos, or a list of them.")
     if is_store(data):
         raise StoreError(
             f"{data} is a clip store, which `python -m keras_r3d.prepare --verify {data}` examines."
+        )
+    if quarantine and is_url(data):
+        raise DataError(
+            f"`quarantine` writes a file beside the videos, which {data} does not allow."
         )
     labeled = None
     if not (lists.is_video_name(data) or lists.is_picture_folder(data)):
@@ -223,7 +228,7 @@ def table(scanned: Scan) -> str:
     findings = defaultdict(list)
     for file in scanned.examinations:
         for status, detail in file.findings.items():
-            findings[status].append(f"{os.path.relpath(file.path, folder)}: {detail}")
+            findings[status].append(f"{lists.relative(file.path, folder)}: {detail}")
     sound = sum(not file.findings for file in scanned.examinations)
     lines = [f"{len(scanned.examinations)} files, {sound} without findings"]
     for status, meaning in STATUSES.items():
@@ -244,7 +249,7 @@ def table(scanned: Scan) -> str:
 
 def _pair(pair: NearDuplicate, folder: str) -> str:
     names = (
-        f"{os.path.relpath(path, folder)} ({place})"
+        f"{lists.relative(path, folder)} ({place})"
         for path, place in zip(pair.paths, pair.places, strict=True)
     )
     return f"{' and '.join(names)}: {pair.bits:.1f} of 64 bits differ"

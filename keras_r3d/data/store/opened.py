@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_r3d.data.annotations import QUARANTINE, Video
+from keras_r3d.data.annotations import QUARANTINE, Video, is_file, located
 from keras_r3d.data.store import format, storage
 from keras_r3d.data.store.levels import Size
 from keras_r3d.system.errors import StoreError
@@ -28,10 +28,11 @@ class Span:
 
 
 def is_store(path: str | Path) -> bool:
-    """Whether a path is one of a store, or under a URL (only stores are read from there)."""
-    if storage.is_url(str(path)):
-        return True
-    return any((Path(path) / name).is_file() for name in (format.DESCRIPTION, format.PLAN))
+    """Whether a path is one of a store, also under a URL, whose server is asked."""
+    names = (format.DESCRIPTION, format.PLAN)
+    if not storage.is_url(str(path)):
+        return any((Path(path) / name).is_file() for name in names)
+    return not is_file(str(path)) and any(map(storage.Storage(path).exists, names))
 
 
 class Store:
@@ -148,7 +149,7 @@ class Store:
         short = {row[0]: row[2] for row in rows if row[1:2] == ["short"]}
         details: dict[int, str] = {}
         for number, video in enumerate(self.videos if short else ()):
-            path = os.path.normpath(f"{self.description.source.get('path')}/{self.names[number]}")
+            path = located(self.names[number], str(self.description.source.get("path")))
             name = dataclasses.replace(video, path=path).name
             if name in short:
                 details[number] = short[name]

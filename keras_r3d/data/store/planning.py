@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from keras_r3d._version import __version__
-from keras_r3d.data.annotations import Annotations, Video, exists, size
+from keras_r3d.data.annotations import Annotations, Video, exists, relative, size
 from keras_r3d.data.store import encoding, format
 from keras_r3d.data.store.encoding import Part, StoreSettings
 from keras_r3d.system import files, workers
@@ -35,7 +35,7 @@ class Job:
 
     def name(self, video: Video) -> str:
         """Returns a video's name in the store."""
-        return os.path.relpath(video.path, self.root).replace(os.sep, "/")
+        return relative(video.path, self.root).replace(os.sep, "/")
 
     @functools.cached_property
     def file_bytes(self) -> dict[str, int]:

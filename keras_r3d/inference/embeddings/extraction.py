@@ -4,7 +4,6 @@ Importing this loads neither Keras nor TensorFlow, so that wrong names are said 
 """
 
 import dataclasses
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -124,7 +123,7 @@ def extract_features(
     if videos or labeled:
         feature_file.check_new(path)
         listed = [
-            dataclasses.replace(video, path=os.path.abspath(video.path))
+            dataclasses.replace(video, path=annotations.absolute(video.path))
             for video in listing.videos(videos, sys.stdin, frame_rate=frame_rate, say=say)
         ]
         named_videos = [video for video in listed if annotations.is_text(video.path)]

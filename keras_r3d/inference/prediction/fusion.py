@@ -83,7 +83,7 @@ def aligned(videos: Sequence[Sequence[Video]], names: Sequence[str]) -> list[lis
 
 
 def _by_key(videos: Sequence[Video], suffix: bool) -> dict[tuple[str, float, float], Video]:
-    root = os.path.commonpath([os.path.dirname(video.path) for video in videos])
+    root = os.path.commonpath([os.path.dirname(os.path.abspath(v.path)) for v in videos])
     by_key = {}
     for video in videos:
         path = os.path.relpath(video.path, root)

@@ -173,8 +173,7 @@ class Fsspec:
 
     def __init__(self, root: str):
         self.root = _bucket(root)
-        self.scheme = self.root.partition("://")[0]
-        self._system = FileSystem(self.scheme)
+        self._system = FileSystem(self.root.partition("://")[0])
 
     def ask(self, place: str, span: Span, seconds: float) -> Any:
         if span is not None:
@@ -195,9 +194,8 @@ class Fsspec:
             rows = self._system.call("find", place, seconds=seconds, detail=True).values()
         else:
             rows = self._system.call("ls", place, seconds=seconds, detail=True)
-        return {
-            f"{self.scheme}://{row['name']}": _about(row) for row in rows if row["type"] == "file"
-        }
+        scheme = place.partition("://")[0]
+        return {f"{scheme}://{row['name']}": _about(row) for row in rows if row["type"] == "file"}
 
 
 def _about(row: dict[str, Any]) -> About:
