@@ -181,7 +181,7 @@ def check_finished(run: Run, data: str | Path) -> None:
     """Raises RunError if a finished run has lost its model, or was trained on other data."""
     run.model_path()
     now, before = annotations.absolute(data), run.summary["data_dir"]
-    if "://" not in now and now != before:
+    if now.partition("?")[0] != before:
         raise RunError(
             f"{run.path} holds a finished run on {before}, not on {now}. To evaluate it on other "
             f"videos: python -m keras_r3d.evaluate --workdir {run.path} --data_dir {now}. {REMEDY}"

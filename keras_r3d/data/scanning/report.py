@@ -228,7 +228,7 @@ def table(scanned: Scan) -> str:
     findings = defaultdict(list)
     for file in scanned.examinations:
         for status, detail in file.findings.items():
-            findings[status].append(f"{lists.relative(file.path, folder)}: {detail}")
+            findings[status].append(f"{_shown(file.path, folder)}: {detail}")
     sound = sum(not file.findings for file in scanned.examinations)
     lines = [f"{len(scanned.examinations)} files, {sound} without findings"]
     for status, meaning in STATUSES.items():
@@ -247,9 +247,15 @@ def table(scanned: Scan) -> str:
     return "\n".join(lines)
 
 
+def _shown(path: str, folder: str) -> str:
+    """Returns the path of a file from a folder on; a URL elsewhere is shown as it is."""
+    elsewhere = is_url(path) and not path.startswith(f"{folder}/")
+    return path if elsewhere else lists.relative(path, folder)
+
+
 def _pair(pair: NearDuplicate, folder: str) -> str:
     names = (
-        f"{lists.relative(path, folder)} ({place})"
+        f"{_shown(path, folder)} ({place})"
         for path, place in zip(pair.paths, pair.places, strict=True)
     )
     return f"{' and '.join(names)}: {pair.bits:.1f} of 64 bits differ"
