@@ -12,7 +12,7 @@ import tempfile
 import threading
 import weakref
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,8 @@ class Copy:
             self.path = f"/proc/self/fd/{self._file.fileno()}"
             for offset in range(0, self.size, remote.PIECE_BYTES):
                 piece = min(remote.PIECE_BYTES, self.size - offset)
-                self._file.write(remote.ask(server, url, (offset, piece)))
+                with _told():
+                    self._file.write(remote.ask(server, url, (offset, piece)))
             self._file.flush()
         except FileNotFoundError:
             raise
@@ -195,10 +196,18 @@ def lists(folder: str, names: Iterable[str], optional: Iterable[str] = ()) -> Pa
 
 def _ask(url: str) -> About | None:
     server = _open(url)
-    try:
+    with _told(), contextlib.suppress(FileNotFoundError):
         return remote.retried(lambda: server.about(url, SILENCE_SECONDS), url)
-    except FileNotFoundError:
-        return None
+    return None
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Raises UnreachableError for an answer that is of no use."""
+    try:
+        yield
+    except StoreError as error:
+        raise UnreachableError(str(error)) from error
 
 
 def _find(url: str, *, deep: bool) -> dict[str, About]:
