@@ -51,7 +51,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def server(folder, monkeypatch):
     monkeypatch.setattr(retrying, "FIRST_PAUSE_SECONDS", 0.001)
-    for name in ("_known", "_folders", "_lists"):
+    for name in ("_known", "_folders"):
         monkeypatch.setattr(inputs, name, {})
     monkeypatch.setattr(inputs, "_copies", type(inputs._copies)())
     names = [str(path.relative_to(folder)) for path in folder.rglob("*.*") if path.is_file()]

@@ -30,7 +30,6 @@ _LISTING_SECONDS = 900.0  # for all pages, of 1000 files each
 _known: dict[str, About | None] = {}  # by URL; None of one that is not there
 _folders: dict[str, tuple[set[str], list[str]]] = {}  # folders and names of files in each listed
 _listed: set[str] = set()  # those with all that is below
-_lists: dict[str, Path] = {}  # folders here, in which copies of lists lie, by URL
 _copies: "OrderedDict[str, Copy]" = OrderedDict()
 _copying = threading.Lock()
 _waiting: "weakref.WeakValueDictionary[str, Any]" = weakref.WeakValueDictionary()  # locks
@@ -144,9 +143,7 @@ def find(url: str) -> None:
         )
     found = _find(url, deep=True)
     if not found:
-        raise DataError(
-            f"{url} does not exist: there is no such bucket, or nothing in that folder."
-        )
+        raise DataError(f"{url} does not exist: no such bucket, or nothing in that folder.")
     for known in (_known, _folders):
         for place in [place for place in known if place.startswith(f"{url}/")]:
             del known[place]
@@ -173,25 +170,23 @@ def entries(url: str) -> tuple[list[str], list[str]] | None:
 
 
 def lists(folder: str, names: Iterable[str], optional: Iterable[str] = ()) -> Path:
-    """Returns a folder here with copies of lists, which messages show as that of their URLs.
+    """Returns a new folder here with copies of lists, which messages show as that of their URLs.
 
     Those that are not there are left out, and optional ones that are refused: some servers say so
     of a file that is not there.
     """
-    if folder not in _lists:
-        _lists[folder] = here = Path(tempfile.mkdtemp(prefix="keras_r3d-"))
-        atexit.register(shutil.rmtree, here, ignore_errors=True)
-        text.shown_as[str(here)] = folder
+    here = Path(tempfile.mkdtemp(prefix="keras_r3d-"))
+    atexit.register(shutil.rmtree, here, ignore_errors=True)
+    text.shown_as[str(here)] = folder
     for name in (*names, *optional):
         try:
             copied = Copy(f"{folder}/{name}")
-            shutil.copyfile(copied.path, _lists[folder] / name)
+            shutil.copyfile(copied.path, here / name)
         except (FileNotFoundError, UnreachableError) as error:
             refused = isinstance(error.__cause__, PermissionError) and name in optional
             if isinstance(error, UnreachableError) and not refused:
                 raise
-            (_lists[folder] / name).unlink(missing_ok=True)
-    return _lists[folder]
+    return here
 
 
 def _ask(url: str) -> About | None:
