@@ -62,7 +62,7 @@ test-torch: $(VENV)/.installed $(VENV_TORCH)/.installed
 # asked for both at once, pip searches for long.
 test-remote: $(VENV_REMOTE)/.installed
 	$(VENV_REMOTE)/bin/python -m pytest tests/data/test_storage.py tests/data/test_remote_store.py \
-		tests/system/test_outputs.py
+		tests/system/test_outputs.py tests/system/test_inputs.py tests/data/test_url_videos.py
 
 # On three raylets of Ray; nothing listens beyond loopback.
 test-cluster: $(VENV_CLUSTER)/.installed

@@ -1,12 +1,13 @@
 """Videos at s3://, by fsspec, from a server that now and then fails. `make test-remote`."""
 
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from test_outputs import Failing, model, run, s3, videos
+from test_outputs import FAILS, Failing, model, run, s3, videos
 
 from keras_r3d.data import annotations, opening
 from keras_r3d.data.annotations import listing
@@ -63,6 +64,14 @@ def test_a_folder_is_listed_as_one_here(videos):
     assert listing.names_several(FAR)
     assert not listing.names_several(f"{FAR}/red/0.avi")
     assert not is_store(FAR)
+
+
+def test_each_page_of_a_listing_is_tried_again(monkeypatch):
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "2")
+    monkeypatch.setattr(Failing, "count", itertools.cycle([FAILS, 1]))
+    refused = len(Failing.refused)
+    assert len(listing.paths([FAR])) == 11
+    assert len(Failing.refused) - refused == 6, "one for each page"
 
 
 def test_splits_a_quarantine_and_what_is_no_data(s3, tmp_path):
@@ -215,7 +224,7 @@ def test_what_is_not_there(s3):
 
 def test_a_refusal_is_said_and_listing_is_not_needed(s3, monkeypatch):
     urls = [f"{FAR}/{label}/{n}.avi" for label in ("red", "green") for n in range(5)]
-    monkeypatch.setattr(inputs, "AT_A_TIME", 2)
+    monkeypatch.setattr(inputs, "WORTH_LISTING", 2)
     refuse = PermissionError("Access Denied")
     monkeypatch.setattr(remote.Fsspec, "find", lambda *_, **__: (_ for _ in ()).throw(refuse))
     inputs.learn(urls)

@@ -111,7 +111,9 @@ def listed_videos(path: str, frame_rate: float) -> tuple[list[Video], list[str]]
 def has(data_dir: str | Path, annotations: str) -> bool:
     """Whether a data folder has annotations of that name."""
     data_dir = absolute(data_dir)
-    if is_url(data_dir) and not is_file(data_dir):
+    if is_url(data_dir):
+        if is_file(data_dir) or annotations == AUTO:
+            return False
         inputs.find(data_dir)
     path = _list_path(data_dir, annotations)
     return path.exists() or bool(official_lists(path) or find_lists(path))

@@ -24,7 +24,8 @@ from keras_r3d.system.objects.calls import PACKAGES, SILENCE_SECONDS
 from keras_r3d.system.objects.remote import About
 
 KEPT_BYTES, KEPT_FILES = 2 * 2**30, 128  # copies in each process; the last used are kept
-AT_A_TIME = 32  # requests; a folder of which more files are asked for is listed
+AT_A_TIME = 64  # requests
+WORTH_LISTING = 16  # files: of a folder of which fewer are asked for, each is
 _LISTING_SECONDS = 900.0  # for all pages, of 1000 files each
 
 _known: dict[str, About | None] = {}  # by URL; None of one that is not there
@@ -117,7 +118,7 @@ def learn(urls: Iterable[str]) -> None:
     def list_folder(folder: str) -> Sequence[str]:
         """Returns those that are still unknown: files may be read where none may list them."""
         asked = unknown[folder]
-        if len(asked) > AT_A_TIME and has_listing(folder):
+        if len(asked) >= WORTH_LISTING and has_listing(folder):
             with contextlib.suppress(UnreachableError):
                 found = _find(folder, deep=False)
                 _known.update((url, found.get(url)) for url in asked)

@@ -169,11 +169,12 @@ class Web:
 
 
 class Fsspec:
-    """A range is one request. ImportError where a package is missing."""
+    """A range is one request, a list one for each 1000 files. ImportError where a package lacks."""
 
     def __init__(self, root: str):
         self.root = _bucket(root)
-        self._system = FileSystem(self.root.partition("://")[0])
+        scheme = self.root.partition("://")[0]
+        self._system, self._lists = FileSystem(scheme), FileSystem(scheme, 1 + RETRIES)
 
     def ask(self, place: str, span: Span, seconds: float) -> Any:
         if span is not None:
@@ -191,9 +192,9 @@ class Fsspec:
     def find(self, place: str, seconds: float, *, deep: bool) -> dict[str, About]:
         """Returns the files in a folder, by URL, or with `deep` also those below; or raises."""
         if deep:
-            rows = self._system.call("find", place, seconds=seconds, detail=True).values()
+            rows = self._lists.call("find", place, seconds=seconds, detail=True).values()
         else:
-            rows = self._system.call("ls", place, seconds=seconds, detail=True)
+            rows = self._lists.call("ls", place, seconds=seconds, detail=True)
         scheme = place.partition("://")[0]
         return {f"{scheme}://{row['name']}": _about(row) for row in rows if row["type"] == "file"}
 
