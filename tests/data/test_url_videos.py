@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import re
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -14,9 +15,11 @@ import exports
 import numpy as np
 import prepared
 import pytest
+import tensorflow as tf
 from color_model import CLASSES, color_model
 from conftest import write_classes
 from range_server import RangeServer
+from store_batches import batches, stream
 
 from keras_r3d import VideoClassifier
 from keras_r3d import predict as predict_command
@@ -30,6 +33,7 @@ from keras_r3d.system import retrying, workers
 from keras_r3d.system.errors import DataError, R3DError, UnreachableError, VideoError, WriteError
 from keras_r3d.system.objects import inputs, remote
 
+ROOT = Path(__file__).parents[2]
 LIST = "path,label,split\nred/0.avi,red,train\ngreen/0.avi,green,train\nred/1 a%.avi,red,test\n"
 
 
@@ -288,6 +292,20 @@ def test_an_evaluation_of_both_is_the_same(folder, server, run, tmp_path):
     assert records[0] == records[1]
 
 
+def test_clips_of_training_are_those_of_the_folder(folder, server, small):
+    far, reader = batches(f"{server.root}/list.csv", small.clips)
+    near, _ = batches(folder / "list.csv", small.clips)
+    assert all((ours == theirs).all() for x, y in zip(far, near, strict=True)
+               for ours, theirs in zip(x, y, strict=True))  # fmt: skip
+    assert reader.problems == []
+    opened = opening.open_source(f"{server.root}/list.csv", small.clips)
+    inputs._copies.clear()
+    server.always = 403
+    with pytest.raises(tf.errors.OpError, match=r"0\.avi: the server refuses to give it"):
+        next(iter(stream(opened, small.clips)))
+    assert opened.reader.problems == [], "it is no video's fault"
+
+
 # Failures -----------------------------------------------------------------------------------------
 
 
@@ -349,6 +367,32 @@ def test_a_process_hands_on_that_a_server_refuses(server):
     running = workers.run(VideoFile, [f"{server.root}/a.avi"], workers=1, limit_seconds=60)
     with pytest.raises(UnreachableError, match=rf"{server.root}/a\.avi: the server refuses"):
         list(running)
+
+
+def test_a_download_counts_for_the_time_limit(server):
+    server.always = "silence"
+    url = f"{server.root}/red/0.avi"
+    (result,) = workers.run(VideoFile, [url], workers=1, limit_seconds=0.5)
+    assert result[1].status == "time limit"
+
+
+def test_nothing_is_left_of_a_process_that_is_killed(server, tmp_path):
+    script = (
+        "import os\n"
+        "from keras_r3d.system.objects import inputs\n"
+        f"copied = inputs.copy('{server.root}/red/0.avi')\n"
+        "print(os.path.getsize(copied.path), flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (-9, f"{len(server.files['/v/red/0.avi'])}\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_named(server, monkeypatch):

@@ -104,7 +104,7 @@ def _is_list(word: str) -> bool:
 
 
 def _is_remote_folder(word: str) -> bool:
-    return is_url(word) and not annotations.is_file(word) and inputs.has_listing(word)
+    return is_url(word) and not annotations.is_file(word)
 
 
 def _listed_folder(word: str) -> str:

@@ -139,8 +139,8 @@ def find(url: str) -> None:
     """
     if not has_listing(url):
         raise DataError(
-            f"{url} is no clip store, and servers of http(s):// do not list folders: name a list "
-            "of the videos, such as URL/list.csv."
+            f"{url} is no clip store, and servers of http(s):// do not list folders: name videos "
+            "(.mp4, …), or a list of them, such as URL/list.csv."
         )
     found = _find(url, deep=True)
     if not found:
