@@ -58,7 +58,7 @@ test-torch: $(VENV)/.installed $(VENV_TORCH)/.installed
 	KERAS_R3D_TORCH_PYTHON=$(VENV_TORCH)/bin/python \
 		$(VENV)/bin/python -m pytest tests/applications/test_torch.py -m "slow or not slow" $(PYTEST_FLAGS)
 
-# Clip stores and results at s3:// by fsspec. s3fs wants another botocore than boto3 does, which does no harm here;
+# Videos, clip stores and results at s3:// by fsspec. s3fs wants another botocore than boto3 does, which does no harm here;
 # asked for both at once, pip searches for long.
 test-remote: $(VENV_REMOTE)/.installed
 	$(VENV_REMOTE)/bin/python -m pytest tests/data/test_storage.py tests/data/test_remote_store.py \

@@ -288,8 +288,8 @@ def open_videos(
         data: folder with a folder of videos for each class (or, above them, folders "train",
             "validation" and "test"), a CSV file with the columns `path,label[,split][,group]
             [,start_seconds,end_seconds][,frame_rate]` (`labels` where a video has several), a list
-            of lines "PATH LABEL", a folder of stored flow, or a clip store, also at a URL; or a
-            `.zip` with one of these inside. A video is a file, or a folder of numbered pictures.
+            of lines "PATH LABEL", a clip store, also at a URL; a folder of stored flow; or a `.zip`
+            with one of these inside. A video is a file, or a folder of numbered pictures.
         annotations: of a folder: "auto", "folders", or the file in it that lists the videos, or a
             folder or pattern (`*_list_videos.txt`) of a list for each split; also one of the public
             lists of Kinetics, ActivityNet, Sports-1M, UCF101 and HMDB51.
