@@ -178,9 +178,13 @@ def _read_videos(
     data: str, reading: dict[str, Any], output: str | os.PathLike[str] | None, say: Say
 ) -> Annotations:
     """Reads which videos there are, if the output does not lie among them, and says how many."""
-    if output is not None and os.path.isdir(data) and not storage.is_url(os.fspath(output)):
-        inside = os.path.relpath(os.path.realpath(output), os.path.realpath(data))
-        if inside.split(os.sep)[0] != os.pardir:
+    if output is not None:
+        if storage.is_url(place := os.fspath(output)):
+            inside = f"{place}/".startswith(f"{data.rstrip('/')}/")
+        else:
+            below = os.path.relpath(os.path.realpath(place), os.path.realpath(data))
+            inside = os.path.isdir(data) and below.split(os.sep)[0] != os.pardir
+        if inside:
             raise DataError(
                 f"`output` {output} lies in {data}, where it would be taken for a class: choose a "
                 "folder elsewhere."

@@ -48,9 +48,25 @@ def test_words_that_name_nothing_are_errors(folder, words, message):
 
 
 def test_cameras_and_addresses_are_live_unless_a_file_has_the_name(folder):
-    for word in ("0", "12", "rtsp://host/x", "http://host/v", "http://host/v.mp4?key", "RTMP://host"):
+    for word in (
+        "0",
+        "12",
+        "rtsp://host/x",
+        "http://host/v",
+        "http://host/v.mp4?key",
+        "RTMP://host",
+    ):
         assert listing.is_live(word)
-    for word in ("a/2.mp4", "-", "a", "0.mp4", "C:/x.mp4", "*.mp4", "http://host/v.mp4", "s3://b/v"):
+    for word in (
+        "a/2.mp4",
+        "-",
+        "a",
+        "0.mp4",
+        "C:/x.mp4",
+        "*.mp4",
+        "http://host/v.mp4",
+        "s3://b/v",
+    ):
         assert not listing.is_live(word)
     (folder / "0").touch()
     assert not listing.is_live("0")

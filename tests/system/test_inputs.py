@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_outputs import FAILS, Failing, model, run, s3, videos
 
-from keras_r3d.data import annotations, opening
+from keras_r3d.data import annotations, opening, prepare_store
 from keras_r3d.data.annotations import listing
 from keras_r3d.data.decoding.video_file import VideoFile
 from keras_r3d.data.store import is_store
@@ -213,6 +213,11 @@ def test_folders_that_cannot_be_read(s3, url, message):
     put(s3, **{"pictures/a/1/image_1.jpg": b"x", "pictures/b/1/image_1.jpg": b"x"})
     with pytest.raises(DataError, match=message):
         opening.open_videos(url)
+
+
+def test_a_store_among_its_videos_is_refused():
+    with pytest.raises(DataError, match=rf"`output` {FAR}/store lies in {FAR}/, where it would"):
+        prepare_store(f"{FAR}/", f"{FAR}/store", levels="24")
 
 
 def test_what_is_not_there(s3):

@@ -146,7 +146,7 @@ def find(url: str) -> None:
     if not found:
         raise DataError(f"{url} does not exist: no such bucket, or nothing in that folder.")
     for known in (_known, _folders):
-        for place in [place for place in known if place.startswith(f"{url}/")]:
+        for place in [name for name in list(known) if name.startswith(f"{url}/")]:
             del known[place]
     _listed.add(url)
     _known.update(found)
