@@ -65,7 +65,9 @@ def videos(
             if not listed:
                 raise DataError("'-' takes paths of videos, one a line, but none came on stdin.")
         elif os.path.isdir(word) or _is_remote_folder(word):
-            listed, _ = annotations.contents(_listed_folder(word))
+            if is_url(word):
+                inputs.find(word := annotations.absolute(word))
+            listed, _ = annotations.contents(word)
             if not listed:
                 suffixes = " ".join(sorted(annotations.VIDEO_SUFFIXES))
                 raise DataError(
@@ -105,13 +107,6 @@ def _is_list(word: str) -> bool:
 
 def _is_remote_folder(word: str) -> bool:
     return is_url(word) and not annotations.is_file(word)
-
-
-def _listed_folder(word: str) -> str:
-    """Returns a folder; one at a URL is listed."""
-    if is_url(word):
-        inputs.find(word := annotations.absolute(word))
-    return word
 
 
 def printable(text: str) -> str:
