@@ -9,6 +9,7 @@ import collections
 import contextlib
 import functools
 import inspect
+import logging
 import os
 import pickle
 import platform
@@ -177,7 +178,8 @@ def _connect(address: str) -> Any:
     try:
         if address != "auto":
             socket.create_connection((host, int(port or _PORT)), _PATIENCE).close()
-        # In a thread: it tries for minutes, and would take SIGTERM for itself.
+        # In a thread (it says so): it tries for minutes, and would take SIGTERM for itself.
+        logging.getLogger("ray._private.worker").setLevel(logging.ERROR)
         workers.start_thread(connect, "ray.init").join(_PATIENCE)
         failure = outcome[0] if outcome else TimeoutError(f"nothing for {_PATIENCE:g} s")
         if failure:
