@@ -33,7 +33,7 @@ _MOST_CPUS = 16  # of a share
 _MOST_PATHS = 20  # of a list, that are looked for on each machine
 _PATIENCE = 20.0  # seconds for an address to answer
 _EVERY = 2.0  # seconds between two looks at what is done
-_PORT = 10001  # of ray://
+_PORTS = {"": "6379", "ray://": "10001"}  # where an address names none
 _HERE_ONLY = ("progress", "say")  # arguments
 _COUNT = re.compile(r"videos done: (\d+) of ([\d.]+)")  # a line of a share
 
@@ -74,7 +74,9 @@ def _make_shares(
     decodes = "processes" in inspect.signature(function).parameters
     ray = _connect(address)
     try:
-        nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+        nodes = [
+            node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1
+        ]
         nodes = _check(ray, nodes, [os.getcwd(), *_paths([*arguments, *keywords.values()])])
         cpus = int(min(_MOST_CPUS, *(node["Resources"]["CPU"] for node in nodes)))
         gpus = 0 if decodes else sum(node["Resources"].get("GPU", 0) for node in nodes)
@@ -92,7 +94,8 @@ def _make_shares(
             return run.remote(payload, counter, index, count, os.getcwd(), cpus)
 
         running = {start(index): (index, 1) for index in range(count)}
-        progress, failures, made = Progress("videos"), list[str](), False
+        progress, shown = Progress("videos"), (0, 0)
+        failures, made = list[str](), False
         counts: dict[int, tuple[int, float]] = {}  # of shares: videos done, and of all
         restarts = remade = 0
         while running and (made or not failures):
@@ -103,9 +106,8 @@ def _make_shares(
                 index, tries = running.pop(done)
                 try:
                     code, text, counts[index] = ray.get(done)
-                except (
-                    ray.exceptions.RayError
-                ) as error:  # its machine, or its process there, is gone
+                # Its machine, or its process there, is gone.
+                except ray.exceptions.RayError as error:
                     code, text = 1, f"it was lost ({type(error).__name__})"
                 if code == 0:
                     made = True
@@ -116,9 +118,10 @@ def _make_shares(
                     running[start(index)] = index, tries + 1
                 else:
                     failures.append(f"  {index}: {text}")
-            if counts:  # shares that have not begun are about as long as the others
-                total = sum(total for _, total in counts.values()) * count / len(counts)
-                progress(sum(done for done, _ in counts.values()), round(total))
+            # Shares that have not begun are about as long as the others.
+            total = sum(total for _, total in counts.values()) * count / max(1, len(counts))
+            if shown != (shown := (sum(done for done, _ in counts.values()), round(total))):
+                progress(*shown)
         if restarts:
             print(f"{restarts} times a share was started again; {remade} parts were made again.")
         if failures:
@@ -156,7 +159,10 @@ def _pickled(*call: Any) -> bytes:
 def _connect(address: str) -> Any:
     """Returns Ray, connected; a server that is not there, or no Ray, is not waited for."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    host, _, port = address.removeprefix("ray://").partition(":")
+    client = "ray://" if address.startswith("ray://") else ""
+    host, _, port = address.removeprefix(client).partition(":")
+    port = port or _PORTS[client]
+    full = address if address == "auto" else f"{client}{host}:{port}"
     if host in ("127.0.0.1", "localhost"):
         # Ray asks the machine's other address instead, where a cluster of loopback does not answer.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
@@ -166,18 +172,22 @@ def _connect(address: str) -> Any:
         raise ArgumentError(
             f"`cluster` needs Ray ({error}): `pip install 'keras_r3d[cluster]'`."
         ) from error
+    if ray.is_initialized():
+        raise ArgumentError(
+            "`cluster`: this process is connected to Ray already: call `ray.shutdown()` first."
+        )
     outcome: list[Exception | None] = []
 
     def connect() -> None:
         try:
-            ray.init(address, log_to_driver=False, configure_logging=False)
+            ray.init(full, log_to_driver=False, configure_logging=False)
             outcome.append(None)
         except Exception as error:
             outcome.append(error)
 
     try:
         if address != "auto":
-            socket.create_connection((host, int(port or _PORT)), _PATIENCE).close()
+            socket.create_connection((host, int(port)), _PATIENCE).close()
         # In a thread (it says so): it tries for minutes, and would take SIGTERM for itself.
         logging.getLogger("ray._private.worker").setLevel(logging.ERROR)
         workers.start_thread(connect, "ray.init").join(_PATIENCE)
