@@ -14,6 +14,7 @@ import os
 import pickle
 import platform
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -194,6 +195,8 @@ def _connect(address: str) -> Any:
         failure = outcome[0] if outcome else TimeoutError(f"nothing for {_PATIENCE:g} s")
         if failure:
             raise failure
+        with contextlib.suppress(ValueError):  # not the main thread, which alone takes signals
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # Ray's prints a trace
     except Exception as error:
         if outcome:
             ray.shutdown()

@@ -210,6 +210,7 @@ def test_after_a_kill_of_the_driver_only_missing_parts_are_made(
     process.send_signal(number)
     said = process.communicate()[0]
     assert process.returncode == code, said
+    assert "PC: @" not in said, "Ray's own trace of the signal"
     while shares(*ray_cluster.list_all_nodes()):  # Ray ends them
         time.sleep(0.05)
     made = {path: path.stat().st_mtime_ns for path in finished(store)}
