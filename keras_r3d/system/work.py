@@ -113,7 +113,8 @@ class Share:
     again: Sequence[int] = ()
 
     def __str__(self) -> str:
-        left = f"; {len(self.missing)} are missing." if self.missing else ": pass --finish."
+        verb = "is" if len(self.missing) == 1 else "are"
+        left = f"; {len(self.missing)} {verb} missing." if self.missing else ": pass --finish."
         again = f", {len(self.again)} of them again" if self.again else ""
         return f"{self.parts - len(self.missing)} of {self.parts} parts are made{again}{left}"
 
@@ -157,11 +158,11 @@ class Work:
 
     def is_begun(self) -> bool:
         """Whether the folder has a plan; raises `error` if it holds anything but this work."""
+        found = outputs.sizes(self.folder)  # first: another share may write the plan meanwhile
         outputs.fetch(self.folder / self.plan_name)
         if (self.folder / self.plan_name).is_file():
             self._compare(self._read_plan())
             return True
-        found = outputs.sizes(self.folder)
         if "" in found:
             raise self.error(f"{self.folder} is a file: choose a folder that does not exist yet.")
         # These two are there when a process is killed before it has written its plan.

@@ -1,6 +1,7 @@
 """Parts of a work: how items are divided into them, which are made again, and calls to share."""
 
 import dataclasses
+import functools
 import itertools
 import pickle
 import sys
@@ -14,6 +15,7 @@ from keras_r3d import VideoClassifier, applications
 from keras_r3d.data import Clips, Video, scan
 from keras_r3d.data.opening import file_reader, open_source
 from keras_r3d.system.errors import ArgumentError, DataError
+from keras_r3d.system.objects import outputs
 from keras_r3d.system.work import PartMaker, Spread, Work
 
 
@@ -74,6 +76,31 @@ def test_a_part_that_a_killed_process_had_begun_is_counted(tmp_path):
     share = work.share()
     assert str(share) == "3 of 6 parts are made, 1 of them again; 3 are missing."
     assert not any(work.folder.glob("*.begun"))
+
+
+def test_a_plan_that_another_share_writes_meanwhile_is_taken(tmp_path, monkeypatch):
+    """However the folder and the plan are looked at: the other writes after the first look."""
+    names = [str(number) for number in range(6)]
+    first, second = (
+        Work(tmp_path / "p", "plan.json", {}, DataError, names, spread=Spread(number, 2))
+        for number in (0, 1)
+    )
+    looks, real = [], {name: getattr(outputs, name) for name in ("fetch", "sizes")}
+
+    def look(name, path):
+        looks.append(name)
+        if len(looks) == 2:
+            with first.open():
+                np.savez(tmp_path / "p" / "00000.npz")
+        return real[name](path)
+
+    for name in real:
+        monkeypatch.setattr(outputs, name, functools.partial(look, name))
+    with second.open() as starts:
+        assert starts == list(range(6))
+    (tmp_path / "p" / "plan.json").unlink()
+    with pytest.raises(DataError, match="p is not empty and is left as it is"), second.open():
+        pass
 
 
 def test_a_cluster_stands_alone_and_needs_ray(tmp_path, monkeypatch):

@@ -148,7 +148,7 @@ def extract_features(
         rows = {"window": "each window", "video": "the mean of its windows"}[per]
         placed = described(embedder.clips, embedder.eval).rpartition("; ")[0]
         dimension = len(embedder.classes)
-        say(f"{embedder.name}: layer '{layer}', {dimension} numbers, {rows}; {placed}")
+        say(f"{shown(embedder.name)}: layer '{layer}', {dimension} numbers, {rows}; {placed}")
         unreadable = {name: f"{name}: its name is not UTF-8: rename it." for name in nameless}
         stored = features.store(
             *(embedder, layer, side, path),

@@ -69,7 +69,11 @@ def sizes(path: Path) -> dict[str, int]:
         found = _call(url, "ls", url, detail=True)
         return {row["name"].removeprefix(place).strip("/"): row["size"] or 0 for row in found}
     if path.is_dir():
-        return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in os.scandir(path)}
+        found = {}
+        for entry in os.scandir(path):
+            with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+                found[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return found
     return {"": path.stat().st_size} if path.exists() else {}
 
 
