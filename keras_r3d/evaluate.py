@@ -2,7 +2,6 @@
 
 import os
 import sys
-from pathlib import Path
 
 from keras_r3d import run_folder
 from keras_r3d.system import command
@@ -72,12 +71,12 @@ def _compare(arguments: command.Arguments, output: str | None) -> int:
     ]
     if others:
         raise R3DError(f"`{others[0]}` is not for `runs`, which compares evaluations made before.")
-    run_folder.check_new(Path(output) if output else None)
+    run_folder.check_new(outputs.local(output) if output else None)
     from keras_r3d.inference.evaluation.comparison import compare
 
     comparison = compare(arguments["runs"])
     print(comparison)
-    print(f"Written into {comparison.save(output)}: {run_folder.REPORT}")
+    print(f"Written into {shown(comparison.save(output))}: {run_folder.REPORT}")
     return 0
 
 

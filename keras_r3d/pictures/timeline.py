@@ -1,5 +1,6 @@
 """A picture of the scores of a video over time."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -33,9 +34,11 @@ def figure(
     A line joins the middles of windows, whose starts and ends are `seconds`, `(windows, 2)`. A bar
     shows from when to when a window is, where there are not too many to be seen, and they do not
     lie over each other. The scores of a single window are bars beside the names of their classes.
-    Below, rows of `segments` have bars from start to end in seconds, with their labels.
+    Below, rows of `segments` have bars from start to end in seconds, with their labels; those that
+    overlap are below each other.
     """
-    rows, single = _ROW * len(segments), len(seconds) == 1
+    lanes = {name: _lanes(parts) for name, parts in segments.items()}
+    rows, single = _ROW * sum(map(len, lanes.values())), len(seconds) == 1
     highest = np.argsort(-scores.max(axis=0), kind="stable")[:top]
     height = 0.6 + _ROW * len(highest) if single else 4.2
     picture = Figure(figsize=(9, height + rows), layout="constrained")
@@ -65,7 +68,7 @@ def figure(
             text.set_parse_math(False)
         (below or [axes])[-1].set_xlabel("seconds")
     for strip in below:
-        _draw_segments(strip, segments, dict(zip(names, colors, strict=True)))
+        _draw_segments(strip, lanes, dict(zip(names, colors, strict=True)))
         strip.set_xlim(start, end)
     axes.set_title(title, parse_math=False)
     return picture
@@ -84,14 +87,27 @@ def _draw_line(
 
 def _draw_segments(
     axes: Axes,
-    rows: Mapping[str, Sequence[Part]],
+    rows: Mapping[str, Sequence[Sequence[Part]]],
     colors: Mapping[str, str],
 ) -> None:
-    for place, segments in enumerate(rows.values()):
-        for start, end, label, _ in segments:
+    lanes = [lane for row in rows.values() for lane in row]
+    for place, lane in enumerate(lanes):
+        for start, end, label, _ in lane:
             color = colors.get(shortened(label, _LETTERS), "0.6")
             axes.broken_barh([(start, end - start)], (place + 0.1, 0.8), color=color, alpha=0.6)
             style: dict[str, Any] = {"ha": "center", "va": "center", "clip_on": True}
             text = shortened(label, _SEGMENT_LETTERS)
             axes.text((start + end) / 2, place + 0.5, text, fontsize=6, parse_math=False, **style)
-    axes.set(yticks=np.arange(len(rows)) + 0.5, yticklabels=list(rows), ylim=(len(rows), 0))
+    firsts = [0, *itertools.accumulate(map(len, rows.values()))][:-1]
+    axes.set(yticks=np.add(firsts, 0.5), yticklabels=list(rows), ylim=(len(lanes), 0))
+
+
+def _lanes(parts: Sequence[Part]) -> list[list[Part]]:
+    """Returns parts in as many lanes as are needed that none overlaps in its lane, at least one."""
+    lanes: list[list[Part]] = [[]]
+    for part in sorted(parts):
+        free = (lane for lane in lanes if not lane or lane[-1][1] <= part[0])
+        if (lane := next(free, None)) is None:
+            lanes.append(lane := [])
+        lane.append(part)
+    return lanes

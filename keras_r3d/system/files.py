@@ -169,7 +169,8 @@ def check_new(
 ) -> None:
     """Raises an error, naming `argument`, if something is at a path: nothing is ever replaced."""
     if re.match(r"\w+:/", str(path)):  # a URL that its writer did not make a path of
-        raise error(f"`{argument}` must be a path, not a URL. Received: {path}")
+        url = re.sub(r"^(\w+:)/+", r"\1//", str(path))
+        raise error(f"`{argument}` must be a path, not a URL. Received: {url}")
     if os.path.lexists(path) or outputs.exists(Path(path)):
         raise error(f"{path} already exists; choose another `{argument}`.")
 

@@ -70,20 +70,25 @@ def test_a_segment_is_gone_to_and_marked_where_it_is(tmp_path):
     scored = predictions.make(
         Video(str(path), ""), ["a", HTML], [[0.9, 0.1], [0.2, 0.8]] * 2, seconds=seconds
     )
-    found = [Segment(1.0, 2.0, HTML, 0.8), Segment(3.0, 4.0, HTML, 0.8)]
+    found = [Segment(1.0, 2.0, HTML, 0.8), Segment(3.0, 4.0, HTML, 0.8), Segment(1.5, 3, "a", 0.6)]
     page = VideoSegments(**vars(scored), segments=found).save(tmp_path / "p.html")
     script = """
         const video = q("#video"), at = () => q(".strips").style.getPropertyValue("--at");
         const parts = [...document.querySelectorAll(".strips button")];
         window.told = [count("#segments"), parts.map((part) => part.style.left).join()];
-        const tell = () => told.push(video.currentTime, at(), parts[1].textContent);
+        const tops = parts.map((part) => part.getBoundingClientRect().top);
+        told.push(tops.map((top) => top - tops[0] > 20).join(), q(".strips div").clientHeight > 40);
+        const tell = () => told.push(video.currentTime, at(), parts[2].textContent);
         video.addEventListener("seeked", tell);
-        parts[1].click();
+        parts[2].click();
         """
     with Page(page.as_uri()) as opened:
         opened.run(HELPERS + script)
-        opened.until("window.told.length === 5")
-        assert opened.run("return told") == ["1–2 of 2 segments", "25%,75%", 3, "75%", HTML]
+        opened.until("window.told.length === 7")
+        assert opened.run("return told") == [
+            *("1–3 of 3 segments", "25%,37.5%,75%", "false,true,false", True),
+            *(3, "75%", HTML),
+        ]
 
 
 def test_the_scores_of_the_moment_follow_the_video(tmp_path):

@@ -109,6 +109,7 @@ def test_what_does_not_compare_is_one_sentence(tmp_path):
         ([one], "two or more different folders"),
         ([one, one + "/."], "two or more different folders"),
         (one, "two or more different folders"),
+        ([one, str(tmp_path / "gone")], "gone does not exist"),
         ([one, str(bad)], r"bad has no evaluation\.json\. Evaluate it first: python -m"),
         ([one, other], "in common of the classes that both have: evaluate both"),
         ([one, elsewhere], "have scored no video in common.*One has /videos/0.avi, the other /x"),

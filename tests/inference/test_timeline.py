@@ -1,4 +1,5 @@
 import csv
+import math
 import warnings
 
 import numpy as np
@@ -6,6 +7,7 @@ import predictions
 import pytest
 
 from keras_r3d.inference.prediction.prediction import Prediction, over_time
+from keras_r3d.pictures import timeline
 from keras_r3d.system.errors import R3DError
 
 
@@ -59,6 +61,19 @@ def test_a_single_window_is_bars_beside_the_names_of_their_classes():
     assert numbers == [f"{of.window_scores[0, n]:.3f}" for n in highest]
     assert axes.get_title().endswith("1 window, 0.00-0.64 s")
     assert axes.yaxis_inverted(), "the best on top"
+
+
+def test_segments_that_overlap_are_drawn_below_each_other():
+    seconds, scores = np.array([[0.0, 4.0], [4.0, 8.0]]), np.array([[0.9, 0.1], [0.2, 0.8]])
+    found = [(4.0, 6.0, "a", 1.0), (0.0, 4.0, "a", 1.0), (1.0, 5.0, "b", 1.0), (2.0, 3.0, "a", 1.0)]
+    segments = {"found": found, "none": [], "true": [(0.0, 4.0, "a", 1.0)]}
+    _, below = timeline.figure(seconds, scores, ["a", "b"], "v.mp4", 2, segments).axes
+    bars = [bar.get_paths()[0].get_extents() for bar in below.collections]
+    drawn = [(bar.x0, bar.x1, math.floor(bar.y0)) for bar in bars]
+    assert drawn == [(0, 4, 0), (4, 6, 0), (1, 5, 1), (2, 3, 2), (0, 4, 4)]
+    assert [label.get_text() for label in below.get_yticklabels()] == ["found", "none", "true"]
+    assert list(below.get_yticks()) == [0.5, 3.5, 4.5]
+    assert below.get_ylim() == (5, 0)
 
 
 def test_a_video_of_one_frame_takes_no_time_and_makes_no_noise(tmp_path):

@@ -4,6 +4,7 @@ import http.server
 import io
 import itertools
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -306,7 +307,18 @@ def test_a_run_is_trained_and_used_there(s3, tmp_path):
     said = run("evaluate", "--model=s3://bucket/gone", code=1)
     assert "--model s3://bucket/gone: there is nothing there" in said
     said = run("view", videos, "--output=s3://bucket/sheet.png", code=1)
-    assert "--output must be a path, not a URL" in said
+    assert "--output must be a path, not a URL. Received: s3://bucket/sheet.png" in said
+    said = run("convert", "m.keras", "s3://bucket/m.npz", code=1)
+    assert "DESTINATION must be a path, not a URL. Received: s3://bucket/m.npz" in said
+    first, second = "s3://bucket/runs/one/evaluations/train", "s3://bucket/two"
+    said = run("evaluate", "--compare", first, second, code=1)
+    assert "--compare s3://bucket/two/evaluation.json: there is nothing there" in said
+    body = there["evaluations/train/evaluation.json"]
+    s3.put_object(Bucket="bucket", Key="two/evaluation.json", Body=body)
+    said = run("evaluate", "--compare", first, second, code=0)
+    assert f"Written into {first}/evaluations/compared-with-two_" in said
+    run("evaluate", "--compare", first, second, "--output=s3://bucket/compared", code=0)
+    assert stored(s3, "compared/").keys() == {"comparison.json", "report.html"}
 
 
 def test_a_folder_is_mirrored_while_it_changes(s3, monkeypatch):
@@ -315,7 +327,7 @@ def test_a_folder_is_mirrored_while_it_changes(s3, monkeypatch):
     folder = outputs.local("s3://bucket/mirror")
 
     def wait_for(names):
-        while stored(s3, "mirror/").keys() != names:
+        while changed(s3, "mirror/").keys() != {f"mirror/{name}" for name in names}:
             time.sleep(0.05)
 
     with outputs.mirrored(folder):
@@ -328,6 +340,10 @@ def test_a_folder_is_mirrored_while_it_changes(s3, monkeypatch):
         wait_for({"a/new.txt"})
         (folder / "a" / "new.txt").write_text("newer")
     assert stored(s3, "mirror/") == {"a/new.txt": b"newer"}
+
+    bucketless = outputs.mirrored(outputs.local("s3://no/run"))
+    with pytest.raises(WriteError, match=r"^s3://no/run: there is no such bucket"), bucketless:
+        pytest.fail("hours of work begin")
 
     def refuse(*_):
         raise WriteError("s3://bucket/mirror could not be used: no answer.")
@@ -399,6 +415,18 @@ def test_without_what_writes_there(monkeypatch):
     outputs._system.cache_clear()
     with pytest.raises(ArgumentError, match=r"`csv`: what writes gs:// is not .*fsspec gcsfs`"):
         outputs.local("gs://bucket/some.csv", "csv")
+
+
+def test_missing_credentials_are_no_matter_of_the_network(s3, videos, monkeypatch):
+    for name in KEYS:
+        monkeypatch.delenv(name)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    for words in (["s3://bucket/none"], [videos, "--json=s3://bucket/none.json"]):
+        said = run("scan", *words, code=1)
+        assert "Unable to locate credentials" in said
+        assert "Check the credentials of this machine" in said
+        assert "Asked" not in said
 
 
 def test_a_server_that_only_fails_is_said(s3, monkeypatch):

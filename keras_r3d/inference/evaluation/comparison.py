@@ -17,6 +17,7 @@ from keras_r3d.inference.evaluation import metrics, report, results, table
 from keras_r3d.reports import page as pages
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError
+from keras_r3d.system.objects import outputs
 
 COMPARISON = "comparison.json"
 _NEEDED = {"classes", "videos", "video_top1_interval"}
@@ -95,24 +96,25 @@ class Comparison:
         """Writes report.html and comparison.json into a folder, and returns it.
 
         Args:
-            folder: must not exist; None is a folder in that of the first evaluation, where the same
-                comparison as before is replaced.
+            folder: must not exist, or s3://BUCKET/NAME, gs://BUCKET/NAME; None is a folder in that
+                of the first evaluation, where the same comparison as before is replaced.
 
         Raises:
             ArgumentError: the folder exists already.
             WriteError: it cannot be written.
         """
-        if folder is not None:
-            files.check_new(folder, "folder")
         first, *others = self.evaluations
         name = f"compared-with-{'-'.join(results.short(other, Path(first)) for other in others)}"
-        default = Path(first) / run_folder.EVALUATIONS / files.file_name(name)
-        place = default if folder is None else Path(folder)
+        default = f"{first}/{run_folder.EVALUATIONS}/{files.file_name(name)}"
+        place = outputs.local(default if folder is None else folder, "folder")
+        if folder is not None:
+            files.check_new(place, "folder")
         files.make_folder(place)
         with files.together(place) as new:
             values = {"compared": list(self.evaluations), "pairs": list(map(vars, self.pairs))}
             files.write_json(new / COMPARISON, values)
             files.write_text(new / run_folder.REPORT, self._page())
+        outputs.publish([place])
         return place
 
     def _page(self) -> str:
@@ -167,7 +169,8 @@ def compare(runs: Sequence[str]) -> Comparison:
     """
     if isinstance(runs, str) or len(set(map(os.path.realpath, runs))) < max(2, len(runs)):
         raise ArgumentError(f"`runs` must be two or more different folders. Received: {runs}")
-    evaluations = {os.path.normpath(run): _read(Path(run)) for run in runs}
+    names = [run if outputs.is_url(os.fspath(run)) else os.path.normpath(run) for run in runs]
+    evaluations = {os.fspath(name): _read(os.fspath(name)) for name in names}
     return Comparison(
         evaluations,
         [
@@ -177,9 +180,11 @@ def compare(runs: Sequence[str]) -> Comparison:
     )
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    path = folder / run_folder.EVALUATION
+def _read(folder: str) -> dict[str, Any]:
+    path = Path(outputs.fetched(f"{folder}/{run_folder.EVALUATION}", "runs"))
     if not path.is_file():
+        if not os.path.isdir(folder):
+            raise ArgumentError(f"`runs`: {folder} does not exist.")
         raise ArgumentError(
             f"`runs`: {folder} has no {run_folder.EVALUATION}. Evaluate it first: "
             f"python -m keras_r3d.evaluate --model {folder}"

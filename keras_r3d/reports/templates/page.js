@@ -26,14 +26,22 @@ const color = (number) => `var(--c${number % 10})`;
 const words = (text) => String(text).toLowerCase();
 
 // Rows of parts, {name: [[start, end, label], …]}, on an axis from `low` to `high`; a click on one goes to its start.
+// Parts that overlap lie below each other.
 function strips(rows, low, high, hue, seek = null) {
   const place = (x) => 100 * (x - low) / (high - low || 1);
-  return make("div", { class: "strips" }, ...Object.entries(rows).map(([name, parts]) =>
-    make("div", { "data-name": name }, ...parts.map(([from, to, label]) => make("button", {
-      style: `left:${place(from)}%;width:${place(to) - place(from)}%;--hue:${hue(label) ?? "var(--dim)"}`,
-      title: `${label}, ${name} from ${from.toFixed(1)} to ${to.toFixed(1)} s`,
-      ...(seek ? { onclick: () => seek(from) } : { disabled: "" }),
-    }, label)))));
+  return make("div", { class: "strips" }, ...Object.entries(rows).map(([name, parts]) => {
+    const ends = [];
+    const buttons = [...parts].sort((a, b) => a[0] - b[0]).map(([from, to, label]) => {
+      const free = ends.findIndex((end) => end <= from), lane = free < 0 ? ends.length : free;
+      ends[lane] = to;
+      return make("button", {
+        style: `left:${place(from)}%;width:${place(to) - place(from)}%;--lane:${lane};--hue:${hue(label) ?? "var(--dim)"}`,
+        title: `${label}, ${name} from ${from.toFixed(1)} to ${to.toFixed(1)} s`,
+        ...(seek ? { onclick: () => seek(from) } : { disabled: "" }),
+      }, label);
+    });
+    return make("div", { "data-name": name, style: `--lanes:${ends.length || 1}` }, ...buttons);
+  }));
 }
 
 // A table of columns {title, kind, values}: it sorts, filters and turns pages.

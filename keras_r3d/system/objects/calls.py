@@ -45,6 +45,8 @@ class FileSystem:
         except TimeoutError:
             raise PassingError(f"no answer in {seconds:.3g} s") from None
         except Exception as error:  # each package has its own
+            if "Credentials" in type(error).__name__:  # botocore's: there are none, or half of them
+                raise PermissionError(phrase(error)) from error
             raise PassingError(phrase(error)) from error
 
 

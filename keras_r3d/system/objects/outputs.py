@@ -126,12 +126,14 @@ def mirrored(folder: Path) -> Iterator[None]:
     """Makes a folder what is at the URL that it stands for, and keeps that URL like it.
 
     What was written is put there once a minute, the oldest first, and in the end. If it cannot be
-    put then, it is kept here, and the WriteError says where.
+    put then, it is kept here, and the WriteError says where; that nothing can be is said at once.
     """
-    if not _url(folder):
+    if not (url := _url(folder)):
         yield
         return
     fetch(folder)
+    for method, content in (("pipe_file", (b"",)), ("rm_file", ())):  # before hours of work
+        _call(url, method, f"{url}/{PARTIAL}try", *content)
     put, done = _files(folder), threading.Event()
 
     def repeat() -> None:
