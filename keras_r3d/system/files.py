@@ -19,6 +19,7 @@ from typing import Any
 
 from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
 from keras_r3d.system.objects import outputs
+from keras_r3d.system.text import shown
 
 _PARTIAL = outputs.PARTIAL  # and the number of the process
 _TAIL = 16  # letters, that hold all suffixes
@@ -34,6 +35,8 @@ _REMEDIES = {
 
 def explain(path: str | os.PathLike[str], error: OSError) -> str:
     """Says in one sentence why writing `path` failed and what to do."""
+    if shown(path) != os.fspath(path):  # made here for a URL: what fails is this machine's disk
+        path = tempfile.gettempdir()
     remedy = _REMEDIES.get(error.errno or 0, "see that the folder is there and can be written")
     return f"Could not write {path} ({error.strerror or error}): {remedy}, then run again."
 

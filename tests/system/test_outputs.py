@@ -1,12 +1,15 @@
 """Results at s3://, by fsspec, and a server that now and then fails. `make test-remote`."""
 
+import errno
 import http.server
 import io
 import itertools
 import json
 import os
+import re
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -24,6 +27,7 @@ from keras_r3d import VideoClassifier, applications
 from keras_r3d.data.decoding.flow_video import StoredFlow
 from keras_r3d.system import text
 from keras_r3d.system.errors import ArgumentError, R3DError, WriteError
+from keras_r3d.system.files import explain
 from keras_r3d.system.objects import outputs
 
 ROOT = Path(__file__).parents[2]
@@ -415,6 +419,20 @@ def test_without_what_writes_there(monkeypatch):
     outputs._system.cache_clear()
     with pytest.raises(ArgumentError, match=r"`csv`: what writes gs:// is not .*fsspec gcsfs`"):
         outputs.local("gs://bucket/some.csv", "csv")
+
+
+def test_a_disk_here_that_is_full_is_named(s3, monkeypatch):
+    s3.put_object(Bucket="bucket", Key="full/run/a", Body=b"some")
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def write_bytes(*_):
+        raise full
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    folder, here = outputs.local("s3://bucket/full/run"), re.escape(tempfile.gettempdir())
+    with pytest.raises(WriteError, match=rf"^s3://bucket/full/run .* to {here} \(No space"):
+        outputs.fetch(folder)
+    assert re.match(rf"Could not write {here} \(No space", explain(folder / "b", full))
 
 
 def test_missing_credentials_are_no_matter_of_the_network(s3, videos, monkeypatch):

@@ -67,12 +67,13 @@ class PreparedStore:
             if problems:
                 lines.append(f"{len(problems)} videos are {kind}: {listed}")
         total = sum(file.bytes for file in self.description.files)
+        sizes = len(self.description.levels.sizes)
         return "\n".join(
             [
                 *lines,
                 f"Written: {self.store}: {self.description.videos} videos, "
-                f"{self.description.frames:,} frames at {len(self.description.levels.sizes)} "
-                f"sizes, {size_text(total)} in {self.shards} shards. Next:",
+                f"{self.description.frames:,} frames at {sizes} size{'s' * (sizes > 1)}, "
+                f"{size_text(total)} in {self.shards} shard{'s' * (self.shards > 1)}. Next:",
                 f"  python -m keras_r3d.view {self.store}",
                 f"  python -m keras_r3d.train --recipe {self.recipe} --data_dir {self.store}",
             ]

@@ -203,8 +203,15 @@ def _url(path: Path) -> str | None:
 
 def _get(path: Path, url: str, name: str) -> None:
     place = path / name.removeprefix(url.partition("://")[2]).lstrip("/")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(_call(url, "cat_file", f"{url.partition('://')[0]}://{name}"))
+    body = _call(url, "cat_file", f"{url.partition('://')[0]}://{name}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(body)
+    except OSError as error:
+        raise WriteError(
+            f"{url} could not be copied to {tempfile.gettempdir()} ({error.strerror}): free some "
+            "space there, or set TMPDIR to another folder."
+        ) from error
 
 
 def _put(path: Path) -> None:
