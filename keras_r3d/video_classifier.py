@@ -936,7 +936,7 @@ def _open(
     devices: str,
 ) -> tuple[Opened, str | None]:
     """Opens a model of any kind; also returns the file of weights that it is, if it is one."""
-    name = hub.fetch(os.fspath(model)) if isinstance(model, str | os.PathLike) else None
+    name = hub.fetch(os.fspath(model), "model") if isinstance(model, str | os.PathLike) else None
     served = name is not None and name.startswith(_SERVED)
     path = None if name is None or served else _weights(name)
     is_run = isinstance(model, Run) or bool(name and (Path(name) / run_folder.RECIPE).is_file())

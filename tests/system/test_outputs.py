@@ -447,6 +447,16 @@ def test_missing_credentials_are_no_matter_of_the_network(s3, videos, monkeypatc
         assert "Asked" not in said
 
 
+def test_what_is_not_there_is_named_by_its_flag(s3, videos):
+    gone = "s3://bucket/gone"
+    said = run("features", "--output=n.npz", "--neighbors=1", f"--gallery={gone}.npz", code=1)
+    assert f"--gallery {gone}.npz: there is nothing there" in said
+    said = run("train", videos, "--recipe=few", f"--weights={gone}.keras", code=1)
+    assert f"--weights {gone}.keras: there is nothing there" in said
+    said = run("convert", f"{gone}.pth", "n.keras", code=1)
+    assert f"SOURCE {gone}.pth: there is nothing there" in said
+
+
 def test_a_server_that_only_fails_is_said(s3, monkeypatch):
     from keras_r3d.system import retrying
 

@@ -149,7 +149,7 @@ def convert(
     """
     if is_url(os.fspath(destination)):
         raise ArgumentError(f"`destination` must be a path, not a URL. Received: {destination}")
-    source, destination = Path(hub.fetch(os.fspath(source))), Path(destination)
+    source, destination = Path(hub.fetch(os.fspath(source), "source")), Path(destination)
     if destination.suffix not in (".keras", ".npz"):
         raise WeightsError(f"The file to write must end in .keras or .npz. Received: {destination}")
     if destination.exists() and not overwrite:

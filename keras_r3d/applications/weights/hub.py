@@ -10,7 +10,7 @@ SCHEME = "hf://"
 _ADDRESS = re.compile(r"hf://([^/@#]+/[^/@#]+)(?:@([^/@#]+))?/([^#]+)(#.+)?")
 
 
-def fetch(weights: str) -> str:
+def fetch(weights: str, argument: str = "weights") -> str:
     """Returns the path of the file that an address stands for; what is none, as it came.
 
     Of s3:// and gs:// it is a file or a folder, downloaded each time.
@@ -19,7 +19,7 @@ def fetch(weights: str) -> str:
     WeightsError says what is wrong, in words of ours only: theirs might repeat what was sent.
     """
     if not weights.startswith(SCHEME):
-        return outputs.fetched(weights, "model")
+        return outputs.fetched(weights, argument)
     if (match := _ADDRESS.fullmatch(weights)) is None:
         raise WeightsError(
             "An address on the Hugging Face hub must be hf://OWNER/NAME/FILE or "

@@ -104,7 +104,10 @@ def extract_features(
     check_range(0.1, timeout=timeout)
     if not output:
         raise ArgumentError("`output` is missing: the file of embeddings, .npz or .parquet.")
-    path, other = outputs.local(output), Path(gallery) if gallery else None
+    path, other = (
+        outputs.local(output),
+        Path(outputs.fetched(gallery, "gallery")) if gallery else None,
+    )
     feature_file.check_suffix(path)
     if other and not (neighbors or probe):
         raise ArgumentError("`gallery` is for `neighbors` or `probe`: name what to do with it.")
@@ -137,7 +140,7 @@ def extract_features(
         from keras_r3d.inference.models.protocol import described
         from keras_r3d.system.devices import choose
 
-        place = named.model and hub.fetch(named.model)
+        place = named.model and hub.fetch(named.model, "model")
         opened = opening.open_model(place, named.workdir, named.recipe, protocol, devices)
         if labeled:
             side = open_split(opened, data_dir, split)
