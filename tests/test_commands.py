@@ -132,7 +132,7 @@ def test_a_folder_with_another_run_is_left_alone(trained):
     words = (trained / "data", f"--recipe={trained / 'recipe.toml'}")
     shown = output(train.main, *words, f"--workdir={trained / 'run'}", code=1)
     assert "holds a run of another recipe:\n  train.epochs: 3 in the run, 2 now\n" in shown
-    assert "start over with --fresh (the old run is moved aside)" in shown
+    assert "start over with --fresh (the old run is moved aside; not at a URL)" in shown
     assert sorted((p, p.stat().st_mtime_ns) for p in (trained / "run").rglob("*")) == before
 
 

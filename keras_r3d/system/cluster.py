@@ -26,6 +26,7 @@ from keras_r3d._version import __version__
 from keras_r3d.system import workers
 from keras_r3d.system.errors import ArgumentError, R3DError
 from keras_r3d.system.progress import Progress
+from keras_r3d.system.text import remove_temporary_folders
 from keras_r3d.system.work import Spread
 
 _TRIES = 3  # of a share
@@ -330,6 +331,8 @@ def _serve(share: str) -> int:
     except (R3DError, OSError) as error:
         print(f"Error: {error}", flush=True)
         return 1
+    finally:
+        remove_temporary_folders()
     return 0
 
 

@@ -25,6 +25,7 @@ from absl import app, flags, logging
 
 from keras_r3d.system import workers
 from keras_r3d.system.errors import R3DError
+from keras_r3d.system.text import remove_temporary_folders
 
 INTERRUPTED = 75  # exit code of what was stopped and can be resumed
 SPREAD = "keras_r3d.system.work:Spread"  # of commands whose work several processes share
@@ -323,6 +324,7 @@ def _leave(code: int | str | None) -> None:
     with contextlib.suppress(OSError):  # whoever read it has gone
         sys.stdout.flush()
     sys.stderr.flush()
+    remove_temporary_folders()
     # Python would be put away under a running thread, which aborts it.
     os._exit(1 if isinstance(code, str) else code or 0)
 

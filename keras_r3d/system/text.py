@@ -1,10 +1,28 @@
 """Texts for people: cut where they are too long for their place, with the places they know."""
 
+import atexit
 import os
+import shutil
+import tempfile
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
 shown_as: dict[str, str] = {}  # of temporary folders, the URLs that they stand for
+
+
+def temporary_folder(url: str) -> Path:
+    """Makes a folder that stands for a URL, is shown as that, and is removed in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="keras_r3d-"))
+    shown_as[str(folder)] = url
+    return folder
+
+
+@atexit.register
+def remove_temporary_folders() -> None:
+    """Removes these folders; to be called where a process ends without `atexit`."""
+    for folder in shown_as:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def shown(message: object) -> str:

@@ -13,7 +13,10 @@ from keras_r3d.system.errors import RunError
 from keras_r3d.training.finetune import Say
 
 FILES = "files.csv"  # in the folder of states
-REMEDY = "Else choose another `workdir`, or start over with `fresh` (the old run is moved aside)."
+REMEDY = (
+    "Else choose another `workdir`, or start over with `fresh` (the old run is moved aside; not at "
+    "a URL)."
+)
 _CHECKSUMS = 16  # of files, spread over all
 
 

@@ -407,6 +407,7 @@ def test_a_full_disk_is_named(server, monkeypatch):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
+        ("S3://bucket/a.avi", r"S3:// must be written s3://\."),
         ("ftp://host/a.avi", r"ftp:// is unknown; expected a folder, or one of s3://"),
         ("s3:///a.avi", "the bucket is missing"),
         ("s3://key:se/cret@bucket/a.avi", "no user's name and password"),

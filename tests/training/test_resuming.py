@@ -287,7 +287,7 @@ def test_another_recipe_is_refused_by_what_differs(ended, copied):
         "  train.epochs: 2 in the run, 7 now\n"
         "  train.mixup: absent in the run, 0.2 now\n"
         "To resume it, use that recipe. Else choose another `workdir`, or start over with `fresh` "
-        "(the old run is moved aside)."
+        "(the old run is moved aside; not at a URL)."
     )
 
 

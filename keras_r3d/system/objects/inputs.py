@@ -4,7 +4,6 @@ A file at a URL must not change while a process reads it. What was learned of fi
 there may be 300,000 of them, and to ask for each takes as long as the way to the server and back.
 """
 
-import atexit
 import contextlib
 import functools
 import shutil
@@ -176,9 +175,7 @@ def lists(folder: str, names: Iterable[str], optional: Iterable[str] = ()) -> Pa
     Those that are not there are left out, and optional ones that are refused: some servers say so
     of a file that is not there.
     """
-    here = Path(tempfile.mkdtemp(prefix="keras_r3d-"))
-    atexit.register(shutil.rmtree, here, ignore_errors=True)
-    text.shown_as[str(here)] = folder
+    here = text.temporary_folder(folder)
     for name in (*names, *optional):
         try:
             copied = Copy(f"{folder}/{name}")
@@ -217,8 +214,10 @@ def _find(url: str, *, deep: bool) -> dict[str, About]:
 
 def _open(url: str) -> remote.Web | remote.Fsspec:
     scheme, _, rest = url.partition("://")
+    if scheme != scheme.lower():
+        raise DataError(f"{scheme}:// must be written {scheme.lower()}://.")
     try:
-        if scheme.lower() not in ("http", "https"):
+        if scheme not in ("http", "https"):
             return _of_bucket(f"{scheme}://{rest.partition('/')[0]}")
         server = remote.Web(url)
     except StoreError as error:

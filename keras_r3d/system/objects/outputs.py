@@ -3,7 +3,6 @@
 A file that is put is whole, or not there. Messages name the URL in place of the folder here.
 """
 
-import atexit
 import contextlib
 import functools
 import math
@@ -50,10 +49,7 @@ def local(path: str | os.PathLike[str], argument: str = "output") -> Path:
     url = f"{scheme}://{folder}"
     known = (place for place, other in _urls.items() if other == url)
     if (here := next(known, None)) is None:
-        here = Path(tempfile.mkdtemp(prefix="keras_r3d-"))
-        atexit.register(shutil.rmtree, here, ignore_errors=True)
-        _urls[here] = url
-        text.shown_as[str(here)] = url
+        _urls[here := text.temporary_folder(url)] = url
     return here / name
 
 
@@ -151,10 +147,12 @@ def mirrored(folder: Path) -> Iterator[None]:
         try:
             _mirror(folder, put)
         except WriteError as error:
-            atexit.unregister(shutil.rmtree)
             reason = str(error)  # with the URL
-            text.shown_as.clear()
-            raise WriteError(f"{reason} The files are kept in {folder}.") from error
+            text.shown_as.clear()  # so that they stay, and are named
+            raise WriteError(
+                f"{reason} The files are kept in {folder}: copy them to {url}, then run again to "
+                "resume."
+            ) from error
 
 
 def _files(folder: Path) -> dict[Path, tuple[int, int]]:
