@@ -357,7 +357,8 @@ def test_a_folder_is_mirrored_while_it_changes(s3, monkeypatch):
     monkeypatch.setattr(text, "shown_as", dict(text.shown_as))
     with pytest.raises(WriteError) as raised, outputs.mirrored(folder):
         (folder / "last.txt").write_text("kept")
-    assert str(raised.value).endswith(f"no answer. The files are kept in {folder}.")
+    kept = f"no answer. The files are kept in {folder}: copy them to s3://bucket/mirror, then run "
+    assert kept in str(raised.value)
     assert (folder / "last.txt").read_text() == "kept"
 
 
