@@ -19,7 +19,7 @@ def videos(tmp_path_factory):
     return root
 
 
-def test_scan(videos):
+def test_scan(videos, tmp_path):
     said: list[str] = []
     found = data.scan(videos, min_side=16, say=said.append)
     findings = {one.path.rsplit("/", 1)[1]: set(one.findings) for one in found.examinations}
@@ -31,6 +31,10 @@ def test_scan(videos):
     for path, message in ((videos / "none", "does not exist"), (videos / "red" / "x", "not exist")):
         with pytest.raises(R3DError, match=message):
             data.scan(path)
+    (tmp_path / "mine.json").write_text("mine")
+    with pytest.raises(R3DError, match=r"mine\.json already exists; choose another `json`"):
+        data.scan(videos, json=tmp_path / "mine.json")
+    assert (tmp_path / "mine.json").read_text() == "mine"
 
 
 def test_contact_sheet(videos):

@@ -141,6 +141,9 @@ def scan(
         paths = listing.paths([data])
     named = (("csv", csv), ("json", json))
     places = {path: outputs.local(path, name) for name, path in named if path}
+    for name, path in named:
+        if path:
+            files.check_new(places[path], name)
     with kept_beside(next(iter(places.values()), None)) as folder:
         examined = examine_all(
             paths,
