@@ -27,6 +27,7 @@ _TRIES_OF_A_REQUEST = 3  # of the many that a large file takes
 _MIRROR_SECONDS = 60.0
 PARTIAL = ".partial-"  # how names begin of what is being written
 _urls: dict[Path, str] = {}  # of folders here, those that they stand for
+_mirrored: set[Path] = set()  # folders that `mirrored` puts
 
 
 def local(path: str | os.PathLike[str], argument: str = "output") -> Path:
@@ -82,8 +83,9 @@ def all_sizes(path: Path) -> dict[str, int] | None:
 
 
 def publish(paths: Iterable[Path]) -> None:
-    """Puts files, and all files of folders, where they stand for a URL."""
-    found = [file for path in paths if _url(path) for file in (path, *sorted(path.rglob("*")))]
+    """Puts files, and all files of folders, where they stand for a URL that is not mirrored."""
+    paths = [p for p in paths if _url(p) and _mirrored.isdisjoint((p, *p.parents))]
+    found = [file for path in paths for file in (path, *sorted(path.rglob("*")))]
     _all(_put, (file for file in found if file.is_file()))
 
 
@@ -139,9 +141,11 @@ def mirrored(folder: Path) -> Iterator[None]:
 
     thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
+    _mirrored.add(folder)
     try:
         yield
     finally:
+        _mirrored.remove(folder)
         done.set()
         thread.join()
         try:
