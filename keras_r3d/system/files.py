@@ -171,11 +171,18 @@ def check_new(
     path: str | os.PathLike[str], argument: str, error: type[R3DError] = ArgumentError
 ) -> None:
     """Raises an error, naming `argument`, if something is at a path: nothing is ever replaced."""
-    if re.match(r"\w+:/", str(path)):  # a URL that its writer did not make a path of
-        url = re.sub(r"^(\w+:)/+", r"\1//", str(path))
-        raise error(f"`{argument}` must be a path, not a URL. Received: {url}")
+    check_no_url(path, argument, error)
     if os.path.lexists(path) or outputs.exists(Path(path)):
         raise error(f"{path} already exists; choose another `{argument}`.")
+
+
+def check_no_url(
+    path: str | os.PathLike[str], argument: str, error: type[R3DError] = ArgumentError
+) -> None:
+    """Raises an error, naming `argument`, for a URL, also one that was made a `Path`."""
+    if re.match(r"\w+:/", str(path)):
+        url = re.sub(r"^(\w+:)/+", r"\1//", str(path))
+        raise error(f"`{argument}` must be a path, not a URL. Received: {url}")
 
 
 def check_writable(folder: Path) -> None:

@@ -32,7 +32,6 @@ from keras_r3d.applications.weights.weights_file import (
 )
 from keras_r3d.system import files
 from keras_r3d.system.errors import ArgumentError, WeightsError
-from keras_r3d.system.objects.calls import is_url
 from keras_r3d.system.progress import Progress
 
 PROGRESS_FROM_BYTES = 50_000_000
@@ -147,8 +146,7 @@ def convert(
         ArgumentError: an argument is wrong.
         WriteError: the file cannot be written.
     """
-    if is_url(os.fspath(destination)):
-        raise ArgumentError(f"`destination` must be a path, not a URL. Received: {destination}")
+    files.check_no_url(destination, "destination")
     source, destination = Path(hub.fetch(os.fspath(source), "source")), Path(destination)
     if destination.suffix not in (".keras", ".npz"):
         raise WeightsError(f"The file to write must end in .keras or .npz. Received: {destination}")
