@@ -51,11 +51,9 @@ class Exported:
 
     def __str__(self) -> str:
         size, keras_size = self.record["bytes"], self.record["source"]["model_bytes"]
-        written = (
-            f"Written: {shown(self.path)} ({size / 1e6:.1f} MB; Keras {keras_size / 1e6:.1f} MB)"
-        )
-        described = shown(f"Described in {self.described[0]}, {self.described[1]}")
-        return "\n".join([written, str(self.parity), described, *self.notes])
+        written = f"Written: {self.path} ({size / 1e6:.1f} MB; Keras {keras_size / 1e6:.1f} MB)"
+        described = f"Described in {self.described[0]}, {self.described[1]}"
+        return shown("\n".join([written, str(self.parity), described, *self.notes]))
 
 
 def export(

@@ -46,6 +46,15 @@ def write_video(
     return path
 
 
+def write_noise(path: Path, frames: int, random: np.random.Generator) -> None:
+    """Writes a Motion-JPEG AVI of 320x240 pixels of noise, which makes large frames."""
+    path.parent.mkdir(exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240))
+    for _ in range(frames):
+        writer.write(random.integers(0, 256, (240, 320, 3), np.uint8))
+    writer.release()
+
+
 def write_classes(folder: Path, count: int = 6, frames: int = 12, base: int = 0) -> Path:
     """Writes so many videos of each of two classes, red and green: FOLDER/CLASS/NUMBER.avi."""
     for number in range(count):

@@ -11,9 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+from conftest import write_noise
 from prepared import content
 
 import keras_r3d
@@ -45,12 +45,7 @@ def videos(tmp_path_factory) -> Path:
     """Sixty videos of noise, which makes large frames, two of them broken."""
     root, random = tmp_path_factory.mktemp("videos"), np.random.default_rng(1)
     for number in range(60):
-        path = root / "ab"[number % 2] / f"{number:02d}.avi"
-        path.parent.mkdir(exist_ok=True)
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240))
-        for _ in range(6 + number % 5):
-            writer.write(random.integers(0, 256, (240, 320, 3), np.uint8))
-        writer.release()
+        write_noise(root / "ab"[number % 2] / f"{number:02d}.avi", 6 + number % 5, random)
     for number in (7, 30):
         (root / "ab"[number % 2] / f"{number:02d}.avi").write_bytes(b"no video")
     return root

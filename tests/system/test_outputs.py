@@ -17,10 +17,9 @@ import urllib.request
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 import pytest
-from conftest import write_classes
+from conftest import write_classes, write_noise
 from prepared import content
 
 from keras_r3d import VideoClassifier, applications
@@ -199,12 +198,7 @@ def noise(tmp_path_factory) -> Path:
     """Seven videos of noise, which makes several shards of a MB, and one that is broken."""
     root, random = tmp_path_factory.mktemp("noise"), np.random.default_rng(1)
     for number in range(7):
-        path = root / "ab"[number % 2] / f"{number}.avi"
-        path.parent.mkdir(exist_ok=True)
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240))
-        for _ in range(8):
-            writer.write(random.integers(0, 256, (240, 320, 3), np.uint8))
-        writer.release()
+        write_noise(root / "ab"[number % 2] / f"{number}.avi", 8, random)
     (root / "a" / "broken.mp4").write_bytes(b"none")
     return root
 

@@ -12,11 +12,10 @@ from keras_r3d.data import annotations
 from keras_r3d.data.annotations import FRAME_RATE, FRAME_RATES, Video
 from keras_r3d.system.errors import DataError, check_range
 from keras_r3d.system.objects import inputs
-from keras_r3d.system.objects.calls import PACKAGES, is_url
+from keras_r3d.system.objects.calls import PACKAGES, WEB, is_url
 
 STDIN = "-"
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_WEB = ("http://", "https://")
 _SECRETS = re.compile(r"(?<=://)[^/?#]*@|\?.*")  # name and password, and what is asked
 
 
@@ -27,7 +26,7 @@ def is_live(word: str) -> bool:
     """
     if os.path.exists(word) or (is_url(word) and word.partition("://")[0].lower() in PACKAGES):
         return False
-    is_file = "?" not in word and annotations.is_file(word) and word.startswith(_WEB)
+    is_file = "?" not in word and annotations.is_file(word) and word.startswith(WEB)
     return not is_file and (word.isdecimal() or bool(_ADDRESS.match(word)))
 
 

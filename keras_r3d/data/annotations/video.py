@@ -13,11 +13,10 @@ from keras_r3d.data.annotations.folder import is_file
 from keras_r3d.data.annotations.labels import has_several, split_labels
 from keras_r3d.system import files
 from keras_r3d.system.errors import DataError
-from keras_r3d.system.objects.calls import is_url
+from keras_r3d.system.objects.calls import WEB, is_url
 
 FRAME_RATE = 25.0  # frames a second of folders of pictures, unless it is said
 FRAME_RATES = 0.01, 1000.0  # least and most
-_WEB = ("http://", "https://")
 _COLLAPSED = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(?=[^/])")
 # Names of splits in data sets, and their names here.
 SPLITS = {
@@ -152,7 +151,7 @@ def relative(path: str, root: str) -> str:
     if is_url(path) and not path.startswith(f"{root}/"):
         return os.path.normpath(path)
     below = os.path.relpath(path, root)
-    return urllib.parse.unquote(below) if path.startswith(_WEB) else below
+    return urllib.parse.unquote(below) if path.startswith(WEB) else below
 
 
 def located(name: str, root: str) -> str:
@@ -161,7 +160,7 @@ def located(name: str, root: str) -> str:
         return f"{match[1]}://{name[match.end() :]}"
     if not is_url(root) or os.path.isabs(name):
         return os.path.normpath(os.path.join(root, name))
-    name = urllib.parse.quote(name) if root.startswith(_WEB) else name
+    name = urllib.parse.quote(name) if root.startswith(WEB) else name
     scheme, _, rest = root.partition("://")
     return f"{scheme}://{os.path.normpath(f'{rest}/{name}')}"
 

@@ -96,14 +96,12 @@ def folder(work: Job, store: Path, spread: Spread | None = None) -> Work:
     if format.DESCRIPTION in there and format.PLAN not in there:
         raise StoreError(f"{store} holds a store already, which is left as it is: choose another.")
     paths = [video.path for _, video in work.samples]
-    place = Work(
+    return Work(
         *(store, format.PLAN, work.request(), StoreError, paths),
         is_there=lambda number: work.file_bytes[paths[number]] >= 0,
         spread=spread or Spread(),
         parts_folder=_PARTS,
     )
-    place.is_begun()
-    return place
 
 
 def prepare(

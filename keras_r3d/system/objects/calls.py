@@ -7,6 +7,7 @@ from keras_r3d.system.retrying import PassingError
 
 SILENCE_SECONDS = 8.0  # how long a server may say nothing
 SLOWEST_BYTES_PER_SECOND = 200_000  # slower than that counts as not answering
+WEB = ("http://", "https://")
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs", "az": "adlfs", "hdfs": "pyarrow"}  # of fsspec
 _S3 = {
     **{"connect_timeout": SILENCE_SECONDS, "read_timeout": SILENCE_SECONDS},
